@@ -1,0 +1,47 @@
+# Everything happens in a virtual environment beside this file; `make clean` removes it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help mnist test clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile
+
+mnist: $(VENV)/installed ## install fastmlp and train a network on MNIST
+	$(BIN)/fastmlp train mnist
+
+# Tests keep data and compiled code in a cache of their own, the same one for all of them (tests/conftest.py).
+test: export FASTMLP_CACHE_DIR ?= $(CURDIR)/.cache
+test: $(VENV)/installed-test ## install fastmlp with its test tools, lint, check types, run every test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	-@$(BIN)/fastmlp data fetch fashion-mnist || { \
+	    { [ "$$(id -u)" != 0 ] || apt-get update --quiet=2; } && $(BIN)/fastmlp data fetch fashion-mnist --source apt; }
+	$(BIN)/python -m pytest
+
+clean: ## remove the environment, caches and builds
+	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+check_version = import sys; v = sys.version_info; v >= (3, 11) or \
+    sys.exit("fastmlp needs Python 3.11 or newer, $(PYTHON) is %d.%d; name another: make PYTHON=python3.12 ..." % v[:2])
+
+# The installation is editable: it is made again only when its dependencies may have changed.
+$(VENV)/installed: pyproject.toml
+	$(call install,.)
+	@touch $@
+
+$(VENV)/installed-test: pyproject.toml
+	$(call install,'.[test]')
+	@touch $(VENV)/installed $@
+
+define install
+	@$(PYTHON) -c '$(check_version)'
+	@echo "installing $(1) into $(VENV), once"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable $(1)
+endef

@@ -1,0 +1,36 @@
+"""What all tests share: the cache, the real data sets, and how hypothesis looks for examples."""
+
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# One cache for all tests and the processes that they start, kept between runs: a kernel is compiled, a data set fetched once.
+# It is not the user's, and no setting from the user's environment may reach a test.
+os.environ.setdefault("FASTMLP_CACHE_DIR", str(ROOT / ".cache"))
+for name in [name for name in os.environ if name.startswith("FASTMLP_")]:
+    if name not in ("FASTMLP_CACHE_DIR", "FASTMLP_DATA_DIR"):
+        del os.environ[name]
+
+# The first example may have to wait for the compiler.
+hypothesis.settings.register_profile("fastmlp", deadline=None)
+hypothesis.settings.load_profile("fastmlp")
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    """Real MNIST, fetched where it has to be. A test that needs it fails without it."""
+    import fastmlp
+
+    return fastmlp.load_dataset("mnist")
+
+
+@pytest.fixture(scope="session")
+def fashion_mnist():
+    """Real Fashion-MNIST, fetched where it has to be. A test that needs it fails without it."""
+    import fastmlp
+
+    return fastmlp.load_dataset("fashion-mnist")

@@ -1,0 +1,150 @@
+"""Imports follow the floor plan: a file may use what stands above it, nothing else."""
+
+import ast
+import graphlib
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.util import resolve_name
+
+import pytest
+
+from tests.structure.sources import ROOT, Module, modules
+
+# A room of several files stands for all of them, unless they have an order of their own.
+FLOOR_PLAN = (
+    "fastmlp.errors",
+    "fastmlp.machine",
+    "fastmlp.settings",
+    "fastmlp.kernels.elementary",
+    "fastmlp.kernels.compiling",
+    "fastmlp.kernels.random",
+    "fastmlp.kernels.activations",
+    "fastmlp.kernels.losses",
+    "fastmlp.kernels.updates",
+    "fastmlp.kernels.scalar",
+    "fastmlp.kernels.pure",
+    "fastmlp.kernels.step",
+    "fastmlp.kernels.rows",
+    "fastmlp.kernels.program",
+    "fastmlp.kernels.vectors",
+    "fastmlp.kernels.tiles",
+    "fastmlp.kernels.zeros",
+    "fastmlp.kernels.team",
+    "fastmlp.kernels.panels",
+    "fastmlp.kernels.layout",
+    "fastmlp.kernels.operations",
+    "fastmlp.kernels.tiled",
+    "fastmlp.kernels",
+    "fastmlp.data",
+    "fastmlp.inputs",
+    "fastmlp.preprocessing",
+    "fastmlp.storage",
+    "fastmlp.network",
+    "fastmlp.training",
+    "fastmlp.gradient_check",
+    "fastmlp.embedding",
+    "fastmlp.export",
+    "fastmlp.estimators",
+    "fastmlp.experiments",
+    "fastmlp.benchmark",
+    "fastmlp.rendering",
+    "fastmlp.serve",
+    "fastmlp.cli",
+    "fastmlp.__main__",
+)
+# These collect what stands below them.
+COLLECTORS = ("fastmlp", "fastmlp.kernels", "fastmlp.cli")
+
+KERNELS_MAY_IMPORT = {"numpy", "numba", "llvmlite", "fastmlp.kernels", "fastmlp.machine", "fastmlp.errors"}
+
+# Packages whose import name differs, and the one that Numba pins.
+PACKAGE_OF = {"PIL": "pillow", "llvmlite": "numba", "sklearn": "scikit-learn"}
+
+
+def imports(module: Module) -> Iterator[tuple[str, str]]:
+    """Yield (place, imported module) for every import in a file, those inside functions included."""
+    known = {other.name for other in modules()}
+    package = module.name if module.path.endswith("__init__.py") else module.name.rpartition(".")[0]
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = resolve_name("." * node.level + (node.module or ""), package) if node.level else str(node.module)
+            inside = [f"{base}.{alias.name}" for alias in node.names]
+            names = [name if name in known else base for name in inside]
+            if base == "fastmlp":  # a public name taken from the top would hide the file that it lives in
+                names = [name for name in inside if name != "fastmlp.__version__"]
+        else:
+            continue
+        yield from ((f"{module.path}:{node.lineno}", name) for name in names)
+
+
+def within(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+def floor(name: str) -> int:
+    """Return how far down the floor plan a module stands; one without a place stands at the bottom."""
+    rooms = [entry for entry in FLOOR_PLAN if within(name, entry)]
+    return FLOOR_PLAN.index(max(rooms, key=len)) if rooms else len(FLOOR_PLAN)
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("import numpy as np", "numpy"),
+        ("import fastmlp.data.idx", "fastmlp.data.idx"),
+        ("from fastmlp import errors", "fastmlp.errors"),
+        ("from fastmlp.errors import DataError", "fastmlp.errors"),
+        ("from ..errors import DataError", "fastmlp.errors"),
+        ("from .. import errors", "fastmlp.errors"),
+        ("from fastmlp import train", "fastmlp.train"),
+        ("def f():\n    from fastmlp import settings", "fastmlp.settings"),
+        ("if TYPE_CHECKING:\n    from fastmlp import settings", "fastmlp.settings"),
+    ],
+)
+def test_imports_are_found(source, name):
+    module = Module("fastmlp.data.dataset", "fastmlp/data/dataset.py", ast.parse(source))
+    assert [found for _, found in imports(module)] == [name]
+
+
+def test_every_module_has_a_place_in_the_floor_plan():
+    homeless = {module.path for module in modules() if floor(module.name) == len(FLOOR_PLAN)}
+    assert homeless == {"fastmlp/__init__.py"}
+
+
+def test_imports_point_up_the_floor_plan():
+    wrong = [
+        f"{place} imports {name}"
+        for module in modules()
+        if module.name not in COLLECTORS
+        for place, name in imports(module)
+        if within(name, "fastmlp") and floor(name) > floor(module.name)
+    ]
+    assert wrong == []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    files = {module.name: {name for _, name in imports(module)} for module in modules() if module.name not in COLLECTORS}
+    list(graphlib.TopologicalSorter(files).static_order())  # raises CycleError
+
+
+def test_kernels_import_only_arrays_and_the_compiler():
+    wrong = [
+        f"{place} imports {name}"
+        for module in modules()
+        if within(module.name, "fastmlp.kernels")
+        for place, name in imports(module)
+        if name.partition(".")[0] not in sys.stdlib_module_names and not any(within(name, package) for package in KERNELS_MAY_IMPORT)
+    ]
+    assert wrong == []
+
+
+def test_every_package_imported_is_a_declared_dependency():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [needed for extra, needs in project["optional-dependencies"].items() if extra != "test" for needed in needs]
+    declared = {re.split(r"[^\w-]", requirement)[0] for requirement in project["dependencies"] + extras}
+    imported = {name.partition(".")[0] for module in modules() for _, name in imports(module)} - sys.stdlib_module_names - {"fastmlp"}
+    assert {PACKAGE_OF.get(name, name) for name in imported} - declared == set()

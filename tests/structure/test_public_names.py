@@ -1,0 +1,98 @@
+"""The names that users rely on, and the one source of every setting."""
+
+import dataclasses
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import fastmlp
+from fastmlp import errors
+from fastmlp.settings import NetworkSettings, TrainingSettings
+from tests.structure.sources import ROOT
+
+ERRORS = {name for name, value in vars(errors).items() if isinstance(value, type)}
+PUBLIC = ERRORS | {
+    "Adam",
+    "AdamW",
+    "Dataset",
+    "Epoch",
+    "History",
+    "Network",
+    "NetworkSettings",
+    "Progress",
+    "SGD",
+    "State",
+    "Trainer",
+    "TrainingSettings",
+    "__version__",
+    "check_gradient",
+    "errors",
+    "kernels",
+    "load_dataset",
+    "train",
+    "train_epochs",
+}
+
+
+def test_all_lists_the_public_names():
+    assert sorted(fastmlp.__all__) == sorted(PUBLIC)
+
+
+def test_dir_shows_the_public_names():
+    assert set(fastmlp.__all__) <= set(dir(fastmlp))
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_public_name_can_be_used(name):
+    assert getattr(fastmlp, name) is not None
+
+
+def test_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = fastmlp.no_such_name
+
+
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_importing_fastmlp_imports_neither_numpy_nor_numba():
+    assert run_python("import sys, fastmlp; print({'numpy', 'numba'} & set(sys.modules))") == "set()\n"
+
+
+def test_help_of_every_command_imports_nothing_heavy():
+    code = """
+import contextlib, io, sys
+from fastmlp.cli import main
+for command in ([], ["train"], ["evaluate"], ["predict"], ["check"], ["data"]):
+    sys.argv = ["fastmlp", *command, "--help"]
+    with contextlib.redirect_stdout(io.StringIO()) as shown, contextlib.suppress(SystemExit):
+        main()
+    if "Usage" not in shown.getvalue():
+        print("no help for", command)
+print({"numpy", "numba", "pydantic", "pooch", "safetensors"} & set(sys.modules))
+"""
+    assert run_python(code) == "set()\n"
+
+
+@pytest.mark.parametrize("function", ["train", "train_epochs"])
+def test_training_takes_every_setting_with_its_one_default(function):
+    keywords = {name: value.default for name, value in inspect.signature(getattr(fastmlp, function)).parameters.items()}
+    defaults = {field.name: field.default for field in dataclasses.fields(TrainingSettings)}
+    assert {name: keywords.get(name, "missing") for name in defaults} == defaults
+
+
+@pytest.mark.parametrize("function", ["train", "train_epochs"])
+def test_training_takes_nothing_but_data_settings_callbacks_and_where_to_resume(function):
+    others = set(inspect.signature(getattr(fastmlp, function)).parameters) - set(TrainingSettings.names())
+    assert others <= {"network", "x", "y", "callbacks", "resume"}
+
+
+def test_network_takes_every_setting_with_its_one_default():
+    keywords = {name: value.default for name, value in inspect.signature(fastmlp.Network).parameters.items()}
+    # the number of units per layer comes with `sizes`, the output follows the data only on the command line
+    defaults = {field.name: field.default for field in dataclasses.fields(NetworkSettings) if field.name not in ("hidden", "output")}
+    assert {name: keywords.get(name, "missing") for name in defaults} == defaults
+    assert {"sizes", "output", "seed"} <= set(keywords)
