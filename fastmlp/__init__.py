@@ -1,0 +1,82 @@
+"""fastmlp: train multi-layer perceptrons on CPUs, with compiled explicit loops.
+
+The public names are loaded on first use, so that `import fastmlp` costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Dataset": "fastmlp.data.dataset",
+    "load_dataset": "fastmlp.data.dataset",
+    "Network": "fastmlp.network",
+    "Epoch": "fastmlp.training.loop",
+    "History": "fastmlp.training.loop",
+    "Progress": "fastmlp.training.loop",
+    "State": "fastmlp.training.loop",
+    "Trainer": "fastmlp.training.loop",
+    "train": "fastmlp.training.loop",
+    "train_epochs": "fastmlp.training.loop",
+    "check_gradient": "fastmlp.gradient_check",
+    "SGD": "fastmlp.training.optimizers",
+    "Adam": "fastmlp.training.optimizers",
+    "AdamW": "fastmlp.training.optimizers",
+    "NetworkSettings": "fastmlp.settings",
+    "TrainingSettings": "fastmlp.settings",
+    "FastmlpError": "fastmlp.errors",
+    "ConfigError": "fastmlp.errors",
+    "DataError": "fastmlp.errors",
+    "DatasetUnavailable": "fastmlp.errors",
+    "InputNotFound": "fastmlp.errors",
+    "MissingExtra": "fastmlp.errors",
+    "ModelFileError": "fastmlp.errors",
+    "NotEnoughMemory": "fastmlp.errors",
+    "OutputError": "fastmlp.errors",
+    "RunInUse": "fastmlp.errors",
+    "ScoreMissed": "fastmlp.errors",
+    "TrainingError": "fastmlp.errors",
+    "WriteError": "fastmlp.errors",
+}
+
+__all__ = ["__version__", "errors", "kernels", *_HOMES]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from fastmlp import errors, kernels
+    from fastmlp.data.dataset import Dataset, load_dataset
+    from fastmlp.errors import (
+        ConfigError,
+        DataError,
+        DatasetUnavailable,
+        FastmlpError,
+        InputNotFound,
+        MissingExtra,
+        ModelFileError,
+        NotEnoughMemory,
+        OutputError,
+        RunInUse,
+        ScoreMissed,
+        TrainingError,
+        WriteError,
+    )
+    from fastmlp.gradient_check import check_gradient
+    from fastmlp.network import Network
+    from fastmlp.settings import NetworkSettings, TrainingSettings
+    from fastmlp.training.loop import Epoch, History, Progress, State, Trainer, train, train_epochs
+    from fastmlp.training.optimizers import SGD, Adam, AdamW
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    elif name in ("errors", "kernels"):
+        value = importlib.import_module(f"fastmlp.{name}")
+    else:
+        raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

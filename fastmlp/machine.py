@@ -1,0 +1,129 @@
+"""What this process may use: cores, memory, folders, and what the machine is called.
+
+Free of numba and numpy, so that it costs nothing at start. The vector width is not here: it follows from the target that Numba generates
+code for (kernels/vectors.py).
+"""
+
+import os
+import platform
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+CGROUP = Path("/sys/fs/cgroup")
+
+
+class Machine(NamedTuple):
+    """The facts that a measurement has to state."""
+
+    cpu: str
+    cores: int
+    memory_bytes: int | None
+    system: str
+    python: str
+
+
+def describe() -> Machine:
+    """Return the facts of this machine, as this process sees them."""
+    return Machine(cpu_name(), usable_cores(), memory_limit(), platform.platform(terse=True), platform.python_version())
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may keep busy: its affinity mask, cut by a cgroup CPU quota."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows have no affinity mask
+        cores = os.cpu_count() or 1
+    quota = cgroup_cpu_quota()
+    return max(1, min(cores, int(quota)) if quota is not None else cores)
+
+
+def cgroup_cpu_quota(root: Path = CGROUP) -> float | None:
+    """Return the CPU quota of this process's cgroup in cores, None where there is none.
+
+    Version 2 has one file `cpu.max` ("max 100000" or "150000 100000"), version 1 a pair of files.
+    A quota below one core is reported as it is; callers round.
+    """
+    quotas = []
+    for folder in _cgroup_folders(root):
+        period = "100000"
+        words = _read(folder / "cpu.max").split()
+        if len(words) == 2:
+            quota, period = words
+        else:
+            quota, period = _read(folder / "cpu.cfs_quota_us").strip(), _read(folder / "cpu.cfs_period_us").strip()
+        if quota.isdigit() and period.isdigit() and int(period) > 0:
+            quotas.append(int(quota) / int(period))
+    return min(quotas, default=None)
+
+
+def memory_limit(root: Path = CGROUP) -> int | None:
+    """Return the bytes of memory that this process may hold: physical memory, cgroup and RLIMIT_AS, the smallest."""
+    limits = []
+    try:
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        pass
+    for folder in _cgroup_folders(root):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            text = _read(folder / name).strip()
+            if text.isdigit():
+                limits.append(int(text))
+    try:
+        import resource
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if soft != resource.RLIM_INFINITY:
+            limits.append(soft)
+    except ImportError:  # Windows
+        pass
+    return min(limits, default=None)
+
+
+@lru_cache(maxsize=1)
+def cpu_name() -> str:
+    """Return the CPU's model name, as the operating system tells it."""
+    for line in _read(Path("/proc/cpuinfo")).splitlines():
+        if line.startswith(("model name", "Model")):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine() or "unknown"
+
+
+def cache_folder() -> Path:
+    """Return the folder for fetched data and compiled code: FASTMLP_CACHE_DIR, or the platform's user cache."""
+    given = os.environ.get("FASTMLP_CACHE_DIR")
+    if given:
+        return Path(given)
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("fastmlp", appauthor=False))
+
+
+def peak_memory() -> int | None:
+    """Return the largest resident size of this process so far, in bytes, None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _cgroup_folders(root: Path) -> list[Path]:
+    """Return the folders that may hold this process's limits: its own cgroup and those above it, then the root."""
+    folders = [root, root / "cpu", root / "memory"]
+    for line in _read(Path("/proc/self/cgroup")).splitlines():
+        _, _, path = line.split(":", 2)
+        parts = [part for part in path.strip().split("/") if part and part != ".."]
+        for depth in range(1, len(parts) + 1):
+            below = Path(*parts[:depth])
+            folders += [root / below, root / "cpu" / below, root / "memory" / below]
+    return folders
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,202 @@
+"""Every setting of a network and of its training: name, default, range and help, once.
+
+The keywords of the Python interface, the flags of the command line, the keys of a configuration file, the `settings` in JSON
+output, the metadata of a model file and the axes of a sweep all derive from the fields here. Names of activations, losses and
+optimisers are stored as text; the registries that own those names check them.
+
+May not import numpy, numba or anything else of fastmlp but errors.
+"""
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
+
+from fastmlp.errors import ConfigError
+
+ACTIVATIONS = "activation"
+OUTPUTS = "output"
+LOSSES = "loss"
+OPTIMIZERS = "optimizer"
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    minimum: float | None = None,
+    above: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] | None = None,
+    registry: str | None = None,
+    repeat: bool = False,
+) -> Any:
+    """Declare a setting: its default, its help text, and the values that it takes.
+
+    `minimum` is the smallest value allowed, `above` a bound that must be exceeded, `maximum` the largest, `choices` a closed list of names,
+    `registry` the table that owns the names, `repeat` says that the command line repeats the flag.
+    """
+    rules = {
+        "help": help,
+        "minimum": minimum,
+        "above": above,
+        "maximum": maximum,
+        "choices": choices,
+        "registry": registry,
+        "repeat": repeat,
+    }
+    return dataclasses.field(default=default, metadata=rules)
+
+
+class Settings:
+    """What the two records of settings share: checking on creation, reading from and writing to plain values."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            checked = check_value(field, getattr(self, field.name))
+            object.__setattr__(self, field.name, checked)
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of all settings, in order."""
+        return tuple(field.name for field in dataclasses.fields(cls))  # type: ignore[arg-type]
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], source: str = "settings") -> Self:
+        """Build the record from plain values; an unknown name raises ConfigError and suggests the nearest known one."""
+        known = cls.names()
+        for name in values:
+            if name not in known:
+                hint = nearest(str(name), known) or f"; known are {', '.join(known)}"
+                raise ConfigError(f"{source}: unknown setting {name!r}{hint}")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as values that JSON and TOML can hold."""
+        pairs = ((name, getattr(self, name)) for name in self.names())
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in pairs}
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some settings changed, checked again."""
+        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkSettings(Settings):
+    """What a network is, apart from its numbers of inputs and outputs, which follow from the data."""
+
+    hidden: tuple[int, ...] = setting((300,), "units of a hidden layer; repeat for more layers", minimum=1, repeat=True)
+    activation: str | tuple[str, ...] = setting(
+        "relu",
+        "activation of the hidden layers, one name or one per layer: identity, sigmoid, tanh, relu, silu",
+        registry=ACTIVATIONS,
+        repeat=True,
+    )
+    output: str | None = setting(None, "output: softmax, sigmoid or identity; default: by the kind of target", registry=OUTPUTS)
+    dtype: str = setting("float32", "type of the parameters", choices=("float32", "float64"))
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingSettings(Settings):
+    """How a network is trained."""
+
+    epochs: int = setting(10, "passes over the training rows", minimum=0)
+    batch_size: int = setting(50, "rows in one step", minimum=1)
+    learning_rate: float = setting(0.2, "step size", above=0.0)
+    optimizer: str = setting("sgd", "rule that turns a gradient into a step: sgd, adam or adamw", registry=OPTIMIZERS)
+    momentum: float = setting(0.0, "sgd: share of the last step that is kept", minimum=0.0, maximum=1.0)
+    nesterov: bool = setting(False, "sgd: look ahead along the momentum")
+    beta1: float = setting(0.9, "adam, adamw: decay of the mean gradient", minimum=0.0, maximum=0.999999)
+    beta2: float = setting(0.999, "adam, adamw: decay of the mean squared gradient", minimum=0.0, maximum=0.9999999)
+    epsilon: float = setting(1e-8, "adam, adamw: added to the root of the mean squared gradient", above=0.0)
+    weight_decay: float = setting(0.0, "pull of the weights towards 0: L2 in sgd and adam, decoupled in adamw", minimum=0.0)
+    loss: str | None = setting(None, "cross_entropy, binary_cross_entropy or mse; default: the one that fits the output", registry=LOSSES)
+    reduction: str = setting("mean", "gradient of a batch: mean or sum over its rows", choices=("mean", "sum"))
+    normalize: str | None = setting(
+        None,
+        "inputs: none as they are, scale bytes to [0, 1], or standardize; default: what the network has, else scale",
+        choices=("none", "scale", "standardize"),
+    )
+    per_feature: bool | None = setting(None, "standardize each feature by itself; default: only for tables of floats")
+    validation: int | None = setting(None, "hold out the last N training rows; 0 trains on all", minimum=0)
+    zero_skipping: str = setting("auto", "skip inputs that are exactly zero", choices=("auto", "on", "off"))
+    kernels: str = setting(
+        "auto",
+        "auto: the fastest that fit; scalar: the textbook loops, compiled; python: the same loops, interpreted, very slow",
+        choices=("auto", "scalar", "python"),
+    )
+    threads: int | None = setting(None, "shares of the work; default: all cores that help", minimum=1)
+    seed: int = setting(0, "source of every random choice", minimum=0, maximum=2**63 - 1)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" for the known name nearest to a wrong one, "" where none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def check_value(field: dataclasses.Field[Any], value: Any) -> Any:
+    """Return `value` in the type that a field wants; raise ConfigError where it has another type or lies out of range."""
+    rules = field.metadata
+    kinds = _kinds(field.type)
+    if value is None and type(None) in kinds:
+        return None
+    if isinstance(value, (list, tuple)):
+        if tuple not in kinds:
+            raise ConfigError(_message(field, "one value", value))
+        return tuple(_check_scalar(field, rules, kinds[tuple], item) for item in value)
+    if tuple in kinds and len(kinds) == 1:
+        return (_check_scalar(field, rules, kinds[tuple], value),)
+    scalar = next(kind for kind in kinds if kind not in (type(None), tuple))
+    return _check_scalar(field, rules, scalar, value)
+
+
+def _check_scalar(field: dataclasses.Field[Any], rules: Mapping[str, Any], kind: type, value: Any) -> Any:
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise ConfigError(_message(field, "true or false", value))
+        return value
+    if kind is str:
+        if not isinstance(value, str):
+            raise ConfigError(_message(field, "a name", value))
+        choices = rules["choices"]
+        if choices and value not in choices:
+            raise ConfigError(_message(field, "one of " + ", ".join(choices), value) + nearest(value, choices))
+        return value
+    if isinstance(value, bool) or not hasattr(value, "__index__" if kind is int else "__float__"):
+        raise ConfigError(_message(field, "a whole number" if kind is int else "a number", value))
+    try:
+        number = kind(value.__index__()) if kind is int else float(value)
+    except OverflowError:
+        raise ConfigError(_message(field, "a finite number", value)) from None
+    except TypeError:  # an array of several numbers
+        raise ConfigError(_message(field, "a whole number" if kind is int else "a number", value)) from None
+    if isinstance(number, float) and not math.isfinite(number):
+        raise ConfigError(_message(field, "a finite number", value))
+    if rules["minimum"] is not None and number < rules["minimum"]:
+        raise ConfigError(_message(field, f"at least {rules['minimum']}", value))
+    if rules["above"] is not None and number <= rules["above"]:
+        raise ConfigError(_message(field, f"more than {rules['above']:g}", value))
+    if rules["maximum"] is not None and number > rules["maximum"]:
+        raise ConfigError(_message(field, f"at most {rules['maximum']}", value))
+    return number
+
+
+def _message(field: dataclasses.Field[Any], expected: str, value: Any) -> str:
+    shown = repr(value)
+    return f"{field.name}: expected {expected}, got {shown if len(shown) <= 60 else shown[:57] + '...'}"
+
+
+def _kinds(annotation: Any) -> dict[type, Any]:
+    """Return the types of an annotation: `str | tuple[str, ...] | None` -> {str: str, tuple: str, NoneType: None}."""
+    parts = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    kinds: dict[type, Any] = {}
+    for part in parts:
+        if typing.get_origin(part) is tuple:
+            kinds[tuple] = typing.get_args(part)[0]
+        else:
+            kinds[part] = part
+    return kinds

@@ -1,0 +1,182 @@
+"""The settings: one list of names, defaults and ranges, from which every door to fastmlp derives."""
+
+import dataclasses
+import inspect
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp.errors import ConfigError
+from fastmlp.settings import NetworkSettings, TrainingSettings, nearest
+
+RECORDS = (NetworkSettings, TrainingSettings)
+FIELDS = [(record, field) for record in RECORDS for field in dataclasses.fields(record)]
+ids = [field.name for _, field in FIELDS]
+
+
+def keywords(function) -> dict[str, object]:
+    parameters = inspect.signature(function).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters if parameter.default is not parameter.empty}
+
+
+# Derived from the settings
+
+
+@pytest.mark.parametrize("function", [fastmlp.train, fastmlp.train_epochs])
+def test_the_keywords_of_training_are_the_training_settings_with_their_defaults(function):
+    given = keywords(function)
+    for not_a_setting in {"callbacks", "resume"} & given.keys():
+        del given[not_a_setting]
+    assert given == {name: getattr(TrainingSettings(), name) for name in TrainingSettings.names()}
+
+
+def test_the_keywords_of_a_network_have_the_defaults_of_the_settings():
+    given = keywords(fastmlp.Network)
+    expected = NetworkSettings().__dict__ | {"seed": TrainingSettings().seed, "class_names": None}
+    del expected["hidden"]  # part of sizes
+    assert given == expected
+
+
+def test_no_name_is_in_both_records():
+    assert not set(NetworkSettings.names()) & set(TrainingSettings.names())
+
+
+@pytest.mark.parametrize(("record", "field"), FIELDS, ids=ids)
+def test_every_setting_has_a_help_text(record, field):
+    assert len(field.metadata["help"]) > 5
+
+
+@pytest.mark.parametrize(("record", "field"), FIELDS, ids=ids)
+def test_every_default_passes_its_own_check(record, field):
+    assert getattr(record(**{field.name: field.default}), field.name) == field.default
+
+
+@pytest.mark.parametrize(("record", "field"), FIELDS, ids=ids)
+def test_every_setting_refuses_a_value_of_no_type_that_it_knows(record, field):
+    with pytest.raises(ConfigError, match=f"^{field.name}: expected .*, got <object object"):
+        record(**{field.name: object()})
+
+
+def test_the_settings_cost_no_numpy_at_start():
+    script = "import sys, fastmlp.settings; print(sorted({'numpy', 'numba'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+# Values
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "checked"),
+    [
+        ("epochs", np.int32(3), 3),
+        ("epochs", 0, 0),
+        ("batch_size", np.uint8(200), 200),
+        ("learning_rate", 1, 1.0),
+        ("learning_rate", np.float32(0.5), 0.5),
+        ("seed", 2**63 - 1, 2**63 - 1),
+        ("threads", None, None),
+        ("validation", 0, 0),
+        ("per_feature", False, False),
+    ],
+)
+def test_a_value_becomes_a_plain_python_value(name, value, checked):
+    found = getattr(TrainingSettings(**{name: value}), name)
+    assert (type(found), found) == (type(checked), checked)
+
+
+@pytest.mark.parametrize(("value", "checked"), [([300, np.int64(100)], (300, 100)), (300, (300,)), ((), ())])
+def test_widths_of_hidden_layers_become_a_tuple(value, checked):
+    assert NetworkSettings(hidden=value).hidden == checked
+
+
+@pytest.mark.parametrize(("value", "checked"), [("tanh", "tanh"), (["tanh", "relu"], ("tanh", "relu"))])
+def test_activations_are_one_name_or_one_per_layer(value, checked):
+    assert NetworkSettings(activation=value).activation == checked
+
+
+@pytest.mark.parametrize(
+    ("record", "name", "value", "message"),
+    [
+        (TrainingSettings, "epochs", -1, "at least 0, got -1"),
+        (TrainingSettings, "epochs", 1.0, "a whole number, got 1.0"),
+        (TrainingSettings, "epochs", True, "a whole number, got True"),
+        (TrainingSettings, "epochs", "3", "a whole number, got '3'"),
+        (TrainingSettings, "epochs", None, "a whole number, got None"),
+        (TrainingSettings, "epochs", [3], r"one value, got \[3\]"),
+        (TrainingSettings, "epochs", np.array([1, 2]), r"a whole number, got array\(\[1, 2\]\)"),
+        (TrainingSettings, "epochs", np.array(1.5), r"a whole number, got array\(1.5\)"),
+        (TrainingSettings, "batch_size", 0, "at least 1, got 0"),
+        (TrainingSettings, "learning_rate", 0.0, "more than 0, got 0.0"),
+        (TrainingSettings, "learning_rate", float("nan"), "a finite number, got nan"),
+        (TrainingSettings, "learning_rate", float("inf"), "a finite number, got inf"),
+        pytest.param(TrainingSettings, "learning_rate", 10**400, "a finite number, got 1000", id="learning_rate-huge"),
+        (TrainingSettings, "learning_rate", 1j, "a number, got 1j"),
+        (TrainingSettings, "learning_rate", np.array([0.1, 0.2]), "a number, got array"),
+        (TrainingSettings, "learning_rate", False, "a number, got False"),
+        (TrainingSettings, "seed", 2**63, "at most 9223372036854775807, got 9223372036854775808"),
+        (TrainingSettings, "optimizer", 3, "a name, got 3"),
+        (TrainingSettings, "per_feature", 1, "true or false, got 1"),
+        (TrainingSettings, "reduction", "men", "one of mean, sum, got 'men'; did you mean 'mean'"),
+        (TrainingSettings, "reduction", "x" * 100, "one of mean, sum, got 'x{56}[.]{3}$"),
+        (NetworkSettings, "hidden", [300, 0], "at least 1, got 0"),
+        (NetworkSettings, "hidden", [300, True], "a whole number, got True"),
+        (NetworkSettings, "hidden", "300", "a whole number, got '300'"),
+        (NetworkSettings, "hidden", None, "a whole number, got None"),
+        (NetworkSettings, "activation", ["relu", 3], "a name, got 3"),
+        (NetworkSettings, "dtype", "float16", "one of float32, float64, got 'float16'; did you mean 'float64'"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_was_expected(record, name, value, message):
+    with pytest.raises(ConfigError, match=f"^{name}: expected {message}"):
+        record(**{name: value})
+
+
+# Reading, writing, changing
+
+
+def test_an_unknown_name_is_refused_and_the_nearest_one_suggested():
+    with pytest.raises(ConfigError, match=r"^run\.toml: unknown setting 'learning_rat'; did you mean 'learning_rate'\?$"):
+        TrainingSettings.from_mapping({"epochs": 3, "learning_rat": 0.1}, "run.toml")
+
+
+def test_where_no_name_is_near_all_are_listed():
+    with pytest.raises(ConfigError, match="^settings: unknown setting 'zzz'; known are hidden, activation, output, dtype$"):
+        NetworkSettings.from_mapping({"zzz": 1})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [TrainingSettings(), TrainingSettings(epochs=2, validation=5, loss="mse"), NetworkSettings(hidden=(3, 2), activation=("relu", "tanh"))],
+)
+def test_settings_come_back_from_json(settings):
+    assert type(settings).from_mapping(json.loads(json.dumps(settings.to_dict(), allow_nan=False))) == settings
+
+
+def test_a_changed_copy_is_checked_again():
+    assert TrainingSettings().replace(epochs=7) == TrainingSettings(epochs=7)
+    with pytest.raises(ConfigError, match="^epochs: expected at least 0, got -7$"):
+        TrainingSettings().replace(epochs=-7)
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_settings_cannot_be_changed_in_place(record):
+    settings = record()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(settings, record.names()[0], 1)
+
+
+def test_equal_settings_are_one_key():
+    assert len({TrainingSettings(), TrainingSettings(epochs=TrainingSettings.epochs), TrainingSettings(epochs=6)}) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "hint"),
+    [("sigmod", ("relu", "sigmoid"), "; did you mean 'sigmoid'?"), ("zzz", ("relu", "sigmoid"), ""), ("relu", (), "")],
+)
+def test_the_nearest_known_name_is_suggested_where_one_is_near(name, known, hint):
+    assert nearest(name, known) == hint
