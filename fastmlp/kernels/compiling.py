@@ -1,0 +1,442 @@
+"""How kernels are compiled, kept and found again. The only place that names Numba's options, its passes and its cache.
+
+    source      a plain Python function in this folder: explicit loops, readable and runnable as it stands
+    kernel      the source compiled by Numba: `dense_forward`
+    parallel    the same source with `prange` over threads: `parallel(dense_forward)`
+    pure        the same source as pure Python, its callees included: `pure(dense_forward)`
+    formula     a scalar function of the textbook, in which a literal has the type of the argument
+    block       a kernel that compiled code calls by address, so that no combination of blocks is ever compiled
+
+May not know what a layer, a network or a file format is.
+"""
+
+import contextlib
+import functools
+import hashlib
+import inspect
+import math
+import os
+import pickle  # Numba keeps machine code as a pickle; only this file reads one, and only from the user's own cache folder
+import sys
+import threading
+import time
+import types as python_types
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import llvmlite
+import numba
+import numpy as np
+from numba import njit, types
+from numba.core import compiler, config, ir, serialize
+from numba.core.compiler_machinery import FunctionPass, register_pass
+from numba.core.dispatcher import Dispatcher
+from numba.core.untyped_passes import IRProcessing
+from numba.extending import intrinsic, overload
+
+from fastmlp import machine
+from fastmlp.kernels import elementary
+
+# Without nnan and ninf: a NaN must be seen. Without reassoc: additions stay in the order of the source, so that the serial
+# and the parallel form of a kernel give the same bits.
+FASTMATH = frozenset({"contract", "nsz", "arcp"})
+# For sums whose order is free; a kernel asks for it by name.
+FASTMATH_REASSOCIATE = FASTMATH | {"reassoc"}
+
+JIT = not config.DISABLE_JIT
+_SOURCES: dict[Any, "Source"] = {}
+
+
+class Source(NamedTuple):
+    """What `kernel` was given: the plain function and how it wants to be compiled."""
+
+    function: Callable[..., Any]
+    fastmath: frozenset[str]
+    is_formula: bool
+
+
+def kernel(function: Callable[..., Any] | None = None, *, reassociate: bool = False) -> Any:
+    """Compile a function of this folder as a serial kernel, on its first call; `prange` in it runs as `range`.
+
+    `reassociate` allows sums to be added up in any order, which a dot product needs to be vectorised.
+    With NUMBA_DISABLE_JIT=1 the function itself comes back.
+    """
+    if function is None:
+        return functools.partial(kernel, reassociate=reassociate)
+    return _register(function, FASTMATH_REASSOCIATE if reassociate else FASTMATH)
+
+
+def formula(function: Callable[..., Any]) -> Any:
+    """Compile a scalar formula. A literal in it takes the type of the first argument, so that float32 stays float32."""
+    return _formula(function) if JIT else function
+
+
+@functools.cache
+def _formula(function: Callable[..., Any]) -> Any:
+    return _register(function, FASTMATH, is_formula=True)
+
+
+@functools.cache
+def parallel(serial: Any) -> Any:
+    """Return the form of a kernel in which `prange` runs over threads, for it and for every kernel that it calls."""
+    if not JIT:
+        return serial
+    source = _SOURCES[serial]
+    replaced = _callees(source.function, parallel)
+    has_loop = "prange" in source.function.__code__.co_names
+    if not has_loop and not replaced:
+        return serial  # nothing in it runs over threads
+    linked = _copy(source.function, replaced, f"{source.function.__qualname__}_parallel")
+    compiled = _dispatcher(linked, source, has_loop)
+    _SOURCES[compiled] = source
+    return compiled
+
+
+@functools.cache
+def with_constant(serial: Any, name: str, value: Any) -> Any:
+    """Return the form of a kernel in which a constant of its module has another value, for it and for every kernel that it calls."""
+    source = _SOURCES[serial] if JIT else Source(serial, FASTMATH, False)
+    replaced = _callees(source.function, lambda callee: with_constant(callee, name, value))
+    if name in source.function.__code__.co_names:
+        replaced[name] = value
+    if not replaced:
+        return serial
+    return _register(_copy(source.function, replaced, f"{source.function.__qualname__}_{name}_{value}"), source.fastmath)
+
+
+@functools.cache
+def pure(serial: Any) -> Any:
+    """Return a kernel as pure Python all the way down: its callees are pure Python, too."""
+    if not JIT:
+        return serial
+    function = _SOURCES[serial].function
+    replaced = _callees(function, pure)
+    for used in function.__code__.co_names:
+        value = function.__globals__.get(used)
+        if value is numba.prange:
+            replaced[used] = range
+        elif _is_block_call(value):
+            replaced[used] = _BLOCK_CALLS[value]
+    return _copy(function, replaced, function.__qualname__)
+
+
+def specialise(serial: Any, suffix: str, **replaced: Any) -> Any:
+    """Return a kernel with some of its global names bound to other functions, for example a formula to apply.
+
+    `suffix` tells this specialisation from others of the same source, in the cache, too.
+    """
+    if not JIT:
+        return _copy(serial, replaced, f"{serial.__qualname__}_{suffix}")
+    source = _SOURCES[serial]
+    name = f"{source.function.__qualname__}_{suffix}"
+    return _register(_copy(source.function, replaced, name), source.fastmath)
+
+
+def _register(function: Callable[..., Any], fastmath: frozenset[str], is_formula: bool = False) -> Any:
+    if not JIT:
+        return function
+    source = Source(function, fastmath, is_formula)
+    compiled = _dispatcher(function, source)
+    _SOURCES[compiled] = source
+    return compiled
+
+
+def _dispatcher(function: Callable[..., Any], source: Source, parallel: bool = False) -> Any:
+    options: dict[str, Any] = {"fastmath": set(source.fastmath), "error_model": "numpy", "nogil": True, "boundscheck": None}
+    if source.is_formula:
+        options |= {"pipeline_class": _FormulaCompiler, "forceinline": True}
+    if parallel:  # only what the source says with prange: array expressions stay as they are written
+        others = ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion")
+        options["parallel"] = {"prange": True} | dict.fromkeys(others, False)
+    compiled = njit(**options)(function)
+    compiled._cache = CompiledCode(function)
+    compiled.compile = functools.partial(_timed, function.__qualname__, compiled.compile)
+    return compiled
+
+
+def _callees(function: Any, transform: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return the kernels that a function names, transformed; those that the transformation leaves as they are are left out."""
+    replaced = {}
+    for used in function.__code__.co_names:
+        value = function.__globals__.get(used)
+        is_kernel = isinstance(value, Dispatcher) and value in _SOURCES if JIT else isinstance(value, python_types.FunctionType)
+        if is_kernel and (transformed := transform(value)) is not value:
+            replaced[used] = transformed
+    return replaced
+
+
+def _copy(function: Any, replaced: dict[str, Any], name: str) -> Any:
+    names = {**function.__globals__, **replaced}
+    copy = python_types.FunctionType(function.__code__, names, name, function.__defaults__, function.__closure__)
+    copy.__qualname__ = name
+    copy.__module__ = function.__module__
+    copy.__doc__ = function.__doc__
+    return copy
+
+
+# --- formulas: literals and elementary functions in the type of the argument ---------------------------------------------
+
+
+@register_pass(mutates_CFG=False, analysis_only=False)
+class _LiteralsLikeArguments(FunctionPass):
+    """Give every number literal the type of the first argument: `1 / (1 + exp(-z))` stays float32 for a float32 z.
+
+    Numba types a literal 1 as int64, and int64 with float32 makes float64: twice the width, half the speed, other bits.
+    """
+
+    _name = "fastmlp_literals_like_arguments"
+
+    def __init__(self) -> None:
+        FunctionPass.__init__(self)
+
+    def run_pass(self, state: Any) -> bool:
+        cast = {types.float32: np.float32, types.float64: np.float64}[state.args[0]]
+        changed = False
+        for block in state.func_ir.blocks.values():
+            for statement in block.body:
+                if not isinstance(statement, ir.Assign) or not isinstance(statement.value, ir.Const):
+                    continue
+                literal = statement.value.value
+                if type(literal) in (int, float):
+                    statement.value = ir.FreeVar(0, "literal", cast(literal), statement.loc)
+                    changed = True
+        return changed
+
+
+class _FormulaCompiler(compiler.CompilerBase):
+    """Numba's usual pipeline with literals typed like the argument."""
+
+    def define_pipelines(self) -> list[Any]:
+        passes = compiler.DefaultPassBuilder.define_nopython_pipeline(self.state, "fastmlp_formula")
+        passes.add_pass_after(_LiteralsLikeArguments, IRProcessing)
+        passes.finalize()
+        return [passes]
+
+
+_POLYNOMIALS: dict[str, Any] = {}
+
+
+def _register_elementary(name: str) -> None:
+    """Tell Numba how to compile one function of elementary.py: by polynomial in float32, by the C library in float64."""
+    source = _copy(elementary.POLYNOMIALS[name], _POLYNOMIALS, elementary.POLYNOMIALS[name].__name__)
+    polynomial = njit(fastmath=set(FASTMATH), error_model="numpy", forceinline=True)(source)
+    _POLYNOMIALS[source.__name__] = polynomial  # for polynomials that use this one
+    library = getattr(math, name)
+
+    @overload(getattr(elementary, name), jit_options={"fastmath": set(FASTMATH)}, inline="never")
+    def _(x):
+        if x == types.float32:
+            return lambda x: polynomial(x)
+        return lambda x: library(x)
+
+
+for _name in elementary.POLYNOMIALS:
+    _register_elementary(_name)
+
+
+# --- blocks: called by address -------------------------------------------------------------------------------------------
+
+_BLOCKS: dict[int, Callable[..., Any]] = {}  # address -> pure Python, for callers that run interpreted
+_ALIVE: dict[Any, int] = {}  # (block, signature, interpreted) -> address; holds the machine code in memory
+_BLOCK_CALLS: dict[Any, Callable[..., Any]] = {}
+
+
+def address(block: Any, *signature: Any, interpreted: bool = False) -> int:
+    """Return the address of a block, compiled for argument types; where `interpreted`, a number good for pure Python only.
+
+    The address is good for `block_call` in compiled code, and for its pure-Python form; it lives as long as this process.
+    """
+    key = (block, signature, interpreted)
+    if key not in _ALIVE:
+        if JIT and not interpreted:
+            block.compile(signature)
+            compiled = block.overloads[signature]
+            found = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+        else:
+            found = len(_BLOCKS) + 1
+        _ALIVE[key] = found
+        _BLOCKS[found] = pure(block)
+    return _ALIVE[key]
+
+
+def block_call(arguments: int, returns: Any = types.void) -> Any:
+    """Return a function f(address, a1, …, an) that calls a block by its address from compiled code.
+
+    The types of the arguments must be those that the address was asked for: nothing checks them. A call costs about 3 ns
+    (2 cores Xeon, 2026-11). A `switch` over blocks would compile all of them into each caller instead.
+    """
+
+    def interpreted(address: int, *values: Any) -> Any:
+        return _BLOCKS[int(address)](*values)
+
+    if not JIT:
+        return interpreted
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        kinds = signature.args[1:]
+        called = context.call_conv.get_function_type(signature.return_type, kinds)
+        pointer = builder.inttoptr(values[0], called.as_pointer())
+        _, result = context.call_conv.call_function(builder, pointer, signature.return_type, kinds, values[1:])
+        return result if signature.return_type != types.void else context.get_dummy_value()
+
+    def declare(typing_context: Any, address: Any, *kinds: Any) -> Any:
+        return returns(address, *kinds), generate
+
+    call = intrinsic(with_arity(declare, 1 + arguments))
+    _BLOCK_CALLS[call] = interpreted
+    return call
+
+
+def with_arity(function: Callable[..., Any], count: int) -> Callable[..., Any]:
+    """Return a function that takes a typing context and exactly `count` arguments: Numba's intrinsic() reads that from the signature."""
+
+    def declare(*arguments: Any) -> Any:
+        return function(*arguments)
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    names = ["typing_context", *(f"argument_{number}" for number in range(count))]
+    declare.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])  # type: ignore[attr-defined]
+    return declare
+
+
+def _is_block_call(value: Any) -> bool:
+    try:
+        return value in _BLOCK_CALLS
+    except TypeError:  # not hashable
+        return False
+
+
+# --- the cache of machine code -------------------------------------------------------------------------------------------
+
+_warned: set[str] = set()
+_listeners: list[Callable[[str, float | None], None]] = []
+_under_way = threading.local()  # .missed: for each compilation in this thread, outermost first, whether the cache had no code
+_waited = 0.0
+
+
+@contextlib.contextmanager
+def watch(listener: Callable[[str, float | None], None]) -> Iterator[None]:
+    """Call listener(name, None) when a kernel starts to compile, listener(name, seconds) when it is done."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+def compile_seconds() -> float:
+    """Return for how many seconds this process has waited for the compiler."""
+    return _waited
+
+
+@functools.cache
+def code_folder() -> Path:
+    """Return the folder of compiled kernels. Its name changes with every source, version and option that shapes the code.
+
+    Numba's own cache would miss a change in a function of another file, in a constant, and in a flag.
+    """
+    digest = hashlib.sha256()
+    for part in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(part.name.encode())
+        digest.update(part.read_bytes())
+    flags = ("OPT", "BOUNDSCHECK", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX", "DEBUGINFO_DEFAULT", "THREADING_LAYER")
+    shaped_by = [numba.__version__, llvmlite.__version__, np.__version__, sys.implementation.cache_tag]
+    shaped_by += [f"{flag}={getattr(config, flag, None)}" for flag in flags]
+    digest.update(repr(shaped_by).encode())
+    return machine.cache_folder() / "compiled" / digest.hexdigest()[:20]
+
+
+def _timed(name: str, compile: Callable[[Any], Any], signature: Any) -> Any:
+    """Compile or load a kernel, tell the listeners where that took the compiler, and count the time that its caller waited."""
+    global _waited
+    missed = _under_way.__dict__.setdefault("missed", [])
+    missed.append(False)
+    started = time.perf_counter()
+    try:
+        return compile(signature)
+    finally:
+        seconds = time.perf_counter() - started
+        if missed.pop():
+            for listener in list(_listeners):
+                listener(name, seconds)
+        if not missed:  # a kernel compiled inside another one is part of the other's time
+            _waited += seconds
+
+
+def _tell_missed(name: str) -> None:
+    missed = getattr(_under_way, "missed", None)
+    if missed:
+        missed[-1] = True
+    for listener in list(_listeners):
+        listener(name, None)
+
+
+class CompiledCode:
+    """Where the machine code of one kernel is kept: one file per signature and CPU, checked by SHA-256 before it is read.
+
+    Follows the interface of numba.core.caching._Cache. Whatever goes wrong here costs a compilation, never the run.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.name = function.__qualname__
+        self.cache_path = None
+
+    def load_overload(self, signature: Any, context: Any) -> Any:
+        """Return the compiled code for a signature, None where there is none that can be used."""
+        context.refresh()
+        try:
+            content = self._path(signature, context.codegen()).read_bytes()
+            stored, payload = content[:32], content[32:]
+            if hashlib.sha256(payload).digest() == stored:
+                return compiler.CompileResult._rebuild(context, *pickle.loads(payload))  # noqa: S301  the user's own folder
+            _warn_once("damaged", f"files of compiled code in {code_folder()} are damaged and are made anew, which costs seconds once")
+        except FileNotFoundError:
+            pass
+        except Exception as error:
+            _warn_once("unusable", _UNUSABLE.format(code_folder(), _reason(error)))
+        _tell_missed(self.name)
+        return None
+
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        """Keep compiled code for later processes."""
+        temporary = None
+        try:
+            payload = serialize.dumps(compiled._reduce())
+            path = self._path(signature, compiled.codegen)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            temporary = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
+            temporary.write_bytes(hashlib.sha256(payload).digest() + payload)
+            temporary.replace(path)
+        except Exception as error:
+            _warn_once("unusable", _UNUSABLE.format(code_folder(), _reason(error)))
+            if temporary is not None:
+                with contextlib.suppress(OSError):
+                    temporary.unlink(missing_ok=True)
+
+    def enable(self) -> None:
+        """Do nothing: the cache is always on."""
+
+    def disable(self) -> None:
+        """Do nothing: the cache is always on."""
+
+    def flush(self) -> None:
+        """Do nothing: stale code is never found."""
+
+    def _path(self, signature: Any, codegen: Any) -> Path:
+        digest = hashlib.sha256(repr((signature, codegen.magic_tuple())).encode()).hexdigest()
+        return code_folder() / f"{self.name}-{digest[:24]}.code"
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:160]
+
+
+def _warn_once(kind: str, message: str) -> None:
+    if kind not in _warned:
+        _warned.add(kind)
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+
+_UNUSABLE = "compiled code cannot be kept in {} ({}), so each start compiles anew; set FASTMLP_CACHE_DIR to a folder that you can write to"

@@ -1,0 +1,293 @@
+"""A stack of dense layers made ready to run: its table, the addresses of its blocks, its scratch, its compiled entry points.
+
+Takes sizes and names, gives arrays. The one place that decides which form of the kernels runs: compiled or interpreted, serial or
+over threads. That depends on sizes only, never on the number of threads, so that neither do the bits.
+"""
+
+import functools
+import os
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numba import types
+
+from fastmlp import machine
+from fastmlp.kernels import compiling, scalar, step
+from fastmlp.kernels import rows as one_row
+from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.losses import LOSSES
+from fastmlp.kernels.updates import UPDATES, Rates
+
+OUTPUT_CODES = {"identity": scalar.IDENTITY, "softmax": scalar.SOFTMAX, "sigmoid": scalar.SIGMOID}
+# A step with fewer multiply-adds than this is faster on one thread: starting a region costs 2 to 40 us a kernel.
+PARALLEL_MULTIPLY_ADDS = 500_000
+EMPTY = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float64)}
+
+_forked_after_parallel = False
+# The workqueue threading layer kills the process when two Python threads start a parallel kernel at once.
+_one_region_at_a_time = threading.Lock()
+
+
+class Steps(NamedTuple):
+    """A run of steps: what is trained, on which rows, at which rates."""
+
+    parameters: np.ndarray  # (P,), updated in place, as are the two states of the optimiser, (P,) or (0,), and the totals
+    m_state: np.ndarray
+    v_state: np.ndarray
+    total: np.ndarray  # (TOTALS,), added to
+    x: np.ndarray  # (rows, K) bytes or floats
+    target: np.ndarray  # (rows, T)
+    sample_weight: np.ndarray | None  # (rows,)
+    order: np.ndarray  # (n,) row numbers
+    first: int  # the run takes the batches of order[first:last]
+    last: int
+    batch_size: int
+    scale: np.ndarray  # (K,): an input is x * scale + shift
+    shift: np.ndarray
+    rates: np.ndarray  # (steps, 7): updates.Rates, step by step
+    mean: bool  # whether the gradient of a batch is divided by its rows
+
+
+def no_steps(x: np.ndarray, target: np.ndarray, sizes: Sequence[int], batch_size: int, dtype: np.dtype) -> Steps:
+    """Return a run of no steps on rows of these types: running it compiles all that a run needs."""
+    parameters, zero = np.zeros(count_parameters(sizes), dtype), np.zeros(sizes[0], dtype)
+    total, rates = np.zeros(step.TOTALS), np.zeros((1, len(Rates._fields)), dtype)
+    order = np.empty(0, np.int64)
+    return Steps(parameters, parameters, parameters, total, x, target, None, order, 0, 0, batch_size, zero, zero, rates, True)
+
+
+class Program:
+    """A stack of dense layers, for batches of up to `rows` rows.
+
+    sizes (L + 1 numbers of units), activations (L - 1 names of hidden layers), loss: its name, or None for outputs alone.
+    `kernels` is "auto" or "scalar" for compiled loops, "python" for the same loops interpreted.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activations: Sequence[str],
+        dtype: Any,
+        rows: int,
+        loss: str | None = None,
+        kernels: str = "auto",
+        skip_zeros: bool = True,
+        threads: int = 1,
+        update: str = "sgd",
+    ) -> None:
+        self.dtype = np.dtype(dtype)
+        self.sizes = tuple(sizes)
+        self.rows = rows
+        self.interpreted = kernels == "python"
+        self.skip_zeros = skip_zeros
+        multiply_adds = rows * sum(k * n for k, n in zip(sizes, sizes[1:], strict=False))
+        self.over_threads = not self.interpreted and multiply_adds >= PARALLEL_MULTIPLY_ADDS
+        self.threads = max(1, min(threads, machine.usable_cores(), numba.config.NUMBA_NUM_THREADS)) if self.over_threads else 1
+        self.by_row = rows == 1 and update == "sgd" and loss is not None and not self.over_threads
+        blocks = [_activation_blocks(name, self.dtype, self.interpreted, self.by_row) for name in activations] + [(0, 0, 0, 0)]
+        self.layers, size = layer_table(sizes, blocks, rows)
+        self.loss = loss_block(loss, self.dtype, self.interpreted) if loss else 0
+        self.output = OUTPUT_CODES[LOSSES[loss].output] if loss else scalar.IDENTITY
+        self.loss_formulas = _loss_formulas(loss, self.dtype, self.interpreted) if self.by_row and loss else (0, 0)
+        self.update = update_block(update, self.dtype, self.interpreted)
+        self.scratch = np.empty(size, self.dtype)
+
+    def prepare(self, x: np.ndarray, target: np.ndarray) -> None:
+        """Compile what `train` needs, or load it from the cache. Only the types of x and target are read."""
+        self.train(no_steps(x, target, self.sizes, self.rows, self.dtype))
+
+    def train(self, steps: Steps) -> int:
+        """Take the steps; see step.train_steps. Return the row reached, or -(1 + first row of a batch whose loss is not finite)."""
+        empty = EMPTY[self.dtype]
+        weight = empty if steps.sample_weight is None else steps.sample_weight
+        if self.by_row:
+            row = self._entry(_train_rows(self.dtype))(
+                steps.parameters, steps.total, self.layers, steps.x, steps.target, weight, steps.order, steps.first, steps.last,
+                steps.scale, steps.shift, steps.rates, self.output, *self.loss_formulas, self.scratch,
+            )  # fmt: skip
+            return int(row)
+        batch_target = np.empty((steps.batch_size, steps.target.shape[1]), self.dtype)
+        batch_weight = np.empty(0 if steps.sample_weight is None else steps.batch_size, self.dtype)
+        gradient = np.empty_like(steps.parameters) if self.update else empty
+        with self._threads():
+            row = self._entry(step.train_steps)(
+                steps.parameters, steps.m_state, steps.v_state, steps.total, self.layers, steps.x, steps.target, weight, steps.order,
+                steps.first, steps.last, steps.batch_size, steps.scale, steps.shift, steps.rates, steps.mean, self.output, self.loss,
+                self.update, self.scratch, gradient, batch_target, batch_weight,
+            )  # fmt: skip
+        return int(row)
+
+    def outputs(
+        self, parameters: np.ndarray, x: np.ndarray, first: int, last: int, scale: np.ndarray, shift: np.ndarray, out: np.ndarray
+    ) -> None:
+        """out = z of the output layer for rows first to last of x, at most `rows` of them."""
+        with self._threads():
+            order = np.arange(first, last)
+            self._entry(step.outputs_of_rows)(parameters, self.layers, x, order, scale, shift, self.scratch, out)
+
+    def gradient(
+        self, parameters: np.ndarray, x: np.ndarray, target: np.ndarray, scale: np.ndarray, shift: np.ndarray, factor: float
+    ) -> tuple[float, np.ndarray]:
+        """Return the summed loss of all rows of x, and factor times its gradient (P,)."""
+        gradient = np.empty_like(parameters)
+        order = np.arange(x.shape[0])
+        with self._threads():
+            loss = self._entry(step.gradient_of_rows)(
+                parameters, self.layers, x, target, EMPTY[self.dtype], order, self.dtype.type(factor), scale, shift,
+                self.loss, self.scratch, gradient,
+            )  # fmt: skip
+        return float(loss), gradient
+
+    def _entry(self, serial: Any) -> Any:
+        if not self.skip_zeros:
+            serial = compiling.with_constant(serial, "SKIP_ZEROS", False)
+        if self.interpreted:
+            return compiling.pure(serial)
+        return compiling.parallel(serial) if self.over_threads and not _forked_after_parallel else serial
+
+    @contextmanager
+    def _threads(self) -> Iterator[None]:
+        """Let parallel kernels use this program's threads, and give the caller's number back."""
+        if not self.over_threads or _forked_after_parallel:
+            yield
+            return
+        with _one_region_at_a_time:
+            before = numba.get_num_threads()
+            numba.set_num_threads(self.threads)
+            try:
+                yield
+            finally:
+                numba.set_num_threads(before)
+
+
+def loss_of_outputs(loss: str, z: np.ndarray, target: np.ndarray, kernels: str = "auto") -> tuple[float, float]:
+    """Return the summed loss, by its name, of outputs z (M, N), and how many rows are classified correctly."""
+    summed, correct = step.loss_of_outputs, scalar.count_correct
+    if kernels == "python":
+        summed, correct = compiling.pure(summed), compiling.pure(correct)
+    address = loss_block(loss, z.dtype, kernels == "python")
+    total = summed(address, z, target, EMPTY[z.dtype], z.dtype.type(0), np.empty_like(z))
+    return float(total), float(correct(z, target, OUTPUT_CODES[LOSSES[loss].output]))
+
+
+def delta_of_outputs(loss: str, z: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return the derivative (M, N) of the summed loss, by its name, with respect to outputs z (M, N)."""
+    delta = np.empty_like(z)
+    step.loss_of_outputs(loss_block(loss, z.dtype), z, target, EMPTY[z.dtype], z.dtype.type(1), delta)
+    return delta
+
+
+class RowProgram:
+    """The same layers for the outputs of one row at a time, from Python: everything but the arithmetic is as little as it can be."""
+
+    def __init__(self, sizes: Sequence[int], activations: Sequence[str], dtype: np.dtype) -> None:
+        blocks = [_activation_blocks(name, dtype, False, True) for name in activations] + [(0, 0, 0, 0)]
+        self._layers, self._size = layer_table(sizes, blocks, 1)
+        self._n_outputs = sizes[-1]
+        self._kernel = _outputs_of_row(dtype)
+        self._dtype = dtype
+
+    def outputs(self, parameters: np.ndarray, x: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray | None:
+        """Return z (N,) of the output layer for one contiguous row x (K,); None where x is not finite."""
+        out, scratch = np.empty(self._n_outputs, self._dtype), np.empty(self._size, self._dtype)
+        return out if self._kernel(parameters, self._layers, x, scale, shift, scratch, out) else None
+
+
+def count_parameters(sizes: Sequence[int]) -> int:
+    """Return the number of parameters of dense layers: weights and biases."""
+    return sum(k * n + n for k, n in zip(sizes, sizes[1:], strict=False))
+
+
+def layer_table(sizes: Sequence[int], blocks: Sequence[tuple[int, ...]], rows: int) -> tuple[np.ndarray, int]:
+    """Return the table of layers (L, COLUMNS) that step.py reads, and the size of the scratch for batches of `rows` rows."""
+    table = []
+    parameter, scratch = 0, rows * sizes[0]  # the scratch begins with the batch itself
+    for k, n, addresses in zip(sizes, sizes[1:], blocks, strict=False):
+        z, a, delta = scratch, scratch + rows * n, scratch + 2 * rows * n
+        table.append([k, n, parameter, parameter + k * n, z, a, delta, *addresses])
+        parameter += k * n + n
+        scratch += 3 * rows * n
+    return np.array(table, np.int64), scratch
+
+
+@functools.cache
+def _activation_blocks(name: str, dtype: np.dtype, interpreted: bool, by_row: bool) -> tuple[int, int, int, int]:
+    """Return the addresses of f and f' over arrays, and, where a step takes one row, as formulas."""
+    activation = ACTIVATIONS[name]
+    number = numba.from_dtype(dtype)
+    flat = types.Array(number, 1, "C")
+    forward = compiling.specialise(scalar.activate, name, ACTIVATION=compiling.formula(activation.formula))
+    backward = compiling.specialise(scalar.activate_backward, name, ACTIVATION_DERIVATIVE=compiling.formula(activation.derivative))
+    return (
+        compiling.address(forward, flat, flat, interpreted=interpreted),
+        compiling.address(backward, flat, flat, flat, interpreted=interpreted),
+        compiling.address(compiling.formula(activation.formula), number, interpreted=interpreted) if by_row else 0,
+        compiling.address(compiling.formula(activation.derivative), number, number, interpreted=interpreted) if by_row else 0,
+    )
+
+
+@functools.cache
+def _loss_formulas(name: str, dtype: np.dtype, interpreted: bool) -> tuple[int, int]:
+    """Return the addresses of the formulas of a loss by output and of its derivative; zeros for softmax."""
+    number = numba.from_dtype(dtype)
+    formulas = (LOSSES[name].formula, LOSSES[name].derivative)
+    first, second = (compiling.address(compiling.formula(f), number, number, interpreted=interpreted) if f else 0 for f in formulas)
+    return first, second
+
+
+@functools.cache
+def _forward_row(dtype: np.dtype) -> Any:
+    call = one_row.call_formula_32 if dtype == np.float32 else one_row.call_formula_64
+    return compiling.specialise(one_row.forward_row, dtype.name, call_formula=call)
+
+
+@functools.cache
+def _outputs_of_row(dtype: np.dtype) -> Any:
+    return compiling.specialise(one_row.outputs_of_row, dtype.name, forward_row=_forward_row(dtype))
+
+
+@functools.cache
+def _train_rows(dtype: np.dtype) -> Any:
+    call = one_row.call_formula_of_two_32 if dtype == np.float32 else one_row.call_formula_of_two_64
+    return compiling.specialise(one_row.train_rows, dtype.name, forward_row=_forward_row(dtype), call_formula_of_two=call)
+
+
+@functools.cache
+def loss_block(name: str, dtype: np.dtype, interpreted: bool = False) -> int:
+    """Return the address of a loss kernel."""
+    loss = LOSSES[name]
+    kernel = scalar.softmax_cross_entropy
+    if loss.formula is not None and loss.derivative is not None:
+        formula, derivative = compiling.formula(loss.formula), compiling.formula(loss.derivative)
+        kernel = compiling.specialise(scalar.separate_loss, name, LOSS=formula, LOSS_DERIVATIVE=derivative)
+    number = numba.from_dtype(dtype)
+    flat, table = types.Array(number, 1, "C"), types.Array(number, 2, "C")
+    return compiling.address(kernel, table, table, flat, number, table, interpreted=interpreted)
+
+
+@functools.cache
+def update_block(name: str, dtype: np.dtype, interpreted: bool = False) -> int:
+    """Return the address of an update of parameters, 0 for plain SGD."""
+    formula = UPDATES[name].formula
+    if formula is None:
+        return 0
+    flat = types.Array(numba.from_dtype(dtype), 1, "C")
+    kernel = compiling.specialise(scalar.update_with_state, name, UPDATE=compiling.formula(formula))
+    return compiling.address(kernel, flat, flat, flat, flat, flat, interpreted=interpreted)
+
+
+def _after_fork() -> None:
+    # GNU OpenMP kills a forked child at its first parallel region, whoever started the threads of the parent; serial kernels work there
+    global _forked_after_parallel, _one_region_at_a_time
+    layer = sys.modules.get("numba.np.ufunc.parallel")
+    _forked_after_parallel = bool(getattr(layer, "_is_initialized", False))
+    _one_region_at_a_time = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,177 @@
+"""One sample a step, as the textbook's first chapter has it: the whole step in loops over flat arrays, without a batch and without views.
+
+For a network of a dozen weights everything but the arithmetic counts: one view costs as much as the layer that it shows.
+"""
+
+import math
+
+import numpy as np
+from numba import types
+
+from fastmlp.kernels.compiling import block_call, kernel
+from fastmlp.kernels.elementary import exp
+from fastmlp.kernels.scalar import SIGMOID, SOFTMAX
+from fastmlp.kernels.step import (
+    ACTIVATE,
+    ACTIVATE_BACKWARD,
+    BIAS,
+    CORRECT,
+    DELTA,
+    DERIVATIVE,
+    FORMULA,
+    LOSS_SUM,
+    N_IN,
+    N_OUT,
+    ROWS,
+    WEIGHT,
+    WEIGHT_SUM,
+    A,
+    Z,
+    call_activate,
+    call_activate_backward,
+)
+
+U = np.uint64  # unsigned places: a signed one might be negative, and each access would look whether it is
+MANY = 8  # from so many units on, one call for all of them, through views, is cheaper than a call for each
+
+
+def formula_calls(number):
+    """Return how compiled code calls a formula f(z), and one of two numbers, by address."""
+    return block_call(1, returns=number), block_call(2, returns=number)
+
+
+# The address of a formula does not tell its type, so there is a call for each.
+call_formula_32, call_formula_of_two_32 = formula_calls(types.float32)
+call_formula_64, call_formula_of_two_64 = formula_calls(types.float64)
+call_formula, call_formula_of_two = call_formula_32, call_formula_of_two_32  # bound to one of the pairs
+
+
+@kernel(reassociate=True)
+def forward_row(parameters, layers, scratch):
+    """Fill z of every layer, and a = f(z) of every hidden layer, for the input at scratch[:K].
+
+    parameters (P,), layers (L, COLUMNS) for batches of one row; scratch: z and a overwritten.
+    """
+    below = U(0)
+    for index in range(layers.shape[0]):
+        K, N = U(layers[index, N_IN]), U(layers[index, N_OUT])
+        w, b, z, a = U(layers[index, WEIGHT]), U(layers[index, BIAS]), U(layers[index, Z]), U(layers[index, A])
+        for n in range(N):
+            scratch[z + n] = parameters[b + n]
+        for k in range(K):
+            value = scratch[below + k]
+            if value != 0:
+                for n in range(N):
+                    scratch[z + n] += value * parameters[w + k * N + n]
+        if index + 1 < layers.shape[0]:
+            if N < MANY:
+                for n in range(N):
+                    scratch[a + n] = call_formula(layers[index, FORMULA], scratch[z + n])
+            else:
+                call_activate(layers[index, ACTIVATE], scratch[z : z + N], scratch[a : a + N])
+            below = a
+
+
+@kernel(reassociate=True)
+def outputs_of_row(parameters, layers, x, scale, shift, scratch, out):
+    """out = z of the output layer for one row x (K,) of bytes or floats; return whether all of x is finite.
+
+    parameters (P,), layers (L, COLUMNS) for batches of one row, scale and shift (K,); scratch is overwritten -> out (N,), overwritten.
+    """
+    largest = parameters.dtype.type(0)
+    for k in range(x.shape[0]):
+        value = parameters.dtype.type(x[k])
+        largest = max(largest, abs(value - value))  # 0, or NaN for what is not finite
+        scratch[k] = value * scale[k] + shift[k]
+    forward_row(parameters, layers, scratch)
+    z = layers[layers.shape[0] - 1, Z]
+    for n in range(out.shape[0]):
+        out[n] = scratch[z + n]
+    return largest == 0
+
+
+@kernel(reassociate=True)
+def train_rows(
+    parameters, total, layers, x, target, sample_weight, order, first, last, scale, shift, rates, output, loss, derivative, scratch
+):  # fmt: skip
+    """Take one SGD step per row of order[first:last]; return last, or -(1 + row) at a row whose loss is not finite.
+
+    In place: parameters (P,), total (TOTALS,). layers (L, COLUMNS) for batches of one row, x (rows, K), target (rows, T), sample_weight
+    (rows,) or (0,), order (n,), scale and shift (K,), rates (steps, 7), output: SOFTMAX, SIGMOID or IDENTITY; loss, derivative: addresses
+    of the formulas of a loss by output, not read where output is SOFTMAX. Scratch is overwritten.
+    """
+    L, K_ = layers.shape[0], x.shape[1]
+    zero, one = parameters.dtype.type(0), parameters.dtype.type(1)
+    for i in range(first, last):
+        row = order[i]
+        for k in range(U(K_)):
+            scratch[k] = parameters.dtype.type(x[row, k]) * scale[k] + shift[k]
+
+        forward_row(parameters, layers, scratch)
+
+        # loss, and delta = dl/dz of the outputs
+        N, z, d = U(layers[L - 1, N_OUT]), U(layers[L - 1, Z]), U(layers[L - 1, DELTA])
+        weight = sample_weight[row] if sample_weight.shape[0] > 0 else one
+        row_loss = 0.0
+        correct = 0.0
+        if output == SOFTMAX:
+            best = U(0)
+            for n in range(N):
+                if scratch[z + n] > scratch[z + best]:
+                    best = U(n)
+            largest = scratch[z + best]
+            summed = zero
+            for n in range(N):
+                scratch[d + n] = exp(scratch[z + n] - largest)
+                summed += scratch[d + n]
+            t = U(target[row, 0])
+            row_loss = math.log(summed) + (largest - scratch[z + t])
+            for n in range(N):
+                scratch[d + n] *= weight / summed
+            scratch[d + t] -= weight
+            correct = 1.0 if best == t else 0.0
+        else:
+            share = one / parameters.dtype.type(N)
+            for n in range(N):
+                row_loss += share * call_formula_of_two(loss, scratch[z + n], target[row, n])
+                scratch[d + n] = weight * share * call_formula_of_two(derivative, scratch[z + n], target[row, n])
+                if output == SIGMOID and (scratch[z + n] > 0) == (target[row, n] > 0):
+                    correct += share
+        if not math.isfinite(row_loss):
+            return -(i + 1)
+        total[LOSS_SUM] += weight * row_loss
+        total[CORRECT] += correct
+        total[WEIGHT_SUM] += weight
+        total[ROWS] += 1.0
+
+        # backward and update, weight by weight: delta of the layer before is summed from the weights before they change
+        rate = rates[i - first, 0]
+        for index in range(L - 1, -1, -1):
+            K, N = U(layers[index, N_IN]), U(layers[index, N_OUT])
+            w, b, d = U(layers[index, WEIGHT]), U(layers[index, BIAS]), U(layers[index, DELTA])
+            below = U(layers[index - 1, A]) if index > 0 else U(0)
+            if index > 0:
+                before = U(layers[index - 1, DELTA])
+                for k in range(K):
+                    summed = zero
+                    for n in range(N):
+                        summed += scratch[d + n] * parameters[w + k * N + n]
+                    scratch[before + k] = summed
+                z = U(layers[index - 1, Z])
+                if K < MANY:
+                    for k in range(K):
+                        slope = call_formula_of_two(layers[index - 1, DERIVATIVE], scratch[z + k], scratch[below + k])
+                        scratch[before + k] *= slope
+                else:
+                    call_activate_backward(
+                        layers[index - 1, ACTIVATE_BACKWARD], scratch[before : before + K], scratch[z : z + K], scratch[below : below + K]
+                    )
+            for k in range(K):
+                value = scratch[below + k]
+                if value != 0:
+                    change = rate * value
+                    for n in range(N):
+                        parameters[w + k * N + n] -= change * scratch[d + n]
+            for n in range(N):
+                parameters[b + n] -= rate * scratch[d + n]
+    return last

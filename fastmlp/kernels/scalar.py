@@ -1,0 +1,269 @@
+"""The textbook kernels: forward, backward and update of a dense network as explicit loops. Back-propagation from one file.
+
+    forward     z = x @ weight + bias        a = f(z)
+    loss        l(a, t)                      delta = dl/dz        (output layer: activation and loss in one)
+    backward    dweight = x.T @ delta        dbias = sum of delta over the batch
+                dx = delta @ weight.T        delta of the layer before = dx * f'(z)
+    update      weight -= learning_rate * dweight
+
+Each kernel is one plain function, run three ways: as Python, compiled, and compiled with the outer loop over threads
+(`prange` is `range` in the first two). Each row of an output is written by one thread, in the order of the source,
+so the bits do not depend on the number of threads. The letters stand in the legend of this package.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import prange
+
+from fastmlp.kernels.compiling import kernel
+from fastmlp.kernels.elementary import exp
+from fastmlp.kernels.updates import Rates
+
+# What other people embed; the rest is bound to formulas first.
+__all__ = [
+    "count_correct",
+    "dense_backward_input",
+    "dense_backward_parameters",
+    "dense_forward",
+    "dense_sgd_update",
+    "gather",
+    "sgd_update",
+    "softmax",
+    "softmax_cross_entropy",
+]
+
+SKIP_ZEROS = True
+# Formulas, bound when a kernel is specialised.
+ACTIVATION: Any = None
+ACTIVATION_DERIVATIVE: Any = None
+LOSS: Any = None
+LOSS_DERIVATIVE: Any = None
+UPDATE: Any = None
+
+
+@kernel
+def gather(x, order, scale, shift, out):
+    """out[m, k] = x[order[m], k] * scale[k] + shift[k].
+
+    x (rows, K) bytes or floats, order (M,) row numbers, scale (K,), shift (K,) -> out (M, K), overwritten.
+    """
+    M, K = out.shape
+    for index in prange(M):
+        m = np.intp(index)  # prange counts in unsigned numbers
+        row = order[m]
+        for k in range(K):
+            out[m, k] = scale.dtype.type(x[row, k]) * scale[k] + shift[k]
+
+
+@kernel
+def dense_forward(x, weight, bias, out):
+    """out = x @ weight + bias.
+
+    x (M, K), weight (K, N), bias (N,) -> out (M, N), overwritten. Bishop 2006, eq. 5.2.
+    """
+    M, K = x.shape
+    N = weight.shape[1]
+    for m in prange(M):  # rows are independent
+        for n in range(N):
+            out[m, n] = bias[n]
+        for k in range(K):  # k outside n: the inner loop runs along contiguous weights
+            if x[m, k] != 0 or not SKIP_ZEROS:  # a zero adds nothing: four of five pixels of MNIST
+                for n in range(N):
+                    out[m, n] += x[m, k] * weight[k, n]
+
+
+@kernel
+def activate(z, out):
+    """out = f(z), number by number.
+
+    z (n,) -> out (n,), overwritten; out may be z.
+    """
+    for i in range(z.shape[0]):
+        out[i] = ACTIVATION(z[i])
+
+
+@kernel
+def activate_backward(delta, z, a):
+    """delta *= f'(z), where a = f(z).
+
+    delta (n,) updated in place, z (n,), a (n,).
+    """
+    # forward: a[i] = f(z[i])
+    for i in range(z.shape[0]):
+        delta[i] *= ACTIVATION_DERIVATIVE(z[i], a[i])
+
+
+@kernel
+def softmax(z, out):
+    """out[m, c] = exp(z[m, c]) / sum over j of exp(z[m, j]).
+
+    z (M, C) -> out (M, C), overwritten; out may be z. Bishop 2006, eq. 4.104; the largest z is subtracted first: exp(z) alone
+    overflows beyond 88 in float32.
+    """
+    M, C = z.shape
+    for m in prange(M):
+        largest = z[m, 0]
+        for c in range(1, C):
+            largest = max(largest, z[m, c])
+        total = z.dtype.type(0)
+        for c in range(C):
+            out[m, c] = exp(z[m, c] - largest)
+            total += out[m, c]
+        for c in range(C):
+            out[m, c] /= total
+
+
+@kernel
+def softmax_cross_entropy(z, target, sample_weight, factor, delta):
+    """Return sum over m of w[m] l[m], with l[m] = -log softmax(z[m])[t[m]]; delta = factor * w[m] * dl[m]/dz.
+
+    z (M, C), target (M, 1) class numbers, sample_weight (M,) or (0,) for ones, factor a number -> delta (M, C), overwritten.
+    dl/dz[c] = p[c] - (1 if c == t else 0). Bishop 2006, eq. 4.108 and 4.109.
+    """
+    M, C = z.shape
+    loss = 0.0  # float64: a sum over the batch, one addition per row
+    for m in range(M):
+        largest = z[m, 0]
+        for c in range(1, C):
+            largest = max(largest, z[m, c])
+        total = z.dtype.type(0)
+        for c in range(C):
+            delta[m, c] = exp(z[m, c] - largest)
+            total += delta[m, c]
+        t = np.intp(target[m, 0])
+        w = sample_weight[m] if sample_weight.shape[0] > 0 else z.dtype.type(1)
+        loss += w * (math.log(total) + (largest - z[m, t]))  # the two large ones first: their difference is exact
+        for c in range(C):
+            delta[m, c] *= factor * w / total
+        delta[m, t] -= factor * w
+    return loss
+
+
+@kernel
+def separate_loss(z, target, sample_weight, factor, delta):
+    """Return sum over m of w[m] l[m], with l[m] = mean over n of l(z[m, n], t[m, n]); delta = factor * w[m] * dl[m]/dz.
+
+    z (M, N), target (M, N), sample_weight (M,) or (0,) for ones, factor a number -> delta (M, N), overwritten.
+    """
+    M, N = z.shape
+    share = z.dtype.type(1) / z.dtype.type(N)
+    loss = 0.0
+    for m in range(M):
+        w = sample_weight[m] if sample_weight.shape[0] > 0 else z.dtype.type(1)
+        row_loss = 0.0
+        for n in range(N):
+            row_loss += LOSS(z[m, n], target[m, n])
+            delta[m, n] = factor * w * share * LOSS_DERIVATIVE(z[m, n], target[m, n])
+        loss += w * share * row_loss
+    return loss
+
+
+@kernel
+def count_correct(z, target, output):
+    """Return how many rows are classified correctly; a row of several yes-or-no labels counts by its share of right ones.
+
+    z (M, N), target (M, 1) class numbers where output is SOFTMAX, (M, N) zeros and ones where it is SIGMOID.
+    """
+    M, N = z.shape
+    correct = 0.0
+    for m in range(M):
+        if output == SOFTMAX:
+            best = 0
+            for n in range(1, N):
+                if z[m, n] > z[m, best]:
+                    best = n
+            if best == np.intp(target[m, 0]):
+                correct += 1.0
+        elif output == SIGMOID:
+            right = 0
+            for n in range(N):
+                if (z[m, n] > 0) == (target[m, n] > 0):
+                    right += 1
+            correct += right / N
+    return correct
+
+
+# What the output layer gives.
+IDENTITY, SOFTMAX, SIGMOID = 0, 1, 2
+
+
+@kernel(reassociate=True)
+def dense_backward_input(delta, weight, out):
+    """out = delta @ weight.T.
+
+    delta (M, N), weight (K, N) -> out (M, K), overwritten. Bishop 2006, eq. 5.56, before the factor f'.
+    """
+    # forward: z[m, n] += x[m, k] * weight[k, n]
+    M, N = delta.shape
+    K = weight.shape[0]
+    for m in prange(M):
+        for k in range(K):
+            total = delta.dtype.type(0)
+            for n in range(N):
+                total += delta[m, n] * weight[k, n]
+            out[m, k] = total
+
+
+@kernel
+def dense_backward_parameters(x, delta, dweight, dbias):
+    """dweight = x.T @ delta; dbias = sum over m of delta.
+
+    x (M, K), delta (M, N) -> dweight (K, N), dbias (N,), both overwritten. Bishop 2006, eq. 5.53.
+    """
+    # forward: z[m, n] = bias[n], then z[m, n] += x[m, k] * weight[k, n]
+    M, K = x.shape
+    N = delta.shape[1]
+    for k in prange(K):
+        for n in range(N):
+            dweight[k, n] = 0
+        for m in range(M):
+            if x[m, k] != 0 or not SKIP_ZEROS:
+                for n in range(N):
+                    dweight[k, n] += x[m, k] * delta[m, n]
+    for n in range(N):
+        dbias[n] = 0
+    for m in range(M):
+        for n in range(N):
+            dbias[n] += delta[m, n]
+
+
+@kernel
+def dense_sgd_update(weight, bias, x, delta, learning_rate):
+    """weight -= learning_rate * x.T @ delta; bias -= learning_rate * sum over m of delta.
+
+    weight (K, N), bias (N,) updated in place, x (M, K), delta (M, N). The gradient is never stored.
+    """
+    M, K = x.shape
+    N = delta.shape[1]
+    for k in prange(K):
+        for m in range(M):
+            if x[m, k] != 0 or not SKIP_ZEROS:
+                step = learning_rate * x[m, k]
+                for n in range(N):
+                    weight[k, n] -= step * delta[m, n]
+    for m in range(M):
+        for n in range(N):
+            bias[n] -= learning_rate * delta[m, n]
+
+
+@kernel
+def sgd_update(parameters, gradient, learning_rate):
+    """parameters -= learning_rate * gradient.
+
+    parameters (P,) updated in place, gradient (P,). Robbins and Monro 1951.
+    """
+    for p in prange(parameters.shape[0]):
+        parameters[p] -= learning_rate * gradient[p]
+
+
+@kernel
+def update_with_state(parameters, m, v, gradient, rates):
+    """parameters, m, v = UPDATE(parameters, gradient, m, v, rates), number by number.
+
+    parameters, m, v (P,) updated in place, gradient (P,), rates (7,): the numbers of updates.Rates.
+    """
+    r = Rates(rates[0], rates[1], rates[2], rates[3], rates[4], rates[5], rates[6])
+    for p in range(parameters.shape[0]):
+        parameters[p], m[p], v[p] = UPDATE(parameters[p], gradient[p], m[p], v[p], r)

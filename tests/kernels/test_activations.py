@@ -1,0 +1,125 @@
+"""Every activation: values and derivatives against the oracle, NaN, and the ends of the float range."""
+
+import math
+
+import numpy as np
+import pytest
+
+from fastmlp.kernels.activations import ACTIVATIONS
+from tests.kernels.comparison import FORMS, activation, activation_backward
+from tests.oracle import mlp
+
+# From far below to far above every bend, with both sides of 0.625, where tanh changes its formula, and of 0.
+Z = np.unique(np.concatenate([np.linspace(-30, 30, 1201), np.linspace(-0.7, 0.7, 141), [-1e-6, 0.0, 1e-6]])).astype(np.float32)
+
+
+@pytest.fixture(params=["pure", "serial"])
+def form(request):
+    return FORMS[request.param]
+
+
+def applied(kernel, z, dtype):
+    out = np.full(z.shape, np.nan, dtype)
+    kernel(z.astype(dtype), out)
+    return out
+
+
+def derivative_of(kernel, name, z, dtype):
+    """Return 2 f'(z) / 2, by the kernel delta *= f'(z), from a = f(z) of the oracle."""
+    delta = np.full(z.shape, 2.0, dtype)
+    kernel(delta, z.astype(dtype), mlp.ACTIVATIONS[name][0](z.astype(np.float64)).astype(dtype))
+    return delta / 2
+
+
+def test_the_oracle_knows_every_activation():
+    assert set(mlp.ACTIVATIONS) == set(ACTIVATIONS)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activation_equals_the_oracle(name, form):
+    expected = mlp.ACTIVATIONS[name][0](Z.astype(np.float64))
+    np.testing.assert_allclose(applied(form(activation(name)), Z, np.float32), expected, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activation_equals_the_oracle_in_float64(name):
+    expected = mlp.ACTIVATIONS[name][0](Z.astype(np.float64))
+    np.testing.assert_allclose(applied(activation(name), Z, np.float64), expected, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_derivative_equals_the_oracle(name, form):
+    expected = mlp.ACTIVATIONS[name][1](Z.astype(np.float64))
+    np.testing.assert_allclose(derivative_of(form(activation_backward(name)), name, Z, np.float32), expected, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_derivative_equals_the_oracle_in_float64(name):
+    expected = mlp.ACTIVATIONS[name][1](Z.astype(np.float64))
+    np.testing.assert_allclose(derivative_of(activation_backward(name), name, Z, np.float64), expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_derivative_reads_only_what_it_says_that_it_needs(name):
+    ignored = {"z": ["a"], "a": ["z"], "both": []}[ACTIVATIONS[name].needs]
+    derivative, f = ACTIVATIONS[name].derivative, ACTIVATIONS[name].formula
+    for z in (-1.5, 0.25, 2.0):
+        arguments = {"z": z, "a": f(z)}
+        for argument in ignored:
+            assert derivative(**arguments | {argument: math.nan}) == derivative(**arguments)
+
+
+def test_relu_has_the_derivative_0_at_0(form):
+    assert derivative_of(form(activation_backward("relu")), "relu", np.zeros(3), np.float32).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activation_may_overwrite_its_input(name, form):
+    z = Z.copy()
+    form(activation(name))(z, z)
+    np.testing.assert_array_equal(z, applied(form(activation(name)), Z, np.float32))
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 7, 8, 9, 15, 16, 17, 33])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activation_gives_the_same_bits_wherever_a_number_stands(name, length):
+    # a vectorised loop ends in a scalar one: both have to round alike
+    z = np.full(length, 0.7366, np.float32)
+    out = applied(activation(name), z, np.float32)
+    assert set(out.tolist()) == {applied(activation(name), z[:1], np.float32)[0]}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("place", [0, 5, 32])  # in the vectorised part of the loop, and in its rest
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_nan_goes_in_and_nan_comes_out(name, place, dtype):
+    z = np.linspace(-3, 3, 33)
+    z[place] = np.nan
+    out = applied(activation(name), z, dtype)
+    assert np.flatnonzero(np.isnan(out)).tolist() == [place]
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_nan_goes_in_and_nan_comes_out_interpreted(name):
+    out = applied(FORMS["pure"](activation(name)), np.array([1.0, np.nan, -1.0]), np.float32)
+    assert np.isnan(out).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_nan_in_delta_stays_one(name, form):
+    z = np.array([-2.0, 0.0, 2.0], np.float32)
+    delta = np.full(3, np.nan, np.float32)
+    form(activation_backward(name))(delta, z, applied(activation(name), z, np.float32))
+    assert np.isnan(delta).all()
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh"])
+def test_bounded_activation_reaches_its_ends(name, form):
+    z = np.array([-np.inf, -3e38, -1e4, -100, 100, 1e4, 3e38, np.inf], np.float32)
+    low = 0.0 if name == "sigmoid" else -1.0
+    np.testing.assert_allclose(applied(form(activation(name)), z, np.float32), [low] * 4 + [1.0] * 4, rtol=0, atol=1e-37)
+
+
+@pytest.mark.parametrize("z", [-100.0, -1e4, -1e20, -1e38])
+def test_silu_vanishes_for_large_negative_numbers(z, form):
+    assert abs(applied(form(activation("silu")), np.array([z]), np.float32)[0]) < 1e-6

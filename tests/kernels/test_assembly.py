@@ -1,0 +1,87 @@
+"""What the compiler makes of the kernels: float32 stays float32, and loops become vector instructions. x86-64 only."""
+
+import platform
+import re
+
+import llvmlite.binding
+import numba
+import pytest
+from numba import types
+
+from fastmlp.kernels import compiling, scalar
+from fastmlp.kernels.activations import ACTIVATIONS
+from tests.kernels.comparison import activation, activation_backward
+
+pytestmark = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads x86-64 assembly")
+
+number = types.float32
+flat, table = number[::1], number[:, ::1]
+rows = types.Array(types.uint8, 2, "C", readonly=True)
+
+KERNELS = {
+    "gather": (scalar.gather, (rows, types.int64[::1], flat, flat, table)),
+    "dense_forward": (scalar.dense_forward, (table, table, flat, table)),
+    "softmax": (scalar.softmax, (table, table)),
+    "dense_backward_input": (scalar.dense_backward_input, (table, table, table)),
+    "dense_backward_parameters": (scalar.dense_backward_parameters, (table, table, table, flat)),
+    "dense_sgd_update": (scalar.dense_sgd_update, (table, flat, table, table, number)),
+    "sgd_update": (scalar.sgd_update, (flat, flat, number)),
+}
+KERNELS |= {f"activate_{name}": (activation(name), (flat, flat)) for name in ACTIVATIONS}
+KERNELS |= {f"activate_backward_{name}": (activation_backward(name), (flat, flat, flat)) for name in ACTIVATIONS}
+
+TO_DOUBLE = r"\bv?cvt(?:ss2sd|ps2pd)\b"
+PACKED_FMA = r"\bvfn?m(?:add|sub)\w*ps\b"
+
+MULTIPLY_ADD = ["dense_forward", "dense_backward_input", "dense_backward_parameters", "dense_sgd_update", "sgd_update"]
+POLYNOMIALS = ["activate_sigmoid", "activate_tanh", "activate_silu"]
+has_fma = pytest.mark.skipif(
+    bool(numba.config.CPU_NAME) or not llvmlite.binding.get_host_cpu_features().get("fma"), reason="needs code for a CPU with FMA"
+)
+
+
+@pytest.fixture
+def assembly(tmp_path, monkeypatch):
+    """Return a function that gives the assembly of a kernel, compiled afresh: that of kept code cannot be read."""
+    monkeypatch.setenv("FASTMLP_CACHE_DIR", str(tmp_path))
+    compiling.code_folder.cache_clear()
+
+    def compiled(name):
+        kernel, signature = KERNELS[name]
+        fresh = compiling.specialise(kernel, "assembly")
+        fresh.compile(signature)
+        return fresh.inspect_asm(signature)
+
+    yield compiled
+    compiling.code_folder.cache_clear()
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_float32_kernel_never_converts_to_float64(assembly, name):
+    text = assembly(name)
+    assert "ret" in text
+    assert re.findall(TO_DOUBLE, text) == []
+
+
+@has_fma
+@pytest.mark.parametrize("name", MULTIPLY_ADD + POLYNOMIALS)
+def test_multiply_and_add_are_one_vector_instruction(assembly, name):
+    assert re.findall(PACKED_FMA, assembly(name))
+
+
+@pytest.mark.parametrize("name", POLYNOMIALS)
+def test_activation_calls_no_library_for_each_number(assembly, name):
+    assert re.findall(r"call.*(?:exp|tanh)", assembly(name)) == []
+
+
+@has_fma
+def test_the_searches_find_what_they_look_for():
+    @numba.njit(fastmath=True)
+    def creeping(x, out):
+        for i in range(x.size):
+            out[i] = x[i] * 1.1 + 0.3  # a bare literal is a float64
+
+    creeping.compile((flat, flat))
+    text = creeping.inspect_asm((flat, flat))
+    assert re.findall(TO_DOUBLE, text)
+    assert re.findall(PACKED_FMA, text) == []

@@ -1,0 +1,441 @@
+"""Compiling and keeping machine code: what is compiled when, what is found again, and what a bad cache costs."""
+
+import json
+import shutil
+import warnings
+
+import numba
+import numpy as np
+import pytest
+
+from fastmlp.kernels import compiling, scalar, step
+from tests.kernels.processes import ROOT, result_of, run_python
+
+CONSTANT = 1
+
+
+@compiling.kernel
+def constant():
+    return CONSTANT
+
+
+@compiling.kernel
+def calls_constant():
+    return constant() + 1
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """Return an empty cache folder that this process uses for the time of a test."""
+    folder = tmp_path / "cache"
+    use_cache(folder, monkeypatch)
+    yield folder
+    compiling.code_folder.cache_clear()
+
+
+def use_cache(folder, monkeypatch):
+    monkeypatch.setenv("FASTMLP_CACHE_DIR", str(folder))
+    monkeypatch.setattr(compiling, "_warned", set())
+    compiling.code_folder.cache_clear()
+
+
+def fresh_kernel():
+    """Return a kernel with one callee that this process has not compiled or loaded yet."""
+
+    @compiling.kernel
+    def multiplied(value):
+        return 2 * value
+
+    @compiling.kernel
+    def plus_one(value):
+        return multiplied(value) + 1
+
+    return plus_one
+
+
+def names_compiled(action):
+    """Return the names of the kernels that an action waits for the compiler to finish."""
+    names = []
+    with compiling.watch(lambda name, seconds: names.append(name.rpartition(".")[2]) if seconds is not None else None):
+        action()
+    return names
+
+
+def warnings_of(action):
+    """Return what an action gives, and the warnings that it makes."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = action()
+    return result, [str(warning.message) for warning in caught]
+
+
+# --- watching ------------------------------------------------------------------------------------------------------------
+
+
+def test_watch_tells_when_a_kernel_starts_to_compile_and_when_it_is_done(cache):
+    events = []
+    with compiling.watch(lambda name, seconds: events.append((name.rpartition(".")[2], seconds))):
+        fresh_kernel()(3)
+    assert [(name, seconds is None) for name, seconds in events] == [
+        ("plus_one", True),
+        ("multiplied", True),
+        ("multiplied", False),
+        ("plus_one", False),
+    ]
+    assert all(seconds > 0 for _, seconds in events if seconds is not None)
+
+
+def test_watch_ends_with_its_block(cache):
+    events = []
+    with compiling.watch(lambda name, seconds: events.append(name)):
+        pass
+    fresh_kernel()(3)
+    assert events == []
+
+
+def test_time_of_a_kernel_inside_another_counts_once(cache):
+    events = {}
+    before = compiling.compile_seconds()
+    with compiling.watch(lambda name, seconds: events.update({name.rpartition(".")[2]: seconds})):
+        fresh_kernel()(3)
+    assert compiling.compile_seconds() - before == pytest.approx(events["plus_one"])
+    assert events["plus_one"] > events["multiplied"]
+
+
+def test_time_counts_on_after_a_kernel_that_could_not_be_compiled(cache):
+    with pytest.raises(numba.TypingError):
+        fresh_kernel()("text")
+    before = compiling.compile_seconds()
+    fresh_kernel()(3)
+    assert compiling.compile_seconds() > before
+
+
+# --- forms ---------------------------------------------------------------------------------------------------------------
+
+
+def test_kernel_without_a_loop_over_threads_is_its_own_parallel_form():
+    assert compiling.parallel(scalar.count_correct) is scalar.count_correct
+
+
+def test_parallel_form_is_made_once():
+    assert compiling.parallel(scalar.dense_forward) is compiling.parallel(scalar.dense_forward)
+
+
+def test_parallel_form_reaches_the_kernels_that_a_kernel_calls():
+    assert compiling.parallel(step.forward).py_func.__globals__["dense_forward"] is compiling.parallel(scalar.dense_forward)
+
+
+def test_constant_is_replaced_in_the_kernels_that_a_kernel_calls(cache):
+    changed = compiling.with_constant(calls_constant, "CONSTANT", 5)
+    assert [calls_constant(), changed(), compiling.pure(changed)()] == [2, 6, 6]
+
+
+def test_constant_that_a_kernel_does_not_name_changes_nothing():
+    assert compiling.with_constant(scalar.softmax, "SKIP_ZEROS", False) is scalar.softmax
+
+
+def test_literal_of_a_formula_takes_the_type_of_its_argument(cache):
+    def third(z):
+        return z / 3 + 0.1
+
+    formula = compiling.formula(third)
+    formula(np.float32(1))
+    formula(np.float64(1))
+    assert [formula.overloads[key].signature.return_type for key in formula.overloads] == [numba.float32, numba.float64]
+
+
+def test_formula_and_its_plain_function_agree(cache):
+    def cubic(z):
+        return 1 - 2 * z * z * z
+
+    assert compiling.formula(cubic)(np.float64(0.3)) == pytest.approx(cubic(0.3), rel=1e-15)
+
+
+# --- what is kept --------------------------------------------------------------------------------------------------------
+
+
+def test_kept_code_is_found_by_the_next_process(cache):
+    assert names_compiled(lambda: fresh_kernel()(3)) == ["multiplied", "plus_one"]
+    assert names_compiled(lambda: fresh_kernel()(3)) == []
+
+
+def test_each_type_of_argument_is_kept_apart(cache):
+    fresh_kernel()(3)
+    assert names_compiled(lambda: fresh_kernel()(3.5)) == ["multiplied", "plus_one"]
+    assert fresh_kernel()(3.5) == 8
+    assert fresh_kernel()(3) == 7
+
+
+def test_nothing_is_left_in_the_cache_but_code(cache):
+    fresh_kernel()(3)
+    assert {path.suffix for path in cache.rglob("*") if path.is_file()} == {".code"}
+
+
+def test_folder_of_code_is_for_its_owner_only(cache):
+    fresh_kernel()(3)
+    assert compiling.code_folder().stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("flag", ["OPT", "BOUNDSCHECK", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX"])
+def test_code_made_with_another_option_is_kept_in_another_folder(flag, cache, monkeypatch):
+    before = compiling.code_folder()
+    monkeypatch.setattr(numba.config, flag, "other")
+    compiling.code_folder.cache_clear()
+    assert compiling.code_folder() != before
+    assert compiling.code_folder().parent == before.parent
+
+
+# --- what a bad cache costs ----------------------------------------------------------------------------------------------
+
+DAMAGE = {
+    "emptied": lambda content: b"",
+    "cut in the checksum": lambda content: content[:16],
+    "cut behind the checksum": lambda content: content[:32],
+    "cut in the middle": lambda content: content[: len(content) // 2],
+    "cut by one byte": lambda content: content[:-1],
+    "longer by one byte": lambda content: content + b"\0",
+    "garbage": lambda content: b"\x80garbage" * 100,
+    "one bit flipped": lambda content: content[:-100] + bytes([content[-100] ^ 1]) + content[-99:],
+    "checksum zeroed": lambda content: b"\0" * 32 + content[32:],
+}
+
+
+def code_files(folder):
+    return sorted(folder.rglob("*.code"))
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_code_is_made_anew(damage, cache):
+    fresh_kernel()(3)
+    before = [path.read_bytes() for path in code_files(cache)]
+    for path, content in zip(code_files(cache), before, strict=True):
+        path.write_bytes(DAMAGE[damage](content))
+    result, _ = warnings_of(lambda: fresh_kernel()(3))
+    assert result == 7
+    assert names_compiled(lambda: fresh_kernel()(3)) == []
+
+
+def test_damaged_code_costs_one_warning_however_many_files_are_damaged(cache):
+    fresh_kernel()(3)
+    for path in code_files(cache):
+        path.write_bytes(b"garbage")
+    _, messages = warnings_of(lambda: fresh_kernel()(3))
+    assert len(messages) == 1
+    assert "damaged" in messages[0]
+
+
+def test_file_that_cannot_be_read_costs_one_warning(cache):
+    fresh_kernel()(3)
+    for path in code_files(cache):
+        path.unlink()
+        path.mkdir()  # opening it fails, for root, too
+    result, messages = warnings_of(lambda: fresh_kernel()(3))
+    assert result == 7
+    assert len(messages) == 1
+
+
+def test_folder_that_cannot_be_written_costs_one_warning_that_says_what_to_do(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    use_cache(tmp_path / "file" / "cache", monkeypatch)  # below a file no folder can be made, not even by root
+    try:
+        result, messages = warnings_of(lambda: fresh_kernel()(3))
+    finally:
+        compiling.code_folder.cache_clear()
+    assert result == 7
+    assert len(messages) == 1
+    assert "FASTMLP_CACHE_DIR" in messages[0]
+
+
+def test_training_works_without_a_cache(tmp_path):
+    (tmp_path / "file").write_text("")
+    code = """
+import json, warnings
+import numpy as np
+import fastmlp
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    history = fastmlp.train(fastmlp.Network([2, 3, 2]), np.eye(2), [0, 1], epochs=2, kernels="scalar")
+print(json.dumps([len(history), len({str(w.message) for w in caught})]))
+"""
+    assert result_of(code, FASTMLP_CACHE_DIR=str(tmp_path / "file" / "cache")) == [2, 1]
+
+
+# --- processes -----------------------------------------------------------------------------------------------------------
+
+KINDS_OF_X = """
+def kinds_of_x(folder):
+    values = np.random.default_rng(0).integers(0, 2, (60, 6))
+    frozen = values.astype(np.uint8)
+    frozen.flags.writeable = False
+    mapped = np.memmap(folder + "/x", np.uint8, "w+", shape=values.shape)
+    mapped[:] = values
+    wide = np.zeros((120, 12), np.float32)
+    wide[::2, ::2] = values
+    shifted = np.frombuffer(b"\\0" + values.astype(np.float32).tobytes(), np.uint8)[1:].view(np.float32).reshape(60, 6)
+    return {
+        "bytes": values.astype(np.uint8),
+        "float32": values.astype(np.float32),
+        "float64": values.astype(np.float64),
+        "int64": values,
+        "int8": values.astype(np.int8),
+        "bool": values.astype(bool),
+        "read-only": frozen,
+        "Fortran order": np.asfortranarray(values.astype(np.float32)),
+        "strided": wide[::2, ::2],
+        "reversed": np.ascontiguousarray(values[::-1].astype(np.uint8))[::-1],
+        "images": values.astype(np.uint8).reshape(60, 2, 3),
+        "memory map": mapped,
+        "other byte order": values.astype(">f4"),
+        "not aligned": shifted,
+        "float16": values.astype(np.float16),
+        "lists": values.tolist(),
+    }
+"""
+
+FIRST_PROCESS = f"""
+import json, sys, tempfile
+import numpy as np
+import fastmlp
+from fastmlp.kernels import compiling
+{KINDS_OF_X}
+
+def train(sizes, x=None, activation="sigmoid", batch_size=50, kernels="scalar"):
+    net = fastmlp.Network(sizes, activation)
+    generator = np.random.default_rng(0)
+    x = generator.integers(0, 256, (100, sizes[0])).astype(np.uint8) if x is None else x
+    fastmlp.train(net, x, generator.integers(0, sizes[-1], len(x)), epochs=1, batch_size=batch_size, normalize="none", kernels=kernels)
+    return net.parameters.tobytes().hex()
+
+report = {{}}
+
+def compiled(what, *actions):
+    names = []
+    with compiling.watch(lambda name, seconds: names.append(name) if seconds is not None else None):
+        for action in actions:
+            action()
+    report[what] = names
+
+compiled("784-300-10", lambda: train([784, 300, 10]))
+compiled("other widths", lambda: train([784, 299, 10]), lambda: train([256, 512, 7]), lambda: train([783, 301, 2], batch_size=33))
+compiled("other depths", lambda: train([784, 300, 100, 10]), lambda: train([784, 100, 90, 80, 70, 10]), lambda: train([2000, 10]))
+compiled("2-3-2", lambda: train([2, 3, 2]))
+compiled("other small networks", lambda: train([5, 4, 3, 2]), lambda: train([6, 2]), lambda: train([3, 3, 3], batch_size=2))
+compiled("relu", lambda: train([5, 4, 3], activation="relu"))
+mixtures = ["relu", "sigmoid", "relu"], ["sigmoid", "sigmoid", "relu"]
+compiled("combinations", *[lambda mixture=mixture: train([5, 4, 4, 4, 3], activation=mixture) for mixture in mixtures])
+with tempfile.TemporaryDirectory() as folder:
+    kinds = kinds_of_x(folder)
+    train([6, 5, 3], kinds["bytes"])
+    compiled("floats", lambda: train([6, 5, 3], kinds["float32"]))
+    trained = {{}}
+    compiled("other kinds of x", *[lambda k=k: trained.update({{k: train([6, 5, 3], kinds[k])}}) for k in kinds])
+report["kinds"] = len(kinds)
+report["different results"] = [kind for kind in kinds if trained[kind] != trained["bytes"]]
+print(json.dumps(report))
+"""
+
+
+@pytest.fixture(scope="module")
+def first_process(tmp_path_factory):
+    """Return the cache folder and the report of a process that trained many networks with an empty cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    return folder, result_of(FIRST_PROCESS, FASTMLP_CACHE_DIR=str(folder))
+
+
+@pytest.mark.slow
+def test_first_training_compiles_its_steps_once(first_process):
+    _, report = first_process
+    assert [name for name in report["784-300-10"] if name.startswith("train_steps")] == ["train_steps_parallel"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["other widths", "other depths", "other small networks", "combinations", "other kinds of x"])
+def test_nothing_is_compiled_for(first_process, what):
+    _, report = first_process
+    assert report[what] == []
+
+
+@pytest.mark.slow
+def test_another_activation_compiles_its_own_blocks_only(first_process):
+    _, report = first_process
+    assert sorted(report["relu"]) == ["activate_backward_relu", "activate_relu", "relu", "relu_derivative"]
+
+
+@pytest.mark.slow
+def test_floats_compile_what_reads_them_and_nothing_else(first_process):
+    _, report = first_process
+    assert sorted(report["floats"]) == ["gather", "train_steps"]
+
+
+@pytest.mark.slow
+def test_every_kind_of_x_trains_to_the_same_bits(first_process):
+    _, report = first_process
+    assert report["kinds"] >= 12
+    assert report["different results"] == []
+
+
+@pytest.mark.slow
+def test_second_process_compiles_nothing(first_process):
+    folder, _ = first_process
+    report = result_of(FIRST_PROCESS, FASTMLP_CACHE_DIR=str(folder))
+    assert [name for what in report.values() if isinstance(what, list) for name in what] == []
+
+
+# The outputs of a small network pass through step.outputs_of_rows to scalar.dense_forward; softmax calls elementary.exp.
+OUTPUTS_AND_SOFTMAX = """
+import json
+import numpy as np
+import fastmlp
+from fastmlp import kernels
+net = fastmlp.Network([1, 1], output="identity")
+net.parameters[:] = [2, 3]
+probs = np.empty((1, 2), np.float32)
+kernels.softmax(np.array([[0, -50]], np.float32), probs)
+print(json.dumps([fastmlp.__file__, float(net.predict(np.ones((1, 1)))[0]), float(probs[0, 1])]))
+"""
+
+
+def test_code_of_an_edited_source_never_runs(tmp_path):
+    shutil.copytree(ROOT / "fastmlp", tmp_path / "fastmlp", ignore=shutil.ignore_patterns("__pycache__"))
+    where = {"cwd": tmp_path, "FASTMLP_CACHE_DIR": str(tmp_path / "cache")}
+
+    def edit(file, old, new):
+        path = tmp_path / "fastmlp" / "kernels" / file
+        text = path.read_text()
+        assert text.count(old) == 1
+        path.write_text(text.replace(old, new))
+
+    edits = [
+        ("scalar.py", "            out[m, n] = bias[n]\n", "            out[m, n] = -bias[n]\n"),  # a callee of a callee
+        ("elementary.py", "EXP_LOWEST, EXP_HIGHEST = F(-87.3)", "EXP_LOWEST, EXP_HIGHEST = F(-1.0)"),
+        ("elementary.py", "ZERO, INFINITY = F(0)", "ZERO, INFINITY = F(1)"),  # a constant of another file
+    ]
+    file, output, probability = result_of(OUTPUTS_AND_SOFTMAX, **where)
+    assert file == str(tmp_path / "fastmlp" / "__init__.py")
+    assert [output, round(probability, 6)] == [5.0, 0.0]
+
+    for edited in edits:
+        edit(*edited)
+    assert result_of(OUTPUTS_AND_SOFTMAX, **where)[1:] == [-1.0, 0.5]
+
+    for name, old, new in edits:
+        edit(name, new, old)
+    assert result_of(OUTPUTS_AND_SOFTMAX, **where)[1:] == [output, probability]
+
+
+def test_out_of_bounds_is_found_where_numba_is_told_to_look_for_it(tmp_path):
+    # NUMBA_BOUNDSCHECK is read when Numba starts, and its code is kept apart
+    code = """
+import json
+import numpy as np
+from fastmlp.kernels import gather
+from tests.kernels.small_training import losses
+try:
+    gather(np.ones((2, 1), np.float32), np.array([2]), np.ones(1, np.float32), np.ones(1, np.float32), np.ones((1, 1), np.float32))
+    print("a row that does not exist was read")
+except IndexError:
+    print(json.dumps(losses(activations=("silu",))))
+"""
+    done = run_python(code, FASTMLP_CACHE_DIR=str(tmp_path), NUMBA_BOUNDSCHECK="1")
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)) == 3

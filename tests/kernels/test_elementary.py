@@ -1,0 +1,108 @@
+"""exp and tanh of compiled formulas: accuracy over the float32 range, ends, NaN."""
+
+import numba
+import numpy as np
+import pytest
+
+from fastmlp.kernels import elementary
+from fastmlp.kernels.elementary import exp, tanh
+
+LOWEST, HIGHEST = float(elementary.EXP_LOWEST), float(elementary.EXP_HIGHEST)
+POINTS = 1_000_000
+
+
+@numba.njit
+def exp_of(x, out):
+    for i in range(x.size):
+        out[i] = exp(x[i])
+
+
+@numba.njit
+def tanh_of(x, out):
+    for i in range(x.size):
+        out[i] = tanh(x[i])
+
+
+def applied(function, x, dtype=np.float32):
+    out = np.full(x.shape, np.nan, dtype)
+    function(x.astype(dtype), out)
+    return out
+
+
+def every_size_of_number():
+    """Return a million finite float32 numbers, evenly spaced in their bits: as many of 1e-30 as of 1 and of 1e30, both signs."""
+    bits = np.linspace(0, 0x7F7FFFFF, POINTS // 2).astype(np.uint32)
+    return np.concatenate([bits.view(np.float32), (bits | np.uint32(0x80000000)).view(np.float32)])
+
+
+def within_range_of_exp(x):
+    return x[(x >= LOWEST) & (x <= HIGHEST)]
+
+
+def largest_relative_error(found, expected):
+    assert np.isfinite(found).all()
+    different = expected != 0
+    np.testing.assert_array_equal(found[~different], 0)
+    return np.max(np.abs(found[different] / expected[different] - 1))
+
+
+@pytest.mark.parametrize("numbers", [every_size_of_number(), np.linspace(LOWEST, HIGHEST, POINTS, dtype=np.float32)], ids=["bits", "even"])
+def test_exp_has_the_relative_error_that_it_states(numbers):
+    x = within_range_of_exp(numbers)
+    assert x.size > POINTS / 2
+    assert largest_relative_error(applied(exp_of, x).astype(np.float64), np.exp(x.astype(np.float64))) < 1.2e-7
+
+
+@pytest.mark.parametrize("numbers", [every_size_of_number(), np.linspace(-10, 10, POINTS, dtype=np.float32)], ids=["bits", "even"])
+def test_tanh_has_the_relative_error_that_it_states(numbers):
+    x = numbers[np.abs(numbers) >= np.finfo(np.float32).tiny]  # a subnormal number has fewer digits to be right in
+    assert largest_relative_error(applied(tanh_of, x).astype(np.float64), np.tanh(x.astype(np.float64))) < 3e-7
+
+
+def test_tanh_of_subnormal_numbers_is_their_own():
+    x = np.array([0.0, 1e-45, -1e-45, 1e-40, -1e-40], np.float32)
+    np.testing.assert_allclose(applied(tanh_of, x), x, rtol=0, atol=1e-44)
+
+
+@pytest.mark.parametrize(("function", "expected"), [(exp_of, np.exp), (tanh_of, np.tanh)])
+def test_float64_is_exact_to_its_last_digits(function, expected):
+    x = np.linspace(-30, 30, 10_001)
+    np.testing.assert_allclose(applied(function, x, np.float64), expected(x), rtol=1e-15)
+
+
+def test_exp_is_zero_below_and_infinite_above_its_ends():
+    below = applied(exp_of, np.array([LOWEST - 1, -1e4, -3e38, -np.inf], np.float32))
+    above = applied(exp_of, np.array([HIGHEST + 1, 1e4, 3e38, np.inf], np.float32))
+    assert below.tolist() == [0.0] * 4
+    assert above.tolist() == [np.inf] * 4
+
+
+@pytest.mark.parametrize("function", [exp_of, tanh_of])
+@pytest.mark.parametrize("ends", [(-1000, -1), (1, 88), (-90, -80), (80, 88.3), (0.6, 0.65)])
+def test_function_never_falls_where_its_argument_rises(function, ends):
+    # steps of 1e-5 and more: by less than that, rounding may fall by a unit in the last place
+    x = np.arange(*ends, max(1e-5 * abs(ends[1] - ends[0]), 1e-5)).astype(np.float32)
+    assert (np.diff(applied(function, x)) >= 0).all()
+
+
+def test_tanh_stays_within_minus_one_and_one():
+    assert np.abs(applied(tanh_of, every_size_of_number())).max() == 1
+
+
+def test_tanh_is_odd():
+    x = every_size_of_number()
+    np.testing.assert_array_equal(applied(tanh_of, -x), -applied(tanh_of, x))
+
+
+def test_exp_of_zero_is_exactly_one():
+    assert applied(exp_of, np.array([0.0, -0.0])).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("function", [exp_of, tanh_of])
+def test_nan_stays_one(function, dtype):
+    assert np.isnan(applied(function, np.full(17, np.nan), dtype)).all()
+
+
+def test_interpreted_exp_is_infinite_where_a_float_is_too_small_for_it():
+    assert exp(1000.0) == np.inf

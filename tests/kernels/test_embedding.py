@@ -1,0 +1,164 @@
+"""Kernels in other people's hands: from their compiled functions, as pure Python, and what an import leaves behind."""
+
+import types
+
+import numba
+import numpy as np
+import pytest
+from numba.core.dispatcher import Dispatcher
+
+from fastmlp import kernels
+from fastmlp.kernels import compiling, dense_forward, softmax, softmax_cross_entropy, step
+from tests.kernels.comparison import normals
+from tests.kernels.processes import result_of
+from tests.oracle import mlp
+
+FUNCTIONS = [name for name in kernels.__all__ if name != "pure"]
+
+
+@numba.njit
+def classify(x, weight, bias, probs):
+    """A user's function that calls two kernels, one after the other."""
+    dense_forward(x, weight, bias, probs)
+    softmax(probs, probs)
+
+
+@numba.njit(parallel=True)
+def classify_many(x, weights, biases, probs):
+    """A user's loop over threads, with one network per turn."""
+    for i in numba.prange(weights.shape[0]):
+        dense_forward(x, weights[i], biases[i], probs[i])
+        softmax(probs[i], probs[i])
+
+
+@numba.njit
+def summed_loss(z, target, delta):
+    return softmax_cross_entropy(z, target, np.empty(0, z.dtype), z.dtype.type(1), delta)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_kernels_can_be_called_from_a_users_njit_function(dtype):
+    x, weight, bias = (array.astype(dtype) for array in (normals(5, 7), normals(7, 3), normals(3)))
+    probs = np.full((5, 3), np.nan, dtype)
+    classify(x, weight, bias, probs)
+    np.testing.assert_allclose(probs, mlp.softmax(x.astype(np.float64) @ weight + bias), atol=1e-6)
+
+
+def test_kernels_can_be_called_from_a_users_own_prange():
+    x, weights, biases = (array.astype(np.float32) for array in (normals(5, 7), normals(20, 7, 3), normals(20, 3)))
+    probs = np.full((20, 5, 3), np.nan, np.float32)
+    classify_many(x, weights, biases, probs)
+    for i in range(20):
+        np.testing.assert_allclose(probs[i], mlp.softmax(x.astype(np.float64) @ weights[i] + biases[i]), atol=1e-6)
+
+
+def test_loss_returns_its_value_to_a_users_njit_function():
+    z, target, delta = normals(4, 3), np.array([[0.0], [1], [2], [0]]), np.full((4, 3), np.nan)
+    assert summed_loss(z, target, delta) == pytest.approx(mlp.row_losses("cross_entropy", z, target).sum())
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_public_kernel_is_compiled(name):
+    assert isinstance(getattr(kernels, name), Dispatcher)
+
+
+@pytest.mark.parametrize(
+    "name", ["dense_backward_input", "dense_backward_parameters", "dense_forward", "dense_sgd_update", "gather", "softmax"]
+)
+def test_public_kernel_with_a_loop_has_a_parallel_form(name):
+    parallel = getattr(kernels, f"{name}_parallel")
+    assert parallel is not getattr(kernels, name)
+    assert parallel is compiling.parallel(getattr(kernels, name))
+
+
+@pytest.mark.parametrize("name", ["no_such_kernel", "no_such_kernel_parallel", "count_correct_parallel", "pure_parallel", "_parallel"])
+def test_name_that_does_not_exist_is_an_attribute_error(name):
+    with pytest.raises(AttributeError, match=name):
+        getattr(kernels, name)
+
+
+def test_unknown_pure_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no_such_kernel"):
+        _ = kernels.pure.no_such_kernel
+
+
+def test_dir_shows_the_public_kernels():
+    assert set(kernels.__all__) <= set(dir(kernels))
+    assert set(FUNCTIONS) == set(dir(kernels.pure))
+
+
+# --- pure Python ---------------------------------------------------------------------------------------------------------
+
+
+def compiled_callees(function):
+    """Yield the names of everything compiled that a Python function can reach through the names that it uses."""
+    reached, waiting = set(), [function]
+    while waiting:
+        current = waiting.pop()
+        if not isinstance(current, types.FunctionType) or current in reached:
+            continue
+        reached.add(current)
+        for name in current.__code__.co_names:
+            value = current.__globals__.get(name)
+            if isinstance(value, Dispatcher) or value is numba.prange or compiling._is_block_call(value):
+                yield f"{current.__qualname__}: {name}"
+            waiting.append(value)
+
+
+def test_the_search_for_compiled_callees_finds_them():
+    found = set(compiled_callees(step.forward.py_func))
+    assert {"forward: dense_forward", "forward: call_activate"} <= found
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_pure_kernel_reaches_no_compiled_code(name):
+    assert list(compiled_callees(getattr(kernels.pure, name))) == []
+
+
+@pytest.mark.parametrize("name", ["train_steps", "gradient_of_rows", "outputs_of_rows", "loss_of_outputs"])
+def test_pure_training_reaches_no_compiled_code(name):
+    assert list(compiled_callees(compiling.pure(getattr(step, name)))) == []
+
+
+def test_pure_kernels_run_where_nothing_can_be_compiled():
+    code = """
+import json
+import numpy as np
+from numba.core.dispatcher import Dispatcher
+
+def refuse(self, signature):
+    raise SystemExit(f"compiled: {self}")
+
+Dispatcher.compile = refuse
+from fastmlp.kernels import pure
+out, delta = np.empty((2, 2)), np.empty((2, 2))
+weight, bias, x = np.array([[1.0, 2], [3, 4]]), np.array([1.0, -1]), np.array([[1.0, 0], [0, 1]])
+pure.dense_forward(x, weight, bias, out)
+loss = pure.softmax_cross_entropy(out, np.array([[0.0], [1]]), np.empty(0), 1.0, delta)
+pure.dense_sgd_update(weight, bias, x, delta, 0.5)
+print(json.dumps([out.tolist(), weight.shape, bool(loss > 0)]))
+"""
+    assert result_of(code) == [[[2, 1], [4, 3]], [2, 2], True]
+
+
+# --- what an import leaves behind ----------------------------------------------------------------------------------------
+
+
+def test_importing_the_kernels_changes_no_numba_setting_and_no_number_of_threads():
+    code = """
+import json, os, warnings
+import numba
+from numba.core import config
+
+def settings():
+    values = {name: repr(value) for name, value in vars(config).items() if name.isupper()}
+    return values | {"threads": numba.get_num_threads(), "layer": numba.config.THREADING_LAYER, "filters": repr(warnings.filters)}
+
+before, environment = settings(), dict(os.environ)
+import fastmlp.kernels
+from fastmlp.kernels import dense_forward, dense_forward_parallel, program, pure
+pure.dense_forward
+after = settings()
+print(json.dumps([name for name in after if after[name] != before.get(name)] + [dict(os.environ) != environment]))
+"""
+    assert result_of(code) == [False]

@@ -1,0 +1,169 @@
+"""Where the numbers of a tiled network lie: apart from each other, where vectors may begin, and each weight where panels.py says."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastmlp.kernels import tiles
+from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.layout import CACHE_LINE, Layout
+from fastmlp.kernels.program import count_parameters
+from fastmlp.kernels.vectors import vector_bytes
+
+SAME_SETS = 512  # numbers: rows that far apart fall into the same few sets of a first-level cache
+MANY_UNITS = range(1, 1000)
+
+
+@st.composite
+def layouts(draw):
+    """Return the arguments of a layout of any network with a hidden layer."""
+    sizes = draw(st.lists(st.sampled_from([1, 2, 3, 5, 15, 16, 17, 40, 64, 79, 80, 81, 130, 250, 257, 512, 784]), min_size=3, max_size=6))
+    activations = draw(st.lists(st.sampled_from(sorted(ACTIVATIONS)), min_size=len(sizes) - 2, max_size=len(sizes) - 2))
+    dtype = np.dtype(draw(st.sampled_from(["float32", "float64"])))
+    trains = draw(st.booleans())
+    states = draw(st.integers(0, 2)) if trains else 0
+    return sizes, activations, dtype, draw(st.integers(1, 130)), trains, states, draw(st.integers(1, 7))
+
+
+def one_layer(units, dtype="float32"):
+    """Return the layout of a hidden layer of so many units."""
+    return Layout([1, units, 1], ["relu"], np.dtype(dtype), 1, True).hidden[0]
+
+
+def layers(layout):
+    return [*layout.hidden, *([layout.output] if layout.output else [])]
+
+
+def parts(layout, states, shares):
+    """Return (offset, length) of everything that lies in an arena."""
+    rows = layout.rows_padded
+    found = [(offset, rows * layout.batch_row) for offset in layout.batches]
+    for copy in range(1 + states):
+        for layer in layers(layout):
+            biases = layer.n_out if layer is layout.output else layer.panels * layer.width
+            found += [(copy * layout.state + layer.weight, layer.panels * layer.panel), (copy * layout.state + layer.bias, biases)]
+    for layer in layout.hidden:
+        found += [(offset, rows * layer.row) for offset in {layer.z, layer.a, layer.delta}]
+    if layout.output:
+        found += [(layout.output.a, layout.output.panels * rows * layout.output.row), (layout.output.delta, rows * layout.output.row)]
+    found.append((layout.no_bias, layout.hidden[-1].width))
+    return found + ([(layout.gradient, shares * layout.gradient_row)] if states else [])
+
+
+# --- places --------------------------------------------------------------------------------------------------------------
+
+
+@given(layouts())
+def test_nothing_in_the_arena_overlaps(arguments):
+    layout = Layout(*arguments)
+    found = sorted(parts(layout, states=arguments[5], shares=arguments[6]))
+    for (first, length), (following, _) in itertools.pairwise([*found, (layout.arena.size, 0)]):
+        assert first + length <= following
+
+
+@given(layouts())
+def test_everything_begins_at_a_cache_line(arguments):
+    layout = Layout(*arguments)
+    assert layout.arena.ctypes.data % CACHE_LINE == 0
+    for offset, _ in parts(layout, states=arguments[5], shares=arguments[6]):
+        assert offset * layout.dtype.itemsize % CACHE_LINE == 0
+
+
+@given(layouts())
+def test_every_row_and_panel_that_is_read_as_vectors_begins_at_a_vector(arguments):
+    layout = Layout(*arguments)
+    lanes = vector_bytes() // layout.dtype.itemsize
+    lengths = [layout.batch_row, layout.gradient_row]
+    for layer in layers(layout):
+        assert layer.width == layer.shape.NV * lanes
+        lengths += [layer.width, layer.panel] + ([layer.row] if layer is not layout.output else [])
+    assert [length % lanes for length in lengths] == [0] * len(lengths)
+
+
+@given(layouts())
+def test_rows_of_a_batch_and_of_hidden_layers_do_not_fall_into_the_same_cache_sets(arguments):
+    layout = Layout(*arguments)
+    for row in (layout.batch_row, *(layer.row for layer in layout.hidden)):
+        assert row % SAME_SETS != 0
+
+
+@given(layouts())
+def test_a_new_arena_is_zero(arguments):
+    assert not Layout(*arguments).arena.any()
+
+
+# --- packing -------------------------------------------------------------------------------------------------------------
+
+
+@given(layouts())
+def test_unpacked_parameters_and_states_are_those_that_were_packed(arguments):
+    layout, P = Layout(*arguments), count_parameters(arguments[0])
+    copies = range(1 + arguments[5])
+    given_vectors = [np.arange(1, P + 1, dtype=layout.dtype) + copy * P for copy in copies]
+    for copy in copies:
+        layout.pack(given_vectors[copy], copy)
+    for copy in copies:
+        found = np.zeros_like(given_vectors[copy])
+        layout.unpack(found, copy)
+        np.testing.assert_array_equal(found, given_vectors[copy])
+
+
+@given(layouts())
+def test_each_weight_lies_at_its_place_in_its_panel(arguments):
+    layout, sizes = Layout(*arguments), arguments[0]
+    vector = np.arange(1, count_parameters(sizes) + 1, dtype=layout.dtype)
+    layout.pack(vector)
+    first = 0
+    for layer, K, N in zip(layers(layout), sizes, sizes[1:], strict=False):
+        k, n = np.divmod(np.arange(K * N), N)
+        cut, other = (k, n) if layer is layout.output else (n, k)  # panels cut the output layer by its inputs
+        places = layer.weight + cut // layer.width * layer.panel + other * layer.width + cut % layer.width
+        np.testing.assert_array_equal(layout.arena[places], vector[first : first + K * N])
+        np.testing.assert_array_equal(layout.arena[layer.bias : layer.bias + N], vector[first + K * N : first + K * N + N])
+        first += K * N + N
+
+
+@given(layouts())
+def test_packing_writes_nothing_but_parameters(arguments):
+    layout, P = Layout(*arguments), count_parameters(arguments[0])
+    layout.pack(np.ones(P, layout.dtype))
+    assert np.count_nonzero(layout.arena) == P
+    layout.pack(np.zeros(P, layout.dtype))
+    assert np.count_nonzero(layout.arena) == 0
+
+
+@given(layouts())
+def test_a_state_lies_as_far_from_its_weight_as_any_other(arguments):
+    layout, P, states = Layout(*arguments), count_parameters(arguments[0]), arguments[5]
+    layout.pack(np.ones(P, layout.dtype))
+    weights = np.flatnonzero(layout.arena)
+    for copy in range(1, 1 + states):
+        layout.pack(np.zeros(P, layout.dtype), copy - 1)
+        layout.pack(np.ones(P, layout.dtype), copy)
+        np.testing.assert_array_equal(np.flatnonzero(layout.arena), weights + copy * layout.state)
+
+
+# --- the tile of a layer -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_tile_is_used_by_some_layer(dtype):
+    assert {one_layer(units, dtype).shape for units in MANY_UNITS} == set(tiles.shapes())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_panels_of_a_layer_hold_all_its_units_and_none_is_empty(dtype):
+    for units in MANY_UNITS:
+        layer = one_layer(units, dtype)
+        assert (layer.panels - 1) * layer.width < units <= layer.panels * layer.width
+
+
+def test_tile_of_a_layer_depends_on_its_units_alone():
+    shapes = {
+        Layout([K, 100, C], ["relu"], np.dtype("float32"), rows, True, states, shares).hidden[0].shape
+        for K, C, rows, states, shares in [(1, 1, 1, 0, 1), (784, 10, 50, 0, 2), (3, 130, 130, 2, 7)]
+    }
+    assert len(shapes) == 1

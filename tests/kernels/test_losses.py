@@ -1,0 +1,128 @@
+"""The losses: their sums and deltas against the oracle, sample weights, factor, ends, NaN."""
+
+import numpy as np
+import pytest
+
+from fastmlp.kernels import scalar
+from fastmlp.kernels.losses import LOSSES
+from tests.kernels.comparison import FORMS, loss, normals
+from tests.oracle import mlp
+
+NO_WEIGHTS = np.zeros(0)
+SHAPES = [(1, 2), (7, 5), (13, 10), (50, 3)]
+
+
+@pytest.fixture(params=["pure", "serial"])
+def form(request):
+    return FORMS[request.param]
+
+
+def targets(name, rows, outputs):
+    generator = np.random.default_rng([rows, outputs])
+    if name == "cross_entropy":
+        return generator.integers(0, outputs, (rows, 1)).astype(np.float64)
+    if name == "binary_cross_entropy":
+        return generator.integers(0, 2, (rows, outputs)).astype(np.float64)
+    return normals(rows, outputs, seed=9)
+
+
+def summed(kernel, z, target, weights=NO_WEIGHTS, factor=1.0, dtype=np.float32):
+    """Return the summed loss and delta that a loss kernel gives; delta is poisoned first."""
+    delta = np.full(z.shape, np.nan, dtype)
+    inputs = [np.asarray(array, dtype) for array in (z, target, weights)]
+    kept = [array.copy() for array in inputs]
+    result = kernel(*inputs, dtype(factor), delta)
+    for before, after in zip(kept, inputs, strict=True):
+        np.testing.assert_array_equal(after, before)
+    return float(result), delta
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", LOSSES)
+def test_loss_and_delta_equal_the_oracle(name, shape, form):
+    z, target = 2 * normals(*shape), targets(name, *shape)
+    result, delta = summed(form(loss(name)), z, target)
+    assert result == pytest.approx(mlp.row_losses(name, z, target).sum(), rel=1e-6)
+    np.testing.assert_allclose(delta, mlp.output_delta(name, z, target), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_loss_and_delta_equal_the_oracle_in_float64(name):
+    z, target = 2 * normals(13, 7), targets(name, 13, 7)
+    result, delta = summed(loss(name), z, target, dtype=np.float64)
+    assert result == pytest.approx(mlp.row_losses(name, z, target).sum(), rel=1e-14)
+    np.testing.assert_allclose(delta, mlp.output_delta(name, z, target), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_sample_weights_multiply_loss_and_delta_of_their_row(name, form):
+    z, target = normals(7, 5), targets(name, 7, 5)
+    weights = np.array([0.0, 1, 2, 0.5, 0, 3, 0.25])
+    result, delta = summed(form(loss(name)), z, target, weights)
+    assert result == pytest.approx((weights * mlp.row_losses(name, z, target)).sum(), rel=1e-6)
+    np.testing.assert_allclose(delta, weights[:, None] * mlp.output_delta(name, z, target), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_factor_multiplies_delta_but_not_the_loss(name, form):
+    z, target = normals(7, 5), targets(name, 7, 5)
+    plain, delta = summed(form(loss(name)), z, target)
+    result, multiplied = summed(form(loss(name)), z, target, factor=0.25)
+    assert result == plain
+    np.testing.assert_allclose(multiplied, delta / 4, rtol=1e-6, atol=1e-9)
+
+
+def test_squared_error_is_exact_on_integers(form):
+    z, target = np.array([[1.0, -2, 3, 0], [4, 4, 4, 4]]), np.array([[0.0, 2, 3, -4], [4, 3, 2, 1]])
+    result, delta = summed(form(loss("mse")), z, target)
+    assert result == (1 + 16 + 0 + 16) / 4 + (0 + 1 + 4 + 9) / 4
+    np.testing.assert_array_equal(delta, (z - target) / 2)
+
+
+def test_cross_entropy_of_equal_logits_is_the_logarithm_of_the_number_of_classes(form):
+    result, _ = summed(form(loss("cross_entropy")), np.full((3, 8), 2.0), np.array([[0.0], [3], [7]]))
+    assert result == pytest.approx(3 * np.log(8), rel=1e-6)
+
+
+def test_delta_of_cross_entropy_sums_to_zero_in_each_row(form):
+    _, delta = summed(form(loss("cross_entropy")), 3 * normals(13, 10), targets("cross_entropy", 13, 10))
+    assert np.abs(delta.sum(axis=1)).max() < 1e-6
+
+
+@pytest.mark.parametrize("size", [100.0, 1e4, 1e30])
+@pytest.mark.parametrize(
+    ("name", "z", "target"),
+    [
+        ("cross_entropy", [[1, -1, 0]], [[0]]),
+        ("cross_entropy", [[1, -1, 0]], [[1]]),
+        ("cross_entropy", [[1, 1, -1]], [[1]]),
+        ("binary_cross_entropy", [[1, -1]], [[1, 0]]),
+        ("binary_cross_entropy", [[1, -1]], [[0, 1]]),
+    ],
+)
+def test_loss_of_huge_outputs_neither_overflows_nor_loses_its_delta(name, z, target, size, form):
+    z, target = size * np.array(z, np.float64), np.array(target, np.float64)
+    result, delta = summed(form(loss(name)), z, target)
+    assert result == pytest.approx(mlp.row_losses(name, z, target).sum(), rel=1e-6, abs=1e-6)
+    np.testing.assert_allclose(delta, mlp.output_delta(name, z, target), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("place", [(0, 0), (1, 2), (2, 4)])
+@pytest.mark.parametrize("name", LOSSES)
+def test_nan_in_an_output_makes_the_loss_nan(name, place, dtype):
+    z, target = normals(3, 5), targets(name, 3, 5)
+    z[place] = np.nan
+    assert np.isnan(summed(loss(name), z, target, dtype=dtype)[0])
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_infinite_output_makes_the_loss_not_finite(name):
+    z, target = np.zeros((1, 2)), np.zeros((1, 1 if name == "cross_entropy" else 2))
+    z[0, 1] = np.inf
+    assert not np.isfinite(summed(loss(name), z, target)[0])
+
+
+def test_losses_without_a_formula_are_a_kernel_of_their_own():
+    assert [name for name, record in LOSSES.items() if record.formula is None] == ["cross_entropy"]
+    assert loss("cross_entropy") is scalar.softmax_cross_entropy

@@ -1,0 +1,67 @@
+"""Training one sample a step, against the oracle and against batches of one."""
+
+import numpy as np
+import pytest
+
+from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.losses import LOSSES
+from fastmlp.kernels.program import Program
+from tests.kernels.comparison import integers
+from tests.kernels.test_step import Job, assert_equal_to_the_oracle, program_of, trained
+
+NETWORKS = [[2, 3, 2], [3, 7, 2], [3, 8, 2], [5, 9, 4, 3], [4, 17, 10], [3, 2]]
+
+
+def by_row(job, dtype, by_row=True, **form):
+    program = program_of(job, dtype, over_threads=False, **form)
+    program.by_row = by_row
+    return program
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("sizes", NETWORKS, ids=str)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_row_by_row_equals_the_oracle(activation, sizes, loss):
+    job = Job(sizes, [activation] * (len(sizes) - 2), loss, rows=9, batch_size=1, learning_rate=0.002)
+    assert_equal_to_the_oracle(trained(job, np.float64, program=by_row(job, np.float64)), job, 1e-10)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_row_by_row_takes_sample_weights(loss):
+    job = Job([3, 4, 3], ["tanh"], loss, rows=9, batch_size=1, learning_rate=0.1, weighted=True)
+    assert_equal_to_the_oracle(trained(job, np.float64, program=by_row(job, np.float64)), job, 1e-10)
+
+
+@pytest.mark.parametrize("sizes", NETWORKS, ids=str)
+def test_row_by_row_equals_batches_of_one_on_whole_numbers(sizes):
+    job = Job(sizes, ["identity"] * (len(sizes) - 2), "mse", rows=2, batch_size=1, learning_rate=0.5)
+    rows, batches = (trained(job, np.float32, integers, program=by_row(job, np.float32, choice)) for choice in (True, False))
+    np.testing.assert_array_equal(rows.parameters, batches.parameters)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_row_by_row_interpreted_equals_compiled(loss):
+    job = Job([3, 9, 3], ["sigmoid"], loss, rows=9, batch_size=1, learning_rate=0.002)
+    compiled, interpreted = (trained(job, np.float32, program=by_row(job, np.float32, kernels=kernels)) for kernels in ("scalar", "python"))
+    np.testing.assert_allclose(interpreted.parameters, compiled.parameters, rtol=0, atol=2e-6)
+
+
+class Exploded(Job):
+    """A network with a bias that is not finite."""
+
+    def parameters(self, numbers=integers):
+        parameters = super().parameters(numbers)
+        parameters[-1] = np.inf
+        return parameters
+
+
+def test_a_row_whose_loss_is_not_finite_changes_no_parameter_and_is_named():
+    job = Exploded([2, 3, 1], ["relu"], "mse", rows=3, batch_size=1)
+    found = trained(job, np.float32, integers, program=by_row(job, np.float32))
+    assert found.reached == -1
+    np.testing.assert_array_equal(found.parameters, np.array(job.parameters(), np.float32))
+
+
+@pytest.mark.parametrize(("rows", "update", "expected"), [(1, "sgd", True), (2, "sgd", False), (1, "adam", False)])
+def test_plain_steps_of_one_row_are_taken_row_by_row(rows, update, expected):
+    assert Program([2, 3, 2], ["relu"], np.float32, rows, "cross_entropy", update=update).by_row is expected

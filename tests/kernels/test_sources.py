@@ -1,0 +1,95 @@
+"""What the sources of kernels may contain, read from their syntax trees."""
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+from tests.structure.sources import modules
+
+# NumPy functions that return a new array, and methods that copy.
+ALLOCATING = {
+    "append", "arange", "array", "asarray", "ascontiguousarray", "astype", "concatenate", "copy", "empty", "empty_like", "eye", "flatten",
+    "full", "full_like", "linspace", "ones", "ones_like", "repeat", "stack", "take", "tile", "where", "zeros", "zeros_like",
+}  # fmt: skip
+CONTAINERS = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp, ast.GeneratorExp, ast.JoinedStr)
+EXCEPTIONS = (ast.Raise, ast.Try, ast.Assert, ast.With)
+
+
+class Found(NamedTuple):
+    place: str
+    function: ast.FunctionDef
+
+
+def is_kernel(decorator: ast.expr) -> bool:
+    called = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return ast.unparse(called).rpartition(".")[2] == "kernel"
+
+
+def kernels_of(path: str, tree: ast.AST) -> Iterator[Found]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and any(is_kernel(decorator) for decorator in node.decorator_list):
+            yield Found(f"{path}:{node.lineno} {node.name}", node)
+
+
+KERNELS = [found for module in modules() if module.path.startswith("fastmlp/kernels/") for found in kernels_of(module.path, module.tree)]
+
+
+def allocations(function: ast.FunctionDef) -> list[str]:
+    """Return what in a kernel asks for memory: new arrays, lists, strings."""
+    called = [ast.unparse(node.func).rpartition(".")[2] for node in ast.walk(function) if isinstance(node, ast.Call)]
+    containers = [type(node).__name__ for statement in function.body for node in ast.walk(statement) if isinstance(node, CONTAINERS)]
+    return sorted(set(called) & ALLOCATING) + containers
+
+
+def exceptions(function: ast.FunctionDef) -> list[str]:
+    return [type(node).__name__ for node in ast.walk(function) if isinstance(node, EXCEPTIONS)]
+
+
+def undocumented(function: ast.FunctionDef) -> list[str]:
+    """Return the arguments that a kernel's docstring does not name."""
+    words = set(re.findall(r"\w+", ast.get_docstring(function) or ""))
+    return [argument.arg for argument in function.args.args if argument.arg not in words]
+
+
+def test_kernels_are_found():
+    assert {"dense_forward", "softmax", "train_steps", "shuffle"} <= {found.function.name for found in KERNELS}
+
+
+def test_kernels_allocate_nothing():
+    assert {found.place: allocations(found.function) for found in KERNELS if allocations(found.function)} == {}
+
+
+def test_kernels_raise_and_catch_nothing():
+    assert {found.place: exceptions(found.function) for found in KERNELS if exceptions(found.function)} == {}
+
+
+def test_kernels_of_a_layer_name_every_argument_in_their_docstring():
+    scalar = [found for found in KERNELS if "/scalar.py:" in found.place]
+    assert {found.place: undocumented(found.function) for found in scalar if undocumented(found.function)} == {}
+
+
+def test_every_kernel_says_what_it_does():
+    assert [found.place for found in KERNELS if not ast.get_docstring(found.function)] == []
+
+
+@pytest.mark.parametrize(
+    ("scan", "body"),
+    [
+        (allocations, "out = np.empty(3)"),
+        (allocations, "out[:] = x.copy()"),
+        (allocations, "out[:] = x.astype(np.float32)"),
+        (allocations, "pair = [a, b]"),
+        (allocations, "name = f'{a}'"),
+        (allocations, "total = sum(v for v in x)"),
+        (exceptions, "raise ValueError"),
+        (exceptions, "assert x.ndim == 2"),
+        (exceptions, "try:\n        a = 1\n    finally:\n        a = 2"),
+        (undocumented, '"""Return the sum of b."""'),
+    ],
+)
+def test_scans_find(scan, body):
+    (found,) = kernels_of("kernel.py", ast.parse(f"@kernel\ndef f(a):\n    {body}\n"))
+    assert scan(found.function) != []

@@ -1,0 +1,292 @@
+"""The register tiles, called from compiled code and as their pure-Python twins: exact on integers, and nothing written beside the tile.
+
+Everything around an operand is NaN: a number read there shows in the result, a number written there in what is compared.
+"""
+
+import platform
+import re
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import pytest
+from numba import types
+
+from fastmlp.kernels import compiling, panels, tiles, zeros
+from fastmlp.kernels.panels import BLOCK
+from fastmlp.kernels.tiles import Shape
+from fastmlp.kernels.vectors import BYTES_AVX512, vector_bytes
+from tests.kernels.comparison import integers
+
+DTYPES = ["float32", "float64"]
+COUNTS = [0, 1, 2, BLOCK - 1, BLOCK, BLOCK + 1]  # inputs of one call
+SHAPES = tiles.shapes()
+DOTS = [(5, 5), (6, 4), (8, 1)]  # rows and columns
+FORMS = ["compiled", "twin"] if compiling.JIT else ["twin"]
+MASKS = {
+    "no row": 0,
+    "first row": 1,
+    "last row": 1 << 63,
+    "every third row": sum(1 << m for m in range(0, 64, 3)),
+    "all rows": 2**64 - 1,
+}
+
+
+class Matrix(NamedTuple):
+    """A matrix within a longer array, full of NaN elsewhere: row r begins at first + r * row, its columns are `step` apart."""
+
+    array: np.ndarray
+    first: int
+    row: int
+    step: int
+
+    def view(self, rows, columns):
+        places = self.first + self.row * np.arange(rows)[:, None] + self.step * np.arange(columns)
+        return self.array[places]
+
+
+def width(shape, dtype):
+    """Return the numbers in a row of a panel."""
+    return shape.NV * vector_bytes() // np.dtype(dtype).itemsize
+
+
+def matrix(values, dtype, first=64, row=None, step=1):
+    """Return values (rows, columns) as a Matrix that begins at a multiple of every vector's size."""
+    rows, columns = values.shape
+    row = columns * step if row is None else row
+    whole = np.full(first + rows * row + columns * step + 128, np.nan, dtype)
+    array = whole[-whole.ctypes.data % 64 // whole.itemsize :][: len(whole) - 64]
+    array[first + row * np.arange(rows)[:, None] + step * np.arange(columns)] = values
+    return Matrix(array, first, row, step)
+
+
+def callable_form(make, form, monkeypatch):
+    """Return a tile as a function: what compiled code calls, or its twin."""
+    if form == "twin":
+        monkeypatch.setattr(tiles, "emitted", lambda twin, emit, arguments: twin)
+        return make()
+    tile = make()
+
+    @numba.njit
+    def call(*arguments):
+        tile(*arguments)
+
+    return call
+
+
+@pytest.fixture
+def tile(request, monkeypatch):
+    """Return a function that gives a tile in the form that the test is about."""
+    return lambda make, *arguments: callable_form(lambda: make(*arguments), request.param, monkeypatch)
+
+
+def assert_holds(found, expected):
+    """Compare a matrix with what it has to hold, and everything around it with NaN."""
+    wanted = matrix(expected, found.array.dtype, found.first, found.row, found.step)
+    np.testing.assert_array_equal(found.array, wanted.array)
+
+
+each_form = pytest.mark.parametrize("tile", FORMS, indirect=True)
+each_dtype = pytest.mark.parametrize("dtype", DTYPES)
+each_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape.MR}x{shape.NV}")
+each_dot = pytest.mark.parametrize(("MR", "NI"), DOTS)
+
+
+# --- product -------------------------------------------------------------------------------------------------------------
+
+
+def run_product(call, shape, dtype, count, first, index=None, x_step=1):
+    """Run a product tile on integers; return the sums it writes and those of NumPy."""
+    NR, listed = width(shape, dtype), index is not None
+    inputs = max([count, *(index + 1)]) if listed else count
+    x_values, w_values, bias_values, out_values = (
+        integers(shape.MR, inputs), integers(inputs, NR), integers(1, NR, seed=1), integers(shape.MR, NR, seed=2)
+    )  # fmt: skip
+    x = matrix(x_values, dtype, first=67, row=inputs * x_step + 3, step=x_step)  # read number by number: at any place
+    w, bias, out = matrix(w_values, dtype), matrix(bias_values, dtype), matrix(out_values, dtype, row=NR + 64)
+    places = np.full(5 + count + 1, 65535, np.uint16)  # beyond all inputs
+    if listed:
+        places[5 : 5 + count] = index
+    call(
+        w.array, w.first, x.array, x.first, x.row, x.step, places, 5, count,
+        bias.array, bias.first, int(first), out.array, out.first, out.row,
+    )  # fmt: skip
+    visited = index if listed else np.arange(count)
+    start = bias_values if first else out_values
+    return out, start + x_values[:, visited] @ w_values[visited]
+
+
+@each_form
+@each_dtype
+@each_shape
+def test_product_is_exact_on_integers_for_any_number_of_inputs(tile, shape, dtype):
+    call = tile(tiles.product, shape, False)
+    for count in COUNTS:
+        for first in (True, False):
+            assert_holds(*run_product(call, shape, dtype, count, first))
+
+
+@each_form
+@each_dtype
+@each_shape
+def test_product_visits_the_inputs_on_its_list_and_no_others(tile, shape, dtype):
+    call = tile(tiles.product, shape, True)
+    for count in COUNTS:
+        index = np.sort(np.random.default_rng(count).choice(3 * BLOCK, count, replace=False))
+        for first in (True, False):
+            assert_holds(*run_product(call, shape, dtype, count, first, index))
+
+
+@each_form
+@each_shape
+def test_product_reads_x_along_any_step(tile, shape):
+    assert_holds(*run_product(tile(tiles.product, shape, False), shape, "float32", 7, True, x_step=5))
+
+
+@each_form
+def test_product_adds_in_the_order_of_the_inputs(tile):
+    shape = SHAPES[0]
+    NR = width(shape, "float32")
+    x = matrix(np.ones((shape.MR, 4)), "float32")
+    # one by one, the first 1 is lost and the second one stays; added from the other end or in pairs, none or both stay
+    w = matrix(np.repeat([[2.0**25], [1], [-(2.0**25)], [1]], NR, axis=1), "float32")
+    bias, out = matrix(np.zeros((1, NR)), "float32"), matrix(np.zeros((shape.MR, NR)), "float32")
+    tile(tiles.product, shape, False)(
+        w.array, w.first, x.array, x.first, x.row, 1, np.zeros(1, np.uint16), 0, 4, bias.array, bias.first, 1, out.array, out.first, out.row
+    )  # fmt: skip
+    assert_holds(out, np.ones((shape.MR, NR)))
+
+
+# --- dot -----------------------------------------------------------------------------------------------------------------
+
+
+def run_dot(call, MR, NI, n_panels, vectors, dtype):
+    """Run a dot tile on integers; return the sums it writes and those of NumPy."""
+    NR = vectors * vector_bytes() // np.dtype(dtype).itemsize
+    a_values, b_values = integers(MR, n_panels * NR), integers(NI, n_panels * NR, seed=1)
+    # rows of a lie whole; b lies panel by panel, as weights do
+    a = matrix(a_values, dtype, row=n_panels * NR + 64)
+    b = matrix(b_values.reshape(NI, n_panels, NR).swapaxes(0, 1).reshape(n_panels, NI * NR), dtype, row=NI * NR + 64)
+    out = matrix(np.full((MR, NI), -1), dtype, first=67, row=2 * NI + 1, step=2)
+    call(a.array, a.first, a.row, NR, b.array, b.first, NR, b.row, n_panels, vectors, out.array, out.first, out.row, out.step)
+    return out, a_values @ b_values.T
+
+
+@each_form
+@each_dtype
+@each_dot
+def test_dot_is_exact_on_integers_for_any_number_of_panels(tile, MR, NI, dtype):
+    call = tile(tiles.dot, MR, NI)
+    for n_panels, vectors in [(0, 1), (1, 0), (1, 1), (1, 5), (3, 2)]:
+        assert_holds(*run_dot(call, MR, NI, n_panels, vectors, dtype))
+
+
+# --- update --------------------------------------------------------------------------------------------------------------
+
+
+def run_update(call, shape, dtype, rows, visited, x_step=1):
+    """Run an update tile on integers; `rows` is its last argument, `visited` the rows that it means."""
+    MK, NR = zeros.GROUP, width(shape, dtype)
+    count = max([1, *(m + 1 for m in visited)])
+    w_values, x_values, d_values = integers(MK, NR), integers(count, MK, seed=1), integers(count, NR, seed=2)
+    w = matrix(w_values, dtype)
+    x, d = matrix(x_values, dtype, first=67, row=x_step * MK + 3, step=x_step), matrix(d_values, dtype, row=NR + 64)
+    call(w.array, w.first, x.array, x.first, x.row, x.step, d.array, d.first, d.row, rows)
+    return w, w_values + x_values[visited].T @ d_values[visited]
+
+
+@each_form
+@each_dtype
+@each_shape
+def test_update_is_exact_on_integers_for_any_number_of_rows(tile, shape, dtype):
+    call = tile(tiles.update, zeros.GROUP, shape.NV, False)
+    for count in (0, 1, 5, 64, 65, 130):
+        assert_holds(*run_update(call, shape, dtype, count, list(range(count))))
+
+
+@each_form
+@each_dtype
+@each_shape
+def test_update_visits_the_rows_in_its_mask_and_no_others(tile, shape, dtype):
+    call = tile(tiles.update, zeros.GROUP, shape.NV, True)
+    for name, mask in MASKS.items():
+        found, expected = run_update(call, shape, dtype, np.uint64(mask), [m for m in range(64) if mask >> m & 1])
+        np.testing.assert_array_equal(found.view(*expected.shape), expected, err_msg=name)
+        assert_holds(found, expected)
+
+
+@each_form
+@each_shape
+def test_update_reads_x_along_any_step(tile, shape):
+    call = tile(tiles.update, zeros.GROUP, shape.NV, False)
+    assert_holds(*run_update(call, shape, "float32", 9, list(range(9)), x_step=3))
+
+
+# --- what the compiler makes of them -------------------------------------------------------------------------------------
+
+FMA = re.compile(r"\bvfn?m(?:add|sub)\w*ps\b.*%zmm")
+SPILL = re.compile(r"\(%rsp.*%zmm|%zmm\d+, -?\d*\(%rsp")
+LARGEST = Shape(5, 5)
+COMPILED_BLOCKS = {
+    "product": ("forward_dense", lambda: tiles.product(LARGEST, False), LARGEST.MR),
+    "product of a list": ("forward_listed", lambda: tiles.product(LARGEST, True), LARGEST.MR),
+    "dot": ("outputs_from_panels", lambda: tiles.dot(5, 5), LARGEST.MR),
+    "update": ("update_dense", lambda: tiles.update(zeros.GROUP, LARGEST.NV, False), zeros.GROUP),
+    "update of masked rows": ("update_masked", lambda: tiles.update(zeros.GROUP, LARGEST.NV, True), zeros.GROUP),
+}
+needs_avx512 = pytest.mark.skipif(
+    not compiling.JIT or platform.machine() not in ("x86_64", "AMD64") or vector_bytes() != BYTES_AVX512, reason="needs code for AVX-512"
+)
+
+
+@pytest.fixture
+def assembly(tmp_path, monkeypatch):
+    """Return a function that gives the lines of assembly of a block, compiled afresh: those of kept code cannot be read."""
+    monkeypatch.setenv("FASTMLP_CACHE_DIR", str(tmp_path))
+    compiling.code_folder.cache_clear()
+
+    def compiled(name):
+        kernel, make, MR = COMPILED_BLOCKS[name]
+        number = types.float32
+        signature = (
+            number[::1],
+            types.uint16[::1],
+            types.uint64[::1],
+            types.int64[::1],
+            number[::1],
+            types.int64[::1],
+            *(types.int64,) * 3,
+        )
+        block = compiling.specialise(getattr(panels, kernel), "assembly", TILE=make(), MR=MR, NR=width(LARGEST, number.name), NI=5)
+        block.compile(signature)
+        return block.inspect_asm(signature).splitlines()
+
+    yield compiled
+    compiling.code_folder.cache_clear()
+
+
+def arithmetic(lines):
+    """Return the lines from the first to the last multiply-add."""
+    places = [number for number, line in enumerate(lines) if FMA.search(line)]
+    return lines[places[0] : places[-1] + 1] if places else []
+
+
+@needs_avx512
+@pytest.mark.parametrize("name", COMPILED_BLOCKS)
+def test_every_sum_of_a_tile_has_its_own_multiply_add_on_whole_registers(assembly, name):
+    rows = zeros.GROUP if name.startswith("update") else LARGEST.MR
+    assert len([line for line in assembly(name) if FMA.search(line)]) >= rows * LARGEST.NV
+
+
+@needs_avx512
+@pytest.mark.parametrize("name", COMPILED_BLOCKS)
+def test_no_sum_of_a_tile_leaves_its_register(assembly, name):
+    lines = arithmetic(assembly(name))
+    assert lines
+    assert [line for line in lines if SPILL.search(line)] == []
+
+
+@needs_avx512
+def test_the_search_finds_sums_that_do_not_fit_into_registers(assembly, monkeypatch):
+    monkeypatch.setitem(COMPILED_BLOCKS, "too large", ("forward_dense", lambda: tiles.product(Shape(8, 5), False), 8))
+    assert [line for line in arithmetic(assembly("too large")) if SPILL.search(line)]

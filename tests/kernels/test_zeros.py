@@ -1,0 +1,195 @@
+"""Which inputs are zero: masks and lists against slow references, bit by bit."""
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from fastmlp.kernels import compiling, panels, zeros
+from fastmlp.kernels.operations import operation
+from fastmlp.kernels.panels import BLOCK
+from fastmlp.kernels.zeros import GROUP, GROUPS_PER_WORD, WORD
+from tests.kernels.comparison import FORMS
+
+DTYPES = ["float32", "float64"]
+ALL = 2**64 - 1
+
+# masks of all densities
+masks = st.integers(0, ALL) | st.sets(st.integers(0, 63)).map(lambda bits: sum(1 << bit for bit in bits))
+each_form = pytest.mark.parametrize("form", ["pure", "serial"])
+
+
+def bits_of(mask):
+    return [bit for bit in range(WORD) if int(mask) >> bit & 1]
+
+
+def mask_of(flags):
+    return sum(1 << bit for bit, flag in enumerate(flags) if flag)
+
+
+def compiled(emitted):
+    @numba.njit
+    def call(*arguments):
+        emitted(*arguments)
+
+    return call
+
+
+# What is emitted can be called from compiled code only; the twins are what runs without a compiler.
+NONZERO_BITS = {"serial": compiled(zeros.nonzero_bits), "pure": zeros._nonzero_bits_twin}
+APPEND_SET_BITS = {
+    "serial": zeros.append_set_bits,
+    "pure": compiling.pure(compiling.specialise(zeros.append_set_bits, "twin", trailing_zeros=zeros._trailing_zeros_twin)),
+}
+TRANSPOSE_BITS = {"serial": compiled(zeros.transpose_bits), "pure": zeros._transpose_twin}
+
+
+def aligned(count, dtype):
+    """Return zeros that begin at a multiple of a cache line."""
+    whole = np.zeros(count + 64, dtype)
+    return whole[-whole.ctypes.data % 64 // whole.itemsize :][:count]
+
+
+# --- nonzero_bits --------------------------------------------------------------------------------------------------------
+
+VALUES = {
+    "zero": (0.0, False),
+    "minus zero": (-0.0, False),
+    "NaN": (np.nan, True),
+    "minus NaN": (-np.nan, True),
+    "infinite": (-np.inf, True),
+    "smallest float32": (1e-45, True),
+    "one": (1.0, True),
+}
+
+
+def nonzero_bits(form, values, dtype):
+    x, out = aligned(3 * WORD, dtype), np.full(3, 77, np.uint64)
+    x[:] = 1  # around the word that is asked for
+    x[WORD : 2 * WORD] = values
+    NONZERO_BITS[form](x, WORD, out, 1)
+    assert out[[0, 2]].tolist() == [77, 77]
+    return int(out[1])
+
+
+@each_form
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(mask=masks)
+@example(mask=0)
+@example(mask=ALL)
+def test_nonzero_bits_has_a_bit_for_each_number_that_is_not_zero(form, dtype, mask):
+    values = [bit + 1 if mask >> bit & 1 else 0 for bit in range(WORD)]
+    assert nonzero_bits(form, values, dtype) == mask
+
+
+@each_form
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("value", VALUES)
+def test_only_zeros_of_either_sign_count_as_zero(form, dtype, value):
+    number, counts = VALUES[value]
+    for bit in (0, 1, 31, 32, 63):
+        values = np.zeros(WORD)
+        values[bit] = number
+        assert nonzero_bits(form, values, dtype) == (1 << bit if counts else 0)
+
+
+# --- append_set_bits, fold_groups, transpose_bits ------------------------------------------------------------------------
+
+
+@each_form
+@given(mask=masks, base=st.integers(0, 60_000), place=st.integers(0, 9))
+@example(mask=0, base=0, place=0)
+@example(mask=ALL, base=0, place=0)
+def test_append_set_bits_lists_the_bits_from_the_lowest_up(form, mask, base, place):
+    out = np.full(80, 9, np.uint16)
+    after = APPEND_SET_BITS[form](np.uint64(mask), base, out, place)
+    expected = [base + bit for bit in bits_of(mask)]
+    assert out.tolist() == [9] * place + expected + [9] * (80 - place - len(expected))
+    assert after == place + len(expected)
+
+
+@each_form
+@given(mask=masks)
+@example(mask=0)
+@example(mask=ALL)
+def test_fold_groups_has_a_bit_for_each_group_with_a_bit(form, mask):
+    expected = mask_of(mask >> group * GROUP & 15 for group in range(GROUPS_PER_WORD))
+    assert int(FORMS[form](zeros.fold_groups)(np.uint64(mask))) == expected
+
+
+@each_form
+@pytest.mark.parametrize("bit", range(WORD))
+def test_fold_groups_finds_a_single_bit(form, bit):
+    assert int(FORMS[form](zeros.fold_groups)(np.uint64(1 << bit))) == 1 << bit // GROUP
+
+
+@each_form
+@given(folded=st.lists(st.integers(0, 2**16 - 1), min_size=WORD, max_size=WORD))
+@example(folded=list(range(WORD)))
+def test_transpose_bits_turns_groups_of_rows_into_rows_of_groups(form, folded):
+    given_rows = np.array([5, *folded, 5], np.uint16)  # a row before and a row behind
+    out = np.full(GROUPS_PER_WORD + 2, 77, np.uint64)
+    TRANSPOSE_BITS[form](given_rows, 1, out, 1)
+    assert [int(mask) for mask in out[1:-1]] == [mask_of(row >> group & 1 for row in folded) for group in range(GROUPS_PER_WORD)]
+    assert out[[0, -1]].tolist() == [77, 77]
+
+
+# --- lists and masks of a whole batch ------------------------------------------------------------------------------------
+
+SIZES = [(1, 1), (5, 64), (7, 65), (64, 127), (65, 128), (66, 129), (130, 300)]  # rows, inputs
+DENSITIES = [0.0, 0.02, 0.2, 1.0]
+TILE_ROWS = 5
+
+
+def batch(M, K, density, dtype=np.float32):
+    """Return rows (M, K) of which a share is not zero, NaN and -0.0 among them."""
+    generator = np.random.default_rng([M, K])
+    x = np.where(generator.random((M, K)) < density, generator.standard_normal((M, K)), 0.0)
+    x[x > 1.5] = np.nan
+    x[generator.random((M, K)) < 0.1] *= -0.0
+    return x.astype(dtype)
+
+
+def listed(x, shares):
+    """Run list_live and mask_groups on rows, share by share; return lists, where they begin, and the masks of groups."""
+    M, K = x.shape
+    words, segments, blocks, n_tiles = -(-K // WORD), -(-M // WORD), -(-K // BLOCK), -(-M // TILE_ROWS)
+    row = words * WORD
+    arena = aligned(16 + M * row, x.dtype)
+    arena[16:].reshape(M, row)[:, :K] = x
+    lists = np.full(3 + n_tiles * K + segments * words * WORD, 65535, np.uint16)  # what is not written has all bits set
+    bits = np.full(M * words + segments * words * GROUPS_PER_WORD, 77, np.uint64)
+    counts = np.full(2 + n_tiles * (blocks + 1), -1)
+    columns = {"K": K, "X": 16, "X_ROW": row, "LISTS": 3, "FOLDED": 3 + n_tiles * K, "COUNTS": 2}
+    list_live = compiling.specialise(panels.list_live, f"{TILE_ROWS}x0x0", MR=TILE_ROWS)
+    for kernel, where in ((list_live, 0), (panels.mask_groups, M * words)):
+        op = np.array(operation(MASKS=where, **columns))
+        for share in range(shares):
+            kernel(arena, lists, bits, counts, arena, op, M, share, shares)
+    return lists, counts[2:].reshape(n_tiles, blocks + 1), bits[M * words :].reshape(segments, words * GROUPS_PER_WORD)
+
+
+@pytest.mark.parametrize("shares", [1, 2, 3, 7])
+@pytest.mark.parametrize("density", DENSITIES)
+@pytest.mark.parametrize(("M", "K"), SIZES)
+def test_live_lists_have_the_inputs_that_are_not_zero_in_all_rows_of_a_tile(M, K, density, shares):
+    x = batch(M, K, density)
+    lists, counts, _ = listed(x, shares)
+    for tile, places in enumerate(counts):
+        live = (x[tile * TILE_ROWS : (tile + 1) * TILE_ROWS] != 0).any(axis=0)
+        for block in range(len(places) - 1):
+            expected = block * BLOCK + np.flatnonzero(live[block * BLOCK : (block + 1) * BLOCK])
+            assert lists[places[block] : places[block + 1]].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("shares", [1, 2, 3, 7])
+@pytest.mark.parametrize("density", DENSITIES)
+@pytest.mark.parametrize(("M", "K"), SIZES)
+def test_group_masks_have_the_rows_in_which_four_inputs_are_not_all_zero(M, K, density, shares):
+    x = batch(M, K, density)
+    masks = listed(x, shares)[2]
+    for segment, of_segment in enumerate(masks):
+        rows = x[segment * WORD : (segment + 1) * WORD]
+        for group, mask in enumerate(of_segment):
+            assert bits_of(mask) == np.flatnonzero((rows[:, group * GROUP : (group + 1) * GROUP] != 0).any(axis=1)).tolist()
