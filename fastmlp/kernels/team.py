@@ -1,0 +1,182 @@
+"""The threads of one run of steps: who works on which shares, and the barrier between two phases.
+
+Our own Python threads run compiled code that has released the lock, so a team needs no threading layer: each member is a thread of the
+operating system that will run, and a barrier between them cannot deadlock. The work is cut into shares; thread t does the shares t,
+t + threads, t + 2 threads, …, so more shares than threads run in turn, and the bits are the same for any number of either.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
+
+import numpy as np
+from llvmlite import binding, ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastmlp.kernels.compiling import JIT, kernel
+
+# Places in the shared array, a cache line apart: who has arrived, whether to stop, what thread 0 decided about that.
+ARRIVED, STOP, DECISION = 0, 8, 16
+SHARED = 24
+SPINS = 4000  # about 100 us; then the processor is given away, because a member may be waiting for it
+
+
+def new_shared() -> np.ndarray:
+    """Return the array through which the members of a team see each other."""
+    return np.zeros(SHARED, np.int64)
+
+
+if JIT:
+
+    def _data(context: Any, builder: Any, kind: Any, value: Any, place: Any) -> Any:
+        return builder.gep(context.make_array(kind)(context, builder, value).data, [place])
+
+    @intrinsic
+    def arrive(typing_context: Any, shared: Any) -> Any:
+        """Count this thread as arrived."""
+
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            place = ir.Constant(ir.IntType(64), ARRIVED)
+            one = ir.Constant(ir.IntType(64), 1)
+            return builder.atomic_rmw("add", _data(context, builder, signature.args[0], values[0], place), one, "acq_rel")
+
+        return types.int64(shared), generate
+
+    @intrinsic
+    def look(typing_context: Any, shared: Any, place: Any) -> Any:
+        """Return shared[place] as it is now."""
+
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            return builder.load_atomic(_data(context, builder, signature.args[0], values[0], values[1]), "acquire", 8)
+
+        return types.int64(shared, types.intp), generate
+
+    @intrinsic
+    def pause(typing_context: Any) -> Any:
+        """Tell the processor that this is a waiting loop."""
+
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            if "x86" in binding.get_process_triple():
+                nothing = ir.FunctionType(ir.VoidType(), [])
+                builder.call(cgutils.get_or_insert_function(builder.module, nothing, "llvm.x86.sse2.pause"), [])
+            return context.get_dummy_value()
+
+        return types.void(), generate
+
+    @intrinsic
+    def give_way(typing_context: Any) -> Any:
+        """Let another thread have the processor."""
+
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
+            builder.call(cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.IntType(32), []), name), [])
+            return context.get_dummy_value()
+
+        return types.void(), generate
+
+else:  # interpreted, one thread does all shares
+
+    def arrive(shared: np.ndarray) -> int:
+        """Count this thread as arrived."""
+        shared[ARRIVED] += 1
+        return int(shared[ARRIVED])
+
+    def look(shared: np.ndarray, place: int) -> int:
+        """Return shared[place]."""
+        return int(shared[place])
+
+    def pause() -> None:
+        """Do nothing."""
+
+    def give_way() -> None:
+        """Do nothing."""
+
+
+@kernel
+def wait_for_all(shared, arrivals):
+    """Wait until all threads of the team have arrived for the n-th time together: `arrivals` = n times their number."""
+    arrive(shared)
+    spins = 0
+    while look(shared, ARRIVED) < arrivals:
+        pause()
+        spins += 1
+        if spins > SPINS:
+            give_way()
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+class Team:
+    """Threads that run compiled shares of the same work. They start with the first run, and end with the team."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads if JIT else 1
+        self._pool: ThreadPoolExecutor | None = None
+        self._process = 0  # the process whose threads these are: a forked child has none of them
+
+    def run(
+        self, work: Callable[[int], int], shared: np.ndarray, prepare: Callable[[], None] = _nothing, finish: Callable[[], None] = _nothing
+    ) -> int:
+        """Run prepare(), then work(thread) on every thread, then finish(); return what work(0) gives.
+
+        The caller only waits, so that no interrupt falls into any of it: one asks for a stop after the step under way, waits until all is
+        finished, and goes on from here.
+        """
+
+        def job() -> int:
+            prepare()
+            row = self._share(work)
+            finish()
+            return row
+
+        shared[:] = 0
+        try:
+            running = self._threads().submit(job)
+        except BaseException:  # no thread could start: the pool counts on it all the same
+            self._pool = None
+            raise
+        interrupt: BaseException | None = None
+        while not running.done():
+            try:
+                wait([running])
+            except BaseException as error:
+                shared[STOP] = 1
+                interrupt = interrupt or error
+        if interrupt is not None:
+            raise interrupt
+        return running.result()
+
+    def _share(self, work: Callable[[int], int]) -> int:
+        """Run work(thread) on every thread, thread 0 being the one that calls."""
+        if self.threads == 1:
+            return work(0)
+        pool, begin, complete = self._threads(), threading.Event(), False
+
+        def join(thread: int) -> None:
+            begin.wait()
+            if complete:
+                work(thread)
+
+        others: list[Future[None]] = []
+        try:
+            others += [pool.submit(join, thread) for thread in range(1, self.threads)]
+            complete = True  # only now: a thread that cannot start would be waited for at the first barrier
+        finally:
+            begin.set()
+            if not complete:
+                self._pool = None  # it counts on threads that it does not have
+        result = work(0)
+        wait(others)
+        return result
+
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._pool is None or self._process != os.getpid():
+            self._pool, self._process = ThreadPoolExecutor(self.threads, thread_name_prefix="fastmlp"), os.getpid()
+        return self._pool

@@ -1,0 +1,286 @@
+"""A stack of dense layers run by register tiles: the loop over a table of operations, and what has to be ready before it starts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastmlp import machine
+from fastmlp.kernels.compiling import block_call, kernel
+from fastmlp.kernels.layout import Layout
+from fastmlp.kernels.losses import LOSSES
+from fastmlp.kernels.operations import Planner, gather_block
+from fastmlp.kernels.panels import ADDRESS, BARRIER, CHECK, KIND, LOSS, LOSS_ROWS, PANEL
+from fastmlp.kernels.program import OUTPUT_CODES, Steps, loss_block, no_steps
+from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, WEIGHT_SUM
+from fastmlp.kernels.team import DECISION, STOP, Team, look, new_shared, wait_for_all
+from fastmlp.kernels.updates import UPDATES, Rates
+from fastmlp.kernels.zeros import MOST_LISTED_INPUTS
+
+# Tiles are faster than the textbook loops except row by row and in a handful of units; a second thread pays from 10 us a pass on.
+TILED_ROWS = 4
+TILED_MULTIPLY_ADDS = 1000
+TEAM_MULTIPLY_ADDS = 1_000_000
+FORWARD_ROWS = 240  # rows of one pass without training: a multiple of the rows of every tile; activations stay in the second-level cache
+
+call_gather = block_call(8)
+call_panel = block_call(9)
+call_loss_rows = block_call(15)
+
+
+@kernel
+def gather_batch(address, x, rows, scale, shift, operations, arena, lists, masks, counts, rates, thread, threads, shares):
+    """Run the operations that bring the rows of a batch into the arena: gather, then whatever is listed of its zeros."""
+    for share in range(thread, shares, threads):
+        call_gather(address, x, rows, scale, shift, arena, operations[0], share, shares)
+        for index in range(1, operations.shape[0]):
+            op = operations[index]
+            call_panel(op[ADDRESS], arena, lists, masks, counts, rates, op, rows.shape[0], share, shares)
+
+
+@kernel
+def train_tiled(
+    x, target, sample_weight, order, first, last, batch_size, scale, shift, rates, fused, mean, output, loss, gather, gather_ops, ops,
+    arena, lists, masks, counts, batch_target, batch_weight, z, delta, sums, total, shared, thread, threads, shares,
+):  # fmt: skip
+    """Take one step per batch of order[first:last] as one thread of a team; return the row reached, or -(1 + row) at a loss not finite.
+
+    x (rows, K) bytes or floats, target (rows, T), sample_weight (rows,) or (0,) for ones, order (n,) row numbers, scale and shift (K,);
+    rates (steps, 7): those of updates.Rates, step by step; fused: whether the gradient comes times -learning_rate, as plain SGD adds it;
+    mean: whether it is divided by the rows of the batch; output: SOFTMAX, SIGMOID or IDENTITY; loss, gather:
+    addresses; gather_ops, ops (2, n, COLUMNS): operations on even and odd batches. Scratch: arena to sums.
+    total (TOTALS,): thread 0 adds to it.
+    """
+    arrived = threads
+    parity = 0
+    step = 0
+    begin = first
+    one = arena.dtype.type(1)
+    rows = order[begin : min(begin + batch_size, last)]
+    gather_batch(gather, x, rows, scale, shift, gather_ops[0], arena, lists, masks, counts, rates[0], thread, threads, shares)
+    wait_for_all(shared, arrived)
+    while begin < last:
+        M = rows.shape[0]
+        for index in range(ops.shape[1]):
+            op = ops[parity, index]
+            if op[KIND] == BARRIER:
+                arrived += threads
+                wait_for_all(shared, arrived)
+            elif op[KIND] == PANEL:
+                for share in range(thread, shares, threads):
+                    call_panel(op[ADDRESS], arena, lists, masks, counts, rates[step], op, M, share, shares)
+            elif op[KIND] == LOSS:
+                factor = -rates[step, 0] if fused else one
+                scaled = factor / arena.dtype.type(M) if mean else factor
+                for share in range(thread, shares, threads):
+                    call_loss_rows(
+                        op[ADDRESS], target, sample_weight, rows, loss, scaled, output, batch_target, batch_weight, z, delta, arena, sums,
+                        op, share, shares,
+                    )  # fmt: skip
+            elif op[KIND] == CHECK:  # every thread comes to the same answer
+                summed = 0.0
+                correct = 0.0
+                for chunk in range((M + LOSS_ROWS - 1) // LOSS_ROWS):
+                    summed += sums[0, chunk]
+                    correct += sums[1, chunk]
+                if not np.isfinite(summed):
+                    return -(begin + 1)
+                if thread == 0:
+                    total[LOSS_SUM] += summed
+                    total[CORRECT] += correct
+                    weight = 0.0
+                    for m in range(M):
+                        weight += batch_weight[m] if batch_weight.shape[0] > 0 else 1.0
+                    total[WEIGHT_SUM] += weight
+                    total[ROWS] += M
+        begin += M
+        step += 1
+        parity = 1 - parity
+        rows = order[begin : max(begin, min(begin + batch_size, last))]
+        gather_batch(gather, x, rows, scale, shift, gather_ops[parity], arena, lists, masks, counts, rates[0], thread, threads, shares)
+        if thread == 0:
+            shared[DECISION] = look(shared, STOP)
+        arrived += threads
+        wait_for_all(shared, arrived)
+        if shared[DECISION] != 0:
+            break
+    return begin
+
+
+@kernel
+def forward_tiled(
+    x, order, first, last, batch_size, scale, shift, gather, gather_ops, ops, z, z_row, arena, lists, masks, counts, rates, out, shared,
+    thread, threads, shares,
+):  # fmt: skip
+    """out[m, c] = z of the output layer for the rows order[first + m], as one thread of a team; return last.
+
+    x (rows, K), order (n,), scale and shift (K,), gather: address, gather_ops and ops (n, COLUMNS), z and z_row: where the outputs
+    lie in the arena; scratch: arena to counts -> out (last - first, C), overwritten.
+    """
+    arrived = 0
+    step = 0  # of one row of rates, which no block of a forward pass reads
+    for begin in range(first, last, batch_size):
+        rows = order[begin : min(begin + batch_size, last)]
+        M = rows.shape[0]
+        gather_batch(gather, x, rows, scale, shift, gather_ops, arena, lists, masks, counts, rates[0], thread, threads, shares)
+        arrived += threads
+        wait_for_all(shared, arrived)
+        for index in range(ops.shape[0]):
+            op = ops[index]
+            if op[KIND] == BARRIER:
+                arrived += threads
+                wait_for_all(shared, arrived)
+            else:
+                for share in range(thread, shares, threads):
+                    call_panel(op[ADDRESS], arena, lists, masks, counts, rates[step], op, M, share, shares)
+        arrived += threads
+        wait_for_all(shared, arrived)
+        for m in range(M * thread // threads, M * (thread + 1) // threads):
+            for c in range(out.shape[1]):
+                out[begin - first + m, c] = arena[z + m * z_row + c]
+        arrived += threads
+        wait_for_all(shared, arrived)
+    return last
+
+
+class TiledProgram:
+    """A network of at least one hidden layer, ready to run by tiles in batches of up to `rows` rows.
+
+    sizes (L + 1), activations (L - 1): of the hidden layers; loss: its name, None for outputs alone; listed: whether inputs that are zero
+    are skipped; shares: parts of the work. Weights are packed when `train` begins and unpacked when it ends: between two calls the flat
+    vector of parameters is current.
+    """
+
+    def __init__(
+        self, sizes: Sequence[int], activations: Sequence[str], dtype: Any, rows: int, loss: str | None, listed: bool, shares: int,
+        update: str = "sgd",
+    ) -> None:  # fmt: skip
+        self.dtype, self.sizes, self.rows, self.loss = np.dtype(dtype), tuple(sizes), rows, loss
+        self.shares = shares if multiply_adds(sizes, rows) >= TEAM_MULTIPLY_ADDS else 1
+        self._team = Team(min(self.shares, machine.usable_cores()))
+        self.threads = self._team.threads
+        self._layout = Layout(sizes, activations, self.dtype, rows, loss is not None, UPDATES[update].states, self.shares)
+        planner = Planner(self._layout, activations, listed and sizes[0] <= MOST_LISTED_INPUTS, update)
+        self._states = UPDATES[update].states
+        self._gather_ops = planner.table("gather")
+        if loss is None:
+            self._ops = planner.table("forward")
+        else:
+            self._ops = planner.table("step")
+            self._loss, self._output = loss_block(loss, self.dtype), OUTPUT_CODES[LOSSES[loss].output]
+
+    def prepare(self, x: np.ndarray, target: np.ndarray) -> None:
+        """Compile what `train` needs, or load it from the cache. Only the types of x and target are read."""
+        self.train(no_steps(x, target, self.sizes, self.rows, self.dtype))
+
+    def train(self, steps: Steps) -> int:
+        """Take the steps; see train_tiled. Return the row reached, or -(1 + first row of a batch whose loss is not finite)."""
+        layout, sparse = self._layout, self._layout.sparse
+        rows, outputs = steps.batch_size, self.sizes[-1]
+        weight = np.empty(0, self.dtype) if steps.sample_weight is None else steps.sample_weight
+        batch_target = np.empty((rows, steps.target.shape[1]), self.dtype)
+        batch_weight = np.empty(0 if steps.sample_weight is None else rows, self.dtype)
+        z, delta, sums = np.empty((rows, outputs), self.dtype), np.empty((rows, outputs), self.dtype), np.zeros((2, -(-rows // LOSS_ROWS)))
+        shared = new_shared()
+        gather = gather_block(layout.hidden[0].shape.MR, self.dtype, steps.x.dtype)
+
+        def work(thread: int) -> int:
+            return int(
+                train_tiled(
+                    steps.x,
+                    steps.target,
+                    weight,
+                    steps.order,
+                    steps.first,
+                    steps.last,
+                    rows,
+                    steps.scale,
+                    steps.shift,
+                    steps.rates,
+                    self._states == 0,
+                    steps.mean,
+                    self._output,
+                    self._loss,
+                    gather,
+                    self._gather_ops,
+                    self._ops,
+                    layout.arena,
+                    sparse.lists,
+                    sparse.masks,
+                    sparse.counts,
+                    batch_target,
+                    batch_weight,
+                    z,
+                    delta,
+                    sums,
+                    steps.total,
+                    shared,
+                    thread,
+                    self.threads,
+                    self.shares,
+                )  # fmt: skip
+            )
+
+        vectors = (steps.parameters, steps.m_state, steps.v_state)[: 1 + self._states]
+
+        def pack() -> None:
+            for copy, vector in enumerate(vectors):
+                layout.pack(vector, copy)
+
+        def unpack() -> None:
+            for copy, vector in enumerate(vectors):
+                layout.unpack(vector, copy)
+
+        return self._team.run(work, shared, pack, unpack)
+
+    def outputs(
+        self, parameters: np.ndarray, x: np.ndarray, first: int, last: int, scale: np.ndarray, shift: np.ndarray, out: np.ndarray
+    ) -> None:
+        """out = z of the output layer for rows first to last of x; see forward_tiled."""
+        layout, sparse = self._layout, self._layout.sparse
+        shared = new_shared()
+        gather = gather_block(layout.hidden[0].shape.MR, self.dtype, x.dtype)
+        order = np.arange(x.shape[0])
+        outputs = layout.hidden[-1]
+        no_rates = np.zeros((1, len(Rates._fields)), self.dtype)
+        layout.pack(parameters)
+
+        def work(thread: int) -> int:
+            return int(
+                forward_tiled(
+                    x,
+                    order,
+                    first,
+                    last,
+                    self.rows,
+                    scale,
+                    shift,
+                    gather,
+                    self._gather_ops[0],
+                    self._ops[0],
+                    outputs.a,
+                    outputs.row,
+                    layout.arena,
+                    sparse.lists,
+                    sparse.masks,
+                    sparse.counts,
+                    no_rates,
+                    out,
+                    shared,
+                    thread,
+                    self.threads,
+                    self.shares,
+                )  # fmt: skip
+            )
+
+        self._team.run(work, shared)
+
+
+def multiply_adds(sizes: Sequence[int], rows: int) -> int:
+    """Return the multiply-adds of one forward pass."""
+    return rows * sum(k * n for k, n in zip(sizes, sizes[1:], strict=False))
+
+
+def tiles_pay(sizes: Sequence[int], batch_size: int) -> bool:
+    """Return whether tiles are faster than the textbook loops."""
+    return len(sizes) > 2 and batch_size >= TILED_ROWS and multiply_adds(sizes, batch_size) >= TILED_MULTIPLY_ADDS

@@ -1,0 +1,181 @@
+"""Register tiles: the three products of a dense layer, for a block of rows and columns whose sums stay in registers.
+
+    product   out[m, j] (+)= sum over k of x[m, k] w[k, j]        forward; delta of a hidden layer from few outputs
+    dot       out[m, i]  = sum over j of a[m, j] b[i, j]          outputs from hidden units; delta from a wide layer
+    update    w[k, j]   += sum over m of x[m, k] d[m, j]          the weights' step, d scaled by -learning_rate beforehand
+
+               NV vectors (NR numbers) of w[k, :]
+              +-----+-----+-----+-----+-----+
+    x[0, k] → | acc | acc | acc | acc | acc |    One tile of `product`: MR x NV sums in registers. For each k the row w[k] is loaded
+    x[1, k] → | acc | acc | acc | acc | acc |    once and multiplied with MR numbers of x: MR NV multiply-adds for MR + NV loads.
+    x[2, k] → | acc | acc | acc | acc | acc |    The other two tiles have the same shape with other loops around it.
+              +-----+-----+-----+-----+-----+
+
+Weights lie packed in panels of NR columns, one panel after the other, each (K, NR): a tile reads them in one stream. Everything that is
+loaded as a vector begins at a multiple of the vector's size. Each sum is added up in the order of its loop, so that the bits depend
+neither on the tile that an element falls into nor on the number of threads.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmlp.kernels.vectors import BYTES_AVX512, Emitter, emitted, vector_bytes
+
+
+class Shape(NamedTuple):
+    """A tile: MR rows by NV vectors."""
+
+    MR: int
+    NV: int
+
+
+def shapes() -> tuple[Shape, ...]:
+    """Return the tile shapes of this CPU, widest first: sums, one row of w and one number of x fill the registers without spilling."""
+    if vector_bytes() == BYTES_AVX512:  # 32 registers
+        return (Shape(5, 5), Shape(6, 4), Shape(8, 2), Shape(8, 1))
+    return (Shape(4, 2), Shape(6, 1))  # 16 registers
+
+
+# --- product ---------------------------------------------------------------------------------------------------------------
+
+
+def product(shape: Shape, listed: bool) -> Any:
+    """out[m, :] = start + sum over k of x[m, k] w[k, :] for MR rows m and one panel of w; start is out itself or a bias.
+
+    f(w, w0, x, x0, x_row, x_step, index, index0, count, bias, bias0, first, out, out0, out_row):
+    w[w0 + k NR + j]; x[x0 + m x_row + k x_step]; k runs over index[index0 : index0 + count] where `listed`, else over 0 to count;
+    first: 1 begins with bias[bias0 + j], 0 with what out holds; out[out0 + m out_row + j].
+    """
+    MR, NV = shape
+
+    def emit(v: Emitter, w, w0, x, x0, x_row, x_step, index, index0, count, bias, bias0, first, out, out0, out_row):
+        NR = NV * v.lanes
+        acc = v.variables(MR, NV)
+        b = v.builder
+        begins = b.icmp_signed("!=", first, v.index(0))
+        with b.if_else(begins) as (from_bias, from_out):
+            with from_bias:
+                for t in range(NV):
+                    start = v.load(bias, v.at(bias0, t * v.lanes))
+                    for m in range(MR):
+                        b.store(start, acc[m][t])
+            with from_out:
+                for m in range(MR):
+                    for t in range(NV):
+                        b.store(v.load(out, v.at(out0, (out_row, m), t * v.lanes)), acc[m][t])
+        with v.loop(count) as loop:
+            k = b.zext(v.number(index, v.at(index0, loop.index)), loop.index.type) if listed else loop.index
+            row = v.at(w0, (k, NR))
+            ws = [v.load(w, v.at(row, t * v.lanes)) for t in range(NV)]
+            column = v.at(x0, (x_step, k))
+            for m in range(MR):
+                xm = v.broadcast(v.number(x, v.at(column, (x_row, m))))
+                for t in range(NV):
+                    b.store(v.multiply_add(xm, ws[t], b.load(acc[m][t])), acc[m][t])
+        for m in range(MR):
+            for t in range(NV):
+                v.store(b.load(acc[m][t]), out, v.at(out0, (out_row, m), t * v.lanes))
+
+    def twin(w, w0, x, x0, x_row, x_step, index, index0, count, bias, bias0, first, out, out0, out_row):
+        NR = NV * vector_bytes() // out.itemsize
+        for m in range(MR):
+            for j in range(NR):
+                total = bias[bias0 + j] if first else out[out0 + m * out_row + j]
+                for i in range(count):
+                    k = int(index[index0 + i]) if listed else i
+                    total += x[x0 + m * x_row + k * x_step] * w[w0 + k * NR + j]
+                out[out0 + m * out_row + j] = total
+
+    return emitted(twin, emit, 15)
+
+
+# --- dot -------------------------------------------------------------------------------------------------------------------
+
+
+def dot(MR: int, NI: int) -> Any:
+    """out[m, i] = sum over j of a[m, j] b[i, j] for MR rows of a and NI rows of b. Each lane adds up apart, the lanes at the end.
+
+    f(a, a0, a_row, a_panel, b, b0, b_row, b_panel, panels, vectors, out, out0, out_row, out_step): j runs over `vectors` vectors
+    in each of `panels` panels; a[a0 + m a_row + panel a_panel + j], b[b0 + i b_row + panel b_panel + j],
+    out[out0 + m out_row + i out_step].
+    """
+
+    def emit(v: Emitter, a, a0, a_row, a_panel, b, b0, b_row, b_panel, panels, vectors, out, out0, out_row, out_step):
+        acc = v.variables(MR, NI)
+        for m in range(MR):
+            for i in range(NI):
+                v.builder.store(v.zero(), acc[m][i])
+        with v.loop(panels) as panel:
+            a_first, b_first = v.at(a0, (panel.index, a_panel)), v.at(b0, (panel.index, b_panel))
+            with v.loop(vectors) as loop:
+                j = v.builder.mul(loop.index, v.index(v.lanes))
+                bs = [v.load(b, v.at(b_first, (b_row, i), j)) for i in range(NI)]
+                for m in range(MR):
+                    am = v.load(a, v.at(a_first, (a_row, m), j))
+                    for i in range(NI):
+                        v.builder.store(v.multiply_add(am, bs[i], v.builder.load(acc[m][i])), acc[m][i])
+        for m in range(MR):
+            for i in range(NI):
+                place = v.at(out0, (out_row, m), (out_step, i))
+                v.builder.store(v.sum_lanes(v.builder.load(acc[m][i])), v.builder.gep(out, [place]))
+
+    def twin(a, a0, a_row, a_panel, b, b0, b_row, b_panel, panels, vectors, out, out0, out_row, out_step):
+        lanes = vector_bytes() // out.itemsize
+        for m in range(MR):
+            for i in range(NI):
+                sums = np.zeros(lanes, out.dtype)
+                for panel in range(panels):
+                    for j in range(vectors * lanes):
+                        sums[j % lanes] += a[a0 + m * a_row + panel * a_panel + j] * b[b0 + i * b_row + panel * b_panel + j]
+                while len(sums) > 1:
+                    sums = sums[: len(sums) // 2] + sums[len(sums) // 2 :]
+                out[out0 + m * out_row + i * out_step] = sums[0]
+
+    return emitted(twin, emit, 14)
+
+
+# --- update ----------------------------------------------------------------------------------------------------------------
+
+
+def update(MK: int, NV: int, masked: bool) -> Any:
+    """w[k, :] += sum over m of x[m, k] d[m, :] for MK inputs k and one panel of w.
+
+    f(w, w0, x, x0, x_row, x_step, d, d0, d_row, rows): w[w0 + k NR + j], x[x0 + m x_row + k x_step], d[d0 + m d_row + j];
+    rows: how many rows m there are, or, where `masked`, a 64-bit mask of the rows to visit, from x0 and d0 on.
+    """
+
+    def emit(v: Emitter, w, w0, x, x0, x_row, x_step, d, d0, d_row, rows):
+        b = v.builder
+        NR = NV * v.lanes
+        acc = v.variables(MK, NV)
+        for k in range(MK):
+            for t in range(NV):
+                b.store(v.load(w, v.at(w0, k * NR + t * v.lanes)), acc[k][t])
+
+        def add_row(m: Any) -> None:
+            ds = [v.load(d, v.at(d0, (d_row, m), t * v.lanes)) for t in range(NV)]
+            row = v.at(x0, (x_row, m))
+            for k in range(MK):
+                xk = v.broadcast(v.number(x, v.at(row, (x_step, k))))
+                for t in range(NV):
+                    b.store(v.multiply_add(xk, ds[t], b.load(acc[k][t])), acc[k][t])
+
+        if masked:
+            v.loop_over_bits(rows, add_row)
+        else:
+            with v.loop(rows) as loop:
+                add_row(loop.index)
+        for k in range(MK):
+            for t in range(NV):
+                v.store(b.load(acc[k][t]), w, v.at(w0, k * NR + t * v.lanes))
+
+    def twin(w, w0, x, x0, x_row, x_step, d, d0, d_row, rows):
+        NR = NV * vector_bytes() // w.itemsize
+        visited = [m for m in range(64) if int(rows) >> m & 1] if masked else range(rows)
+        for k in range(MK):
+            for j in range(NR):
+                for m in visited:
+                    w[w0 + k * NR + j] += x[x0 + m * x_row + k * x_step] * d[d0 + m * d_row + j]
+
+    return emitted(twin, emit, 10)

@@ -1,0 +1,198 @@
+"""Vectors of numbers in registers, as wide as the CPU's: the few instructions that the tiles are made of.
+
+Numba has no vector type, and its loops of constant length do not become vectors. So a tile is *emitted*: ordinary Python loops over
+its rows and vectors write LLVM instructions one by one, and what runs is straight-line code. `Emitter` is that writer; each tile in
+tiles.py has a pure-Python twin that says the same in scalar loops, and runs where compilation is off.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+
+from fastmlp.kernels.compiling import JIT, with_arity
+
+INDEX = ir.IntType(64)
+BYTES_AVX512, BYTES_AVX, BYTES_SSE_NEON = 64, 32, 16
+
+
+@functools.cache
+def vector_bytes() -> int:
+    """Return the width of a vector register in bytes, by the features that Numba generates code for (not by the machine's)."""
+    if not JIT:
+        return BYTES_SSE_NEON
+    _, _, features = cpu_target.target_context.codegen().magic_tuple()
+    present = {feature[1:] for feature in features.split(",") if feature.startswith("+")}
+    if "avx512f" in present:
+        return BYTES_AVX512
+    return BYTES_AVX if "avx" in present else BYTES_SSE_NEON
+
+
+class Emitter:
+    """Writes the instructions of one tile on vectors of `lanes` numbers."""
+
+    def __init__(self, context: Any, builder: Any, number: Any) -> None:
+        self.context, self.builder = context, builder
+        self.scalar = context.get_value_type(number)
+        self.lanes = vector_bytes() // (number.bitwidth // 8)
+        self.type = ir.VectorType(self.scalar, self.lanes)
+        self.bytes = vector_bytes()
+
+    def index(self, value: int) -> Any:
+        """Return a whole number as a value."""
+        return ir.Constant(INDEX, value)
+
+    def at(self, base: Any, *terms: Any) -> Any:
+        """Return base plus terms, of which pairs are multiplied: `at(w0, (k, width), 3)` is w0 + k * width + 3."""
+        for term in terms:
+            if isinstance(term, tuple):
+                term = self.builder.mul(*(self.index(t) if isinstance(t, int) else t for t in term))
+            elif isinstance(term, int):
+                term = self.index(term)
+            base = self.builder.add(base, term)
+        return base
+
+    def load(self, data: Any, place: Any) -> Any:
+        """Return the vector that begins at data[place]."""
+        value = self.builder.load(self._pointer(data, place))
+        value.align = self.bytes
+        return value
+
+    def store(self, vector: Any, data: Any, place: Any) -> None:
+        """data[place : place + lanes] = vector."""
+        self.builder.store(vector, self._pointer(data, place)).align = self.bytes
+
+    def _pointer(self, data: Any, place: Any) -> Any:
+        return self.builder.bitcast(self.builder.gep(data, [place]), self.type.as_pointer())
+
+    def number(self, data: Any, place: Any) -> Any:
+        """Return data[place]."""
+        return self.builder.load(self.builder.gep(data, [place]))
+
+    def broadcast(self, number: Any) -> Any:
+        """Return a vector with a number in every lane."""
+        first = ir.Constant(ir.IntType(32), 0)
+        nothing = ir.Constant(self.type, ir.Undefined)
+        vector = self.builder.insert_element(nothing, number, first)
+        return self.builder.shuffle_vector(vector, nothing, ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes))
+
+    def zero(self) -> Any:
+        """Return a vector of zeros."""
+        return ir.Constant(self.type, [0.0] * self.lanes)
+
+    def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
+        """Return a * b + c: one instruction where the CPU has it, two otherwise."""
+        product = self.builder.fmul(a, b, flags=("contract",))
+        return self.builder.fadd(product, c, flags=("contract",))
+
+    def sum_lanes(self, vector: Any) -> Any:
+        """Return the sum of the lanes, halves first: lane i + lane i + lanes/2, and so on."""
+        width = self.lanes
+        while width > 1:
+            width //= 2
+            mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [i % width + width for i in range(self.lanes)])
+            upper = self.builder.shuffle_vector(vector, ir.Constant(self.type, ir.Undefined), mask)
+            vector = self.builder.fadd(vector, upper)
+        return self.builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
+
+    def variable(self, value: Any) -> Any:
+        """Return a place for a value that changes in a loop; the compiler keeps it in a register."""
+        return cgutils.alloca_once_value(self.builder, value)
+
+    def variables(self, rows: int, columns: int) -> list[list[Any]]:
+        """Return rows x columns places for vectors."""
+        return [[cgutils.alloca_once(self.builder, self.type) for _ in range(columns)] for _ in range(rows)]
+
+    def loop(self, count: Any) -> Any:
+        """Return a context whose body runs count times; `.index` of what it gives is the counter."""
+        return cgutils.for_range(self.builder, count, intp=INDEX)
+
+    def loop_over_bits(self, bits: Any, body: Callable[[Any], None]) -> None:
+        """Run body(i) for each bit i that is set in a 64-bit number, from the lowest to the highest."""
+        builder = self.builder
+        left = self.variable(bits)
+        trailing_zeros = cgutils.get_or_insert_function(builder.module, ir.FunctionType(INDEX, [INDEX, ir.IntType(1)]), "llvm.cttz.i64")
+        test, inside, after = (builder.append_basic_block(name) for name in ("bits.test", "bits.body", "bits.end"))
+        builder.branch(test)
+        builder.position_at_end(test)
+        now = builder.load(left)
+        builder.cbranch(builder.icmp_unsigned("!=", now, self.index(0)), inside, after)
+        builder.position_at_end(inside)
+        builder.store(builder.and_(now, builder.sub(now, self.index(1))), left)
+        body(builder.call(trailing_zeros, [now, ir.Constant(ir.IntType(1), 1)]))
+        builder.branch(test)
+        builder.position_at_end(after)
+
+
+if JIT:
+
+    @intrinsic
+    def full_width(typing_context: Any) -> Any:
+        """Let the loops of the kernel that calls this, first of all, become vectors as wide as the registers.
+
+        LLVM halves them on Intel's AVX-512 cores, which guarded the first of those against a lower clock.
+        """
+
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            # llvmlite offers no attribute that has a value; its set of attributes takes one all the same
+            set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+            return context.get_dummy_value()
+
+        return types.void(), generate
+
+    @intrinsic
+    def prefetch(typing_context: Any, x: Any, row: Any, column: Any) -> Any:
+        """Ask for the cache line of x[row, column], without waiting for it."""
+
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            array = context.make_array(signature.args[0])(context, builder, values[0])
+            width = builder.extract_value(array.shape, 1)
+            place = builder.add(builder.mul(values[1], width), values[2])
+            pointer = builder.bitcast(builder.gep(array.data, [place]), ir.IntType(8).as_pointer())
+            word = ir.IntType(32)
+            call = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), word, word, word])
+            function = cgutils.get_or_insert_function(builder.module, call, "llvm.prefetch.p0")
+            builder.call(function, [pointer, ir.Constant(word, 0), ir.Constant(word, 3), ir.Constant(word, 1)])  # to read, to keep, data
+            return context.get_dummy_value()
+
+        return types.void(x, types.intp, types.intp), generate
+
+else:
+
+    def full_width() -> None:
+        """Do nothing: interpreted loops have no width."""
+
+    def prefetch(x: Any, row: int, column: int) -> None:
+        """Do nothing: only a processor can."""
+
+
+def emitted(twin: Callable[..., None], emit: Callable[..., None], arguments: int) -> Any:
+    """Return a function for compiled code that runs what `emit` writes; its twin where compilation is off.
+
+    emit(emitter, *values) gets the data pointer of an array argument and the value of any other. All arrays of floats hold the
+    same kind of number.
+    """
+    if not JIT:
+        return twin
+
+    def declare(typing_context: Any, *kinds: Any) -> Any:
+        floats = [kind.dtype for kind in kinds if isinstance(kind, types.Array) and isinstance(kind.dtype, types.Float)]
+        number = floats[0] if floats else types.float32
+
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            raw = [
+                context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
+                for kind, value in zip(signature.args, values, strict=True)
+            ]
+            emit(Emitter(context, builder, number), *raw)
+            return context.get_dummy_value()
+
+        whole = [kind if isinstance(kind, (types.Array, types.Float)) or kind == types.uint64 else types.intp for kind in kinds]
+        return types.void(*whole), generate
+
+    return intrinsic(with_arity(declare, arguments))
