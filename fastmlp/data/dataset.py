@@ -1,0 +1,167 @@
+"""What a data set is, the table of the known ones, and the one function that loads them.
+
+Importing this module costs no numpy: the command line lists data sets at start. Where bytes come from is `fetch`'s business.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import weakref
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastmlp.data import fetch
+from fastmlp.errors import DataError, InputNotFound
+
+if TYPE_CHECKING:
+    import numpy as np
+
+DATASETS: dict[str, str] = {
+    "mnist": "handwritten digits: 60,000 + 10,000 images of 28 x 28 bytes, 10 classes",
+    "fashion-mnist": "pictures of clothing: 60,000 + 10,000 images of 28 x 28 bytes, 10 classes",
+    "synthetic": "points of the plane, inside or outside of an ellipse: 60,000 + 10,000 rows, 2 classes; computed, not fetched",
+}
+CLASS_NAMES: dict[str, tuple[str, ...]] = {
+    "mnist": tuple("0123456789"),
+    "fashion-mnist": (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    ),
+    "synthetic": ("inside", "outside"),
+}  # fmt: skip
+
+
+# The test rows that are in memory, so that they are known again when they come back as an argument.
+_test_rows: weakref.WeakValueDictionary[int, np.ndarray] = weakref.WeakValueDictionary()
+
+
+class LoggedRows:
+    """A field that holds test rows and notes in `test_openings` each time that they are looked at (a data descriptor)."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, data: Dataset | None, owner: type | None = None) -> np.ndarray:
+        if data is None:
+            raise AttributeError(self._name)  # tells dataclass that the field has no default
+        data.test_openings.append(self._name)
+        rows: np.ndarray = vars(data)[self._name]
+        return rows
+
+    def __set__(self, data: Dataset, rows: np.ndarray) -> None:
+        vars(data)[self._name] = rows
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Training rows, test rows, and what they mean. Arrays may be read-only.
+
+    x_train (rows, 28, 28) uint8 for images, (rows, features) float32 for tables; y_train (rows,); likewise x_test, y_test.
+    Reading `x_test` or `y_test` adds that name to `test_openings`, so that a run can show when it looked at its test rows.
+    Raises DataError where rows and labels do not fit together.
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: LoggedRows = LoggedRows()
+    y_test: LoggedRows = LoggedRows()
+    _: dataclasses.KW_ONLY
+    kind: str  # "image" or "table"
+    target_kind: str  # "classes", "labels" (several at once) or "values"
+    image_shape: tuple[int, int] | None = None
+    class_names: tuple[str, ...] | None = None
+    feature_names: tuple[str, ...] | None = None
+    hashes: Mapping[str, str] = dataclasses.field(default_factory=dict)  # file name -> SHA-256 of its uncompressed bytes
+    network_defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # settings that this data set overrides
+    training_defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    test_openings: list[str] = dataclasses.field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("image", "table"):
+            raise DataError(f"{self.name}: kind: expected 'image' or 'table', found {self.kind!r}")
+        if self.target_kind not in ("classes", "labels", "values"):
+            raise DataError(f"{self.name}: target_kind: expected 'classes', 'labels' or 'values', found {self.target_kind!r}")
+        for split in ("train", "test"):
+            self._check_rows(split, vars(self)[f"x_{split}"], vars(self)[f"y_{split}"])
+        x_test = vars(self)["x_test"]
+        _test_rows[id(x_test)] = x_test
+
+    def _check_rows(self, split: str, x: np.ndarray, y: np.ndarray) -> None:
+        import numpy as np
+
+        if not (isinstance(x, np.ndarray) and isinstance(y, np.ndarray)):
+            raise DataError(f"{self.name}: x_{split}, y_{split}: expected NumPy arrays, found {type(x).__name__}, {type(y).__name__}")
+        row = self.image_shape if self.kind == "image" else self.x_train.shape[1:2]
+        if x.shape[1:] != row:
+            raise DataError(f"{self.name}: x_{split}: expected shape (rows, {', '.join(map(str, row or ()))}), found {x.shape}")
+        if len(x) == 0 or len(y) != len(x):
+            raise DataError(f"{self.name}: y_{split}: expected a label for each of {len(x):,} rows, at least 1, found {len(y):,}")
+        if self.target_kind == "classes" and self.class_names is not None:
+            if y.dtype.kind not in "iu" or y.ndim != 1:
+                raise DataError(f"{self.name}: y_{split}: expected whole numbers in one column, found {y.dtype} {y.shape}")
+            wrong = (y < 0) | (y >= len(self.class_names))
+            if wrong.any():
+                place = int(wrong.argmax())
+                raise DataError(f"{self.name}: y_{split}[{place}]: expected 0 to {len(self.class_names) - 1}, found {y[place]}")
+
+    def __repr__(self) -> str:
+        rows = " + ".join(f"{len(vars(self)[split]):,}" for split in ("x_train", "x_test"))
+        return f"<Dataset {self.name}: {rows} rows of {' x '.join(map(str, self.x_train.shape[1:]))} {self.x_train.dtype}>"
+
+
+def load_dataset(
+    name: str, data_dir: str | Path | None = None, *, offline: bool = False, notify: Callable[[str], None] | None = None
+) -> Dataset:
+    """Load a data set by name: "mnist", "fashion-mnist" or "synthetic".
+
+    `data_dir`, the cache and the network are tried as `fetch.fetch_dataset` says; `offline` forbids the network. `notify` is given
+    a line of text when something takes time. Every file is checked against its known SHA-256 on every load.
+    Raises InputNotFound for an unknown name or folder, DataError for files that are not the canonical ones, DatasetUnavailable
+    where no source could help.
+    """
+    if name == "synthetic":
+        return _synthetic()
+    if name not in DATASETS:
+        near = difflib.get_close_matches(str(name), DATASETS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(DATASETS)}"
+        raise InputNotFound(f"unknown data set {name!r}; {hint}")
+    return _images(name, fetch.read_dataset(name, data_dir, offline=offline, notify=notify))
+
+
+def is_test_split(x: object) -> bool:
+    """Return whether `x` is, or is a view of, the test rows of a data set in memory; a changed copy of them is not recognised."""
+    import numpy as np
+
+    return isinstance(x, np.ndarray) and any(np.may_share_memory(x, rows) for rows in list(_test_rows.values()))
+
+
+def _images(name: str, contents: Mapping[str, bytes | bytearray]) -> Dataset:
+    from fastmlp.data.idx import read_idx
+
+    files = fetch.FILES[name]
+    x_train, y_train, x_test, y_test = (
+        read_idx(contents[file.name], name=f"{name}/{file.name}", dtype="uint8", shape=file.shape) for file in files
+    )
+    return Dataset(
+        name, x_train, y_train, x_test, y_test, kind="image", target_kind="classes", image_shape=(28, 28),
+        class_names=CLASS_NAMES[name], hashes={file.name: file.sha256 for file in files},
+        training_defaults={"validation": 5000},
+    )  # fmt: skip
+
+
+def _synthetic() -> Dataset:
+    from fastmlp.data.synthetic import synthetic_points
+
+    points = synthetic_points()
+    digest = hashlib.sha256()
+    for array in points:
+        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+    return Dataset(
+        "synthetic", *points, kind="table", target_kind="classes", class_names=CLASS_NAMES["synthetic"],
+        feature_names=("x1", "x2"), hashes={"synthetic": digest.hexdigest()},
+        network_defaults={"hidden": (3,), "activation": "sigmoid"},
+        training_defaults={"batch_size": 1, "epochs": 10, "learning_rate": 0.01},
+    )  # fmt: skip

@@ -1,0 +1,108 @@
+"""Strict reader of NPY files: one array of plain numbers, never an object.
+
+The header is read here and compared with the length of the file before anything is allocated, because a header may claim any
+shape. NumPy's own reader is not used: it lets errors of many kinds through on a broken header. Nothing is ever unpickled.
+Format: numpy.lib.format, "Format Version 1.0", "2.0" and "3.0".
+"""
+
+import ast
+import math
+import os
+import re
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastmlp.data.gzipped import display_name
+from fastmlp.errors import DataError, InputNotFound
+
+MAGIC = b"\x93NUMPY"
+NUMBERS = re.compile(r"[<>=|]?(?:[iu][1248]|f[248]|b1)")  # as numpy.dtype.str; no objects, records, complex numbers or text
+MOST_HEADER_BYTES = 10_000  # as NumPy's own limit
+MOST_DIMENSIONS = 3
+
+
+class Header(NamedTuple):
+    """What an NPY file says of its array."""
+
+    dtype: np.dtype[Any]
+    fortran_order: bool
+    shape: tuple[int, ...]
+
+
+def read_npy(path: str | Path) -> npt.NDArray[Any]:
+    """Return the array of an NPY file: C order, native byte order, one to three dimensions.
+
+    Integers, floats and booleans (as uint8) are read. Raises InputNotFound where the file cannot be opened, DataError for
+    everything else that is wrong.
+    """
+    name = display_name(path)
+    try:
+        file = open(path, "rb")
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
+        raise InputNotFound(f"{name}: expected a file that can be read, found: {getattr(error, 'strerror', None) or error}") from None
+    with file:
+        try:
+            header = _read_header(file, name)
+            expected = math.prod(header.shape) * header.dtype.itemsize
+            length = os.fstat(file.fileno()).st_size - file.tell()
+            data = file.read(expected) if length == expected else b""
+        except OSError as error:
+            raise DataError(f"{name}: cannot be read: {error.strerror}") from error
+    if length != expected or len(data) != expected:
+        raise DataError(
+            f"{name}: expected {expected:,} bytes after the header, which promises {header.dtype} of shape {header.shape}, found {length:,}"
+        )
+    array = np.frombuffer(data, header.dtype).reshape(header.shape, order="F" if header.fortran_order else "C")
+    return np.ascontiguousarray(array, header.dtype.newbyteorder("="))
+
+
+def _read_header(file: IO[bytes], name: str) -> Header:
+    """Read magic, version and header, and leave the file at the first byte of the data."""
+    start = file.read(len(MAGIC) + 2)
+    if len(start) < len(MAGIC) + 2 or not start.startswith(MAGIC):
+        raise DataError(f"{name}: expected an NPY file, which starts with {MAGIC!r}, found {start[: len(MAGIC)]!r}")
+    version = start[len(MAGIC)]
+    if version not in (1, 2, 3) or start[-1] != 0:
+        raise DataError(f"{name}: expected NPY format 1.0, 2.0 or 3.0, found {version}.{start[-1]}")
+    width = 2 if version == 1 else 4
+    length = int.from_bytes(file.read(width), "little")
+    if length > MOST_HEADER_BYTES:
+        raise DataError(f"{name}: expected an NPY header of at most {MOST_HEADER_BYTES:,} bytes, found one of {length:,}")
+    text = file.read(length)
+    if len(text) != length:
+        raise DataError(f"{name}: the file ends inside the NPY header: expected {length:,} bytes, found {len(text):,}")
+    try:
+        fields = ast.literal_eval(text.decode("utf-8" if version == 3 else "latin-1"))
+    except Exception as error:  # literal_eval raises SyntaxError, ValueError, TypeError, MemoryError and RecursionError
+        raise DataError(f"{name}: the NPY header is not a dictionary of plain values") from error
+    if not isinstance(fields, dict) or fields.keys() != {"descr", "fortran_order", "shape"}:
+        raise DataError(f"{name}: expected an NPY header with descr, fortran_order and shape, found {_short(fields)}")
+    return Header(_dtype(fields["descr"], name), _order(fields["fortran_order"], name), _shape(fields["shape"], name))
+
+
+def _dtype(descr: object, name: str) -> np.dtype[Any]:
+    if not isinstance(descr, str) or not NUMBERS.fullmatch(descr):
+        raise DataError(f"{name}: expected an array of integers, floats or booleans, found type {_short(descr)}; convert it with astype")
+    return np.dtype(np.uint8 if descr.endswith("b1") else descr)
+
+
+def _order(fortran_order: object, name: str) -> bool:
+    if not isinstance(fortran_order, bool):
+        raise DataError(f"{name}: expected fortran_order True or False, found {_short(fortran_order)}")
+    return fortran_order
+
+
+def _shape(shape: object, name: str) -> tuple[int, ...]:
+    if not isinstance(shape, tuple) or not all(type(size) is int and 0 <= size < 2**63 for size in shape):
+        raise DataError(f"{name}: expected a shape of whole numbers, found {_short(shape)}")
+    if not 1 <= len(shape) <= MOST_DIMENSIONS:
+        raise DataError(f"{name}: expected one to {MOST_DIMENSIONS} dimensions, found {len(shape)}: shape {_short(shape)}")
+    return shape
+
+
+def _short(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else shown[:57] + "..."

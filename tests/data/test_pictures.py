@@ -1,0 +1,159 @@
+"""Pictures: brought into MNIST's form whatever their size, paper and file type; broken ones are refused."""
+
+import struct
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fastmlp.data.pictures import MOST_PIXELS, mnist_form, read_picture
+from fastmlp.errors import DataError, InputNotFound, MissingExtra
+
+
+def centre_of_mass(picture):
+    mass = picture / picture.sum()
+    return [float((mass.sum(axis=axis) * np.arange(28)).sum()) for axis in (1, 0)]
+
+
+def bounds(picture):
+    rows, columns = np.flatnonzero(picture.any(axis=1)), np.flatnonzero(picture.any(axis=0))
+    return rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+
+
+@pytest.fixture
+def save(tmp_path):
+    def save(array, mode=None, **options):
+        path = tmp_path / "digit.png"
+        Image.fromarray(array, mode).save(path, **options) if mode else Image.fromarray(array).save(path, **options)
+        return path
+
+    return save
+
+
+@pytest.fixture
+def seven():
+    """A seven drawn with a pen of 12 pixels, black on white, off the centre of 160 x 200 pixels."""
+    paper = np.full((160, 200), 255, np.uint8)
+    paper[20:32, 30:90] = 0
+    for row in range(20, 120):
+        left = 78 - (row - 20) // 3
+        paper[row, left : left + 12] = 0
+    return paper
+
+
+def test_digit_fits_into_20_pixels_and_keeps_its_proportions(save, seven):
+    height, width = bounds(read_picture(save(seven)))
+    assert height == 20
+    assert width == pytest.approx(20 * 60 / 100, abs=1)
+
+
+def test_centre_of_mass_lies_at_pixel_14(save, seven):
+    assert centre_of_mass(read_picture(save(seven))) == pytest.approx([14, 14], abs=0.51)
+
+
+def test_bright_border_means_inverted(save, seven):
+    np.testing.assert_array_equal(read_picture(save(seven)), read_picture(save(255 - seven)))
+
+
+def test_ink_is_bright_and_paper_black(save, seven):
+    picture = read_picture(save(seven))
+    assert picture.dtype == np.uint8
+    assert picture.shape == (28, 28)
+    assert picture.max() == 255
+    assert picture[0].max() == picture[-1].max() == 0
+
+
+def test_digit_in_mnist_form_stays_nearly_as_it_is(save, mnist):
+    differences = [np.abs(read_picture(save(image)).astype(int) - image).mean() for image in mnist.x_train[:200]]
+    assert np.median(differences) < 0.1  # of 255
+    assert np.mean(differences) < 1
+
+
+def test_position_and_size_on_the_paper_do_not_matter(save, seven):
+    moved = np.full((300, 400), 255, np.uint8)
+    moved[100:260, 150:350] = seven
+    np.testing.assert_array_equal(read_picture(save(moved)), read_picture(save(seven)))
+
+
+def test_grey_paper_counts_as_blank(save, seven):
+    dim = (60 + 0.5 * seven).astype(np.uint8)  # black became 60, white 187
+    np.testing.assert_allclose(read_picture(save(dim)), read_picture(save(seven)), atol=2)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_every_kind_of_pixel_gives_the_same_picture(tmp_path, save, seven, mode):
+    path = tmp_path / "mode.png"
+    if mode == "I;16":
+        Image.fromarray(seven.astype(np.uint16) * 257).save(path)
+    else:
+        Image.fromarray(seven).convert(mode).save(path)
+    np.testing.assert_array_equal(read_picture(path), read_picture(save(seven)))
+
+
+@pytest.mark.parametrize("ink", [0, 255])
+def test_transparent_paper_is_paper_for_dark_and_for_bright_ink(tmp_path, save, seven, ink):
+    pixels = np.zeros((*seven.shape, 4), np.uint8)
+    pixels[..., :3] = ink
+    pixels[..., 3] = 255 - seven
+    path = tmp_path / "transparent.png"
+    Image.fromarray(pixels).save(path)
+    np.testing.assert_array_equal(read_picture(path), read_picture(save(seven)))
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (40, 1), (3, 3), (2, 500)])
+def test_picture_of_few_pixels_is_read(shape):
+    grey = np.zeros(shape, np.float32)
+    grey[shape[0] // 2, shape[1] // 2] = 1
+    assert mnist_form(grey).max() == 255
+
+
+@pytest.mark.parametrize("level", [0, 127, 255])
+def test_blank_picture_is_refused(save, level):
+    path = save(np.full((50, 50), level, np.uint8))
+    with pytest.raises(DataError, match="blank") as caught:
+        read_picture(path)
+    assert str(path) in str(caught.value)
+
+
+def png(width, height, data=b""):
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+
+
+def test_huge_picture_is_refused_before_it_is_unpacked(tmp_path):
+    path = tmp_path / "huge.png"
+    path.write_bytes(png(6000, MOST_PIXELS // 6000 + 1))
+    with pytest.raises(DataError, match="at most"):
+        read_picture(path)
+
+
+def test_damaged_picture_is_refused(tmp_path, save, seven):
+    content = save(seven).read_bytes()
+    for length in (0, 8, 20, 40, len(content) // 2):
+        path = tmp_path / "cut.png"
+        path.write_bytes(content[:length])
+        with pytest.raises(DataError, match="damaged"):
+            read_picture(path)
+
+
+def test_other_kind_of_picture_is_refused(tmp_path, seven):
+    path = tmp_path / "digit.png"
+    Image.fromarray(seven).save(path, format="BMP")
+    with pytest.raises(DataError, match="PNG"):
+        read_picture(path)
+
+
+def test_missing_picture_is_not_found(tmp_path):
+    with pytest.raises(InputNotFound):
+        read_picture(tmp_path / "none.png")
+
+
+def test_without_pillow_the_message_names_the_extra(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'fastmlp\[images\]'"):
+        read_picture(tmp_path / "digit.png")
