@@ -1,0 +1,251 @@
+"""Gradients against central differences in float64: of networks, of single formulas, of the kernels one by one.
+
+measure   max |analytic - numeric| / max(max |analytic|, max |numeric|, 1e-8), over one array
+step      1e-6 max(1, |w|), in both directions
+kinks     inputs lie at least 10 steps away from z = 0, where relu has no derivative
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmlp.errors import ConfigError, DataError
+from fastmlp.inputs import as_rows, as_target
+from fastmlp.kernels import scalar
+from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.losses import LOSSES
+from fastmlp.kernels.program import Program, delta_of_outputs, loss_of_outputs
+from fastmlp.network import Network
+
+STEP = 1e-6
+TOLERANCE = 1e-6
+FROM_KINK = 10 * STEP
+MOST_PARAMETERS = 2000  # of one array; a larger array is checked at this many places, spread evenly
+
+Pair = tuple[Callable[[float], float], Callable[[float, float], float]]
+
+
+class Check(NamedTuple):
+    """One comparison: what was checked, in which file its formula stands, the largest relative error, at how many places."""
+
+    what: str
+    where: str
+    error: float
+    places: int
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error is below the tolerance; a NaN is not."""
+        return bool(self.error < TOLERANCE)
+
+
+class GradientReport(NamedTuple):
+    """The comparisons of one gradient check."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every comparison passed."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def worst(self) -> Check:
+        """The comparison with the largest error, a NaN before all."""
+        return max(self.checks, key=lambda check: np.inf if np.isnan(check.error) else check.error)
+
+    @property
+    def error(self) -> float:
+        """The largest relative error."""
+        return self.worst.error
+
+
+class Combination(NamedTuple):
+    """A network with one activation and one loss, and the largest relative error of its gradient."""
+
+    activation: str
+    output: str
+    loss: str
+    error: float
+    where: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error is below the tolerance; a NaN is not."""
+        return bool(self.error < TOLERANCE)
+
+
+def check_gradient(
+    network_or_pair: Network | Pair,
+    x: Any = None,
+    y: Any = None,
+    *,
+    gradient: Callable[[Network, Any, Any], Any] | None = None,
+    seed: int = 0,
+) -> GradientReport:
+    """Compare a gradient with central differences in float64.
+
+    A Network: its gradient of the mean loss over rows x and targets y (random ones by default), array by array.
+    `gradient(network, x, y)` replaces the gradient to be checked. A pair (f, derivative) of scalar functions f(z) and
+    derivative(z, a), with a = f(z): the derivative on -4 to 4.
+
+    >>> from math import exp
+    >>> import fastmlp
+    >>> fastmlp.check_gradient((lambda z: z / (1 + exp(-z)), lambda z, a: a * (1 - a))).passed
+    False
+    """
+    if isinstance(network_or_pair, tuple):
+        if len(network_or_pair) != 2 or not all(callable(function) for function in network_or_pair):
+            raise ConfigError("check_gradient: expected a Network, or a pair of functions f(z) and derivative(z, a)")
+        f, derivative = network_or_pair
+        return GradientReport((_check_pair(getattr(derivative, "__name__", "derivative"), f, derivative),))
+    if not isinstance(network_or_pair, Network):
+        raise ConfigError("check_gradient: expected a Network, or a pair of functions f(z) and derivative(z, a)")
+    return _check_network(network_or_pair, x, y, gradient, seed)
+
+
+def check_all() -> Iterator[Combination]:
+    """Check the gradient of a small network for every activation with every loss, all parameters."""
+    for activation in ACTIVATIONS:
+        for loss in LOSSES.values():
+            network = Network([5, 4, 3, 3], activation, loss.output, dtype="float64", seed=1)
+            worst = check_gradient(network).worst
+            yield Combination(activation, loss.output, loss.name, worst.error, worst.what)
+
+
+def check_kernels() -> Iterator[Check]:
+    """Check each derivative and each backward kernel by itself, so that a wrong one is named."""
+    for name, activation in ACTIVATIONS.items():
+        check = _check_pair(f"derivative of {name}", activation.formula, activation.derivative)
+        yield check._replace(where=f"fastmlp/kernels/activations.py, {activation.derivative.__name__}")
+    for loss in LOSSES.values():
+        yield _check_loss(loss.name)
+    yield from _check_dense()
+
+
+def relative_error(analytic: Any, numeric: Any) -> float:
+    """Return max |analytic - numeric| / max(max |analytic|, max |numeric|, 1e-8); NaN where either holds one."""
+    a, n = np.asarray(analytic, np.float64), np.asarray(numeric, np.float64)
+    if a.shape != n.shape:
+        raise DataError(f"gradient: expected shape {n.shape}, got {a.shape}")
+    return float(np.abs(a - n).max() / max(np.abs(a).max(), np.abs(n).max(), 1e-8))
+
+
+def _check_network(network: Network, x: Any, y: Any, gradient: Callable[[Network, Any, Any], Any] | None, seed: int) -> GradientReport:
+    double = _in_float64(network)
+    x, y = _random_rows(double, seed) if x is None else (x, y)
+    analytic = np.asarray(gradient(double, x, y) if gradient is not None else double.gradient(x, y), np.float64)
+    if analytic.shape != double.parameters.shape:
+        raise DataError(f"gradient: expected shape {double.parameters.shape}, got {analytic.shape}")
+    loss = _mean_loss(double, x, y)
+    checks = []
+    for index, (layer, first) in enumerate(zip(double.layers, _first_parameters(double), strict=True)):
+        n_weights = layer.n_in * layer.n_out
+        for name, start, count in ((f"weights[{index}]", first, n_weights), (f"biases[{index}]", first + n_weights, layer.n_out)):
+            places = start + np.unique(np.linspace(0, count - 1, min(count, MOST_PARAMETERS)).astype(np.int64))
+            numeric = [_central_difference(loss, double.parameters, place) for place in places]
+            checks.append(Check(name, f"layer {index + 1}, {layer.activation}", relative_error(analytic[places], numeric), len(places)))
+    return GradientReport(tuple(checks))
+
+
+def _in_float64(network: Network) -> Network:
+    double = Network(network.sizes, network.hidden_activations or "relu", network.output, dtype="float64")
+    double.parameters[:] = network.parameters
+    double.normalisation, double.loss = network.normalisation, network.loss
+    return double
+
+
+def _mean_loss(network: Network, x: Any, y: Any) -> Callable[[], float]:
+    """Return a function that gives the mean loss at the present parameters."""
+    rows = as_rows(x, network.n_inputs, network.dtype)
+    target = as_target(y, network.output, network.n_outputs, rows.shape[0], network.dtype)
+    program = Program(network.sizes, network.hidden_activations, network.dtype, rows.shape[0], network.loss)
+    scale, shift = network.scale_and_shift(rows.dtype == np.uint8)
+    z = np.empty((rows.shape[0], network.n_outputs))
+
+    def loss() -> float:
+        program.outputs(network.parameters, rows, 0, rows.shape[0], scale, shift, z)
+        return float(loss_of_outputs(network.loss, z, target)[0] / rows.shape[0])
+
+    return loss
+
+
+def _central_difference(loss: Callable[[], float], parameters: np.ndarray, place: int) -> float:
+    held = parameters[place]
+    step = STEP * max(1.0, abs(held))
+    parameters[place] = held + step
+    above = loss()
+    parameters[place] = held - step
+    below = loss()
+    parameters[place] = held
+    return float((above - below) / (2 * step))
+
+
+def _first_parameters(network: Network) -> list[int]:
+    counts = [layer.n_in * layer.n_out + layer.n_out for layer in network.layers]
+    return [0, *np.cumsum(counts[:-1]).tolist()]
+
+
+def _random_rows(network: Network, seed: int, n_rows: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and targets at which no hidden z lies near a kink. A parameter's step moves z by up to |x| steps."""
+    generator = np.random.default_rng(seed)
+    x = generator.standard_normal((50 * n_rows, network.n_inputs))
+    a, clear = x, np.ones(len(x), bool)
+    scale, shift = network.scale_and_shift(False)
+    a = a * scale + shift
+    for layer, weight, bias in zip(network.layers[:-1], network.weights, network.biases, strict=False):
+        z = a @ weight + bias
+        clear &= (np.abs(z) > FROM_KINK * np.maximum(1.0, np.abs(a).max(axis=1, keepdims=True))).all(axis=1)
+        f = ACTIVATIONS[layer.activation].formula
+        a = np.vectorize(f, otypes=[np.float64])(z)
+    x = x[clear][:n_rows] if clear.any() else x[:n_rows]
+    if network.output == "softmax":
+        return x, generator.integers(0, network.n_outputs, len(x))
+    if network.output == "sigmoid":
+        return x, generator.integers(0, 2, (len(x), network.n_outputs))
+    return x, generator.standard_normal((len(x), network.n_outputs))
+
+
+def _check_pair(what: str, f: Callable[[float], float], derivative: Callable[[float, float], float]) -> Check:
+    points = [float(z) for z in np.linspace(-4, 4, 80)]  # none at 0
+    analytic = [float(derivative(z, f(z))) for z in points]
+    numeric = [(f(z + STEP) - f(z - STEP)) / (2 * STEP) for z in points]
+    return Check(what, getattr(derivative, "__name__", "derivative"), relative_error(analytic, numeric), len(points))
+
+
+def _check_loss(name: str) -> Check:
+    """Compare the delta that a loss kernel gives with differences of the loss that it returns."""
+    generator = np.random.default_rng(0)
+    z = generator.standard_normal((4, 3))
+    output = LOSSES[name].output
+    target = generator.integers(0, 2, (4, 3)).astype(float) if output != "identity" else generator.standard_normal((4, 3))
+    if output == "softmax":
+        target = generator.integers(0, 3, (4, 1)).astype(float)
+    delta = delta_of_outputs(name, z, target)
+    flat = z.reshape(-1)
+    numeric = [_central_difference(lambda: loss_of_outputs(name, z, target)[0], flat, place) for place in range(flat.size)]
+    return Check(f"delta of {name}", "fastmlp/kernels/losses.py and scalar.py", relative_error(delta.reshape(-1), numeric), flat.size)
+
+
+def _check_dense() -> Iterator[Check]:
+    """Compare the backward kernels of a dense layer with differences of sum(out * r), whose delta is r."""
+    generator = np.random.default_rng(0)
+    x, weight, bias, r = (generator.standard_normal(shape) for shape in ((4, 5), (5, 3), 3, (4, 3)))
+    out, dx, dweight, dbias = np.empty((4, 3)), np.empty((4, 5)), np.empty((5, 3)), np.empty(3)
+
+    def summed() -> float:
+        scalar.dense_forward(x, weight, bias, out)
+        return float((out * r).sum())
+
+    scalar.dense_backward_input(r, weight, dx)
+    scalar.dense_backward_parameters(x, r, dweight, dbias)
+    for kernel, of, values, analytic in (
+        ("dense_backward_input", "x", x, dx),
+        ("dense_backward_parameters", "weight", weight, dweight),
+        ("dense_backward_parameters", "bias", bias, dbias),
+    ):
+        flat = values.reshape(-1)
+        numeric = [_central_difference(summed, flat, place) for place in range(flat.size)]
+        error = relative_error(analytic.reshape(-1), numeric)
+        yield Check(f"{kernel}, gradient of {of}", f"fastmlp/kernels/scalar.py, {kernel}", error, flat.size)

@@ -1,0 +1,389 @@
+"""Network: the layers, one flat vector of parameters, and what inference needs. Training is elsewhere."""
+
+import copy
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from fastmlp import __version__, machine
+from fastmlp.errors import ConfigError, DataError, ModelFileError, NotEnoughMemory
+from fastmlp.inputs import as_rows, as_target, is_single
+from fastmlp.kernels import random
+from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.losses import DEFAULT_LOSS, LOSSES, OUTPUTS
+from fastmlp.kernels.program import Program, RowProgram, count_parameters, loss_of_outputs
+from fastmlp.kernels.tiled import FORWARD_ROWS, TiledProgram, tiles_pay
+from fastmlp.preprocessing import Normalisation
+from fastmlp.settings import NetworkSettings, TrainingSettings, nearest
+from fastmlp.storage import model_file
+
+TILED_ROWS_INFERENCE = 16  # below this, packing the weights costs more than tiles gain
+
+
+class Layer(NamedTuple):
+    """One layer: its kind ("dense"), numbers of inputs and outputs, and the name of its activation."""
+
+    kind: str
+    n_in: int
+    n_out: int
+    activation: str
+
+
+class Network:
+    """A multi-layer perceptron.
+
+    sizes: numbers of units, inputs first, outputs last. activation: of the hidden layers, one name or one per layer.
+    output: "softmax" for one class of several, "sigmoid" for yes or no per output, "identity" for numbers; by default softmax,
+    or identity where there is one output. The initial weights follow from `seed`; biases begin at 0.
+
+    >>> import fastmlp
+    >>> net = fastmlp.Network([2, 3, 2], activation="sigmoid")
+    >>> net.weights[0].shape, net.parameters.shape
+    ((2, 3), (17,))
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation: str | Sequence[str] = NetworkSettings.activation,
+        output: str | None = NetworkSettings.output,
+        *,
+        dtype: str = NetworkSettings.dtype,
+        seed: int = TrainingSettings.seed,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
+        sizes = _checked_sizes(sizes)
+        names = tuple(activation) if isinstance(activation, Iterable) and not isinstance(activation, str) else activation
+        # the record checks types and ranges; a network without hidden layers has an activation all the same
+        checked = NetworkSettings(hidden=sizes[1:-1], activation=names, output=output, dtype=_dtype_name(dtype))
+        hidden = _one_per_layer(checked.activation, len(sizes) - 2)
+        output = checked.output or ("softmax" if sizes[-1] > 1 else "identity")
+        if output not in OUTPUTS:
+            raise ConfigError(f"output: expected one of {', '.join(OUTPUTS)}, got {output!r}{nearest(output, OUTPUTS)}")
+        if output == "softmax" and sizes[-1] < 2:
+            raise ConfigError("output: softmax needs at least 2 outputs; use sigmoid for one yes-or-no output")
+        if class_names is not None:
+            if not isinstance(class_names, Iterable) or not all(isinstance(name, str) for name in class_names):
+                raise ConfigError(f"class_names: expected {sizes[-1]} texts, one per output, got {class_names!r}")
+            if len(class_names) != sizes[-1]:
+                raise ConfigError(f"class_names: expected {sizes[-1]} names, one per output, got {len(class_names)}")
+        seed = TrainingSettings(seed=seed).seed
+        self.sizes = sizes
+        self.output = output
+        self.dtype = np.dtype(checked.dtype)
+        self.layers = tuple(Layer("dense", k, n, f) for k, n, f in zip(sizes, sizes[1:], (*hidden, output), strict=False))
+        self.class_names = tuple(class_names) if class_names is not None else None
+        self.normalisation: Normalisation | None = None  # fitted by the first training
+        self.loss = DEFAULT_LOSS[output]
+        self.target_is_column = False  # whether y was (n, 1): predictions take its shape
+        self.parameters = self._allocate()
+        self._row: tuple[Any, ...] | None = None  # what predicting single rows keeps ready
+        self._initialise(seed)
+
+    def _allocate(self) -> np.ndarray:
+        needed = count_parameters(self.sizes) * self.dtype.itemsize
+        limit = machine.memory_limit()
+        if limit is not None and needed > limit:
+            raise NotEnoughMemory(
+                f"the parameters of {'-'.join(map(str, self.sizes))} need {needed >> 20} MiB, this process may use "
+                f"{limit >> 20} MiB; choose fewer units"
+            )
+        try:
+            return np.zeros(count_parameters(self.sizes), self.dtype)
+        except MemoryError:
+            raise NotEnoughMemory(f"the parameters need {needed / 2**30:.1f} GiB, which are not free; choose fewer units") from None
+
+    def _initialise(self, seed: int) -> None:
+        """Draw the weights: N(0, 2/K) before relu and silu (He 2015, eq. 10), N(0, 2/(K + N)) otherwise (Glorot 2010, eq. 16)."""
+        with np.errstate(over="ignore"):  # interpreted, the generator's uint64 arithmetic wraps with a warning
+            for index, (layer, weight) in enumerate(zip(self.layers, self.weights, strict=True)):
+                fan = layer.n_in if layer.activation in ("relu", "silu") else (layer.n_in + layer.n_out)
+                key = np.uint64(random.stream_key(seed, random.WEIGHTS, index))
+                random.fill_normal(key, (2.0 / fan) ** 0.5, weight.reshape(-1))
+
+    @property
+    def weights(self) -> list[np.ndarray]:
+        """Views (n_in, n_out) of the parameters, one per layer."""
+        return [self.parameters[first : first + k * n].reshape(k, n) for first, k, n in self._offsets()]
+
+    @property
+    def biases(self) -> list[np.ndarray]:
+        """Views (n_out,) of the parameters, one per layer."""
+        return [self.parameters[first + k * n : first + k * n + n] for first, k, n in self._offsets()]
+
+    def _offsets(self) -> list[tuple[int, int, int]]:
+        offsets, first = [], 0
+        for layer in self.layers:
+            offsets.append((first, layer.n_in, layer.n_out))
+            first += layer.n_in * layer.n_out + layer.n_out
+        return offsets
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of features of a row."""
+        return self.sizes[0]
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of units of the output layer."""
+        return self.sizes[-1]
+
+    @property
+    def hidden_activations(self) -> tuple[str, ...]:
+        """Names of the activations of the hidden layers."""
+        return tuple(layer.activation for layer in self.layers[:-1])
+
+    def __repr__(self) -> str:
+        hidden = ", ".join(self.hidden_activations)
+        return f"Network({'-'.join(map(str, self.sizes))}, {hidden + ' → ' if hidden else ''}{self.output}, {self.dtype})"
+
+    def copy(self) -> "Network":
+        """Return an independent copy."""
+        return copy.deepcopy(self)
+
+    def scale_and_shift(self, is_bytes: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return the normalisation of inputs as (K,) arrays: v * scale + shift."""
+        normalisation = self.normalisation or Normalisation("scale", np.zeros(()), np.ones(()))
+        return normalisation.scale_and_shift(self.n_inputs, self.dtype, is_bytes)
+
+    # --- inference -------------------------------------------------------------------------------------------------------
+
+    def logits(self, x: Any, kernels: str = TrainingSettings.kernels) -> np.ndarray:
+        """Return z of the output layer, before its activation, for rows x (n, K): (n, N).
+
+        How many rows are asked for at once changes no bit.
+        """
+        rows = as_rows(x, self.n_inputs, self.dtype)
+        n, threads = rows.shape[0], machine.usable_cores()
+        out = np.empty((n, self.n_outputs), self.dtype)
+        scale, shift = self.scale_and_shift(rows.dtype == np.uint8)
+        if kernels == "auto" and n >= TILED_ROWS_INFERENCE and tiles_pay(self.sizes, FORWARD_ROWS):
+            tiled = TiledProgram(self.sizes, self.hidden_activations, self.dtype, min(n, FORWARD_ROWS), None, False, threads)
+            tiled.outputs(self.parameters, rows, 0, n, scale, shift, out)
+            return out
+        block = max(1, min(n, FORWARD_ROWS))
+        program = Program(self.sizes, self.hidden_activations, self.dtype, block, kernels=kernels, threads=threads)
+        for first in range(0, n, block):
+            program.outputs(self.parameters, rows, first, min(first + block, n), scale, shift, out[first : first + block])
+        return out
+
+    def _row_logits(self, x: Any) -> np.ndarray | None:
+        """Return z (N,) for one row as kernels take it, by the shortest way; None for anything else, which the long way explains."""
+        is_row = type(x) is np.ndarray and x.shape == (self.n_inputs,) and x.flags.c_contiguous and x.dtype in (np.uint8, self.dtype)
+        if not is_row or not x.flags.writeable or self.parameters.dtype != self.dtype:
+            return None
+        if self._row is None or self._row[0] is not self.normalisation:
+            program = RowProgram(self.sizes, self.hidden_activations, self.dtype)
+            self._row = (self.normalisation, program, self.scale_and_shift(False), self.scale_and_shift(True))
+        _, program, of_floats, of_bytes = self._row
+        z: np.ndarray | None = program.outputs(self.parameters, x, *(of_bytes if x.dtype == np.uint8 else of_floats))
+        return z
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_row": None}  # it holds addresses of this process
+
+    def predict_proba(self, x: Any) -> np.ndarray:
+        """Return probabilities (n, N), float32; (N,) for a single row."""
+        if self.output == "identity":
+            raise ConfigError("predict_proba: expected a network with softmax or sigmoid output, this one predicts numbers; use predict")
+        row = self._row_logits(x)
+        single = row is not None or is_single(x, self.n_inputs)
+        z = (self.logits(np.reshape(x, (1, -1)) if single else x) if row is None else row[None]).astype(np.float64)
+        if self.output == "softmax":
+            e = np.exp(z - z.max(axis=1, keepdims=True))
+            probabilities = e / e.sum(axis=1, keepdims=True)
+        else:
+            probabilities = np.exp(-np.logaddexp(0.0, -z))
+        result: np.ndarray = probabilities.astype(np.float32)
+        return result[0] if single else result
+
+    def predict(self, x: Any) -> Any:
+        """Return class numbers (softmax), zeros and ones (sigmoid) or values (identity) of rows x.
+
+        Of one row (K,), or one image, the result comes without the first axis.
+        """
+        row = self._row_logits(x)
+        if row is not None and self.output == "softmax":
+            return row.argmax()
+        single = row is not None or is_single(x, self.n_inputs)
+        z = self.logits(np.reshape(x, (1, -1)) if single else x) if row is None else row[None]
+        if self.output == "softmax":
+            result = z.argmax(axis=1)
+        else:
+            result = (z > 0).astype(np.int64) if self.output == "sigmoid" else z
+            if self.n_outputs == 1 and not self.target_is_column:
+                result = result[:, 0]
+        return result[0] if single else result
+
+    def evaluate(self, x: Any, y: Any) -> dict[str, float | None]:
+        """Return the mean loss over rows x and targets y, by the loss trained with, and the accuracy (None for numbers)."""
+        rows = as_rows(x, self.n_inputs, self.dtype)
+        if rows.shape[0] == 0:
+            raise DataError("x: expected at least one row to evaluate, got none")
+        target = as_target(y, self.output, self.n_outputs, rows.shape[0], self.dtype)
+        return self.evaluate_checked(rows, target)
+
+    def evaluate_checked(self, rows: np.ndarray, target: np.ndarray, kernels: str = TrainingSettings.kernels) -> dict[str, float | None]:
+        """Evaluate rows and targets that have passed as_rows and as_target."""
+        loss, correct = loss_of_outputs(self.loss, self.logits(rows, kernels=kernels), target, kernels)
+        n = rows.shape[0]
+        return {"loss": loss / n, "accuracy": None if self.output == "identity" else correct / n}
+
+    def confusion_matrix(self, x: Any, y: Any) -> np.ndarray:
+        """Return counts (C, C), int64: row = true class, column = predicted class."""
+        if self.output != "softmax":
+            raise ConfigError(f"confusion_matrix: expected a network with softmax output, this one has {self.output}")
+        rows = as_rows(x, self.n_inputs, self.dtype)
+        true = as_target(y, self.output, self.n_outputs, rows.shape[0], self.dtype)[:, 0].astype(np.int64)
+        pairs = true * self.n_outputs + self.predict(rows)
+        return np.bincount(pairs, minlength=self.n_outputs**2).reshape(self.n_outputs, self.n_outputs)
+
+    def gradient(self, x: Any, y: Any) -> np.ndarray:
+        """Return the gradient of the mean loss over rows x and targets y, (P,), laid out like `parameters`."""
+        rows = as_rows(x, self.n_inputs, self.dtype)
+        if rows.shape[0] == 0:
+            raise DataError("x: expected at least one row to take the gradient of, got none")
+        target = as_target(y, self.output, self.n_outputs, rows.shape[0], self.dtype)
+        program = Program(self.sizes, self.hidden_activations, self.dtype, rows.shape[0], self.loss)
+        scale, shift = self.scale_and_shift(rows.dtype == np.uint8)
+        return program.gradient(self.parameters, rows, target, scale, shift, 1.0 / rows.shape[0])[1]
+
+    # --- files -----------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path, settings: TrainingSettings | None = None) -> None:
+        """Write the network to a safetensors file, all of it or nothing. `settings` of its training are kept as a record."""
+        normalisation = self.normalisation
+        tensors = {}
+        for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            tensors[f"layers.{index}.weight"] = weight
+            tensors[f"layers.{index}.bias"] = bias
+        if normalisation is not None:
+            tensors["normalisation.mean"] = normalisation.mean
+            tensors["normalisation.deviation"] = normalisation.deviation
+        config = {
+            "sizes": list(self.sizes),
+            "activations": list(self.hidden_activations),
+            "output": self.output,
+            "loss": self.loss,
+            "dtype": self.dtype.name,
+            "target_is_column": self.target_is_column,
+            "training": settings.to_dict() if settings is not None else None,
+        }
+        metadata = {
+            "fastmlp.version": __version__,
+            "config": json.dumps(config),
+            "classes": json.dumps(self.class_names),
+            "preprocess": json.dumps({"normalize": normalisation.kind if normalisation else None}),
+        }
+        model_file.write_tensors(path, tensors, metadata)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a network from a file. Raises ModelFileError where the file is damaged or does not describe a network."""
+        network: Self = _network_from(cls, str(path), model_file.read_tensors(path))
+        return network
+
+
+def _network_from(cls: Any, path: str, file: model_file.TensorFile) -> Any:
+    read = {
+        key: model_file.strict_json(file.metadata.get(key, ""), f"{path}: metadata {key}") for key in ("config", "classes", "preprocess")
+    }
+    config, classes, preprocess = read["config"], read["classes"], read["preprocess"]
+    if not isinstance(config, dict) or not isinstance(preprocess, dict):
+        raise ModelFileError(f"{path}: expected JSON objects in metadata config and preprocess")
+    if classes is not None and not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
+        raise ModelFileError(f"{path}: expected a list of names in metadata classes")
+    try:
+        sizes, activations, output = config["sizes"], config["activations"], config["output"]
+        _check_tensors(path, sizes, file.tensors, config["dtype"])
+        if not isinstance(activations, list) or len(activations) != len(sizes) - 2:
+            raise ModelFileError(f"{path}: expected {len(sizes) - 2} activations, one per hidden layer, got {activations!r}")
+        net = cls(sizes, activations or NetworkSettings.activation, output, dtype=config["dtype"], class_names=classes)
+        loss = config["loss"]
+        if loss not in LOSSES or LOSSES[loss].output != output:
+            raise ModelFileError(f"{path}: expected a loss that fits {output} output, got {loss!r}")
+        net.loss = loss
+        if not isinstance(config["target_is_column"], bool):
+            raise ModelFileError(f"{path}: expected target_is_column to be true or false, got {config['target_is_column']!r}")
+        net.target_is_column = config["target_is_column"]
+        kind = preprocess["normalize"]
+    except KeyError as error:
+        raise ModelFileError(f"{path}: expected {error.args[0]!r} in the metadata, found none") from None
+    except (ConfigError, TypeError, AttributeError) as error:
+        raise ModelFileError(f"{path}: the metadata do not describe a network: {error}") from None
+    for index in range(len(net.layers)):
+        net.weights[index][:] = file.tensors[f"layers.{index}.weight"]
+        net.biases[index][:] = file.tensors[f"layers.{index}.bias"]
+    if not np.isfinite(net.parameters).all():
+        raise ModelFileError(f"{path}: expected finite weights, found NaN or inf")
+    net.normalisation = _normalisation_from(path, kind, file.tensors, net.n_inputs)
+    return net
+
+
+def _check_tensors(path: str, sizes: Any, tensors: dict[str, np.ndarray], dtype: Any) -> None:
+    """Compare the tensors of a file with the sizes that it states, before anything of that size is allocated."""
+    sizes = _checked_sizes(sizes)
+    expected: dict[str, tuple[int, ...]] = {}
+    for index, (k, n) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        expected |= {f"layers.{index}.weight": (k, n), f"layers.{index}.bias": (n,)}
+    for name, shape in expected.items():
+        if name not in tensors:
+            raise ModelFileError(f"{path}: expected a tensor {name}, found none")
+        if tensors[name].shape != shape or tensors[name].dtype.name != dtype:
+            found = f"{tensors[name].dtype.name} {tensors[name].shape}"
+            raise ModelFileError(f"{path}: tensor {name}: expected {dtype} {shape}, found {found}")
+    known = {*expected, "normalisation.mean", "normalisation.deviation"}
+    for name in tensors:
+        if name not in known:
+            raise ModelFileError(f"{path}: tensor {name!r} belongs to no layer")
+
+
+def _normalisation_from(path: str, kind: Any, tensors: dict[str, np.ndarray], n_inputs: int) -> Normalisation | None:
+    if kind is None:
+        return None
+    if kind not in ("none", "scale", "standardize"):
+        raise ModelFileError(f"{path}: expected normalize to be none, scale or standardize, got {kind!r}")
+    pair = []
+    for name in ("normalisation.mean", "normalisation.deviation"):
+        values = tensors.get(name)
+        if values is None or values.dtype != np.float64 or values.shape not in ((), (n_inputs,)) or not np.isfinite(values).all():
+            raise ModelFileError(f"{path}: expected a finite float64 tensor {name} of shape () or ({n_inputs},)")
+        pair.append(values)
+    mean, deviation = pair
+    if kind != "standardize" and (mean.any() or (deviation != 1).any()):
+        raise ModelFileError(f"{path}: expected mean 0 and deviation 1 for normalize {kind!r}, got others")
+    if mean.shape != deviation.shape or (deviation <= 0).any():
+        raise ModelFileError(f"{path}: expected positive deviations of the same shape as the means")
+    return Normalisation(kind, mean, deviation)
+
+
+def _checked_sizes(sizes: Any) -> tuple[int, ...]:
+    if isinstance(sizes, (str, bytes)) or not hasattr(sizes, "__iter__"):
+        raise ConfigError(f"sizes: expected numbers of units such as [784, 300, 10], got {sizes!r}")
+    checked = tuple(sizes)
+    if len(checked) < 2:
+        raise ConfigError(f"sizes: expected at least inputs and outputs, got {list(checked)}")
+    try:
+        return NetworkSettings(hidden=checked).hidden
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("hidden:", "sizes:", 1)) from None
+
+
+def _dtype_name(dtype: Any) -> Any:
+    try:
+        return np.dtype(dtype).name if dtype is not None else None
+    except TypeError:
+        return dtype
+
+
+def _one_per_layer(names: str | tuple[str, ...], n_hidden: int) -> tuple[str, ...]:
+    each = (names,) if isinstance(names, str) else names
+    if len(each) not in (1, n_hidden):
+        raise ConfigError(f"activation: expected one name, or {n_hidden} names, one per hidden layer, got {len(each)}")
+    for name in each:
+        if name not in ACTIVATIONS:
+            raise ConfigError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {name!r}{nearest(name, ACTIVATIONS)}")
+    return each * n_hidden if len(each) == 1 else each

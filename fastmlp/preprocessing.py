@@ -1,0 +1,72 @@
+"""Normalisation of inputs: fitted on the rows trained on, kept by the network, applied by the first layer's kernel."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastmlp.errors import DataError
+from fastmlp.inputs import BLOCK_ROWS
+
+BYTE_SCALE = 255.0
+
+
+class Normalisation(NamedTuple):
+    """What happens to an input: bytes v/255 unless kind is "none", then (v - mean) / deviation where kind is "standardize".
+
+    mean, deviation: float64, () for one pair for all features, (K,) for one per feature.
+    """
+
+    kind: str
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    @property
+    def per_feature(self) -> bool:
+        """Whether each feature has its own mean and deviation."""
+        return self.mean.ndim == 1
+
+    def scale_and_shift(self, n_features: int, dtype: np.dtype, is_bytes: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return (K,) arrays such that the normalised input is v * scale + shift."""
+        factor = 1.0 / BYTE_SCALE if is_bytes and self.kind != "none" else 1.0
+        scale = np.broadcast_to(factor / self.deviation, n_features).astype(dtype)
+        shift = np.broadcast_to(-self.mean / self.deviation, n_features).astype(dtype)
+        return scale, shift
+
+
+def fit(kind: str, rows: np.ndarray, per_feature: bool) -> Normalisation:
+    """Return the normalisation of a kind for training rows (n, K). A deviation of 0 counts as 1."""
+    if kind != "standardize" or rows.size == 0:
+        return Normalisation(kind, np.zeros(()), np.ones(()))
+    is_bytes = rows.dtype == np.uint8
+    mean, deviation = _byte_moments(rows) if is_bytes and not per_feature else _moments(rows, axis=0 if per_feature else None)
+    if is_bytes:
+        mean, deviation = mean / BYTE_SCALE, deviation / BYTE_SCALE
+    deviation = np.where(deviation > 0, deviation, 1.0)
+    smallest = 0.0 if is_bytes else 1.0 / float(np.finfo(rows.dtype).max)  # a deviation's inverse has to fit into the rows' type
+    if not (np.isfinite(mean).all() and np.isfinite(deviation).all() and (deviation > smallest).all()):
+        raise DataError("x: expected numbers that can be standardized, got some too large or too close together; use normalize='none'")
+    return Normalisation(kind, mean, deviation)
+
+
+def _byte_moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation from the counts of the 256 values: exact sums, one pass."""
+    counts = np.zeros(256)
+    for first in range(0, rows.shape[0], BLOCK_ROWS):
+        counts += np.bincount(rows[first : first + BLOCK_ROWS].ravel(), minlength=256)
+    values = np.arange(256)
+    mean = (counts * values).sum() / counts.sum()
+    return np.asarray(mean), np.sqrt((counts * (values - mean) ** 2).sum() / counts.sum())
+
+
+def _moments(rows: np.ndarray, axis: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation in float64, in two passes over blocks.
+
+    Numbers are taken relative to the first row: of a constant column nothing is left, not even a rounding error.
+    """
+    count = rows.shape[0] * (1 if axis == 0 else rows.shape[1])
+    pivot = rows[0].astype(np.float64) if axis == 0 else np.float64(rows[0, 0])
+    blocks = range(0, rows.shape[0], BLOCK_ROWS)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = sum((rows[first : first + BLOCK_ROWS] - pivot).sum(axis=axis) for first in blocks) / count
+        square = sum(((rows[first : first + BLOCK_ROWS] - pivot - mean) ** 2).sum(axis=axis) for first in blocks)
+        return np.asarray(pivot + mean), np.sqrt(np.asarray(square) / count)

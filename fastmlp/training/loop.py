@@ -1,0 +1,442 @@
+"""The training loop: Trainer, and `train` and `train_epochs` on top of it. Yields what happened; never prints."""
+
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmlp import machine, preprocessing
+from fastmlp.data.dataset import is_test_split
+from fastmlp.errors import ConfigError, DataError, TrainingError
+from fastmlp.inputs import as_rows, as_target
+from fastmlp.kernels import random
+from fastmlp.kernels.losses import LOSSES
+from fastmlp.kernels.program import Program, Steps
+from fastmlp.kernels.step import LOSS_SUM, ROWS, TOTALS, WEIGHT_SUM
+from fastmlp.kernels.tiled import TiledProgram, tiles_pay
+from fastmlp.kernels.updates import UPDATES
+from fastmlp.kernels.zeros import MOST_LISTED_INPUTS
+from fastmlp.network import Network
+from fastmlp.settings import TrainingSettings, nearest
+from fastmlp.training import optimizers
+from fastmlp.training.optimizers import SGD, Adam, AdamW
+
+# Zero-skipping: rows looked at, rows whose zeros must coincide, and the share of inputs left to visit below which it pays
+# (2 cores Xeon, 2026-11: at 0.41, MNIST, an epoch takes half the time).
+ZERO_SAMPLE_ROWS, ZERO_TILE_ROWS, LIVE_SHARE = 1000, 5, 0.8
+CHUNK_SECONDS = 0.1  # compiled code returns to Python about this often, for Ctrl-C and progress; which rows changes no bit
+
+
+class Epoch(NamedTuple):
+    """What one epoch gave. Losses are means per sample; accuracy is None for regression, validation None without such rows."""
+
+    epoch: int  # from 1
+    train_loss: float  # over the epoch, each batch before its update
+    train_accuracy: float | None
+    validation_loss: float | None
+    validation_accuracy: float | None
+    learning_rate: float
+    seconds: float  # of training, without the validation
+    samples_per_second: float
+
+
+class Progress(NamedTuple):
+    """Where training stands within an epoch."""
+
+    epoch: int  # from 1
+    epochs: int
+    rows_done: int
+    rows: int
+    seconds: float  # of this epoch so far
+    loss: float  # mean so far
+
+
+class State(NamedTuple):
+    """Where a training stands: with it, the network and the same settings and data, training goes on bit for bit."""
+
+    epoch: int = 0  # epochs finished
+    row: int = 0  # rows done of the next one
+    steps: int = 0  # steps taken in all
+    total: tuple[float, ...] = (0.0,) * TOTALS  # sums over the rows done: loss, correct, weight, rows
+    seconds: float = 0.0  # spent on those rows
+    m: np.ndarray | None = None  # (P,) what the optimiser keeps, where it keeps anything
+    v: np.ndarray | None = None
+
+
+class History(list[Epoch]):
+    """The epochs of a training, oldest first; `state` is where it stands."""
+
+    state: State | None = None
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Return {field: [value per epoch]}."""
+        return {field: [getattr(epoch, field) for epoch in self] for field in Epoch._fields}
+
+
+Callback = Callable[[Network, Epoch], Any]
+Validation = int | tuple[Any, Any] | None
+
+
+class Trainer:
+    """One training: a network, rows to learn from, settings, and where it stands.
+
+    x: rows (n, K) or images, y: targets (n,) or (n, T). validation: None, the number of last rows held out, or (x, y).
+    Everything is checked, and every kernel compiled, before the first step.
+    """
+
+    def __init__(
+        self, network: Network, x: Any, y: Any, settings: TrainingSettings, validation: Validation = None, resume: State | None = None
+    ) -> None:
+        loss = _checked_loss(settings.loss, network)
+        self._update = optimizers.update_rule(settings, network.dtype)
+        rows = as_rows(x, network.n_inputs, network.dtype)
+        target = as_target(y, network.output, network.n_outputs, rows.shape[0], network.dtype)
+        held_out = settings.validation if validation is None else validation
+        if held_out is not None and not isinstance(held_out, tuple):
+            held_out = TrainingSettings(validation=held_out).validation
+        if not np.float64(settings.learning_rate) <= np.finfo(network.dtype).max:
+            raise ConfigError(f"learning_rate: expected a number that {network.dtype} can hold, got {settings.learning_rate:g}")
+        self.rows, self.target, self.validation = _split(network, rows, target, held_out)
+        if self.rows.shape[0] == 0:
+            raise DataError(f"x: expected at least one row to train on, got {rows.shape[0]} rows of which {held_out or 0} are held out")
+        if resume is not None and resume.row > self.rows.shape[0]:
+            raise ConfigError(
+                f"resume: expected a state of training on these {self.rows.shape[0]} rows, got one that has done {resume.row}"
+            )
+
+        self.network = network
+        normalize, per_feature = self._normalise(settings, np.ndim(x) > 2)
+        network.loss = loss
+        network.target_is_column = np.ndim(y) == 2
+        self.settings = settings.replace(
+            loss=loss,
+            normalize=normalize,
+            per_feature=per_feature,
+            validation=held_out if isinstance(held_out, int) else 0 if held_out is None else None,
+        )
+        self.batch_size = min(settings.batch_size, self.rows.shape[0])
+        self._scale, self._shift = network.scale_and_shift(self.rows.dtype == np.uint8)
+        started = time.perf_counter()
+        self.program = self._choose_program()
+        self.program.prepare(self.rows, self.target)
+        self.threads = self.program.threads
+        self.compile_seconds = time.perf_counter() - started
+
+        start = resume or State()
+        self.epoch, self.row, self.steps, self._total, self._seconds = (
+            start.epoch,
+            start.row,
+            start.steps,
+            np.array(start.total),
+            start.seconds,
+        )
+        states = UPDATES[self._update].states
+        given = (start.m, start.v)[:states]
+        self._states = [np.zeros_like(network.parameters) if one is None else one.astype(network.dtype) for one in given]
+        self._states += [np.zeros(0, network.dtype)] * (2 - states)
+        self._order = np.arange(self.rows.shape[0])
+        self._ordered_for = -1
+        self._chunk = self.batch_size
+
+    def _normalise(self, settings: TrainingSettings, is_image: bool) -> tuple[str, bool | None]:
+        """Fit the network's normalisation, once; return the kind in effect and whether it is per feature."""
+        network, kind = self.network, settings.normalize
+        fitted = network.normalisation
+        if fitted is None:
+            is_table = self.rows.dtype != np.uint8 and not is_image
+            per_feature = is_table if settings.per_feature is None else settings.per_feature
+            network.normalisation = fitted = preprocessing.fit(kind or "scale", self.rows, per_feature)
+        elif kind is not None and kind != fitted.kind:
+            raise ConfigError(f"normalize: this network was trained with {fitted.kind!r} and keeps it, got {kind!r}; use a new Network")
+        elif settings.per_feature not in (None, fitted.per_feature) and fitted.kind == "standardize":
+            raise ConfigError("per_feature: this network was trained with the other choice and keeps it; use a new Network")
+        return fitted.kind, fitted.per_feature if fitted.kind == "standardize" else None
+
+    def _choose_program(self) -> Program | TiledProgram:
+        """Return tiles, or the textbook loops where those were asked for or are as fast. Sizes and data decide, never a clock."""
+        network, settings = self.network, self.settings
+        sizes, loss = network.sizes, network.loss
+        wanted = settings.threads or machine.usable_cores()
+        if settings.kernels != "auto" or not tiles_pay(sizes, self.batch_size):
+            skip_zeros = settings.zero_skipping != "off"
+            return Program(
+                sizes, network.hidden_activations, network.dtype, self.batch_size, loss, settings.kernels, skip_zeros, wanted, self._update
+            )
+        asked_for = settings.zero_skipping == "on" and network.n_inputs <= MOST_LISTED_INPUTS
+        listed = asked_for or (settings.zero_skipping == "auto" and self._zeros_pay())
+        return TiledProgram(sizes, network.hidden_activations, network.dtype, self.batch_size, loss, listed, wanted, self._update)
+
+    def _zeros_pay(self) -> bool:
+        """Return whether a tile of rows finds enough inputs at zero: measured on a fixed sample of the rows."""
+        if (self._shift != 0).any() or self.network.n_inputs > MOST_LISTED_INPUTS:
+            return False
+        sample = np.linspace(0, self.n_rows - 1, min(self.n_rows, ZERO_SAMPLE_ROWS)).astype(np.int64)
+        with np.errstate(over="ignore"):
+            random.shuffle(sample, np.uint64(random.stream_key(0, random.SAMPLE, 0)))
+        whole = len(sample) // ZERO_TILE_ROWS * ZERO_TILE_ROWS
+        if whole == 0:
+            return False
+        live = (self.rows[sample[:whole]].reshape(-1, ZERO_TILE_ROWS, self.network.n_inputs) != 0).any(axis=1)
+        return bool(live.mean() < LIVE_SHARE)
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows in one epoch."""
+        return int(self.rows.shape[0])
+
+    def state(self) -> State:
+        """Return where this training stands."""
+        m, v = (state.copy() if state.size else None for state in self._states)
+        return State(self.epoch, self.row, self.steps, tuple(float(value) for value in self._total), self._seconds, m, v)
+
+    def run(self) -> Generator[Progress | Epoch, None, None]:
+        """Train to the last epoch: yield Progress at least every 0.2 s and an Epoch at the end of each.
+
+        May be closed at any time; the network then holds every step taken. Raises TrainingError where the loss is not finite.
+        """
+        while self.epoch < self.settings.epochs:
+            while self.row < self.n_rows:
+                yield self._advance()
+            yield self._finish_epoch()
+
+    def step(self) -> None:
+        """Take one step: one batch of the epoch under way."""
+        if self.row >= self.n_rows:
+            self._finish_epoch()
+        self._train_rows(min(self.row + self.batch_size, self.n_rows))
+
+    def _advance(self) -> Progress:
+        """Take steps for about CHUNK_SECONDS."""
+        started = time.perf_counter()
+        rows = self._train_rows(min(self.row + self._chunk, self.n_rows))
+        taken = max(time.perf_counter() - started, 1e-6)
+        # whole batches, so that the steps are the same wherever the run is cut
+        batches = int(rows / taken * CHUNK_SECONDS) // self.batch_size
+        self._chunk = max(1, min(batches, 4 * self._chunk // self.batch_size + 1)) * self.batch_size
+        mean_loss = float(self._total[LOSS_SUM] / max(self._total[WEIGHT_SUM], 1e-300))
+        return Progress(self.epoch + 1, self.settings.epochs, self.row, self.n_rows, self._seconds, mean_loss)
+
+    def _train_rows(self, last: int) -> int:
+        """Take the steps of rows self.row to last of this epoch's order; return how many rows that were."""
+        if self._ordered_for != self.epoch:
+            self._order[:] = np.arange(self.n_rows)
+            with np.errstate(over="ignore"):  # interpreted, the generator's uint64 arithmetic wraps with a warning
+                random.shuffle(self._order, np.uint64(random.stream_key(self.settings.seed, random.SHUFFLE, self.epoch)))
+            self._ordered_for = self.epoch
+        first = self.row
+        started = time.perf_counter()
+        count = -(-(last - first) // self.batch_size)
+        m_state, v_state = self._states
+        steps = Steps(
+            parameters=self.network.parameters,
+            m_state=m_state,
+            v_state=v_state,
+            total=self._total,
+            x=self.rows,
+            target=self.target,
+            sample_weight=None,
+            order=self._order,
+            first=first,
+            last=last,
+            batch_size=self.batch_size,
+            scale=self._scale,
+            shift=self._shift,
+            rates=optimizers.rates(self.settings, self.steps, count, self.network.dtype),
+            mean=self.settings.reduction == "mean",
+        )
+        try:
+            reached = self.program.train(steps)
+        finally:  # an interrupt ends the steps early; the kernels have counted the rows that they have done
+            self.row = int(self._total[ROWS])
+            self.steps += -(-(self.row - first) // self.batch_size)
+            self._seconds += time.perf_counter() - started
+        if reached < 0:
+            self._diverged(-reached - 1)
+        return self.row - first
+
+    def _finish_epoch(self) -> Epoch:
+        loss_sum, correct, weight, rows = self._total
+        if not np.isfinite(self.network.parameters).all():
+            self._diverged(self.n_rows - 1)
+        regression = self.network.output == "identity"
+        found: dict[str, float | None] = {"loss": None, "accuracy": None}
+        if self.validation is not None:
+            found = self.network.evaluate_checked(*self.validation, kernels=self.settings.kernels)
+        seconds = max(self._seconds, 1e-9)
+        epoch = Epoch(
+            epoch=self.epoch + 1,
+            train_loss=float(loss_sum / weight),
+            train_accuracy=None if regression else float(correct / rows),
+            validation_loss=found["loss"],
+            validation_accuracy=found["accuracy"],
+            learning_rate=self.settings.learning_rate,
+            seconds=seconds,
+            samples_per_second=self.n_rows / seconds,
+        )
+        self.epoch, self.row, self._seconds = self.epoch + 1, 0, 0.0
+        self._total[:] = 0.0
+        return epoch
+
+    def _diverged(self, row: int) -> None:
+        settings = self.settings
+        advice = f"a learning_rate below {settings.learning_rate:g}"
+        if settings.reduction == "sum":
+            advice += " (reduction='sum' adds up the gradients of a batch)"
+        if settings.normalize == "none":
+            advice += ", or normalize='standardize'"
+        batches = -(-self.n_rows // self.batch_size)
+        raise TrainingError(
+            f"training diverged: expected a finite loss, got NaN or inf in epoch {self.epoch + 1}, batch {row // self.batch_size + 1} of "
+            f"{batches}; try {advice}"
+        )
+
+
+def train_epochs(
+    network: Network,
+    x: Any,
+    y: Any,
+    *,
+    validation: Validation = None,
+    epochs: int = TrainingSettings.epochs,
+    batch_size: int = TrainingSettings.batch_size,
+    learning_rate: float = TrainingSettings.learning_rate,
+    optimizer: str | SGD | Adam | AdamW = TrainingSettings.optimizer,
+    momentum: float = TrainingSettings.momentum,
+    nesterov: bool = TrainingSettings.nesterov,
+    beta1: float = TrainingSettings.beta1,
+    beta2: float = TrainingSettings.beta2,
+    epsilon: float = TrainingSettings.epsilon,
+    weight_decay: float = TrainingSettings.weight_decay,
+    loss: str | None = TrainingSettings.loss,
+    reduction: str = TrainingSettings.reduction,
+    normalize: str | None = TrainingSettings.normalize,
+    per_feature: bool | None = TrainingSettings.per_feature,
+    zero_skipping: str = TrainingSettings.zero_skipping,
+    kernels: str = TrainingSettings.kernels,
+    threads: int | None = TrainingSettings.threads,
+    seed: int = TrainingSettings.seed,
+    resume: State | None = None,
+) -> Iterator[Epoch]:
+    """Train a network in place and yield an Epoch after each pass; stop asking, and training stops.
+
+    The parameters are those of `train`.
+    """
+    trainer = _trainer(
+        network, x, y, validation, resume,
+        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, optimizer=optimizer, momentum=momentum,
+        nesterov=nesterov, beta1=beta1, beta2=beta2, epsilon=epsilon, weight_decay=weight_decay, loss=loss, reduction=reduction,
+        normalize=normalize, per_feature=per_feature, zero_skipping=zero_skipping, kernels=kernels, threads=threads, seed=seed,
+    )  # fmt: skip
+    return (event for event in trainer.run() if isinstance(event, Epoch))
+
+
+def train(
+    network: Network,
+    x: Any,
+    y: Any,
+    *,
+    validation: Validation = None,
+    epochs: int = TrainingSettings.epochs,
+    batch_size: int = TrainingSettings.batch_size,
+    learning_rate: float = TrainingSettings.learning_rate,
+    optimizer: str | SGD | Adam | AdamW = TrainingSettings.optimizer,
+    momentum: float = TrainingSettings.momentum,
+    nesterov: bool = TrainingSettings.nesterov,
+    beta1: float = TrainingSettings.beta1,
+    beta2: float = TrainingSettings.beta2,
+    epsilon: float = TrainingSettings.epsilon,
+    weight_decay: float = TrainingSettings.weight_decay,
+    loss: str | None = TrainingSettings.loss,
+    reduction: str = TrainingSettings.reduction,
+    normalize: str | None = TrainingSettings.normalize,
+    per_feature: bool | None = TrainingSettings.per_feature,
+    zero_skipping: str = TrainingSettings.zero_skipping,
+    kernels: str = TrainingSettings.kernels,
+    threads: int | None = TrainingSettings.threads,
+    seed: int = TrainingSettings.seed,
+    callbacks: Sequence[Callback] = (),
+    resume: State | None = None,
+) -> History:
+    """Train a network in place and return the History.
+
+    x: rows (n, K), bytes or numbers, or images (n, height, width). y: classes 0…C-1 (n,) for softmax, 0 or 1 (n,) or (n, L) for
+    sigmoid, numbers (n,) or (n, T) for identity. validation: None, the number of last rows to hold out, or a pair (x, y).
+    callbacks: functions f(network, epoch) called after each epoch; one that returns True ends the training.
+    resume: the `state` of an earlier History, to go on where it stood. The other parameters are described in
+    fastmlp.settings.TrainingSettings.
+
+    Raises DataError or ConfigError before anything runs, TrainingError where the loss is not finite.
+    """
+    if not isinstance(callbacks, Iterable) or not all(callable(callback) for callback in callbacks):
+        raise ConfigError("callbacks: expected a list of functions f(network, epoch), got something else; for one function: callbacks=[f]")
+    trainer = _trainer(
+        network, x, y, validation, resume,
+        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, optimizer=optimizer, momentum=momentum,
+        nesterov=nesterov, beta1=beta1, beta2=beta2, epsilon=epsilon, weight_decay=weight_decay, loss=loss, reduction=reduction,
+        normalize=normalize, per_feature=per_feature, zero_skipping=zero_skipping, kernels=kernels, threads=threads, seed=seed,
+    )  # fmt: skip
+    history = History()
+    history.state = trainer.state()
+    for event in trainer.run():
+        if isinstance(event, Epoch):
+            history.append(event)
+            history.state = trainer.state()
+            if any([_is_true(callback(network, event)) for callback in callbacks]):  # noqa: C419  each is called
+                break
+    return history
+
+
+def _trainer(network: Network, x: Any, y: Any, validation: Validation, resume: State | None, *, epochs: int, batch_size: int,
+             learning_rate: float, optimizer: str | SGD | Adam | AdamW, momentum: float, nesterov: bool, beta1: float, beta2: float,
+             epsilon: float, weight_decay: float, loss: str | None, reduction: str, normalize: str | None, per_feature: bool | None,
+             zero_skipping: str, kernels: str, threads: int | None, seed: int) -> Trainer:  # fmt: skip
+    optimizer, given = optimizers.as_settings(optimizer)
+    settings = TrainingSettings(
+        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, optimizer=optimizer, momentum=momentum,
+        nesterov=nesterov, beta1=beta1, beta2=beta2, epsilon=epsilon, weight_decay=weight_decay, loss=loss, reduction=reduction,
+        normalize=normalize, per_feature=per_feature, zero_skipping=zero_skipping, kernels=kernels, threads=threads, seed=seed,
+    )  # fmt: skip
+    return Trainer(network, x, y, settings.replace(**given), validation, resume)
+
+
+def _is_true(value: Any) -> bool:
+    return isinstance(value, (bool, np.bool_)) and bool(value)
+
+
+def _checked_loss(name: str | None, network: Network) -> str:
+    if name is None:
+        return network.loss
+    if name not in LOSSES:
+        raise ConfigError(f"loss: expected one of {', '.join(LOSSES)}, got {name!r}{nearest(name, LOSSES)}")
+    if LOSSES[name].output != network.output:
+        fitting = ", ".join(loss.name for loss in LOSSES.values() if loss.output == network.output)
+        raise ConfigError(f"loss: {name!r} goes with {LOSSES[name].output} output, this network has {network.output}; use {fitting}")
+    return name
+
+
+def _split(
+    network: Network, rows: np.ndarray, target: np.ndarray, validation: Validation
+) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
+    """Return the rows and targets to train on, and those to validate on."""
+    if validation is None:
+        return rows, target, None
+    if isinstance(validation, tuple):
+        if len(validation) != 2:
+            raise ConfigError(f"validation: expected a pair (x, y), got {len(validation)} values")
+        if is_test_split(validation[0]):
+            warnings.warn(
+                "validation=(x_test, y_test): what is chosen by the test set is not tested by it; hold out training "
+                "rows instead: validation=5000",
+                UserWarning,
+                stacklevel=5,
+            )
+        x = as_rows(validation[0], network.n_inputs, network.dtype, "validation x")
+        y = as_target(validation[1], network.output, network.n_outputs, x.shape[0], network.dtype, "validation y")
+        return rows, target, (x, y) if x.shape[0] else None
+    held_out = TrainingSettings(validation=validation).validation or 0
+    kept = rows.shape[0] - held_out
+    if kept <= 0:
+        raise ConfigError(f"validation: expected fewer than the {rows.shape[0]} rows there are, got {held_out}")
+    return rows[:kept], target[:kept], (rows[kept:], target[kept:]) if held_out else None

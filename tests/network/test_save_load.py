@@ -1,0 +1,363 @@
+"""A network in a file comes back to the bit; a sound file that describes no network is refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp import ConfigError, InputNotFound, ModelFileError, Network, OutputError, TrainingSettings
+from fastmlp.storage import model_file
+
+GENERATOR = np.random.default_rng(0)
+X = GENERATOR.standard_normal((20, 4))
+BYTES = GENERATOR.integers(0, 256, (20, 2, 2), dtype=np.uint8)
+TARGETS = {
+    "softmax": GENERATOR.integers(0, 3, 20),
+    "sigmoid": GENERATOR.integers(0, 2, (20, 3)),
+    "identity": GENERATOR.standard_normal((20, 3)),
+}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "net.safetensors"
+
+
+def trained(x=X, output="softmax", dtype="float32", y=None, sizes=(4, 6, 5, 3), activation=("relu", "tanh"), **settings) -> Network:
+    net = Network(sizes, activation, output, dtype=dtype)
+    fastmlp.train(net, x, TARGETS[output] if y is None else y, **{"epochs": 1} | settings)
+    return net
+
+
+def assert_comes_back(net: Network, path, x=X) -> Network:
+    net.save(path)
+    loaded = Network.load(path)
+    assert loaded.parameters.tobytes() == net.parameters.tobytes()
+    assert loaded.predict(x).tobytes() == net.predict(x).tobytes()
+    for field in ("sizes", "layers", "output", "loss", "dtype", "class_names", "target_is_column"):
+        assert getattr(loaded, field) == getattr(net, field)
+    return loaded
+
+
+# Round trips
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("output", TARGETS)
+def test_a_network_comes_back_to_the_bit(path, output, dtype):
+    assert_comes_back(trained(output=output, dtype=dtype), path)
+
+
+@pytest.mark.parametrize("per_feature", [True, False])
+@pytest.mark.parametrize("normalize", ["none", "scale", "standardize"])
+@pytest.mark.parametrize("x", [X, BYTES], ids=["floats", "bytes"])
+def test_the_normalisation_comes_back_to_the_bit(path, x, normalize, per_feature):
+    net = trained(x, normalize=normalize, per_feature=per_feature)
+    loaded = assert_comes_back(net, path, x)
+    assert loaded.normalisation.kind == net.normalisation.kind
+    assert loaded.normalisation.mean.tobytes() == net.normalisation.mean.tobytes()
+    assert loaded.normalisation.deviation.shape == net.normalisation.deviation.shape
+
+
+def test_an_untrained_network_comes_back_and_may_still_choose_its_normalisation(path):
+    loaded = assert_comes_back(Network([4, 5, 3]), path)
+    fastmlp.train(loaded, X, TARGETS["softmax"], normalize="standardize", epochs=1)
+    assert loaded.normalisation.kind == "standardize"
+
+
+def test_a_network_without_hidden_layers_comes_back(path):
+    assert_comes_back(Network([4, 3]), path)
+
+
+@pytest.mark.parametrize("shape", [(20,), (20, 1)])
+def test_the_shape_of_predictions_comes_back(path, shape):
+    net = trained(output="identity", sizes=(4, 1), activation="relu", y=GENERATOR.standard_normal(shape))
+    assert assert_comes_back(net, path).predict(X).shape == shape
+
+
+@pytest.mark.parametrize("names", [("a", "b", "c"), ("Straße", "数字", 'quote " \\ \n'), np.array(["x", "y", "z"])])
+def test_class_names_come_back(path, names):
+    net = Network([4, 3], class_names=names)
+    net.save(path)
+    assert Network.load(path).class_names == tuple(names)
+
+
+def test_training_goes_on_alike_with_a_loaded_network(path):
+    net = trained(normalize="standardize")
+    loaded = assert_comes_back(net, path)
+    for each in (net, loaded):
+        fastmlp.train(each, X, TARGETS["softmax"], epochs=2)
+    assert loaded.parameters.tobytes() == net.parameters.tobytes()
+
+
+def test_a_loaded_network_keeps_its_normalisation(path):
+    trained(normalize="standardize").save(path)
+    with pytest.raises(ConfigError, match="normalize: this network was trained with 'standardize' and keeps it"):
+        fastmlp.train(Network.load(path), X, TARGETS["softmax"], normalize="scale")
+
+
+def test_the_settings_of_a_training_are_kept_as_a_record(path):
+    settings = TrainingSettings(epochs=3, learning_rate=0.125)
+    trained().save(path, settings)
+    config = json.loads(model_file.read_tensors(path).metadata["config"])
+    assert TrainingSettings.from_mapping(config["training"]) == settings
+    assert Network.load(path).sizes == (4, 6, 5, 3)
+
+
+def test_the_version_is_kept(path):
+    trained().save(path)
+    assert model_file.read_tensors(path).metadata["fastmlp.version"] == fastmlp.__version__
+
+
+def test_loaded_parameters_may_be_changed(path):
+    trained().save(path)
+    loaded = Network.load(path)
+    loaded.weights[0][:] = 0
+    assert not loaded.parameters[:24].any()
+
+
+def test_saving_twice_replaces_the_file(path):
+    trained().save(path)
+    net = trained(epochs=2)
+    assert_comes_back(net, path)
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_a_path_may_be_text(path):
+    trained().save(str(path))
+    assert Network.load(str(path)).sizes == (4, 6, 5, 3)
+
+
+def test_a_file_that_is_not_there_is_not_found(path):
+    with pytest.raises(InputNotFound, match="net.safetensors"):
+        Network.load(path)
+
+
+def test_a_folder_that_is_not_there_cannot_be_saved_to(tmp_path):
+    with pytest.raises(OutputError, match="nowhere"):
+        trained().save(tmp_path / "nowhere" / "net.safetensors")
+
+
+# Sound files that mean nothing
+
+
+class Parts:
+    """What a sound model file of a 4-6-5-3 network holds, to be spoilt: tensors, and metadata decoded from JSON."""
+
+    def __init__(self, path, **arguments):
+        trained(normalize="standardize", **arguments).save(path)
+        file = model_file.read_tensors(path)
+        self.path, self.tensors, self.metadata = path, dict(file.tensors), dict(file.metadata)
+        self.config, self.classes, self.preprocess = (json.loads(file.metadata[key]) for key in ("config", "classes", "preprocess"))
+
+    def load(self) -> Network:
+        decoded = {"config": self.config, "classes": self.classes, "preprocess": self.preprocess}
+        self.write(self.metadata | {key: json.dumps(value) for key, value in decoded.items()})
+        return Network.load(self.path)
+
+    def write(self, metadata) -> None:
+        model_file.write_tensors(self.path, self.tensors, metadata)
+
+
+@pytest.fixture
+def parts(path):
+    return Parts(path)
+
+
+def test_the_parts_of_a_file_put_together_again_are_a_network(parts):
+    assert parts.load().parameters.tobytes() == trained(normalize="standardize").parameters.tobytes()
+
+
+def assert_refused(parts, message=None) -> None:
+    with pytest.raises(ModelFileError, match=message) as raised:
+        parts.load()
+    assert str(parts.path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["layers.0.weight", "layers.2.bias", "normalisation.mean", "normalisation.deviation"])
+def test_a_tensor_that_is_missing_is_named(parts, name):
+    del parts.tensors[name]
+    assert_refused(parts, name)
+
+
+@pytest.mark.parametrize("name", ["layers.3.weight", "layers.3.bias", "layers.0.gamma", "optimizer.momentum", ""])
+def test_a_tensor_that_belongs_to_no_layer_is_named(parts, name):
+    parts.tensors[name] = np.zeros(3, np.float32)
+    assert_refused(parts, f"{name!r} belongs to no layer")
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor"),
+    [
+        ("layers.0.weight", np.zeros((6, 4), np.float32)),
+        ("layers.0.weight", np.zeros(24, np.float32)),
+        ("layers.1.weight", np.zeros((7, 5), np.float32)),
+        ("layers.1.bias", np.zeros((5, 1), np.float32)),
+        ("layers.2.bias", np.zeros(4, np.float32)),
+        ("layers.2.bias", np.zeros(0, np.float32)),
+        ("layers.2.bias", np.zeros((), np.float32)),
+        ("layers.2.weight", np.zeros((5, 3), np.float64)),
+        ("layers.2.weight", np.zeros((5, 3), np.int32)),
+    ],
+)
+def test_a_tensor_of_another_shape_or_type_is_named(parts, name, tensor):
+    parts.tensors[name] = tensor
+    assert_refused(parts, f"tensor {name}: expected float32")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["layers.0.weight", "layers.2.bias"])
+def test_weights_that_are_not_finite_are_refused(parts, name, value):
+    parts.tensors[name].reshape(-1)[-1] = value
+    assert_refused(parts, "expected finite weights")
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor"),
+    [
+        ("normalisation.mean", np.full(4, np.nan)),
+        ("normalisation.deviation", np.full(4, np.inf)),
+        ("normalisation.deviation", np.zeros(4)),
+        ("normalisation.deviation", -np.ones(4)),
+        ("normalisation.deviation", np.array(1.0)),  # the mean has one number per feature
+        ("normalisation.deviation", np.ones(4, np.float32)),
+        ("normalisation.deviation", np.ones(3)),
+        ("normalisation.mean", np.ones((4, 1))),
+    ],
+)
+def test_a_normalisation_that_cannot_be_applied_is_refused(parts, name, tensor):
+    parts.tensors[name] = tensor
+    assert_refused(parts, "normalisation|deviation")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("sizes", [4, 6, 5, 4]),
+        ("sizes", [4, 6, 3]),
+        ("sizes", [4, 6, 5, 3, 2]),
+        ("sizes", [4]),
+        ("sizes", []),
+        ("sizes", None),
+        ("sizes", "4-6-5-3"),
+        ("sizes", [4, 6.0, 5, 3]),
+        ("sizes", [4, True, 5, 3]),
+        ("sizes", [4, -6, 5, 3]),
+        ("sizes", [4, 10**15, 5, 3]),
+        ("sizes", {"0": 4}),
+        ("activations", ["relu", "gelu"]),
+        ("activations", ["relu", "tanh", "tanh"]),
+        ("activations", []),
+        ("activations", None),
+        ("activations", "relu"),
+        ("activations", ["relu", 3]),
+        ("activations", ["relu", None]),
+        ("output", "linear"),
+        ("output", None),
+        ("output", 3),
+        ("output", ["softmax"]),
+        ("loss", "mse"),
+        ("loss", "hinge"),
+        ("loss", None),
+        ("loss", ["cross_entropy"]),
+        ("dtype", "float64"),
+        ("dtype", "float16"),
+        ("dtype", "object"),
+        ("dtype", None),
+        ("target_is_column", "yes"),
+        ("target_is_column", None),
+    ],
+)
+def test_a_configuration_of_no_network_is_refused(parts, key, value):
+    parts.config[key] = value
+    assert_refused(parts)
+
+
+@pytest.mark.parametrize("key", ["sizes", "activations", "output", "loss", "dtype", "target_is_column"])
+def test_a_key_that_is_missing_is_named(parts, key):
+    del parts.config[key]
+    assert_refused(parts, f"expected '{key}' in the metadata, found none")
+
+
+def test_a_key_that_is_unknown_is_ignored(parts):
+    parts.config["colour"] = "blue"
+    parts.metadata["a later invention"] = "yes"
+    assert parts.load().sizes == (4, 6, 5, 3)
+
+
+@pytest.mark.parametrize("classes", [["a", "b"], ["a", "b", "c", "d"], [], [0, 1, 2], ["a", "b", None], "abc", {"0": "a"}, 3])
+def test_class_names_that_do_not_fit_are_refused(parts, classes):
+    parts.classes = classes
+    assert_refused(parts)
+
+
+@pytest.mark.parametrize("preprocess", [{"normalize": "minmax"}, {"normalize": 3}, {"normalize": ["scale"]}, {}, [], None, "scale"])
+def test_an_unknown_normalisation_is_refused(parts, preprocess):
+    parts.preprocess = preprocess
+    assert_refused(parts)
+
+
+@pytest.mark.parametrize("kind", ["none", "scale"])
+def test_a_mean_that_the_kind_of_normalisation_does_not_have_is_refused(parts, kind):
+    parts.preprocess = {"normalize": kind}
+    assert_refused(parts)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "3",
+        '{"sizes": [4, 6, 5, 3], "sizes": [4, 3]}',
+        '{"sizes": NaN}',
+        '{"sizes": [' + "9" * 5000 + "]}",
+        "[" * 100_000,
+        '{"sizes":' * 500 + "1" + "}" * 500,
+        '{"sizes": "\\ud800"}',
+    ],
+    ids=lambda text: text[:20],
+)
+@pytest.mark.parametrize("key", ["config", "classes", "preprocess"])
+def test_metadata_that_hold_no_sound_json_are_refused(parts, key, text):
+    parts.write(parts.metadata | {key: text})
+    with pytest.raises(ModelFileError, match=key):
+        Network.load(parts.path)
+
+
+@pytest.mark.parametrize("text", ["null", "[]"])
+@pytest.mark.parametrize("key", ["config", "preprocess"])
+def test_metadata_that_hold_no_json_object_are_refused(parts, key, text):
+    parts.write(parts.metadata | {key: text})
+    with pytest.raises(ModelFileError, match="expected JSON objects"):
+        Network.load(parts.path)
+
+
+@pytest.mark.parametrize("key", ["config", "classes", "preprocess"])
+def test_metadata_that_are_missing_are_named(parts, key):
+    del parts.metadata[key]
+    parts.write(parts.metadata)
+    with pytest.raises(ModelFileError, match=key):
+        Network.load(parts.path)
+
+
+@pytest.mark.parametrize("found", ["0", "2", "999", "x", "1x", ""])
+def test_another_format_is_refused(parts, monkeypatch, found):
+    text = parts.path.read_bytes()
+    assert text.count(b'"fastmlp.format":"1"') == 1
+    monkeypatch.setattr(model_file, "_check_format", lambda found: None)
+    monkeypatch.setattr(model_file, "FORMAT", found)
+    parts.write(parts.metadata)
+    monkeypatch.undo()
+    with pytest.raises(ModelFileError, match="expected format 1, got"):
+        Network.load(parts.path)
+
+
+def test_a_format_with_a_higher_minor_number_is_read(parts, monkeypatch):
+    monkeypatch.setattr(model_file, "_check_format", lambda found: None)
+    monkeypatch.setattr(model_file, "FORMAT", "1.7")
+    parts.write(parts.metadata)
+    monkeypatch.undo()
+    assert Network.load(parts.path).sizes == (4, 6, 5, 3)

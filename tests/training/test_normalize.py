@@ -1,0 +1,184 @@
+"""Normalisation: fitted on the rows trained on, kept by the network, applied to whatever comes later."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import fastmlp
+from fastmlp import ConfigError, DataError, Network
+from tests.training import reference
+
+GENERATOR = np.random.default_rng(0)
+IMAGES = GENERATOR.integers(0, 256, (20, 3, 2), dtype=np.uint8)
+FLOATS = GENERATOR.standard_normal((20, 6)) * [1, 2, 3, 4, 5, 6] + [0, 10, 20, 30, 40, 50]
+Y = GENERATOR.integers(0, 3, 20)
+
+
+def trained(x, **settings) -> Network:
+    net = Network([6, 4, 3], "sigmoid", dtype="float64")
+    fastmlp.train(net, x, Y[: len(x)], **{"epochs": 1, "learning_rate": 0.1} | settings)
+    return net
+
+
+def logits(net: Network, x) -> np.ndarray:
+    return reference.outputs(net.parameters, net.sizes, ("sigmoid",), x)
+
+
+def test_scale_divides_bytes_by_255():
+    net = trained(IMAGES, normalize="scale")
+    assert_allclose(net.logits(IMAGES), logits(net, IMAGES.reshape(20, 6) / 255), rtol=1e-12)
+
+
+def test_scale_leaves_floats_as_they_are():
+    net = trained(FLOATS, normalize="scale")
+    assert net.logits(FLOATS).tobytes() == trained(FLOATS, normalize="none").logits(FLOATS).tobytes()
+    assert_allclose(net.logits(FLOATS), logits(net, FLOATS), rtol=1e-12)
+
+
+def test_none_leaves_bytes_as_they_are():
+    net = trained(IMAGES, normalize="none")
+    assert_allclose(net.logits(IMAGES), logits(net, IMAGES.reshape(20, 6)), rtol=1e-12)
+
+
+def test_the_default_is_scale():
+    assert trained(IMAGES).normalisation.kind == "scale"
+
+
+def test_bytes_are_standardised_by_one_pair_for_all_pixels():
+    net = trained(IMAGES, normalize="standardize")
+    scaled = IMAGES.reshape(20, 6) / 255
+    assert_allclose(net.normalisation.mean, scaled.mean(), rtol=1e-14)
+    assert_allclose(net.normalisation.deviation, scaled.std(), rtol=1e-14)
+    assert_allclose(net.logits(IMAGES), logits(net, (scaled - scaled.mean()) / scaled.std()), rtol=1e-12)
+
+
+def test_images_of_floats_are_standardised_by_one_pair():
+    net = trained(FLOATS.reshape(20, 3, 2), normalize="standardize")
+    assert_allclose(net.normalisation.mean, FLOATS.mean(), rtol=1e-14)
+    assert_allclose(net.normalisation.deviation, FLOATS.std(), rtol=1e-14)
+
+
+def test_tables_of_floats_are_standardised_feature_by_feature():
+    net = trained(FLOATS, normalize="standardize")
+    assert_allclose(net.normalisation.mean, FLOATS.mean(axis=0), rtol=1e-14)
+    assert_allclose(net.normalisation.deviation, FLOATS.std(axis=0), rtol=1e-14)
+    assert_allclose(net.logits(FLOATS), logits(net, (FLOATS - FLOATS.mean(axis=0)) / FLOATS.std(axis=0)), rtol=1e-11)
+
+
+def test_bytes_may_be_standardised_feature_by_feature():
+    net = trained(IMAGES, normalize="standardize", per_feature=True)
+    scaled = IMAGES.reshape(20, 6) / 255
+    assert_allclose(net.normalisation.mean, scaled.mean(axis=0), rtol=1e-14)
+    assert_allclose(net.normalisation.deviation, scaled.std(axis=0), rtol=1e-14)
+
+
+def test_tables_may_be_standardised_by_one_pair():
+    net = trained(FLOATS, normalize="standardize", per_feature=False)
+    assert_allclose(net.normalisation.deviation, FLOATS.std(), rtol=1e-14)
+
+
+def test_more_rows_than_one_block_are_all_counted():
+    x = GENERATOR.integers(0, 256, (9000, 2), dtype=np.uint8)
+    net = Network([2, 2])
+    fastmlp.train(net, x, np.zeros(9000, int), normalize="standardize", epochs=0)
+    assert_allclose(net.normalisation.mean, (x / 255).mean(), rtol=1e-13)
+    assert_allclose(net.normalisation.deviation, (x / 255).std(), rtol=1e-13)
+
+
+def test_more_rows_of_floats_than_one_block_are_all_counted():
+    x = GENERATOR.standard_normal((9000, 2)) + 1000
+    net = Network([2, 2], dtype="float64")
+    fastmlp.train(net, x, np.zeros(9000, int), normalize="standardize", epochs=0)
+    assert_allclose(net.normalisation.mean, x.mean(axis=0), rtol=1e-13)
+    assert_allclose(net.normalisation.deviation, x.std(axis=0), rtol=1e-10)
+
+
+def test_rows_held_out_are_not_part_of_the_fit():
+    x = FLOATS.copy()
+    x[-5:] = 1e6
+    net = trained(x, normalize="standardize", validation=5)
+    assert_allclose(net.normalisation.mean, FLOATS[:-5].mean(axis=0), rtol=1e-14)
+
+
+# A feature that is the same in every row
+
+
+@pytest.mark.parametrize("constant", [0, 1, 77, 200, 255])
+@pytest.mark.parametrize("per_feature", [True, False])
+def test_constant_bytes_have_deviation_one(constant, per_feature):
+    net = trained(np.full((7, 6), constant, np.uint8), normalize="standardize", per_feature=per_feature)
+    assert_array_equal(net.normalisation.deviation, 1)
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, -3.3, 1e6, 1 / 3])
+@pytest.mark.parametrize("per_feature", [True, False])
+@pytest.mark.parametrize("n_rows", [1, 7, 19])
+def test_constant_floats_have_deviation_one(constant, per_feature, n_rows):
+    net = trained(np.full((n_rows, 6), constant), normalize="standardize", per_feature=per_feature)
+    assert_array_equal(net.normalisation.deviation, 1)
+
+
+def test_a_constant_column_among_others_becomes_zero():
+    x = FLOATS.copy()
+    x[:, 2] = 0.1
+    net = trained(x, normalize="standardize")
+    others = (x - x.mean(axis=0)) / np.where(np.arange(6) == 2, 1, x.std(axis=0))
+    assert_allclose(net.logits(x), logits(net, others), rtol=1e-9)
+
+
+def test_one_row_is_standardised_to_zeros():
+    net = trained(FLOATS[:1], normalize="standardize")
+    assert_allclose(net.logits(FLOATS[:1]), logits(net, np.zeros((1, 6))), rtol=1e-12)
+
+
+# It belongs to the network
+
+
+def test_a_fit_is_kept_when_training_goes_on_with_other_rows():
+    net = trained(FLOATS, normalize="standardize")
+    before = net.normalisation
+    fastmlp.train(net, FLOATS + 100, Y, epochs=1, learning_rate=1e-3)
+    assert net.normalisation is before
+
+
+@pytest.mark.parametrize("first", ["none", "scale", "standardize"])
+@pytest.mark.parametrize("second", ["none", "scale", "standardize"])
+def test_another_explicit_choice_on_a_trained_network_is_refused(first, second):
+    net = trained(FLOATS, normalize=first)
+    before = net.parameters.tobytes()
+    if first == second:
+        fastmlp.train(net, FLOATS, Y, epochs=0, normalize=second)
+    else:
+        with pytest.raises(ConfigError, match=f"normalize: this network was trained with '{first}' and keeps it, got '{second}'"):
+            fastmlp.train(net, FLOATS, Y, normalize=second)
+    assert (net.normalisation.kind, net.parameters.tobytes()) == (first, before)
+
+
+def test_another_choice_of_per_feature_on_a_trained_network_is_refused():
+    net = trained(FLOATS, normalize="standardize")
+    with pytest.raises(ConfigError, match="per_feature: this network was trained with the other choice"):
+        fastmlp.train(net, FLOATS, Y, per_feature=False)
+
+
+def test_a_network_fitted_on_bytes_takes_floats_between_0_and_1():
+    net = trained(IMAGES, normalize="standardize")
+    assert_allclose(net.logits(IMAGES), net.logits(IMAGES / 255), rtol=1e-10)
+
+
+# The ends of the number range
+
+
+@pytest.mark.parametrize(
+    ("dtype", "large"),
+    [("float32", np.finfo(np.float32).max), ("float32", 1e-40), ("float64", 1e308), ("float64", 1e-310)],
+)
+def test_numbers_at_the_ends_of_the_range_are_trained_on_or_refused(dtype, large):
+    x = np.array([[large, 1], [-large, 2]] * 5, dtype)
+    net = Network([2, 3, 2], dtype=dtype)
+    try:
+        history = fastmlp.train(net, x, np.array([0, 1] * 5), normalize="standardize", epochs=3)
+    except DataError as error:
+        assert "standardize" in str(error)  # noqa: PT017  which of the two it is, is not said
+    else:
+        assert history[-1].train_loss < 1
+    assert np.isfinite(net.parameters).all()
