@@ -1,0 +1,114 @@
+"""A workload made of numbers: the same data, initial parameters and order of rows for everybody, and one loss to judge them all by."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from fastmlp.benchmark.workloads import IMAGES, Workload
+from fastmlp.data.dataset import load_dataset
+
+SEED = 0
+ORDERS = 8  # orders of rows that are drawn; later epochs take them again from the first
+JUDGED_ROWS = 5_000
+BYTE_SCALE = 255.0
+
+
+class Problem(NamedTuple):
+    """The arrays of one workload.
+
+    x (rows, K) uint8 or float32, y (rows,) class numbers or (rows, T) float32, parameters (P,) float32, orders (ORDERS, rows).
+    """
+
+    workload: Workload
+    x: np.ndarray
+    y: np.ndarray
+    parameters: np.ndarray
+    orders: np.ndarray
+
+    @property
+    def inputs(self) -> np.ndarray:
+        """The rows as float32, bytes as v / 255: a copy, in the form that most libraries like best."""
+        return self.x.astype(np.float32) / np.float32(BYTE_SCALE) if self.x.dtype == np.uint8 else self.x
+
+    def write(self, folder: Path) -> None:
+        """Write the arrays into a folder, from where every process reads them."""
+        for name in ("x", "y", "parameters", "orders"):
+            np.save(folder / f"{name}.npy", getattr(self, name))
+
+    @classmethod
+    def read(cls, workload: Workload, folder: Path) -> Self:
+        """Read what `write` wrote."""
+        return cls(workload, *(np.load(folder / f"{name}.npy") for name in ("x", "y", "parameters", "orders")))
+
+
+def make_problem(workload: Workload, data_dir: Path | None = None) -> Problem:
+    """Return the arrays of a workload. The orders are those that fastmlp.train draws from seed 0."""
+    from fastmlp.kernels import random
+    from fastmlp.network import Network
+
+    x, y = _random_rows(workload) if workload.data.startswith("random") else _known_rows(workload, data_dir)
+    network = Network(workload.sizes, workload.activation, workload.output, seed=SEED)
+    orders = np.empty((ORDERS, workload.rows), np.int64)
+    for epoch in range(ORDERS):
+        orders[epoch] = np.arange(workload.rows)
+        random.shuffle(orders[epoch], np.uint64(random.stream_key(SEED, random.SHUFFLE, epoch)))
+    return Problem(workload, x, y, network.parameters, orders)
+
+
+def _known_rows(workload: Workload, data_dir: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    data = load_dataset(workload.data, data_dir)
+    x = data.x_train[: workload.rows]
+    return x.reshape(len(x), -1) if workload.data in IMAGES else x, data.y_train[: workload.rows].astype(np.int64)
+
+
+def _random_rows(workload: Workload) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows without structure, and targets that a linear layer gives, so that there is something to learn."""
+    generator = np.random.default_rng(SEED)
+    n_inputs, n_outputs = workload.sizes[0], workload.sizes[-1]
+    teacher = generator.standard_normal((n_inputs, n_outputs), np.float32) / np.float32(n_inputs**0.5)
+    if workload.data == "random-bytes":
+        x = generator.integers(1, 256, (workload.rows, n_inputs), np.uint8)
+        return x, ((x - np.float32(BYTE_SCALE / 2)) @ teacher).argmax(axis=1)
+    x = generator.standard_normal((workload.rows, n_inputs), np.float32)
+    return x, np.tanh(x @ teacher)
+
+
+def layers_of(parameters: np.ndarray, sizes: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return (weight (K, N), bias (N,)) of every layer as views of the flat vector (P,)."""
+    layers, first = [], 0
+    for k, n in zip(sizes, sizes[1:], strict=False):
+        middle, last = first + k * n, first + k * n + n
+        layers.append((parameters[first:middle].reshape(k, n), parameters[middle:last]))
+        first = last
+    return layers
+
+
+def flat(layers: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Return the flat vector (P,) of layers (weight (K, N), bias (N,))."""
+    return np.concatenate([np.asarray(part).ravel() for layer in layers for part in layer])
+
+
+ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "sigmoid": lambda z: 1.0 / (1.0 + np.exp(-z)),
+    "tanh": np.tanh,
+    "relu": lambda z: np.maximum(z, 0.0),
+}
+
+
+def judge(problem: Problem, parameters: np.ndarray) -> float:
+    """Return the mean loss of parameters (P,) over up to 5,000 rows spread evenly: float64, the same for every implementation."""
+    workload = problem.workload
+    sample = np.linspace(0, workload.rows - 1, min(JUDGED_ROWS, workload.rows)).astype(np.int64)
+    a = problem.x[sample].astype(np.float64) / (BYTE_SCALE if problem.x.dtype == np.uint8 else 1.0)
+    target = problem.y[sample]
+    *hidden, (weight, bias) = layers_of(parameters.astype(np.float64), workload.sizes)
+    for hidden_weight, hidden_bias in hidden:
+        a = ACTIVATIONS[workload.activation](a @ hidden_weight + hidden_bias)
+    z = a @ weight + bias
+    if workload.loss == "mse":
+        return float(((z - target) ** 2).mean())
+    largest = z.max(axis=1)
+    log_total = largest + np.log(np.exp(z - largest[:, None]).sum(axis=1))
+    return float((log_total - z[np.arange(len(z)), target]).mean())

@@ -1,0 +1,51 @@
+"""What an implementation hands to the process that times it."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Unavailable(Exception):
+    """This configuration cannot run on this machine; the message says what it needs."""
+
+
+class Training(NamedTuple):
+    """A network under training: `epoch(order)` takes every step over the rows in that order (rows,) and is what is timed.
+
+    It returns when the work is done, not when it is queued. `parameters()` gives the flat vector W0, b0, W1, b1, … as it then is.
+    """
+
+    epoch: Callable[[np.ndarray], None]
+    parameters: Callable[[], np.ndarray]
+
+
+class Gradient(NamedTuple):
+    """The gradient of the mean loss over all rows: `call()` is what is timed, `as_vector` makes its result one flat vector (P,)."""
+
+    call: Callable[[], Any]
+    as_vector: Callable[[Any], np.ndarray]
+
+
+class Prediction(NamedTuple):
+    """The class of one row: `repeat(row, count)` predicts it so often and returns it; that is what is timed.
+
+    `form` turns a float32 row (K,) into what the implementation likes best to be given.
+    """
+
+    repeat: Callable[[Any, int], int]
+    form: Callable[[np.ndarray], Any]
+
+
+Runner = Training | Gradient | Prediction
+
+
+def from_python(predict: Callable[[Any], int]) -> Callable[[Any, int], int]:
+    """Return `repeat` for a prediction that is called from Python, once per row."""
+
+    def repeat(row: Any, count: int) -> int:
+        for _ in range(count - 1):
+            predict(row)
+        return predict(row)
+
+    return repeat

@@ -1,0 +1,196 @@
+"""The workloads that fastmlp is measured on, and what it has to reach on each. Records only: importing this costs nothing."""
+
+from typing import NamedTuple
+
+# What is timed: one epoch of training, one gradient over all rows, one prediction of one row from Python.
+TRAIN, GRADIENT, PREDICT = "train", "gradient", "predict"
+# Data sets of images, most of whose pixels are zero.
+IMAGES = ("mnist", "fashion-mnist")
+
+
+class Choice(NamedTuple):
+    """Some configurations of one implementation: the variants named, or all; on one thread, on all threads, or either."""
+
+    peer: str
+    variants: tuple[str, ...] = ()
+    threads: str = "any"  # "any", "one" or "all"
+
+
+class Target(NamedTuple):
+    """A ratio to reach: the time of the fastest of `theirs` over the time of the fastest of `ours`. None: it is only shown."""
+
+    theirs: Choice
+    at_least: float | None
+    ours: Choice
+
+
+class Limit(NamedTuple):
+    """The seconds of one timed unit that would be our best, above those of the fastest of `above` where that is given."""
+
+    text: str
+    seconds: float
+    above: Choice | None = None
+
+
+class Workload(NamedTuple):
+    """A network, its data and its training: everything that two implementations have to agree on."""
+
+    name: str
+    title: str
+    data: str  # mnist, fashion-mnist, synthetic, random-bytes or random-table
+    rows: int
+    sizes: tuple[int, ...]
+    activation: str
+    output: str
+    loss: str
+    optimizer: str
+    learning_rate: float
+    batch_size: int
+    targets: tuple[Target, ...]
+    limit: Limit | None = None
+    task: str = TRAIN
+    cold: bool = False  # whether the caches are emptied before each call
+
+    @property
+    def unit(self) -> str:
+        """What one time is the time of."""
+        return "epoch" if self.task == TRAIN else "call"
+
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """The implementations that fastmlp is set against, each once."""
+        return tuple(dict.fromkeys(target.theirs.peer for target in self.targets if target.theirs.peer != "fastmlp"))
+
+    @property
+    def ours(self) -> tuple[str, ...]:
+        """The variants of fastmlp to measure: what a user gets, the same without skipping zeros, and others that a target names."""
+        choices = [choice for target in self.targets for choice in (target.ours, target.theirs)]
+        if self.limit is not None and self.limit.above is not None:
+            choices.append(self.limit.above)
+        named = [variant for choice in choices if choice.peer == "fastmlp" for variant in choice.variants]
+        without_skipping = ["off"] if self.task == TRAIN and self.data in IMAGES else []
+        return tuple(dict.fromkeys(["auto", *without_skipping, *named]))
+
+    def with_rows(self, rows: int) -> "Workload":
+        """Return the same work on no more than so many rows; an epoch's limit shrinks with them."""
+        rows = min(rows, self.rows)
+        limit = self.limit
+        if limit is not None and self.task == TRAIN:
+            limit = limit._replace(seconds=limit.seconds * rows / self.rows)
+        return self._replace(rows=rows, limit=limit)
+
+
+# What a user gets who sets nothing; the two threads of the targets are all threads of the machine.
+DEFAULT = Choice("fastmlp", ("auto",), "all")
+TEXTBOOK_ONE, TEXTBOOK_ALL = Choice("fastmlp", ("scalar",), "one"), Choice("fastmlp", ("scalar",), "all")
+
+
+def against(peer: str, at_least: float | None, *variants: str, ours: Choice = DEFAULT, threads: str = "any") -> Target:
+    """Return the target of our default, or of another choice, against the fastest configuration of a peer."""
+    return Target(Choice(peer, variants, threads), at_least, ours)
+
+
+def more_threads(at_least: float) -> Target:
+    """Return the target of our default on all threads against the same on one."""
+    return Target(DEFAULT._replace(threads="one"), at_least, DEFAULT)
+
+
+# Learning rates are low where rounding would grow into another loss within an epoch: at a rate of 0.05 on C, the same matrix products
+# of NumPy on one thread and on two end 0.6 % apart.
+WORKLOADS = {
+    workload.name: workload
+    for workload in (
+        Workload(
+            "A", "MNIST 784-300-10 sigmoid, batch 50, SGD", "mnist", 60_000, (784, 300, 10), "sigmoid", "softmax", "cross_entropy",
+            "sgd", 0.5, 50,
+            targets=(
+                against("jax", 5.0), against("torch", 8.0, "eager"), against("torch", 4.0, "in-place"), against("torch", None),
+                against("sklearn", 15.0), against("numpy", 8.0), more_threads(1.5),
+                against("jax", 0.9, ours=TEXTBOOK_ONE), against("jax", 1.5, ours=TEXTBOOK_ALL),
+                against("c", 0.95, ours=TEXTBOOK_ONE, threads="one"), against("c", 0.95, ours=TEXTBOOK_ALL, threads="all"),
+            ),
+            limit=Limit("0.10 s per epoch", 0.10),
+        ),
+        Workload(
+            "A'", "as A on dense random bytes: no zeros to skip", "random-bytes", 60_000, (784, 300, 10), "sigmoid", "softmax",
+            "cross_entropy", "sgd", 0.05, 50,
+            targets=(
+                against("jax", 3.0), against("torch", 7.0, "eager"), against("torch", 2.5, "in-place"), against("torch", None),
+                against("numpy", None),
+            ),
+            limit=Limit("0.22 s per epoch", 0.22),
+        ),
+        Workload(
+            "B", "as A, batch 512", "mnist", 60_000, (784, 300, 10), "sigmoid", "softmax", "cross_entropy", "sgd", 0.5, 512,
+            targets=(against("jax", 3.0), against("torch", 4.0, "eager"), against("torch", None), against("numpy", None)),
+        ),
+        Workload(
+            "C", "Fashion-MNIST 784-300-300-10 ReLU, batch 50, SGD", "fashion-mnist", 60_000, (784, 300, 300, 10), "relu", "softmax",
+            "cross_entropy", "sgd", 0.003, 50,
+            targets=(against("jax", 3.5), against("torch", 5.5, "eager"), against("torch", None), against("numpy", None)),
+            limit=Limit("0.25 s per epoch", 0.25),
+        ),
+        Workload(
+            "D", "MNIST 784-1024-1024-10 ReLU, batch 128, SGD", "mnist", 60_000, (784, 1024, 1024, 10), "relu", "softmax",
+            "cross_entropy", "sgd", 0.01, 128,
+            targets=(
+                against("jax", 1.8), against("torch", 2.2, "eager"), against("torch", 1.6, "in-place"), against("torch", None),
+                against("numpy", None), more_threads(1.7),
+            ),
+        ),
+        Workload(
+            "E", "table 64-256-256-1 ReLU, MSE, Adam, batch 256", "random-table", 100_000, (64, 256, 256, 1), "relu", "identity", "mse",
+            "adam", 2e-4, 256,
+            targets=(against("jax", 1.6), against("torch", 4.0, "eager"), against("torch", None), against("numpy", None)),
+        ),
+        Workload(
+            "F", "small table 8-32-32-1 ReLU, MSE, Adam, batch 32", "random-table", 100_000, (8, 32, 32, 1), "relu", "identity", "mse",
+            "adam", 1e-3, 32,
+            targets=(against("jax", 4.0), against("torch", None, "eager"), against("torch", None), against("numpy", None)),
+            limit=Limit("4 µs per step", 4e-6 * 3125),
+        ),
+        Workload(
+            "G", "scalar 2-3-2 sigmoid, one sample a step, SGD", "synthetic", 60_000, (2, 3, 2), "sigmoid", "softmax", "cross_entropy",
+            "sgd", 0.01, 1,
+            targets=(
+                against("jax", 1.5), against("torch", None, "eager"), against("torch", None), against("python", 300.0), against("c", 0.95),
+                against("numpy", None),
+            ),
+            limit=Limit("50 ns per step", 50e-9 * 60_000),
+        ),
+        Workload(
+            "K", "MNIST 784-300-10 sigmoid, one sample a step, SGD", "mnist", 60_000, (784, 300, 10), "sigmoid", "softmax",
+            "cross_entropy", "sgd", 0.01, 1,
+            targets=(against("jax", 2.0), against("torch", None, "eager"), against("torch", None), against("numpy", None)),
+            limit=Limit("0.4 s per epoch", 0.4),
+        ),
+        Workload(
+            "L", "24-8-2 tanh, 200 rows, one gradient", "random-table", 200, (24, 8, 2), "tanh", "identity", "mse", "sgd", 0.1, 200,
+            targets=(against("torch", None), against("jax", None), against("numpy", None)),
+            limit=Limit("5 µs", 5e-6),
+            task=GRADIENT,
+        ),
+        Workload(
+            "I", "784-4096-4096-10 ReLU, batch 256, SGD: far beyond the caches", "mnist", 6_000, (784, 4096, 4096, 10), "relu", "softmax",
+            "cross_entropy", "sgd", 0.01, 256,
+            targets=(against("jax", 1.0), against("torch", 1.0), against("torch", 1.1, "eager"), against("numpy", None)),
+        ),
+        Workload(
+            "H", "predict one row of 784-300-10 from Python", "mnist", 1_000, (784, 300, 10), "sigmoid", "softmax", "cross_entropy",
+            "sgd", 0.5, 1,
+            targets=(
+                against("torch", 4.0), against("onnxruntime", 4.0), against("numpy", 4.0), against("sklearn", 20.0), against("jax", None),
+            ),
+            limit=Limit("3 µs above the call from @njit", 3e-6, above=Choice("fastmlp", ("njit",))),
+            task=PREDICT,
+        ),
+        Workload(
+            "H'", "as H, weights not in the caches", "mnist", 1_000, (784, 300, 10), "sigmoid", "softmax", "cross_entropy", "sgd", 0.5, 1,
+            targets=(
+                against("torch", 4.0), against("onnxruntime", 4.0), against("numpy", 4.0), against("sklearn", 20.0), against("jax", None),
+            ),
+            task=PREDICT,
+            cold=True,
+        ),
+    )
+}  # fmt: skip

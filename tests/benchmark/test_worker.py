@@ -1,0 +1,118 @@
+"""Worker processes: real ones, and what becomes of one that cannot work."""
+
+import numpy as np
+import pytest
+
+from fastmlp.benchmark import worker
+from fastmlp.benchmark.measure import reached_loss
+from fastmlp.benchmark.problem import make_problem
+from fastmlp.benchmark.processes import INSTRUCTION_SETS, Process, check_instruction_set, environment
+from fastmlp.benchmark.runner import Unavailable
+from fastmlp.benchmark.workloads import WORKLOADS
+from fastmlp.errors import ConfigError
+
+WORKLOAD = WORKLOADS["G"].with_rows(100)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return make_problem(WORKLOAD)
+
+
+@pytest.fixture
+def folder(problem, tmp_path):
+    """Return a folder that holds a problem."""
+    problem.write(tmp_path)
+    return tmp_path
+
+
+def test_process_answers_with_parameters_and_times(problem, folder):
+    with Process("numpy", 1, WORKLOAD, folder) as process:
+        first = process.ask("first", "plain")
+        turn = process.ask("turn", "plain")
+    assert process.versions == {"numpy": np.__version__}
+    assert reached_loss(problem, np.load(folder / first["answer"])) < reached_loss(problem, problem.parameters)
+    assert all(seconds > 0 for seconds in turn["seconds"])
+
+
+def test_process_that_dies_says_why(tmp_path):
+    with Process("numpy", 1, WORKLOAD, tmp_path) as process:  # there are no arrays in this folder
+        faults = [process.ask("first", "plain")["fault"] for _ in range(2)]
+    assert faults[0].startswith("the process ended with code 1: FileNotFoundError")
+    assert faults[1] == faults[0]
+
+
+def test_peer_that_is_missing_says_how_to_get_it(folder, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    (folder / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None\n")  # as if it were not there
+    with Process("torch", 1, WORKLOAD, folder) as process:
+        assert process.ask("first", "eager")["fault"] == "not installed: torch; pip install 'fastmlp[bench]'"
+
+
+def test_environment_names_the_threads_and_instructions_asked_for():
+    found = environment(3, "avx2")
+    assert found["OPENBLAS_NUM_THREADS"] == found["OMP_NUM_THREADS"] == found["NPROC"] == "3"
+    assert found["NUMBA_CPU_NAME"] == "haswell"
+    assert "NUMBA_CPU_NAME" not in environment(3, "native")
+
+
+def test_instructions_without_avx512_are_listed_one_by_one():
+    features = INSTRUCTION_SETS["avx2"]["NUMBA_CPU_FEATURES"].split(",")
+    assert {"+avx2", "+fma"} <= set(features)
+    assert not [feature for feature in features if "512" in feature]
+
+
+def test_other_processors_have_no_avx2(monkeypatch):
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    check_instruction_set("native")
+    with pytest.raises(ConfigError, match="aarch64"):
+        check_instruction_set("avx2")
+
+
+class Failing:
+    """A worker whose runs end in an error."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def first(self, variant):
+        raise self.error
+
+    turn = first
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [(Unavailable("install g++"), "install g++"), (ValueError("no\nsecond line"), "ValueError: no"), (KeyError(), "KeyError: ")],
+)
+def test_error_of_a_variant_is_its_fault_in_one_line(error, fault):
+    assert worker.answer(Failing(error), {"do": "first", "variant": "x"}) == {"fault": fault}
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Let time pass only where a run says so."""
+
+    class Clock:
+        now = 0.0
+
+    monkeypatch.setattr(worker.time, "perf_counter", lambda: Clock.now)
+    return Clock
+
+
+def test_calls_are_timed_in_groups(clock):
+    counts = []
+
+    def repeat(count):
+        counts.append(count)
+        clock.now += 0.001 * count
+
+    assert worker.seconds_per_call(repeat) == pytest.approx(0.001)
+    assert counts == [1, 10]
+
+
+def test_slow_call_is_a_group_of_its_own(clock):
+    def repeat(count):
+        clock.now += 3.0 * count
+
+    assert worker.seconds_per_call(repeat) == pytest.approx(3.0)
