@@ -1,0 +1,155 @@
+"""The command line: parse, call, render. One file per group of commands; nothing imports it.
+
+Commands raise. `run` alone turns what they raise into an exit code and one line on standard error, or one JSON object.
+"""
+
+import io
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from fastmlp.cli import bench, check, data, evaluate, predict, train
+from fastmlp.cli.options import Group, add_command
+from fastmlp.errors import FastmlpError, NotEnoughMemory, WriteError
+from fastmlp.rendering.output import Output
+
+CLOSED_PIPE = 1
+BUG = FastmlpError.exit_code
+INTERRUPTED = 130
+
+app = typer.Typer(
+    cls=Group, rich_markup_mode=None, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
+
+EXAMPLES = """Train multi-layer perceptrons on CPUs.
+
+\b
+Examples:
+  fastmlp train mnist
+  fastmlp train fashion-mnist --hidden 300 --hidden 100 --out fashion.safetensors
+  fastmlp evaluate fashion.safetensors fashion-mnist
+  fastmlp predict fashion.safetensors picture.png
+"""
+
+
+@app.callback(invoke_without_command=True, help=EXAMPLES)
+def top(context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False) -> None:
+    """Answer what needs no command."""
+    if version:
+        from fastmlp import __version__
+
+        typer.echo(f"fastmlp {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+add_command(app, "train", train.train, settings=True, examples=train.EXAMPLES)
+add_command(app, "evaluate", evaluate.evaluate, examples=evaluate.EXAMPLES)
+add_command(app, "predict", predict.predict, examples=predict.EXAMPLES)
+add_command(app, "check", check.check, examples=check.EXAMPLES)
+
+datasets = typer.Typer(cls=Group, help="List the data sets, get their files, show where they are.")
+
+
+@datasets.callback(invoke_without_command=True)
+def top_of_group(context: typer.Context) -> None:
+    """Answer what needs no command."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+add_command(datasets, "data list", data.list_datasets, examples=data.LIST_EXAMPLES)
+add_command(datasets, "data fetch", data.fetch, examples=data.FETCH_EXAMPLES)
+add_command(datasets, "data path", data.path, examples=data.PATH_EXAMPLES)
+app.add_typer(datasets, name="data")
+
+benchmarks = typer.Typer(cls=Group, help="Measure how fast fastmlp is.")
+benchmarks.callback(invoke_without_command=True)(top_of_group)
+add_command(benchmarks, "bench peers", bench.peers, examples=bench.PEERS_EXAMPLES)
+app.add_typer(benchmarks, name="bench")
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w"))
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character is no reason to fail
+    warnings.formatwarning = _warning
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except OSError:  # said already: what is left of the output would make Python fail once more at its end
+        _abandon_stdout()
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line, say in one line what went wrong if something did, and return the exit code."""
+    output = Output(json="--json" in arguments)  # looked for here, because it holds for a line that cannot be parsed, too
+    try:
+        code = app(args=list(arguments), prog_name="fastmlp", standalone_mode=False) or 0
+        sys.stdout.flush()
+        if code == INTERRUPTED:  # typer's name for KeyboardInterrupt
+            raise KeyboardInterrupt
+        return int(code)
+    except BrokenPipeError:  # whoever read our output has left
+        _abandon_stdout()
+        return CLOSED_PIPE
+    except KeyboardInterrupt:
+        return _failed(output, "KeyboardInterrupt", "interrupted", INTERRUPTED)
+    except typer.TyperException as error:
+        return _failed(output, "UsageError", _usage(error), error.exit_code)
+    except Exception as error:
+        if "--debug" in arguments:
+            traceback.print_exc()
+        known = _known(error)
+        if known is not None:
+            return _failed(output, type(known).__name__, str(known), known.exit_code)
+        message = f"{type(error).__name__}: {error}; this is a bug in fastmlp: please report it with what --debug shows"
+        return _failed(output, type(error).__name__, message, BUG)
+
+
+def _failed(output: Output, kind: str, message: str, exit_code: int) -> int:
+    try:
+        output.error(kind, message, exit_code)
+    except OSError:  # standard output may be what failed
+        _abandon_stdout()
+        Output().error(kind, message, exit_code)
+    return exit_code
+
+
+def _abandon_stdout() -> None:
+    """Send what is still buffered for a broken standard output nowhere, or Python would complain of it at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _known(error: Exception) -> FastmlpError | None:
+    """Return an error that was raised on purpose, or what stands for one that the system raises anywhere."""
+    if isinstance(error, FastmlpError):
+        return error
+    if isinstance(error, MemoryError):
+        return NotEnoughMemory(f"not enough memory: {error}; use a smaller network or fewer rows")
+    if isinstance(error, OSError):
+        return WriteError(f"{error.filename or 'standard output'}: {error.strerror or error}")
+    return None
+
+
+def _usage(error: typer.TyperException) -> str:
+    message = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return message
+    return f"{message}{'' if message.endswith('?') else ';'} see: {context.command_path} --help"
+
+
+def _warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+    return f"warning: {message}\n"

@@ -1,0 +1,58 @@
+"""`fastmlp check`: is every gradient what central differences say that it is?"""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fastmlp.cli.options import compile_notes
+from fastmlp.errors import FastmlpError
+from fastmlp.rendering import tables
+from fastmlp.rendering.output import Output
+
+if TYPE_CHECKING:
+    from fastmlp.gradient_check import Check, Combination
+
+EXAMPLES = ("fastmlp check", "fastmlp check --layer", "fastmlp check digits.safetensors")
+
+
+def check(
+    output: Output,
+    model: Annotated[Path | None, typer.Argument(metavar="MODEL", help="check this network instead, array by array")] = None,
+    layer: Annotated[bool, typer.Option("--layer", help="check each derivative and each backward kernel by itself")] = False,
+) -> dict[str, Any]:
+    """Compare gradients with central differences in float64.
+
+    By default for every activation with every loss, all parameters of a small network.
+    """
+    from fastmlp import gradient_check
+    from fastmlp.network import Network
+
+    if model is not None and layer:
+        raise typer.BadParameter("expected a model or --layer, got both", param_hint="--layer")
+    checks: list[Check | Combination] = []
+    with compile_notes(output):
+        if model is None and not layer:
+            combinations = list(gradient_check.check_all())
+            checks += combinations
+            text = tables.combinations(combinations)
+        else:
+            gradients = list(gradient_check.check_kernels() if model is None else gradient_check.check_gradient(Network.load(model)).checks)
+            checks += gradients
+            text = tables.gradient_checks(gradients)
+    worst = max(checks, key=lambda check: math.inf if math.isnan(check.error) else check.error)
+    output.detail(text)
+    output.result(f"largest relative error {worst.error:.1e}, allowed {gradient_check.TOLERANCE:.0e}")
+    if not all(check.passed for check in checks):
+        wrong = [f"{check.what} ({check.where})" for check in gradient_check.check_kernels() if not check.passed]
+        blame = ", ".join(wrong) or "no single formula, so the order in which they are applied"
+        raise FastmlpError(
+            f"a gradient is wrong: expected a relative error below {gradient_check.TOLERANCE:.0e}, got {worst.error:.1e}; to blame: {blame}"
+        )
+    return {
+        "model": model,
+        "tolerance": gradient_check.TOLERANCE,
+        "largest_error": worst.error,
+        "checks": [{**check._asdict(), "passed": check.passed} for check in checks],
+    }

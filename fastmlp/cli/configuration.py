@@ -1,0 +1,159 @@
+"""Which settings a run was given, and by whom: flags, environment, configuration file. Knows no data and no network.
+
+What comes later wins: default, the data set's own, configuration file, environment, flag.
+"""
+
+import dataclasses
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from fastmlp.errors import ConfigError, InputNotFound
+from fastmlp.settings import ACTIVATIONS, LOSSES, OPTIMIZERS, OUTPUTS, NetworkSettings, TrainingSettings, check_value, nearest
+
+TABLES: dict[str, type[NetworkSettings] | type[TrainingSettings]] = {"network": NetworkSettings, "train": TrainingSettings}
+FIELDS = {field.name: field for record in TABLES.values() for field in dataclasses.fields(record)}
+
+
+def given_settings(flags: Mapping[str, Any], environment: Mapping[str, str], config: Path | None) -> dict[str, Any]:
+    """Return the settings that flags (None: not given), FASTMLP_* variables and a configuration file give, checked.
+
+    Raises typer.BadParameter for a flag, ConfigError for a variable or the file, InputNotFound for a file that is not there.
+    """
+    return {**(from_file(config) if config else {}), **from_environment(environment), **from_flags(flags)}
+
+
+def settings_in_effect(
+    given: Mapping[str, Any], network_defaults: Mapping[str, Any], training_defaults: Mapping[str, Any]
+) -> tuple[NetworkSettings, TrainingSettings]:
+    """Return the settings of a run: what was given, over what the data set prefers, over the defaults."""
+    network = {name: value for name, value in given.items() if name in NetworkSettings.names()}
+    training = {name: value for name, value in given.items() if name in TrainingSettings.names()}
+    return (
+        NetworkSettings.from_mapping({**network_defaults, **network}),
+        TrainingSettings.from_mapping({**training_defaults, **training}),
+    )
+
+
+def from_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that were given as flags: text, several texts, or a truth value; None means not given."""
+    given = {}
+    for name, value in flags.items():
+        if value is not None:
+            try:
+                given[name] = _checked(name, _values(value) if isinstance(value, list) else _value(value))
+            except ConfigError as error:
+                raise typer.BadParameter(_reason(name, error), param_hint=flag(name)) from error
+    return given
+
+
+def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the settings that FASTMLP_* variables give; several values in one variable are separated by commas."""
+    given = {}
+    for name, field in FIELDS.items():
+        variable = f"FASTMLP_{name.upper()}"
+        text = environment.get(variable, "").strip()
+        if text:
+            try:
+                given[name] = _checked(name, _values(text.split(",")) if field.metadata["repeat"] else _value(text))
+            except ConfigError as error:
+                raise ConfigError(f"{variable}: {_reason(name, error)}") from error
+    return given
+
+
+def from_file(path: Path) -> dict[str, Any]:
+    """Return the settings in a TOML file with the tables [network] and [train]."""
+    given = {}
+    for table, values in _read_toml(path).items():
+        if table not in TABLES:
+            raise ConfigError(f"{path}: {_unknown_table(table)}")
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path}: expected {table} to be a table, [{table}], got {values!r}")
+        for name, value in values.items():
+            if name not in TABLES[table].names():
+                hint = nearest(name, TABLES[table].names()) or f"; known are {', '.join(TABLES[table].names())}"
+                raise ConfigError(f"{path}: [{table}] unknown setting {name!r}{hint}")
+            try:
+                given[name] = _checked(name, value)
+            except ConfigError as error:
+                raise ConfigError(f"{path}: [{table}] {error}") from error
+    return given
+
+
+def flag(name: str) -> str:
+    """Return the flag of a setting: batch_size -> --batch-size."""
+    return "--" + name.replace("_", "-")
+
+
+def known_names(registry: str) -> tuple[str, ...]:
+    """Return the names in one of the tables of activations, outputs, losses and optimisers."""
+    from fastmlp.kernels import activations, losses
+    from fastmlp.training import optimizers
+
+    tables = {
+        ACTIVATIONS: activations.ACTIVATIONS,
+        OUTPUTS: losses.OUTPUTS,
+        LOSSES: losses.LOSSES,
+        OPTIMIZERS: optimizers.OPTIMIZERS,
+    }
+    return tuple(tables[registry])
+
+
+def _checked(name: str, value: Any) -> Any:
+    """Return a value of the right type and in range; unlike the settings themselves this looks into the tables of names."""
+    checked = check_value(FIELDS[name], value)
+    registry = FIELDS[name].metadata["registry"]
+    if registry and checked is not None:
+        known = known_names(registry)
+        for item in checked if isinstance(checked, tuple) else (checked,):
+            if item not in known:
+                raise ConfigError(f"{name}: expected one of {', '.join(known)}, got {item!r}{nearest(item, known)}")
+    return checked
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode())
+    except FileNotFoundError:
+        raise InputNotFound(f"{path}: no such configuration file") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except RecursionError:
+        raise ConfigError(f"{path}: nested too deeply") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: expected UTF-8, got byte {error.object[error.start]:#04x} at {error.start}") from error
+    except ValueError as error:  # TOMLDecodeError, and what int() says of too many digits
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+
+
+def _values(texts: list[str]) -> Any:
+    """Return several values; a single one stands alone, since a setting may mean something else by a list of one."""
+    values = [_value(text) for text in texts]
+    return values if len(values) > 1 else values[0]
+
+
+def _value(text: str | bool) -> Any:
+    """Return the value that a text stands for, as TOML would read it: a number, true or false, else the text itself."""
+    if isinstance(text, bool):
+        return text
+    readers: tuple[Callable[[str], Any], ...] = (int, float)
+    for reader in readers:
+        try:
+            return reader(text)
+        except ValueError:
+            pass
+    return {"true": True, "false": False}.get(text.strip().lower(), text.strip())
+
+
+def _reason(name: str, error: ConfigError) -> str:
+    return str(error).removeprefix(f"{name}: ")
+
+
+def _unknown_table(name: str) -> str:
+    for table, record in TABLES.items():
+        if name in record.names():
+            return f"{name!r} belongs into the table [{table}]"
+    return f"expected the tables {', '.join(f'[{table}]' for table in TABLES)}, got {name!r}{nearest(name, TABLES)}"

@@ -1,0 +1,52 @@
+"""`fastmlp evaluate`: how good a trained network is on a data set."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from fastmlp.cli.options import DataDir, DatasetName, ModelFile, compile_notes
+from fastmlp.rendering import tables
+from fastmlp.rendering.output import Output
+
+EXAMPLES = ("fastmlp evaluate digits.safetensors mnist", "fastmlp evaluate digits.safetensors mnist --split train --json")
+
+
+class Split(StrEnum):
+    """A part of a data set."""
+
+    test = "test"
+    train = "train"
+
+
+def evaluate(
+    output: Output,
+    model: ModelFile,
+    dataset: DatasetName,
+    split: Annotated[Split, typer.Option(help="the rows to look at")] = Split.test,
+    data_dir: DataDir = None,
+) -> dict[str, Any]:
+    """Show accuracy and confusion matrix of a trained network."""
+    from fastmlp.data.dataset import load_dataset
+    from fastmlp.network import Network
+
+    network = Network.load(model)
+    output.note(f"loading {dataset} …")
+    data = load_dataset(dataset, data_dir, notify=output.note)
+    x, y = (data.x_test, data.y_test) if split is Split.test else (data.x_train, data.y_train)
+    with compile_notes(output):
+        scores = network.evaluate(x, y)
+        confusion = network.confusion_matrix(x, y) if network.output == "softmax" else None
+    names = network.class_names or tuple(map(str, range(network.n_outputs)))
+    output.result(f"{tables.scores(scores)}  ({len(x):,} {split} rows of {dataset})")
+    if confusion is not None:
+        output.detail("\n" + tables.confusion_matrix(confusion, names))
+    return {
+        "model": model,
+        "dataset": dataset,
+        "split": split.value,
+        "rows": len(x),
+        **scores,
+        "class_names": names,
+        "confusion_matrix": confusion,
+    }

@@ -1,0 +1,143 @@
+"""How a function becomes a command: its own parameters, flags made from the settings, and the flags that every command has."""
+
+import contextlib
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from fastmlp.cli.configuration import FIELDS, TABLES, flag
+from fastmlp.rendering.output import Output
+from fastmlp.rendering.progress import Display
+from fastmlp.settings import nearest
+
+GROUPS = {"network": "Network", "train": "Training"}
+
+
+def _known_dataset(name: str) -> str:
+    """Return the name of a data set; raise typer.BadParameter with the nearest one if there is none of that name."""
+    from fastmlp.data.dataset import DATASETS
+
+    if name not in DATASETS:
+        raise typer.BadParameter(f"expected one of {', '.join(DATASETS)}, got {name!r}{nearest(name, DATASETS)}")
+    return name
+
+
+def _complete_dataset(begun: str) -> list[str]:
+    from fastmlp.data.dataset import DATASETS
+
+    return [name for name in DATASETS if name.startswith(begun)]
+
+
+DatasetName = Annotated[
+    str,
+    typer.Argument(metavar="DATASET", help="a name from: fastmlp data list", callback=_known_dataset, autocompletion=_complete_dataset),
+]
+ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="a model file that fastmlp train wrote")]
+DataDir = Annotated[Path | None, typer.Option(metavar="DIR", help="folder that holds the data sets; FASTMLP_DATA_DIR names it, too")]
+
+
+class Group(TyperGroup):
+    """A group of commands whose own flags are false by default. By None they would load pydantic, and help would take twice as long."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the group's own flags."""
+        parameters = super().get_params(ctx)
+        for parameter in parameters:
+            parameter.default = False if parameter.default is None else parameter.default
+        return parameters
+
+
+class GroupedCommand(TyperCommand):
+    """A command whose help lists its flags in groups."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write one section for the arguments and one for each group of flags."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                argument = parameter.param_type_name == "argument"
+                group = "Arguments" if argument else getattr(parameter, "rich_help_panel", None) or "Options"
+                name, help_text = record
+                groups.setdefault(group, []).append((name.partition(" ")[0] if argument else name, help_text))
+        for group, records in groups.items():
+            with formatter.section(group):
+                formatter.write_dl(records)
+
+
+def add_command(
+    app: typer.Typer, name: str, function: Callable[..., Mapping[str, Any]], *, examples: tuple[str, ...], settings: bool = False
+) -> None:
+    """Add a function to an app as the command `name` ("data fetch": its last word) that also has --json, --quiet and --debug.
+
+    The function's parameters become arguments and flags, but for its first: an Output to speak through. With `settings`, its
+    second is a dict that gets the flags made from the settings, None for those not given. It returns its result as a record for
+    --json. Its docstring is the help text: the first line before the examples, the rest after them.
+    """
+    skipped = 2 if settings else 1
+    own = list(inspect.signature(function).parameters.values())[skipped:]
+
+    def call(json: bool, quiet: bool, debug: bool, **values: Any) -> None:  # debug is read where errors are caught, in fastmlp.cli
+        output = Output(json, quiet)
+        if settings:
+            values["flags"] = {setting: values.pop(setting) for setting in FIELDS}
+        output.record({"command": name, **function(output, **values)})
+
+    parameters = own + (setting_flags() if settings else []) + COMMON_FLAGS
+    call.__signature__ = inspect.Signature([parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters])  # type: ignore[attr-defined]
+    summary, _, rest = (inspect.getdoc(function) or "").partition("\n\n")
+    lines = "".join(f"\n  {example}" for example in examples)
+    app.command(name.split()[-1], help=f"{summary}\n\n\b\nExamples:{lines}\n\n{rest}", short_help=summary, cls=GroupedCommand)(call)
+
+
+@contextlib.contextmanager
+def compile_notes(output: Output) -> Iterator[Display]:
+    """Tell of kernels that are compiled meanwhile. Nothing else may be printed before the block ends, or its Display is cleared."""
+    from fastmlp.kernels.compiling import watch
+
+    with Display(output) as display, watch(display.compiling):
+        yield display
+
+
+def setting_flags() -> list[inspect.Parameter]:
+    """Return one flag for every field of the settings, in order, each None by default: not given."""
+    return [_setting_flag(field, GROUPS[table]) for table, record in TABLES.items() for field in dataclasses.fields(record)]
+
+
+def _setting_flag(field: dataclasses.Field[Any], group: str) -> inspect.Parameter:
+    """Return the flag of one setting. Values stay text: `configuration` reads those of flags and of the environment alike."""
+    default = field.default
+    shown = ", ".join(map(str, default)) if isinstance(default, tuple) else default
+    help_text = field.metadata["help"] + ("" if default is None else f"  [default: {shown}]")
+    if field.type == (bool | None):
+        names, metavar = f"{flag(field.name)}/--no-{flag(field.name)[2:]}", None
+        annotation: Any = bool | None
+    else:
+        names, metavar = flag(field.name), "|".join(field.metadata["choices"] or ()) or METAVARS.get(field.type, "NAME")
+        annotation = list[str] | None if field.metadata["repeat"] else str | None
+    option = typer.Option(names, help=help_text, metavar=metavar, show_default=False, rich_help_panel=group)
+    return _parameter(field.name, Annotated[annotation, option], None)
+
+
+# By the type of a setting; texts are names.
+METAVARS: dict[Any, str] = {int: "N", int | None: "N", tuple[int, ...]: "N", float: "X", float | None: "X"}
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _switch(name: str, help_text: str) -> inspect.Parameter:
+    return _parameter(name, Annotated[bool, typer.Option(f"--{name}", help=help_text, rich_help_panel="Output")], False)
+
+
+COMMON_FLAGS = [
+    _switch("json", "print one JSON object instead of text"),
+    _switch("quiet", "print the result only: no notes, no progress"),
+    _switch("debug", "show the traceback of an error"),
+]

@@ -1,0 +1,104 @@
+"""The one line that moves on standard error while a command works: the bar of an epoch, or the wait for the compiler."""
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from fastmlp.rendering.output import Output
+from fastmlp.rendering.tables import loss
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+    from rich.status import Status
+
+    from fastmlp.training.loop import Progress
+
+
+class Display:
+    """What moves while a network is trained. A context, so that the terminal is left in order whatever happens.
+
+    Off a terminal nothing moves; the wait for the compiler is then told in two lines.
+    """
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._bar: Bar | None = None
+        self._status: Status | None = None
+        self._compiling = 0  # kernels that are being compiled now: one may need another
+        self._compiled = 0.0  # seconds that have not been told yet
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.clear()
+
+    def epoch(self, progress: "Progress") -> None:
+        """Draw where the running epoch stands."""
+        if self._compiled:
+            self.clear()
+        if not self._output.shows_progress:
+            return
+        if self._bar is None:
+            self._bar = _epoch_bar(progress)
+            self._bar.start()
+        speed = f"{progress.rows_done / progress.seconds:,.0f} samples/s" if progress.seconds > 0 else ""
+        self._bar.update(self._bar.task_ids[0], completed=progress.rows_done, speed=speed, loss=f"loss {loss(progress.loss)}")
+        self._bar.refresh()
+
+    def compiling(self, name: str, seconds: float | None) -> None:
+        """Tell of a kernel that starts to compile (None) or is done: a listener for fastmlp.kernels.compiling.watch."""
+        if seconds is not None:
+            self._compiling -= 1
+            self._compiled += seconds if self._compiling == 0 else 0.0
+        else:
+            self._compiling += 1
+            self._wait_for(name)
+
+    def clear(self) -> None:
+        """Take away what moves, so that a line can be printed, and tell how long the compiler took if it ran."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+        if self._compiled:
+            self._output.note(f"compiled in {self._compiled:.1f} s; later starts find the code in the cache")
+            self._compiled = 0.0
+
+    def _wait_for(self, name: str) -> None:
+        if self._status is not None:
+            self._status.update(f"compiling (once) … {name}")
+        elif self._output.shows_progress:
+            self.clear()
+            self._status = _console().status(f"compiling (once) … {name}")
+            self._status.start()
+        elif self._compiling == 1 and not self._compiled:
+            self._output.note("compiling (once) …")
+
+
+def _epoch_bar(progress: "Progress") -> "Bar":
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn(f"epoch {progress.epoch}/{progress.epochs}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[loss]}"),
+        console=_console(),
+        auto_refresh=False,  # drawn when training reports, so that no thread competes with it for a core
+        transient=True,
+        redirect_stdout=False,  # results go where the user sends them, not to the terminal of this bar
+        redirect_stderr=False,
+    )
+    bar.add_task("", total=progress.rows, speed="", loss="")
+    return bar
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=True)

@@ -1,0 +1,114 @@
+"""Tables of plain text, at most 80 columns wide for the data sets that fastmlp knows. No colours: a table goes into files, too."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from fastmlp.gradient_check import Check, Combination
+    from fastmlp.training.loop import Epoch
+
+MISSING = "–"
+
+EPOCH_COLUMNS = ("epoch", "train loss", "accuracy", "validation loss", "accuracy", "seconds", "samples/s")
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int] = (0,)) -> str:
+    """Return rows under headings; the columns whose numbers are in `left` begin at the left, the others end at the right."""
+    cells = [list(headings), *map(list, rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
+    lines = []
+    for row in cells:
+        padded = (row[column].ljust(width) if column in left else row[column].rjust(width) for column, width in enumerate(widths))
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def epoch_heading() -> str:
+    """Return the line above the rows of epochs."""
+    return "  ".join(EPOCH_COLUMNS)
+
+
+def epoch_row(epoch: "Epoch") -> str:
+    """Return one epoch as a row under `epoch_heading`. Rows are printed one by one, so their widths are fixed."""
+    cells = (
+        str(epoch.epoch),
+        loss(epoch.train_loss),
+        percent(epoch.train_accuracy),
+        loss(epoch.validation_loss),
+        percent(epoch.validation_accuracy),
+        f"{epoch.seconds:.2f}",
+        f"{epoch.samples_per_second:,.0f}",
+    )
+    return "  ".join(cell.rjust(len(heading)) for cell, heading in zip(cells, EPOCH_COLUMNS, strict=True))
+
+
+def confusion_matrix(counts: "npt.NDArray[Any]", class_names: Sequence[str]) -> str:
+    """Return counts (C, C), one row per true class, one column per predicted class, and how much of each true class was found.
+
+    Long names stand at the rows only, beside a number that stands for them at the columns.
+    """
+    short = all(len(name) <= 4 for name in class_names)
+    labels = class_names if short else [f"{number} {name}" for number, name in enumerate(class_names)]
+    columns = class_names if short else [str(number) for number in range(len(class_names))]
+    rows = []
+    for number, row in enumerate(counts.tolist()):
+        found = f"{100 * row[number] / sum(row):.1f}" if any(row) else MISSING
+        rows.append([labels[number], *(str(count) if count else "." for count in row), found])
+    return "true class in rows, predicted class in columns, % of the row found\n\n" + table(["", *columns, "%"], rows)
+
+
+def predictions(names: Sequence[str], chosen: Sequence[int], probabilities: Sequence[float]) -> str:
+    """Return one row per sample: its number, its class, how probable that is."""
+    found = enumerate(zip(chosen, probabilities, strict=True))
+    rows = ([str(row), names[number], percent(probability)] for row, (number, probability) in found)
+    return table(["row", "class", "probability"], rows, left=(1,))
+
+
+def ranking(names: Sequence[str], probabilities: Sequence[float], most: int = 3) -> str:
+    """Return the most probable classes of one sample."""
+    order = sorted(range(len(names)), key=lambda number: -probabilities[number])[:most]
+    return table(["class", "probability"], ([names[number], percent(probabilities[number])] for number in order))
+
+
+def numbered_rows(headings: Sequence[str], values: Iterable[Sequence[float]], show: Callable[[float], str]) -> str:
+    """Return rows of values, numbered from 0."""
+    return table(["row", *headings], ([str(row), *map(show, found)] for row, found in enumerate(values)), left=())
+
+
+def gradient_checks(checks: "Iterable[Check]") -> str:
+    """Return one row per comparison of a gradient; a wrong one says where to look."""
+    rows = ([check.what, f"{check.error:.1e}", "" if check.passed else f"WRONG: {check.where}"] for check in checks)
+    return table(["gradient", "error", ""], rows, left=(0, 2))
+
+
+def combinations(checks: "Iterable[Combination]") -> str:
+    """Return one row per activation and loss: the array in which the gradient is worst, and by how much."""
+    rows = (
+        [check.activation, check.output, check.loss, check.where, f"{check.error:.1e}", "" if check.passed else "WRONG"] for check in checks
+    )
+    return table(["activation", "output", "loss", "worst in", "error", ""], rows, left=(0, 1, 2, 3))
+
+
+def scores(scores: Mapping[str, float | None]) -> str:
+    """Return accuracy, where there is one, and loss."""
+    accuracy = "" if scores["accuracy"] is None else f"accuracy {percent(scores['accuracy'])}, "
+    return f"{accuracy}loss {loss(scores['loss'])}"
+
+
+def loss(value: float | None) -> str:
+    """Return a loss with four decimals, or four digits where it is very small or large."""
+    if value is None:
+        return MISSING
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.3e}"
+
+
+def percent(value: float | None, decimals: int = 2) -> str:
+    """Return a part of one as a percentage."""
+    return MISSING if value is None else f"{100 * value:.{decimals}f} %"
+
+
+def number(value: float) -> str:
+    """Return a number with six digits."""
+    return f"{value:.6g}"

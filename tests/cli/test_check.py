@@ -1,0 +1,58 @@
+"""`fastmlp check`: right gradients pass, a wrong one is named."""
+
+import pytest
+
+import fastmlp
+from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.losses import LOSSES
+
+
+def test_every_activation_is_checked_with_every_loss(command):
+    record = command("check", "--json").json
+    pairs = {(check["activation"], check["loss"]) for check in record["checks"]}
+    assert pairs == {(activation, loss) for activation in ACTIVATIONS for loss in LOSSES}
+    assert record["largest_error"] == max(check["error"] for check in record["checks"]) < record["tolerance"] == 1e-6
+    assert all(check["passed"] for check in record["checks"])
+
+
+def test_largest_error_is_the_last_line(command):
+    result = command("check")
+    assert result.code == 0
+    assert result.out.splitlines()[-1].startswith("largest relative error ")
+    assert len(result.out.splitlines()) == 2 + len(ACTIVATIONS) * len(LOSSES)
+
+
+def test_quiet_leaves_the_largest_error(command):
+    assert len(command("check", "--quiet").out.splitlines()) == 1
+
+
+def test_arrays_of_a_model_are_checked(command, tmp_path):
+    fastmlp.Network([4, 3, 2]).save(tmp_path / "m.safetensors")
+    record = command("check", "m.safetensors", "--json").json
+    assert [check["what"] for check in record["checks"]] == ["weights[0]", "biases[0]", "weights[1]", "biases[1]"]
+    assert record["model"] == "m.safetensors"
+
+
+@pytest.fixture
+def wrong_sigmoid(monkeypatch):
+    """The derivative of the sigmoid with a sign slipped."""
+
+    def sigmoid_derivative(z, a):
+        return a * (1 + a)
+
+    monkeypatch.setitem(ACTIVATIONS, "sigmoid", ACTIVATIONS["sigmoid"]._replace(derivative=sigmoid_derivative))
+
+
+def test_wrong_derivative_is_named(command, wrong_sigmoid):
+    result = command("check", "--layer")
+    assert result.code == 70
+    rows = [line for line in result.out.splitlines() if "WRONG" in line]
+    assert len(rows) == 1
+    assert rows[0].startswith("derivative of sigmoid ")
+    assert "activations.py, sigmoid_derivative" in rows[0]
+    assert "derivative of sigmoid (fastmlp/kernels/activations.py, sigmoid_derivative)" in result.err
+
+
+def test_wrong_derivative_fails_with_json(command, wrong_sigmoid):
+    result = command("check", "--layer", "--json")
+    assert result.json["error"]["exit_code"] == result.code == 70

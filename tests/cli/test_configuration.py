@@ -1,0 +1,183 @@
+"""Where settings come from: who wins, and what is said of wrong ones."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import typer
+
+from fastmlp.cli.configuration import FIELDS, TABLES, flag, given_settings, settings_in_effect
+from fastmlp.errors import ConfigError, InputNotFound
+from fastmlp.settings import NetworkSettings, TrainingSettings
+from fastmlp.storage.runs import to_toml
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Write a configuration file and return its path."""
+
+    def config(content):
+        path = tmp_path / "run.toml"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return config
+
+
+def epochs(flags=None, environment=None, file=None, dataset=None):
+    given = given_settings(flags or {}, environment or {}, file)
+    return settings_in_effect(given, {}, dataset or {})[1].epochs
+
+
+def test_each_source_wins_over_those_before_it(config):
+    file = config("[train]\nepochs = 3")
+    assert epochs() == TrainingSettings.epochs
+    assert epochs(dataset={"epochs": 2}) == 2
+    assert epochs(dataset={"epochs": 2}, file=file) == 3
+    assert epochs(dataset={"epochs": 2}, file=file, environment={"FASTMLP_EPOCHS": "4"}) == 4
+    assert epochs(dataset={"epochs": 2}, file=file, environment={"FASTMLP_EPOCHS": "4"}, flags={"epochs": "5"}) == 5
+
+
+def test_flags_that_were_not_given_and_empty_variables_say_nothing():
+    assert given_settings(dict.fromkeys(FIELDS), {"FASTMLP_EPOCHS": "", "FASTMLP_DATA_DIR": "x"}, None) == {}
+
+
+def test_no_two_settings_share_a_name():
+    assert len(FIELDS) == sum(len(dataclasses.fields(record)) for record in TABLES.values())
+
+
+def test_flags_are_read_as_text():
+    flags = {"hidden": ["30", "20"], "activation": ["tanh"], "learning_rate": "1e-2", "per_feature": False, "normalize": "none"}
+    assert given_settings(flags, {}, None) == {
+        "hidden": (30, 20),
+        "activation": "tanh",
+        "learning_rate": 0.01,
+        "per_feature": False,
+        "normalize": "none",
+    }
+
+
+def test_one_activation_is_for_all_layers_and_several_for_one_each():
+    assert given_settings({"activation": ["tanh"]}, {}, None) == {"activation": "tanh"}
+    assert given_settings({"activation": ["tanh", "relu"]}, {}, None) == {"activation": ("tanh", "relu")}
+
+
+def test_variables_are_read_like_flags_with_commas_between_values():
+    environment = {
+        "FASTMLP_HIDDEN": "30, 20",
+        "FASTMLP_PER_FEATURE": "True",
+        "FASTMLP_LEARNING_RATE": " 0.5 ",
+        "FASTMLP_ACTIVATION": "silu",
+    }
+    assert given_settings({}, environment, None) == {"hidden": (30, 20), "per_feature": True, "learning_rate": 0.5, "activation": "silu"}
+
+
+def test_settings_written_as_toml_are_read_back(config):
+    network = NetworkSettings(hidden=(30, 20), activation=("tanh", "relu"), output="softmax")
+    training = TrainingSettings(epochs=3, learning_rate=0.25, per_feature=True, validation=0, loss="cross_entropy")
+    file = config(to_toml({"network": network.to_dict(), "train": training.to_dict()}))
+    assert settings_in_effect(given_settings({}, {}, file), {"hidden": (3,)}, {"epochs": 9}) == (network, training)
+
+
+WRONG_FLAGS = {
+    "epochs": ["x", "1.5", "-1", "nan", "true", "", "1e3", "9" * 5000],
+    "batch_size": ["0", "-5", "none"],
+    "learning_rate": ["0", "-1", "nan", "inf", "fast", "1,5"],
+    "seed": ["-1", str(2**64)],
+    "reduction": ["summ", "1", ""],
+    "normalize": ["minmax"],
+    "optimizer": ["sgdd", "0.5"],
+    "loss": ["crossentropy"],
+    "output": ["softmaxx"],
+    "dtype": ["float16"],
+    "threads": ["0", "all"],
+}
+
+
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in WRONG_FLAGS.items() for text in texts])
+def test_wrong_flag_is_a_usage_error_that_names_it(name, text):
+    with pytest.raises(typer.BadParameter, match="expected") as caught:
+        given_settings({name: text}, {}, None)
+    assert caught.value.exit_code == 2
+    assert caught.value.param_hint == flag(name)
+
+
+@pytest.mark.parametrize(("name", "texts"), [("hidden", ["0"]), ("hidden", ["30", "x"]), ("activation", ["relu", "rellu"])])
+def test_wrong_value_among_several_is_a_usage_error(name, texts):
+    with pytest.raises(typer.BadParameter, match="expected"):
+        given_settings({name: texts}, {}, None)
+
+
+@pytest.mark.parametrize(("text", "meant"), [("rellu", "relu"), ("sigmoyd", "sigmoid")])
+def test_misspelled_name_gets_a_suggestion(text, meant):
+    with pytest.raises(typer.BadParameter, match=f"did you mean '{meant}'"):
+        given_settings({"activation": [text]}, {}, None)
+
+
+def test_wrong_variable_is_named():
+    with pytest.raises(ConfigError, match=r"^FASTMLP_EPOCHS: expected a whole number, got 'many'$"):
+        given_settings({}, {"FASTMLP_EPOCHS": "many"}, None)
+
+
+BROKEN_FILES = {
+    "unknown setting": ("[train]\nepoch = 3", "did you mean 'epochs'"),
+    "unknown setting, nothing near": ("[train]\nzzz = 3", "known are"),
+    "setting in the wrong table": ("[network]\nepochs = 3", "unknown setting 'epochs'"),
+    "unknown table": ("[training]\nepochs = 3", "did you mean 'train'"),
+    "setting outside of a table": ("epochs = 3", r"belongs into the table \[train\]"),
+    "table is a number": ("train = 3", "expected train to be a table"),
+    "table is a list of tables": ("[[train]]\nepochs = 3", "expected train to be a table"),
+    "text for a number": ('[train]\nepochs = "3"', "whole number"),
+    "fraction for a whole number": ("[train]\nepochs = 3.5", "whole number"),
+    "truth value for a number": ("[train]\nepochs = true", "whole number"),
+    "date for a number": ("[train]\nepochs = 2026-01-01", "whole number"),
+    "list for a number": ("[train]\nepochs = [3]", "one value"),
+    "table for a number": ("[train.epochs]\na = 1", "whole number"),
+    "number for a name": ("[train]\noptimizer = 3", "a name"),
+    "number for a truth value": ("[train]\nper_feature = 1", "true or false"),
+    "negative number": ("[train]\nepochs = -1", "at least 0"),
+    "no batch": ("[train]\nbatch_size = 0", "at least 1"),
+    "learning rate 0": ("[train]\nlearning_rate = 0", "more than 0"),
+    "learning rate negative": ("[train]\nlearning_rate = -0.1", "more than 0"),
+    "learning rate nan": ("[train]\nlearning_rate = nan", "finite"),
+    "learning rate inf": ("[train]\nlearning_rate = inf", "finite"),
+    "unknown choice": ('[train]\nreduction = "max"', "one of mean, sum"),
+    "unknown activation": ('[network]\nactivation = "rellu"', "did you mean 'relu'"),
+    "unknown activation in a list": ('[network]\nactivation = ["relu", "step"]', "'step'"),
+    "empty layer": ("[network]\nhidden = [300, 0]", "at least 1"),
+    "layer of text": ('[network]\nhidden = ["a"]', "whole number"),
+    "layers in layers": ("[network]\nhidden = [[3]]", "whole number"),
+    "no TOML": ("[train\nepochs = 3", "not valid TOML"),
+    "setting twice": ("[train]\nepochs = 3\nepochs = 4", "not valid TOML"),
+    "table twice": ("[train]\n[train]", "not valid TOML"),
+    "number of 5000 digits": (f"[train]\nepochs = {'9' * 5000}", "not valid TOML"),
+    "deep nesting": (f"[train]\nepochs = {'[' * 20_000}", "nested too deeply"),
+    "not UTF-8": (b"[train]\n# \xff", "UTF-8"),
+    "UTF-16": ("[train]".encode("utf-16"), "UTF-8"),
+    "NUL": (b"[train]\0", "not valid TOML"),
+    "pickle": (b"\x80\x04\x95", "UTF-8"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), BROKEN_FILES.values(), ids=BROKEN_FILES)
+def test_broken_file_is_a_config_error_that_names_it(config, content, message):
+    path = config(content)
+    with pytest.raises(ConfigError, match=message) as caught:
+        given_settings({}, {}, path)
+    assert str(caught.value).startswith(str(path))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_missing_file_is_not_found():
+    with pytest.raises(InputNotFound, match="none.toml"):
+        given_settings({}, {}, Path("none.toml"))
+
+
+def test_folder_for_a_file_is_a_config_error(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        given_settings({}, {}, tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "# nothing", "[train]", "[network]\n[train]\n"])
+def test_file_without_settings_gives_none(config, content):
+    assert given_settings({}, {}, config(content)) == {}

@@ -1,0 +1,66 @@
+"""Help and version: examples first, defaults shown, nothing else needed."""
+
+import pytest
+from typer.testing import CliRunner
+
+from fastmlp import __version__
+from fastmlp.cli import app
+from fastmlp.cli.configuration import FIELDS, flag
+
+COMMANDS = (
+    ("train",),
+    ("evaluate",),
+    ("predict",),
+    ("check",),
+    ("data", "list"),
+    ("data", "fetch"),
+    ("data", "path"),
+    ("bench", "peers"),
+)
+
+
+def help_of(*line):
+    result = CliRunner().invoke(app, [*line, "--help"])
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    return result.stdout
+
+
+@pytest.mark.parametrize("line", COMMANDS, ids=" ".join)
+def test_help_of_a_command_has_examples_before_options(line):
+    text = help_of(*line)
+    assert 0 < text.index("Examples:") < text.index("Options:")
+    assert f"\n    fastmlp {' '.join(line)}" in text
+
+
+@pytest.mark.parametrize("line", [(), ("data",), *COMMANDS], ids=" ".join)
+def test_help_fits_80_columns_but_for_examples(line):
+    assert [text for text in help_of(*line).splitlines() if len(text) > 80 and "fastmlp " not in text] == []
+
+
+@pytest.mark.parametrize("line", COMMANDS, ids=" ".join)
+def test_every_command_has_json_quiet_and_debug(line):
+    text = help_of(*line)
+    assert all(f"\n  {name} " in text for name in ("--json", "--quiet", "--debug"))
+
+
+def test_every_setting_is_a_flag_of_train_with_its_help_and_default():
+    text = " ".join(help_of("train").split())
+    for name, field in FIELDS.items():
+        assert f" {flag(name)} " in text
+        assert field.metadata["help"] in text
+        default = field.default[0] if isinstance(field.default, tuple) else field.default
+        assert default is None or f"{field.metadata['help']} [default: {default}]" in text
+
+
+@pytest.mark.parametrize(
+    ("line", "commands"), [((), ("train", "evaluate", "predict", "check", "data")), (("data",), ("list", "fetch", "path"))]
+)
+def test_without_a_command_the_help_is_shown(command, line, commands):
+    result = command(*line)
+    assert result.code == 0
+    assert all(f"\n  {name} " in result.out for name in commands)
+
+
+def test_version_is_on_standard_output(command):
+    assert command("--version") == (0, f"fastmlp {__version__}\n", "")
