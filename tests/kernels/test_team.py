@@ -72,7 +72,7 @@ def interrupted(*after, error=KeyboardInterrupt):
 
 
 def threads_of_teams():
-    return {thread.ident for thread in threading.enumerate() if thread.name.startswith("fastmlp")}
+    return {thread for thread in threading.enumerate() if thread.name.startswith("fastmlp")}
 
 
 # --- running -------------------------------------------------------------------------------------------------------------
