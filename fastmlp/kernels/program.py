@@ -96,6 +96,7 @@ class Program:
         self.loss_formulas = _loss_formulas(loss, self.dtype, self.interpreted) if self.by_row and loss else (0, 0)
         self.update = update_block(update, self.dtype, self.interpreted)
         self.scratch = np.empty(size, self.dtype)
+        self.places = np.empty(max(sizes), np.uint64) if self.by_row else None
 
     def prepare(self, x: np.ndarray, target: np.ndarray) -> None:
         """Compile what `train` needs, or load it from the cache. Only the types of x and target are read."""
@@ -108,7 +109,7 @@ class Program:
         if self.by_row:
             row = self._entry(_train_rows(self.dtype))(
                 steps.parameters, steps.total, self.layers, steps.x, steps.target, weight, steps.order, steps.first, steps.last,
-                steps.scale, steps.shift, steps.rates, self.output, *self.loss_formulas, self.scratch,
+                steps.scale, steps.shift, steps.rates, self.output, *self.loss_formulas, self.scratch, self.places,
             )  # fmt: skip
             return int(row)
         batch_target = np.empty((steps.batch_size, steps.target.shape[1]), self.dtype)
@@ -188,14 +189,15 @@ class RowProgram:
     def __init__(self, sizes: Sequence[int], activations: Sequence[str], dtype: np.dtype) -> None:
         blocks = [_activation_blocks(name, dtype, False, True) for name in activations] + [(0, 0, 0, 0)]
         self._layers, self._size = layer_table(sizes, blocks, 1)
-        self._n_outputs = sizes[-1]
+        self._n_outputs, self._most_inputs = sizes[-1], max(sizes[:-1])
         self._kernel = _outputs_of_row(dtype)
         self._dtype = dtype
 
     def outputs(self, parameters: np.ndarray, x: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray | None:
         """Return z (N,) of the output layer for one contiguous row x (K,); None where x is not finite."""
         out, scratch = np.empty(self._n_outputs, self._dtype), np.empty(self._size, self._dtype)
-        return out if self._kernel(parameters, self._layers, x, scale, shift, scratch, out) else None
+        places = np.empty(self._most_inputs, np.uint64)  # made for each call: two threads may predict at once
+        return out if self._kernel(parameters, self._layers, x, scale, shift, scratch, places, out) else None
 
 
 def count_parameters(sizes: Sequence[int]) -> int:

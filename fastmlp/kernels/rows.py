@@ -46,11 +46,43 @@ call_formula_64, call_formula_of_two_64 = formula_calls(types.float64)
 call_formula, call_formula_of_two = call_formula_32, call_formula_of_two_32  # bound to one of the pairs
 
 
-@kernel(reassociate=True)
-def forward_row(parameters, layers, scratch):
+@kernel
+def list_nonzero(values, first, count, places):
+    """Write to places the numbers k < count for which values[first + k] is not 0, ascending; return how many. places (count,) or longer."""
+    found = U(0)
+    for k in range(U(count)):  # without a branch: which numbers are 0 cannot be predicted
+        places[found] = k
+        found += U(values[first + k] != 0)
+    return found
+
+
+@kernel
+def add_rows(parameters, w, N, values, below, places, count, out, z):
+    """out[z + n] += sum over i of values[below + places[i]] * parameters[w + places[i] * N + n], for n < N, in the order of the list.
+
+    Four rows of weights at a time: the sums are loaded and stored a quarter as often.
+    """
+    whole = count - count % U(4)
+    for i in range(U(0), whole, U(4)):
+        k0, k1, k2, k3 = places[i], places[i + U(1)], places[i + U(2)], places[i + U(3)]
+        v0, v1, v2, v3 = values[below + k0], values[below + k1], values[below + k2], values[below + k3]
+        w0, w1, w2, w3 = w + k0 * N, w + k1 * N, w + k2 * N, w + k3 * N
+        for n in range(N):
+            total = out[z + n] + v0 * parameters[w0 + n]
+            total = total + v1 * parameters[w1 + n]
+            total = total + v2 * parameters[w2 + n]
+            out[z + n] = total + v3 * parameters[w3 + n]
+    for i in range(whole, count):
+        value, row = values[below + places[i]], w + places[i] * N
+        for n in range(N):
+            out[z + n] += value * parameters[row + n]
+
+
+@kernel
+def forward_row(parameters, layers, scratch, places):
     """Fill z of every layer, and a = f(z) of every hidden layer, for the input at scratch[:K].
 
-    parameters (P,), layers (L, COLUMNS) for batches of one row; scratch: z and a overwritten.
+    parameters (P,), layers (L, COLUMNS) for batches of one row; scratch: z and a overwritten; places (largest K,): overwritten.
     """
     below = U(0)
     for index in range(layers.shape[0]):
@@ -58,11 +90,15 @@ def forward_row(parameters, layers, scratch):
         w, b, z, a = U(layers[index, WEIGHT]), U(layers[index, BIAS]), U(layers[index, Z]), U(layers[index, A])
         for n in range(N):
             scratch[z + n] = parameters[b + n]
-        for k in range(K):
-            value = scratch[below + k]
-            if value != 0:
-                for n in range(N):
-                    scratch[z + n] += value * parameters[w + k * N + n]
+        if N < MANY:
+            for k in range(K):
+                value = scratch[below + k]
+                if value != 0:
+                    for n in range(N):
+                        scratch[z + n] += value * parameters[w + k * N + n]
+        else:
+            count = list_nonzero(scratch, below, K, places)
+            add_rows(parameters, w, N, scratch, below, places, count, scratch, z)
         if index + 1 < layers.shape[0]:
             if N < MANY:
                 for n in range(N):
@@ -73,32 +109,33 @@ def forward_row(parameters, layers, scratch):
 
 
 @kernel(reassociate=True)
-def outputs_of_row(parameters, layers, x, scale, shift, scratch, out):
+def outputs_of_row(parameters, layers, x, scale, shift, scratch, places, out):
     """out = z of the output layer for one row x (K,) of bytes or floats; return whether all of x is finite.
 
-    parameters (P,), layers (L, COLUMNS) for batches of one row, scale and shift (K,); scratch is overwritten -> out (N,), overwritten.
+    parameters (P,), layers (L, COLUMNS) for batches of one row, scale and shift (K,); scratch and places (largest K,) are overwritten
+    -> out (N,), overwritten.
     """
-    largest = parameters.dtype.type(0)
+    nothing = parameters.dtype.type(0)
     for k in range(x.shape[0]):
         value = parameters.dtype.type(x[k])
-        largest = max(largest, abs(value - value))  # 0, or NaN for what is not finite
+        nothing += value - value  # 0, or NaN for what is not finite
         scratch[k] = value * scale[k] + shift[k]
-    forward_row(parameters, layers, scratch)
+    forward_row(parameters, layers, scratch, places)
     z = layers[layers.shape[0] - 1, Z]
     for n in range(out.shape[0]):
         out[n] = scratch[z + n]
-    return largest == 0
+    return nothing == 0
 
 
 @kernel(reassociate=True)
 def train_rows(
-    parameters, total, layers, x, target, sample_weight, order, first, last, scale, shift, rates, output, loss, derivative, scratch
+    parameters, total, layers, x, target, sample_weight, order, first, last, scale, shift, rates, output, loss, derivative, scratch, places
 ):  # fmt: skip
     """Take one SGD step per row of order[first:last]; return last, or -(1 + row) at a row whose loss is not finite.
 
     In place: parameters (P,), total (TOTALS,). layers (L, COLUMNS) for batches of one row, x (rows, K), target (rows, T), sample_weight
     (rows,) or (0,), order (n,), scale and shift (K,), rates (steps, 7), output: SOFTMAX, SIGMOID or IDENTITY; loss, derivative: addresses
-    of the formulas of a loss by output, not read where output is SOFTMAX. Scratch is overwritten.
+    of the formulas of a loss by output, not read where output is SOFTMAX. scratch and places (largest K,) are overwritten.
     """
     L, K_ = layers.shape[0], x.shape[1]
     zero, one = parameters.dtype.type(0), parameters.dtype.type(1)
@@ -107,7 +144,7 @@ def train_rows(
         for k in range(U(K_)):
             scratch[k] = parameters.dtype.type(x[row, k]) * scale[k] + shift[k]
 
-        forward_row(parameters, layers, scratch)
+        forward_row(parameters, layers, scratch, places)
 
         # loss, and delta = dl/dz of the outputs
         N, z, d = U(layers[L - 1, N_OUT]), U(layers[L - 1, Z]), U(layers[L - 1, DELTA])
