@@ -2,10 +2,11 @@
 
 One step, for each share of the units, with a barrier (|) wherever a share needs what another one has made:
 
-    forward hidden 0 | forward hidden 1 | … sums of outputs from own units | loss of own rows | delta of own units, update of the outputs'
-    weights | delta of the layer before | … update of own units' weights, gather of the next batch |
+    gather the batch, forward hidden 0 | forward hidden 1 | … sums of outputs from own units | loss of own rows | delta of own units, update
+    of the outputs' weights | delta of the layer before | … update of own units' weights
 
-One hidden layer takes three barriers a step, each further one two more. The input gradient of a layer is taken before its weights change.
+One hidden layer takes two barriers a step; a second one takes three more, as the next step then begins with one, and each further one two
+more. The input gradient of a layer is taken before its weights change. Every thread gathers the whole batch for itself.
 """
 
 import functools
@@ -19,10 +20,9 @@ from numba import types
 from fastmlp.errors import ConfigError
 from fastmlp.kernels import compiling, panels, tiles, zeros
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.layout import LayerLayout, Layout
-from fastmlp.kernels.updates import UPDATES
+from fastmlp.kernels.layout import UPDATE_ROWS, LayerLayout, Layout
+from fastmlp.kernels.updates import RULES
 
-UPDATE_ROWS = zeros.GROUP
 NARROW_OUTPUT = 2  # up to so many outputs, a dot tile takes them one at a time
 
 Operation = list[int]
@@ -31,37 +31,42 @@ Operation = list[int]
 class Planner:
     """Writes the operations of a network: for the forward pass, for the whole step, for the gathering of a batch."""
 
-    def __init__(self, layout: Layout, activations: Sequence[str], listed: bool, update: str = "sgd") -> None:
-        self.layout, self.activations, self.listed = layout, activations, listed
-        self.update = UPDATES[update]
+    def __init__(self, layout: Layout, activations: Sequence[str], listed: bool, update: str = "sgd", shifted: bool = False) -> None:
+        """Plan for a layout; `listed`: skip inputs that are zero; `shifted`: all inputs are these plus a shift, kept in the extra row."""
+        self.layout, self.activations, self.listed, self.shifted = layout, activations, listed, listed and shifted
+        self.update = RULES[update]
 
     def table(self, part: str) -> np.ndarray:
-        """Return the operations (2, n, COLUMNS) of "gather", "forward" or "step", for even and for odd batches."""
+        """Return the operations (threads, n, COLUMNS) of "gather", "forward" or "step": each thread has a batch of its own."""
         write = {"gather": self._gather, "forward": self._forward, "step": self._step}[part]
-        return np.array([write(parity) for parity in range(2)], np.int64)
+        return np.array([write(thread) for thread in range(len(self.layout.batches))], np.int64)
 
-    def _gather(self, parity: int) -> list[Operation]:
+    def _gather(self, thread: int) -> list[Operation]:
         layout = self.layout
-        batch = layout.batches[parity]
+        batch = layout.batches[thread]
         found = [operation(OUT=batch, OUT_ROW=layout.batch_row)]
         if self.listed:
-            first = layout.hidden[0]
-            address = self._block("list_live", MR=first.shape.MR)
-            found.append(operation(address, K=first.n_in, X=batch, X_ROW=layout.batch_row, **layout.sparse.columns(parity)))
+            K, extra = layout.hidden[0].n_in, layout.extra_row if self.shifted else 0
+            address = self._block("list_live", MR=layout.listed.MR)
+            found.append(operation(address, K=K, X=batch, X_ROW=layout.batch_row, **layout.sparse.columns(thread)))
+            if layout.output is not None:
+                found.append(operation(self._block("mask_groups"), K=K, EXTRA=extra, **layout.sparse.columns(thread, group_masks=True)))
         return found
 
-    def _forward(self, parity: int) -> list[Operation]:
+    def _forward(self, thread: int) -> list[Operation]:
         layout = self.layout
-        found, below, below_row = [], layout.batches[parity], layout.batch_row
+        found, below, below_row = [], layout.batches[thread], layout.batch_row
         for index, layer in enumerate(layout.hidden):
             if index > 0:
                 found.append(BARRIER)
             listed = self.listed and index == 0
+            bias = layer.bias
+            if self.shifted and index == 0:
+                bias = layout.shifted_bias
+                found.append(self._bias_of_shift(layer, layout.batches[thread]))
             found.append(
                 operation(
-                    self._block(
-                        "forward_listed" if listed else "forward_dense", ("product", layer.shape, listed), layer.shape.MR, layer.width
-                    ),
+                    self._forward_block(layer, listed),
                     K=layer.n_in,
                     N=layer.n_out,
                     PANELS=layer.panels,
@@ -69,10 +74,13 @@ class Planner:
                     X_ROW=below_row,
                     W=layer.weight,
                     W_PANEL=layer.panel,
-                    BIAS=layer.bias,
+                    BIAS=bias,
                     OUT=layer.z,
                     OUT_ROW=layer.row,
-                    **(layout.sparse.columns(parity) if listed else {}),
+                    OUT_PANEL=layer.column,
+                    SUMS=layout.sums,
+                    SUMS_SHARE=layout.sums_share,
+                    **(layout.sparse.columns(thread) if listed else {}),
                 )  # fmt: skip
             )
             if index < len(self.activations):
@@ -83,32 +91,45 @@ class Planner:
                         N=layer.n_out,
                         PANELS=layer.panels,
                         D=layer.z,
-                        D_ROW=layer.row,
                         OUT=layer.a,
                         OUT_ROW=layer.row,
+                        OUT_PANEL=layer.column,
                     )  # fmt: skip
                 )
             below, below_row = layer.a, layer.row
         return found
+
+    def _forward_block(self, layer: LayerLayout, listed: bool) -> int:
+        if not listed:
+            return self._block("forward_dense", ("product", layer.shape, False), layer.shape.MR, layer.width)
+        MR, side = self.layout.listed
+        shape = tiles.Shape(MR, layer.shape.NV)
+        return self._block("forward_listed", ("product", shape, True), MR, layer.width, SIDE=side)
+
+    def _bias_of_shift(self, layer: LayerLayout, batch: int) -> Operation:
+        shape = tiles.Shape(1, layer.shape.NV)
+        return operation(
+            self._block("bias_of_shift", ("product", shape, False), 1, layer.width),
+            K=layer.n_in, PANELS=layer.panels, X=batch + self.layout.extra_row * self.layout.batch_row, W=layer.weight, W_PANEL=layer.panel,
+            BIAS=layer.bias, OUT=self.layout.shifted_bias,
+        )  # fmt: skip
 
     def _sums_of_outputs(self, output: LayerLayout) -> Operation:
         last = self.layout.hidden[-1]
         MR, NI = (5, 5) if output.n_out > NARROW_OUTPUT else (8, 1)
         return operation(
             self._block("outputs_from_panels", ("dot", MR, NI), MR, last.width, NI=NI),
-            N=output.n_out, PANELS=last.panels, X=last.a, X_ROW=last.row, W=output.weight, W_PANEL=output.panel, W_VECTORS=last.shape.NV,
+            N=output.n_out, PANELS=last.panels, X=last.a, X_ROW=last.row, X_PANEL=last.column, W=output.weight, W_PANEL=output.panel, W_VECTORS=last.shape.NV,
             OUT=output.a, OUT_ROW=output.row, OUT_PANEL=self.layout.rows_padded * output.row,
         )  # fmt: skip
 
-    def _step(self, parity: int) -> list[Operation]:
+    def _step(self, thread: int) -> list[Operation]:
         layout, output = self.layout, self.layout.output
         if output is None:
             raise ConfigError("a layout for the forward pass alone has no steps")
         hidden = layout.hidden
-        found = []
-        if self.listed:
-            found.append(operation(self._block("mask_groups"), K=hidden[0].n_in, **layout.sparse.columns(parity, group_masks=True)))
-        found += [*self._forward(parity), self._sums_of_outputs(output), BARRIER, self._loss(output), BARRIER, CHECK]
+        found = [BARRIER] if len(hidden) > 1 else []  # who is still in the last step reads activations of all units
+        found += [*self._forward(thread), self._sums_of_outputs(output), BARRIER, self._loss(output), BARRIER, CHECK]
         found += self._from_outputs(output)
         for index in range(len(hidden) - 1, 0, -1):
             found += [BARRIER, *self._from_layer(index)]
@@ -116,7 +137,7 @@ class Planner:
                 found += self._update(hidden[index + 1], hidden[index].a, hidden[index].row)
         if len(hidden) > 1:
             found += [BARRIER, *self._update(hidden[1], hidden[0].a, hidden[0].row)]
-        return found + self._update(hidden[0], layout.batches[parity], layout.batch_row, parity if self.listed else None)
+        return found + self._update(hidden[0], layout.batches[thread], layout.batch_row, thread if self.listed else None)
 
     def _loss(self, output: LayerLayout) -> Operation:
         return operation(
@@ -138,6 +159,7 @@ class Planner:
                 BIAS=self.layout.no_bias,
                 OUT=last.delta,
                 OUT_ROW=last.row,
+                OUT_PANEL=last.column,
             ),  # fmt: skip
             self._activation_backward(len(self.layout.hidden) - 1),
             self._weight_update(
@@ -148,6 +170,7 @@ class Planner:
                 X_ROW=output.row,
                 D=last.a,
                 D_ROW=last.row,
+                D_PANEL=last.column,
                 W=output.weight,
                 W_PANEL=output.panel,
             ),  # fmt: skip
@@ -166,6 +189,7 @@ class Planner:
                 WIDTH=before.width,
                 D=layer.delta,
                 D_ROW=layer.row,
+                D_PANEL=layer.column,
                 W=layer.weight,
                 W_PANEL=layer.panel,
                 W_PANELS=layer.panels,
@@ -180,12 +204,26 @@ class Planner:
         layer = self.layout.hidden[index]
         return operation(
             self._block("activate_rows_backward", NR=layer.width, formula=(self.activations[index], "derivative")),
-            N=layer.n_out, PANELS=layer.panels, X=layer.a, X_ROW=layer.row, D=layer.z, D_ROW=layer.row, OUT=layer.delta, OUT_ROW=layer.row,
+            N=layer.n_out, PANELS=layer.panels, X=layer.a, D=layer.z, OUT=layer.delta, OUT_ROW=layer.row, OUT_PANEL=layer.column,
         )  # fmt: skip
 
-    def _update(self, layer: LayerLayout, below: int, below_row: int, parity: int | None = None) -> list[Operation]:
-        masks = self.layout.sparse.columns(parity, group_masks=True) if parity is not None else {}
-        return [
+    def _update(self, layer: LayerLayout, below: int, below_row: int, thread: int | None = None) -> list[Operation]:
+        masks = dict(self.layout.sparse.columns(thread, group_masks=True)) if thread is not None else {}
+        found = []
+        if masks and self.shifted:
+            masks["EXTRA"] = self.layout.extra_row
+            found.append(
+                operation(
+                    self._block("sum_deltas"),
+                    PANELS=layer.panels,
+                    WIDTH=layer.width,
+                    D=layer.delta,
+                    D_ROW=layer.row,
+                    D_PANEL=layer.column,
+                    EXTRA=self.layout.extra_row,
+                )  # fmt: skip
+            )
+        return found + [
             self._weight_update(
                 "update_masked" if masks else "update_dense",
                 layer,
@@ -194,6 +232,7 @@ class Planner:
                 X_ROW=below_row,
                 D=layer.delta,
                 D_ROW=layer.row,
+                D_PANEL=layer.column,
                 W=layer.weight,
                 W_PANEL=layer.panel,
                 **masks,
@@ -202,25 +241,30 @@ class Planner:
         ]
 
     def _weight_update(self, name: str, layer: LayerLayout, **columns: int) -> Operation:
-        tile = ("update", UPDATE_ROWS, layer.shape.NV, name == "update_masked")
-        return self._stepped(name, layer, tile, PANELS=layer.panels, **columns)
+        masked = name == "update_masked"
+        tile = ("update", zeros.GROUP if masked else UPDATE_ROWS, layer.shape.NV, masked)
+        side = self.layout.listed.side if masked and self.update.formula is None else 1
+        return self._stepped(name, layer, tile, side, PANELS=layer.panels, **columns)
 
     def _bias_update(self, layer: LayerLayout, count: int) -> Operation:
-        return self._stepped("update_bias", layer, (), N=layer.n_out, PANELS=count, D=layer.delta, D_ROW=layer.row, BIAS=layer.bias)
+        return self._stepped(
+            "update_bias", layer, (), 1, N=layer.n_out, PANELS=count, D=layer.delta, D_ROW=layer.row, D_PANEL=layer.column,
+            BIAS=layer.bias,
+        )  # fmt: skip
 
-    def _stepped(self, name: str, layer: LayerLayout, tile: tuple[Any, ...], **columns: int) -> Operation:
+    def _stepped(self, name: str, layer: LayerLayout, tile: tuple[Any, ...], side: int, **columns: int) -> Operation:
         """Return the operation of an update: fused with the gradient for plain SGD, else by the rule's formula on each finished tile."""
         if self.update.formula is None:
-            return operation(self._block(name, tile, UPDATE_ROWS, layer.width), **columns)
+            return operation(self._block(name, tile, UPDATE_ROWS, layer.width, SIDE=side), **columns)
         address = self._block(f"{name}_stepped", tile, UPDATE_ROWS, layer.width, update=self.update.name)
         layout = self.layout
         return operation(address, OUT=layout.gradient, OUT_ROW=layout.gradient_row, STATE=layout.state, **columns)
 
     def _block(
         self, name: str, tile: tuple[Any, ...] = (), MR: int = 0, NR: int = 0, NI: int = 0, formula: tuple[str, str] | None = None,
-        update: str | None = None,
+        update: str | None = None, SIDE: int = 1,
     ) -> int:  # fmt: skip
-        return _panel_block(name, self.layout.dtype, tile, MR, NR, NI, formula, update)
+        return _panel_block(name, self.layout.dtype, tile, MR, NR, NI, SIDE, formula, update)
 
 
 def operation(address: int = 0, kind: int = panels.PANEL, **columns: int) -> Operation:
@@ -240,21 +284,32 @@ _COUNTS = types.int64[::1]
 
 @functools.cache
 def _panel_block(
-    name: str, dtype: np.dtype, tile: tuple[Any, ...], MR: int, NR: int, NI: int, formula: tuple[str, str] | None, update: str | None
+    name: str,
+    dtype: np.dtype,
+    tile: tuple[Any, ...],
+    MR: int,
+    NR: int,
+    NI: int,
+    SIDE: int,
+    formula: tuple[str, str] | None,
+    update: str | None,
 ) -> int:
     """Return the address of a function of panels.py with its tile, its sizes and its formula bound."""
     bound: dict[str, Any] = {"MR": MR, "NR": NR, "NI": NI}
     suffix = f"{MR}x{NR}x{NI}"
     if tile:
         kind, *arguments = tile
-        bound["TILE"] = getattr(tiles, kind)(*arguments)
+        make = getattr(tiles, kind)
+        bound |= {"SIDE": SIDE, "TILE_ALONE": make(*arguments)}
+        bound["TILE"] = make(*arguments, SIDE) if SIDE > 1 else bound["TILE_ALONE"]
+        suffix += f"_side_{SIDE}" if SIDE > 1 else ""
         suffix += f"_{kind}" + "".join(f"_{int(number)}" for argument in arguments for number in np.ravel(argument))
     if formula is not None:
         activation, part = formula
         bound["FORMULA"] = compiling.formula(getattr(ACTIVATIONS[activation], part))
         suffix += f"_{activation}"
     if update is not None:
-        rule = UPDATES[update]
+        rule = RULES[update]
         step = {"FORMULA": compiling.formula(rule.formula), "STATES": rule.states} if rule.formula else {}
         bound["step_run"] = compiling.specialise(panels.step_run, update, **step)
         suffix += f"_{update}"
@@ -264,11 +319,10 @@ def _panel_block(
 
 
 @functools.cache
-def gather_block(tile_rows: int, dtype: np.dtype, x_dtype: np.dtype) -> int:
-    """Return the address of gather_rows for tiles of so many rows, and bytes or floats."""
+def gather_block(dtype: np.dtype, x_dtype: np.dtype) -> int:
+    """Return the address of gather_rows for bytes or floats."""
     number, read_only = numba.from_dtype(dtype), types.Array(numba.from_dtype(x_dtype), 2, "C", readonly=True)
-    block = compiling.specialise(panels.gather_rows, f"MR{tile_rows}", MR=tile_rows)
-    return compiling.address(block, read_only, _COUNTS, number[::1], number[::1], number[::1], _COUNTS, types.int64, types.int64)
+    return compiling.address(panels.gather_rows, read_only, _COUNTS, _COUNTS, number[::1], number[::1], number[::1], _COUNTS)
 
 
 @functools.cache

@@ -21,28 +21,42 @@ from fastmlp.kernels.scalar import count_correct
 from fastmlp.kernels.step import call_loss
 from fastmlp.kernels.updates import Rates
 from fastmlp.kernels.vectors import full_width, prefetch
-from fastmlp.kernels.zeros import GROUP, GROUPS_PER_WORD, WORD, append_set_bits, fold_groups, nonzero_bits, transpose_bits
+from fastmlp.kernels.zeros import (
+    GROUP,
+    GROUPS_PER_WORD,
+    LISTED_BLOCK,
+    PLANE_BITS,
+    PLANE_MASK,
+    PLANES,
+    WORD,
+    append_set_bits,
+    fold_groups,
+    nonzero_bits,
+    transpose_bits,
+)
 
 # Columns of an operation. K inputs, N units, PANELS of the units whose owner does the work. X, D, W, BIAS, OUT: offsets into the arena;
-# *_ROW: lengths of their rows; W_PANEL, W_PANELS, W_VECTORS: length and number of the panels of w, vectors in a row of one; WIDTH: numbers
-# in a row of the panels counted by PANELS; LISTS, FOLDED, MASKS, COUNTS: offsets into the arrays of zeros.py; STATE: from a
+# *_ROW: lengths of their rows; *_PANEL: from one panel of a row to the next; W_PANEL, W_PANELS, W_VECTORS: length and number of the panels of w, vectors in a row of one; WIDTH: numbers
+# in a row of the panels counted by PANELS; SUMS, SUMS_SHARE: scratch for unfinished sums, and how much of
+# it a share has; LIST: length of a live list; EXTRA: the row behind all batches that holds the shift, 0 where there is none; LISTS, FOLDED, MASKS, COUNTS: offsets into the arrays of zeros.py; STATE: from a
 # weight to its m, twice that to its v.
-(KIND, ADDRESS, K, N, PANELS, WIDTH, X, X_ROW, D, D_ROW, W, W_PANEL, W_PANELS, W_VECTORS, BIAS, OUT, OUT_ROW, OUT_PANEL,
- LISTS, FOLDED, MASKS, COUNTS, STATE) = range(23)  # fmt: skip
-COLUMNS = 23
+(KIND, ADDRESS, K, N, PANELS, WIDTH, X, X_ROW, X_PANEL, D, D_ROW, D_PANEL, W, W_PANEL, W_PANELS, W_VECTORS, BIAS, OUT, OUT_ROW, OUT_PANEL,
+ SUMS, SUMS_SHARE, LISTS, LIST, FOLDED, MASKS, EXTRA, COUNTS, STATE) = range(29)  # fmt: skip
+COLUMNS = 29
 # Kinds of operations.
 BARRIER, PANEL, LOSS, CHECK = range(4)
 
 BLOCK = 128  # inputs of one pass over all rows: their part of a panel, 40 KiB, stays in the first-level cache
-AHEAD = 6  # rows that are asked for in advance while a batch is gathered
 CACHE_LINE = 64  # bytes
 BLOCK_OF_ROWS = 160  # rows of w that meet all rows of a batch at a time: a multiple of the rows of every dot tile
 LOSS_ROWS = 8  # rows whose loss is added up together: fixed, so that the sum does not depend on the shares
 
 # Bound when a block is specialised: a tile, its rows, its numbers per panel row, a formula.
 TILE: Any = None
+TILE_ALONE: Any = None
 FORMULA: Any = None
 MR = NR = NI = STATES = 0
+SIDE = 1
 
 
 @kernel
@@ -52,16 +66,17 @@ def own(count, share, shares):
 
 
 @kernel
-def gather_rows(x, rows, scale, shift, arena, op, share, shares):
-    """batch[m, k] = x[rows[m], k] * scale[k] + shift[k] for the rows m of one share, a share's rows being whole tiles of MR rows."""
+def gather_rows(x, rows, upcoming, scale, shift, arena, op):
+    """batch[m, k] = x[rows[m], k] * scale[k] + shift[k]. The rows of the next batch, `upcoming`, are asked for meanwhile.
+
+    Rows lie anywhere in memory: each would be waited for. A step later they are in the second-level cache.
+    """
     full_width()
     M, K_ = rows.shape[0], x.shape[1]
-    tiles = (M + MR - 1) // MR
-    last = min(M, own(tiles, share + 1, shares) * MR)
-    for m in range(own(tiles, share, shares) * MR, last):
-        if m + AHEAD < last:  # rows lie anywhere in memory: each would be waited for
+    for m in range(M):
+        if m < upcoming.shape[0]:
             for k in range(0, K_, CACHE_LINE // x.itemsize):
-                prefetch(x, rows[m + AHEAD], k)
+                prefetch(x, upcoming[m], k)
         batch = arena[op[OUT] + m * op[OUT_ROW] : op[OUT] + m * op[OUT_ROW] + K_]
         row = x[rows[m]]
         for k in range(K_):
@@ -72,24 +87,25 @@ def gather_rows(x, rows, scale, shift, arena, op, share, shares):
 def list_live(arena, lists, masks, counts, rates, op, M, share, shares):
     """For each tile of MR rows of one share: the inputs that are not zero in all of them, listed block by block of inputs.
 
-    lists[LISTS + tile K + ...]: inputs, ascending; counts[COUNTS + tile (blocks + 1) + b]: where block b begins;
-    lists[FOLDED + (segment words + word) 64 + m % 64]: per row, which groups of 4 inputs are not all zero.
+    lists[LISTS + tile LIST + ...]: inputs, ascending; counts[COUNTS + tile (blocks + 1) + b]: where block b begins;
+    lists[FOLDED + ((segment words + word) PLANES + plane) 64 + m % 64]: per row, which groups of inputs are not all zero.
     """
     words = (op[K] + WORD - 1) // WORD
-    blocks = (op[K] + BLOCK - 1) // BLOCK
+    blocks = (op[K] + LISTED_BLOCK - 1) // LISTED_BLOCK
     tiles = (M + MR - 1) // MR
     for tile in range(own(tiles, share, shares), own(tiles, share + 1, shares)):
         first, last = tile * MR, min(M, tile * MR + MR)
         for m in range(first, last):
-            folded = op[FOLDED] + m // WORD * words * WORD + m % WORD
+            folded = op[FOLDED] + m // WORD * words * PLANES * WORD + m % WORD
             for word in range(words):
                 nonzero_bits(arena, op[X] + m * op[X_ROW] + word * WORD, masks, op[MASKS] + m * words + word)
-                lists[folded + word * WORD] = fold_groups(masks[op[MASKS] + m * words + word])
-        begin = op[LISTS] + tile * op[K]
-        place = begin
+                groups = fold_groups(masks[op[MASKS] + m * words + word])
+                for plane in range(PLANES):
+                    lists[folded + (word * PLANES + plane) * WORD] = (groups >> np.uint64(plane * PLANE_BITS)) & PLANE_MASK
+        place = op[LISTS] + tile * op[LIST]
         for word in range(words):
-            if word * WORD % BLOCK == 0:
-                counts[op[COUNTS] + tile * (blocks + 1) + word * WORD // BLOCK] = place
+            if word * WORD % LISTED_BLOCK == 0:
+                counts[op[COUNTS] + tile * (blocks + 1) + word * WORD // LISTED_BLOCK] = place
             union = np.uint64(0)
             for m in range(first, last):
                 union |= masks[op[MASKS] + m * words + word]
@@ -98,87 +114,183 @@ def list_live(arena, lists, masks, counts, rates, op, M, share, shares):
 
 
 @kernel
+def segments_of(op, M):
+    """Return in how many segments of 64 rows the rows of a batch lie, and the extra row where there is one."""
+    return (max(M, op[EXTRA] + 1) + WORD - 1) // WORD
+
+
+@kernel
 def mask_groups(arena, lists, masks, counts, rates, op, M, share, shares):
-    """masks[MASKS + segment words 16 + g] = rows of a segment of 64 in which group g of 4 inputs is not all zero, for own words."""
+    """masks[MASKS + segment words GROUPS_PER_WORD + g] = rows of a segment of 64 in which group g of inputs is not all zero; own words."""
     words = (op[K] + WORD - 1) // WORD
-    for segment in range((M + WORD - 1) // WORD):
+    for segment in range(segments_of(op, M)):
+        left = M - segment * WORD
         present = np.uint64(0xFFFFFFFFFFFFFFFF)
-        if M - segment * WORD < WORD:
-            present = (np.uint64(1) << np.uint64(M - segment * WORD)) - np.uint64(1)
+        if left < WORD:
+            present = (np.uint64(1) << np.uint64(max(left, 0))) - np.uint64(1)
+        if op[EXTRA] // WORD == segment and op[EXTRA] > 0:
+            present |= np.uint64(1) << np.uint64(op[EXTRA] % WORD)
         for word in range(own(words, share, shares), own(words, share + 1, shares)):
-            place = op[MASKS] + (segment * words + word) * GROUPS_PER_WORD
-            transpose_bits(lists, op[FOLDED] + (segment * words + word) * WORD, masks, place)
-            for group in range(GROUPS_PER_WORD):
-                masks[place + group] &= present
+            for plane in range(PLANES):
+                place = op[MASKS] + (segment * words + word) * GROUPS_PER_WORD + plane * PLANE_BITS
+                transpose_bits(lists, op[FOLDED] + ((segment * words + word) * PLANES + plane) * WORD, masks, place)
+                for group in range(PLANE_BITS):
+                    masks[place + group] &= present
 
 
 @kernel
 def forward_dense(arena, lists, masks, counts, rates, op, M, share, shares):
-    """out = x @ w + bias for the units of one share. Blocks of inputs outside, rows inside: a block of w is read M / MR times."""
+    """out = x @ w + bias for the units of one share. Blocks of inputs outside, rows inside: a block of w is read M / MR times.
+
+    Sums of some of the blocks lie at SUMS, in a part of each share's own: where out is, two cores would work on neighbouring cache
+    lines, and each would fetch the other's ahead.
+    """
+    sums = op[SUMS] + share * op[SUMS_SHARE]
     for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
         for k in range(0, op[K], BLOCK):
             count = min(BLOCK, op[K] - k)
-            first = 1 if k == 0 else 0
             for m in range(0, M, MR):
+                start, start_row = (op[BIAS] + p * NR, 0) if k == 0 else (sums + m * NR, NR)
+                is_last = k + count == op[K]
+                out, out_row = (op[OUT] + m * op[OUT_ROW] + p * op[OUT_PANEL], op[OUT_ROW]) if is_last else (sums + m * NR, NR)
                 TILE(
-                    arena, op[W] + p * op[W_PANEL] + k * NR, arena, op[X] + m * op[X_ROW] + k, op[X_ROW], 1, lists, 0, count,
-                    arena, op[BIAS] + p * NR, first, arena, op[OUT] + m * op[OUT_ROW] + p * NR, op[OUT_ROW],
+                    arena, op[W] + p * op[W_PANEL] + k * NR, 0, arena, op[X] + m * op[X_ROW] + k, op[X_ROW], 1, lists, 0, count,
+                    start, start_row, 0, arena, out, out_row, 0,
                 )  # fmt: skip
 
 
 @kernel
 def forward_listed(arena, lists, masks, counts, rates, op, M, share, shares):
-    """out = x @ w + bias for the units of one share, visiting for each tile the inputs on its live list."""
-    blocks = (op[K] + BLOCK - 1) // BLOCK
-    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
+    """out = x @ w + bias for the units of one share, visiting for each tile the inputs on its live list.
+
+    SIDE panels at a time, while there are so many: a list is walked once for all of them.
+    """
+    sums = op[SUMS] + share * op[SUMS_SHARE]
+    blocks = (op[K] + LISTED_BLOCK - 1) // LISTED_BLOCK
+    p, end = own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)
+    while p < end:
+        is_alone = p + SIDE > end
         for block in range(blocks):
-            first = 1 if block == 0 else 0
             for m in range(0, M, MR):
                 place = op[COUNTS] + m // MR * (blocks + 1) + block
                 begin = counts[place]
-                TILE(
-                    arena, op[W] + p * op[W_PANEL], arena, op[X] + m * op[X_ROW], op[X_ROW], 1, lists, begin, counts[place + 1] - begin,
-                    arena, op[BIAS] + p * NR, first, arena, op[OUT] + m * op[OUT_ROW] + p * NR, op[OUT_ROW],
-                )  # fmt: skip
+                count = counts[place + 1] - begin
+                w, x = op[W] + p * op[W_PANEL], op[X] + m * op[X_ROW]
+                start, start_row, out, out_row, out_panel = op[BIAS] + p * NR, 0, sums + m * NR * SIDE, NR * SIDE, NR
+                if block > 0:
+                    start, start_row = out, out_row
+                if block == blocks - 1:
+                    out, out_row, out_panel = op[OUT] + m * op[OUT_ROW] + p * op[OUT_PANEL], op[OUT_ROW], op[OUT_PANEL]
+                if is_alone:
+                    TILE_ALONE(
+                        arena, w, op[W_PANEL], arena, x, op[X_ROW], 1, lists, begin, count, start, start_row, NR,
+                        arena, out, out_row, out_panel,
+                    )  # fmt: skip
+                else:
+                    TILE(
+                        arena, w, op[W_PANEL], arena, x, op[X_ROW], 1, lists, begin, count, start, start_row, NR,
+                        arena, out, out_row, out_panel,
+                    )  # fmt: skip
+        p += 1 if is_alone else SIDE
+
+
+@kernel
+def bias_of_shift(arena, lists, masks, counts, rates, op, M, share, shares):
+    """out = bias + shift @ w for the units of one share; the shift lies in the extra row of the batch, X.
+
+    Where inputs are x + shift and x is sparse, zeros of x are skipped all the same: (x + shift) @ w + bias = x @ w + out.
+    """
+    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
+        TILE(
+            arena, op[W] + p * op[W_PANEL], 0, arena, op[X], 0, 1, lists, 0, op[K], op[BIAS] + p * NR, 0, 0, arena, op[OUT] + p * NR, 0, 0
+        )  # fmt: skip
+
+
+@kernel
+def sum_deltas(arena, lists, masks, counts, rates, op, M, share, shares):
+    """d[EXTRA] = sum over m of d[m] for the units of one share: the delta of the extra row, as each row has the shift in its inputs.
+
+    (x + shift).T @ d = x.T @ d + shift.T @ d[EXTRA].
+    """
+    full_width()
+    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
+        first = op[D] + op[EXTRA] * op[D_ROW] + p * op[D_PANEL]
+        total = arena[first : first + op[WIDTH]]
+        for n in range(op[WIDTH]):
+            total[n] = 0
+        for m in range(M):
+            at = op[D] + m * op[D_ROW] + p * op[D_PANEL]
+            d = arena[at : at + op[WIDTH]]
+            for n in range(op[WIDTH]):
+                total[n] += d[n]
+
+
+@kernel
+def runs_of(width, row, panel, M, p, end):
+    """Return how the panels p to end of M rows lie in memory: how many runs, their length, where the first begins, from one to the next.
+
+    Rows of all panels, `panel` = `width` apart, or whole panels. Long runs become vectors; their length is not known to the compiler, which
+    would unroll it.
+    """
+    if panel == width:
+        return M, (end - p) * width, p * width, row
+    return end - p, M * width, p * panel, panel
+
+
+@kernel
+def wipe_padding(arena, op, M, width):
+    """Set what lies behind the last unit in rows of the last panel to 0."""
+    last = op[PANELS] - 1
+    for m in range(M):
+        at = op[OUT] + m * op[OUT_ROW] + last * op[OUT_PANEL]
+        for n in range(op[N] - last * width, width):
+            arena[at + n] = 0
 
 
 @kernel
 def activate_rows(arena, lists, masks, counts, rates, op, M, share, shares):
     """out = f(out) for the units of one share. Padding behind the last unit stays 0."""
     full_width()
-    first, last = own(op[PANELS], share, shares) * NR, own(op[PANELS], share + 1, shares) * NR
-    for m in range(M):
-        row = arena[op[OUT] + m * op[OUT_ROW] + first : op[OUT] + m * op[OUT_ROW] + last]
-        for n in range(row.shape[0]):  # whole vectors; what that makes of the padding is wiped out again
-            row[n] = FORMULA(row[n])
-        for n in range(op[N] - first, row.shape[0]):
-            row[n] = 0
+    p, end = own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)
+    runs, length, first, step = runs_of(NR, op[OUT_ROW], op[OUT_PANEL], M, p, end)
+    for run in range(runs):
+        at = op[OUT] + first + run * step
+        out = arena[at : at + length]
+        for n in range(length):  # whole vectors; what that makes of the padding is wiped out again
+            out[n] = FORMULA(out[n])
+    if end == op[PANELS]:
+        wipe_padding(arena, op, M, NR)
 
 
 @kernel
 def activate_rows_keeping_z(arena, lists, masks, counts, rates, op, M, share, shares):
-    """out = f(z) for the units of one share, z at D: where the way back needs z, too."""
+    """out = f(z) for the units of one share, z at D: where the way back needs z, too.
+
+    Not one function with the above: arrays that may be the same make no vectors.
+    """
     full_width()
-    first, last = own(op[PANELS], share, shares) * NR, own(op[PANELS], share + 1, shares) * NR
-    for m in range(M):
-        z = arena[op[D] + m * op[D_ROW] + first : op[D] + m * op[D_ROW] + last]
-        row = arena[op[OUT] + m * op[OUT_ROW] + first : op[OUT] + m * op[OUT_ROW] + last]
-        for n in range(row.shape[0]):
-            row[n] = FORMULA(z[n])
-        for n in range(op[N] - first, row.shape[0]):
-            row[n] = 0
+    p, end = own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)
+    runs, length, first, step = runs_of(NR, op[OUT_ROW], op[OUT_PANEL], M, p, end)
+    for run in range(runs):
+        at = first + run * step
+        z, out = arena[op[D] + at : op[D] + at + length], arena[op[OUT] + at : op[OUT] + at + length]
+        for n in range(length):
+            out[n] = FORMULA(z[n])
+    if end == op[PANELS]:
+        wipe_padding(arena, op, M, NR)
 
 
 @kernel
 def activate_rows_backward(arena, lists, masks, counts, rates, op, M, share, shares):
     """out *= f'(z, a) for the units of one share; a at X, z at D (where f' reads only a, at X as well)."""
     full_width()
-    first, last = own(op[PANELS], share, shares) * NR, own(op[PANELS], share + 1, shares) * NR
-    for m in range(M):
-        z = arena[op[D] + m * op[D_ROW] + first : op[D] + m * op[D_ROW] + last]
-        a = arena[op[X] + m * op[X_ROW] + first : op[X] + m * op[X_ROW] + last]
-        delta = arena[op[OUT] + m * op[OUT_ROW] + first : op[OUT] + m * op[OUT_ROW] + last]
-        for n in range(delta.shape[0]):
+    p, end = own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)
+    runs, length, first, step = runs_of(NR, op[OUT_ROW], op[OUT_PANEL], M, p, end)
+    for run in range(runs):
+        at = first + run * step
+        z, a = arena[op[D] + at : op[D] + at + length], arena[op[X] + at : op[X] + at + length]
+        delta = arena[op[OUT] + at : op[OUT] + at + length]
+        for n in range(length):
             delta[n] *= FORMULA(z[n], a[n])
 
 
@@ -193,8 +305,8 @@ def outputs_from_panels(arena, lists, masks, counts, rates, op, M, share, shares
         for m in range(0, M, MR):
             for c in range(0, op[N], NI):
                 TILE(
-                    arena, op[X] + m * op[X_ROW] + p * NR, op[X_ROW], 0, arena, op[W] + p * op[W_PANEL] + c * NR, NR, 0, 1, op[W_VECTORS],
-                    arena, out + m * op[OUT_ROW] + c, op[OUT_ROW], 1,
+                    arena, op[X] + m * op[X_ROW] + p * op[X_PANEL], op[X_ROW], 0, arena, op[W] + p * op[W_PANEL] + c * NR, NR, 0, 1, op[W_VECTORS],
+                    arena, out + m * op[OUT_ROW] + c, op[OUT_ROW],
                 )  # fmt: skip
 
 
@@ -232,8 +344,8 @@ def delta_from_outputs(arena, lists, masks, counts, rates, op, M, share, shares)
     for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
         for m in range(0, M, MR):
             TILE(
-                arena, op[W] + p * op[W_PANEL], arena, op[X] + m * op[X_ROW], op[X_ROW], 1, lists, 0, op[N],
-                arena, op[BIAS], 1, arena, op[OUT] + m * op[OUT_ROW] + p * NR, op[OUT_ROW],
+                arena, op[W] + p * op[W_PANEL], 0, arena, op[X] + m * op[X_ROW], op[X_ROW], 1, lists, 0, op[N],
+                op[BIAS], 0, 0, arena, op[OUT] + m * op[OUT_ROW] + p * op[OUT_PANEL], op[OUT_ROW], 0,
             )  # fmt: skip
 
 
@@ -246,8 +358,8 @@ def delta_from_layer(arena, lists, masks, counts, rates, op, M, share, shares):
         for m in range(0, M, MR):
             for k in range(block, min(block + BLOCK_OF_ROWS, last), NI):
                 TILE(
-                    arena, op[D] + m * op[D_ROW], op[D_ROW], NR, arena, op[W] + k * NR, NR, op[W_PANEL], op[W_PANELS], op[W_VECTORS],
-                    arena, op[OUT] + m * op[OUT_ROW] + k, op[OUT_ROW], 1,
+                    arena, op[D] + m * op[D_ROW], op[D_ROW], op[D_PANEL], arena, op[W] + k * NR, NR, op[W_PANEL], op[W_PANELS], op[W_VECTORS],
+                    arena, op[OUT] + m * op[OUT_ROW] + k, op[OUT_ROW],
                 )  # fmt: skip
 
 
@@ -257,37 +369,43 @@ def update_dense(arena, lists, masks, counts, rates, op, M, share, shares):
     for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
         for k in range(0, op[K], MR):
             TILE(
-                arena, op[W] + p * op[W_PANEL] + k * NR, arena, op[X] + k, op[X_ROW], 1,
-                arena, op[D] + p * NR, op[D_ROW], M,
+                arena, op[W] + p * op[W_PANEL] + k * NR, 0, arena, op[X] + k, op[X_ROW], 1,
+                arena, op[D] + p * op[D_PANEL], op[D_ROW], 0, M,
             )  # fmt: skip
 
 
 @kernel
 def update_masked(arena, lists, masks, counts, rates, op, M, share, shares):
-    """The same, visiting for each group of inputs the rows in which it is not all zero."""
+    """The same, visiting for each group of inputs the rows in which it is not all zero; SIDE panels at a time."""
     words = (op[K] + WORD - 1) // WORD
-    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
-        for segment in range((M + WORD - 1) // WORD):
+    p, end = own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)
+    while p < end:
+        is_alone = p + SIDE > end
+        for segment in range(segments_of(op, M)):
             m = segment * WORD
             for k in range(0, op[K], GROUP):
                 rows = masks[op[MASKS] + segment * words * GROUPS_PER_WORD + k // GROUP]
                 if rows != np.uint64(0):
-                    TILE(
-                        arena, op[W] + p * op[W_PANEL] + k * NR, arena, op[X] + m * op[X_ROW] + k, op[X_ROW], 1,
-                        arena, op[D] + m * op[D_ROW] + p * NR, op[D_ROW], rows,
-                    )  # fmt: skip
+                    w, x, d = op[W] + p * op[W_PANEL] + k * NR, op[X] + m * op[X_ROW] + k, op[D] + m * op[D_ROW] + p * op[D_PANEL]
+                    if is_alone:
+                        TILE_ALONE(arena, w, op[W_PANEL], arena, x, op[X_ROW], 1, arena, d, op[D_ROW], op[D_PANEL], rows)
+                    else:
+                        TILE(arena, w, op[W_PANEL], arena, x, op[X_ROW], 1, arena, d, op[D_ROW], op[D_PANEL], rows)
+        p += 1 if is_alone else SIDE
 
 
 @kernel
 def update_bias(arena, lists, masks, counts, rates, op, M, share, shares):
     """bias[j] += sum over m of d[m, j] for the units of one share; d at D, scaled by -learning_rate before."""
     full_width()
-    first, last = own(op[PANELS], share, shares) * NR, min(op[N], own(op[PANELS], share + 1, shares) * NR)
-    bias = arena[op[BIAS] + first : op[BIAS] + last]
-    for m in range(M):
-        d = arena[op[D] + m * op[D_ROW] + first : op[D] + m * op[D_ROW] + last]
-        for n in range(bias.shape[0]):
-            bias[n] += d[n]
+    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
+        count = min(NR, op[N] - p * NR)
+        bias = arena[op[BIAS] + p * NR : op[BIAS] + p * NR + count]
+        for m in range(M):
+            first = op[D] + m * op[D_ROW] + p * op[D_PANEL]
+            d = arena[first : first + count]
+            for n in range(count):
+                bias[n] += d[n]
 
 
 @kernel
@@ -315,7 +433,7 @@ def update_dense_stepped(arena, lists, masks, counts, rates, op, M, share, share
         for k in range(0, op[K], MR):
             for i in range(g.shape[0]):
                 g[i] = 0
-            TILE(arena, gradient, arena, op[X] + k, op[X_ROW], 1, arena, op[D] + p * NR, op[D_ROW], M)
+            TILE(arena, gradient, 0, arena, op[X] + k, op[X_ROW], 1, arena, op[D] + p * op[D_PANEL], op[D_ROW], 0, M)
             step_run(arena, gradient, MR * NR, op[W] + p * op[W_PANEL] + k * NR, op[STATE], rates)
 
 
@@ -324,19 +442,20 @@ def update_masked_stepped(arena, lists, masks, counts, rates, op, M, share, shar
     """The same, visiting for each group of inputs the rows in which it is not all zero. Every weight takes its step."""
     words = (op[K] + WORD - 1) // WORD
     gradient = op[OUT] + share * op[OUT_ROW]
-    g = arena[gradient : gradient + GROUP * NR]
+    g = arena[gradient : gradient + MR * NR]
     for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
-        for k in range(0, op[K], GROUP):
+        for k in range(0, op[K], MR):
             for i in range(g.shape[0]):
                 g[i] = 0
-            for segment in range((M + WORD - 1) // WORD):
+            for segment in range(segments_of(op, M)):
                 m = segment * WORD
-                rows = masks[op[MASKS] + segment * words * GROUPS_PER_WORD + k // GROUP]
-                TILE(
-                    arena, gradient, arena, op[X] + m * op[X_ROW] + k, op[X_ROW], 1,
-                    arena, op[D] + m * op[D_ROW] + p * NR, op[D_ROW], rows,
-                )  # fmt: skip
-            step_run(arena, gradient, GROUP * NR, op[W] + p * op[W_PANEL] + k * NR, op[STATE], rates)
+                for i in range(0, MR, GROUP):
+                    rows = masks[op[MASKS] + segment * words * GROUPS_PER_WORD + (k + i) // GROUP]
+                    TILE(
+                        arena, gradient + i * NR, 0, arena, op[X] + m * op[X_ROW] + k + i, op[X_ROW], 1,
+                        arena, op[D] + m * op[D_ROW] + p * op[D_PANEL], op[D_ROW], 0, rows,
+                    )  # fmt: skip
+            step_run(arena, gradient, MR * NR, op[W] + p * op[W_PANEL] + k * NR, op[STATE], rates)
 
 
 @kernel
@@ -349,7 +468,8 @@ def update_bias_stepped(arena, lists, masks, counts, rates, op, M, share, shares
         for n in range(count):
             g[n] = 0
         for m in range(M):
-            d = arena[op[D] + m * op[D_ROW] + p * NR : op[D] + m * op[D_ROW] + p * NR + count]
+            first = op[D] + m * op[D_ROW] + p * op[D_PANEL]
+            d = arena[first : first + count]
             for n in range(count):
                 g[n] += d[n]
         step_run(arena, gradient, count, op[BIAS] + p * NR, op[STATE], rates)

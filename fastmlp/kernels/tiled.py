@@ -1,6 +1,7 @@
 """A stack of dense layers run by register tiles: the loop over a table of operations, and what has to be ready before it starts."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,9 @@ from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.operations import Planner, gather_block
 from fastmlp.kernels.panels import ADDRESS, BARRIER, CHECK, KIND, LOSS, LOSS_ROWS, PANEL
 from fastmlp.kernels.program import OUTPUT_CODES, Steps, loss_block, no_steps
-from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, WEIGHT_SUM
+from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, TOTALS, WEIGHT_SUM
 from fastmlp.kernels.team import DECISION, STOP, Team, look, new_shared, wait_for_all
-from fastmlp.kernels.updates import UPDATES, Rates
+from fastmlp.kernels.updates import RULES, Rates
 from fastmlp.kernels.zeros import MOST_LISTED_INPUTS
 
 # Tiles are faster than the textbook loops except row by row and in a handful of units; a second thread pays from 10 us a pass on.
@@ -23,19 +24,18 @@ TILED_MULTIPLY_ADDS = 1000
 TEAM_MULTIPLY_ADDS = 1_000_000
 FORWARD_ROWS = 240  # rows of one pass without training: a multiple of the rows of every tile; activations stay in the second-level cache
 
-call_gather = block_call(8)
+call_gather = block_call(7)
 call_panel = block_call(9)
 call_loss_rows = block_call(15)
 
 
 @kernel
-def gather_batch(address, x, rows, scale, shift, operations, arena, lists, masks, counts, rates, thread, threads, shares):
-    """Run the operations that bring the rows of a batch into the arena: gather, then whatever is listed of its zeros."""
-    for share in range(thread, shares, threads):
-        call_gather(address, x, rows, scale, shift, arena, operations[0], share, shares)
-        for index in range(1, operations.shape[0]):
-            op = operations[index]
-            call_panel(op[ADDRESS], arena, lists, masks, counts, rates, op, rows.shape[0], share, shares)
+def gather_batch(address, x, rows, upcoming, scale, shift, operations, arena, lists, masks, counts, rates):
+    """Run the operations that bring the rows of a batch into a thread's own part of the arena: gather, then what is listed of its zeros."""
+    call_gather(address, x, rows, upcoming, scale, shift, arena, operations[0])
+    for index in range(1, operations.shape[0]):
+        op = operations[index]
+        call_panel(op[ADDRESS], arena, lists, masks, counts, rates, op, rows.shape[0], 0, 1)
 
 
 @kernel
@@ -48,21 +48,24 @@ def train_tiled(
     x (rows, K) bytes or floats, target (rows, T), sample_weight (rows,) or (0,) for ones, order (n,) row numbers, scale and shift (K,);
     rates (steps, 7): those of updates.Rates, step by step; fused: whether the gradient comes times -learning_rate, as plain SGD adds it;
     mean: whether it is divided by the rows of the batch; output: SOFTMAX, SIGMOID or IDENTITY; loss, gather:
-    addresses; gather_ops, ops (2, n, COLUMNS): operations on even and odd batches. Scratch: arena to sums.
+    addresses; gather_ops, ops (threads, n, COLUMNS): operations on the batch of each thread. Scratch: arena to sums.
     total (TOTALS,): thread 0 adds to it.
     """
-    arrived = threads
-    parity = 0
+    arrived = 0
     step = 0
     begin = first
     one = arena.dtype.type(1)
-    rows = order[begin : min(begin + batch_size, last)]
-    gather_batch(gather, x, rows, scale, shift, gather_ops[0], arena, lists, masks, counts, rates[0], thread, threads, shares)
-    wait_for_all(shared, arrived)
     while begin < last:
+        rows = order[begin : min(begin + batch_size, last)]
         M = rows.shape[0]
+        upcoming = order[begin + M : min(begin + M + batch_size, last)]
+        gather_batch(gather, x, rows, upcoming, scale, shift, gather_ops[thread], arena, lists, masks, counts, rates[step])
+        # Two places in turn: who is late may read the decision of this step while that of the next is made, and no later one.
+        decision = DECISION + step % 2
+        if thread == 0:
+            shared[decision] = look(shared, STOP)
         for index in range(ops.shape[1]):
-            op = ops[parity, index]
+            op = ops[thread, index]
             if op[KIND] == BARRIER:
                 arrived += threads
                 wait_for_all(shared, arrived)
@@ -95,14 +98,7 @@ def train_tiled(
                     total[ROWS] += M
         begin += M
         step += 1
-        parity = 1 - parity
-        rows = order[begin : max(begin, min(begin + batch_size, last))]
-        gather_batch(gather, x, rows, scale, shift, gather_ops[parity], arena, lists, masks, counts, rates[0], thread, threads, shares)
-        if thread == 0:
-            shared[DECISION] = look(shared, STOP)
-        arrived += threads
-        wait_for_all(shared, arrived)
-        if shared[DECISION] != 0:
+        if shared[decision] != 0:
             break
     return begin
 
@@ -114,7 +110,7 @@ def forward_tiled(
 ):  # fmt: skip
     """out[m, c] = z of the output layer for the rows order[first + m], as one thread of a team; return last.
 
-    x (rows, K), order (n,), scale and shift (K,), gather: address, gather_ops and ops (n, COLUMNS), z and z_row: where the outputs
+    x (rows, K), order (n,), scale and shift (K,), gather: address, gather_ops and ops (threads, n, COLUMNS), z and z_row: where the outputs
     lie in the arena; scratch: arena to counts -> out (last - first, C), overwritten.
     """
     arrived = 0
@@ -122,11 +118,10 @@ def forward_tiled(
     for begin in range(first, last, batch_size):
         rows = order[begin : min(begin + batch_size, last)]
         M = rows.shape[0]
-        gather_batch(gather, x, rows, scale, shift, gather_ops, arena, lists, masks, counts, rates[0], thread, threads, shares)
-        arrived += threads
-        wait_for_all(shared, arrived)
-        for index in range(ops.shape[0]):
-            op = ops[index]
+        upcoming = order[begin + M : min(begin + M + batch_size, last)]
+        gather_batch(gather, x, rows, upcoming, scale, shift, gather_ops[thread], arena, lists, masks, counts, rates[0])
+        for index in range(ops.shape[1]):
+            op = ops[thread, index]
             if op[KIND] == BARRIER:
                 arrived += threads
                 wait_for_all(shared, arrived)
@@ -147,21 +142,23 @@ class TiledProgram:
     """A network of at least one hidden layer, ready to run by tiles in batches of up to `rows` rows.
 
     sizes (L + 1), activations (L - 1): of the hidden layers; loss: its name, None for outputs alone; listed: whether inputs that are zero
-    are skipped; shares: parts of the work. Weights are packed when `train` begins and unpacked when it ends: between two calls the flat
+    are skipped; shares: parts of the work; shifted: whether `Steps.shift` has numbers other than 0: zeros are then told before it is added. Weights are packed when `train` begins and unpacked when it ends: between two calls the flat
     vector of parameters is current.
     """
 
     def __init__(
         self, sizes: Sequence[int], activations: Sequence[str], dtype: Any, rows: int, loss: str | None, listed: bool, shares: int,
-        update: str = "sgd",
+        update: str = "sgd", shifted: bool = False,
     ) -> None:  # fmt: skip
         self.dtype, self.sizes, self.rows, self.loss = np.dtype(dtype), tuple(sizes), rows, loss
         self.shares = shares if multiply_adds(sizes, rows) >= TEAM_MULTIPLY_ADDS else 1
         self._team = Team(min(self.shares, machine.usable_cores()))
         self.threads = self._team.threads
-        self._layout = Layout(sizes, activations, self.dtype, rows, loss is not None, UPDATES[update].states, self.shares)
-        planner = Planner(self._layout, activations, listed and sizes[0] <= MOST_LISTED_INPUTS, update)
-        self._states = UPDATES[update].states
+        self._layout = Layout(sizes, activations, self.dtype, rows, loss is not None, RULES[update].states, self.shares, self._team.threads)
+        listed = listed and sizes[0] <= MOST_LISTED_INPUTS
+        self._shift_apart = listed and shifted
+        planner = Planner(self._layout, activations, listed, update, shifted)
+        self._states = RULES[update].states
         self._gather_ops = planner.table("gather")
         if loss is None:
             self._ops = planner.table("forward")
@@ -175,14 +172,62 @@ class TiledProgram:
 
     def train(self, steps: Steps) -> int:
         """Take the steps; see train_tiled. Return the row reached, or -(1 + first row of a batch whose loss is not finite)."""
+        layout, shared = self._layout, new_shared()
+        vectors = (steps.parameters, steps.m_state, steps.v_state)[: 1 + self._states]
+
+        def pack() -> None:
+            for copy, vector in enumerate(vectors):
+                layout.pack(vector, copy)
+
+        def unpack() -> None:
+            for copy, vector in enumerate(vectors):
+                layout.unpack(vector, copy)
+
+        return self._team.run(self._worker(steps, shared), shared, pack, unpack)
+
+    def gradient(
+        self, parameters: np.ndarray, x: np.ndarray, target: np.ndarray, scale: np.ndarray, shift: np.ndarray, factor: float
+    ) -> tuple[float, np.ndarray]:
+        """Return the summed loss of all rows of x, and factor times its gradient (P,): NaN where the loss is not finite.
+
+        The program is one for update "gradient".
+        """
+        layout, shared, n = self._layout, new_shared(), x.shape[0]
+        total, gradient = np.zeros(TOTALS), np.zeros_like(parameters)
+        no_rates = np.zeros((-(-n // self.rows), len(Rates._fields)), self.dtype)
+        steps = Steps(
+            parameters, gradient, gradient, total, x, target, None, np.arange(n), 0, n, self.rows, scale, shift, no_rates, mean=False
+        )
+
+        def pack() -> None:
+            layout.pack(parameters)
+            layout.clear_states()
+
+        work = self._worker(steps, shared)
+        if self.threads == 1:  # handing it to a thread of our own would take longer than a small network
+            pack()
+            reached = work(0)
+        else:
+            reached = self._team.run(work, shared, pack)
+        layout.unpack(gradient, 1)
+        gradient *= self.dtype.type(factor)
+        if reached < 0:
+            gradient[:] = np.nan
+        return float(total[LOSS_SUM]) if reached >= 0 else math.nan, gradient
+
+    def _worker(self, steps: Steps, shared: np.ndarray) -> Callable[[int], int]:
+        """Return what each thread of the team has to do for these steps."""
         layout, sparse = self._layout, self._layout.sparse
         rows, outputs = steps.batch_size, self.sizes[-1]
         weight = np.empty(0, self.dtype) if steps.sample_weight is None else steps.sample_weight
         batch_target = np.empty((rows, steps.target.shape[1]), self.dtype)
         batch_weight = np.empty(0 if steps.sample_weight is None else rows, self.dtype)
         z, delta, sums = np.empty((rows, outputs), self.dtype), np.empty((rows, outputs), self.dtype), np.zeros((2, -(-rows // LOSS_ROWS)))
-        shared = new_shared()
-        gather = gather_block(layout.hidden[0].shape.MR, self.dtype, steps.x.dtype)
+        gather = gather_block(self.dtype, steps.x.dtype)
+        shift = steps.shift
+        if self._shift_apart:
+            layout.place_shift(shift)
+            shift = np.zeros_like(shift)
 
         def work(thread: int) -> int:
             return int(
@@ -195,7 +240,7 @@ class TiledProgram:
                     steps.last,
                     rows,
                     steps.scale,
-                    steps.shift,
+                    shift,
                     steps.rates,
                     self._states == 0,
                     steps.mean,
@@ -221,17 +266,7 @@ class TiledProgram:
                 )  # fmt: skip
             )
 
-        vectors = (steps.parameters, steps.m_state, steps.v_state)[: 1 + self._states]
-
-        def pack() -> None:
-            for copy, vector in enumerate(vectors):
-                layout.pack(vector, copy)
-
-        def unpack() -> None:
-            for copy, vector in enumerate(vectors):
-                layout.unpack(vector, copy)
-
-        return self._team.run(work, shared, pack, unpack)
+        return work
 
     def outputs(
         self, parameters: np.ndarray, x: np.ndarray, first: int, last: int, scale: np.ndarray, shift: np.ndarray, out: np.ndarray
@@ -239,7 +274,7 @@ class TiledProgram:
         """out = z of the output layer for rows first to last of x; see forward_tiled."""
         layout, sparse = self._layout, self._layout.sparse
         shared = new_shared()
-        gather = gather_block(layout.hidden[0].shape.MR, self.dtype, x.dtype)
+        gather = gather_block(self.dtype, x.dtype)
         order = np.arange(x.shape[0])
         outputs = layout.hidden[-1]
         no_rates = np.zeros((1, len(Rates._fields)), self.dtype)
@@ -256,8 +291,8 @@ class TiledProgram:
                     scale,
                     shift,
                     gather,
-                    self._gather_ops[0],
-                    self._ops[0],
+                    self._gather_ops,
+                    self._ops,
                     outputs.a,
                     outputs.row,
                     layout.arena,

@@ -40,34 +40,29 @@ def shapes() -> tuple[Shape, ...]:
 # --- product ---------------------------------------------------------------------------------------------------------------
 
 
-def product(shape: Shape, listed: bool) -> Any:
-    """out[m, :] = start + sum over k of x[m, k] w[k, :] for MR rows m and one panel of w; start is out itself or a bias.
+def product(shape: Shape, listed: bool, side: int = 1) -> Any:
+    """out[m, :] = start[m, :] + sum over k of x[m, k] w[k, :] for MR rows m and `side` panels of w.
 
-    f(w, w0, x, x0, x_row, x_step, index, index0, count, bias, bias0, first, out, out0, out_row):
-    w[w0 + k NR + j]; x[x0 + m x_row + k x_step]; k runs over index[index0 : index0 + count] where `listed`, else over 0 to count;
-    first: 1 begins with bias[bias0 + j], 0 with what out holds; out[out0 + m out_row + j].
+    f(w, w0, w_panel, x, x0, x_row, x_step, index, index0, count, start0, start_row, start_panel, out, out0, out_row,
+    out_panel): w[w0 + panel w_panel + k NR + j]; x[x0 + m x_row + k x_step]; k runs over index[index0 : index0 + count] where `listed`, else over
+    0 to count; out[start0 + panel start_panel + m start_row + j] is what each sum begins with, a bias where start_row is 0;
+    out[out0 + panel out_panel + m out_row + j].
     """
-    MR, NV = shape
+    MR, NV = shape[0], shape[1] * side
 
-    def emit(v: Emitter, w, w0, x, x0, x_row, x_step, index, index0, count, bias, bias0, first, out, out0, out_row):
-        NR = NV * v.lanes
+    def emit(v: Emitter, w, w0, w_panel, x, x0, x_row, x_step, index, index0, count, start0, start_row, start_panel, out, out0, out_row,
+             out_panel):  # fmt: skip
+        NR = shape[1] * v.lanes
         acc = v.variables(MR, NV)
         b = v.builder
-        begins = b.icmp_signed("!=", first, v.index(0))
-        with b.if_else(begins) as (from_bias, from_out):
-            with from_bias:
-                for t in range(NV):
-                    start = v.load(bias, v.at(bias0, t * v.lanes))
-                    for m in range(MR):
-                        b.store(start, acc[m][t])
-            with from_out:
-                for m in range(MR):
-                    for t in range(NV):
-                        b.store(v.load(out, v.at(out0, (out_row, m), t * v.lanes)), acc[m][t])
+        for m in range(MR):
+            for t in range(NV):
+                place = v.at(start0, (start_panel, t // shape[1]), (start_row, m), t % shape[1] * v.lanes)
+                b.store(v.load(out, place), acc[m][t])
         with v.loop(count) as loop:
             k = b.zext(v.number(index, v.at(index0, loop.index)), loop.index.type) if listed else loop.index
             row = v.at(w0, (k, NR))
-            ws = [v.load(w, v.at(row, t * v.lanes)) for t in range(NV)]
+            ws = [v.load(w, v.at(row, (w_panel, t // shape[1]), t % shape[1] * v.lanes)) for t in range(NV)]
             column = v.at(x0, (x_step, k))
             for m in range(MR):
                 xm = v.broadcast(v.number(x, v.at(column, (x_row, m))))
@@ -75,19 +70,19 @@ def product(shape: Shape, listed: bool) -> Any:
                     b.store(v.multiply_add(xm, ws[t], b.load(acc[m][t])), acc[m][t])
         for m in range(MR):
             for t in range(NV):
-                v.store(b.load(acc[m][t]), out, v.at(out0, (out_row, m), t * v.lanes))
+                v.store(b.load(acc[m][t]), out, v.at(out0, (out_panel, t // shape[1]), (out_row, m), t % shape[1] * v.lanes))
 
-    def twin(w, w0, x, x0, x_row, x_step, index, index0, count, bias, bias0, first, out, out0, out_row):
-        NR = NV * vector_bytes() // out.itemsize
+    def twin(w, w0, w_panel, x, x0, x_row, x_step, index, index0, count, start0, start_row, start_panel, out, out0, out_row, out_panel):
+        NR = shape[1] * vector_bytes() // out.itemsize
         for m in range(MR):
-            for j in range(NR):
-                total = bias[bias0 + j] if first else out[out0 + m * out_row + j]
+            for j in range(NR * side):
+                total = out[start0 + j // NR * start_panel + m * start_row + j % NR]
                 for i in range(count):
                     k = int(index[index0 + i]) if listed else i
-                    total += x[x0 + m * x_row + k * x_step] * w[w0 + k * NR + j]
-                out[out0 + m * out_row + j] = total
+                    total += x[x0 + m * x_row + k * x_step] * w[w0 + j // NR * w_panel + k * NR + j % NR]
+                out[out0 + j // NR * out_panel + m * out_row + j % NR] = total
 
-    return emitted(twin, emit, 15)
+    return emitted(twin, emit, 17)
 
 
 # --- dot -------------------------------------------------------------------------------------------------------------------
@@ -96,12 +91,11 @@ def product(shape: Shape, listed: bool) -> Any:
 def dot(MR: int, NI: int) -> Any:
     """out[m, i] = sum over j of a[m, j] b[i, j] for MR rows of a and NI rows of b. Each lane adds up apart, the lanes at the end.
 
-    f(a, a0, a_row, a_panel, b, b0, b_row, b_panel, panels, vectors, out, out0, out_row, out_step): j runs over `vectors` vectors
-    in each of `panels` panels; a[a0 + m a_row + panel a_panel + j], b[b0 + i b_row + panel b_panel + j],
-    out[out0 + m out_row + i out_step].
+    f(a, a0, a_row, a_panel, b, b0, b_row, b_panel, panels, vectors, out, out0, out_row): j runs over `vectors` vectors in each
+    of `panels` panels; a[a0 + m a_row + panel a_panel + j], b[b0 + i b_row + panel b_panel + j], out[out0 + m out_row + i].
     """
 
-    def emit(v: Emitter, a, a0, a_row, a_panel, b, b0, b_row, b_panel, panels, vectors, out, out0, out_row, out_step):
+    def emit(v: Emitter, a, a0, a_row, a_panel, b, b0, b_row, b_panel, panels, vectors, out, out0, out_row):
         acc = v.variables(MR, NI)
         for m in range(MR):
             for i in range(NI):
@@ -116,11 +110,13 @@ def dot(MR: int, NI: int) -> Any:
                     for i in range(NI):
                         v.builder.store(v.multiply_add(am, bs[i], v.builder.load(acc[m][i])), acc[m][i])
         for m in range(MR):
-            for i in range(NI):
-                place = v.at(out0, (out_row, m), (out_step, i))
-                v.builder.store(v.sum_lanes(v.builder.load(acc[m][i])), v.builder.gep(out, [place]))
+            for first, together in _groups(NI):
+                place = v.at(out0, (out_row, m), first)
+                for sums, count in v.sums_of_lanes([v.builder.load(acc[m][first + i]) for i in range(together)]):
+                    v.store_first(sums, count, out, place)
+                    place = v.at(place, count)
 
-    def twin(a, a0, a_row, a_panel, b, b0, b_row, b_panel, panels, vectors, out, out0, out_row, out_step):
+    def twin(a, a0, a_row, a_panel, b, b0, b_row, b_panel, panels, vectors, out, out0, out_row):
         lanes = vector_bytes() // out.itemsize
         for m in range(MR):
             for i in range(NI):
@@ -130,31 +126,44 @@ def dot(MR: int, NI: int) -> Any:
                         sums[j % lanes] += a[a0 + m * a_row + panel * a_panel + j] * b[b0 + i * b_row + panel * b_panel + j]
                 while len(sums) > 1:
                     sums = sums[: len(sums) // 2] + sums[len(sums) // 2 :]
-                out[out0 + m * out_row + i * out_step] = sums[0]
+                out[out0 + m * out_row + i] = sums[0]
 
-    return emitted(twin, emit, 14)
+    return emitted(twin, emit, 13)
+
+
+def _groups(count: int) -> list[tuple[int, int]]:
+    """Return how to cut `count` things into groups of 4, 2 and 1, whose lanes are added up together: [(first, how many), ...]."""
+    groups, first = [], 0
+    while first < count:
+        together = next(size for size in (4, 2, 1) if first + size <= count)
+        groups.append((first, together))
+        first += together
+    return groups
 
 
 # --- update ----------------------------------------------------------------------------------------------------------------
 
 
-def update(MK: int, NV: int, masked: bool) -> Any:
-    """w[k, :] += sum over m of x[m, k] d[m, :] for MK inputs k and one panel of w.
+def update(MK: int, width: int, masked: bool, side: int = 1) -> Any:
+    """w[k, :] += sum over m of x[m, k] d[m, :] for MK inputs k and `side` panels of w, each `width` vectors wide.
 
-    f(w, w0, x, x0, x_row, x_step, d, d0, d_row, rows): w[w0 + k NR + j], x[x0 + m x_row + k x_step], d[d0 + m d_row + j];
-    rows: how many rows m there are, or, where `masked`, a 64-bit mask of the rows to visit, from x0 and d0 on.
+    f(w, w0, w_panel, x, x0, x_row, x_step, d, d0, d_row, d_panel, rows): w[w0 + panel w_panel + k NR + j], x[x0 + m x_row + k x_step],
+    d[d0 + panel d_panel + m d_row + j]; rows: how many rows m there are, or, where `masked`, a 64-bit mask of the rows
+    to visit, from x0 and d0 on.
     """
+    NV = width * side
 
-    def emit(v: Emitter, w, w0, x, x0, x_row, x_step, d, d0, d_row, rows):
+    def emit(v: Emitter, w, w0, w_panel, x, x0, x_row, x_step, d, d0, d_row, d_panel, rows):
         b = v.builder
-        NR = NV * v.lanes
+        NR = width * v.lanes
         acc = v.variables(MK, NV)
+        places = [[v.at(w0, (w_panel, t // width), k * NR + t % width * v.lanes) for t in range(NV)] for k in range(MK)]
         for k in range(MK):
             for t in range(NV):
-                b.store(v.load(w, v.at(w0, k * NR + t * v.lanes)), acc[k][t])
+                b.store(v.load(w, places[k][t]), acc[k][t])
 
         def add_row(m: Any) -> None:
-            ds = [v.load(d, v.at(d0, (d_row, m), t * v.lanes)) for t in range(NV)]
+            ds = [v.load(d, v.at(d0, (d_panel, t // width), (d_row, m), t % width * v.lanes)) for t in range(NV)]
             row = v.at(x0, (x_row, m))
             for k in range(MK):
                 xk = v.broadcast(v.number(x, v.at(row, (x_step, k))))
@@ -168,14 +177,16 @@ def update(MK: int, NV: int, masked: bool) -> Any:
                 add_row(loop.index)
         for k in range(MK):
             for t in range(NV):
-                v.store(b.load(acc[k][t]), w, v.at(w0, k * NR + t * v.lanes))
+                v.store(b.load(acc[k][t]), w, places[k][t])
 
-    def twin(w, w0, x, x0, x_row, x_step, d, d0, d_row, rows):
-        NR = NV * vector_bytes() // w.itemsize
+    def twin(w, w0, w_panel, x, x0, x_row, x_step, d, d0, d_row, d_panel, rows):
+        NR = width * vector_bytes() // w.itemsize
         visited = [m for m in range(64) if int(rows) >> m & 1] if masked else range(rows)
         for k in range(MK):
-            for j in range(NR):
+            for j in range(NR * side):
                 for m in visited:
-                    w[w0 + k * NR + j] += x[x0 + m * x_row + k * x_step] * d[d0 + m * d_row + j]
+                    w[w0 + j // NR * w_panel + k * NR + j % NR] += (
+                        x[x0 + m * x_row + k * x_step] * d[d0 + j // NR * d_panel + m * d_row + j % NR]
+                    )
 
-    return emitted(twin, emit, 10)
+    return emitted(twin, emit, 12)

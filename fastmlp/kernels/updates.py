@@ -59,6 +59,10 @@ def adamw(weight, gradient, m, v, rates):
     return weight - rates.learning_rate * (step + rates.weight_decay * weight), m, v
 
 
+def add_up(weight, gradient, m, v, rates):
+    return weight, m + gradient, v
+
+
 UPDATES = {
     update.name: update
     for update in (
@@ -69,3 +73,6 @@ UPDATES = {
         Update("adamw", adamw, 2, "Loshchilov and Hutter 2019, algorithm 2"),
     )
 }
+# Besides the optimisers: what leaves the weights as they are and adds their gradients up in m.
+GRADIENT = Update("gradient", add_up, 1, "")
+RULES = UPDATES | {GRADIENT.name: GRADIENT}

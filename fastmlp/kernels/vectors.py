@@ -24,13 +24,18 @@ BYTES_AVX512, BYTES_AVX, BYTES_SSE_NEON = 64, 32, 16
 @functools.cache
 def vector_bytes() -> int:
     """Return the width of a vector register in bytes, by the features that Numba generates code for (not by the machine's)."""
-    if not JIT:
-        return BYTES_SSE_NEON
-    _, _, features = cpu_target.target_context.codegen().magic_tuple()
-    present = {feature[1:] for feature in features.split(",") if feature.startswith("+")}
-    if "avx512f" in present:
+    if has_feature("avx512f"):
         return BYTES_AVX512
-    return BYTES_AVX if "avx" in present else BYTES_SSE_NEON
+    return BYTES_AVX if has_feature("avx") else BYTES_SSE_NEON
+
+
+@functools.cache
+def has_feature(name: str) -> bool:
+    """Return whether Numba generates code for a feature of the CPU, by LLVM's name; never where compilation is off."""
+    if not JIT:
+        return False
+    _, _, features = cpu_target.target_context.codegen().magic_tuple()
+    return f"+{name}" in features.split(",")
 
 
 class Emitter:
@@ -90,15 +95,37 @@ class Emitter:
         product = self.builder.fmul(a, b, flags=("contract",))
         return self.builder.fadd(product, c, flags=("contract",))
 
-    def sum_lanes(self, vector: Any) -> Any:
-        """Return the sum of the lanes, halves first: lane i + lane i + lanes/2, and so on."""
-        width = self.lanes
+    def sums_of_lanes(self, vectors: list[Any]) -> list[tuple[Any, int]]:
+        """Return the sum of the lanes of each vector, in vectors that begin with several of them: [(vector, how many), ...].
+
+        Halves first: lane i + lane i + lanes/2, and so on. As long as there is a pair of vectors, their halves share one: half the
+        additions, and sums come to lie side by side.
+        """
+        registers, width, count = vectors, self.lanes, 1  # each register holds `count` sums of `width` lanes, one after the other
         while width > 1:
-            width //= 2
-            mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [i % width + width for i in range(self.lanes)])
-            upper = self.builder.shuffle_vector(vector, ir.Constant(self.type, ir.Undefined), mask)
-            vector = self.builder.fadd(vector, upper)
-        return self.builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
+            half = width // 2
+            lower = [first * width + i for first in range(count) for i in range(half)]
+            upper = [place + half for place in lower]
+            packs = 2 * count * half <= self.lanes and len(registers) % 2 == 0
+            if packs:
+                lower, upper = ([*of, *(self.lanes + place for place in of)] for of in (lower, upper))
+                pairs = list(zip(registers[::2], registers[1::2], strict=True))
+            else:
+                pairs = [(register, register) for register in registers]
+            registers = [self.builder.fadd(self._shuffled(*pair, lower), self._shuffled(*pair, upper)) for pair in pairs]
+            width, count = half, count * (2 if packs else 1)
+        return [(register, count) for register in registers]
+
+    def _shuffled(self, first: Any, second: Any, places: list[int]) -> Any:
+        """Return a vector of the numbers at these places of two vectors; what is behind them does not count."""
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [*places, *[0] * (self.lanes - len(places))])
+        return self.builder.shuffle_vector(first, second, mask)
+
+    def store_first(self, vector: Any, count: int, data: Any, place: Any) -> None:
+        """data[place : place + count] = the first numbers of a vector, at any place."""
+        first = self.builder.shuffle_vector(vector, vector, ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(count))))
+        pointer = self.builder.bitcast(self.builder.gep(data, [place]), first.type.as_pointer())
+        self.builder.store(first, pointer).align = self.bytes // self.lanes
 
     def variable(self, value: Any) -> Any:
         """Return a place for a value that changes in a loop; the compiler keeps it in a register."""
@@ -157,7 +184,7 @@ if JIT:
             word = ir.IntType(32)
             call = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), word, word, word])
             function = cgutils.get_or_insert_function(builder.module, call, "llvm.prefetch.p0")
-            builder.call(function, [pointer, ir.Constant(word, 0), ir.Constant(word, 3), ir.Constant(word, 1)])  # to read, to keep, data
+            builder.call(function, [pointer, ir.Constant(word, 0), ir.Constant(word, 2), ir.Constant(word, 1)])  # to read, level 2, data
             return context.get_dummy_value()
 
         return types.void(x, types.intp, types.intp), generate

@@ -13,17 +13,24 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastmlp.kernels.compiling import JIT, kernel
-from fastmlp.kernels.vectors import Emitter, emitted
+from fastmlp.kernels.vectors import Emitter, emitted, has_feature
 
 WORD = 64  # inputs per word of a row mask
 MOST_LISTED_INPUTS = 2**16  # a live list holds 16-bit numbers
-GROUP = 4  # adjacent inputs per group mask
+GROUP = 2  # adjacent inputs per group mask
 GROUPS_PER_WORD = WORD // GROUP
+PLANE_BITS = 16  # group bits of 64 rows are transposed so many at a time
+PLANES = GROUPS_PER_WORD // PLANE_BITS
+LISTED_BLOCK = 64  # inputs that all rows visit before the next ones: their part of two panels, 20 KiB, stays in the first-level cache
+# Bits become numbers by one instruction where there is one for 16-bit numbers; elsewhere a loop is faster.
+COMPRESSES = has_feature("avx512vbmi2")
+COMPRESSED_BYTES = 64
 U = np.uint64
-EVERY_FOURTH = np.uint64(0x1111111111111111)
+PLANE_MASK = np.uint64(2**PLANE_BITS - 1)
 
 
 def _emit_nonzero_bits(v: Emitter, x: Any, place: Any, out: Any, out_place: Any) -> None:
@@ -68,9 +75,61 @@ else:
     trailing_zeros = _trailing_zeros_twin
 
 
+def _emit_compress(v: Emitter, bits: Any, base: Any, out: Any, place: Any) -> None:
+    b = v.builder
+    lanes = COMPRESSED_BYTES // 2
+    numbers, chosen = ir.VectorType(ir.IntType(16), lanes), ir.VectorType(ir.IntType(1), lanes)
+    name = f"llvm.experimental.vector.compress.v{lanes}i16"
+    compress = cgutils.get_or_insert_function(b.module, ir.FunctionType(numbers, [numbers, chosen, numbers]), name)
+    nothing = ir.Constant(numbers, ir.Undefined)
+    for first in range(0, WORD, lanes):
+        start = b.insert_element(nothing, b.trunc(v.at(base, first), ir.IntType(16)), ir.Constant(ir.IntType(32), 0))
+        start = b.shuffle_vector(start, nothing, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
+        part = b.trunc(b.lshr(bits, v.index(first)), ir.IntType(lanes))
+        packed = b.call(compress, [b.add(start, ir.Constant(numbers, list(range(lanes)))), b.bitcast(part, chosen), nothing])
+        b.store(packed, b.bitcast(b.gep(out, [place]), numbers.as_pointer())).align = 2
+        count = b.ctpop(b.zext(part, ir.IntType(64)))
+        place = b.add(place, count)
+
+
+if JIT:
+
+    @intrinsic
+    def count_bits(typing_context: Any, bits: Any) -> Any:
+        """Return how many bits are set."""
+
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            return builder.ctpop(values[0])
+
+        return types.int64(types.uint64), generate
+
+else:
+
+    def count_bits(bits: Any) -> int:
+        """Return how many bits are set."""
+        return int(bits).bit_count()
+
+
+def _compress_twin(bits: Any, base: int, out: Any, place: int) -> None:
+    for i in range(WORD):
+        if int(bits) >> i & 1:
+            out[place] = base + i
+            place += 1
+
+
+# Write base + i to out, from out[place] on, for each bit i that is set, lowest first; whatever is behind it, up to 64 numbers, may change.
+compress_set_bits = emitted(_compress_twin, _emit_compress, 4)
+
+
 @kernel
 def append_set_bits(bits, base, out, place):
-    """Write base + i to out, from out[place] on, for each bit i that is set, lowest first; return the place after the last one."""
+    """Write base + i to out, from out[place] on, for each bit i that is set, lowest first; return the place after it.
+
+    Up to 64 numbers from out[place] on may change.
+    """
+    if COMPRESSES:
+        compress_set_bits(bits, base, out, place)
+        return place + count_bits(bits)
     while bits != U(0):
         out[place] = base + trailing_zeros(bits)
         place += 1
@@ -80,14 +139,13 @@ def append_set_bits(bits, base, out, place):
 
 @kernel
 def fold_groups(bits):
-    """Return 16 bits: bit g tells whether any of the bits 4 g to 4 g + 3 is set."""
-    bits |= bits >> U(1)
-    bits |= bits >> U(2)
-    bits &= EVERY_FOURTH
-    bits = (bits | (bits >> U(3))) & U(0x0303030303030303)
-    bits = (bits | (bits >> U(6))) & U(0x000F000F000F000F)
-    bits = (bits | (bits >> U(12))) & U(0x000000FF000000FF)
-    return (bits | (bits >> U(24))) & U(0xFFFF)
+    """Return 32 bits: bit g tells whether any of the bits 2 g and 2 g + 1 is set."""
+    bits = (bits | (bits >> U(1))) & U(0x5555555555555555)
+    bits = (bits | (bits >> U(1))) & U(0x3333333333333333)
+    bits = (bits | (bits >> U(2))) & U(0x0F0F0F0F0F0F0F0F)
+    bits = (bits | (bits >> U(4))) & U(0x00FF00FF00FF00FF)
+    bits = (bits | (bits >> U(8))) & U(0x0000FFFF0000FFFF)
+    return (bits | (bits >> U(16))) & U(0x00000000FFFFFFFF)
 
 
 def _emit_transpose(v: Emitter, folded: Any, place: Any, out: Any, out_place: Any) -> None:
@@ -95,14 +153,14 @@ def _emit_transpose(v: Emitter, folded: Any, place: Any, out: Any, out_place: An
     rows = ir.VectorType(ir.IntType(16), WORD)
     column = b.load(b.bitcast(b.gep(folded, [place]), rows.as_pointer()))
     column.align = 2
-    for group in range(GROUPS_PER_WORD):
+    for group in range(PLANE_BITS):
         chosen = b.and_(column, ir.Constant(rows, [1 << group] * WORD))
         differs = b.icmp_unsigned("!=", chosen, ir.Constant(rows, [0] * WORD))
         b.store(b.bitcast(differs, ir.IntType(64)), b.gep(out, [v.at(out_place, group)]))
 
 
 def _transpose_twin(folded: Any, place: int, out: Any, out_place: int) -> None:
-    for group in range(GROUPS_PER_WORD):
+    for group in range(PLANE_BITS):
         bits = 0
         for m in range(WORD):
             bits |= (int(folded[place + m]) >> group & 1) << m

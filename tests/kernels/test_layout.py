@@ -25,7 +25,7 @@ def layouts(draw):
     dtype = np.dtype(draw(st.sampled_from(["float32", "float64"])))
     trains = draw(st.booleans())
     states = draw(st.integers(0, 2)) if trains else 0
-    return sizes, activations, dtype, draw(st.integers(1, 130)), trains, states, draw(st.integers(1, 7))
+    return sizes, activations, dtype, draw(st.integers(1, 130)), trains, states, draw(st.integers(1, 7)), draw(st.integers(1, 3))
 
 
 def one_layer(units, dtype="float32"):
@@ -46,10 +46,14 @@ def parts(layout, states, shares):
             biases = layer.n_out if layer is layout.output else layer.panels * layer.width
             found += [(copy * layout.state + layer.weight, layer.panels * layer.panel), (copy * layout.state + layer.bias, biases)]
     for layer in layout.hidden:
-        found += [(offset, rows * layer.row) for offset in {layer.z, layer.a, layer.delta}]
+        by_panel = layer.column != layer.width
+        length = layer.panels * layer.column if by_panel else rows * layer.row
+        found += [(offset, length) for offset in {layer.z, layer.a, layer.delta}]
     if layout.output:
         found += [(layout.output.a, layout.output.panels * rows * layout.output.row), (layout.output.delta, rows * layout.output.row)]
     found.append((layout.no_bias, layout.hidden[-1].width))
+    found.append((layout.shifted_bias, layout.hidden[0].panels * layout.hidden[0].width))
+    found.append((layout.sums, shares * layout.sums_share))
     return found + ([(layout.gradient, shares * layout.gradient_row)] if states else [])
 
 
@@ -76,17 +80,17 @@ def test_everything_begins_at_a_cache_line(arguments):
 def test_every_row_and_panel_that_is_read_as_vectors_begins_at_a_vector(arguments):
     layout = Layout(*arguments)
     lanes = vector_bytes() // layout.dtype.itemsize
-    lengths = [layout.batch_row, layout.gradient_row]
+    lengths = [layout.batch_row, layout.gradient_row, layout.sums_share]
     for layer in layers(layout):
         assert layer.width == layer.shape.NV * lanes
-        lengths += [layer.width, layer.panel] + ([layer.row] if layer is not layout.output else [])
+        lengths += [layer.width, layer.panel, layer.column] + ([layer.row] if layer is not layout.output else [])
     assert [length % lanes for length in lengths] == [0] * len(lengths)
 
 
 @given(layouts())
 def test_rows_of_a_batch_and_of_hidden_layers_do_not_fall_into_the_same_cache_sets(arguments):
     layout = Layout(*arguments)
-    for row in (layout.batch_row, *(layer.row for layer in layout.hidden)):
+    for row in (layout.batch_row, *(layer.row for layer in layout.hidden if layer.column == layer.width)):
         assert row % SAME_SETS != 0
 
 

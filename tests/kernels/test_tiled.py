@@ -252,6 +252,62 @@ def test_bytes_train_like_the_same_numbers_as_floats(listed):
     assert_same_bits(*found)
 
 
+# --- zeros of inputs that are shifted afterwards ---------------------------------------------------------------------------
+
+
+def shifts(K):
+    """Return a shift for every input, of either sign, one of them 0."""
+    return np.where(np.arange(K) == K // 2, 0.0, 0.25 * (1 + np.arange(K) % 5) * (-1.0) ** np.arange(K))
+
+
+SHIFTED = {
+    "one hidden layer": Job([70, 20, 3], ["sigmoid"], "cross_entropy", rows=23, batch_size=10),
+    "many panels": Job([300, 200, 4], ["tanh"], "cross_entropy", rows=40, batch_size=16, learning_rate=0.05),
+    "two hidden layers": Job([33, 81, 16, 3], ["silu", "tanh"], "mse", rows=60, batch_size=13, weighted=True),
+    "batches of 63 rows": Job([70, 20, 3], ["relu"], "cross_entropy", rows=130, batch_size=63),
+    "batches of 64 rows": Job([70, 20, 3], ["relu"], "cross_entropy", rows=130, batch_size=64),
+    "batches of 130 rows": Job([65, 20, 3], ["relu"], "cross_entropy", rows=140, batch_size=130),
+}
+
+
+@pytest.mark.parametrize("update", STEPS)
+@pytest.mark.parametrize("name", SHIFTED)
+def test_training_on_shifted_inputs_whose_zeros_are_skipped_equals_the_oracle(name, update):
+    job = SHIFTED[name]
+    shift = shifts(job.sizes[0])
+    program = tiled_program(job, "float64", update=update, shifted=True)
+    rule = STEPS[update]._replace(learning_rate=job.learning_rate if update == "sgd" else 0.01)
+    found = run(program, steps_of(job, "float64", rule=rule, shift=shift))
+    expected = by_the_oracle_with(rule, job, x=job.x(small) + shift)
+    assert error(found.parameters, expected.parameters) < 1e-10
+
+
+def test_one_step_on_shifted_inputs_is_exact_on_integers():
+    job = Job([129, 83, 4], ["relu"], "mse", rows=7, batch_size=7, learning_rate=2.0**-3, mean=False)
+    shift = np.sign(shifts(129))
+    found = run(tiled_program(job, "float32", shifted=True), steps_of(job, "float32", signs, shift=shift.astype(np.float32)))
+    expected = by_the_oracle_with(STEPS["sgd"]._replace(learning_rate=2.0**-3), job, signs, x=job.x(signs) + shift)
+    np.testing.assert_array_equal(found.parameters, expected.parameters.astype(np.float32))
+
+
+@pytest.mark.parametrize("update", STEPS)
+@pytest.mark.parametrize("shares", [2, 3, 7])
+@pytest.mark.parametrize("name", ["many panels", "two hidden layers"])
+def test_bits_on_shifted_inputs_are_the_same_for_any_shares_and_cuts(name, shares, update, monkeypatch):
+    monkeypatch.setattr(tiled, "TEAM_MULTIPLY_ADDS", 0)
+    job = SHIFTED[name]
+
+    def steps():
+        return steps_of(job, "float32", rule=STEPS[update], shift=shifts(job.sizes[0]).astype(np.float32))
+
+    one = run(tiled_program(job, "float32", shares=1, update=update, shifted=True), steps())
+    program, cut = tiled_program(job, "float32", shares=shares, update=update, shifted=True), steps()
+    for first, last in pairwise([0, job.batch_size, job.rows]):
+        found = run(program, cut._replace(first=first, last=last))
+        cut = cut._replace(rates=cut.rates[1:])
+    assert_same_bits(found, one)
+
+
 # --- shares and threads --------------------------------------------------------------------------------------------------
 
 

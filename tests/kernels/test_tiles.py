@@ -13,6 +13,7 @@ import pytest
 from numba import types
 
 from fastmlp.kernels import compiling, panels, tiles, zeros
+from fastmlp.kernels.layout import UPDATE_ROWS
 from fastmlp.kernels.panels import BLOCK
 from fastmlp.kernels.tiles import Shape
 from fastmlp.kernels.vectors import BYTES_AVX512, vector_bytes
@@ -95,25 +96,48 @@ each_dot = pytest.mark.parametrize(("MR", "NI"), DOTS)
 # --- product -------------------------------------------------------------------------------------------------------------
 
 
-def run_product(call, shape, dtype, count, first, index=None, x_step=1):
-    """Run a product tile on integers; return the sums it writes and those of NumPy."""
+class Panels(NamedTuple):
+    """A matrix cut into panels of NR columns: row r of panel p begins at first + p * panel + r * row."""
+
+    array: np.ndarray
+    first: int
+    row: int
+    panel: int
+
+
+def in_panels(values, dtype, NR, gap=64):
+    """Return values (rows, columns) as Panels that begin at a multiple of every vector's size, NaN between rows and around."""
+    rows, columns = values.shape
+    row = NR + gap
+    panel = rows * row + 64
+    flat = matrix(np.full((1, columns // NR * panel), np.nan), dtype)
+    for p in range(columns // NR):
+        for r in range(rows):
+            place = flat.first + p * panel + r * row
+            flat.array[place : place + NR] = values[r, p * NR : (p + 1) * NR]
+    return Panels(flat.array, flat.first, row, panel)
+
+
+def run_product(call, shape, dtype, count, first, index=None, x_step=1, side=1):
+    """Run a product tile on integers; return the array that it writes to, and what that has to be by NumPy."""
     NR, listed = width(shape, dtype), index is not None
     inputs = max([count, *(index + 1)]) if listed else count
     x_values, w_values, bias_values, out_values = (
-        integers(shape.MR, inputs), integers(inputs, NR), integers(1, NR, seed=1), integers(shape.MR, NR, seed=2)
+        integers(shape.MR, inputs), integers(inputs, side * NR), integers(1, side * NR, seed=1), integers(shape.MR, side * NR, seed=2)
     )  # fmt: skip
     x = matrix(x_values, dtype, first=67, row=inputs * x_step + 3, step=x_step)  # read number by number: at any place
-    w, bias, out = matrix(w_values, dtype), matrix(bias_values, dtype), matrix(out_values, dtype, row=NR + 64)
+    w, out = in_panels(w_values, dtype, NR, gap=0), in_panels(np.vstack([bias_values, out_values]), dtype, NR)
     places = np.full(5 + count + 1, 65535, np.uint16)  # beyond all inputs
     if listed:
         places[5 : 5 + count] = index
+    start, start_row = (out.first, 0) if first else (out.first + out.row, out.row)
     call(
-        w.array, w.first, x.array, x.first, x.row, x.step, places, 5, count,
-        bias.array, bias.first, int(first), out.array, out.first, out.row,
+        w.array, w.first, w.panel, x.array, x.first, x.row, x.step, places, 5, count, start, start_row, out.panel,
+        out.array, out.first + out.row, out.row, out.panel,
     )  # fmt: skip
     visited = index if listed else np.arange(count)
-    start = bias_values if first else out_values
-    return out, start + x_values[:, visited] @ w_values[visited]
+    sums = (bias_values if first else out_values) + x_values[:, visited] @ w_values[visited]
+    return out.array, in_panels(np.vstack([bias_values, sums]), dtype, NR).array
 
 
 @each_form
@@ -123,7 +147,7 @@ def test_product_is_exact_on_integers_for_any_number_of_inputs(tile, shape, dtyp
     call = tile(tiles.product, shape, False)
     for count in COUNTS:
         for first in (True, False):
-            assert_holds(*run_product(call, shape, dtype, count, first))
+            np.testing.assert_array_equal(*run_product(call, shape, dtype, count, first))
 
 
 @each_form
@@ -134,13 +158,25 @@ def test_product_visits_the_inputs_on_its_list_and_no_others(tile, shape, dtype)
     for count in COUNTS:
         index = np.sort(np.random.default_rng(count).choice(3 * BLOCK, count, replace=False))
         for first in (True, False):
-            assert_holds(*run_product(call, shape, dtype, count, first, index))
+            np.testing.assert_array_equal(*run_product(call, shape, dtype, count, first, index))
+
+
+@each_form
+@each_dtype
+@pytest.mark.parametrize("listed", [True, False])
+def test_product_of_two_panels_side_by_side_is_exact_on_integers(tile, listed, dtype):
+    shape = Shape(1, SHAPES[0].NV)
+    call = tile(tiles.product, shape, listed, 2)
+    for count in COUNTS:
+        index = np.sort(np.random.default_rng(count).choice(3 * BLOCK, count, replace=False)) if listed else None
+        for first in (True, False):
+            np.testing.assert_array_equal(*run_product(call, shape, dtype, count, first, index, side=2))
 
 
 @each_form
 @each_shape
 def test_product_reads_x_along_any_step(tile, shape):
-    assert_holds(*run_product(tile(tiles.product, shape, False), shape, "float32", 7, True, x_step=5))
+    np.testing.assert_array_equal(*run_product(tile(tiles.product, shape, False), shape, "float32", 7, True, x_step=5))
 
 
 @each_form
@@ -150,9 +186,9 @@ def test_product_adds_in_the_order_of_the_inputs(tile):
     x = matrix(np.ones((shape.MR, 4)), "float32")
     # one by one, the first 1 is lost and the second one stays; added from the other end or in pairs, none or both stay
     w = matrix(np.repeat([[2.0**25], [1], [-(2.0**25)], [1]], NR, axis=1), "float32")
-    bias, out = matrix(np.zeros((1, NR)), "float32"), matrix(np.zeros((shape.MR, NR)), "float32")
+    out = matrix(np.zeros((shape.MR, NR)), "float32")
     tile(tiles.product, shape, False)(
-        w.array, w.first, x.array, x.first, x.row, 1, np.zeros(1, np.uint16), 0, 4, bias.array, bias.first, 1, out.array, out.first, out.row
+        w.array, w.first, 0, x.array, x.first, x.row, 1, np.zeros(1, np.uint16), 0, 4, out.first, out.row, 0, out.array, out.first, out.row, 0
     )  # fmt: skip
     assert_holds(out, np.ones((shape.MR, NR)))
 
@@ -167,9 +203,25 @@ def run_dot(call, MR, NI, n_panels, vectors, dtype):
     # rows of a lie whole; b lies panel by panel, as weights do
     a = matrix(a_values, dtype, row=n_panels * NR + 64)
     b = matrix(b_values.reshape(NI, n_panels, NR).swapaxes(0, 1).reshape(n_panels, NI * NR), dtype, row=NI * NR + 64)
-    out = matrix(np.full((MR, NI), -1), dtype, first=67, row=2 * NI + 1, step=2)
-    call(a.array, a.first, a.row, NR, b.array, b.first, NR, b.row, n_panels, vectors, out.array, out.first, out.row, out.step)
+    out = matrix(np.full((MR, NI), -1), dtype, first=67, row=2 * NI + 1)
+    call(a.array, a.first, a.row, NR, b.array, b.first, NR, b.row, n_panels, vectors, out.array, out.first, out.row)
     return out, a_values @ b_values.T
+
+
+@each_form
+@each_dtype
+@each_dot
+def test_dot_adds_the_halves_of_its_lanes_up_in_pairs(tile, MR, NI, dtype):
+    lanes = vector_bytes() // np.dtype(dtype).itemsize
+    generator = np.random.default_rng(0)
+    a_values, b_values = (generator.standard_normal((count, lanes)).astype(dtype) for count in (MR, NI))
+    a, b = matrix(a_values, dtype), matrix(b_values, dtype)
+    out = matrix(np.zeros((MR, NI)), dtype)
+    tile(tiles.dot, MR, NI)(a.array, a.first, a.row, 0, b.array, b.first, b.row, 0, 1, 1, out.array, out.first, out.row)
+    sums = a_values[:, None, :] * b_values[None, :, :]  # one product per lane: what is left is the order of the additions
+    while sums.shape[2] > 1:
+        sums = sums[:, :, : sums.shape[2] // 2] + sums[:, :, sums.shape[2] // 2 :]
+    assert_holds(out, sums[:, :, 0])
 
 
 @each_form
@@ -184,15 +236,15 @@ def test_dot_is_exact_on_integers_for_any_number_of_panels(tile, MR, NI, dtype):
 # --- update --------------------------------------------------------------------------------------------------------------
 
 
-def run_update(call, shape, dtype, rows, visited, x_step=1):
-    """Run an update tile on integers; `rows` is its last argument, `visited` the rows that it means."""
+def run_update(call, shape, dtype, rows, visited, x_step=1, side=1):
+    """Run an update tile on integers; `rows` is its last argument, `visited` the rows that it means. Return what is and what has to be."""
     MK, NR = zeros.GROUP, width(shape, dtype)
     count = max([1, *(m + 1 for m in visited)])
-    w_values, x_values, d_values = integers(MK, NR), integers(count, MK, seed=1), integers(count, NR, seed=2)
-    w = matrix(w_values, dtype)
-    x, d = matrix(x_values, dtype, first=67, row=x_step * MK + 3, step=x_step), matrix(d_values, dtype, row=NR + 64)
-    call(w.array, w.first, x.array, x.first, x.row, x.step, d.array, d.first, d.row, rows)
-    return w, w_values + x_values[visited].T @ d_values[visited]
+    w_values, x_values, d_values = integers(MK, side * NR), integers(count, MK, seed=1), integers(count, side * NR, seed=2)
+    w, d = in_panels(w_values, dtype, NR, gap=0), in_panels(d_values, dtype, NR)
+    x = matrix(x_values, dtype, first=67, row=x_step * MK + 3, step=x_step)
+    call(w.array, w.first, w.panel, x.array, x.first, x.row, x.step, d.array, d.first, d.row, d.panel, rows)
+    return w.array, in_panels(w_values + x_values[visited].T @ d_values[visited], dtype, NR, gap=0).array
 
 
 @each_form
@@ -201,7 +253,7 @@ def run_update(call, shape, dtype, rows, visited, x_step=1):
 def test_update_is_exact_on_integers_for_any_number_of_rows(tile, shape, dtype):
     call = tile(tiles.update, zeros.GROUP, shape.NV, False)
     for count in (0, 1, 5, 64, 65, 130):
-        assert_holds(*run_update(call, shape, dtype, count, list(range(count))))
+        np.testing.assert_array_equal(*run_update(call, shape, dtype, count, list(range(count))))
 
 
 @each_form
@@ -211,15 +263,23 @@ def test_update_visits_the_rows_in_its_mask_and_no_others(tile, shape, dtype):
     call = tile(tiles.update, zeros.GROUP, shape.NV, True)
     for name, mask in MASKS.items():
         found, expected = run_update(call, shape, dtype, np.uint64(mask), [m for m in range(64) if mask >> m & 1])
-        np.testing.assert_array_equal(found.view(*expected.shape), expected, err_msg=name)
-        assert_holds(found, expected)
+        np.testing.assert_array_equal(found, expected, err_msg=name)
+
+
+@each_form
+@each_dtype
+def test_update_of_two_panels_side_by_side_is_exact_on_integers(tile, dtype):
+    call = tile(tiles.update, zeros.GROUP, SHAPES[0].NV, True, 2)
+    for name, mask in MASKS.items():
+        rows = [m for m in range(64) if mask >> m & 1]
+        np.testing.assert_array_equal(*run_update(call, SHAPES[0], dtype, np.uint64(mask), rows, side=2), err_msg=name)
 
 
 @each_form
 @each_shape
 def test_update_reads_x_along_any_step(tile, shape):
     call = tile(tiles.update, zeros.GROUP, shape.NV, False)
-    assert_holds(*run_update(call, shape, "float32", 9, list(range(9)), x_step=3))
+    np.testing.assert_array_equal(*run_update(call, shape, "float32", 9, list(range(9)), x_step=3))
 
 
 # --- what the compiler makes of them -------------------------------------------------------------------------------------
@@ -227,12 +287,14 @@ def test_update_reads_x_along_any_step(tile, shape):
 FMA = re.compile(r"\bvfn?m(?:add|sub)\w*ps\b.*%zmm")
 SPILL = re.compile(r"\(%rsp.*%zmm|%zmm\d+, -?\d*\(%rsp")
 LARGEST = Shape(5, 5)
+LISTED = Shape(1, 5)
+# kernel, its tile (of one panel, of several side by side), rows of the tile, how many panels
 COMPILED_BLOCKS = {
-    "product": ("forward_dense", lambda: tiles.product(LARGEST, False), LARGEST.MR),
-    "product of a list": ("forward_listed", lambda: tiles.product(LARGEST, True), LARGEST.MR),
-    "dot": ("outputs_from_panels", lambda: tiles.dot(5, 5), LARGEST.MR),
-    "update": ("update_dense", lambda: tiles.update(zeros.GROUP, LARGEST.NV, False), zeros.GROUP),
-    "update of masked rows": ("update_masked", lambda: tiles.update(zeros.GROUP, LARGEST.NV, True), zeros.GROUP),
+    "product": ("forward_dense", lambda side: tiles.product(LARGEST, False), LARGEST.MR, 1),
+    "product of a list": ("forward_listed", lambda side: tiles.product(LISTED, True, side), LISTED.MR, 2),
+    "dot": ("outputs_from_panels", lambda side: tiles.dot(5, 5), LARGEST.MR, 1),
+    "update": ("update_dense", lambda side: tiles.update(UPDATE_ROWS, LARGEST.NV, False), UPDATE_ROWS, 1),
+    "update of masked rows": ("update_masked", lambda side: tiles.update(zeros.GROUP, LARGEST.NV, True, side), zeros.GROUP, 2),
 }
 needs_avx512 = pytest.mark.skipif(
     not compiling.JIT or platform.machine() not in ("x86_64", "AMD64") or vector_bytes() != BYTES_AVX512, reason="needs code for AVX-512"
@@ -246,7 +308,7 @@ def assembly(tmp_path, monkeypatch):
     compiling.code_folder.cache_clear()
 
     def compiled(name):
-        kernel, make, MR = COMPILED_BLOCKS[name]
+        kernel, make, MR, side = COMPILED_BLOCKS[name]
         number = types.float32
         signature = (
             number[::1],
@@ -257,7 +319,9 @@ def assembly(tmp_path, monkeypatch):
             types.int64[::1],
             *(types.int64,) * 3,
         )
-        block = compiling.specialise(getattr(panels, kernel), "assembly", TILE=make(), MR=MR, NR=width(LARGEST, number.name), NI=5)
+        block = compiling.specialise(
+            getattr(panels, kernel), "assembly", TILE=make(side), TILE_ALONE=make(1), SIDE=side, MR=MR, NR=width(LARGEST, number.name), NI=5
+        )
         block.compile(signature)
         return block.inspect_asm(signature).splitlines()
 
@@ -274,8 +338,8 @@ def arithmetic(lines):
 @needs_avx512
 @pytest.mark.parametrize("name", COMPILED_BLOCKS)
 def test_every_sum_of_a_tile_has_its_own_multiply_add_on_whole_registers(assembly, name):
-    rows = zeros.GROUP if name.startswith("update") else LARGEST.MR
-    assert len([line for line in assembly(name) if FMA.search(line)]) >= rows * LARGEST.NV
+    _, _, rows, side = COMPILED_BLOCKS[name]
+    assert len([line for line in assembly(name) if FMA.search(line)]) >= rows * side * LARGEST.NV
 
 
 @needs_avx512
@@ -288,5 +352,5 @@ def test_no_sum_of_a_tile_leaves_its_register(assembly, name):
 
 @needs_avx512
 def test_the_search_finds_sums_that_do_not_fit_into_registers(assembly, monkeypatch):
-    monkeypatch.setitem(COMPILED_BLOCKS, "too large", ("forward_dense", lambda: tiles.product(Shape(8, 5), False), 8))
+    monkeypatch.setitem(COMPILED_BLOCKS, "too large", ("forward_dense", lambda side: tiles.product(Shape(8, 5), False), 8, 1))
     assert [line for line in arithmetic(assembly("too large")) if SPILL.search(line)]

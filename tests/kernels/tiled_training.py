@@ -59,8 +59,8 @@ def sgd(job: Job) -> Rule:
     return Rule("sgd", job.learning_rate)
 
 
-def tiled_program(job: Job, dtype: Any, listed: bool = True, shares: int = 2, update: str = "sgd") -> TiledProgram:
-    return TiledProgram(job.sizes, job.activations, dtype, job.batch_size, job.loss, listed, shares, update)
+def tiled_program(job: Job, dtype: Any, listed: bool = True, shares: int = 2, update: str = "sgd", shifted: bool = False) -> TiledProgram:
+    return TiledProgram(job.sizes, job.activations, dtype, job.batch_size, job.loss, listed, shares, update, shifted)
 
 
 def rates(rule: Rule, steps: int, dtype: Any, changed: Callable[[int, Rule], Rule] = lambda number, rule: rule) -> Array:
@@ -114,12 +114,19 @@ def by_the_oracle(job: Job, numbers: Numbers = small) -> mlp.Run:
     )  # fmt: skip
 
 
-def by_the_oracle_with(rule: Rule, job: Job, numbers: Numbers = small, **changes: Any) -> updates.Run:
+def by_the_oracle_with(rule: Rule, job: Job, numbers: Numbers = small, x: Array | None = None, **changes: Any) -> updates.Run:
     arguments = {
         "order": job.order(), "batch_size": job.batch_size, "mean": job.mean, "sample_weight": job.weights(), **changes
     }  # fmt: skip
     return updates.train(
-        rule, job.parameters(numbers), job.sizes, job.activations, job.loss, job.x(numbers), job.target(numbers), **arguments
+        rule,
+        job.parameters(numbers),
+        job.sizes,
+        job.activations,
+        job.loss,
+        job.x(numbers) if x is None else x,
+        job.target(numbers),
+        **arguments,
     )
 
 
