@@ -35,8 +35,14 @@ def usable_cores() -> int:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS and Windows have no affinity mask
         cores = os.cpu_count() or 1
-    quota = cgroup_cpu_quota()
+    quota = _own_quota()
     return max(1, min(cores, int(quota)) if quota is not None else cores)
+
+
+@lru_cache(maxsize=1)
+def _own_quota() -> float | None:
+    """Return the quota of this process, read once: a dozen files would cost 0.3 ms at every batch of predictions."""
+    return cgroup_cpu_quota()
 
 
 def cgroup_cpu_quota(root: Path = CGROUP) -> float | None:

@@ -16,6 +16,7 @@ from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import DEFAULT_LOSS, LOSSES, OUTPUTS
 from fastmlp.kernels.program import Program, RowProgram, count_parameters, loss_of_outputs
 from fastmlp.kernels.tiled import FORWARD_ROWS, TiledProgram, tiles_pay
+from fastmlp.kernels.updates import GRADIENT
 from fastmlp.preprocessing import Normalisation
 from fastmlp.settings import NetworkSettings, TrainingSettings, nearest
 from fastmlp.storage import model_file
@@ -81,6 +82,7 @@ class Network:
         self.target_is_column = False  # whether y was (n, 1): predictions take its shape
         self.parameters = self._allocate()
         self._row: tuple[Any, ...] | None = None  # what predicting single rows keeps ready
+        self._kept: tuple[Any, ...] | None = None  # what gradients keep ready
         self._initialise(seed)
 
     def _allocate(self) -> np.ndarray:
@@ -183,7 +185,7 @@ class Network:
         return z
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_row": None}  # it holds addresses of this process
+        return {**self.__dict__, "_row": None, "_kept": None}  # they hold addresses of this process
 
     def predict_proba(self, x: Any) -> np.ndarray:
         """Return probabilities (n, N), float32; (N,) for a single row."""
@@ -247,9 +249,22 @@ class Network:
         if rows.shape[0] == 0:
             raise DataError("x: expected at least one row to take the gradient of, got none")
         target = as_target(y, self.output, self.n_outputs, rows.shape[0], self.dtype)
-        program = Program(self.sizes, self.hidden_activations, self.dtype, rows.shape[0], self.loss)
-        scale, shift = self.scale_and_shift(rows.dtype == np.uint8)
-        return program.gradient(self.parameters, rows, target, scale, shift, 1.0 / rows.shape[0])[1]
+        n = rows.shape[0]
+        block = min(n, FORWARD_ROWS) if tiles_pay(self.sizes, n) else n
+        key = (block, self.loss, rows.dtype, self.normalisation)
+        kept, self._kept = self._kept, None  # taken away, so that a second thread makes one of its own
+        if kept is None or kept[0][:3] != key[:3] or kept[0][3] is not self.normalisation:
+            kept = (key, self._new_gradient_program(block), *self.scale_and_shift(rows.dtype == np.uint8))
+        _, program, scale, shift = kept
+        gradient: np.ndarray = program.gradient(self.parameters, rows, target, scale, shift, 1.0 / n)[1]
+        self._kept = kept
+        return gradient
+
+    def _new_gradient_program(self, rows: int) -> Program | TiledProgram:
+        if tiles_pay(self.sizes, rows):
+            threads = machine.usable_cores()
+            return TiledProgram(self.sizes, self.hidden_activations, self.dtype, rows, self.loss, False, threads, GRADIENT.name)
+        return Program(self.sizes, self.hidden_activations, self.dtype, rows, self.loss)
 
     # --- files -----------------------------------------------------------------------------------------------------------
 

@@ -31,6 +31,14 @@ def in_cgroup(monkeypatch, tmp_path):
 # Cores
 
 
+@pytest.fixture(autouse=True)
+def quota_read_anew():
+    """Forget the quota of this process before and after a test, which may pretend another."""
+    machine._own_quota.cache_clear()
+    yield
+    machine._own_quota.cache_clear()
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity mask")
 def test_an_affinity_mask_of_one_core_leaves_one_core():
     script = (
