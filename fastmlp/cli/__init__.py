@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from fastmlp.cli import bench, check, data, evaluate, predict, train
+from fastmlp.cli import bench, check, data, evaluate, predict, train, warmup
 from fastmlp.cli.options import Group, add_command
 from fastmlp.errors import FastmlpError, NotEnoughMemory, WriteError
 from fastmlp.rendering.output import Output
@@ -53,6 +53,7 @@ add_command(app, "train", train.train, settings=True, examples=train.EXAMPLES)
 add_command(app, "evaluate", evaluate.evaluate, examples=evaluate.EXAMPLES)
 add_command(app, "predict", predict.predict, examples=predict.EXAMPLES)
 add_command(app, "check", check.check, examples=check.EXAMPLES)
+add_command(app, "warmup", warmup.warmup, examples=warmup.EXAMPLES)
 
 datasets = typer.Typer(cls=Group, help="List the data sets, get their files, show where they are.")
 

@@ -12,6 +12,7 @@ COMMANDS = (
     ("evaluate",),
     ("predict",),
     ("check",),
+    ("warmup",),
     ("data", "list"),
     ("data", "fetch"),
     ("data", "path"),

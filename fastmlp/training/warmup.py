@@ -1,0 +1,77 @@
+"""Compile beforehand what trainings need: one tiny training for each block of the kernels that settings can ask for."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.losses import LOSSES
+from fastmlp.kernels.tiles import shapes
+from fastmlp.kernels.vectors import vector_bytes
+from fastmlp.network import Network
+from fastmlp.settings import NetworkSettings
+from fastmlp.training.loop import Trainer, TrainingSettings
+
+ROWS, N_INPUTS, N_OUTPUTS = 120, 100, 10  # two batches of 50 rows and a shorter one
+RULES: dict[str, dict[str, Any]] = {
+    "sgd": {},
+    "momentum": {"momentum": 0.9},
+    "nesterov": {"momentum": 0.9, "nesterov": True},
+    "adam": {"optimizer": "adam"},
+    "adamw": {"optimizer": "adamw"},
+}
+
+
+def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
+    """Run the trainings for parameters of a type, float32 or float64; yield what each is for after it has run.
+
+    Covered are bytes and floats as inputs, with zeros skipped and without, batches and single rows, every activation, loss and rule of
+    the optimisers, and predicting. Depth, sizes and combinations compile nothing more.
+    """
+    generator = np.random.default_rng(0)
+    sparse = np.where(generator.random((ROWS, N_INPUTS)) < 0.2, generator.integers(1, 256, (ROWS, N_INPUTS)), 0).astype(np.uint8)
+    dense = generator.integers(1, 256, (ROWS, N_INPUTS)).astype(np.uint8)
+    floats = generator.standard_normal((ROWS, N_INPUTS)).astype(dtype)
+    default = NetworkSettings.activation
+    for units in _units_per_tile(dtype):
+        for activation in ACTIVATIONS:
+            _train(dtype, sparse, units, activation, "softmax", {})
+            yield f"{activation}, {units} units"
+        for name, settings in RULES.items():
+            _train(dtype, sparse, units, default, "softmax", settings)
+            _train(dtype, dense, units, default, "softmax", settings)
+            yield f"{name}, {units} units"
+        _train(dtype, sparse, units, default, "softmax", {"normalize": "standardize"})
+        yield f"standardized inputs, {units} units"
+        _train(dtype, floats, units, default, "softmax", {}, outputs=2)
+        yield f"two outputs, {units} units"
+    for x, kind in ((sparse, "bytes"), (floats, "floats")):
+        for loss in LOSSES.values():
+            for units, batch_size in ((2 * N_INPUTS, 50), (3, 3), (3, 1), (20, 1)):  # tiles, the textbook loops, row by row
+                _train(dtype, x, units, default, loss.output, {"loss": loss.name, "batch_size": batch_size})
+            yield f"{loss.name}, {kind}"
+        for name, settings in RULES.items():
+            _train(dtype, x, 3, default, "softmax", {"batch_size": 3, **settings})
+            yield f"{name}, {kind}"
+        for activation in ACTIVATIONS:
+            for units, batch_size in ((3, 3), (3, 1), (20, 1)):
+                _train(dtype, x, units, activation, "softmax", {"batch_size": batch_size})
+            yield f"{activation}, {kind}"
+
+
+def _units_per_tile(dtype: str) -> list[int]:
+    """Return, for each shape of tiles, how many units fill two panels of it."""
+    lanes = vector_bytes() // np.dtype(dtype).itemsize
+    return [2 * shape.NV * lanes for shape in shapes()]
+
+
+def _train(dtype: str, x: np.ndarray, units: int, activation: str, output: str, settings: dict[str, Any], outputs: int = N_OUTPUTS) -> None:
+    network = Network([x.shape[1], units, units, outputs], activation, output, dtype=dtype)
+    y = np.random.default_rng(1).integers(0, 2, ROWS if output == "softmax" else (ROWS, outputs))
+    trainer = Trainer(network, x, y, TrainingSettings(epochs=1, learning_rate=1e-3).replace(**settings))
+    for _ in trainer.run():
+        pass
+    network.evaluate(x, y)
+    network.evaluate(x[:3], y[:3])
+    network.predict(x[0])

@@ -1,0 +1,46 @@
+"""`fastmlp warmup`: after it, no training waits for the compiler."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+# Trainings that a user might ask for, none of the sizes that the warm-up used.
+TRAININGS = """
+import json, sys
+import numpy as np
+import fastmlp
+from fastmlp.kernels import compiling
+
+generator = np.random.default_rng(5)
+pictures = np.where(generator.random((310, 784)) < 0.2, generator.integers(1, 256, (310, 784)), 0).astype(np.uint8)
+table = generator.standard_normal((310, 7))
+classes, values = generator.integers(0, 4, 310), generator.standard_normal((310, 2))
+compiled = []
+with compiling.watch(lambda name, seconds: compiled.append(name) if seconds is None else None):
+    for sizes, activation, options in [
+        ([300], "relu", {}),
+        ([130, 33], "tanh", {"normalize": "standardize"}),
+        ([70, 20, 15], "silu", {"optimizer": "adam", "learning_rate": 0.001}),
+        ([17], "sigmoid", {"momentum": 0.9, "nesterov": True, "learning_rate": 0.01}),
+        ([64, 64], "relu", {"zero_skipping": "off", "batch_size": 100}),
+        ([3], "sigmoid", {"batch_size": 1}),
+    ]:
+        for x, y in ((pictures, classes), (table, values)):
+            net = fastmlp.Network([x.shape[1], *sizes, 4 if y is classes else 2], activation, None if y is classes else "identity")
+            fastmlp.train(net, x, y, epochs=1, validation=30, **{"learning_rate": 0.01, **options})
+            net.predict(x), net.predict(x[0].astype(x.dtype))
+print(json.dumps(compiled))
+"""
+
+
+@pytest.mark.slow
+def test_after_a_warm_up_no_training_compiles_anything(process, tmp_path):
+    cache = {"FASTMLP_CACHE_DIR": str(tmp_path / "cache")}
+    found = process("warmup", "--json", environment=cache, timeout=280)
+    assert found.code == 0, found.err
+    assert found.json["compiled"] > 50
+    trained = subprocess.run([sys.executable, "-c", TRAININGS], env={**os.environ, **cache}, capture_output=True, text=True, check=True)
+    assert json.loads(trained.stdout) == []
