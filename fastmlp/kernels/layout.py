@@ -184,8 +184,8 @@ class SparseLayout:
         ]
         self._row_masks = row_masks
         for thread in range(threads):  # of the extra row, no input counts as zero
-            folded = self.lists[thread * part[0] + lists :][: segments * words * zeros.PLANES * zeros.WORD]
-            folded.reshape(segments, -1, zeros.WORD)[rows // zeros.WORD, :, rows % zeros.WORD] = zeros.PLANE_MASK
+            of_thread = self.lists[thread * part[0] + lists :][:folded]
+            of_thread.reshape(segments, -1, zeros.WORD)[rows // zeros.WORD, :, rows % zeros.WORD] = zeros.PLANE_MASK
 
     def columns(self, thread: int, group_masks: bool = False) -> dict[str, int]:
         """Return the columns of an operation on the batch of a thread; MASKS are those of rows, or of groups of inputs."""

@@ -119,7 +119,8 @@ class Planner:
         MR, NI = (5, 5) if output.n_out > NARROW_OUTPUT else (8, 1)
         return operation(
             self._block("outputs_from_panels", ("dot", MR, NI), MR, last.width, NI=NI),
-            N=output.n_out, PANELS=last.panels, X=last.a, X_ROW=last.row, X_PANEL=last.column, W=output.weight, W_PANEL=output.panel, W_VECTORS=last.shape.NV,
+            N=output.n_out, PANELS=last.panels, X=last.a, X_ROW=last.row, X_PANEL=last.column, W=output.weight, W_PANEL=output.panel,
+            W_VECTORS=last.shape.NV,
             OUT=output.a, OUT_ROW=output.row, OUT_PANEL=self.layout.rows_padded * output.row,
         )  # fmt: skip
 

@@ -36,10 +36,11 @@ from fastmlp.kernels.zeros import (
 )
 
 # Columns of an operation. K inputs, N units, PANELS of the units whose owner does the work. X, D, W, BIAS, OUT: offsets into the arena;
-# *_ROW: lengths of their rows; *_PANEL: from one panel of a row to the next; W_PANEL, W_PANELS, W_VECTORS: length and number of the panels of w, vectors in a row of one; WIDTH: numbers
-# in a row of the panels counted by PANELS; SUMS, SUMS_SHARE: scratch for unfinished sums, and how much of
-# it a share has; LIST: length of a live list; EXTRA: the row behind all batches that holds the shift, 0 where there is none; LISTS, FOLDED, MASKS, COUNTS: offsets into the arrays of zeros.py; STATE: from a
-# weight to its m, twice that to its v.
+# *_ROW: lengths of their rows; *_PANEL: from a row's part in one panel to its part in the next. W_PANEL, W_PANELS, W_VECTORS: length and
+# number of the panels of w, vectors in a row of one; WIDTH: numbers in a row of the panels counted by PANELS; SUMS, SUMS_SHARE: scratch
+# for unfinished sums, and how much of it a share has; LISTS, FOLDED, MASKS, COUNTS: offsets into the arrays of zeros.py; LIST: length of
+# a live list; EXTRA: the row behind all batches that holds the shift of the inputs, 0 where there is none; STATE: from a weight to its m,
+# twice that to its v.
 (KIND, ADDRESS, K, N, PANELS, WIDTH, X, X_ROW, X_PANEL, D, D_ROW, D_PANEL, W, W_PANEL, W_PANELS, W_VECTORS, BIAS, OUT, OUT_ROW, OUT_PANEL,
  SUMS, SUMS_SHARE, LISTS, LIST, FOLDED, MASKS, EXTRA, COUNTS, STATE) = range(29)  # fmt: skip
 COLUMNS = 29
@@ -305,7 +306,8 @@ def outputs_from_panels(arena, lists, masks, counts, rates, op, M, share, shares
         for m in range(0, M, MR):
             for c in range(0, op[N], NI):
                 TILE(
-                    arena, op[X] + m * op[X_ROW] + p * op[X_PANEL], op[X_ROW], 0, arena, op[W] + p * op[W_PANEL] + c * NR, NR, 0, 1, op[W_VECTORS],
+                    arena, op[X] + m * op[X_ROW] + p * op[X_PANEL], op[X_ROW], 0,
+                    arena, op[W] + p * op[W_PANEL] + c * NR, NR, 0, 1, op[W_VECTORS],
                     arena, out + m * op[OUT_ROW] + c, op[OUT_ROW],
                 )  # fmt: skip
 
@@ -358,7 +360,8 @@ def delta_from_layer(arena, lists, masks, counts, rates, op, M, share, shares):
         for m in range(0, M, MR):
             for k in range(block, min(block + BLOCK_OF_ROWS, last), NI):
                 TILE(
-                    arena, op[D] + m * op[D_ROW], op[D_ROW], op[D_PANEL], arena, op[W] + k * NR, NR, op[W_PANEL], op[W_PANELS], op[W_VECTORS],
+                    arena, op[D] + m * op[D_ROW], op[D_ROW], op[D_PANEL],
+                    arena, op[W] + k * NR, NR, op[W_PANEL], op[W_PANELS], op[W_VECTORS],
                     arena, op[OUT] + m * op[OUT_ROW] + k, op[OUT_ROW],
                 )  # fmt: skip
 

@@ -142,8 +142,9 @@ class TiledProgram:
     """A network of at least one hidden layer, ready to run by tiles in batches of up to `rows` rows.
 
     sizes (L + 1), activations (L - 1): of the hidden layers; loss: its name, None for outputs alone; listed: whether inputs that are zero
-    are skipped; shares: parts of the work; shifted: whether `Steps.shift` has numbers other than 0: zeros are then told before it is added. Weights are packed when `train` begins and unpacked when it ends: between two calls the flat
-    vector of parameters is current.
+    are skipped; shares: parts of the work; shifted: whether `Steps.shift` has numbers other than 0: zeros are then told before
+    it is added. Weights are packed when `train` begins and unpacked when it ends: between two calls the flat vector of parameters is
+    current.
     """
 
     def __init__(

@@ -43,8 +43,8 @@ def shapes() -> tuple[Shape, ...]:
 def product(shape: Shape, listed: bool, side: int = 1) -> Any:
     """out[m, :] = start[m, :] + sum over k of x[m, k] w[k, :] for MR rows m and `side` panels of w.
 
-    f(w, w0, w_panel, x, x0, x_row, x_step, index, index0, count, start0, start_row, start_panel, out, out0, out_row,
-    out_panel): w[w0 + panel w_panel + k NR + j]; x[x0 + m x_row + k x_step]; k runs over index[index0 : index0 + count] where `listed`, else over
+    f(w, w0, w_panel, x, x0, x_row, x_step, index, index0, count, start0, start_row, start_panel, out, out0, out_row, out_panel):
+    w[w0 + panel w_panel + k NR + j]; x[x0 + m x_row + k x_step]; k runs over index[index0 : index0 + count] where `listed`, else over
     0 to count; out[start0 + panel start_panel + m start_row + j] is what each sum begins with, a bias where start_row is 0;
     out[out0 + panel out_panel + m out_row + j].
     """

@@ -10,8 +10,8 @@ from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.tiles import shapes
 from fastmlp.kernels.vectors import vector_bytes
 from fastmlp.network import Network
-from fastmlp.settings import NetworkSettings
-from fastmlp.training.loop import Trainer, TrainingSettings
+from fastmlp.settings import NetworkSettings, TrainingSettings
+from fastmlp.training.loop import Trainer
 
 ROWS, N_INPUTS, N_OUTPUTS = 120, 100, 10  # two batches of 50 rows and a shorter one
 RULES: dict[str, dict[str, Any]] = {
@@ -33,7 +33,7 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
     sparse = np.where(generator.random((ROWS, N_INPUTS)) < 0.2, generator.integers(1, 256, (ROWS, N_INPUTS)), 0).astype(np.uint8)
     dense = generator.integers(1, 256, (ROWS, N_INPUTS)).astype(np.uint8)
     floats = generator.standard_normal((ROWS, N_INPUTS)).astype(dtype)
-    default = NetworkSettings.activation
+    default = "relu"
     for units in _units_per_tile(dtype):
         for activation in ACTIVATIONS:
             _train(dtype, sparse, units, activation, "softmax", {})

@@ -24,6 +24,7 @@ from tests.kernels.test_step import Job, read_only
 from tests.kernels.tiled_training import (
     STEPS,
     by_the_oracle,
+    by_the_oracle_with,
     error,
     run,
     signs,

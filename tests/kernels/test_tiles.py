@@ -188,7 +188,8 @@ def test_product_adds_in_the_order_of_the_inputs(tile):
     w = matrix(np.repeat([[2.0**25], [1], [-(2.0**25)], [1]], NR, axis=1), "float32")
     out = matrix(np.zeros((shape.MR, NR)), "float32")
     tile(tiles.product, shape, False)(
-        w.array, w.first, 0, x.array, x.first, x.row, 1, np.zeros(1, np.uint16), 0, 4, out.first, out.row, 0, out.array, out.first, out.row, 0
+        w.array, w.first, 0, x.array, x.first, x.row, 1, np.zeros(1, np.uint16), 0, 4, out.first, out.row, 0,
+        out.array, out.first, out.row, 0,
     )  # fmt: skip
     assert_holds(out, np.ones((shape.MR, NR)))
 
