@@ -132,23 +132,28 @@ def test_multiply_add_is_exact_on_integers(dtype):
 
 @compiled_only
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_lanes_are_summed_halves_first(dtype):
-    out = np.zeros(1, dtype)
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_lanes_of_vectors_are_summed_halves_first_and_lie_side_by_side(count, dtype):
+    n = lanes(dtype)
+    out = np.full(count + 2, -1, dtype)
 
     def emit(v, data, place, out):
-        v.builder.store(v.sum_lanes(v.load(data, place)), v.builder.gep(out, [v.index(0)]))
+        at = v.index(1)
+        for sums, together in v.sums_of_lanes([v.load(data, v.at(place, i * n)) for i in range(count)]):
+            v.store_first(sums, together, out, at)
+            at = v.at(at, together)
 
     call = compiled(emit, 3)
-    order_shows = lanes(dtype) == 2
+    order_shows = n == 2
     for seed in range(20):
-        data = some_numbers(dtype, 64, seed)
-        expected = data[PLACE : PLACE + lanes(dtype)]
-        one_by_one = expected.cumsum()[-1]
-        while len(expected) > 1:
-            expected = expected[: len(expected) // 2] + expected[len(expected) // 2 :]
+        data = some_numbers(dtype, 64 + 4 * n, seed)
+        expected = data[PLACE : PLACE + count * n].reshape(count, n)
+        one_by_one = expected.cumsum(axis=1)[:, -1]
+        while expected.shape[1] > 1:
+            expected = expected[:, : expected.shape[1] // 2] + expected[:, expected.shape[1] // 2 :]
         call(data, PLACE, out)
-        assert out[0] == expected[0]
-        order_shows |= bool(one_by_one != expected[0])
+        assert out.tolist() == [-1, *expected[:, 0].tolist(), -1]
+        order_shows |= bool((one_by_one != expected[:, 0]).any())
     assert order_shows
 
 
