@@ -8,11 +8,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+KEPT = ("FASTMLP_CACHE_DIR", "FASTMLP_DATA_DIR", "FASTMLP_QUALITY", "FASTMLP_QUALITY_LOG")
+
 # One cache for all tests and the processes that they start, kept between runs: a kernel is compiled, a data set fetched once.
 # It is not the user's, and no setting from the user's environment may reach a test.
 os.environ.setdefault("FASTMLP_CACHE_DIR", str(ROOT / ".cache"))
 for name in [name for name in os.environ if name.startswith("FASTMLP_")]:
-    if name not in ("FASTMLP_CACHE_DIR", "FASTMLP_DATA_DIR"):
+    if name not in KEPT:
         del os.environ[name]
 
 # The first example may have to wait for the compiler.
