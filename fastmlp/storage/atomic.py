@@ -21,20 +21,22 @@ _BROKEN_OFF = {
     errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
 }
 
+_TEMPORARY = (".fastmlp-", ".tmp")  # how the name of a temporary file begins and ends
+
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Replace the content of `path` by `data`: temporary file in the same folder, fsync, rename, fsync of the folder.
 
     A new file gets the mode that the umask asks for, an existing one keeps its mode. A symbolic link stays: the file that it
     points to is written. Raises OutputError where the file cannot be created, WriteError where writing breaks off; either way no
-    temporary file is left and the old content stands, unless it was the last step that failed, after the rename. (A temporary
-    file that `kill -9` leaves is called `.fastmlp-*.tmp`.)
+    temporary file is left and the old content stands, unless it was the last step that failed, after the rename. (`kill -9` may leave
+    a temporary file; `remove_leftovers` takes it away.)
     """
     try:
         target = os.path.realpath(path)
         folder = os.path.dirname(target)
         # The name does not grow out of the target's, which may already be as long as the file system allows.
-        temporary = os.path.join(folder, f".fastmlp-{secrets.token_hex(8)}.tmp")
+        temporary = os.path.join(folder, f"{_TEMPORARY[0]}{secrets.token_hex(8)}{_TEMPORARY[1]}")
         old_mode = _writable_mode(target)
         try:
             _write_and_sync(temporary, data, old_mode)
@@ -56,6 +58,27 @@ def free_path(path: str | os.PathLike[str]) -> Path:
         number += 1
         candidate = wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
     return candidate
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Make a folder unless it is there, and let its name last through a power cut; its parent must exist. Raises OutputError."""
+    try:
+        try:
+            os.mkdir(path)
+        except FileExistsError:
+            if not os.path.isdir(path):
+                raise
+        _sync_folder(os.path.dirname(os.path.realpath(path)))
+    except (OSError, ValueError) as error:
+        raise output_error(path, error) from error
+
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Remove the temporary files that killed processes left in a folder. Only for one that no other process writes to."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            if name.startswith(_TEMPORARY[0]) and name.endswith(_TEMPORARY[1]):
+                os.unlink(os.path.join(folder, name))
 
 
 def check_creatable(path: str | os.PathLike[str]) -> None:
