@@ -2,8 +2,9 @@
 
     config.toml          the settings in effect, as tables; `--config` reads them back
     env.json             versions, processor, cores, threads
-    manifest.json        what went in (settings, seed, data hashes, versions, processor), when, and what came out
+    manifest.json        what went in (settings, seed, data hashes, versions, processor), when, and what came out; each resumption
     metrics.jsonl        one JSON object per epoch, appended when the epoch ends
+    checkpoints/         where the training stood, the last two times that it was saved; their writer is storage/checkpoints.py
     model.safetensors    the trained network; its writer is storage/model_file.py
     lock                 held with flock while a process writes here; the system frees it when that process ends, however it ends
 
@@ -17,34 +18,41 @@ import os
 import platform
 import re
 import secrets
+import stat
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from fastmlp import machine
 from fastmlp.errors import DataError, InputNotFound, OutputError, RunInUse
-from fastmlp.storage.atomic import output_error, write_atomically
+from fastmlp.storage.atomic import output_error, remove_leftovers, write_atomically
 
 LOCK = "lock"
+MANIFEST = "manifest.json"
+METRICS = "metrics.jsonl"
 _LONGEST_NAME = 64
+_LARGEST_MANIFEST = 1 << 20  # bytes
+_LOCK_TRIES, _LOCK_PAUSE = 5, 0.02  # who lists runs holds a lock for a moment to see whether it is free
 _NO_LOCKS_HERE = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
 
 class RunFolder:
     """A run folder that this process holds until `close`, the end of a `with` block, or its own end.
 
-    `path` is the folder; `model_path` and `metrics_path` are names in it.
+    `path` is the folder; `model_path`, `metrics_path` and `checkpoints_path` are names in it; `manifest` is what manifest.json holds.
     """
 
     def __init__(self, path: Path) -> None:
         """Take the lock of an existing folder; raise RunInUse while another holds it."""
         self.path = path
         self.model_path = path / "model.safetensors"
-        self.metrics_path = path / "metrics.jsonl"
-        self._manifest: dict[str, Any] = {}
+        self.metrics_path = path / METRICS
+        self.checkpoints_path = path / "checkpoints"
+        self.manifest: dict[str, Any] = {}
         self._lock: int | None = _take_lock(path)
 
     @classmethod
@@ -65,6 +73,26 @@ class RunFolder:
             raise full
         return run
 
+    @classmethod
+    def reopen(cls, path: str | os.PathLike[str]) -> Self:
+        """Hold the folder of an earlier run, to go on with it; what a killed process left half-written is removed.
+
+        Raises InputNotFound where there is no run, RunInUse if it is running now. A manifest that cannot be read is an empty one.
+        """
+        folder = Path(path)
+        expected = f"expected the folder of a run at {str(folder)!r}"
+        if not os.path.isdir(folder):
+            raise InputNotFound(f"{expected}, found {'a file' if os.path.exists(folder) else 'nothing'}; see which there are: fastmlp runs")
+        if not os.path.exists(folder / LOCK):  # asked first, so that no lock file is left in a folder that is no run's
+            raise InputNotFound(f"{expected}, found a folder that is no run's; see which there are: fastmlp runs")
+        run = cls(folder)
+        remove_leftovers(folder)
+        try:
+            run.manifest = read_manifest(folder)
+        except (InputNotFound, DataError):
+            pass
+        return run
+
     def __enter__(self) -> Self:
         return self
 
@@ -77,17 +105,20 @@ class RunFolder:
             os.close(self._lock)  # the lock file stays: removing it would let two processes lock two files of one name
             self._lock = None
 
-    def start(self, settings: Mapping[str, Mapping[str, Any]], *, seed: int, data: Mapping[str, Any], threads: int) -> None:
+    def start(
+        self, settings: Mapping[str, Mapping[str, Any]], *, seed: int, data: Mapping[str, Any], threads: int, out: Path | None = None
+    ) -> None:
         """Write config.toml, env.json and the manifest as far as it is known before training.
 
         `settings` are tables of settings in effect ({"network": ..., "train": ...}), `data` says what is trained on (its name, the
-        hash of each file), `threads` how many shares of the work are in use. OutputError or WriteError where a file cannot be written.
+        hash of each file), `threads` how many shares of the work are in use, `out` where the model goes if not into this folder.
+        OutputError or WriteError where a file cannot be written.
         """
         facts = machine.describe()
         versions = _versions()
         write_atomically(self.path / "config.toml", to_toml(settings).encode())
         write_atomically(self.path / "env.json", _json({"versions": versions, "machine": facts._asdict(), "threads": threads}, indent=2))
-        self._manifest = {
+        self.manifest = {
             "started": _now(),
             "ended": None,
             "outcome": None,
@@ -96,9 +127,53 @@ class RunFolder:
             "data": data,
             "versions": versions,
             "cpu": facts.cpu,
+            "threads": threads,
+            "out": None if out is None else os.path.abspath(out),
+            "resumed": [],
             "results": None,
         }
         self._write_manifest()
+
+    def resume(
+        self,
+        earlier: Mapping[str, Any],
+        settings: Mapping[str, Mapping[str, Any]],
+        *,
+        threads: int,
+        out: Path | None,
+        at: Mapping[str, Any],
+        epochs: int,
+    ) -> dict[str, list[Any]]:
+        """Note in the manifest that the run goes on, and drop from metrics.jsonl what it is about to do again.
+
+        `earlier` is the manifest that stood when the run was last saved, `at` says where it stood (epoch, row), `epochs` how many epochs
+        that is; settings, threads and out as in `start`. Returns what is no longer what it was, {name: [before, now]}, of versions,
+        processor and threads: all but the last may change the last bits of a result.
+        """
+        facts, versions = machine.describe(), _versions()
+        now: dict[str, Any] = {**versions, "cpu": facts.cpu, "threads": threads}
+        known = {**_mapping(earlier.get("versions")), "cpu": earlier.get("cpu"), "threads": earlier.get("threads")}
+        changed = {name: [known.get(name), value] for name, value in now.items() if known.get(name) != value}
+        before = self.manifest or earlier
+        resumptions = before.get("resumed")
+        self.manifest = {
+            **earlier,
+            "started": before.get("started"),
+            "ended": None,
+            "outcome": None,
+            "settings": settings,
+            "versions": versions,
+            "cpu": facts.cpu,
+            "threads": threads,
+            "out": None if out is None else os.path.abspath(out),
+            "resumed": [*(resumptions if isinstance(resumptions, list) else []), {"time": _now(), **at, "changed": changed}],
+            "results": None,
+        }
+        self._keep_metrics(epochs)
+        write_atomically(self.path / "config.toml", to_toml(settings).encode())
+        write_atomically(self.path / "env.json", _json({"versions": versions, "machine": facts._asdict(), "threads": threads}, indent=2))
+        self._write_manifest()
+        return changed
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
         """Add one epoch to metrics.jsonl; numbers that JSON does not have (NaN, infinities) become null."""
@@ -109,13 +184,28 @@ class RunFolder:
         except OSError as error:
             raise output_error(self.metrics_path, error) from error
 
+    def sync_metrics(self) -> None:
+        """Make the epochs in metrics.jsonl last through a power cut: before the checkpoint is written that relies on them."""
+        try:
+            if os.path.exists(self.metrics_path):
+                with open(self.metrics_path, "ab") as file:
+                    os.fsync(file.fileno())
+        except OSError as error:
+            raise output_error(self.metrics_path, error) from error
+
+    def _keep_metrics(self, epochs: int) -> None:
+        """Drop a line that a crash cut off, and every epoch after the first `epochs`: they are done again."""
+        if os.path.exists(self.metrics_path):
+            kept = [record for record in read_metrics(self.metrics_path) if _is_number(record.get("epoch")) and record["epoch"] <= epochs]
+            write_atomically(self.metrics_path, b"".join(map(_json, kept)))
+
     def finish(self, outcome: str, results: Mapping[str, Any] | None = None) -> None:
         """Complete the manifest: how the run ended ("done", "interrupted", ...), when, and what came out."""
-        self._manifest |= {"ended": _now(), "outcome": outcome, "results": results}
+        self.manifest |= {"ended": _now(), "outcome": outcome, "results": results}
         self._write_manifest()
 
     def _write_manifest(self) -> None:
-        write_atomically(self.path / "manifest.json", _json(self._manifest, indent=2))
+        write_atomically(self.path / MANIFEST, _json(self.manifest, indent=2))
 
 
 def create_run(root: Path, name: str) -> RunFolder:
@@ -137,15 +227,112 @@ def create_run(root: Path, name: str) -> RunFolder:
         raise output_error(root, error) from error
 
 
+class RunSummary(NamedTuple):
+    """One run, as far as its folder tells. None stands for what is not known."""
+
+    name: str
+    path: Path
+    started: str | None  # UTC, ISO 8601
+    dataset: str | None
+    outcome: str  # done, interrupted, diverged, failed, running, killed or damaged
+    epochs: int | None  # that are done
+    validation_accuracy: float | None  # after the last of them
+    validation_loss: float | None
+    test_accuracy: float | None
+    test_loss: float | None
+    problem: str | None  # what is wrong with a damaged folder
+
+
+def list_runs(root: str | os.PathLike[str]) -> tuple[list[RunSummary], int]:
+    """Return the runs in the folders below `root`, by name, and how many other folders are there.
+
+    A folder is a run's if it has a lock and a manifest, or what is left of them. Raises InputNotFound where `root` is no folder
+    that can be read. Nothing is changed.
+    """
+    try:
+        folders = sorted(entry for entry in Path(root).iterdir() if os.path.isdir(entry))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputNotFound(f"expected a folder of runs at {os.fspath(root)!r}: {reason}; name the folder that holds yours") from error
+    runs = [folder for folder in folders if os.path.lexists(folder / MANIFEST) or os.path.lexists(folder / LOCK)]
+    return [summarize(folder) for folder in runs], len(folders) - len(runs)
+
+
+def summarize(folder: Path) -> RunSummary:
+    """Return what the folder of a run tells, whatever its state."""
+    problems, manifest, metrics = [], {}, []
+    running = is_running(folder)
+    try:
+        manifest = read_manifest(folder)
+    except (InputNotFound, DataError) as error:
+        if not running:  # one that is being started has none yet
+            problems.append(str(error))
+    try:
+        if os.path.lexists(folder / METRICS):
+            metrics = read_metrics(folder / METRICS)
+    except (InputNotFound, DataError) as error:
+        problems.append(str(error))
+    outcome = _text(manifest.get("outcome")) or "killed"  # no outcome, and nobody at work: the process ended without a word
+    last = metrics[-1] if metrics else {}
+    test = _mapping(_mapping(manifest.get("results")).get("test"))
+    return RunSummary(
+        name=folder.name,
+        path=folder,
+        started=_text(manifest.get("started")),
+        dataset=_text(_mapping(manifest.get("data")).get("name")),
+        outcome="damaged" if problems else "running" if running else outcome,
+        epochs=len(metrics) if not problems else None,
+        validation_accuracy=_number(last.get("validation_accuracy")),
+        validation_loss=_number(last.get("validation_loss")),
+        test_accuracy=_number(test.get("accuracy")),
+        test_loss=_number(test.get("loss")),
+        problem="; ".join(problems) or None,
+    )
+
+
+def is_running(folder: Path) -> bool:
+    """Return whether a process holds the lock of a run folder now."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return False
+    try:
+        if not os.path.isfile(folder / LOCK):
+            return False
+        descriptor = os.open(folder / LOCK, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the manifest of a run folder. Raises InputNotFound where there is none, DataError where it is not one."""
+    path = os.path.join(folder, MANIFEST)
+    data = _read_regular(path, f"expected the manifest of a run at {path!r}", _LARGEST_MANIFEST)
+    try:
+        manifest = json.loads(data.decode())
+    except (ValueError, RecursionError):
+        manifest = None
+    if not isinstance(manifest, dict):
+        raise DataError(f"{path!r}: expected one JSON object, got {data[:40]!r}; the file is damaged")
+    return manifest
+
+
 def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Return the epochs in a metrics.jsonl, without the last one if a crash cut its line off.
 
     Raises InputNotFound where the file cannot be read, DataError with the line number for anything else that is no record.
     """
-    try:
-        lines = Path(path).read_bytes().split(b"\n")
-    except OSError as error:
-        raise InputNotFound(f"cannot read metrics from {os.fspath(path)!r}: {error.strerror}; name the metrics.jsonl of a run") from error
+    shown = repr(os.fspath(path))
+    lines = _read_regular(path, f"cannot read metrics from {shown}", None).split(b"\n")
     records = []
     for number, line in enumerate(lines, start=1):
         try:
@@ -155,7 +342,7 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         if isinstance(record, dict):
             records.append(record)
         elif number < len(lines):  # only the last line may be torn; after a complete one it is empty
-            raise DataError(f"{os.fspath(path)!r}, line {number}: expected one JSON object, got {line[:60]!r}; remove the line")
+            raise DataError(f"{shown}, line {number}: expected one JSON object, got {line[:60]!r}; remove the line")
     return records
 
 
@@ -190,6 +377,38 @@ def _toml_value(value: Any) -> str:
     raise TypeError(f"expected text, a number, a truth value or a list for TOML, got {type(value).__name__}")
 
 
+def _read_regular(path: str | os.PathLike[str], expected: str, limit: int | None) -> bytes:
+    """Return the bytes of a file; InputNotFound for what cannot be read, or is a folder, a pipe or a device."""
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # asked before opening, which would wait for the other end of a pipe
+            raise InputNotFound(f"{expected}: expected a file, found a folder, a pipe or a device; name that of a run")
+        if limit is not None and status.st_size > limit:
+            raise DataError(f"{os.fspath(path)!r}: expected at most {limit} bytes, got {status.st_size}; the file is damaged")
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        if isinstance(error, (InputNotFound, DataError)):
+            raise
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputNotFound(f"{expected}: {reason}; name that of a run") from error
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if _is_number(value) else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
+
+
 def _take_lock(folder: Path) -> int | None:
     """Lock `folder` for this process and return what holds the lock, None where the system has no such locks."""
     try:
@@ -200,15 +419,20 @@ def _take_lock(folder: Path) -> int | None:
         descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise output_error(folder / LOCK, error) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in _NO_LOCKS_HERE:  # some network file systems
-            return descriptor
-        os.close(descriptor)
-        if isinstance(error, BlockingIOError):
-            raise RunInUse(f"another run is writing to {str(folder)!r}; wait for its end or choose another folder") from None
-        raise output_error(folder / LOCK, error) from error
+    for tries_left in reversed(range(_LOCK_TRIES)):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError as error:
+            if error.errno in _NO_LOCKS_HERE:  # some network file systems
+                break
+            if isinstance(error, BlockingIOError) and tries_left:
+                time.sleep(_LOCK_PAUSE)
+                continue
+            os.close(descriptor)
+            if isinstance(error, BlockingIOError):
+                raise RunInUse(f"another run is writing to {str(folder)!r}; wait for its end or choose another folder") from None
+            raise output_error(folder / LOCK, error) from error
     return descriptor
 
 

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import tomllib
 from datetime import datetime
 from pathlib import Path
@@ -71,6 +72,7 @@ def test_no_name_leaves_the_root(tmp_path, name):
 
 WAITING_RUN = """
 import sys
+import threading
 from pathlib import Path
 from fastmlp.storage.runs import create_run
 
@@ -153,6 +155,7 @@ def test_close_may_be_called_twice(tmp_path):
 
 HOLDER = """
 import sys
+import threading
 from fastmlp.storage.runs import RunFolder
 
 run = RunFolder.at(sys.argv[1])
@@ -307,3 +310,102 @@ def test_run_folders_are_written_without_loading_numpy():
 def test_the_model_has_its_place_in_the_folder(tmp_path):
     with RunFolder.at(tmp_path) as run:
         assert run.model_path == Path(tmp_path / "model.safetensors")
+
+
+# Going on with a run
+
+
+def test_a_run_is_reopened_with_its_manifest_and_held(tmp_path):
+    with RunFolder.at(tmp_path) as run:
+        start(run)
+    with RunFolder.reopen(tmp_path) as again:
+        assert again.manifest["seed"] == 3
+        with pytest.raises(RunInUse):
+            RunFolder.reopen(tmp_path)
+
+
+def test_reopening_removes_what_a_killed_process_left(tmp_path):
+    with RunFolder.at(tmp_path) as run:
+        start(run)
+    (tmp_path / ".fastmlp-0011223344556677.tmp").write_bytes(b"half")
+    RunFolder.reopen(tmp_path).close()
+    assert not list(tmp_path.glob(".fastmlp-*"))
+
+
+def test_a_folder_that_is_no_runs_is_not_reopened_and_gets_no_lock(tmp_path):
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(InputNotFound):
+        RunFolder.reopen(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def resume(run, earlier, epochs=2, threads=2):
+    return run.resume(earlier, SETTINGS, threads=threads, out=None, at={"epoch": epochs + 1, "row": 50}, epochs=epochs)
+
+
+def test_a_resumed_run_keeps_when_it_started_and_is_open_again(tmp_path):
+    with RunFolder.at(tmp_path) as run:
+        start(run)
+        run.finish("interrupted", {"epochs": 2})
+        earlier = dict(run.manifest)
+    with RunFolder.reopen(tmp_path) as run:
+        assert resume(run, earlier) == {}
+    manifest = read_json(tmp_path / "manifest.json")
+    assert manifest["started"] == earlier["started"]
+    assert (manifest["ended"], manifest["outcome"], manifest["results"]) == (None, None, None)
+    assert [(each["epoch"], each["row"]) for each in manifest["resumed"]] == [(3, 50)]
+
+
+def test_what_changed_since_is_returned_and_recorded(tmp_path):
+    with RunFolder.at(tmp_path) as run:
+        start(run)
+        earlier = json.loads(json.dumps(run.manifest))
+    earlier["versions"]["numba"] = "0.1"
+    earlier["cpu"] = "abacus"
+    with RunFolder.reopen(tmp_path) as run:
+        changed = resume(run, earlier, threads=1)
+        assert set(changed) == {"numba", "cpu", "threads"}
+        assert changed["numba"][0] == "0.1"
+        assert changed["threads"] == [2, 1]
+    assert read_json(tmp_path / "manifest.json")["resumed"][0]["changed"] == changed
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"epoch": 4, "tr', b'{"epoch": 4}'])
+def test_metrics_go_on_after_the_epochs_that_are_done(tmp_path, torn):
+    with RunFolder.at(tmp_path) as run:
+        start(run)
+        for epoch in (1, 2, 3):
+            run.append_metrics({"epoch": epoch, "train_loss": 0.1})
+        with open(run.metrics_path, "ab") as file:
+            file.write(torn)
+    with RunFolder.reopen(tmp_path) as run:
+        resume(run, run.manifest, epochs=2)
+        run.append_metrics({"epoch": 3})
+        assert [record["epoch"] for record in read_metrics(run.metrics_path)] == [1, 2, 3]
+        assert run.metrics_path.read_bytes().endswith(b'{"epoch": 3}\n')
+
+
+def test_metrics_are_synced_on_request(tmp_path, monkeypatch):
+    synced = []
+    with RunFolder.at(tmp_path) as run:
+        run.sync_metrics()  # before the first epoch there is nothing to sync
+        assert not run.metrics_path.exists()
+        run.append_metrics({"epoch": 1})
+        monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+        run.sync_metrics()
+    assert synced == [str(tmp_path.resolve() / "metrics.jsonl")]
+
+
+def test_who_looks_whether_a_run_is_going_on_keeps_nobody_out(tmp_path):
+    RunFolder.at(tmp_path).close()
+    lock = os.open(tmp_path / "lock", os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    threading.Timer(0.03, os.close, [lock]).start()  # as long as a look takes, and longer
+    RunFolder.reopen(tmp_path).close()
+
+
+def test_is_running_tells_whether_somebody_holds_the_lock(tmp_path):
+    assert not runs.is_running(tmp_path)
+    with RunFolder.at(tmp_path):
+        assert runs.is_running(tmp_path)
+    assert not runs.is_running(tmp_path)
