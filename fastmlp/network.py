@@ -22,6 +22,7 @@ from fastmlp.settings import NetworkSettings, TrainingSettings, nearest
 from fastmlp.storage import model_file
 
 TILED_ROWS_INFERENCE = 16  # below this, packing the weights costs more than tiles gain
+TRAINING_TENSORS = "training."  # what a checkpoint holds besides the network begins with this
 
 
 class Layer(NamedTuple):
@@ -270,6 +271,10 @@ class Network:
 
     def save(self, path: str | Path, settings: TrainingSettings | None = None) -> None:
         """Write the network to a safetensors file, all of it or nothing. `settings` of its training are kept as a record."""
+        model_file.write_tensors(path, *self.to_tensors(settings))
+
+    def to_tensors(self, settings: TrainingSettings | None = None) -> model_file.TensorFile:
+        """Return what a file of the network holds: tensors (views of the parameters) and metadata."""
         normalisation = self.normalisation
         tensors = {}
         for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
@@ -293,7 +298,13 @@ class Network:
             "classes": json.dumps(self.class_names),
             "preprocess": json.dumps({"normalize": normalisation.kind if normalisation else None}),
         }
-        model_file.write_tensors(path, tensors, metadata)
+        return model_file.TensorFile(tensors, metadata)
+
+    @classmethod
+    def from_tensors(cls, path: str | Path, file: model_file.TensorFile) -> Self:
+        """Return the network in a file that was read from `path`. Raises ModelFileError where it does not describe one."""
+        network: Self = _network_from(cls, str(path), file)
+        return network
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -352,7 +363,7 @@ def _check_tensors(path: str, sizes: Any, tensors: dict[str, np.ndarray], dtype:
             raise ModelFileError(f"{path}: tensor {name}: expected {dtype} {shape}, found {found}")
     known = {*expected, "normalisation.mean", "normalisation.deviation"}
     for name in tensors:
-        if name not in known:
+        if name not in known and not name.startswith(TRAINING_TENSORS):
             raise ModelFileError(f"{path}: tensor {name!r} belongs to no layer")
 
 

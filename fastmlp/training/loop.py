@@ -9,7 +9,7 @@ import numpy as np
 
 from fastmlp import machine, preprocessing
 from fastmlp.data.dataset import is_test_split
-from fastmlp.errors import ConfigError, DataError, TrainingError
+from fastmlp.errors import ConfigError, DataError, NotEnoughMemory, TrainingError
 from fastmlp.inputs import as_rows, as_target
 from fastmlp.kernels import random
 from fastmlp.kernels.losses import LOSSES
@@ -62,6 +62,8 @@ class State(NamedTuple):
     seconds: float = 0.0  # spent on those rows
     m: np.ndarray | None = None  # (P,) what the optimiser keeps, where it keeps anything
     v: np.ndarray | None = None
+    best_epoch: int = 0  # the epoch of the smallest validation loss so far, 0 before there was one
+    best_loss: float | None = None
 
 
 class History(list[Epoch]):
@@ -100,10 +102,8 @@ class Trainer:
         self.rows, self.target, self.validation = _split(network, rows, target, held_out)
         if self.rows.shape[0] == 0:
             raise DataError(f"x: expected at least one row to train on, got {rows.shape[0]} rows of which {held_out or 0} are held out")
-        if resume is not None and resume.row > self.rows.shape[0]:
-            raise ConfigError(
-                f"resume: expected a state of training on these {self.rows.shape[0]} rows, got one that has done {resume.row}"
-            )
+        start = resume or State()
+        _check_state(start, self.rows.shape[0], network.parameters.size, self._update)
 
         self.network = network
         normalize, per_feature = self._normalise(settings, np.ndim(x) > 2)
@@ -116,6 +116,7 @@ class Trainer:
             validation=held_out if isinstance(held_out, int) else 0 if held_out is None else None,
         )
         self.batch_size = min(settings.batch_size, self.rows.shape[0])
+        _check_memory(network, self.batch_size, UPDATES[self._update].states)
         self._scale, self._shift = network.scale_and_shift(self.rows.dtype == np.uint8)
         started = time.perf_counter()
         self.program = self._choose_program()
@@ -123,14 +124,9 @@ class Trainer:
         self.threads = self.program.threads
         self.compile_seconds = time.perf_counter() - started
 
-        start = resume or State()
-        self.epoch, self.row, self.steps, self._total, self._seconds = (
-            start.epoch,
-            start.row,
-            start.steps,
-            np.array(start.total),
-            start.seconds,
-        )
+        self.epoch, self.row, self.steps = start.epoch, start.row, start.steps
+        self._total, self._seconds = np.array(start.total), start.seconds
+        self.best_epoch, self.best_loss = start.best_epoch, start.best_loss
         states = UPDATES[self._update].states
         given = (start.m, start.v)[:states]
         self._states = [np.zeros_like(network.parameters) if one is None else one.astype(network.dtype) for one in given]
@@ -185,7 +181,12 @@ class Trainer:
     def state(self) -> State:
         """Return where this training stands."""
         m, v = (state.copy() if state.size else None for state in self._states)
-        return State(self.epoch, self.row, self.steps, tuple(float(value) for value in self._total), self._seconds, m, v)
+        total = tuple(float(value) for value in self._total)
+        return State(self.epoch, self.row, self.steps, total, self._seconds, m, v, self.best_epoch, self.best_loss)
+
+    def is_finite(self) -> bool:
+        """Return whether every parameter is finite: if not, training is about to find that it has diverged."""
+        return bool(np.isfinite(self.network.parameters).all())
 
     def run(self) -> Generator[Progress | Epoch, None, None]:
         """Train to the last epoch: yield Progress at least every 0.2 s and an Epoch at the end of each.
@@ -254,7 +255,7 @@ class Trainer:
 
     def _finish_epoch(self) -> Epoch:
         loss_sum, correct, weight, rows = self._total
-        if not np.isfinite(self.network.parameters).all():
+        if not self.is_finite():
             self._diverged(self.n_rows - 1)
         regression = self.network.output == "identity"
         found: dict[str, float | None] = {"loss": None, "accuracy": None}
@@ -271,6 +272,8 @@ class Trainer:
             seconds=seconds,
             samples_per_second=self.n_rows / seconds,
         )
+        if epoch.validation_loss is not None and epoch.validation_loss < (np.inf if self.best_loss is None else self.best_loss):
+            self.best_epoch, self.best_loss = epoch.epoch, epoch.validation_loss
         self.epoch, self.row, self._seconds = self.epoch + 1, 0, 0.0
         self._total[:] = 0.0
         return epoch
@@ -410,6 +413,34 @@ def _checked_loss(name: str | None, network: Network) -> str:
         fitting = ", ".join(loss.name for loss in LOSSES.values() if loss.output == network.output)
         raise ConfigError(f"loss: {name!r} goes with {LOSSES[name].output} output, this network has {network.output}; use {fitting}")
     return name
+
+
+def _check_memory(network: Network, batch_size: int, states: int) -> None:
+    """Raise NotEnoughMemory where a training needs more than this process may use, before any of it is allocated.
+
+    Counted is what is sure: the parameters, what the optimiser keeps, z and delta of a batch.
+    """
+    values = network.parameters.size * (1 + states) + 2 * batch_size * sum(network.sizes[1:])
+    needed, limit = values * network.dtype.itemsize, machine.memory_limit()
+    if limit is not None and needed > limit:
+        raise NotEnoughMemory(
+            f"the parameters, the optimizer and a batch of {batch_size} rows need {needed >> 20} MiB, this process may use "
+            f"{limit >> 20} MiB; choose fewer units or a smaller batch_size"
+        )
+
+
+def _check_state(state: State, n_rows: int, n_parameters: int, update: str) -> None:
+    """Raise ConfigError unless a training of this size and optimiser can go on from a state."""
+    if state.row > n_rows:
+        raise ConfigError(f"resume: expected a state of training on these {n_rows} rows, got one that has done {state.row}")
+    for name in ("m", "v")[: UPDATES[update].states]:
+        kept = getattr(state, name)
+        if kept is None and state.steps > 0:
+            raise ConfigError(
+                f"resume: expected a state of {update}, which keeps {name!r}, got one without it; train with the same optimizer"
+            )
+        if kept is not None and kept.shape != (n_parameters,):
+            raise ConfigError(f"resume: expected {name!r} of shape ({n_parameters},), one per parameter, got {kept.shape}")
 
 
 def _split(

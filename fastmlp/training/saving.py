@@ -1,0 +1,89 @@
+"""A training <-> tensors and metadata, all that a checkpoint holds. How they become a file is the storage's business.
+
+    layers.*, normalisation.*    the network as in a model file: a checkpoint can be evaluated as it is
+    training.total               (TOTALS,) sums over the rows done of the epoch under way
+    training.m, training.v       (P,) what the optimiser keeps, where it keeps anything
+
+Metadata: those of a model file; "state", the other fields of training.loop.State; "run", what the caller says about the run.
+Later versions may add tensors and keys.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmlp.errors import ModelFileError
+from fastmlp.kernels.step import ROWS, TOTALS
+from fastmlp.network import TRAINING_TENSORS, Network
+from fastmlp.storage.model_file import TensorFile, strict_json
+from fastmlp.training.loop import State, Trainer
+
+COUNTERS = ("epoch", "row", "steps", "best_epoch")
+
+
+class Saved(NamedTuple):
+    """A training as it was saved: the network, where the training of it stood, what the caller said about the run."""
+
+    network: Network
+    state: State
+    run: dict[str, Any]
+
+
+def pack(trainer: Trainer, run: Mapping[str, Any]) -> TensorFile:
+    """Return a training as it stands; `run` is plain values that JSON can hold."""
+    state = trainer.state()
+    arrays = {"total": np.array(state.total), "m": state.m, "v": state.v}
+    tensors = {f"{TRAINING_TENSORS}{name}": array for name, array in arrays.items() if array is not None}
+    numbers = {name: value for name, value in state._asdict().items() if name not in arrays}
+    network = trainer.network.to_tensors(trainer.settings)
+    metadata = {"state": json.dumps(numbers, allow_nan=False), "run": json.dumps(dict(run), allow_nan=False)}
+    return TensorFile({**network.tensors, **tensors}, {**network.metadata, **metadata})
+
+
+def unpack(path: Path, file: TensorFile) -> Saved:
+    """Return the training that was packed. Raises ModelFileError, which names `path`, for a file that holds none."""
+    network = Network.from_tensors(path, file)
+    numbers, run = (strict_json(file.metadata.get(key, "null"), f"{path}: metadata {key}") for key in ("state", "run"))
+    if not isinstance(numbers, dict) or not isinstance(run, dict):
+        raise ModelFileError(f"{path}: expected a checkpoint of a training, found a model only; use it with evaluate or predict")
+    for name in COUNTERS:
+        if type(numbers.get(name)) is not int or numbers[name] < 0:
+            raise ModelFileError(f"{path}: state: expected {name} to be a count, got {numbers.get(name)!r}")
+    for name in ("seconds", "best_loss"):
+        if not isinstance(numbers.get(name), (int, float) if name == "seconds" else (int, float, type(None))):
+            raise ModelFileError(f"{path}: state: expected {name} to be a number, got {numbers.get(name)!r}")
+    total = file.tensors.get(f"{TRAINING_TENSORS}total")
+    if total is None or total.shape != (TOTALS,) or total.dtype != np.float64 or total[ROWS] != numbers["row"]:
+        raise ModelFileError(f"{path}: expected the sums over the {numbers['row']} rows done of an epoch, found others")
+    kept = {name: file.tensors.get(f"{TRAINING_TENSORS}{name}") for name in ("m", "v")}
+    for name, array in kept.items():
+        if array is not None and (array.shape != network.parameters.shape or array.dtype != network.dtype):
+            raise ModelFileError(f"{path}: expected {TRAINING_TENSORS}{name} to be like the parameters, got {array.dtype} {array.shape}")
+    known = {name: numbers[name] for name in State._fields if name in numbers}
+    return Saved(network, State(**{**known, "total": tuple(total.tolist()), **kept}), run)
+
+
+class Pace:
+    """When a training is saved: every `seconds`, and when an epoch ends.
+
+    Epochs that follow each other within a second share a save, and no more than a twentieth of the time goes into those at their
+    ends: a small network trains an epoch in less time than a disk takes to confirm a file.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._gap = min(seconds, 1.0)
+        self._last = time.monotonic()
+
+    def is_due(self, epoch_ended: bool) -> bool:
+        """Return whether to save now."""
+        return time.monotonic() - self._last >= (self._gap if epoch_ended else self._seconds)
+
+    def saved(self, took: float) -> None:
+        """Take note of a save that has just ended, after so many seconds."""
+        self._last = time.monotonic()
+        self._gap = min(self._seconds, max(1.0, 20.0 * took))
