@@ -3,6 +3,7 @@
 Commands raise. `run` alone turns what they raise into an exit code and one line on standard error, or one JSON object.
 """
 
+import contextlib
 import io
 import os
 import sys
@@ -13,14 +14,14 @@ from typing import Annotated
 
 import typer
 
-from fastmlp.cli import bench, check, data, evaluate, predict, train, warmup
+from fastmlp.cli import bench, check, data, evaluate, predict, runs, signals, train, warmup
 from fastmlp.cli.options import Group, add_command
 from fastmlp.errors import FastmlpError, NotEnoughMemory, WriteError
 from fastmlp.rendering.output import Output
 
 CLOSED_PIPE = 1
 BUG = FastmlpError.exit_code
-INTERRUPTED = 130
+INTERRUPTED = 130  # what typer makes of a KeyboardInterrupt, whichever signal was behind it
 
 app = typer.Typer(
     cls=Group, rich_markup_mode=None, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
@@ -54,6 +55,7 @@ add_command(app, "evaluate", evaluate.evaluate, examples=evaluate.EXAMPLES)
 add_command(app, "predict", predict.predict, examples=predict.EXAMPLES)
 add_command(app, "check", check.check, examples=check.EXAMPLES)
 add_command(app, "warmup", warmup.warmup, examples=warmup.EXAMPLES)
+add_command(app, "runs", runs.runs, examples=runs.EXAMPLES)
 
 datasets = typer.Typer(cls=Group, help="List the data sets, get their files, show where they are.")
 
@@ -85,7 +87,9 @@ def main() -> None:
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a character is no reason to fail
     warnings.formatwarning = _warning
+    signals.listen()
     code = run(sys.argv[1:])
+    signals.ignore()
     try:
         sys.stdout.flush()
     except OSError:  # said already: what is left of the output would make Python fail once more at its end
@@ -99,14 +103,14 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code = app(args=list(arguments), prog_name="fastmlp", standalone_mode=False) or 0
         sys.stdout.flush()
-        if code == INTERRUPTED:  # typer's name for KeyboardInterrupt
+        if code == INTERRUPTED:
             raise KeyboardInterrupt
         return int(code)
     except BrokenPipeError:  # whoever read our output has left
         _abandon_stdout()
         return CLOSED_PIPE
     except KeyboardInterrupt:
-        return _failed(output, "KeyboardInterrupt", "interrupted", INTERRUPTED)
+        return _failed(output, "KeyboardInterrupt", "interrupted", signals.exit_code())
     except typer.TyperException as error:
         return _failed(output, "UsageError", _usage(error), error.exit_code)
     except Exception as error:
@@ -124,7 +128,8 @@ def _failed(output: Output, kind: str, message: str, exit_code: int) -> int:
         output.error(kind, message, exit_code)
     except OSError:  # standard output may be what failed
         _abandon_stdout()
-        Output().error(kind, message, exit_code)
+        with contextlib.suppress(OSError):  # or the terminal is gone: the exit code says it all the same
+            Output().error(kind, message, exit_code)
     return exit_code
 
 

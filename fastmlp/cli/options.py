@@ -18,11 +18,11 @@ from fastmlp.settings import nearest
 GROUPS = {"network": "Network", "train": "Training"}
 
 
-def _known_dataset(name: str) -> str:
-    """Return the name of a data set; raise typer.BadParameter with the nearest one if there is none of that name."""
+def _known_dataset(name: str | None) -> str | None:
+    """Return the name of a data set, if one was given; raise typer.BadParameter with the nearest one if there is none of that name."""
     from fastmlp.data.dataset import DATASETS
 
-    if name not in DATASETS:
+    if name is not None and name not in DATASETS:
         raise typer.BadParameter(f"expected one of {', '.join(DATASETS)}, got {name!r}{nearest(name, DATASETS)}")
     return name
 
@@ -33,10 +33,11 @@ def _complete_dataset(begun: str) -> list[str]:
     return [name for name in DATASETS if name.startswith(begun)]
 
 
-DatasetName = Annotated[
-    str,
-    typer.Argument(metavar="DATASET", help="a name from: fastmlp data list", callback=_known_dataset, autocompletion=_complete_dataset),
-]
+_dataset = typer.Argument(
+    metavar="DATASET", help="a name from: fastmlp data list", callback=_known_dataset, autocompletion=_complete_dataset
+)
+DatasetName = Annotated[str, _dataset]
+OptionalDatasetName = Annotated[str | None, _dataset]
 ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="a model file that fastmlp train wrote")]
 DataDir = Annotated[Path | None, typer.Option(metavar="DIR", help="folder that holds the data sets; FASTMLP_DATA_DIR names it, too")]
 

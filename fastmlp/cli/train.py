@@ -1,4 +1,4 @@
-"""`fastmlp train`: from a data set to a model file and a run folder."""
+"""`fastmlp train`: from a data set, or from where an earlier run stood, to a model file and a run folder."""
 
 import contextlib
 import math
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from fastmlp.cli.configuration import given_settings, settings_in_effect
-from fastmlp.cli.options import DataDir, DatasetName, compile_notes
+from fastmlp.cli.options import DataDir, OptionalDatasetName, compile_notes
+from fastmlp.cli.resume import FACTS, Earlier, open_earlier
+from fastmlp.cli.signals import Patience
 from fastmlp.errors import FastmlpError, ScoreMissed, TrainingError
 from fastmlp.rendering import tables
 from fastmlp.rendering.output import Output
@@ -23,20 +25,24 @@ if TYPE_CHECKING:
     from fastmlp.network import Network
     from fastmlp.settings import NetworkSettings
     from fastmlp.storage.runs import RunFolder
-    from fastmlp.training.loop import Epoch, Trainer
+    from fastmlp.training.loop import Trainer
 
 EXAMPLES = (
     "fastmlp train mnist",
     "fastmlp train mnist --hidden 300 --hidden 100 --epochs 10 --out digits.safetensors",
     "fastmlp train fashion-mnist --config run.toml --json",
+    "fastmlp train --resume runs/20261124T030656Z-mnist-b11a7d",
 )
 RUNS = Path("runs")
+CHECKPOINT_SECONDS = 30.0  # what a crash may cost; epochs that last longer than a second are saved at their ends besides
 
 
 class Interrupted(FastmlpError):
-    """Ctrl-C during training; the network was saved."""
+    """A signal ended the training; it was saved. The exit code is 128 + the number of the signal."""
 
-    exit_code = 130
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number
 
 
 class Destination(NamedTuple):
@@ -50,6 +56,42 @@ class Destination(NamedTuple):
         if self.run is not None:
             self.run.finish(outcome, {"model": str(self.model), **results})
 
+    def how_to_go_on(self) -> str:
+        """Return what to type to go on after an interruption."""
+        return f"go on with: fastmlp train --resume {self.run.path}" if self.run is not None else "without a run folder it cannot go on"
+
+
+class Saver:
+    """Saves a training in its run folder, when it is due and when it is told to; without a run folder it does nothing."""
+
+    def __init__(self, trainer: "Trainer", run: "RunFolder | None", seconds: float) -> None:
+        from fastmlp.storage.checkpoints import Checkpoints
+        from fastmlp.training.saving import Pace
+
+        self._trainer, self._run = trainer, run
+        self._checkpoints = Checkpoints(run.checkpoints_path) if run is not None else None
+        self._pace = Pace(seconds)
+        self._saved_at = (trainer.epoch, trainer.steps)
+
+    def save_if_due(self, epoch_ended: bool) -> None:
+        """Save now if it is time; `epoch_ended` says that an epoch has just ended."""
+        if self._pace.is_due(epoch_ended):
+            self.save()
+
+    def save(self) -> None:
+        """Save now, unless nothing happened since the last time. A network that is not finite is not worth it: it has diverged."""
+        from fastmlp.training.saving import pack
+
+        at = (self._trainer.epoch, self._trainer.steps)
+        if self._run is None or self._checkpoints is None or at == self._saved_at or not self._trainer.is_finite():
+            return
+        began = time.perf_counter()
+        self._run.sync_metrics()
+        facts = {name: self._run.manifest.get(name) for name in FACTS}
+        self._checkpoints.save(*pack(self._trainer, facts))
+        self._saved_at = at
+        self._pace.saved(time.perf_counter() - began)
+
 
 def _part_of_one(value: float | None) -> float | None:
     if value is not None and not 0 <= value <= 1:
@@ -57,15 +99,27 @@ def _part_of_one(value: float | None) -> float | None:
     return value
 
 
+def _not_negative(value: float) -> float:
+    if not 0 <= value < math.inf:
+        raise typer.BadParameter(f"expected a number of at least 0, got {value:g}")
+    return value
+
+
 def train(
     output: Output,
     flags: dict[str, Any],
-    dataset: DatasetName,
+    dataset: OptionalDatasetName = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="where the model goes  [default: the run folder]")] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with the tables [network] and [train]")] = None,
     data_dir: DataDir = None,
     run_folder: Annotated[Path | None, typer.Option(metavar="DIR", help="a folder for this run  [default: a new one in runs/]")] = None,
     no_run_folder: Annotated[bool, typer.Option("--no-run-folder", help="keep no record; the model goes to ./DATASET.safetensors")] = False,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="go on with the run in this folder, bit for bit; see: fastmlp runs")
+    ] = None,
+    checkpoint_seconds: Annotated[
+        float, typer.Option(metavar="X", callback=_not_negative, help="save the training at least this often, to go on after a crash")
+    ] = CHECKPOINT_SECONDS,
     require_accuracy: Annotated[
         float | None, typer.Option(metavar="X", callback=_part_of_one, help="exit with 1 if the test accuracy is below X, such as 0.97")
     ] = None,
@@ -74,6 +128,7 @@ def train(
 
     Prints a line per epoch and then the accuracy on the test rows, which are looked at once, at the end. A setting may also come
     from the environment (FASTMLP_EPOCHS=3) or from the file given with --config; a flag wins over both.
+    Ctrl-C ends it after the batch; --resume goes on as if nothing had happened.
     """
     from fastmlp import __version__, machine
     from fastmlp.data.dataset import load_dataset
@@ -81,46 +136,69 @@ def train(
 
     started = time.perf_counter()
     given = given_settings(flags, os.environ, config)
-    if no_run_folder and run_folder is not None:
-        raise typer.BadParameter("expected one of --run-folder and --no-run-folder, got both", param_hint="--no-run-folder")
+    _check_usage(dataset, resume, run_folder, no_run_folder)
     if out is not None:
         check_creatable(out)
-    output.note(f"loading {dataset} …")
-    threading.Thread(target=import_trainer, daemon=True).start()  # the compiler loads while the data do
-    data = load_dataset(dataset, data_dir, notify=output.note)
-    network_settings, training_settings = settings_in_effect(given, data.network_defaults, data.training_defaults)
-    network = new_network(data, network_settings, training_settings.seed)
-    loaded = time.perf_counter()
+    with contextlib.ExitStack() as held:
+        earlier = open_earlier(resume, RUNS, dataset, given) if resume is not None else None
+        if earlier is not None:
+            held.enter_context(earlier.run)
+        name = earlier.dataset if earlier is not None else str(dataset)
+        output.note(f"loading {name} …")
+        threading.Thread(target=import_trainer, daemon=True).start()  # the compiler loads while the data do
+        data = load_dataset(name, data_dir, notify=output.note)
+        if earlier is not None:
+            earlier.check_data(data)
+            network_settings, training_settings = earlier.network, earlier.training
+        else:
+            network_settings, training_settings = settings_in_effect(given, data.network_defaults, data.training_defaults)
+        saved = earlier.saved if earlier is not None else None
+        network = saved.network if saved is not None else new_network(data, network_settings, training_settings.seed)
+        loaded = time.perf_counter()
 
-    from fastmlp.kernels.compiling import compile_seconds
-    from fastmlp.training.loop import Trainer
+        from fastmlp.kernels.compiling import compile_seconds
+        from fastmlp.training.loop import Trainer
 
-    with compile_notes(output) as display:
-        trainer = Trainer(network, data.x_train, data.y_train, training_settings)
+        display = held.enter_context(compile_notes(output))
+        trainer = Trainer(network, data.x_train, data.y_train, training_settings, resume=earlier.state if earlier is not None else None)
         display.clear()
         settings = {"network": network_settings.replace(output=network.output).to_dict(), "train": trainer.settings.to_dict()}
         output.note(describe(data, trainer))
-        to = open_destination(dataset, out, run_folder, no_run_folder)
-        with to.run or contextlib.nullcontext() as run:
-            if run is not None:
+        if earlier is None:
+            to = open_destination(name, out, run_folder, no_run_folder)
+            if to.run is not None:
+                held.enter_context(to.run)
                 files = {"name": data.name, "files": dict(data.hashes)}
-                run.start(settings, seed=training_settings.seed, data=files, threads=trainer.threads)
-            began, compiled = time.perf_counter(), compile_seconds()
-            epochs = run_epochs(output, display, trainer, to)
-            trained, compiled = time.perf_counter(), compile_seconds() - compiled
-            network.save(to.model, trainer.settings)
-            test = network.evaluate(data.x_test, data.y_test)
-            to.finish("done", {"test": test, "test_openings": data.test_openings})
+                to.run.start(settings, seed=training_settings.seed, data=files, threads=trainer.threads, out=out)
+        else:
+            to = go_on(output, earlier, trainer, settings, out)
+        began, compiled = time.perf_counter(), compile_seconds()
+        saver = Saver(trainer, to.run, checkpoint_seconds)
+
+        def at_once(number: int) -> None:
+            display.clear()
+            output.error(Interrupted.__name__, f"ended at once; {to.how_to_go_on()}", 128 + number)
+
+        patience = held.enter_context(Patience(at_once))
+        epochs = run_epochs(output, display, trainer, to, saver, patience)
+        saver.save()
+        trained, compiled = time.perf_counter(), compile_seconds() - compiled
+        network.save(to.model, trainer.settings)
+        test = network.evaluate(data.x_test, data.y_test)
+        best = {"epoch": trainer.best_epoch, "validation_loss": trainer.best_loss} if trainer.best_epoch else None
+        to.finish("done", {"test": test, "test_openings": data.test_openings, "best": best})
     output.result(f"test {tables.scores(test)}")
     output.result(f"model {to.model}")
     if require_accuracy is not None and not (test["accuracy"] or 0.0) >= require_accuracy:
         raise ScoreMissed(f"expected a test accuracy of at least {require_accuracy:g}, got {test['accuracy']}; the model is in {to.model}")
     return {
-        "dataset": dataset,
+        "dataset": name,
         "sizes": network.sizes,
         "settings": settings,
         "epochs": epochs,
+        "best": best,
         "test": test,
+        "resumed": resume is not None,
         "seconds": {
             "load": loaded - started,
             "compile": trainer.compile_seconds + compiled,
@@ -135,36 +213,74 @@ def train(
     }
 
 
-def run_epochs(output: Output, display: Display, trainer: "Trainer", to: Destination) -> "list[Epoch]":
-    """Train to the end and print each epoch when it is done.
+def _check_usage(dataset: str | None, resume: Path | None, run_folder: Path | None, no_run_folder: bool) -> None:
+    """Raise typer.BadParameter where the flags contradict each other or say too little."""
+    if no_run_folder and run_folder is not None:
+        raise typer.BadParameter("expected one of --run-folder and --no-run-folder, got both", param_hint="--no-run-folder")
+    if resume is not None and (no_run_folder or run_folder is not None):
+        raise typer.BadParameter("expected no other run folder with --resume, got one", param_hint="--resume")
+    if dataset is None and resume is None:
+        raise typer.BadParameter("expected the name of a data set, or --resume RUN, got neither", param_hint="DATASET")
 
-    Ctrl-C, and a reader of the output that leaves, save the network as it stands before they take their course.
+
+def go_on(output: Output, earlier: Earlier, trainer: "Trainer", settings: Mapping[str, Mapping[str, Any]], out: Path | None) -> Destination:
+    """Note in the run folder that the run goes on, say from where, and say what might change a bit."""
+    run, model = earlier.run, earlier.model(out)
+    at = {"epoch": trainer.epoch + 1, "row": trainer.row}
+    changed = run.resume(earlier.facts, settings, threads=trainer.threads, out=model, at=at, epochs=trainer.epoch)
+    output.note(f"going on with {run.path} in epoch {at['epoch']} after {at['row']:,} rows")
+    for name, (before, now) in changed.items():
+        if name != "threads":
+            output.note(f"warning: saved with {name} {before}, going on with {now}: the last bits may differ from those of an unbroken run")
+    return Destination(model or run.model_path, run)
+
+
+def run_epochs(
+    output: Output, display: Display, trainer: "Trainer", to: Destination, saver: Saver, patience: Patience
+) -> list[dict[str, Any]]:
+    """Train to the end, print each epoch when it is done, and return all epochs of the run, those done earlier included.
+
+    Whatever ends it before, a signal, a reader of the output that leaves, a full disk: it is saved as it stands as far as that can be.
     """
+    from fastmlp.storage.runs import read_metrics
     from fastmlp.training.loop import Epoch
 
-    epochs: list[Epoch] = []
+    epochs = read_metrics(to.run.metrics_path) if to.run is not None and to.run.metrics_path.exists() else []
     try:
         output.detail(tables.epoch_heading())
         with contextlib.closing(trainer.run()) as events:
             for event in events:
-                if not isinstance(event, Epoch):
+                if isinstance(event, Epoch):
+                    epochs.append(event._asdict())
+                    display.clear()
+                    if to.run is not None:
+                        to.run.append_metrics(event._asdict())
+                    output.detail(tables.epoch_row(event))
+                else:
                     display.epoch(event)
-                    continue
-                epochs.append(event)
-                display.clear()
-                if to.run is not None:
-                    to.run.append_metrics(event._asdict())
-                output.detail(tables.epoch_row(event))
-    except (KeyboardInterrupt, BrokenPipeError) as stop:
-        display.clear()
-        trainer.network.save(to.model, trainer.settings)
-        to.finish("interrupted", {"epochs": len(epochs)})
-        if isinstance(stop, KeyboardInterrupt):
-            raise Interrupted(f"interrupted in epoch {len(epochs) + 1}; the network as it stands is in {to.model}") from None
-        raise
+                saver.save_if_due(isinstance(event, Epoch))
+                if patience.received is not None:
+                    break
+        if patience.received is not None and trainer.epoch < trainer.settings.epochs:
+            saver.save()
+            trainer.network.save(to.model, trainer.settings)
+            raise Interrupted(
+                f"interrupted in epoch {trainer.epoch + 1} after {trainer.row:,} rows; all is saved, {to.how_to_go_on()} "
+                f"(the network as it stands is in {to.model})",
+                patience.received,
+            )
     except TrainingError:
-        if to.run is not None:
-            to.run.finish("diverged", {"epochs": len(epochs)})
+        display.clear()
+        to.finish("diverged", {"epochs": trainer.epoch})
+        raise
+    except BaseException as stop:
+        display.clear()
+        with contextlib.suppress(OSError, FastmlpError, MemoryError):
+            if not isinstance(stop, Interrupted):
+                saver.save()
+                trainer.network.save(to.model, trainer.settings)
+            stopped = isinstance(stop, (Interrupted, KeyboardInterrupt, BrokenPipeError))
+            to.finish("interrupted" if stopped else "failed", {"epochs": trainer.epoch})
         raise
     return epochs
 

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fastmlp.gradient_check import Check, Combination
+    from fastmlp.storage.runs import RunSummary
     from fastmlp.training.loop import Epoch
 
 MISSING = "–"
@@ -89,6 +90,23 @@ def combinations(checks: "Iterable[Combination]") -> str:
         [check.activation, check.output, check.loss, check.where, f"{check.error:.1e}", "" if check.passed else "WRONG"] for check in checks
     )
     return table(["activation", "output", "loss", "worst in", "error", ""], rows, left=(0, 1, 2, 3))
+
+
+def runs(found: "Iterable[RunSummary]") -> str:
+    """Return one row per run. The name comes last: it is the longest, and what one copies."""
+    rows = (
+        [
+            (run.started or MISSING)[:16].replace("T", " "),
+            run.dataset or MISSING,
+            run.outcome,
+            MISSING if run.epochs is None else str(run.epochs),
+            percent(run.validation_accuracy),
+            percent(run.test_accuracy),
+            run.name,
+        ]
+        for run in found
+    )
+    return table(["started (UTC)", "data set", "outcome", "epochs", "validation", "test", "run"], rows, left=(0, 1, 2, 6))
 
 
 def scores(scores: Mapping[str, float | None]) -> str:

@@ -13,6 +13,7 @@ COMMANDS = (
     ("predict",),
     ("check",),
     ("warmup",),
+    ("runs",),
     ("data", "list"),
     ("data", "fetch"),
     ("data", "path"),

@@ -1,0 +1,284 @@
+"""`fastmlp train --resume`: the same run goes on, or it is said why not."""
+
+import json
+import os
+import shutil
+import time
+
+import pytest
+
+import fastmlp
+from fastmlp.cli import train as train_module
+from fastmlp.rendering.output import Output
+from fastmlp.storage.runs import RunFolder, read_manifest, read_metrics
+from fastmlp.training.loop import Trainer
+
+TRAIN = ("train", "synthetic", "--batch-size", "50", "--learning-rate", "0.5", "--optimizer", "adam", "--validation", "10000")
+
+
+@pytest.fixture
+def stopped(command, monkeypatch, tmp_path):
+    """A function: train 4 epochs into the folder `run`, and leave it after some chunks of steps as a killed process does."""
+
+    def stopped(chunks, *flags):
+        advance, left = Trainer._advance, [chunks]
+
+        def advance_or_end(trainer):
+            left[0] -= 1
+            if left[0] < 0:
+                raise SystemExit
+            return advance(trainer)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Trainer, "_advance", advance_or_end)
+            patch.setattr(train_module.Saver, "save_if_due", lambda saver, epoch_ended: saver.save())
+            with pytest.raises(SystemExit):
+                command(*TRAIN, "--epochs", "4", "--run-folder", "run", *flags)
+        return tmp_path / "run"
+
+    return stopped
+
+
+@pytest.fixture
+def finished(command, tmp_path):
+    """The folder of a run of 2 epochs that is done."""
+    assert command(*TRAIN, "--epochs", "2", "--run-folder", "run").code == 0
+    return tmp_path / "run"
+
+
+def without_times(epochs):
+    return [{name: value for name, value in epoch.items() if name not in ("seconds", "samples_per_second")} for epoch in epochs]
+
+
+@pytest.mark.parametrize("chunks", [1, 2, 3, 5, 8])
+def test_a_run_goes_on_as_if_nothing_had_happened(command, stopped, tmp_path, chunks):
+    folder = stopped(chunks)
+    resumed = command("train", "--resume", "run", "--json").json
+    whole = command(*TRAIN, "--epochs", "4", "--run-folder", "whole", "--json").json
+    assert (folder / "model.safetensors").exists()
+    ours, theirs = (fastmlp.Network.load(tmp_path / record["model"]).parameters for record in (resumed, whole))
+    assert ours.tobytes() == theirs.tobytes()
+    assert without_times(resumed["epochs"]) == without_times(whole["epochs"])
+    assert (resumed["test"], resumed["settings"], resumed["best"]) == (whole["test"], whole["settings"], whole["best"])
+    assert resumed["resumed"]
+    assert not whole["resumed"]
+    assert read_metrics(folder / "metrics.jsonl") == resumed["epochs"]
+    assert read_manifest(folder)["outcome"] == "done"
+
+
+def test_the_name_of_a_run_in_runs_is_enough(command):
+    record = command(*TRAIN, "--epochs", "1", "--json").json
+    name = record["run_folder"].removeprefix("runs/")
+    assert command("train", "--resume", name, "--epochs", "2", "--json").json["run_folder"] == record["run_folder"]
+
+
+def test_it_says_from_where_it_goes_on(command, stopped):
+    stopped(1)
+    assert "going on with run in epoch 1 after 50 rows" in command("train", "--resume", "run").err
+
+
+def test_a_finished_run_goes_on_with_more_epochs(command, finished, tmp_path):
+    resumed = command("train", "--resume", "run", "--epochs", "3", "--json").json
+    whole = command(*TRAIN, "--epochs", "3", "--run-folder", "whole", "--json").json
+    assert without_times(resumed["epochs"]) == without_times(whole["epochs"])
+    assert read_manifest(finished)["settings"]["train"]["epochs"] == 3
+
+
+def test_a_finished_run_without_more_epochs_gives_its_result_again(command, finished):
+    before = read_manifest(finished)["results"]["test"]
+    record = command("train", "--resume", "run", "--json").json
+    assert record["test"] == before
+    assert len(record["epochs"]) == 2
+
+
+def test_fewer_epochs_than_have_begun_are_refused(command, finished):
+    result = command("train", "--resume", "run", "--epochs", "1")
+    assert result.code == 78
+    assert "expected at least the 2" in result.err
+
+
+def test_another_number_of_threads_is_recorded_and_changes_no_bit(command, stopped, tmp_path):
+    folder = stopped(3, "--threads", "2")
+    result = command("train", "--resume", "run", "--threads", "1")
+    assert result.code == 0
+    assert "warning" not in result.err
+    command(*TRAIN, "--epochs", "4", "--run-folder", "whole")
+    ours, theirs = (fastmlp.Network.load(tmp_path / name / "model.safetensors").parameters for name in ("run", "whole"))
+    assert ours.tobytes() == theirs.tobytes()
+    assert read_manifest(folder)["settings"]["train"]["threads"] == 1
+
+
+def test_all_that_changed_is_said_in_one_line(command, finished):
+    result = command("train", "fashion-mnist", "--resume", "run", "--batch-size", "20", "--hidden", "4", "--hidden", "5")
+    assert result.code == 78
+    assert len(result.err.splitlines()) == 1
+    for change in ("data set synthetic → fashion-mnist", "hidden 3 → 4-5", "batch_size 50 → 20"):
+        assert change in result.err
+
+
+def test_flags_that_repeat_what_was_are_welcome(command, finished):
+    assert command(*TRAIN, "--epochs", "2", "--resume", "run").code == 0
+
+
+def test_a_variable_of_the_environment_is_a_change_too(command, finished, monkeypatch):
+    monkeypatch.setenv("FASTMLP_LEARNING_RATE", "0.25")
+    result = command("train", "--resume", "run")
+    assert result.code == 78
+    assert "learning_rate 0.5 → 0.25" in result.err
+
+
+def test_a_refused_run_is_left_as_it_was(command, finished):
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    assert command("train", "--resume", "run", "--seed", "3").code == 78
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
+    RunFolder.reopen(finished).close()  # and free
+
+
+def test_out_is_remembered(command, stopped, tmp_path):
+    stopped(2, "--out", "m.safetensors")
+    record = command("train", "--resume", "run", "--json").json
+    assert record["model"] == str(tmp_path / "m.safetensors")
+    assert (tmp_path / "m.safetensors").exists()
+
+
+def test_out_may_change(command, stopped, tmp_path):
+    stopped(2, "--out", "m.safetensors")
+    assert command("train", "--resume", "run", "--out", "n.safetensors", "--json").json["model"] == "n.safetensors"
+
+
+def test_a_run_that_was_killed_before_its_first_save_begins_anew(command, stopped):
+    stopped(0)
+    assert not os.path.exists("run/checkpoints")
+    resumed = command("train", "--resume", "run", "--json").json
+    whole = command(*TRAIN, "--epochs", "4", "--run-folder", "whole", "--json").json
+    assert without_times(resumed["epochs"]) == without_times(whole["epochs"])
+
+
+def test_epochs_after_the_last_checkpoint_are_done_again_and_listed_once(command, finished, tmp_path):
+    newest = max((finished / "checkpoints").iterdir())
+    command("train", "--resume", "run", "--epochs", "4")
+    for path in (finished / "checkpoints").iterdir():
+        if path != newest:
+            path.unlink()
+    if not newest.exists():
+        pytest.fail("the checkpoint of the second epoch should be one of the last two")
+    assert len(read_metrics(finished / "metrics.jsonl")) == 4
+    command("train", "--resume", "run", "--epochs", "4")
+    assert [epoch["epoch"] for epoch in read_metrics(finished / "metrics.jsonl")] == [1, 2, 3, 4]
+
+
+def test_the_manifest_lists_each_resumption(command, finished):
+    for epochs in ("3", "4"):
+        command("train", "--resume", "run", "--epochs", epochs)
+    resumed = read_manifest(finished)["resumed"]
+    assert [(each["epoch"], each["row"]) for each in resumed] == [(3, 0), (4, 0)]
+    assert all(each["time"] for each in resumed)
+
+
+def test_a_damaged_manifest_is_written_anew(command, finished):
+    before = read_manifest(finished)
+    (finished / "manifest.json").write_text("{")
+    assert command("train", "--resume", "run", "--epochs", "3").code == 0
+    after = read_manifest(finished)
+    assert (after["started"], after["data"], after["seed"]) == (before["started"], before["data"], before["seed"])
+
+
+def test_a_damaged_newest_checkpoint_is_a_warning(command, stopped):
+    newest = max((stopped(5) / "checkpoints").iterdir())
+    newest.write_bytes(newest.read_bytes()[:-1])
+    with pytest.warns(UserWarning, match=newest.name):
+        resumed = command("train", "--resume", "run", "--json").json
+    whole = command(*TRAIN, "--epochs", "4", "--run-folder", "whole", "--json").json
+    assert without_times(resumed["epochs"]) == without_times(whole["epochs"])
+
+
+NO_RUNS = {
+    "nothing": (lambda folder: None, 66, "fastmlp runs"),
+    "a file": (lambda folder: folder.write_text("mine"), 66, "found a file"),
+    "an empty folder": (lambda folder: folder.mkdir(), 66, "no run's"),
+    "a folder of somebody else": (lambda folder: (folder.mkdir(), (folder / "thesis.txt").touch()), 66, "no run's"),
+    "a run that never began": (lambda folder: RunFolder.at(folder).close(), 65, "train anew"),
+}
+
+
+@pytest.mark.parametrize("what", NO_RUNS)
+def test_what_is_no_run_is_refused_and_not_touched(command, tmp_path, what):
+    make, code, hint = NO_RUNS[what]
+    make(tmp_path / "run")
+    before = sorted(tmp_path.rglob("*"))
+    result = command("train", "--resume", "run")
+    assert result.code == code
+    assert hint in result.err
+    assert len(result.err.splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_copy_of_a_run_goes_on_by_itself(command, finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "copy")
+    assert command("train", "--resume", "copy", "--epochs", "3").code == 0
+    assert len(read_metrics(tmp_path / "copy" / "metrics.jsonl")) == 3
+    assert len(read_metrics(finished / "metrics.jsonl")) == 2
+
+
+def test_a_full_disk_saves_what_can_be_saved_and_says_so(command, monkeypatch, tmp_path):
+    def full(run, record):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RunFolder, "append_metrics", full)
+    result = command(*TRAIN, "--epochs", "4", "--run-folder", "run")
+    assert result.code == 74
+    assert read_manifest(tmp_path / "run")["outcome"] == "failed"
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    resumed = command("train", "--resume", "run", "--json").json
+    assert [epoch["epoch"] for epoch in resumed["epochs"]] == [1, 2, 3, 4] or [epoch["epoch"] for epoch in resumed["epochs"]] == [2, 3, 4]
+
+
+def test_checkpoints_are_written_by_time(command, monkeypatch, tmp_path):
+    saves = []
+    save = train_module.Saver.save
+    monkeypatch.setattr(train_module.Saver, "save", lambda saver: saves.append(time.monotonic()) or save(saver))
+    command(*TRAIN, "--epochs", "1", "--batch-size", "1", "--run-folder", "run", "--checkpoint-seconds", "0")
+    assert len(saves) > 2  # each chunk, the end of the epoch, the end
+
+
+def test_a_network_that_is_not_finite_is_not_saved(tmp_path):
+    data = fastmlp.load_dataset("synthetic")
+    network = fastmlp.Network([2, 3, 2])
+    trainer = Trainer(network, data.x_train, data.y_train, fastmlp.TrainingSettings(batch_size=50))
+    with RunFolder.at(tmp_path) as run:
+        saver = train_module.Saver(trainer, run, 0.0)
+        trainer.step()
+        network.parameters[0] = float("nan")
+        saver.save()
+        assert not run.checkpoints_path.exists()
+        network.parameters[0] = 0.0
+        saver.save()
+        assert len(list(run.checkpoints_path.iterdir())) == 1
+
+
+def test_without_a_run_folder_an_interrupt_says_that_it_cannot_go_on():
+    to = train_module.Destination("m.safetensors", None)
+    assert "cannot go on" in to.how_to_go_on()
+    to.finish("done", {})
+    assert Output().json is False
+
+
+def test_a_divergence_leaves_the_checkpoint_before_it(command, tmp_path):
+    result = command(
+        "train",
+        "synthetic",
+        "--batch-size",
+        "50",
+        "--activation",
+        "relu",
+        "--learning-rate",
+        "1e30",
+        "--run-folder",
+        "run",
+        "--epochs",
+        "2",
+    )
+    assert result.code == 1
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["outcome"] == "diverged"

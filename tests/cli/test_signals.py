@@ -1,0 +1,121 @@
+"""Signals: each has its exit code, a training is saved first, and those that were switched off stay so."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from fastmlp.cli import signals
+from fastmlp.cli.signals import Patience
+from tests.cli.conftest import ROOT
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LOADING = """
+import signal, sys, time
+from fastmlp.data import dataset
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+def load_dataset(*arguments, **options):
+    print("loading", flush=True)
+    time.sleep(60)
+
+dataset.load_dataset = load_dataset
+sys.argv = ["fastmlp", "evaluate", "m.safetensors", "synthetic", *sys.argv[1:]]
+from fastmlp.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)], ids=["text", "json"])
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_outside_of_training_a_signal_ends_a_command_with_its_code(tmp_path, number, flags):
+    import fastmlp
+
+    fastmlp.Network([2, 3, 2]).save(tmp_path / "m.safetensors")
+    line = [sys.executable, "-c", LOADING, *flags]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(line, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "loading\n"
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in err
+    if flags:
+        assert json.loads(out)["error"]["exit_code"] == 128 + number
+    else:
+        assert err.splitlines()[-1] == "error: interrupted"
+
+
+@pytest.fixture
+def handlers():
+    """Signal handlers as they are in a process of its own; given back afterwards."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        signal.signal(number, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_patience_keeps_the_first_signal(handlers, number):
+    with Patience(pytest.fail) as patience:
+        assert patience.received is None
+        os.kill(os.getpid(), number)
+        assert patience.received == number
+
+
+def test_patience_gives_the_handlers_back(handlers):
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with Patience(pytest.fail):
+        assert [signal.getsignal(number) for number in SIGNALS] != before
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_a_second_hang_up_is_not_impatience(handlers):
+    with Patience(pytest.fail) as patience:
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert patience.received == signal.SIGHUP
+
+
+def test_the_second_signal_says_so_and_ends_the_process(tmp_path):
+    code = """
+import os, signal
+from fastmlp.cli.signals import Patience
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with Patience(lambda number: print("at once", number, flush=True)):
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("never")
+"""
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (143, "at once 15\n")
+
+
+def test_the_second_signal_ends_the_process_even_if_it_cannot_say_so():
+    code = """
+import os, signal
+from fastmlp.cli.signals import Patience
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with Patience(lambda number: 1 / 0):
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGINT)
+"""
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.returncode == 130
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_a_signal_that_was_switched_off_stays_off(handlers, number):
+    signal.signal(number, signal.SIG_IGN)  # as nohup does
+    signals.listen()
+    with Patience(pytest.fail) as patience:
+        os.kill(os.getpid(), number)
+        time.sleep(0.01)
+        assert patience.received is None
+    assert signal.getsignal(number) == signal.SIG_IGN
