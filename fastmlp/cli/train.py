@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import shlex
 import threading
 import time
 from collections.abc import Mapping
@@ -58,7 +59,9 @@ class Destination(NamedTuple):
 
     def how_to_go_on(self) -> str:
         """Return what to type to go on after an interruption."""
-        return f"go on with: fastmlp train --resume {self.run.path}" if self.run is not None else "without a run folder it cannot go on"
+        if self.run is None:
+            return "without a run folder it cannot go on"
+        return f"go on with: fastmlp train --resume {shlex.quote(str(self.run.path))}"
 
 
 class Saver:

@@ -25,7 +25,7 @@ from fastmlp.storage.runs import read_manifest, read_metrics
 from fastmlp.training.loop import Trainer
 from fastmlp.training.saving import pack, unpack
 from tests.crash.server import prepared
-from tests.crash.supervisor import Supervisor, calls, can_trace, wait_until
+from tests.crash.supervisor import SAVING, Supervisor, calls, can_trace, wait_until
 from tests.quality.counts import count, record
 from tests.quality.limits import limit
 
@@ -37,6 +37,8 @@ SETTINGS = {"batch_size": 50, "optimizer": "adam", "learning_rate": 0.01, "seed"
 FLAGS = ("--batch-size", 50, "--optimizer", "adam", "--learning-rate", 0.01, "--seed", 4)
 ENDLESS = ("train", "synthetic", *FLAGS, "--epochs", 1_000_000, "--run-folder", "run", "--checkpoint-seconds", INTERVAL)
 GO_ON = ("train", "--resume", "run", "--checkpoint-seconds", INTERVAL)
+
+pytestmark = pytest.mark.timeout(3600 if FULL else 300)
 
 # A fault that is injected needs strace; a full run of the list has to have it.
 needs_strace = pytest.mark.skipif(not FULL and not can_trace(), reason="strace is not installed, or may trace no process")
@@ -163,11 +165,7 @@ def test_c02_kill_at_every_call_of_a_save(supervisor, tmp_path, chance):
             if before is not None:
                 prepared(kind, target, before)()
             _, log = supervisor.save(kind, target, 2.0)
-            cases += [
-                (kind, before, name, number)
-                for name in ("openat", "write", "fsync", "rename", "close")
-                for number in range(1, 1 + len(calls(log, name)))
-            ]
+            cases += [(kind, before, name, number) for name in SAVING.split(",") for number in range(1, 1 + len(calls(log, name)))]
             clear(target)
     assert len(cases) >= 6 * len(KINDS)
     chosen = chance.sample(cases, count(min(24, len(cases)), len(cases)))
@@ -176,8 +174,7 @@ def test_c02_kill_at_every_call_of_a_save(supervisor, tmp_path, chance):
         target = target_of(kind, tmp_path)
         if before is not None:
             prepared(kind, target, before)()
-        traced = "rename,renameat,renameat2" if name == "rename" else name
-        ended, _ = supervisor.save(kind, target, 2.0, inject=f"{traced}:signal=KILL:when={number}")
+        ended, _ = supervisor.save(kind, target, 2.0, inject=f"{name}:signal=KILL:when={number}")
         assert ended.code == -signal.SIGKILL, (kind, name, number)
         failures += content_of(kind, target) not in (before, 2.0)
         prepared(kind, target, 3.0)()  # what the dead process left does not disturb the next one
@@ -235,25 +232,26 @@ def test_c04_errors_of_the_system_during_a_save(supervisor, tmp_path, name, call
     assert list(tmp_path.glob("*.tmp")) + list(tmp_path.glob(".*.tmp")) == []
 
 
-LIMITED = {
-    "manifest of a run folder": (500, ("--run-folder", "run")),  # what it says of that fits into as much
-    "checkpoint": (4000, ("--hidden", 2000, "--run-folder", "run")),
-    "model": (4000, ("--hidden", 2000, "--no-run-folder")),
+LIMITED = {  # a limit in bytes, flags, and the file that is larger
+    "manifest": (500, ("--run-folder", "run"), "manifest.json"),  # what is said of it fits into as much
+    "checkpoint": (2200, ("--run-folder", "run"), "ckpt-000001.safetensors"),
+    "model": (500, ("--no-run-folder",), "synthetic.safetensors"),
 }
 
 
 @pytest.mark.parametrize("what", LIMITED)
 def test_c05_limit_on_file_sizes(supervisor, tmp_path, what):
-    most, flags = LIMITED[what]
-    ended = supervisor.command("train", "synthetic", *FLAGS, "--epochs", 1, "--quiet", *flags, limits={"RLIMIT_FSIZE": most}).wait()
-    left = [path for path in tmp_path.rglob("*.tmp")]
+    most, flags, name = LIMITED[what]
+    line = ("train", "synthetic", *FLAGS, "--epochs", 1, "--quiet", *flags)
+    ended = supervisor.command(*line, limits={"RLIMIT_FSIZE": most}).wait()
+    left = list(tmp_path.rglob("*.tmp"))
     record("C5", 1, ended.code != 74 or bool(left))
     assert ended.code == 74
     assert "EFBIG" in ended.err.splitlines()[-1]
+    assert name in ended.err.splitlines()[-1]
     assert "Traceback" not in ended.err
     assert left == []
-    assert not (tmp_path / "synthetic.safetensors").exists()
-    assert not list(tmp_path.rglob("model.safetensors"))
+    assert not list(tmp_path.rglob(name))
 
 
 PLACES = ("/dev/full", "a read-only folder", "a missing folder", "a folder", "a dangling link", "no inode left")
