@@ -23,7 +23,7 @@ LINES = {
     "data path": ("data", "path", "mnist"),
     "data fetch": ("data", "fetch", "mnist"),
 }
-LEFT_OUT = {"bench": "measures for minutes", "bench peers": "measures for minutes"}
+LEFT_OUT = {"bench": "measures for minutes", "bench peers": "measures for minutes", "warmup": "compiles for minutes"}
 
 
 class Result(NamedTuple):
