@@ -6,7 +6,7 @@ import os
 import shlex
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -276,14 +276,20 @@ def run_epochs(
         display.clear()
         to.finish("diverged", {"epochs": trainer.epoch})
         raise
+    except Interrupted:
+        to.finish("interrupted", {"epochs": trainer.epoch})
+        raise
     except BaseException as stop:
-        display.clear()
-        with contextlib.suppress(OSError, FastmlpError, MemoryError):
-            if not isinstance(stop, Interrupted):
-                saver.save()
-                trainer.network.save(to.model, trainer.settings)
-            stopped = isinstance(stop, (Interrupted, KeyboardInterrupt, BrokenPipeError))
-            to.finish("interrupted" if stopped else "failed", {"epochs": trainer.epoch})
+        stopped = isinstance(stop, (KeyboardInterrupt, BrokenPipeError)) or patience.received is not None
+        steps: list[Callable[[], None]] = [display.clear, saver.save]
+        if stopped or to.run is None:
+            steps.append(lambda: trainer.network.save(to.model, trainer.settings))
+        steps.append(lambda: to.finish("interrupted" if stopped else "failed", {"epochs": trainer.epoch}))
+        for step in steps:  # one that fails does not keep the others from what they can do
+            with contextlib.suppress(OSError, FastmlpError, MemoryError):
+                step()
+        if patience.received is not None:  # a terminal that was closed: first the signal came, then nobody could be told
+            raise Interrupted(f"interrupted in epoch {trainer.epoch + 1}; {to.how_to_go_on()}", patience.received) from None
         raise
     return epochs
 

@@ -9,7 +9,9 @@ import pytest
 
 import fastmlp
 from fastmlp.cli import train as train_module
+from fastmlp.errors import WriteError
 from fastmlp.rendering.output import Output
+from fastmlp.storage.checkpoints import Checkpoints
 from fastmlp.storage.runs import RunFolder, read_manifest, read_metrics
 from fastmlp.training.loop import Trainer
 
@@ -282,3 +284,25 @@ def test_a_divergence_leaves_the_checkpoint_before_it(command, tmp_path):
     assert result.code == 1
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert manifest["outcome"] == "diverged"
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_run_with_its_outcome(command, monkeypatch, tmp_path):
+    def full(checkpoints, tensors, metadata):
+        raise WriteError("writing 'ckpt' broke off: No space left on device (ENOSPC); make room")
+
+    monkeypatch.setattr(Checkpoints, "save", full)
+    result = command(*TRAIN, "--epochs", "4", "--run-folder", "run", "--checkpoint-seconds", "0")
+    assert result.code == 74
+    assert "ENOSPC" in result.err
+    assert read_manifest(tmp_path / "run")["outcome"] == "failed"
+
+
+def test_a_failure_does_not_replace_the_model_of_an_earlier_run(command, monkeypatch, tmp_path):
+    (tmp_path / "m.safetensors").write_text("hours of work")
+
+    def fail(run, record):
+        raise RuntimeError("impossible")
+
+    monkeypatch.setattr(RunFolder, "append_metrics", fail)
+    assert command(*TRAIN, "--epochs", "1", "--out", "m.safetensors").code == 70
+    assert (tmp_path / "m.safetensors").read_text() == "hours of work"

@@ -1,10 +1,13 @@
 """Signals: each has its exit code, a training is saved first, and those that were switched off stay so."""
 
+import fcntl
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 
 import pytest
@@ -119,3 +122,22 @@ def test_a_signal_that_was_switched_off_stays_off(handlers, number):
         time.sleep(0.01)
         assert patience.received is None
     assert signal.getsignal(number) == signal.SIG_IGN
+
+
+def test_a_terminal_that_is_closed_loses_nothing(tmp_path):
+    line = [sys.executable, "-m", "fastmlp", "train", "synthetic", "--batch-size", "50", "--epochs", "1000000", "--run-folder", "run"]
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        line, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"}, stdin=theirs, stdout=theirs, stderr=theirs,
+        start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(theirs)
+    try:
+        said = b""
+        while b"samples/s" not in said or not (tmp_path / "run" / "metrics.jsonl").exists():
+            said += os.read(ours, 4096)
+    finally:
+        os.close(ours)  # the system sends SIGHUP, and every further word is an error
+    assert process.wait(timeout=60) == 129
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["outcome"] == "interrupted"
+    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) >= 1
