@@ -11,6 +11,7 @@ from fastmlp.settings import NetworkSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
+    from fastmlp.storage.checkpoints import Checkpoints
     from fastmlp.storage.runs import RunFolder
     from fastmlp.training.loop import State
     from fastmlp.training.saving import Saved
@@ -23,6 +24,7 @@ class Earlier(NamedTuple):
     """An earlier run, held open: what it was, the settings to go on with, and what it had saved (None: nothing yet)."""
 
     run: "RunFolder"
+    checkpoints: "Checkpoints"  # which know by now what is damaged
     facts: dict[str, Any]
     network: NetworkSettings
     training: TrainingSettings
@@ -69,7 +71,7 @@ def open_earlier(named: Path, runs: Path, dataset: str | None, given: Mapping[st
         facts = saved.run if saved is not None else run.manifest
         network, training = _settings(folder, facts)
         new_network, new_training = settings_in_effect(given, network.to_dict(), training.to_dict())
-        earlier = Earlier(run, facts, new_network, new_training, saved)
+        earlier = Earlier(run, checkpoints, facts, new_network, new_training, saved)
         changes = [f"data set {earlier.dataset} → {dataset}"] if dataset not in (None, earlier.dataset) else []
         changes += _differences(network.to_dict(), new_network.to_dict()) + _differences(training.to_dict(), new_training.to_dict())
         _refuse(run, changes)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
     from fastmlp.network import Network
     from fastmlp.settings import NetworkSettings
+    from fastmlp.storage.checkpoints import Checkpoints
     from fastmlp.storage.runs import RunFolder
     from fastmlp.training.loop import Trainer
 
@@ -67,12 +68,10 @@ class Destination(NamedTuple):
 class Saver:
     """Saves a training in its run folder, when it is due and when it is told to; without a run folder it does nothing."""
 
-    def __init__(self, trainer: "Trainer", run: "RunFolder | None", seconds: float) -> None:
-        from fastmlp.storage.checkpoints import Checkpoints
+    def __init__(self, trainer: "Trainer", run: "RunFolder | None", checkpoints: "Checkpoints | None", seconds: float) -> None:
         from fastmlp.training.saving import Pace
 
-        self._trainer, self._run = trainer, run
-        self._checkpoints = Checkpoints(run.checkpoints_path) if run is not None else None
+        self._trainer, self._run, self._checkpoints = trainer, run, checkpoints
         self._pace = Pace(seconds)
         self._saved_at = (trainer.epoch, trainer.steps)
 
@@ -176,7 +175,8 @@ def train(
         else:
             to = go_on(output, earlier, trainer, settings, out)
         began, compiled = time.perf_counter(), compile_seconds()
-        saver = Saver(trainer, to.run, checkpoint_seconds)
+        checkpoints = earlier.checkpoints if earlier is not None else new_checkpoints(to.run)
+        saver = Saver(trainer, to.run, checkpoints, checkpoint_seconds)
 
         def at_once(number: int) -> None:
             display.clear()
@@ -288,7 +288,8 @@ def run_epochs(
         for step in steps:  # one that fails does not keep the others from what they can do
             with contextlib.suppress(OSError, FastmlpError, MemoryError):
                 step()
-        if patience.received is not None:  # a terminal that was closed: first the signal came, then nobody could be told
+        told_nobody = isinstance(stop, OSError) and not isinstance(stop, FastmlpError)
+        if patience.received is not None and told_nobody:  # a terminal that was closed: first came the signal, then no word got out
             raise Interrupted(f"interrupted in epoch {trainer.epoch + 1}; {to.how_to_go_on()}", patience.received) from None
         raise
     return epochs
@@ -318,6 +319,13 @@ def describe(data: "Dataset", trainer: "Trainer") -> str:
     sizes = "-".join(map(str, trainer.network.sizes))
     threads = f"{trainer.threads} thread{'s' if trainer.threads > 1 else ''}"
     return f"{data.name}: {trainer.n_rows:,} rows to train on, {held_out:,} held out; network {sizes}; {threads}"
+
+
+def new_checkpoints(run: "RunFolder | None") -> "Checkpoints | None":
+    """Return where a new run saves its training, if anywhere."""
+    from fastmlp.storage.checkpoints import Checkpoints
+
+    return Checkpoints(run.checkpoints_path) if run is not None else None
 
 
 def open_destination(dataset: str, out: Path | None, run_folder: Path | None, no_run_folder: bool) -> Destination:

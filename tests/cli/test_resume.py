@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import time
 
 import pytest
@@ -185,13 +186,17 @@ def test_a_damaged_manifest_is_written_anew(command, finished):
     assert (after["started"], after["data"], after["seed"]) == (before["started"], before["data"], before["seed"])
 
 
-def test_a_damaged_newest_checkpoint_is_a_warning(command, stopped):
-    newest = max((stopped(5) / "checkpoints").iterdir())
+def test_a_damaged_newest_checkpoint_is_a_warning(command, stopped, monkeypatch):
+    older, newest = sorted((stopped(5) / "checkpoints").iterdir())
     newest.write_bytes(newest.read_bytes()[:-1])
+    monkeypatch.setattr(train_module.Saver, "save_if_due", lambda saver, epoch_ended: None)  # saved once, at the end
     with pytest.warns(UserWarning, match=newest.name):
         resumed = command("train", "--resume", "run", "--json").json
     whole = command(*TRAIN, "--epochs", "4", "--run-folder", "whole", "--json").json
     assert without_times(resumed["epochs"]) == without_times(whole["epochs"])
+    last = max(older.parent.iterdir())
+    assert sorted(older.parent.iterdir()) == [older, last]
+    assert last > newest
 
 
 NO_RUNS = {
@@ -249,7 +254,7 @@ def test_a_network_that_is_not_finite_is_not_saved(tmp_path):
     network = fastmlp.Network([2, 3, 2])
     trainer = Trainer(network, data.x_train, data.y_train, fastmlp.TrainingSettings(batch_size=50))
     with RunFolder.at(tmp_path) as run:
-        saver = train_module.Saver(trainer, run, 0.0)
+        saver = train_module.Saver(trainer, run, Checkpoints(run.checkpoints_path), 0.0)
         trainer.step()
         network.parameters[0] = float("nan")
         saver.save()
@@ -306,3 +311,17 @@ def test_a_failure_does_not_replace_the_model_of_an_earlier_run(command, monkeyp
     monkeypatch.setattr(RunFolder, "append_metrics", fail)
     assert command(*TRAIN, "--epochs", "1", "--out", "m.safetensors").code == 70
     assert (tmp_path / "m.safetensors").read_text() == "hours of work"
+
+
+def test_a_signal_does_not_hide_that_saving_failed(command, monkeypatch, tmp_path):
+    def full(checkpoints, tensors, metadata):
+        raise WriteError("writing 'ckpt' broke off: No space left on device (ENOSPC); make room")
+
+    def epoch_done(run, record):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Checkpoints, "save", full)
+    monkeypatch.setattr(RunFolder, "append_metrics", epoch_done)
+    result = command(*TRAIN, "--epochs", "4", "--run-folder", "run")
+    assert result.code == 74
+    assert "ENOSPC" in result.err
