@@ -37,8 +37,18 @@ class Planner:
         self.update = RULES[update]
 
     def table(self, part: str) -> np.ndarray:
-        """Return the operations (threads, n, COLUMNS) of "gather", "forward" or "step": each thread has a batch of its own."""
-        write = {"gather": self._gather, "forward": self._forward, "step": self._step}[part]
+        """Return the operations (threads, n, COLUMNS) of "gather", "forward" or "step": each thread has a batch of its own.
+
+        "backward" and "update" are parts of a step, for one layer by itself: the delta before the last hidden layer, without the
+        factor f', and the weights and biases of the first one.
+        """
+        write = {
+            "gather": self._gather,
+            "forward": self._forward,
+            "step": self._step,
+            "backward": lambda thread: self._from_layer(len(self.layout.hidden) - 1)[:1],
+            "update": self._update_first,
+        }[part]
         return np.array([write(thread) for thread in range(len(self.layout.batches))], np.int64)
 
     def _gather(self, thread: int) -> list[Operation]:
@@ -138,7 +148,11 @@ class Planner:
                 found += self._update(hidden[index + 1], hidden[index].a, hidden[index].row)
         if len(hidden) > 1:
             found += [BARRIER, *self._update(hidden[1], hidden[0].a, hidden[0].row)]
-        return found + self._update(hidden[0], layout.batches[thread], layout.batch_row, thread if self.listed else None)
+        return found + self._update_first(thread)
+
+    def _update_first(self, thread: int) -> list[Operation]:
+        layout = self.layout
+        return self._update(layout.hidden[0], layout.batches[thread], layout.batch_row, thread if self.listed else None)
 
     def _loss(self, output: LayerLayout) -> Operation:
         return operation(

@@ -15,6 +15,7 @@ from fastmlp.kernels.panels import ADDRESS, BARRIER, CHECK, KIND, LOSS, LOSS_ROW
 from fastmlp.kernels.program import OUTPUT_CODES, Steps, loss_block, no_steps
 from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, TOTALS, WEIGHT_SUM
 from fastmlp.kernels.team import DECISION, STOP, Team, look, new_shared, wait_for_all
+from fastmlp.kernels.tiles import Shape
 from fastmlp.kernels.updates import RULES, Rates
 from fastmlp.kernels.zeros import MOST_LISTED_INPUTS
 
@@ -166,6 +167,11 @@ class TiledProgram:
         else:
             self._ops = planner.table("step")
             self._loss, self._output = loss_block(loss, self.dtype), OUTPUT_CODES[LOSSES[loss].output]
+
+    @property
+    def tile_shapes(self) -> tuple[Shape, ...]:
+        """The tiles of the hidden layers."""
+        return tuple(layer.shape for layer in self._layout.hidden)
 
     def prepare(self, x: np.ndarray, target: np.ndarray) -> None:
         """Compile what `train` needs, or load it from the cache. Only the types of x and target are read."""

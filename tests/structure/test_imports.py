@@ -36,6 +36,7 @@ FLOOR_PLAN = (
     "fastmlp.kernels.layout",
     "fastmlp.kernels.operations",
     "fastmlp.kernels.tiled",
+    "fastmlp.kernels.measuring",
     "fastmlp.kernels",
     "fastmlp.data",
     "fastmlp.inputs",

@@ -1,0 +1,93 @@
+"""Loops that exist to be measured: multiply-adds in registers, a stream through memory, operations of a step over and over.
+
+Nothing in a training calls them. What they reach is the roof under which the kernels are shown.
+"""
+
+from typing import Any
+
+from fastmlp.kernels.compiling import kernel
+from fastmlp.kernels.panels import ADDRESS
+from fastmlp.kernels.team import look, wait_for_all
+from fastmlp.kernels.tiled import call_panel
+from fastmlp.kernels.vectors import BYTES_AVX512, Emitter, emitted, full_width, vector_bytes
+
+# Sums that do not wait for each other: two units times five cycles need ten. Two more registers hold the factor and the addend.
+CHAINS_OF_32_REGISTERS, CHAINS_OF_16_REGISTERS = 24, 12
+
+
+def chains() -> int:
+    """Return how many independent sums `multiply_adds` keeps in registers: as many as fit with room to spare."""
+    return CHAINS_OF_32_REGISTERS if vector_bytes() == BYTES_AVX512 else CHAINS_OF_16_REGISTERS
+
+
+def _emit_multiply_adds(v: Emitter, data: Any, count: Any) -> None:
+    b = v.builder
+    loaded = [v.load(data, v.index(i * v.lanes)) for i in range(chains() + 2)]
+    factor, addend = loaded[-2:]
+    sums = [v.variable(value) for value in loaded[:-2]]
+    with v.loop(count):
+        for place in sums:
+            # the sum is a factor: with a constant product, the compiler would take the multiplication out of the loop
+            b.store(v.multiply_add(b.load(place), factor, addend), place)
+    for i, place in enumerate(sums):
+        v.store(b.load(place), data, v.index(i * v.lanes))
+
+
+def _multiply_adds_twin(data: Any, count: int) -> None:
+    lanes = vector_bytes() // data.itemsize
+    factor, addend = data[chains() * lanes : (chains() + 1) * lanes], data[(chains() + 1) * lanes : (chains() + 2) * lanes]
+    for i in range(chains()):
+        for lane in range(lanes):
+            for _ in range(count):
+                data[i * lanes + lane] = data[i * lanes + lane] * factor[lane] + addend[lane]
+
+
+_multiply_adds = emitted(_multiply_adds_twin, _emit_multiply_adds, 2)
+
+
+@kernel
+def multiply_adds(data, count):
+    """s = s f + a, `count` times, for chains() vectors s that stay in registers.
+
+    data ((chains() + 2) lanes,), beginning at a multiple of a vector's size: the vectors s, updated in place, then f, then a.
+    """
+    _multiply_adds(data, count)
+
+
+@kernel
+def add_scaled(a, b, scale, repeats):
+    """a += scale b, `repeats` times: two numbers read and one written for each, as an update of weights does.
+
+    a (n,) updated in place, b (n,).
+    """
+    full_width()
+    for _ in range(repeats):
+        for i in range(a.shape[0]):
+            a[i] += scale * b[i]
+
+
+@kernel
+def barriers(shared, count, threads):
+    """Wait `count` times for all threads of a team; see team.py."""
+    for i in range(count):
+        wait_for_all(shared, (i + 1) * threads)
+    return look(shared, 0)
+
+
+@kernel
+def repeat_operations(repeats, listing, operations, arena, lists, masks, counts, rates, M, shared, thread, threads, shares):
+    """Run operations of panels.py on a batch of M rows `repeats` times, as one thread of a team; return `repeats`.
+
+    listing (threads, n, COLUMNS): what each thread does for itself with its own batch; operations (threads, n, COLUMNS): what is split
+    into shares. A barrier ends each time. arena, lists, masks, counts, rates (7,): see panels.py; what the operations write is overwritten.
+    """
+    for repeat in range(repeats):
+        for index in range(listing.shape[1]):
+            op = listing[thread, index]
+            call_panel(op[ADDRESS], arena, lists, masks, counts, rates, op, M, 0, 1)
+        for index in range(operations.shape[1]):
+            op = operations[thread, index]
+            for share in range(thread, shares, threads):
+                call_panel(op[ADDRESS], arena, lists, masks, counts, rates, op, M, share, shares)
+        wait_for_all(shared, (repeat + 1) * threads)
+    return repeats
