@@ -77,7 +77,7 @@ def build(peer: str, problem: Problem, variant: str, threads: int) -> Runner:
         case "numpy":
             from fastmlp.benchmark.peers import numpy_peer
 
-            return numpy_peer.build(problem)
+            return numpy_peer.build(problem, variant)
         case "onnxruntime":
             from fastmlp.benchmark.peers import onnx_peer
 
@@ -89,5 +89,5 @@ def build(peer: str, problem: Problem, variant: str, threads: int) -> Runner:
         case "python":
             from fastmlp.benchmark.peers import python_peer
 
-            return python_peer.build(problem)
+            return python_peer.build(problem, variant)
     raise Unavailable(f"expected one of {', '.join(IMPLEMENTATIONS)}, got {peer!r}")

@@ -55,7 +55,7 @@ def measure(
         problem = make_problem(workload, data_dir)
         problem.write(folder)
         keys = dict.fromkeys((each.peer, each.threads) for each in wanted)
-        processes = {key: stack.enter_context(Process(*key, workload, folder, instruction_set)) for key in keys}
+        processes = {key: stack.enter_context(Process(*key, folder, instruction_set)) for key in keys}
         notify(f"{workload.name}: {workload.title}; starting {len(processes)} processes")
         present = {key for key, process in processes.items() if process.fault() is None}  # waits until all have started
         measurements = {}

@@ -1,9 +1,11 @@
 """fastmlp itself, through its public interface.
 
-auto      what a user gets: tiles, zeros skipped where that pays
-off       the same with zero_skipping="off"
-scalar    kernels="scalar": the textbook loops, compiled
-njit      one prediction from compiled code that allocates nothing: what a call from Python is measured against
+auto         what a user gets: tiles, zeros skipped where that pays
+off          the same with zero_skipping="off"
+scalar       kernels="scalar": the textbook loops, compiled
+textbook     the same with zero_skipping="off"
+interpreted  kernels="python" with zero_skipping="off": the same loops, not compiled
+njit         one prediction from compiled code that allocates nothing: what a call from Python is measured against
 """
 
 from typing import Any
@@ -13,17 +15,23 @@ import numpy as np
 from fastmlp import machine
 from fastmlp.benchmark.problem import BYTE_SCALE, SEED, Problem
 from fastmlp.benchmark.runner import Gradient, Prediction, Runner, Training, from_python
-from fastmlp.benchmark.workloads import GRADIENT, TRAIN
+from fastmlp.benchmark.workloads import GRADIENT, LAYER, TRAIN
 from fastmlp.network import Network
 from fastmlp.settings import TrainingSettings
 from fastmlp.training.loop import Epoch, Trainer
 
 ENDLESS = 10**9  # epochs: the process is ended from outside
+# Variants whose settings are not those of "auto": kernels and zero_skipping.
+SETTINGS = {"off": ("auto", "off"), "scalar": ("scalar", "auto"), "textbook": ("scalar", "off"), "interpreted": ("python", "off")}
 
 
 def build(problem: Problem, variant: str, threads: int) -> Runner:
     """Return fastmlp at work on a problem."""
     workload = problem.workload
+    if workload.task == LAYER:
+        from fastmlp.benchmark import one_layer
+
+        return one_layer.build(problem, variant, threads)
     network = Network(workload.sizes, workload.activation, workload.output, seed=SEED)
     network.parameters[:] = problem.parameters
     if workload.task == TRAIN:
@@ -35,14 +43,15 @@ def build(problem: Problem, variant: str, threads: int) -> Runner:
 
 def _training(problem: Problem, network: Network, variant: str, threads: int) -> Training:
     workload = problem.workload
+    kernels, zero_skipping = SETTINGS.get(variant, ("auto", "auto"))
     settings = TrainingSettings(
         epochs=ENDLESS,
         batch_size=workload.batch_size,
         learning_rate=workload.learning_rate,
         optimizer=workload.optimizer,
         loss=workload.loss,
-        zero_skipping="off" if variant == "off" else "auto",
-        kernels="scalar" if variant == "scalar" else "auto",
+        zero_skipping=zero_skipping,
+        kernels=kernels,
         threads=None if threads == machine.usable_cores() else threads,  # all of them is the default, which may choose fewer
         seed=SEED,
     )

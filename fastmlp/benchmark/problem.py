@@ -1,18 +1,21 @@
 """A workload made of numbers: the same data, initial parameters and order of rows for everybody, and one loss to judge them all by."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
 
-from fastmlp.benchmark.workloads import IMAGES, Workload
+from fastmlp.benchmark.workloads import IMAGES, LAYER, Workload
 from fastmlp.data.dataset import load_dataset
 
 SEED = 0
 ORDERS = 8  # orders of rows that are drawn; later epochs take them again from the first
 JUDGED_ROWS = 5_000
 BYTE_SCALE = 255.0
+DELTA_SCALE = 1e-2  # of the made-up deltas of a single layer: so small that weights stay finite in millions of updates
+WORKLOAD_FILE = "workload.json"
 
 
 class Problem(NamedTuple):
@@ -33,13 +36,19 @@ class Problem(NamedTuple):
         return self.x.astype(np.float32) / np.float32(BYTE_SCALE) if self.x.dtype == np.uint8 else self.x
 
     def write(self, folder: Path) -> None:
-        """Write the arrays into a folder, from where every process reads them."""
+        """Write the arrays and the facts of the workload into a folder, from where every process reads them."""
+        folder.mkdir(parents=True, exist_ok=True)
         for name in ("x", "y", "parameters", "orders"):
             np.save(folder / f"{name}.npy", getattr(self, name))
+        facts = self.workload._asdict()
+        del facts["targets"], facts["limit"]  # what is aimed for is nothing that a worker has to know
+        (folder / WORKLOAD_FILE).write_text(json.dumps(facts))
 
     @classmethod
-    def read(cls, workload: Workload, folder: Path) -> Self:
+    def read(cls, folder: Path) -> Self:
         """Read what `write` wrote."""
+        facts = json.loads((folder / WORKLOAD_FILE).read_text())
+        workload = Workload(**{**facts, "sizes": tuple(facts["sizes"])}, targets=())
         return cls(workload, *(np.load(folder / f"{name}.npy") for name in ("x", "y", "parameters", "orders")))
 
 
@@ -50,6 +59,8 @@ def make_problem(workload: Workload, data_dir: Path | None = None) -> Problem:
 
     x, y = _random_rows(workload) if workload.data.startswith("random") else _known_rows(workload, data_dir)
     network = Network(workload.sizes, workload.activation, workload.output, seed=SEED)
+    if workload.task == LAYER:
+        network.biases[-1][:] = np.linspace(-0.1, 0.1, workload.sizes[-1])  # biases begin at zero, where adding none would not be noticed
     orders = np.empty((ORDERS, workload.rows), np.int64)
     for epoch in range(ORDERS):
         orders[epoch] = np.arange(workload.rows)
@@ -73,6 +84,12 @@ def _random_rows(workload: Workload) -> tuple[np.ndarray, np.ndarray]:
         return x, ((x - np.float32(BYTE_SCALE / 2)) @ teacher).argmax(axis=1)
     x = generator.standard_normal((workload.rows, n_inputs), np.float32)
     return x, np.tanh(x @ teacher)
+
+
+def delta_of(problem: Problem) -> np.ndarray:
+    """Return the delta (M, N), float32, that a single layer is handed on the way back: made up, the same for everybody."""
+    generator = np.random.default_rng(SEED)
+    return generator.standard_normal((problem.workload.rows, problem.workload.sizes[-1]), np.float32) * np.float32(DELTA_SCALE)
 
 
 def layers_of(parameters: np.ndarray, sizes: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from fastmlp.benchmark.workloads import Workload
 from fastmlp.errors import ConfigError
 
 # What tells Numba, C, oneDNN, OpenBLAS, MKL, PyTorch and XLA to do without AVX-512. Numba would keep the machine's features if it were
@@ -44,28 +43,40 @@ def check_instruction_set(name: str) -> None:
         raise ConfigError(f"--avx2: expected an x86-64 processor, this is {platform.machine()}; leave it out")
 
 
-def environment(threads: int, instruction_set: str) -> dict[str, str]:
-    """Return the environment of a worker process: this one's, with our package found, threads and instructions as asked for."""
+def environment(threads: int, instruction_set: str, cache: Path | None = None) -> dict[str, str]:
+    """Return the environment of a worker process: this one's, with our package found, threads and instructions as asked for.
+
+    `cache` is the folder in which it keeps compiled code; None for the user's own.
+    """
     root = str(Path(__file__).parents[2])
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name != "NUMBA_DISABLE_JIT"},  # interpreted, it would never end
         **INSTRUCTION_SETS[instruction_set],
         **dict.fromkeys(THREAD_VARIABLES, str(threads)),
+        **({} if cache is None else {"FASTMLP_CACHE_DIR": str(cache)}),
         "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
     }
 
 
 class Process:
-    """One implementation on a number of threads, alive in a process of its own. A context, so that it ends in any case."""
+    """One implementation on a number of threads, alive in a process of its own. A context, so that it ends in any case.
 
-    def __init__(self, peer: str, threads: int, workload: Workload, folder: Path, instruction_set: str = "native") -> None:
-        line = [sys.executable, "-m", "fastmlp.benchmark.worker", peer, str(threads), workload.name, str(workload.rows), str(folder)]
+    `folder` holds a problem, or several in folders of their own.
+    """
+
+    def __init__(self, peer: str, threads: int, folder: Path, instruction_set: str = "native", cache: Path | None = None) -> None:
+        line = [sys.executable, "-m", "fastmlp.benchmark.worker", peer, str(threads), str(folder)]
         self.versions: dict[str, str] = {}
         self._fault: str | None = None  # why it answers no more
         self._greeted = False
         self._errors = open(folder / f"errors-{peer}-{threads}.txt", "w+", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
-            line, env=environment(threads, instruction_set), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
+            line,
+            env=environment(threads, instruction_set, cache),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
         )
 
     def __enter__(self) -> Self:
@@ -79,10 +90,10 @@ class Process:
             self._process.communicate()
         self._errors.close()
 
-    def ask(self, do: str, variant: str) -> dict[str, Any]:
+    def ask(self, do: str, variant: str = "", problem: str = "", seconds: float | None = None) -> dict[str, Any]:
         """Send a request and wait for the answer: see worker.py. Where none can come, it is {"fault": why}."""
         if self.fault() is None:
-            answer = self._exchange({"do": do, "variant": variant})
+            answer = self._exchange({"do": do, "variant": variant, "problem": problem, "seconds": seconds})
             if answer is not None:
                 return answer
         return {"fault": self._fault}
@@ -98,7 +109,7 @@ class Process:
                     self._fault = f"not installed: {', '.join(greeting['missing'])}; {HINT}"
         return self._fault
 
-    def _exchange(self, request: dict[str, str] | None) -> dict[str, Any] | None:
+    def _exchange(self, request: dict[str, Any] | None) -> dict[str, Any] | None:
         """Send a request, if any, and read a line; where the process has ended, note why and return None."""
         sent, received = self._process.stdin, self._process.stdout
         if sent is None or received is None:

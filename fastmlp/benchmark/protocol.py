@@ -46,10 +46,11 @@ def in_rounds(
     notify: Callable[[str], None] = lambda text: None,
     clock: Callable[[], float] = time.perf_counter,
     sleep: Callable[[float], None] = time.sleep,
+    pause: float | None = None,
 ) -> dict[Key, list[float]]:
     """Call every turn once in each of `repeats` rounds, each round beginning with another one; return all times that each turn gave.
 
-    A turn that has taken more than `patience` seconds in all sits out the rounds that are left.
+    A turn that has taken more than `patience` seconds in all sits out the rounds that are left. `pause` stands for PAUSE.
     """
     times: dict[Key, list[float]] = {key: [] for key in turns}
     spent = dict.fromkeys(turns, 0.0)
@@ -60,7 +61,7 @@ def in_rounds(
         for key in keys[first:] + keys[:first]:
             if spent[key] > patience:
                 continue
-            sleep(PAUSE)
+            sleep(PAUSE if pause is None else pause)
             started = clock()
             times[key] += turns[key]()
             spent[key] += clock() - started

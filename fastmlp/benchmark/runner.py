@@ -37,7 +37,27 @@ class Prediction(NamedTuple):
     form: Callable[[np.ndarray], Any]
 
 
-Runner = Training | Gradient | Prediction
+class Repeated(NamedTuple):
+    """One operation of a single layer: `repeat(count)` does it so often and is what is timed.
+
+    `answer()` gives what came of it as one flat vector: outputs, deltas, or by how much the parameters have changed.
+    """
+
+    repeat: Callable[[int], Any]
+    answer: Callable[[], np.ndarray]
+
+
+Runner = Training | Gradient | Prediction | Repeated
+
+
+def called_often(call: Callable[[], Any]) -> Callable[[int], Any]:
+    """Return `repeat` for an operation that is called from Python."""
+
+    def repeat(count: int) -> None:
+        for _ in range(count):
+            call()
+
+    return repeat
 
 
 def from_python(predict: Callable[[Any], int]) -> Callable[[Any, int], int]:

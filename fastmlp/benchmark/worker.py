@@ -1,4 +1,4 @@
-"""The process in which one implementation runs: `python -m fastmlp.benchmark.worker PEER THREADS WORKLOAD ROWS FOLDER`.
+"""The process in which one implementation runs: `python -m fastmlp.benchmark.worker PEER THREADS FOLDER`.
 
 It says what is installed, then reads requests and writes answers, each one line of JSON, until its input ends:
 
@@ -7,8 +7,13 @@ It says what is installed, then reads requests and writes answers, each one line
     <-  {"seconds": 2.7, "answer": "answer-torch-2-eager.npy"}
     ->  {"do": "turn", "variant": "eager"}      as many epochs as fit into a turn, at least one
     <-  {"seconds": [1.2, 1.2]}
+    ->  {"do": "forget"}                        give the memory of a problem back
+    <-  {}
+    ->  {"do": "peaks", "seconds": 0.1}         what this machine can do, as compiled code sees it
+    <-  {"threads": 2, "instruction_set": ...}
 
-An answer {"fault": "..."} says why a variant cannot run.
+"problem": "short" names the problem in a folder of that name below FOLDER; "seconds" says how long a turn is. An answer
+{"fault": "..."} says why a variant cannot run.
 """
 
 import json
@@ -17,14 +22,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastmlp.benchmark.implementations import IMPLEMENTATIONS, build
 from fastmlp.benchmark.problem import Problem
-from fastmlp.benchmark.runner import Gradient, Runner, Training, Unavailable
-from fastmlp.benchmark.workloads import WORKLOADS
+from fastmlp.benchmark.runner import Gradient, Repeated, Runner, Training, Unavailable
 
 TURN_SECONDS = 0.2
 GROUP_SECONDS = 0.01  # calls are timed in groups of about so long
@@ -33,52 +37,84 @@ PREDICTED_ROWS = 200
 FLUSHED_BYTES = 32 * 2**20
 
 
-class Worker:
-    """The variants of one implementation at work on one problem."""
+class Task(NamedTuple):
+    """One variant on one problem: by the name of the problem's folder, "" for the one that the process was given."""
 
-    def __init__(self, peer: str, threads: int, problem: Problem, folder: Path) -> None:
-        self.peer, self.threads, self.problem, self.folder = peer, threads, problem, folder
-        self._runners: dict[str, Runner] = {}
-        self._epochs: dict[str, int] = {}
+    variant: str
+    problem: str = ""
+
+
+class Worker:
+    """The variants of one implementation at work on the problems of a folder."""
+
+    def __init__(self, peer: str, threads: int, folder: Path) -> None:
+        self.peer, self.threads, self.folder = peer, threads, folder
+        self._problems: dict[str, Problem] = {}
+        self._runners: dict[Task, Runner] = {}
+        self._epochs: dict[Task, int] = {}
         self._flushed = np.zeros(FLUSHED_BYTES, np.uint8)
 
-    def first(self, variant: str) -> dict[str, Any]:
-        """Build a variant, run it once, and keep what came of it: parameters, a gradient, or classes of the first rows."""
+    def first(self, task: Task) -> dict[str, Any]:
+        """Build a variant, run it once, and keep what came of it: parameters, a gradient, outputs, or classes of the first rows."""
+        problem = self._problem(task)
         started = time.perf_counter()
-        runner = self._runners[variant] = build(self.peer, self.problem, variant, self.threads)
-        answer = self._answer(runner)
+        runner = self._runners[task] = build(self.peer, problem, task.variant, self.threads)
+        answer = self._answer(runner, problem)
         seconds = time.perf_counter() - started
-        self._epochs[variant] = 1
-        name = f"answer-{self.peer}-{self.threads}-{variant.replace(' ', '-')}.npy"
+        self._epochs[task] = 1
+        words = ("answer", self.peer, str(self.threads), task.variant.replace(" ", "-"), task.problem)
+        name = f"{'-'.join(filter(None, words))}.npy"
         np.save(self.folder / name, answer)
         return {"seconds": seconds, "answer": name}
 
-    def turn(self, variant: str) -> dict[str, Any]:
-        """Run a variant for TURN_SECONDS; return the seconds of each epoch, or the mean seconds of each group of calls."""
+    def turn(self, task: Task, seconds: float = TURN_SECONDS) -> dict[str, Any]:
+        """Run a variant for some seconds; return those of each epoch, or the mean of each group of calls."""
         times: list[float] = []
-        until = time.perf_counter() + TURN_SECONDS
+        until = time.perf_counter() + seconds
         while not times or time.perf_counter() < until:
-            times.append(self._time(variant))
+            times.append(self._time(task))
         return {"seconds": times}
 
-    def _answer(self, runner: Runner) -> np.ndarray:
+    def peaks(self, seconds: float = TURN_SECONDS) -> dict[str, Any]:
+        """Return the peaks of this machine on one core and on all threads; each is measured for so many seconds."""
+        from fastmlp.benchmark import machine_peaks
+
+        return machine_peaks.measure(self.threads, seconds)._asdict()
+
+    def forget(self, problem: str) -> dict[str, Any]:
+        """Drop all that was made for a problem."""
+        self._problems.pop(problem, None)
+        self._runners = {task: runner for task, runner in self._runners.items() if task.problem != problem}
+        return {}
+
+    def _problem(self, task: Task) -> Problem:
+        if task.problem not in self._problems:
+            self._problems[task.problem] = Problem.read(self.folder / task.problem)
+        return self._problems[task.problem]
+
+    def _answer(self, runner: Runner, problem: Problem) -> np.ndarray:
         if isinstance(runner, Training):
-            runner.epoch(self.problem.orders[0])
+            runner.epoch(problem.orders[0])
             return runner.parameters()
         if isinstance(runner, Gradient):
             return runner.as_vector(runner.call())
-        return np.array([runner.repeat(runner.form(row), 1) for row in self.problem.inputs[:PREDICTED_ROWS]])
+        if isinstance(runner, Repeated):
+            runner.repeat(1)
+            return runner.answer()
+        return np.array([runner.repeat(runner.form(row), 1) for row in problem.inputs[:PREDICTED_ROWS]])
 
-    def _time(self, variant: str) -> float:
-        runner = self._runners[variant]
+    def _time(self, task: Task) -> float:
+        runner, problem = self._runners[task], self._problem(task)
         if isinstance(runner, Training):
-            order = self.problem.orders[self._epochs[variant] % len(self.problem.orders)]
-            self._epochs[variant] += 1
+            order = problem.orders[self._epochs[task] % len(problem.orders)]
+            self._epochs[task] += 1
             return seconds_of(lambda: runner.epoch(order))
         if isinstance(runner, Gradient):
             return seconds_per_call(lambda count: [runner.call() for _ in range(count)])
-        row = runner.form(self.problem.inputs[0])
-        if self.problem.workload.cold:
+        if isinstance(runner, Repeated):
+            return seconds_per_call(runner.repeat)
+        row = runner.form(problem.inputs[0])
+        if problem.workload.cold:
             self._flushed += 1
             return seconds_of(lambda: runner.repeat(row, 1))
         return seconds_per_call(lambda count: runner.repeat(row, count))
@@ -93,15 +129,26 @@ def seconds_of(run: Callable[[], Any]) -> float:
 
 def seconds_per_call(repeat: Callable[[int], Any]) -> float:
     """Return the mean seconds of a call among as many as take about GROUP_SECONDS."""
-    count = max(1, int(GROUP_SECONDS / max(seconds_of(lambda: repeat(1)), 1e-9)))
+    once = seconds_of(lambda: repeat(1))
+    if once > GROUP_SECONDS:
+        return once
+    count = max(1, int(GROUP_SECONDS / max(once, 1e-9)))
     return seconds_of(lambda: repeat(count)) / count
 
 
-def answer(worker: Worker, request: dict[str, str]) -> dict[str, Any]:
+def answer(worker: Worker, request: dict[str, Any]) -> dict[str, Any]:
     """Return the answer to one request. Whatever a peer raises becomes the fault of that variant alone."""
-    do = {"first": worker.first, "turn": worker.turn}[request["do"]]
+    task = Task(request.get("variant", ""), request.get("problem", ""))
+    seconds = request.get("seconds") or TURN_SECONDS
     try:
-        return do(request["variant"])
+        match request["do"]:
+            case "peaks":
+                return worker.peaks(seconds)
+            case "forget":
+                return worker.forget(task.problem)
+            case "first":
+                return worker.first(task)
+        return worker.turn(task, seconds)
     except Unavailable as error:
         return {"fault": str(error)}
     except Exception as error:
@@ -119,14 +166,13 @@ def main(arguments: list[str]) -> None:
         channel.write(json.dumps(message) + "\n")
         channel.flush()
 
-    peer, threads, workload, rows, folder = arguments
+    peer, threads, folder = arguments
     implementation = IMPLEMENTATIONS[peer]
     missing = implementation.missing()
     send({"missing": missing, "versions": {} if missing else implementation.versions()})
     if missing:
         return
-    problem = Problem.read(WORKLOADS[workload]._replace(rows=int(rows)), Path(folder))
-    worker = Worker(peer, int(threads), problem, Path(folder))
+    worker = Worker(peer, int(threads), Path(folder))
     for line in sys.stdin:
         send(answer(worker, json.loads(line)))
 

@@ -2,8 +2,11 @@
 
 from typing import NamedTuple
 
-# What is timed: one epoch of training, one gradient over all rows, one prediction of one row from Python.
-TRAIN, GRADIENT, PREDICT = "train", "gradient", "predict"
+# What is timed: one epoch of training, one gradient over all rows, one prediction of one row from Python, one operation of one layer.
+TRAIN, GRADIENT, PREDICT, LAYER = "train", "gradient", "predict", "layer"
+# The operations of one layer: outputs from inputs, the delta of the inputs from that of the outputs, the step of weights and biases.
+OPERATIONS = ("forward", "backward", "update")
+FLOAT32 = 4  # bytes
 # Data sets of images, most of whose pixels are zero.
 IMAGES = ("mnist", "fashion-mnist")
 
@@ -78,6 +81,29 @@ class Workload(NamedTuple):
         if limit is not None and self.task == TRAIN:
             limit = limit._replace(seconds=limit.seconds * rows / self.rows)
         return self._replace(rows=rows, limit=limit)
+
+    @property
+    def flops(self) -> int:
+        """Additions and multiplications for one row: an epoch of training, or an operation of a single layer, nothing skipped."""
+        products = [2 * k * n for k, n in zip(self.sizes, self.sizes[1:], strict=False)]
+        if self.task == LAYER:
+            return products[0]
+        return 3 * sum(products) - products[0]  # forward, weights, inputs; the delta of the network's own inputs is not asked for
+
+    def traffic(self, rows: int, operation: str = "") -> int:
+        """Return the bytes that one step of so many rows moves, or one operation of a single layer, if each array moves once a use."""
+        if operation:
+            k, n = self.sizes
+            return _layer_traffic(k, n, rows, operation)
+        moved = rows * self.sizes[0] * (1 if self.data in IMAGES or self.data == "random-bytes" else FLOAT32)
+        for index, (k, n) in enumerate(zip(self.sizes, self.sizes[1:], strict=False)):
+            moved += sum(_layer_traffic(k, n, rows, name) for name in OPERATIONS if index > 0 or name != "backward")
+        return moved
+
+
+def _layer_traffic(k: int, n: int, rows: int, operation: str) -> int:
+    parameters = {"forward": k * n + n, "backward": k * n, "update": 2 * (k * n + n)}[operation]  # an update reads and writes
+    return FLOAT32 * (parameters + rows * (k + n))
 
 
 # What a user gets who sets nothing; the two threads of the targets are all threads of the machine.

@@ -19,7 +19,7 @@ class Pretending:
     broken = ()
     wrong = ()
 
-    def __init__(self, peer, threads, workload, folder, instruction_set):
+    def __init__(self, peer, threads, folder, instruction_set):
         self.peer, self.folder = peer, folder
 
     def __enter__(self):

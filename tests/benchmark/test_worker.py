@@ -27,7 +27,7 @@ def folder(problem, tmp_path):
 
 
 def test_process_answers_with_parameters_and_times(problem, folder):
-    with Process("numpy", 1, WORKLOAD, folder) as process:
+    with Process("numpy", 1, folder) as process:
         first = process.ask("first", "plain")
         turn = process.ask("turn", "plain")
     assert process.versions == {"numpy": np.__version__}
@@ -35,17 +35,44 @@ def test_process_answers_with_parameters_and_times(problem, folder):
     assert all(seconds > 0 for seconds in turn["seconds"])
 
 
-def test_process_that_dies_says_why(tmp_path):
-    with Process("numpy", 1, WORKLOAD, tmp_path) as process:  # there are no arrays in this folder
+def test_process_serves_several_problems_and_forgets_them(problem, tmp_path):
+    problem.write(tmp_path / "whole")
+    make_problem(WORKLOAD.with_rows(20)).write(tmp_path / "short")
+    with Process("numpy", 1, tmp_path) as process:
+        names = {process.ask("first", "plain", size)["answer"] for size in ("whole", "short")}
+        assert len(names) == 2
+        process.ask("forget", problem="short")
+        assert process.ask("turn", "plain", "short")["fault"].startswith("KeyError")
+        assert len(process.ask("turn", "plain", "whole", 0.01)["seconds"]) > 0
+
+
+def test_workers_compile_whatever_their_parent_does(monkeypatch):
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    assert "NUMBA_DISABLE_JIT" not in environment(1, "native")
+
+
+def test_folder_for_compiled_code_can_be_a_new_one(tmp_path):
+    assert environment(1, "native", tmp_path)["FASTMLP_CACHE_DIR"] == str(tmp_path)
+
+
+def test_process_that_dies_says_why(tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text("import os, sys\nsys.stderr.write('out of luck\\n')\nsys.stderr.flush()\nos._exit(3)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with Process("numpy", 1, tmp_path) as process:
         faults = [process.ask("first", "plain")["fault"] for _ in range(2)]
-    assert faults[0].startswith("the process ended with code 1: FileNotFoundError")
+    assert faults[0] == "the process ended with code 3: out of luck"
     assert faults[1] == faults[0]
+
+
+def test_problem_that_is_not_there_is_a_fault(tmp_path):
+    with Process("numpy", 1, tmp_path) as process:
+        assert process.ask("first", "plain")["fault"].startswith("FileNotFoundError")
 
 
 def test_peer_that_is_missing_says_how_to_get_it(folder, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(folder))
     (folder / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None\n")  # as if it were not there
-    with Process("torch", 1, WORKLOAD, folder) as process:
+    with Process("torch", 1, folder) as process:
         assert process.ask("first", "eager")["fault"] == "not installed: torch; pip install 'fastmlp[bench]'"
 
 
@@ -75,7 +102,7 @@ class Failing:
     def __init__(self, error):
         self.error = error
 
-    def first(self, variant):
+    def first(self, task):
         raise self.error
 
     turn = first

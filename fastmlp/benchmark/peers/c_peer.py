@@ -1,4 +1,4 @@
-"""C: the textbook loops of textbook.c, compiled here for this machine. Variants: the compiler's flags."""
+"""C: the textbook loops of textbook.c, compiled here for this machine. Variants: the compiler's flags; "dense" skips no zeros."""
 
 import ctypes
 import os
@@ -9,18 +9,21 @@ from pathlib import Path
 
 import numpy as np
 
-from fastmlp.benchmark.problem import BYTE_SCALE, Problem
-from fastmlp.benchmark.runner import Training, Unavailable
+from fastmlp.benchmark.problem import BYTE_SCALE, Problem, delta_of, layers_of
+from fastmlp.benchmark.runner import Repeated, Runner, Training, Unavailable, called_often
+from fastmlp.benchmark.workloads import LAYER
 
 SOURCE = Path(__file__).with_name("textbook.c")
-FLAGS = {"O3": ("-O3",), "fast-math": ("-O3", "-ffast-math")}
+FLAGS = {"O3": ("-O3",), "fast-math": ("-O3", "-ffast-math"), "dense": ("-O3", "-DSKIP_ZEROS=0")}
 # The textbook kernels of fastmlp use threads from this many multiply-adds a step on (kernels/program.py), so the loops here do too.
 PARALLEL_MULTIPLY_ADDS = 500_000
 
 
-def build(problem: Problem, variant: str, threads: int) -> Training:
+def build(problem: Problem, variant: str, threads: int) -> Runner:
     """Return compiled C at work on a problem. FASTMLP_BENCH_MARCH names another CPU than this machine's."""
     workload = problem.workload
+    if workload.task == LAYER:
+        return _layer(problem, variant, threads)
     if (workload.activation, workload.output, workload.optimizer) != ("sigmoid", "softmax", "sgd"):
         raise Unavailable(f"textbook.c knows sigmoid, softmax and plain SGD only, not workload {workload.name}")
     library = _compile(FLAGS[variant], "uint8_t" if problem.x.dtype == np.uint8 else "float", threads)
@@ -42,6 +45,33 @@ def build(problem: Problem, variant: str, threads: int) -> Training:
         )  # fmt: skip
 
     return Training(epoch, parameters.copy)
+
+
+def _layer(problem: Problem, variant: str, threads: int) -> Repeated:
+    flags, _, operation = variant.partition(" ")
+    library = _compile(FLAGS[flags], "float", threads)
+    library.set_threads(threads)
+    x, delta, parameters = np.ascontiguousarray(problem.inputs), delta_of(problem), problem.parameters.copy()
+    ((weight, bias),) = layers_of(parameters, problem.workload.sizes)
+    sizes = tuple(ctypes.c_int64(size) for size in (len(x), *problem.workload.sizes))
+    z, before = np.empty_like(delta), np.empty_like(x)
+    weights, biases, inputs, deltas, parallel = _pointer(weight), _pointer(bias), _pointer(x), _pointer(delta), ctypes.c_int(threads > 1)
+    function, arguments, answer = {
+        "forward": (library.layer_forward, (inputs, weights, biases, *sizes, parallel, _pointer(z)), z.ravel),
+        "backward": (library.layer_backward, (deltas, weights, *sizes, parallel, _pointer(before)), before.ravel),
+        "update": (
+            library.layer_update,
+            (weights, biases, inputs, deltas, *sizes, ctypes.c_float(problem.workload.learning_rate), parallel),
+            lambda: parameters - problem.parameters,
+        ),
+    }[operation]
+    kept = (x, delta, weight, bias, z, before)  # C has only their addresses
+
+    def call() -> int:
+        function(*arguments)
+        return len(kept)
+
+    return Repeated(called_often(call), answer)
 
 
 def _pointer(array: np.ndarray) -> ctypes.c_void_p:

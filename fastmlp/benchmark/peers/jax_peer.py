@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.benchmark.problem import Problem, flat, layers_of
-from fastmlp.benchmark.runner import Gradient, Prediction, Runner, Training, from_python
-from fastmlp.benchmark.workloads import GRADIENT, TRAIN
+from fastmlp.benchmark.problem import Problem, delta_of, flat, layers_of
+from fastmlp.benchmark.runner import Gradient, Prediction, Repeated, Runner, Training, from_python
+from fastmlp.benchmark.workloads import GRADIENT, LAYER, TRAIN
 
 UNROLL = {"unroll 1": 1, "unroll 4": 4, "gathered": 1}
 
@@ -21,6 +21,8 @@ UNROLL = {"unroll 1": 1, "unroll 4": 4, "gathered": 1}
 def build(problem: Problem, variant: str) -> Runner:
     """Return JAX at work on a problem. How many threads XLA uses was decided when the process started."""
     task = problem.workload.task
+    if task == LAYER:
+        return _layer(problem, variant.rpartition(" ")[2])
     if task == TRAIN:
         return _training(problem, UNROLL[variant], variant == "gathered")
     return _gradient(problem) if task == GRADIENT else _prediction(problem)
@@ -124,3 +126,27 @@ def _prediction(problem: Problem) -> Prediction:
     parameters, outputs, _ = _network(problem)
     compiled = jax.jit(lambda parameters, row: outputs(parameters, row).argmax())
     return Prediction(from_python(lambda row: int(compiled(parameters, row))), lambda row: row)
+
+
+def _layer(problem: Problem, operation: str) -> Repeated:
+    import jax
+    import jax.numpy as jnp
+
+    ((weight, bias),) = [(jnp.array(w), jnp.array(b)) for w, b in layers_of(problem.parameters, problem.workload.sizes)]
+    x, delta, rate = jnp.array(problem.inputs), jnp.array(delta_of(problem)), problem.workload.learning_rate
+    functions: dict[str, Callable[..., Any]] = {
+        "forward": lambda weight, bias, x, delta: x @ weight + bias,
+        "backward": lambda weight, bias, x, delta: delta @ weight.T,
+        "update": lambda weight, bias, x, delta: (weight - rate * (x.T @ delta), bias - rate * delta.sum(axis=0)),
+    }
+    updates = operation == "update"
+    compiled = jax.jit(functions[operation], donate_argnums=(0, 1) if updates else ())
+    result: Any = (weight, bias) if updates else None
+
+    def repeat(count: int) -> None:
+        nonlocal result
+        for _ in range(count):
+            result = compiled(*(result if updates else (weight, bias)), x, delta)
+        jax.block_until_ready(result)
+
+    return Repeated(repeat, lambda: flat([result]) - problem.parameters if updates else np.asarray(result).ravel())

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fastmlp.benchmark.problem import Problem, flat, layers_of
-from fastmlp.benchmark.runner import Gradient, Prediction, Runner, Training, from_python
-from fastmlp.benchmark.workloads import GRADIENT, TRAIN
+from fastmlp.benchmark.problem import Problem, delta_of, flat, layers_of
+from fastmlp.benchmark.runner import Gradient, Prediction, Repeated, Runner, Training, called_often, from_python
+from fastmlp.benchmark.workloads import GRADIENT, LAYER, TRAIN
 
 Array = np.ndarray
 Layers = list[tuple[Array, Array]]
@@ -23,9 +23,11 @@ DERIVATIVES: dict[str, Callable[[Array], Array]] = {  # as functions of a = f(z)
 }
 
 
-def build(problem: Problem) -> Runner:
+def build(problem: Problem, variant: str = "plain") -> Runner:
     """Return NumPy at work on a problem. How many threads BLAS uses was decided when the process started."""
     task = problem.workload.task
+    if task == LAYER:
+        return _layer(problem, variant.rpartition(" ")[2])
     if task == TRAIN:
         return _training(problem)
     return _gradient(problem) if task == GRADIENT else _prediction(problem)
@@ -111,6 +113,30 @@ def _adam(layers: Layers, learning_rate: float) -> Callable[[Layers], None]:
 def _gradient(problem: Problem) -> Gradient:
     x, y, layers = problem.inputs, problem.y, layers_of(problem.parameters, problem.workload.sizes)
     return Gradient(lambda: _gradients(problem, layers, x, y), flat)
+
+
+def _layer(problem: Problem, operation: str) -> Repeated:
+    x, parameters = problem.inputs, problem.parameters.copy()
+    ((weight, bias),) = layers_of(parameters, problem.workload.sizes)
+    delta, rate = delta_of(problem).astype(x.dtype), x.dtype.type(problem.workload.learning_rate)
+    z, before, gradient = np.empty_like(delta), np.empty_like(x), np.empty_like(weight)
+
+    def forward() -> None:
+        np.matmul(x, weight, out=z)
+        np.add(z, bias, out=z)
+
+    def backward() -> None:
+        np.matmul(delta, weight.T, out=before)
+
+    def update() -> None:
+        np.matmul(x.T, delta, out=gradient)
+        np.multiply(gradient, rate, out=gradient)
+        np.subtract(weight, gradient, out=weight)
+        np.subtract(bias, rate * delta.sum(axis=0), out=bias)
+
+    call = {"forward": forward, "backward": backward, "update": update}[operation]
+    answer = {"forward": z.ravel, "backward": before.ravel, "update": lambda: parameters - problem.parameters}[operation]
+    return Repeated(called_often(call), answer)
 
 
 def _prediction(problem: Problem) -> Prediction:

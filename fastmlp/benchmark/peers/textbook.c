@@ -1,7 +1,7 @@
 /* Back-propagation as nested loops: one epoch of plain gradient descent, sigmoid hidden layers, softmax output, cross-entropy.
 
    The loops of fastmlp/kernels/scalar.py in C, in the same order, with the same line that skips zeros. M rows of a batch, K inputs
-   and N units of a layer. INPUT is the type of the data, uint8_t or float. */
+   and N units of a layer. INPUT is the type of the data, uint8_t or float. SKIP_ZEROS: whether that line looks at all. */
 
 #include <math.h>
 #include <stdint.h>
@@ -12,6 +12,11 @@ void set_threads(int threads) { omp_set_num_threads(threads); }
 #else
 void set_threads(int threads) { (void)threads; }
 #endif
+
+#ifndef SKIP_ZEROS
+#define SKIP_ZEROS 1
+#endif
+#define IS_SKIPPED(value) (SKIP_ZEROS && (value) == 0)
 
 #define OVER_THREADS _Pragma("omp parallel for if (parallel)")
 #define SUM _Pragma("omp simd reduction(+ : total)")
@@ -33,7 +38,7 @@ static void dense_forward(const float *restrict x, const float *restrict weight,
         for (int64_t n = 0; n < N; n++)
             out[m * N + n] = bias[n];
         for (int64_t k = 0; k < K; k++)
-            if (x[m * K + k] != 0)
+            if (!IS_SKIPPED(x[m * K + k]))
                 for (int64_t n = 0; n < N; n++)
                     out[m * N + n] += x[m * K + k] * weight[k * N + n];
     }
@@ -69,9 +74,9 @@ static double softmax_cross_entropy(const float *restrict z, const int64_t *y, c
     return loss;
 }
 
-/* out = (delta @ weight.T) * a * (1 - a) */
-static void backward_input(const float *restrict delta, const float *restrict weight, const float *restrict a, int64_t M, int64_t K,
-                           int64_t N, int parallel, float *restrict out)
+/* out = delta @ weight.T */
+static void backward_input(const float *restrict delta, const float *restrict weight, int64_t M, int64_t K, int64_t N, int parallel,
+                           float *restrict out)
 {
     OVER_THREADS
     for (int64_t m = 0; m < M; m++)
@@ -80,8 +85,15 @@ static void backward_input(const float *restrict delta, const float *restrict we
             SUM
             for (int64_t n = 0; n < N; n++)
                 total += delta[m * N + n] * weight[k * N + n];
-            out[m * K + k] = total * a[m * K + k] * (1 - a[m * K + k]);
+            out[m * K + k] = total;
         }
+}
+
+/* delta *= a * (1 - a) */
+static void sigmoid_backward(const float *restrict a, int64_t size, float *restrict delta)
+{
+    for (int64_t i = 0; i < size; i++)
+        delta[i] *= a[i] * (1 - a[i]);
 }
 
 /* weight -= learning_rate * x.T @ delta; bias -= learning_rate * sum of delta */
@@ -91,7 +103,7 @@ static void sgd_update(float *restrict weight, float *restrict bias, const float
     OVER_THREADS
     for (int64_t k = 0; k < K; k++)
         for (int64_t m = 0; m < M; m++)
-            if (x[m * K + k] != 0) {
+            if (!IS_SKIPPED(x[m * K + k])) {
                 float step = learning_rate * x[m * K + k];
                 for (int64_t n = 0; n < N; n++)
                     weight[k * N + n] -= step * delta[m * N + n];
@@ -99,6 +111,23 @@ static void sgd_update(float *restrict weight, float *restrict bias, const float
     for (int64_t m = 0; m < M; m++)
         for (int64_t n = 0; n < N; n++)
             bias[n] -= learning_rate * delta[m * N + n];
+}
+
+/* The operations of one layer for themselves. */
+void layer_forward(const float *x, const float *weight, const float *bias, int64_t M, int64_t K, int64_t N, int parallel, float *out)
+{
+    dense_forward(x, weight, bias, M, K, N, parallel, out);
+}
+
+void layer_backward(const float *delta, const float *weight, int64_t M, int64_t K, int64_t N, int parallel, float *out)
+{
+    backward_input(delta, weight, M, K, N, parallel, out);
+}
+
+void layer_update(float *weight, float *bias, const float *x, const float *delta, int64_t M, int64_t K, int64_t N, float learning_rate,
+                  int parallel)
+{
+    sgd_update(weight, bias, x, delta, M, K, N, learning_rate, parallel);
 }
 
 /* One step per batch of `order`; returns the summed loss.
@@ -131,8 +160,10 @@ double train_epoch(float *parameters, const int64_t *sizes, int64_t layers, cons
         }
         loss += softmax_cross_entropy(a[layers], y, order + first, M, sizes[layers], correct, delta[layers]);
         for (int64_t l = layers - 1; l >= 0; l--) {
-            if (l > 0)
-                backward_input(delta[l + 1], weight[l], a[l], M, sizes[l], sizes[l + 1], parallel, delta[l]);
+            if (l > 0) {
+                backward_input(delta[l + 1], weight[l], M, sizes[l], sizes[l + 1], parallel, delta[l]);
+                sigmoid_backward(a[l], M * sizes[l], delta[l]);
+            }
             sgd_update(weight[l], bias[l], a[l], delta[l + 1], M, sizes[l], sizes[l + 1], learning_rate, parallel);
         }
     }

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.benchmark.problem import Problem, flat, layers_of
-from fastmlp.benchmark.runner import Gradient, Prediction, Runner, Training, Unavailable, from_python
-from fastmlp.benchmark.workloads import GRADIENT, TRAIN
+from fastmlp.benchmark.problem import Problem, delta_of, flat, layers_of
+from fastmlp.benchmark.runner import Gradient, Prediction, Repeated, Runner, Training, Unavailable, called_often, from_python
+from fastmlp.benchmark.workloads import GRADIENT, LAYER, TRAIN
 
 
 def build(problem: Problem, variant: str, threads: int) -> Runner:
@@ -23,6 +23,8 @@ def build(problem: Problem, variant: str, threads: int) -> Runner:
 
     torch.set_num_threads(threads)
     task = problem.workload.task
+    if task == LAYER:
+        return _layer(problem, variant.rpartition(" ")[2])
     if variant == "compile" and shutil.which("g++") is None:
         raise Unavailable("torch.compile needs a C++ compiler: install g++")
     if task == TRAIN:
@@ -250,6 +252,27 @@ def _in_place_prediction(problem: Problem) -> Prediction:
             return int(a.argmax())
 
     return Prediction(from_python(predict), torch.from_numpy)
+
+
+def _layer(problem: Problem, operation: str) -> Repeated:
+    import torch
+
+    parameters = problem.parameters.copy()
+    ((weight, bias),) = ((torch.from_numpy(w), torch.from_numpy(b)) for w, b in layers_of(parameters, problem.workload.sizes))
+    x, delta = torch.from_numpy(problem.inputs), torch.from_numpy(delta_of(problem))
+    rate, ones = -problem.workload.learning_rate, torch.ones(len(x))
+    z, before = torch.empty_like(delta), torch.empty_like(x)
+
+    def update() -> None:
+        weight.addmm_(x.T, delta, alpha=rate)
+        bias.addmv_(delta.T, ones, alpha=rate)
+
+    call, answer = {
+        "forward": (lambda: torch.addmm(bias, x, weight, out=z), lambda: z.numpy().ravel()),
+        "backward": (lambda: torch.mm(delta, weight.T, out=before), lambda: before.numpy().ravel()),
+        "update": (update, lambda: parameters - problem.parameters),
+    }[operation]
+    return Repeated(torch.no_grad()(called_often(call)), answer)
 
 
 def _gradient_buffers(layers: Any) -> Any:
