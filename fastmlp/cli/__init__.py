@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from fastmlp.cli import bench, check, data, evaluate, predict, runs, signals, train, warmup
+from fastmlp.cli import bench, check, data, doctor, evaluate, predict, runs, signals, train, warmup
 from fastmlp.cli.options import Group, add_command
 from fastmlp.errors import FastmlpError, NotEnoughMemory, WriteError
 from fastmlp.rendering.output import Output
@@ -72,10 +72,8 @@ add_command(datasets, "data fetch", data.fetch, examples=data.FETCH_EXAMPLES)
 add_command(datasets, "data path", data.path, examples=data.PATH_EXAMPLES)
 app.add_typer(datasets, name="data")
 
-benchmarks = typer.Typer(cls=Group, help="Measure how fast fastmlp is.")
-benchmarks.callback(invoke_without_command=True)(top_of_group)
-add_command(benchmarks, "bench peers", bench.peers, examples=bench.PEERS_EXAMPLES)
-app.add_typer(benchmarks, name="bench")
+add_command(app, "bench", bench.bench, examples=bench.EXAMPLES)
+add_command(app, "doctor", doctor.doctor, examples=doctor.EXAMPLES)
 
 
 def main() -> None:

@@ -95,4 +95,4 @@ def _verdict(missed_by: float | None) -> str:
 
 
 def _three_digits(value: float) -> str:
-    return f"{value:.{0 if value >= 99.95 else 1 if value >= 9.995 else 2}f}"
+    return f"{value:,.{0 if value >= 99.95 else 1 if value >= 9.995 else 2}f}"

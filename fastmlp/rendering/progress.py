@@ -1,5 +1,7 @@
 """The one line that moves on standard error while a command works: the bar of an epoch, or the wait for the compiler."""
 
+import contextlib
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -76,6 +78,19 @@ class Display:
             self._status.start()
         elif self._compiling == 1 and not self._compiled:
             self._output.note("compiling (once) …")
+
+
+@contextlib.contextmanager
+def waiting(output: Output) -> Iterator[Callable[[str], None]]:
+    """Give a function that tells what a long work is doing: one line that changes on a terminal, a line each elsewhere."""
+    if not output.shows_progress:
+        yield output.note
+        return
+    from rich.markup import escape
+
+    # drawn once a second: more often would take time from what is being measured
+    with _console().status("…", refresh_per_second=1) as status:
+        yield lambda text: status.update(escape(text))
 
 
 def _epoch_bar(progress: "Progress") -> "Bar":

@@ -1,10 +1,16 @@
-"""`fastmlp bench peers`: one small workload for real."""
+"""`fastmlp bench`: small measurements for real, and kernels that were made wrong or slow."""
 
 import json
+import os
+import re
+import shutil
+import subprocess
+import sys
 
 import pytest
 
 from fastmlp.benchmark.workloads import WORKLOADS
+from tests.structure.sources import ROOT
 
 
 def test_workload_is_measured_printed_and_saved(command, tmp_path):
@@ -22,10 +28,103 @@ def test_workload_is_measured_printed_and_saved(command, tmp_path):
     assert ratio["ratio"] > 0
 
 
-@pytest.mark.parametrize("arguments", [("--workload", "Z"), ("--repeats", "0")])
+def test_ladder_is_measured_drawn_saved_and_compared(command, tmp_path):
+    line = ("bench", "kernels", "--quick", "--rung", "lists", "--rung", "njit", "--rung", "numpy", "--repeats", "1")
+    result = command(*line, "--save", "found.json", "--plot", "ladder.svg", "--json")
+    assert result.code == 0
+    (found,) = result.json["ladders"]
+    assert result.json["what"] == "kernels"
+    rows = {(row["operation"], row["rung"]): row for row in found["rows"]}
+    assert len(rows) == 9
+    for operation in ("forward", "backward", "update"):
+        assert rows[operation, "lists"]["extrapolated"]
+        assert rows[operation, "njit"]["speed_up"] > 1  # of hundreds: even a busy machine is that quick
+        assert rows[operation, "njit"]["error"] <= 1e-4
+        assert rows[operation, "njit"]["fault"] is None
+    assert found["peaks"]["flops"][0] > 0
+    (saved,) = json.loads((tmp_path / "found.json").read_text())["ladders"]
+    assert saved["rows"] == found["rows"]
+    assert (tmp_path / "ladder.svg").read_bytes().startswith(b"<?xml")
+
+
+def test_help_comes_with_examples_and_words(command):
+    shown = command("bench", "--help").out
+    assert "fastmlp bench --quick" in shown
+    for word in ("kernels", "step", "epoch", "scaling", "startup", "predict", "peers", "all"):
+        assert word in shown
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("peers", "--workload", "Z"),
+        ("peers", "--repeats", "0"),
+        ("peer",),
+        ("epoch", "--workload", "A"),
+        ("peers", "--rung", "tiles"),
+        ("kernels", "--rung", "tile"),
+        ("kernels", "--avx2"),
+        ("startup", "--plot", "x.svg"),
+        ("kernels", "--plot", "x.pdf"),
+    ],
+)
 def test_wrong_flag_is_a_usage_error(command, arguments):
-    assert command("bench", "peers", *arguments).code == 2
+    assert command("bench", *arguments).code == 2
+
+
+def test_word_that_is_nearly_right_is_suggested(command):
+    assert "did you mean 'kernels'?" in command("bench", "kernel").err
 
 
 def test_file_that_cannot_be_created_is_told_before_anything_is_measured(command):
     assert command("bench", "peers", "--workload", "L", "--save", "no/such/folder.json").code == 73
+    assert command("bench", "kernels", "--plot", "no/such/folder.png").code == 73
+
+
+def test_file_to_compare_with_is_read_before_anything_is_measured(command, tmp_path):
+    assert command("bench", "kernels", "--compare", "none.json").code == 66
+    (tmp_path / "wrong.json").write_text("{}")
+    assert command("bench", "kernels", "--compare", "wrong.json").code == 65
+
+
+# --- kernels that were changed: a copy of the package, measured as anybody would ------------------------------------------
+
+FORWARD = """        for n in range(N):
+            out[m, n] = bias[n]
+        for k in range(K):"""
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """Run `bench kernels` on a copy of the package in which dense_forward was changed."""
+    shutil.copytree(ROOT / "fastmlp", tmp_path / "fastmlp", ignore=shutil.ignore_patterns("__pycache__"))
+    source = tmp_path / "fastmlp" / "kernels" / "scalar.py"
+    original = source.read_text()
+    assert original.count(FORWARD) == 1
+
+    def changed(replacement, *arguments):
+        source.write_text(original.replace(FORWARD, replacement))
+        line = [sys.executable, "-m", "fastmlp", "bench", "kernels", "--quick", "--rung", "njit", *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
+
+    return changed
+
+
+@pytest.mark.slow
+def test_slowed_kernel_is_caught_by_compare_and_no_other(changed):
+    before = changed(FORWARD, "--save", "before.json")
+    assert before.returncode == 0, before.stderr
+    # the same answer, after 30 times the work
+    slowed = "        for again in range(30 * K):\n            for n in range(N):\n                out[m, n] = bias[n] + again\n" + FORWARD
+    after = changed(slowed, "--compare", "before.json")
+    assert after.returncode == 1
+    assert re.search(r"error: \d of 3 rows became slower beyond noise, most of all layer forward kernels, @njit", after.stderr)
+    assert [line.split()[1] for line in after.stdout.splitlines() if line.endswith("SLOWER")][:1] == ["forward"]
+
+
+def test_wrong_kernel_is_caught_by_the_verification(changed):
+    result = changed(FORWARD.replace("bias[n]", "0"), "--save", "wrong.json")  # a bias that is never added
+    assert result.returncode == 70
+    assert "kernels, @njit forward computes something else: error" in result.stderr
+    assert "computes something else" in result.stdout

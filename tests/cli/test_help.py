@@ -17,7 +17,8 @@ COMMANDS = (
     ("data", "list"),
     ("data", "fetch"),
     ("data", "path"),
-    ("bench", "peers"),
+    ("bench",),
+    ("doctor",),
 )
 
 

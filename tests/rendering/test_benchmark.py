@@ -64,7 +64,16 @@ def test_times_of_a_peer_that_is_not_installed_are_one_line():
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(12.345, "12.3 s"), (1.0, "1.00 s"), (0.123, "123 ms"), (4.56e-6, "4.56 µs"), (50e-9, "50.0 ns"), (0.0, "0.00 ns"), (None, "–")],
+    [
+        (25238.0, "25,238 s"),
+        (12.345, "12.3 s"),
+        (1.0, "1.00 s"),
+        (0.123, "123 ms"),
+        (4.56e-6, "4.56 µs"),
+        (50e-9, "50.0 ns"),
+        (0.0, "0.00 ns"),
+        (None, "–"),
+    ],
 )
 def test_duration_has_three_digits(seconds, text):
     assert benchmark.duration(seconds) == text

@@ -1,0 +1,29 @@
+"""`fastmlp doctor`: a small network for real."""
+
+import pytest
+
+
+def test_report_tells_the_machine_the_network_and_advice(command):
+    result = command("doctor", "--shape", "30,20,3", "--batch", "10", "--rows", "1000")
+    assert result.code == 0
+    labels = [line.split()[0] for line in result.out.splitlines() if line]
+    assert {"processor", "cores", "vectors", "versions", "cache", "peak", "bandwidth", "threads", "network", "expect", "advice"} <= set(
+        labels
+    )
+    assert "30-20-3, batch 10: tiles" in result.out
+
+
+def test_json_holds_what_a_bug_report_needs(command):
+    report = command("doctor", "--shape", "6,5,2", "--batch", "8", "--rows", "100", "--json").json
+    assert {"fastmlp", "numba", "llvm"} <= set(report["versions"])
+    assert report["peaks"]["flops"][0] > 0
+    assert report["plan"]["sizes"] == [6, 5, 2]
+    assert isinstance(report["advice"], list)
+    assert report["cpu"]["vector_bytes"] in (16, 32, 64)
+
+
+@pytest.mark.parametrize("shape", ["784", "784,0,10", "a,b", "784,,10", "10,100000000"])
+def test_shape_that_is_none_is_a_usage_error(command, shape):
+    result = command("doctor", "--shape", shape)
+    assert result.code == 2
+    assert "784,300,10" in result.err
