@@ -1,0 +1,191 @@
+"""Write the tables of recorded results into Markdown files: python bench/make_tables.py [--check] FILE...
+
+A table stands between two comments, and is written anew from bench/results:
+
+    <!-- bench:peers -->                one workload a row: our time, and how many times as long the others take
+    <!-- bench:mnist-epoch -->          a ladder, by the name of its scene: 2-3-2, layer, mnist-step, mnist-epoch
+    <!-- bench:scaling width -->        the cost along an axis: batch, width, depth, rows, threads
+    <!-- bench:startup -->              how long it takes until something happens
+    <!-- /bench -->
+
+Where there are results of several machines, the comment names the file: <!-- bench:peers from xeon -->.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fastmlp.rendering.benchmark import duration
+from fastmlp.rendering.ladder import times
+from fastmlp.rendering.tables import MISSING, percent
+
+RESULTS = Path(__file__).with_name("results")
+BLOCK = re.compile(r"(?P<begin><!-- bench:(?P<table>[\w-]+)(?: (?!from )(?P<what>[\w-]+))?(?: from (?P<machine>[\w.-]+))? -->\n).*?(?P<end><!-- /bench -->)", re.DOTALL)  # fmt: skip  # noqa: E501
+# The columns of the table of peers: heading, implementation, variants (none: the fastest).
+PEERS = (
+    ("JAX", "jax", ()),
+    ("PyTorch, eager", "torch", ("eager",)),
+    ("PyTorch, best", "torch", ()),
+    ("scikit-learn", "sklearn", ()),
+    ("NumPy", "numpy", ()),
+)
+
+Record = Mapping[str, Any]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Rewrite the files named; with --check only say which of them would change, and return 1 if one would."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a table is not what it should be")
+    parser.add_argument("files", nargs="+", type=Path)
+    options = parser.parse_args(arguments)
+    stale = []
+    for path in options.files:
+        text = path.read_text(encoding="utf-8")
+        made = with_tables(text, RESULTS)
+        if made != text:
+            stale.append(path)
+            if not options.check:
+                path.write_text(made, encoding="utf-8")
+    sys.stdout.writelines(f"{path}: {'has old tables' if options.check else 'written'}\n" for path in stale)
+    return 1 if stale and options.check else 0
+
+
+def with_tables(text: str, results: Path) -> str:
+    """Return a text with every table made anew from the results of a folder. Raises ValueError where one cannot be made."""
+
+    def made(block: re.Match[str]) -> str:
+        record = load(results, block["machine"])
+        return f"{block['begin']}{table(record, block['table'], block['what'])}\n{block['end']}"
+
+    return BLOCK.sub(made, text)
+
+
+def load(results: Path, machine: str | None) -> Record:
+    """Return the results of a machine, by the name of its file; the only ones where none is named."""
+    paths = sorted(results.glob("*.json")) if machine is None else [results / f"{machine}.json"]
+    if len(paths) != 1 or not paths[0].exists():
+        known = ", ".join(path.stem for path in sorted(results.glob("*.json"))) or "none"
+        raise ValueError(
+            f"{results}: expected the results of {machine or 'one machine'}, found {known}; name one: <!-- bench:… from NAME -->"
+        )
+    record: Record = json.loads(paths[0].read_text(encoding="utf-8"))
+    return record
+
+
+def table(record: Record, name: str, what: str | None) -> str:
+    """Return one table as Markdown."""
+    if name == "peers":
+        return peers(record)
+    if name == "scaling":
+        return scaling(entry(record, "scaling", "axis", what))
+    if name == "startup":
+        starts = record.get("startup")
+        if not starts:
+            raise ValueError("expected results of fastmlp bench startup, found none; record them with --save")
+        return markdown(["from start to end", "time"], ([start["what"], start["fault"] or duration(start["median"])] for start in starts))
+    return ladder(entry(record, "ladders", "scene", name))
+
+
+def entry(record: Record, section: str, key: str, value: str | None) -> Record:
+    """Return the entry of a section whose `key` has a value."""
+    for found in record.get(section) or ():
+        if found[key] == value:
+            chosen: Record = found
+            return chosen
+    known = ", ".join(str(found[key]) for found in record.get(section) or ()) or "none"
+    raise ValueError(f"expected {section} of {value}, found {known}; record them with fastmlp bench --save")
+
+
+def ladder(found: Record) -> str:
+    """Return the rungs of one scene: times, operations a second, speed-ups."""
+    operations = dict.fromkeys(row["operation"] for row in found["rows"])
+    headings = [
+        *(["operation"] if len(operations) > 1 else []),
+        "",
+        "threads",
+        f"time per {found['unit']}",
+        "GFLOP/s",
+        "of peak",
+        "× lists",
+    ]
+    rows = []
+    for row in found["rows"]:
+        if row["median"] is None or row["fault"]:
+            continue
+        mark, star = ("≈ " if row["extrapolated"] else ""), (" *" if row["skips_zeros"] else "")
+        cells = [row["title"], str(row["threads"]), mark + duration(row["median"])]
+        cells += [
+            f"{row['gflops']:.3g}{star}",
+            percent(row["share_of_peak"], 0 if row["share_of_peak"] >= 0.1 else 2),
+            times(row["speed_up"]),
+        ]
+        rows.append([*([row["operation"]] if len(operations) > 1 else []), *cells])
+    notes = []
+    if any(row["extrapolated"] and row["median"] for row in found["rows"]):
+        counts = sorted({row["rows"] for row in found["rows"] if row["extrapolated"] and row["median"]})
+        notes.append(f"≈ scaled up to {found['unit_rows']:,} rows from {' or '.join(f'{count:,}' for count in counts)}.")
+    if any(row["skips_zeros"] and row["median"] for row in found["rows"]):
+        notes.append("\\* Counted as if nothing had been skipped.")
+    one, every = (rate / 1e9 for rate in found["peaks"]["flops"])
+    notes.append(f"Peak measured in the same run: {one:.0f} GFLOP/s on one core, {every:.0f} on {found['peaks']['threads']} threads.")
+    return markdown(headings, rows) + "\n\n" + " ".join(notes)
+
+
+def peers(record: Record) -> str:
+    """Return one row per workload: our time, and how many times as long the others take, each by its fastest configuration."""
+    workloads = [each for each in record.get("workloads") or () if each["instruction_set"] == "native"]
+    if not workloads:
+        raise ValueError("expected results of fastmlp bench peers, found none; record them with --save")
+    rows = []
+    for each in workloads:
+        ours = _fastest(each, "fastmlp", ("auto",), record["machine"]["cores"])
+        if ours is None:
+            raise ValueError(f"expected a time of fastmlp on workload {each['name']}, found none; record it again")
+        others = (_fastest(each, peer, variants, None) for _, peer, variants in PEERS)
+        rows.append(
+            [
+                f"{each['name']}: {each['title']}",
+                duration(ours),
+                *(MISSING if other is None else f"{other / ours:.1f}×" for other in others),
+            ]
+        )
+    return markdown(["one epoch, or one call", "fastmlp", *(heading for heading, _, _ in PEERS)], rows)
+
+
+def _fastest(workload: Record, peer: str, variants: tuple[str, ...], threads: int | None) -> float | None:
+    times = [
+        float(each["median"])
+        for each in workload["times"]
+        if each["peer"] == peer
+        and each["median"]
+        and not each["fault"]
+        and (not variants or each["variant"] in variants)
+        and (threads is None or each["threads"] == threads)
+    ]
+    return min(times, default=None)
+
+
+def scaling(found: Record) -> str:
+    """Return the cost along one axis, and the exponents of its growth."""
+    names = list(dict.fromkeys(name for point in found["points"] for name in point["seconds"]))
+    rows = [[f"{point['size']:,}", *(duration(point["seconds"].get(name)) for name in names)] for point in found["points"]]
+    if found["exponents"]:
+        rows.append(
+            ["grows to the power of", *(f"{found['exponents'][name]:.2f}" if name in found["exponents"] else MISSING for name in names)]
+        )
+    return markdown([f"{found['axis']}, time per {found['points'][0]['unit']}", *names], rows)
+
+
+def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table of Markdown; numbers stand at the right."""
+    lines = [headings, ["---", *["--:"] * (len(headings) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
