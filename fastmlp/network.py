@@ -4,7 +4,7 @@ import copy
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from fastmlp.kernels.updates import GRADIENT
 from fastmlp.preprocessing import Normalisation
 from fastmlp.settings import NetworkSettings, TrainingSettings, nearest
 from fastmlp.storage import model_file
+
+if TYPE_CHECKING:
+    from fastmlp.embedding import Functions, State
 
 TILED_ROWS_INFERENCE = 16  # below this, packing the weights costs more than tiles gain
 TRAINING_TENSORS = "training."  # what a checkpoint holds besides the network begins with this
@@ -266,6 +269,17 @@ class Network:
             threads = machine.usable_cores()
             return TiledProgram(self.sizes, self.hidden_activations, self.dtype, rows, self.loss, False, threads, GRADIENT.name)
         return Program(self.sizes, self.hidden_activations, self.dtype, rows, self.loss)
+
+    def compiled(self, optimizer: Any = TrainingSettings.optimizer) -> tuple["State", "Functions"]:
+        """Return (state, functions): this network as arrays, and what compiled code of your own can do with them.
+
+        `optimizer` is the one of functions.train_step: a name, or a record such as fastmlp.SGD(momentum=0.9). The state's parameters are
+        this network's own; its normalisation and loss are those of now, so call this again after a training, and in each process.
+        """
+        from fastmlp.embedding import FUNCTIONS, compiled_state
+
+        inputs = np.stack([*self.scale_and_shift(False), *self.scale_and_shift(True)])
+        return compiled_state(self.parameters, self.sizes, self.hidden_activations, self.loss, inputs, optimizer), FUNCTIONS
 
     # --- files -----------------------------------------------------------------------------------------------------------
 

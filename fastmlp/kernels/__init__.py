@@ -16,18 +16,9 @@ at its end runs over threads, where the kernel has a loop that can. `fastmlp.ker
 import importlib
 from typing import Any
 
-__all__ = [
-    "count_correct",
-    "dense_backward_input",
-    "dense_backward_parameters",
-    "dense_forward",
-    "dense_sgd_update",
-    "gather",
-    "pure",
-    "sgd_update",
-    "softmax",
-    "softmax_cross_entropy",
-]
+from fastmlp.kernels.names import HOMES
+
+__all__ = ["pure", *HOMES]  # noqa: PLE0604
 
 PARALLEL = "_parallel"
 
@@ -37,11 +28,11 @@ def __getattr__(name: str) -> Any:
     if name == "pure":
         return importlib.import_module("fastmlp.kernels.pure")
     serial_name = name.removesuffix(PARALLEL)
-    if serial_name not in __all__ or serial_name == "pure":
+    if serial_name not in HOMES:
         raise AttributeError(f"module 'fastmlp.kernels' has no attribute {name!r}")
-    from fastmlp.kernels import compiling, scalar
+    from fastmlp.kernels import compiling
 
-    serial = getattr(scalar, serial_name)
+    serial = getattr(importlib.import_module(f"fastmlp.kernels.{HOMES[serial_name]}"), serial_name)
     found = compiling.parallel(serial) if name.endswith(PARALLEL) else serial
     if name.endswith(PARALLEL) and found is serial and compiling.JIT:
         raise AttributeError(f"module 'fastmlp.kernels' has no attribute {name!r}: {serial_name} has no loop that runs over threads")

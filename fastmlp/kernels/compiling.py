@@ -6,6 +6,7 @@
     pure        the same source as pure Python, its callees included: `pure(dense_forward)`
     formula     a scalar function of the textbook, in which a literal has the type of the argument
     block       a kernel that compiled code calls by address, so that no combination of blocks is ever compiled
+    entry       a function that other people's compiled code calls: it checks what it is given, and may raise
 
 May not know what a layer, a network or a file format is.
 """
@@ -66,6 +67,11 @@ def kernel(function: Callable[..., Any] | None = None, *, reassociate: bool = Fa
     if function is None:
         return functools.partial(kernel, reassociate=reassociate)
     return _register(function, FASTMATH_REASSOCIATE if reassociate else FASTMATH)
+
+
+def entry(function: Callable[..., Any]) -> Any:
+    """Compile a function that other people call from their compiled code. It may raise and allocate, which a kernel may not."""
+    return _register(function, FASTMATH)
 
 
 def formula(function: Callable[..., Any]) -> Any:
@@ -241,6 +247,7 @@ for _name in elementary.POLYNOMIALS:
 _BLOCKS: dict[int, Callable[..., Any]] = {}  # address -> pure Python, for callers that run interpreted
 _ALIVE: dict[Any, int] = {}  # (block, signature, interpreted) -> address; holds the machine code in memory
 _BLOCK_CALLS: dict[Any, Callable[..., Any]] = {}
+LIKE_FIRST = object()  # a block returns what its first argument is
 
 
 def address(block: Any, *signature: Any, interpreted: bool = False) -> int:
@@ -264,6 +271,8 @@ def address(block: Any, *signature: Any, interpreted: bool = False) -> int:
 def block_call(arguments: int, returns: Any = types.void) -> Any:
     """Return a function f(address, a1, …, an) that calls a block by its address from compiled code.
 
+    `returns` is the type of its result; LIKE_FIRST: the type of a1.
+
     The types of the arguments must be those that the address was asked for: nothing checks them. A call costs about 3 ns
     (2 cores Xeon, 2026-11). A `switch` over blocks would compile all of them into each caller instead.
     """
@@ -282,11 +291,34 @@ def block_call(arguments: int, returns: Any = types.void) -> Any:
         return result if signature.return_type != types.void else context.get_dummy_value()
 
     def declare(typing_context: Any, address: Any, *kinds: Any) -> Any:
-        return returns(address, *kinds), generate
+        return (kinds[0] if returns is LIKE_FIRST else returns)(address, *kinds), generate
 
     call = intrinsic(with_arity(declare, 1 + arguments))
     _BLOCK_CALLS[call] = interpreted
     return call
+
+
+def c_address(block: Any, *signature: Any) -> int:
+    """Return the address of a kernel, compiled for argument types, for callers that follow the calling convention of C.
+
+    It lives as long as this process. Arguments and result have to be numbers and pointers.
+    """
+    key = (block, signature, "C")
+    if key not in _ALIVE:
+        block.compile(signature)
+        compiled = block.overloads[signature]
+        _ALIVE[key] = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name)
+    return _ALIVE[key]
+
+
+@intrinsic
+def pointer(typing_context, number):  # type: ignore[no-untyped-def]
+    """Return a whole number as a pointer to whatever is there, for `numba.carray`; compiled code only."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.inttoptr(values[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(types.int64), generate
 
 
 def with_arity(function: Callable[..., Any], count: int) -> Callable[..., Any]:
@@ -337,15 +369,25 @@ def code_folder() -> Path:
 
     Numba's own cache would miss a change in a function of another file, in a constant, and in a flag.
     """
-    digest = hashlib.sha256()
-    for part in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(part.name.encode())
-        digest.update(part.read_bytes())
+    digest = _digest_of_sources()
     flags = ("OPT", "BOUNDSCHECK", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX", "DEBUGINFO_DEFAULT", "THREADING_LAYER")
     shaped_by = [numba.__version__, llvmlite.__version__, np.__version__, sys.implementation.cache_tag]
     shaped_by += [f"{flag}={getattr(config, flag, None)}" for flag in flags]
     digest.update(repr(shaped_by).encode())
     return machine.cache_folder() / "compiled" / digest.hexdigest()[:20]
+
+
+def source_stamp() -> int:
+    """Return a number that changes with every source of this folder, for code that is kept where nobody looks after it."""
+    return int.from_bytes(_digest_of_sources().digest()[:7])
+
+
+def _digest_of_sources() -> Any:
+    digest = hashlib.sha256()
+    for part in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(part.name.encode())
+        digest.update(part.read_bytes())
+    return digest
 
 
 def _timed(name: str, compile: Callable[[Any], Any], signature: Any) -> Any:

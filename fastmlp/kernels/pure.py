@@ -1,20 +1,23 @@
-"""The kernels of scalar.py as pure Python all the way down: `fastmlp.kernels.pure.dense_forward`.
+"""The kernels that other people call, as pure Python all the way down: `fastmlp.kernels.pure.dense_forward`.
 
 Numba's own `.py_func` would still call compiled helpers.
 """
 
 from typing import Any
 
-from fastmlp.kernels import compiling, scalar
+from fastmlp.kernels import compiling, embedded, named, random, scalar
+from fastmlp.kernels.names import HOMES
 
-__all__ = list(scalar.__all__)  # noqa: PLE0605
+__all__ = list(HOMES)  # noqa: PLE0605
+
+_FILES = {"scalar": scalar, "named": named, "random": random, "embedded": embedded}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in HOMES:
         raise AttributeError(f"module 'fastmlp.kernels.pure' has no attribute {name!r}")
-    return compiling.pure(getattr(scalar, name))
+    return compiling.pure(getattr(_FILES[HOMES[name]], name))
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(__all__)

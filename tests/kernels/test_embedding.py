@@ -144,7 +144,7 @@ print(json.dumps([out.tolist(), weight.shape, bool(loss > 0)]))
 # --- what an import leaves behind ----------------------------------------------------------------------------------------
 
 
-def test_importing_the_kernels_changes_no_numba_setting_and_no_number_of_threads():
+def test_importing_and_calling_kernels_changes_no_setting_starts_no_threads_and_leaves_their_number():
     code = """
 import json, os, warnings
 import numba
@@ -152,13 +152,24 @@ from numba.core import config
 
 def settings():
     values = {name: repr(value) for name, value in vars(config).items() if name.isupper()}
-    return values | {"threads": numba.get_num_threads(), "layer": numba.config.THREADING_LAYER, "filters": repr(warnings.filters)}
+    return values | {"filters": repr(warnings.filters)}
 
 before, environment = settings(), dict(os.environ)
+import fastmlp.embedding
 import fastmlp.kernels
 from fastmlp.kernels import dense_forward, dense_forward_parallel, program, pure
 pure.dense_forward
+[getattr(fastmlp.kernels, name) for name in fastmlp.kernels.__all__]
+state, functions = fastmlp.Network([2, 3, 2]).compiled()
+scratch = functions.make_scratch(state)
+functions.predict(state, scratch, state.parameters[:2], state.parameters[:2].copy())
+try:
+    started = numba.threading_layer()
+except ValueError:
+    started = None
 after = settings()
-print(json.dumps([name for name in after if after[name] != before.get(name)] + [dict(os.environ) != environment]))
+changed = [name for name in after if after[name] != before.get(name)]
+threads_changed = numba.get_num_threads() != numba.config.NUMBA_NUM_THREADS  # asking starts them
+print(json.dumps([*changed, dict(os.environ) != environment, started, threads_changed]))
 """
-    assert result_of(code) == [False]
+    assert result_of(code) == [False, None, False]

@@ -1,0 +1,509 @@
+"""A whole network inside other people's compiled code: outputs, loss, gradients and training steps, of any network, without allocation.
+
+What a network is reaches these functions as arrays, in a State; what they write on the way lies in one array that the caller owns, the
+scratch, one per thread. One function serves every network, and a user's function that calls it can be cached: what is long runs in
+blocks, whose addresses are numbers in the State, made anew in each process, never part of the user's machine code. So the same
+machine code computes everywhere, and gives the same bits from Python, from a user's function, over threads, and from C.
+
+Rows are worked off in blocks of ROWS; each sum of a gradient runs over the rows in their order, whatever the blocks. The scratch, in numbers
+of the parameters' type, begins with what step.forward wants, batch, z, a and delta of ROWS rows; then come the targets and weights of a
+block, the rates of a step, and a gradient (P,).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import types
+
+from fastmlp.kernels.compiling import LIKE_FIRST, address, block_call, entry, kernel, source_stamp, specialise
+from fastmlp.kernels.elementary import exp
+from fastmlp.kernels.rows import forward_row
+from fastmlp.kernels.scalar import SIGMOID, SOFTMAX, dense_backward_input, dense_sgd_update, sgd_update
+from fastmlp.kernels.step import DELTA, N_IN, N_OUT, A, Z, backward_to, bias_of, call_loss, call_update, forward, rows_of, weight_of
+from fastmlp.kernels.updates import Rates
+
+ROWS = 32  # of a block: weights that do not fit into a cache are read once per block
+STAMP = source_stamp()  # becomes part of a user's machine code, where that is compiled: the first of a state's codes has to equal it
+U = np.uint64  # unsigned places, as in rows.py
+
+# What State.codes holds: the stamp; sizes; what the output layer gives; bytes of a number; places in the scratch; addresses of blocks, of
+# the loss and of the optimiser (0: plain SGD).
+(STAMPED, N_INPUTS, N_OUTPUTS, N_LAYERS, N_PARAMETERS, N_TARGETS, N_MOMENTS, OUTPUT, ITEM_SIZE,
+ TARGETS_AT, WEIGHTS_AT, RATES_AT, GRADIENT_AT, SCRATCH_SIZE,
+ ROW, FORWARD, ADD_GRADIENTS, TO_INPUTS, DESCEND, LOSS, UPDATE) = range(21)  # fmt: skip
+CODES = 21
+# Rows of State.inputs.
+SCALE, SHIFT, BYTE_SCALE, BYTE_SHIFT = range(4)
+BYTE = np.dtype(np.uint8)
+
+LEARNING_RATE, BETA1, BETA2 = (Rates._fields.index(name) for name in ("learning_rate", "beta1", "beta2"))
+CORRECTION1, CORRECTION2 = (Rates._fields.index(name) for name in ("correction1", "correction2"))
+RATES = len(Rates._fields)
+
+
+class State(NamedTuple):
+    """A network for compiled code. Holds addresses of this process: send the network to another one, and call compiled() there."""
+
+    parameters: np.ndarray  # (P,) W0, b0, W1, b1, …: the network's own
+    layers: np.ndarray  # (L, step.COLUMNS) int64, the table of layers for batches of ROWS rows
+    inputs: np.ndarray  # (4, K): an input is x * scale + shift; one pair for floats, one for bytes
+    moments: np.ndarray  # (2, P) what the optimiser keeps: m and v; (0, P) for plain SGD
+    rates: np.ndarray  # (7,) float64, updates.Rates: the optimiser's numbers
+    steps: np.ndarray  # (1,) int64, steps taken, which Adam's corrections depend on
+    codes: np.ndarray  # (CODES,) int64
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a compiled state holds addresses of this process; send the network instead, and call its compiled() there")
+
+
+# --- blocks: long, of fixed types, called by address ---------------------------------------------------------------------
+
+# The same for float32 and float64: a formula returns what it is given.
+forward_any_row = specialise(forward_row, "any", call_formula=block_call(1, returns=LIKE_FIRST))
+
+call_row = block_call(4)
+call_forward = block_call(4)
+call_add_gradients = block_call(5)
+call_to_inputs = block_call(4)
+call_descend = block_call(5)
+
+
+@kernel
+def row_outputs(parameters, layers, output, scratch):
+    """Turn z of the last layer, for the input at scratch[:K], into the outputs: softmax of it, sigmoid of it, or z itself.
+
+    parameters (P,), layers (L, COLUMNS), output: SOFTMAX, SIGMOID or IDENTITY; scratch is overwritten. Bishop 2006, eq. 4.104 and 4.59.
+    """
+    forward_any_row(parameters, layers, scratch)
+    last = layers.shape[0] - 1
+    N, z = U(layers[last, N_OUT]), U(layers[last, Z])
+    one = scratch.dtype.type(1)
+    if output == SOFTMAX:
+        largest = scratch[z]
+        for n in range(N):
+            largest = max(largest, scratch[z + n])
+        total = scratch.dtype.type(0)
+        for n in range(N):
+            scratch[z + n] = exp(scratch[z + n] - largest)
+            total += scratch[z + n]
+        for n in range(N):
+            scratch[z + n] /= total
+    elif output == SIGMOID:
+        for n in range(N):
+            scratch[z + n] = one / (one + exp(-scratch[z + n]))
+
+
+@kernel
+def batch_of(layers, scratch, M):
+    """Return the inputs (M, K) of a block of rows as a view of the scratch."""
+    K = layers[0, N_IN]
+    return scratch[: M * K].reshape((M, K))
+
+
+@kernel
+def inputs_of_layer(layers, scratch, index, M):
+    """Return what a layer gets (M, K) in a block of rows: the batch, or a of the layer before; a view of the scratch."""
+    if index == 0:
+        return batch_of(layers, scratch, M)
+    return rows_of(scratch, layers[index - 1], A, M)
+
+
+@kernel
+def add_gradient(x, delta, dweight, dbias):
+    """dweight += x.T @ delta; dbias += sum over m of delta.
+
+    x (M, K), delta (M, N); dweight (K, N), dbias (N,) updated in place. Bishop 2006, eq. 5.53.
+    """
+    # forward: z[m, n] = bias[n], then z[m, n] += x[m, k] * weight[k, n]
+    M, K = x.shape
+    N = delta.shape[1]
+    for k in range(K):
+        for m in range(M):
+            if x[m, k] != 0:
+                for n in range(N):
+                    dweight[k, n] += x[m, k] * delta[m, n]
+    for m in range(M):
+        for n in range(N):
+            dbias[n] += delta[m, n]
+
+
+@kernel
+def add_gradients(parameters, layers, M, scratch, out):
+    """Add the gradient of a block of M rows to out (P,), from z and a of each layer and the delta of the last; fill the other deltas."""
+    for index in range(layers.shape[0] - 1, -1, -1):
+        delta = rows_of(scratch, layers[index], DELTA, M)
+        add_gradient(inputs_of_layer(layers, scratch, index, M), delta, weight_of(out, layers[index]), bias_of(out, layers[index]))
+        if index > 0:
+            backward_to(parameters, layers, index - 1, M, scratch)
+
+
+@kernel
+def descend(parameters, layers, M, scratch, learning_rate):
+    """Take one step of plain SGD on a block of M rows, from z and a of each layer and the delta of the last. The gradient is never stored."""
+    for index in range(layers.shape[0] - 1, -1, -1):
+        layer = layers[index]
+        if index > 0:
+            backward_to(parameters, layers, index - 1, M, scratch)  # before the weights that it reads change
+        x, delta = inputs_of_layer(layers, scratch, index, M), rows_of(scratch, layer, DELTA, M)
+        dense_sgd_update(weight_of(parameters, layer), bias_of(parameters, layer), x, delta, learning_rate)
+
+
+@kernel
+def to_inputs(parameters, layers, M, scratch):
+    """Put into the place of a batch of M rows the derivative with respect to it, from z and a of each layer and the delta of the last."""
+    for index in range(layers.shape[0] - 1, 0, -1):
+        backward_to(parameters, layers, index - 1, M, scratch)
+    dense_backward_input(rows_of(scratch, layers[0], DELTA, M), weight_of(parameters, layers[0]), batch_of(layers, scratch, M))
+
+
+def block_addresses(number):
+    """Return {index into the codes: address} of the blocks above, for parameters of a Numba type."""
+    flat, table, whole = types.Array(number, 1, "C"), types.Array(number, 2, "C"), types.int64
+    layers = types.Array(types.int64, 2, "C")
+    return {
+        ROW: address(row_outputs, flat, layers, whole, flat),
+        FORWARD: address(forward, flat, layers, table, flat),
+        ADD_GRADIENTS: address(add_gradients, flat, layers, whole, flat, flat),
+        TO_INPUTS: address(to_inputs, flat, layers, whole, flat),
+        DESCEND: address(descend, flat, layers, whole, flat, number),
+    }
+
+
+# --- what stands between arrays as people have them and the blocks -------------------------------------------------------
+
+
+@kernel
+def read_row(state, x, scratch, at):
+    """scratch[at + k] = x[k] * scale[k] + shift[k], for bytes by the pair for bytes.
+
+    x (K,) bytes or floats -> scratch from `at` on.
+    """
+    scale, shift = SCALE, SHIFT
+    if x.dtype == BYTE:
+        scale, shift = BYTE_SCALE, BYTE_SHIFT
+    first = U(at)
+    for k in range(U(x.shape[0])):
+        scratch[first + k] = scratch.dtype.type(x[k]) * state.inputs[scale, k] + state.inputs[shift, k]
+
+
+@kernel
+def outputs_of(state, scratch, x, out):
+    """out = outputs of the network for one row. x (K,) -> out (N,), scratch, both overwritten."""
+    read_row(state, x, scratch, 0)
+    call_row(state.codes[ROW], state.parameters, state.layers, state.codes[OUTPUT], scratch)
+    z = U(state.layers[state.codes[N_LAYERS] - 1, Z])
+    for n in range(U(out.shape[0])):
+        out[n] = scratch[z + n]
+
+
+@kernel
+def outputs_of_each(state, scratch, x, out):
+    """out[m] = outputs of the network for row x[m]. x (M, K) -> out (M, N), scratch, both overwritten."""
+    for m in range(x.shape[0]):
+        outputs_of(state, scratch, x[m], out[m])
+
+
+@kernel
+def target_of(target, m, t):
+    """Return target t of row m, of targets (M, T), or (M,) where T is 1."""
+    if target.ndim == 1:
+        return target[m]
+    return target[m, t]
+
+
+@kernel
+def loss_of_block(state, scratch, x, target, sample_weight, first, M, factor):
+    """Return the sum over rows first to first + M of w l; fill batch, z and a of each layer, and factor * w * dl/dz of the last.
+
+    x (rows, K), target (rows, T) or (rows,), sample_weight (rows,) or (0,) for ones, factor in the parameters' type; scratch is
+    overwritten.
+    """
+    K, T, L = state.codes[N_INPUTS], state.codes[N_TARGETS], state.codes[N_LAYERS]
+    at, weights_at = state.codes[TARGETS_AT], state.codes[WEIGHTS_AT]
+    targets, weights = scratch[at : at + M * T].reshape((M, T)), scratch[weights_at : weights_at + M]
+    for m in range(M):
+        read_row(state, x[first + m], scratch, m * K)
+        for t in range(T):
+            targets[m, t] = target_of(target, first + m, t)
+        weights[m] = sample_weight[first + m] if sample_weight.shape[0] > 0 else 1
+    call_forward(state.codes[FORWARD], state.parameters, state.layers, batch_of(state.layers, scratch, M), scratch)
+    z, delta = rows_of(scratch, state.layers[L - 1], Z, M), rows_of(scratch, state.layers[L - 1], DELTA, M)
+    return call_loss(state.codes[LOSS], z, targets, weights, factor, delta)
+
+
+@kernel
+def mean_loss(state, scratch, x, target, sample_weight):
+    """Return 1/M times the sum over m of w[m] l[m].
+
+    x (M, K), target (M, T) or (M,), sample_weight (M,) or (0,) for ones; scratch is overwritten.
+    """
+    M = x.shape[0]
+    total = 0.0
+    for first in range(0, M, ROWS):
+        total += loss_of_block(state, scratch, x, target, sample_weight, first, min(ROWS, M - first), scratch.dtype.type(0))
+    return total / M
+
+
+@kernel
+def mean_gradient(state, scratch, x, target, sample_weight, out):
+    """Return 1/M times the sum over m of w[m] l[m]; out = its derivative with respect to the parameters.
+
+    x (M, K), target (M, T) or (M,), sample_weight (M,) or (0,) for ones -> out (P,), laid out like the parameters, and scratch, both
+    overwritten.
+    """
+    M = x.shape[0]
+    factor = scratch.dtype.type(1) / scratch.dtype.type(M)
+    for p in range(out.shape[0]):
+        out[p] = 0
+    total = 0.0
+    for first in range(0, M, ROWS):
+        rows = min(ROWS, M - first)
+        total += loss_of_block(state, scratch, x, target, sample_weight, first, rows, factor)
+        call_add_gradients(state.codes[ADD_GRADIENTS], state.parameters, state.layers, np.int64(rows), scratch, out)
+    return total / M
+
+
+@kernel
+def gradient_of_inputs(state, scratch, x, target, out):
+    """Return the mean loss of the rows; out[m] = derivative of the loss of row m with respect to x[m], as x comes: not normalised.
+
+    x (M, K), target (M, T) or (M,) -> out (M, K), scratch, both overwritten. Bishop 2006, eq. 5.56, down to the inputs.
+    """
+    M, K = x.shape
+    scale = SCALE
+    if x.dtype == BYTE:
+        scale = BYTE_SCALE
+    total = 0.0
+    for first in range(0, M, ROWS):
+        rows = min(ROWS, M - first)
+        total += loss_of_block(state, scratch, x, target, scratch[:0], first, rows, scratch.dtype.type(1))
+        call_to_inputs(state.codes[TO_INPUTS], state.parameters, state.layers, np.int64(rows), scratch)
+        dx = batch_of(state.layers, scratch, rows)
+        for m in range(rows):
+            for k in range(K):
+                out[first + m, k] = dx[m, k] * state.inputs[scale, k]
+    return total / M
+
+
+@kernel
+def train_on(state, scratch, x, target, sample_weight, learning_rate):
+    """Take one step of the state's optimiser on the rows; return the mean of w[m] l[m] before it. A loss that is not finite changes nothing.
+
+    In place: the parameters, moments and steps of the state. x (M, K), target (M, T) or (M,), sample_weight (M,) or (0,) for ones,
+    learning_rate: a number; scratch is overwritten.
+    """
+    M = x.shape[0]
+    rate = scratch.dtype.type(learning_rate)
+    if state.codes[UPDATE] == 0 and M <= ROWS:
+        factor = scratch.dtype.type(1) / scratch.dtype.type(M)
+        mean = loss_of_block(state, scratch, x, target, sample_weight, 0, M, factor) / M
+        if np.isfinite(mean):
+            state.steps[0] += 1
+            call_descend(state.codes[DESCEND], state.parameters, state.layers, np.int64(M), scratch, rate)
+        return mean
+    gradient_at, rates_at = state.codes[GRADIENT_AT], state.codes[RATES_AT]
+    direction = scratch[gradient_at : gradient_at + state.codes[N_PARAMETERS]]
+    mean = mean_gradient(state, scratch, x, target, sample_weight, direction)
+    if np.isfinite(mean):
+        state.steps[0] += 1
+        if state.codes[UPDATE] == 0:
+            sgd_update(state.parameters, direction, rate)
+        else:
+            rates = scratch[rates_at : rates_at + RATES]
+            for i in range(RATES):
+                rates[i] = state.rates[i]
+            rates[LEARNING_RATE] = rate
+            rates[CORRECTION1] = 1.0 / (1.0 - state.rates[BETA1] ** state.steps[0])
+            rates[CORRECTION2] = 1.0 / (1.0 - state.rates[BETA2] ** state.steps[0])
+            call_update(state.codes[UPDATE], state.parameters, state.moments[0], state.moments[1], direction, rates)
+    return mean
+
+
+# What may be wrong with arguments; `refuse` says it in words.
+(FITS, OTHER_VERSION, WRONG_SCRATCH, WRONG_PARAMETERS, WRONG_X, WRONG_ROWS, WRONG_OUT, WRONG_TARGET, WRONG_CLASS, WRONG_WEIGHT,
+ WRONG_VECTOR) = range(11)  # fmt: skip
+
+
+@kernel
+def is_vector(vector, state):
+    """Return whether a vector is laid out like the parameters of the state's network: (P,), contiguous, of their type."""
+    item = state.codes[ITEM_SIZE]
+    return vector.shape[0] == state.codes[N_PARAMETERS] and vector.itemsize == item and vector.strides[0] == item
+
+
+@kernel
+def check_state(state, scratch):
+    """Return what is wrong with a state and its scratch, FITS for nothing."""
+    if state.codes[STAMPED] != STAMP:
+        return OTHER_VERSION
+    if scratch.shape[0] != state.codes[SCRATCH_SIZE] or scratch.itemsize != state.codes[ITEM_SIZE]:
+        return WRONG_SCRATCH
+    if not is_vector(state.parameters, state):
+        return WRONG_PARAMETERS
+    return FITS
+
+
+@kernel
+def check_rows(state, scratch, x, target, sample_weight):
+    """Return what is wrong with a state, its scratch, and rows to learn from, FITS for nothing."""
+    wrong = check_state(state, scratch)
+    if wrong != FITS:
+        return wrong
+    M, T = x.shape[0], state.codes[N_TARGETS]
+    if M == 0 or x.shape[1] != state.codes[N_INPUTS]:
+        return WRONG_ROWS
+    if target.shape[0] != M or columns_of(target) != T:
+        return WRONG_TARGET
+    if state.codes[OUTPUT] == SOFTMAX:  # a class number is a place in memory
+        for m in range(M):
+            if not (target_of(target, m, 0) >= 0 and target_of(target, m, 0) < state.codes[N_OUTPUTS]):
+                return WRONG_CLASS
+    if sample_weight.shape[0] > 0 and sample_weight.shape[0] != M:
+        return WRONG_WEIGHT
+    return FITS
+
+
+@kernel
+def columns_of(target):
+    """Return T of targets (M, T), 1 for (M,)."""
+    if target.ndim == 1:
+        return 1
+    return target.shape[1]
+
+
+# --- what other people call ----------------------------------------------------------------------------------------------
+
+
+@entry
+def refuse(wrong):
+    """Raise ValueError for what a check has found, nothing for FITS."""
+    if wrong == OTHER_VERSION:
+        raise ValueError("this function was compiled with other fastmlp sources than the state; remove its cache (__pycache__)")
+    if wrong == WRONG_SCRATCH:
+        raise ValueError("scratch: expected the array that make_scratch(state) gives, got another size or type")
+    if wrong == WRONG_PARAMETERS:
+        raise ValueError("parameters: expected a contiguous vector of the network's size and type")
+    if wrong == WRONG_X:
+        raise ValueError("x: expected one row (K,), K the network's inputs")
+    if wrong == WRONG_ROWS:
+        raise ValueError("x: expected rows (M, K), at least one, K the network's inputs")
+    if wrong == WRONG_OUT:
+        raise ValueError("out: expected (N,) for one row, (M, N) for M rows, N the network's outputs; (M, K) for the gradient of inputs")
+    if wrong == WRONG_TARGET:
+        raise ValueError("target: expected (M, T) for M rows of x; one class number (M,) for softmax, else one number per output")
+    if wrong == WRONG_CLASS:
+        raise ValueError("target: expected class numbers from 0 to one below the number of outputs")
+    if wrong == WRONG_WEIGHT:
+        raise ValueError("sample_weight: expected one number per row of x")
+    if wrong == WRONG_VECTOR:
+        raise ValueError("out: expected a contiguous vector laid out like the parameters, of their size and type")
+
+
+@entry
+def make_scratch(state):
+    """Return the array that the other functions write to on their way: make one per thread, use it for as many calls as you like."""
+    if state.codes[STAMPED] != STAMP:
+        refuse(OTHER_VERSION)
+    return np.empty(state.codes[SCRATCH_SIZE], state.parameters.dtype)
+
+
+@entry
+def with_parameters(state, parameters):
+    """Return the state with other parameters (P,), for evaluating and differentiating; the optimiser's moments stay shared.
+
+    Makes no copy. Raises ValueError for another size or type.
+    """
+    if not is_vector(parameters, state):
+        refuse(WRONG_PARAMETERS)
+    return State(parameters, state.layers, state.inputs, state.moments, state.rates, state.steps, state.codes)
+
+
+@entry
+def copy_state(state):
+    """Return a state that trains by itself: parameters, moments and steps are copies."""
+    moments, steps = state.moments.copy(), state.steps.copy()
+    return State(state.parameters.copy(), state.layers, state.inputs, moments, state.rates, steps, state.codes)
+
+
+@entry
+def predict(state, scratch, x, out):
+    """out = outputs of the network for one row: probabilities for softmax and sigmoid, values for identity.
+
+    x (K,) bytes or floats -> out (N,), overwritten. Raises ValueError for other shapes.
+    """
+    refuse(check_state(state, scratch))
+    if x.shape[0] != state.codes[N_INPUTS]:
+        refuse(WRONG_X)
+    if out.shape[0] != state.codes[N_OUTPUTS]:
+        refuse(WRONG_OUT)
+    outputs_of(state, scratch, x, out)
+
+
+@entry
+def predict_batch(state, scratch, x, out):
+    """out[m] = outputs of the network for row x[m]; the bits are those of `predict`.
+
+    x (M, K) bytes or floats -> out (M, N), overwritten. Raises ValueError for other shapes.
+    """
+    refuse(check_state(state, scratch))
+    if x.shape[1] != state.codes[N_INPUTS]:
+        refuse(WRONG_ROWS)
+    if out.shape[0] != x.shape[0] or out.shape[1] != state.codes[N_OUTPUTS]:
+        refuse(WRONG_OUT)
+    outputs_of_each(state, scratch, x, out)
+
+
+@entry
+def loss(state, scratch, x, target, sample_weight=None):
+    """Return the mean over the rows of weight times loss, float64.
+
+    x (M, K), target (M, T) or, where T is 1, (M,): class numbers for softmax, zeros and ones for sigmoid, values for identity;
+    sample_weight (M,). Raises ValueError for other shapes.
+    """
+    if sample_weight is None:
+        refuse(check_rows(state, scratch, x, target, scratch[:0]))
+        return mean_loss(state, scratch, x, target, scratch[:0])
+    refuse(check_rows(state, scratch, x, target, sample_weight))
+    return mean_loss(state, scratch, x, target, sample_weight)
+
+
+@entry
+def gradient(state, scratch, x, target, out, sample_weight=None):
+    """Return what `loss` returns; out = its derivative with respect to the parameters, laid out like them.
+
+    x, target, sample_weight: as for `loss` -> out (P,), contiguous, of the parameters' type, overwritten. Raises ValueError for other
+    shapes.
+    """
+    if not is_vector(out, state):
+        refuse(WRONG_VECTOR)
+    if sample_weight is None:
+        refuse(check_rows(state, scratch, x, target, scratch[:0]))
+        return mean_gradient(state, scratch, x, target, scratch[:0], out)
+    refuse(check_rows(state, scratch, x, target, sample_weight))
+    return mean_gradient(state, scratch, x, target, sample_weight, out)
+
+
+@entry
+def train_step(state, scratch, x, target, learning_rate, sample_weight=None):
+    """Take one step on the rows with the optimiser that the state was made for; return the loss before it, as `loss` does.
+
+    Changes state.parameters, which are the network's own, in place; where the loss is not finite nothing changes.
+    x, target, sample_weight: as for `loss`. Raises ValueError for other shapes.
+    """
+    if sample_weight is None:
+        refuse(check_rows(state, scratch, x, target, scratch[:0]))
+        return train_on(state, scratch, x, target, scratch[:0], learning_rate)
+    refuse(check_rows(state, scratch, x, target, sample_weight))
+    return train_on(state, scratch, x, target, sample_weight, learning_rate)
+
+
+@entry
+def input_gradient(state, scratch, x, target, out):
+    """Return the mean loss; out[m] = derivative of the loss of row m with respect to that row, in the units in which x comes.
+
+    x (M, K), target: as for `loss` -> out (M, K), overwritten. Raises ValueError for other shapes.
+    """
+    refuse(check_rows(state, scratch, x, target, scratch[:0]))
+    if out.shape[0] != x.shape[0] or out.shape[1] != x.shape[1]:
+        refuse(WRONG_OUT)
+    return gradient_of_inputs(state, scratch, x, target, out)

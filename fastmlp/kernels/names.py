@@ -1,0 +1,49 @@
+"""The names that other people call from their compiled functions, and the file of this folder that each lives in.
+
+Plain Python, so that the names are known before a compiler is loaded.
+"""
+
+HOMES = {
+    # a layer, a batch
+    "count_correct": "scalar",
+    "dense_backward_input": "scalar",
+    "dense_backward_parameters": "scalar",
+    "dense_forward": "scalar",
+    "dense_sgd_update": "scalar",
+    "gather": "scalar",
+    "sgd_update": "scalar",
+    "softmax": "scalar",
+    "softmax_cross_entropy": "scalar",
+    # formulas over arrays
+    "adam_update": "named",
+    "adamw_update": "named",
+    "binary_cross_entropy": "named",
+    "mean_squared_error": "named",
+    "momentum_update": "named",
+    "nesterov_update": "named",
+    "relu": "named",
+    "relu_backward": "named",
+    "sigmoid": "named",
+    "sigmoid_backward": "named",
+    "silu": "named",
+    "silu_backward": "named",
+    "tanh": "named",
+    "tanh_backward": "named",
+    # random numbers that are functions of (key, counter), so that threads do not share a generator
+    "fill_normal": "random",
+    "fill_uniform": "random",
+    "random_bits": "random",
+    "shuffle": "random",
+    "stream_key": "random",
+    "uniform": "random",
+    # a whole network: what Network.compiled() returns
+    "copy_state": "embedded",
+    "gradient": "embedded",
+    "input_gradient": "embedded",
+    "loss": "embedded",
+    "make_scratch": "embedded",
+    "predict": "embedded",
+    "predict_batch": "embedded",
+    "train_step": "embedded",
+    "with_parameters": "embedded",
+}
