@@ -1,7 +1,7 @@
 """A simulation in C that calls a network by a function pointer, in the process of Python.
 
-The C compiler makes a library of simulation.c; it gets the address of `predict` and a handle of the network. The same steps, taken in Python
-with the same kernels, have to give the same bits.
+The C compiler makes a library of simulation.c; it gets the address of `predict` and a handle of the network. The same steps, taken in
+Python with the same kernels, have to give the same bits.
 """
 
 import ctypes

@@ -1,7 +1,7 @@
 """A network as the right-hand side of an ordinary differential equation, solved in compiled code.
 
-A network learns the field of a pendulum with friction from samples, dy/dt = net(y). A Runge-Kutta solver, compiled together with the network,
-then follows it; SciPy, calling the same weights through NumPy, has to come to the same place.
+A network learns the field of a pendulum with friction from samples, dy/dt = net(y). A Runge-Kutta solver, compiled together with the
+network, then follows it; SciPy, calling the same weights through NumPy, has to come to the same place.
 """
 
 import numba

@@ -1,7 +1,7 @@
 """On-line learning from a stream: each row is predicted first, then learned from, and seen once.
 
-The stream is MNIST, row by row as bytes; in the middle the digits are given out anew, as if the writers had agreed on other names. What counts
-is how often the prediction was right before the answer was known.
+The stream is MNIST, row by row as bytes; in the middle the digits are given out anew, as if the writers had agreed on other names. What
+counts is how often the prediction was right before the answer was known.
 """
 
 import numba
@@ -10,7 +10,7 @@ import numpy as np
 import fastmlp
 from fastmlp.kernels import make_scratch, predict, train_step
 
-LEARNING_RATE = 0.05
+LEARNING_RATE = 0.02
 CHUNK = 2000  # rows that arrive together
 
 
@@ -42,10 +42,10 @@ def main():
     print("right before the answer, chunk by chunk:", " ".join(f"{share:.0%}" for share in shares))
 
     last_before, after, last = shares[half // CHUNK - 1], shares[half // CHUNK], shares[-1]
-    assert last_before > 0.95
-    assert after < last_before  # the change is noticed
-    assert last > 0.95  # and learned
-    assert network.evaluate(data.x_test, (data.y_test + 3) % 10)["accuracy"] > 0.95  # the network itself has learned
+    assert last_before > 0.9
+    assert after < last_before - 0.1  # the change hurts
+    assert last > 0.95  # and is learned
+    assert network.evaluate(data.x_test, (data.y_test + 3) % 10)["accuracy"] > 0.9  # the network itself has learned
 
 
 if __name__ == "__main__":

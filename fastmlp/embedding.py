@@ -1,8 +1,8 @@
 """Networks in other people's code: as arrays and functions for their compiled functions, as function pointers for C.
 
-    state, functions = network.compiled()      for @njit, see kernels/embedded.py for each function
-    c = c_functions(state)                     addresses that follow the calling convention of C, and what they are declared as
-    handle = c_handle(state)                   what they take as their network: one per thread
+state, functions = network.compiled()      for @njit, see kernels/embedded.py for each function
+c = c_functions(state)                     addresses that follow the calling convention of C, and what they are declared as
+handle = c_handle(state)                   what they take as their network: one per thread
 """
 
 import ctypes

@@ -22,7 +22,8 @@ from fastmlp.settings import NetworkSettings, TrainingSettings, nearest
 from fastmlp.storage import model_file
 
 if TYPE_CHECKING:
-    from fastmlp.embedding import Functions, State
+    from fastmlp.embedding import Functions
+    from fastmlp.kernels.embedded import State
 
 TILED_ROWS_INFERENCE = 16  # below this, packing the weights costs more than tiles gain
 TRAINING_TENSORS = "training."  # what a checkpoint holds besides the network begins with this

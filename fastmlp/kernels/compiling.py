@@ -31,7 +31,7 @@ import llvmlite
 import numba
 import numpy as np
 from numba import njit, types
-from numba.core import compiler, config, ir, serialize
+from numba.core import cgutils, compiler, config, ir, serialize
 from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.dispatcher import Dispatcher
 from numba.core.untyped_passes import IRProcessing
@@ -246,7 +246,7 @@ for _name in elementary.POLYNOMIALS:
 
 _BLOCKS: dict[int, Callable[..., Any]] = {}  # address -> pure Python, for callers that run interpreted
 _ALIVE: dict[Any, int] = {}  # (block, signature, interpreted) -> address; holds the machine code in memory
-_BLOCK_CALLS: dict[Any, Callable[..., Any]] = {}
+_BLOCK_CALLS: dict[Any, Callable[..., Any]] = {}  # what only compiled code can do -> what pure Python does instead
 LIKE_FIRST = object()  # a block returns what its first argument is
 
 
@@ -312,13 +312,34 @@ def c_address(block: Any, *signature: Any) -> int:
 
 
 @intrinsic
-def pointer(typing_context, number):  # type: ignore[no-untyped-def]
+def pointer(typing_context, number):
     """Return a whole number as a pointer to whatever is there, for `numba.carray`; compiled code only."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return builder.inttoptr(values[0], context.get_value_type(types.voidptr))
 
     return types.voidptr(types.int64), generate
+
+
+@intrinsic
+def _borrow(typing_context, array):
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        borrowed = context.make_array(signature.args[0])(context, builder, values[0])
+        borrowed.meminfo = cgutils.get_null_value(borrowed.meminfo.type)
+        borrowed.parent = cgutils.get_null_value(borrowed.parent.type)
+        return borrowed._getvalue()
+
+    return array(array), generate
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+# borrow(array): the same array, for as long as a call lasts, without the count of those who hold it. Counting costs an atomic instruction
+# per array, call and function, and a fight over it where threads read the same array.
+borrow = _borrow if JIT else _itself
+_BLOCK_CALLS[_borrow] = _itself
 
 
 def with_arity(function: Callable[..., Any], count: int) -> Callable[..., Any]:
@@ -382,7 +403,7 @@ def source_stamp() -> int:
     return int.from_bytes(_digest_of_sources().digest()[:7])
 
 
-def _digest_of_sources() -> Any:
+def _digest_of_sources() -> "hashlib._Hash":
     digest = hashlib.sha256()
     for part in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(part.name.encode())

@@ -5,9 +5,9 @@ scratch, one per thread. One function serves every network, and a user's functio
 blocks, whose addresses are numbers in the State, made anew in each process, never part of the user's machine code. So the same
 machine code computes everywhere, and gives the same bits from Python, from a user's function, over threads, and from C.
 
-Rows are worked off in blocks of ROWS; each sum of a gradient runs over the rows in their order, whatever the blocks. The scratch, in numbers
-of the parameters' type, begins with what step.forward wants, batch, z, a and delta of ROWS rows; then come the targets and weights of a
-block, the rates of a step, and a gradient (P,).
+Rows are worked off in blocks of ROWS; each sum of a gradient runs over the rows in their order, whatever the blocks. The scratch, in
+numbers of the parameters' type, begins with what step.forward wants, batch, z, a and delta of ROWS rows; then come the targets and
+weights of a block, the rates of a step, and a gradient (P,).
 """
 
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from fastmlp.kernels.compiling import LIKE_FIRST, address, block_call, entry, kernel, source_stamp, specialise
+from fastmlp.kernels.compiling import LIKE_FIRST, address, block_call, borrow, entry, kernel, source_stamp, specialise
 from fastmlp.kernels.elementary import exp
 from fastmlp.kernels.rows import forward_row
 from fastmlp.kernels.scalar import SIGMOID, SOFTMAX, dense_backward_input, dense_sgd_update, sgd_update
@@ -139,7 +139,7 @@ def add_gradients(parameters, layers, M, scratch, out):
 
 @kernel
 def descend(parameters, layers, M, scratch, learning_rate):
-    """Take one step of plain SGD on a block of M rows, from z and a of each layer and the delta of the last. The gradient is never stored."""
+    """Take one step of plain SGD on a block of M rows, from z and a of each layer and the delta of the last; store no gradient."""
     for index in range(layers.shape[0] - 1, -1, -1):
         layer = layers[index]
         if index > 0:
@@ -287,7 +287,7 @@ def gradient_of_inputs(state, scratch, x, target, out):
 
 @kernel
 def train_on(state, scratch, x, target, sample_weight, learning_rate):
-    """Take one step of the state's optimiser on the rows; return the mean of w[m] l[m] before it. A loss that is not finite changes nothing.
+    """Take one step of the state's optimiser on the rows; return the mean of w[m] l[m] before it. A loss not finite changes nothing.
 
     In place: the parameters, moments and steps of the state. x (M, K), target (M, T) or (M,), sample_weight (M,) or (0,) for ones,
     learning_rate: a number; scratch is overwritten.
@@ -325,20 +325,29 @@ def train_on(state, scratch, x, target, sample_weight, learning_rate):
 
 
 @kernel
-def is_vector(vector, state):
-    """Return whether a vector is laid out like the parameters of the state's network: (P,), contiguous, of their type."""
-    item = state.codes[ITEM_SIZE]
-    return vector.shape[0] == state.codes[N_PARAMETERS] and vector.itemsize == item and vector.strides[0] == item
+def borrowed(state):
+    """Return a state whose arrays are borrowed."""
+    parameters, layers, inputs, moments = borrow(state.parameters), borrow(state.layers), borrow(state.inputs), borrow(state.moments)
+    return State(parameters, layers, inputs, moments, borrow(state.rates), borrow(state.steps), borrow(state.codes))
+
+
+@kernel
+def is_vector(vector, codes):
+    """Return whether a vector is laid out like the parameters of the network: (P,), contiguous, of their type."""
+    size, item, stride = vector.shape[0], vector.itemsize, vector.strides[0]
+    return (size == codes[N_PARAMETERS]) & (item == codes[ITEM_SIZE]) & (stride == codes[ITEM_SIZE])
 
 
 @kernel
 def check_state(state, scratch):
     """Return what is wrong with a state and its scratch, FITS for nothing."""
-    if state.codes[STAMPED] != STAMP:
+    stamp, fits = state.codes[STAMPED], is_vector(state.parameters, state.codes)
+    is_scratch = (scratch.shape[0] == state.codes[SCRATCH_SIZE]) & (scratch.itemsize == state.codes[ITEM_SIZE])
+    if stamp != STAMP:
         return OTHER_VERSION
-    if scratch.shape[0] != state.codes[SCRATCH_SIZE] or scratch.itemsize != state.codes[ITEM_SIZE]:
+    if not is_scratch:
         return WRONG_SCRATCH
-    if not is_vector(state.parameters, state):
+    if not fits:
         return WRONG_PARAMETERS
     return FITS
 
@@ -413,7 +422,7 @@ def with_parameters(state, parameters):
 
     Makes no copy. Raises ValueError for another size or type.
     """
-    if not is_vector(parameters, state):
+    if not is_vector(parameters, state.codes):
         refuse(WRONG_PARAMETERS)
     return State(parameters, state.layers, state.inputs, state.moments, state.rates, state.steps, state.codes)
 
@@ -431,6 +440,7 @@ def predict(state, scratch, x, out):
 
     x (K,) bytes or floats -> out (N,), overwritten. Raises ValueError for other shapes.
     """
+    state, scratch, x, out = borrowed(state), borrow(scratch), borrow(x), borrow(out)
     refuse(check_state(state, scratch))
     if x.shape[0] != state.codes[N_INPUTS]:
         refuse(WRONG_X)
@@ -445,6 +455,7 @@ def predict_batch(state, scratch, x, out):
 
     x (M, K) bytes or floats -> out (M, N), overwritten. Raises ValueError for other shapes.
     """
+    state, scratch, x, out = borrowed(state), borrow(scratch), borrow(x), borrow(out)
     refuse(check_state(state, scratch))
     if x.shape[1] != state.codes[N_INPUTS]:
         refuse(WRONG_ROWS)
@@ -460,11 +471,13 @@ def loss(state, scratch, x, target, sample_weight=None):
     x (M, K), target (M, T) or, where T is 1, (M,): class numbers for softmax, zeros and ones for sigmoid, values for identity;
     sample_weight (M,). Raises ValueError for other shapes.
     """
+    state, scratch, x, target = borrowed(state), borrow(scratch), borrow(x), borrow(target)
     if sample_weight is None:
-        refuse(check_rows(state, scratch, x, target, scratch[:0]))
-        return mean_loss(state, scratch, x, target, scratch[:0])
-    refuse(check_rows(state, scratch, x, target, sample_weight))
-    return mean_loss(state, scratch, x, target, sample_weight)
+        weight = scratch[:0]
+    else:
+        weight = borrow(sample_weight)
+    refuse(check_rows(state, scratch, x, target, weight))
+    return mean_loss(state, scratch, x, target, weight)
 
 
 @entry
@@ -474,13 +487,15 @@ def gradient(state, scratch, x, target, out, sample_weight=None):
     x, target, sample_weight: as for `loss` -> out (P,), contiguous, of the parameters' type, overwritten. Raises ValueError for other
     shapes.
     """
-    if not is_vector(out, state):
-        refuse(WRONG_VECTOR)
+    state, scratch, x, target, out = borrowed(state), borrow(scratch), borrow(x), borrow(target), borrow(out)
     if sample_weight is None:
-        refuse(check_rows(state, scratch, x, target, scratch[:0]))
-        return mean_gradient(state, scratch, x, target, scratch[:0], out)
-    refuse(check_rows(state, scratch, x, target, sample_weight))
-    return mean_gradient(state, scratch, x, target, sample_weight, out)
+        weight = scratch[:0]
+    else:
+        weight = borrow(sample_weight)
+    refuse(check_rows(state, scratch, x, target, weight))
+    if not is_vector(out, state.codes):
+        refuse(WRONG_VECTOR)
+    return mean_gradient(state, scratch, x, target, weight, out)
 
 
 @entry
@@ -490,11 +505,13 @@ def train_step(state, scratch, x, target, learning_rate, sample_weight=None):
     Changes state.parameters, which are the network's own, in place; where the loss is not finite nothing changes.
     x, target, sample_weight: as for `loss`. Raises ValueError for other shapes.
     """
+    state, scratch, x, target = borrowed(state), borrow(scratch), borrow(x), borrow(target)
     if sample_weight is None:
-        refuse(check_rows(state, scratch, x, target, scratch[:0]))
-        return train_on(state, scratch, x, target, scratch[:0], learning_rate)
-    refuse(check_rows(state, scratch, x, target, sample_weight))
-    return train_on(state, scratch, x, target, sample_weight, learning_rate)
+        weight = scratch[:0]
+    else:
+        weight = borrow(sample_weight)
+    refuse(check_rows(state, scratch, x, target, weight))
+    return train_on(state, scratch, x, target, weight, learning_rate)
 
 
 @entry
@@ -503,6 +520,7 @@ def input_gradient(state, scratch, x, target, out):
 
     x (M, K), target: as for `loss` -> out (M, K), overwritten. Raises ValueError for other shapes.
     """
+    state, scratch, x, target, out = borrowed(state), borrow(scratch), borrow(x), borrow(target), borrow(out)
     refuse(check_rows(state, scratch, x, target, scratch[:0]))
     if out.shape[0] != x.shape[0] or out.shape[1] != x.shape[1]:
         refuse(WRONG_OUT)

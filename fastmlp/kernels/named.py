@@ -1,4 +1,4 @@
-"""Kernels with their formulas bound, for people who call them by name: `sigmoid`, `sigmoid_backward`, `adam_update`, …
+"""Kernels with their formulas bound, for people who call them by name: `sigmoid`, `sigmoid_backward`, `adam_update` and others.
 
     f(z, out)                                              out = f(z)                         (n,)
     f_backward(delta, z, a)                                delta *= f'(z)                     (n,)
@@ -26,12 +26,13 @@ def _activation_backward(name: str) -> Any:
 
 
 def _loss(name: str) -> Any:
-    loss, derivative = LOSSES[name].formula, LOSSES[name].derivative
-    return specialise(separate_loss, name, LOSS=formula(loss), LOSS_DERIVATIVE=formula(derivative))
+    formulas: tuple[Any, Any] = LOSSES[name].formula, LOSSES[name].derivative
+    return specialise(separate_loss, name, LOSS=formula(formulas[0]), LOSS_DERIVATIVE=formula(formulas[1]))
 
 
 def _update(name: str) -> Any:
-    return specialise(update_with_state, name, UPDATE=formula(UPDATES[name].formula))
+    rule: Any = UPDATES[name].formula
+    return specialise(update_with_state, name, UPDATE=formula(rule))
 
 
 sigmoid, sigmoid_backward = _activation("sigmoid"), _activation_backward("sigmoid")

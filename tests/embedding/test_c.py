@@ -197,7 +197,9 @@ def test_cffi_calls_a_function():
     ffi.cdef("\n".join(function.declaration for function in c))
     predict = ffi.cast("fastmlp_predict", c.predict.address)
     out = np.full(3, np.nan)
-    predict(ffi.cast("void *", handle.address), ffi.from_buffer("double[]", p.x[0]), ffi.from_buffer("double[]", out, require_writable=True))
+    predict(
+        ffi.cast("void *", handle.address), ffi.from_buffer("double[]", p.x[0]), ffi.from_buffer("double[]", out, require_writable=True)
+    )
     np.testing.assert_allclose(out, p.outputs()[0], atol=1e-12)
 
 
