@@ -15,7 +15,7 @@ from fastmlp.kernels import fill_normal, gradient, make_scratch, predict_batch, 
 
 NOISE = 0.1  # standard deviation of the observations
 PRIOR = 1.0  # standard deviation of each weight before anything was observed
-CHAINS, WARM_UP, DRAWS, LEAPS, STEP = 4, 300, 1000, 60, 0.012
+CHAINS, WARM_UP, DRAWS, LEAPS, STEP = 4, 200, 500, 60, 0.012
 
 
 @numba.njit

@@ -19,7 +19,9 @@ def blocks(language):
 def test_python_of_the_document_runs(tmp_path):
     script = tmp_path / "document.py"
     script.write_text("\n".join(blocks("python")))
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import runpy; found = runpy.run_path({str(script)!r}); print(found['net'].sizes)"
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import runpy; found = runpy.run_path({str(script)!r}); print(found['net'].sizes)"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

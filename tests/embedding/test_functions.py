@@ -399,7 +399,7 @@ def test_arrays_that_do_not_fit_are_refused_before_anything_is_written(case):
 
 @pytest.mark.parametrize("name", ["predict", "predict_batch", "loss", "gradient", "train_step", "input_gradient"])
 def test_scratch_of_another_network_is_refused(name):
-    state, functions, scratch = compiled(problem([4, 5, 3]))
+    state, functions, _ = compiled(problem([4, 5, 3]))
     _, _, other = compiled(problem([4, 6, 3]))
     arguments = {
         "predict": (X[0], OUT[0]),
@@ -409,18 +409,27 @@ def test_scratch_of_another_network_is_refused(name):
         "train_step": (X, Y, 0.1),
         "input_gradient": (X, Y, np.zeros((2, 4))),
     }[name]
-    for wrong in (other, scratch.astype(np.float32)):
-        with pytest.raises(ValueError, match="scratch: expected"):
-            getattr(functions, name)(state, wrong, *arguments)
+    with pytest.raises(ValueError, match="scratch: expected"):
+        getattr(functions, name)(state, other, *arguments)
+
+
+def test_scratch_of_another_type_is_refused():
+    state, functions, scratch = compiled(problem([4, 5, 3]))
+    with pytest.raises(ValueError, match="scratch: expected"):
+        functions.predict(state, scratch.astype(np.float32), X[0], OUT[0])
 
 
 @pytest.mark.parametrize("wrong", [SLOPE[1:], SLOPE.astype(np.float32)], ids=["size", "type"])
 def test_parameters_of_another_network_are_refused(wrong):
-    state, functions, scratch = compiled(problem([4, 5, 3]))
+    state, functions, _ = compiled(problem([4, 5, 3]))
     with pytest.raises(ValueError, match="parameters: expected"):
         functions.with_parameters(state, wrong)
+
+
+def test_state_whose_parameters_were_replaced_by_others_is_refused():
+    state, functions, scratch = compiled(problem([4, 5, 3]))
     with pytest.raises(ValueError, match="parameters: expected"):
-        functions.loss(state._replace(parameters=wrong), scratch, X, Y)
+        functions.loss(state._replace(parameters=SLOPE[1:]), scratch, X, Y)
 
 
 # --- the same source as pure Python --------------------------------------------------------------------------------------

@@ -149,13 +149,13 @@ def everything(state, population, x, target, out, slopes):
 
 p = problem([4, 9, 5, 3], rows=40)
 state, functions = p.network.compiled()
-population = np.random.default_rng(0).standard_normal((12, p.network.parameters.size))
-out, slopes = np.full((12, 40, 3), np.nan), np.full(population.shape, np.nan)
+population = np.random.default_rng(0).standard_normal((4, p.network.parameters.size))
+out, slopes = np.full((4, 40, 3), np.nan), np.full(population.shape, np.nan)
 losses = everything(state, population, p.x, p.target, out, slopes)
 
 def largest_difference(form):
     scratch, worst = form.make_scratch(state), 0.0
-    for i in range(12):
+    for i in range(4):
         mine = form.with_parameters(state, population[i])
         o, s = np.full((40, 3), np.nan), np.full(population.shape[1], np.nan)
         form.predict_batch(mine, scratch, p.x, o)
