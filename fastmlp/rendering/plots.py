@@ -1,0 +1,598 @@
+"""Figures for print and page: arrays and records in, one PNG, one SVG and one CSV file per figure out.
+
+Each function draws one figure, as wide as a column of a journal, and returns a Plot. Colours are those of Okabe and Ito ("Color
+Universal Design", 2008), told apart by people who are colour-blind; lines differ in dash and marker, too, for prints without colour.
+The same input gives the same bytes. Nothing of matplotlib's state outside of a figure is read or changed.
+Needs matplotlib, the extra `plots`. Knows no run folder and no page.
+"""
+
+import contextlib
+import csv
+import html
+import io
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastmlp.errors import DataError, MissingExtra
+from fastmlp.rendering.output import printable
+from fastmlp.storage.atomic import output_error, write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Array = npt.NDArray[Any]
+History = Mapping[str, Sequence[Any]]  # what fastmlp.History.to_dict returns
+Cell = str | int | float | None
+
+COLUMN = 3.5  # inches: the width of one column of a two-column page
+DOTS_PER_INCH = 300
+
+INK, GRID = "#24292f", "#d5d9de"
+BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
+SERIES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
+MARKERS = "os^DvP"
+
+# In a page each colour is a variable of its style sheet, so that a dark page can lighten it.
+VARIABLES = {INK: "ink", GRID: "grid", **{colour: f"series-{number}" for number, colour in enumerate(SERIES, start=1)}}
+
+STYLE: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "legend.handlelength": 2.2,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "axes.linewidth": 0.6,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": GRID,
+    "grid.linewidth": 0.5,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 3.2,
+    "text.parse_math": False,  # a class may be called "$"
+    "svg.fonttype": "none",
+    "svg.hashsalt": "fastmlp",
+    "figure.dpi": 100,
+}
+MOST_MARKED_EPOCHS = 30
+LONGEST_LABEL = 18
+LOG_SPAN = 20  # numbers whose largest is so many times the smallest stand on a logarithmic axis
+
+
+class Plot(NamedTuple):
+    """One figure: what it is called, what it says, its SVG text for a page, its data as CSV, and its files (PNG, SVG, CSV)."""
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+    csv: str
+    paths: tuple[Path, Path, Path]
+
+
+def learning_curves(
+    histories: Sequence[History], folder: Path, *, name: str = "curves", title: str = "Learning curves", loss: str = "loss"
+) -> Plot:
+    """Draw loss and accuracy of training and validation over the epochs, with a band of one standard deviation over several runs.
+
+    `histories` are records of {field: [value per epoch]}, as History.to_dict gives them; `loss` names the loss and its unit. Accuracy
+    has a panel where there is one, validation a line. Raises DataError where no run has an epoch.
+    """
+    histories = [history for history in histories if len(history["epoch"])]
+    if not histories:
+        raise DataError("histories: expected at least one run with an epoch, got none; train for one epoch or more")
+    panels = [("loss", loss, 1.0), ("accuracy", "accuracy (%)", 100.0)]
+    panels = [panel for panel in panels if any(_present(histories, f"{rows}_{panel[0]}") for rows in ("train", "validation"))]
+    rows = [rows for rows in ("train", "validation") if any(_present(histories, f"{rows}_{panel[0]}") for panel in panels)]
+    epochs = max(len(history["epoch"]) for history in histories)
+    table: list[list[Cell]] = [[epoch] for epoch in range(1, epochs + 1)]
+    heading = ["epoch"]
+    with _figure(COLUMN, 0.35 + 1.55 * len(panels)) as figure:
+        axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+        for axis, (score, label, scale) in zip(axes, panels, strict=True):
+            for number, kind in enumerate(rows):
+                field = f"{kind}_{score}"
+                if _present(histories, field):
+                    mean, std, low, high = _over_runs(histories, field, epochs)
+                    called = {"train": "training", "validation": "validation"}[kind]
+                    _line(axis, scale * mean, scale * std, number, called)
+                    columns = [mean] if len(histories) == 1 else [mean, std, low, high]
+                    heading += [field] if len(histories) == 1 else [f"{field}_{what}" for what in ("mean", "std", "min", "max")]
+                    for row, values in zip(table, np.stack(columns, axis=1), strict=True):
+                        row += map(_number, values)
+            axis.set_ylabel(label)
+        axes[0].legend()
+        _epoch_axis(axes[-1], epochs)
+    over = "One run" if len(histories) == 1 else f"Mean and standard deviation (band) of {len(histories)} runs with different seeds"
+    caption = f"{over}. Training: mean over the epoch, each batch before its update" + (
+        "; validation: held-out rows, after the epoch." if "validation" in rows else "."
+    )
+    return _save(figure, folder, name, title, caption, heading, table)
+
+
+def compared_curves(
+    groups: Mapping[str, Sequence[History]],
+    folder: Path,
+    *,
+    field: str = "validation_accuracy",
+    name: str = "settings",
+    title: str = "Settings over epochs",
+    loss: str = "loss",
+) -> Plot:
+    """Draw one score (a field of History) over the epochs, one line with its band per setting; `groups` are {label: histories}.
+
+    Six settings can be told apart; of more, the first six are drawn. Raises DataError where none has an epoch with that score.
+    """
+    found = {label: [each for each in histories if len(each["epoch"]) and _present([each], field)] for label, histories in groups.items()}
+    found = {label: histories for label, histories in found.items() if histories}
+    if not found:
+        raise DataError(f"groups: expected at least one run with {field}, got none; train for one epoch or more")
+    drawn = dict(list(found.items())[: len(SERIES)])
+    kind, _, score = field.partition("_")
+    scale, label = (100.0, f"{kind} accuracy (%)") if score == "accuracy" else (1.0, f"{kind} {loss}")
+    epochs = max(len(history["epoch"]) for histories in drawn.values() for history in histories)
+    table: list[list[Cell]] = []
+    with _figure(COLUMN, 2.1 + 0.17 * len(drawn)) as figure:
+        axis = figure.subplots()
+        for number, (group, histories) in enumerate(drawn.items()):
+            mean, std, low, high = _over_runs(histories, field, epochs)
+            _line(axis, scale * mean, scale * std, number, _short(group, 44))
+            for epoch, values in enumerate(zip(mean, std, low, high, strict=True), start=1):
+                if np.isfinite(values[0]):
+                    table.append([group, epoch, *map(_number, values)])
+        axis.set_ylabel(label)
+        _epoch_axis(axis, epochs)
+        figure.legend(loc="outside upper left", alignment="left")
+    runs = sorted({len(histories) for histories in drawn.values()})
+    each = "one run each" if runs == [1] else f"mean and standard deviation (band) of {'–'.join(map(str, (runs[0], runs[-1])[: len(runs)]))} runs"
+    left_out = f" {len(found) - len(drawn)} more settings are in the table." if len(found) > len(drawn) else ""
+    heading = ["setting", "epoch", *(f"{field}_{what}" for what in ("mean", "std", "min", "max"))]
+    return _save(figure, folder, name, title, f"{kind.capitalize()} {score}: {each}.{left_out}", heading, table)
+
+
+def sweep(
+    axis_name: str,
+    values: Sequence[Any],
+    scores: Sequence[Sequence[float]],
+    folder: Path,
+    *,
+    score: str = "validation accuracy (%)",
+    higher_is_better: bool = True,
+    name: str = "sweep",
+    title: str = "Sweep",
+) -> Plot:
+    """Draw a score for each value of a setting: every run as a dot, the mean with a bar of one standard deviation, the best filled.
+
+    `values` are numbers, drawn along an axis (logarithmic where they span a factor of 20), or names, drawn as rows; `scores` are the
+    scores of the runs with each value, none where all diverged. Raises DataError where there is no score at all.
+    """
+    kept = [(value, np.asarray(runs, np.float64)) for value, runs in zip(values, scores, strict=True) if len(runs)]
+    if not kept:
+        raise DataError("scores: expected the score of at least one run, got none; every run may have diverged")
+    numeric = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value, _ in kept) and len({v for v, _ in kept}) > 1
+    if numeric:
+        kept.sort(key=lambda each: float(each[0]))
+    means = np.array([runs.mean() for _, runs in kept])
+    stds = np.array([runs.std(ddof=1) if len(runs) > 1 else 0.0 for _, runs in kept])
+    best = int(means.argmax() if higher_is_better else means.argmin())
+    places = np.array([float(value) for value, _ in kept]) if numeric else -np.arange(len(kept), dtype=np.float64)
+    log = numeric and bool(places.min() > 0) and places.max() / places.min() >= LOG_SPAN
+    with _figure(COLUMN, 2.4 if numeric else 0.6 + 0.26 * len(kept)) as figure:
+        axis = figure.subplots()
+        for number, (place, (_, runs)) in enumerate(zip(places, kept, strict=True)):
+            dots = (np.full(len(runs), place), runs)
+            axis.plot(*(dots if numeric else dots[::-1]), "o", color=SKY, markersize=2.6, alpha=0.65, markeredgewidth=0, zorder=2)
+            bar = {"yerr" if numeric else "xerr": stds[number]} if len(runs) > 1 else {}
+            point = (place, means[number]) if numeric else (means[number], place)
+            fill = BLUE if number == best else "none"
+            axis.errorbar(*point, **bar, fmt="o", color=BLUE, markerfacecolor=fill, markersize=5, capsize=2.5, elinewidth=1.1, zorder=3)
+        if numeric:
+            if log:
+                axis.set_xscale("log")
+            axis.plot(places, means, "-", color=BLUE, linewidth=0.8, alpha=0.5, zorder=1)
+            _numeric_ticks(axis, places)
+            axis.set_xlabel(axis_name.replace("_", " ") + (" (logarithmic axis)" if log else ""))
+            axis.set_ylabel(score)
+        else:
+            axis.set_yticks(places, [_short(str(value), 40) for value, _ in kept])
+            axis.set_ylim(places.min() - 0.6, 0.6)
+            axis.grid(axis="y", visible=False)
+            axis.grid(axis="x", visible=True)
+            axis.tick_params(axis="y", length=0)
+            axis.spines["left"].set_visible(False)
+            axis.set_xlabel(score)
+    several = max(len(runs) for _, runs in kept) > 1
+    what = "Dots: runs with different seeds; circles: their mean, with one standard deviation" if several else "One run per setting"
+    caption = f"{what}. Filled: the best, {_short(str(kept[best][0]), 60)}."
+    heading = [axis_name, "mean", "std", "n", "runs"]
+    table: list[list[Cell]] = [
+        [str(value), float(mean), float(std) if len(runs) > 1 else None, len(runs), " ".join(map(repr, runs.tolist()))]
+        for (value, runs), mean, std in zip(kept, means, stds, strict=True)
+    ]
+    return _save(figure, folder, name, title, caption, heading, table)
+
+
+def class_distribution(
+    counts: Mapping[str, Sequence[int]],
+    class_names: Sequence[str],
+    folder: Path,
+    *,
+    name: str = "classes",
+    title: str = "Class distribution",
+) -> Plot:
+    """Draw how many rows each class has; `counts` are {"training": [rows per class], "test": ...}, one bar for each of them."""
+    places, width = np.arange(len(class_names)), 0.8 / len(counts)
+    with _figure(COLUMN, 0.7 + 0.24 * len(class_names) * max(1, len(counts))) as figure:
+        axis = figure.subplots()
+        for number, (rows, found) in enumerate(counts.items()):
+            offset = (number - (len(counts) - 1) / 2) * width
+            bars = axis.barh(places + offset, found, height=0.9 * width, color=SERIES[number], label=f"{rows} rows")
+            total = sum(found) or 1
+            axis.bar_label(bars, [f"{count:,} ({100 * count / total:.1f} %)" for count in found], padding=2, fontsize=7)
+        axis.set_yticks(places, [_short(each) for each in class_names])
+        axis.invert_yaxis()
+        axis.margins(x=0.32)
+        axis.set_xlabel("rows")
+        axis.grid(axis="y", visible=False)
+        axis.grid(axis="x", visible=True)
+        axis.tick_params(axis="y", length=0)
+        axis.locator_params(axis="x", nbins=4)
+        axis.xaxis.set_major_formatter("{x:,.0f}")
+        if len(counts) > 1:
+            figure.legend(loc="outside upper left", ncols=len(counts))
+    table: list[list[Cell]] = [[each, *(found[number] for found in counts.values())] for number, each in enumerate(class_names)]
+    caption = "Rows of each class, and their share."
+    return _save(figure, folder, name, title, caption, ["class", *counts], table)
+
+
+def decision_boundary(
+    x: Array,
+    y: Array,
+    first: Array,
+    second: Array,
+    probability: Array,
+    class_names: Sequence[str],
+    folder: Path,
+    *,
+    truth: Array | None = None,
+    most_points: int = 1500,
+    name: str = "boundary",
+    title: str = "Decision boundary",
+) -> Plot:
+    """Draw where a network of two inputs changes its mind between two classes, over points of both.
+
+    x (n, 2) points, y (n,) their classes 0 or 1, of which at most `most_points` are shown; first (A,) and second (B,) the grid on which
+    probability (B, A) of class 1 is known; truth (B, A): what is positive exactly where class 1 is right, where that is known.
+    """
+    chosen = np.linspace(0, len(x) - 1, min(len(x), most_points)).astype(np.int64)
+    with _figure(COLUMN, 3.5) as figure:
+        axis = figure.subplots()
+        axis.contourf(first, second, probability, levels=[-1.0, 0.5, 2.0], colors=[BLUE, VERMILION], alpha=0.16)
+        for number, colour in enumerate((BLUE, VERMILION)):
+            points = x[chosen][y[chosen] == number]
+            axis.plot(points[:, 0], points[:, 1], MARKERS[number], color=colour, markersize=1.7, markeredgewidth=0, alpha=0.75,
+                      rasterized=True, label=_short(class_names[number]))  # fmt: skip
+        if truth is not None and (truth > 0).any() and (truth <= 0).any():
+            axis.contour(first, second, truth, levels=[0.0], colors=[INK], linewidths=1.0, linestyles="--")
+            axis.plot([], [], "--", color=INK, linewidth=1.0, label="true boundary")
+        if probability.min() < 0.5 < probability.max():
+            axis.contour(first, second, probability, levels=[0.5], colors=[INK], linewidths=1.6)
+            axis.plot([], [], "-", color=INK, linewidth=1.6, label="network")
+        axis.set_xlim(first[0], first[-1])
+        axis.set_ylim(second[0], second[-1])
+        axis.set_aspect("equal")
+        axis.grid(visible=False)
+        axis.set_xlabel("input 1")
+        axis.set_ylabel("input 2")
+        figure.legend(loc="outside upper center", ncols=2, markerscale=2.5)
+    seen = f"{len(chosen):,} of {len(x):,} points" if len(chosen) < len(x) else f"{len(x):,} points"
+    caption = f"{seen}, coloured by their class; the plane is tinted by the class that the network finds more probable."
+    table: list[list[Cell]] = [
+        [float(a), float(b), round(float(probability[row, column]), 6)] for row, b in enumerate(second) for column, a in enumerate(first)
+    ]
+    return _save(figure, folder, name, title, caption, ["input_1", "input_2", "probability_of_class_1"], table)
+
+
+def confusion_matrix(
+    counts: Array, class_names: Sequence[str], folder: Path, *, rows: str = "rows", name: str = "confusion", title: str = "Confusion matrix"
+) -> Plot:
+    """Draw counts (C, C), one row per true class, one column per predicted class; `rows` says which rows were counted.
+
+    Right answers are tinted by the share of their row that they hold, mistakes among themselves, so that the worst confusion stands out.
+    """
+    counts = np.asarray(counts)
+    classes = len(counts)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    wrong = share - np.diag(np.diag(share))
+    worst = wrong.max() or 1.0
+    labels = [_short(each, 12) for each in class_names]
+    side = max(2.0, min(0.275 * classes + 0.8, COLUMN))
+    size = 6.5 if classes <= 10 else max(2.5, 65 / classes)
+    with _figure(COLUMN, side + 0.1) as figure:
+        from matplotlib.patches import Rectangle
+
+        axis = figure.subplots()
+        for row in range(classes):
+            for column in range(classes):
+                right = row == column
+                strength = 0.12 + 0.75 * share[row, column] ** 2 if right else 0.85 * wrong[row, column] / worst
+                if counts[row, column] == 0:
+                    continue
+                colour = BLUE if right else VERMILION
+                axis.add_patch(Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, facecolor=colour, alpha=float(strength), linewidth=0))
+                axis.text(column, row, str(counts[row, column]), ha="center", va="center_baseline", fontsize=size,
+                          color="white" if strength > 0.55 else INK)  # fmt: skip
+        axis.set_xlim(-0.5, classes - 0.5)
+        axis.set_ylim(classes - 0.5, -0.5)
+        axis.set_aspect("equal")
+        axis.grid(visible=False)
+        long = max(map(len, labels)) > 3
+        axis.set_xticks(range(classes), labels, rotation=45 if long else 0, ha="right" if long else "center", rotation_mode="anchor")
+        axis.set_yticks(range(classes), labels)
+        axis.tick_params(length=0, labelsize=size + 0.5)
+        for spine in axis.spines.values():
+            spine.set_visible(False)
+        axis.set_xlabel("predicted class")
+        axis.set_ylabel("true class")
+    total = int(counts.sum())
+    right_answers = int(np.trace(counts))
+    caption = f"{total:,} {rows}, {right_answers:,} of them right. Blue: right answers; orange: mistakes, the darker the more frequent."
+    table: list[list[Cell]] = [[each, *map(int, line)] for each, line in zip(class_names, counts, strict=True)]
+    return _save(figure, folder, name, title, caption, ["true class", *class_names], table)
+
+
+def mistakes(
+    images: Array,
+    numbers: Sequence[int],
+    truth: Sequence[int],
+    predicted: Sequence[int],
+    probability: Sequence[float],
+    class_names: Sequence[str],
+    folder: Path,
+    *,
+    caption: str,
+    columns: int = 4,
+    name: str = "mistakes",
+    title: str = "Most confident mistakes",
+) -> Plot:
+    """Draw images (n, height, width), each with what it is, what the network took it for, and how probable it found that.
+
+    `numbers` are their row numbers, for the CSV file; `caption` says how they were chosen.
+    """
+    images = np.asarray(images)
+    rows = -(-len(images) // columns)
+    with _figure(COLUMN, 1.16 * rows) as figure:
+        for number, axis in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+            axis.set_axis_off()
+            if number < len(images):
+                axis.imshow(images[number], cmap="gray_r", interpolation="none")
+                said = f"{_short(class_names[truth[number]], 14)}\n→ {_short(class_names[predicted[number]], 12)}"
+                axis.set_title(f"{said}\n{100 * probability[number]:.1f} %", fontsize=6.5, pad=2, linespacing=1.25)
+    table: list[list[Cell]] = [
+        [int(number), class_names[right], class_names[wrong], float(share)]
+        for number, right, wrong, share in zip(numbers, truth, predicted, probability, strict=True)
+    ]
+    return _save(figure, folder, name, title, caption, ["row", "true class", "predicted class", "probability"], table)
+
+
+def first_layer_weights(
+    weight: Array,
+    image_shape: tuple[int, int],
+    folder: Path,
+    *,
+    most: int = 48,
+    columns: int = 8,
+    name: str = "weights",
+    title: str = "First-layer weights",
+) -> Plot:
+    """Draw the weights (K, N) of the first layer as one image per unit, those with the largest norm first, all on one scale of colour.
+
+    The scale ends at the 99.5th percentile of the absolute weights shown, so that a single one does not fade all others.
+    """
+    height, width = image_shape
+    norms = np.sqrt((np.asarray(weight, np.float64) ** 2).sum(axis=0))
+    units = np.argsort(-norms, kind="stable")[:most]
+    columns = min(columns, len(units))
+    rows = -(-len(units) // columns)
+    gap = 2
+    mosaic = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), np.nan)
+    for place, unit in enumerate(units):
+        top, left = place // columns * (height + gap), place % columns * (width + gap)
+        mosaic[top : top + height, left : left + width] = np.asarray(weight[:, unit], np.float64).reshape(image_shape)
+    limit = float(np.quantile(np.abs(weight[:, units]), 0.995)) or 1.0
+    with _figure(COLUMN, (COLUMN - 0.6) * mosaic.shape[0] / mosaic.shape[1] + 0.2) as figure:
+        axis = figure.subplots()
+        axis.set_axis_off()
+        shown = axis.imshow(mosaic, cmap="RdBu", vmin=-limit, vmax=limit, interpolation="none")
+        bar = figure.colorbar(shown, ax=axis, fraction=0.05, pad=0.02, aspect=30, extend="both")
+        bar.set_label("weight")
+        bar.outline.set_linewidth(0.4)  # type: ignore[operator]
+        bar.ax.grid(visible=False)
+        bar.ax.tick_params(width=0.4, length=2)
+    which = f"the {len(units)} with the largest norm of {weight.shape[1]}" if len(units) < weight.shape[1] else f"all {len(units)}"
+    caption = f"One image per hidden unit, {which}: blue pixels excite it, red ones inhibit it."
+    table: list[list[Cell]] = [[int(unit), *(f"{value:.6g}" for value in weight[:, unit])] for unit in units]
+    return _save(figure, folder, name, title, caption, ["unit", *(f"w{k}" for k in range(height * width))], table)
+
+
+def timing(
+    labels: Sequence[str],
+    seconds: Sequence[Sequence[float]],
+    folder: Path,
+    *,
+    what: str = "seconds",
+    name: str = "timing",
+    title: str = "Time",
+) -> Plot:
+    """Draw how long each of several things took: a bar to the median of its times, and a line from the shortest to the longest.
+
+    `seconds` has the times of each label, at least one; `what` names the axis, its unit included.
+    """
+    times = [np.asarray(each, np.float64) for each in seconds]
+    medians = np.array([np.median(each) for each in times])
+    reach = np.array([[np.median(each) - each.min(), each.max() - np.median(each)] for each in times]).T
+    places = np.arange(len(labels))
+    several = any(len(each) > 1 for each in times)
+    with _figure(COLUMN, 0.6 + 0.27 * len(labels)) as figure:
+        axis = figure.subplots()
+        axis.barh(places, medians, height=0.62, color=BLUE, alpha=0.85, xerr=reach if several else None,
+                  error_kw={"elinewidth": 1.0, "capsize": 2, "ecolor": INK})  # fmt: skip
+        for place, median, longest in zip(places, medians, medians + reach[1], strict=True):
+            axis.annotate(f"{median:.3g}", (longest, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7)
+        axis.set_yticks(places, [_short(label, 40) for label in labels])
+        axis.invert_yaxis()
+        axis.margins(x=0.14)
+        axis.set_xlim(left=0)
+        axis.grid(axis="y", visible=False)
+        axis.grid(axis="x", visible=True)
+        axis.tick_params(axis="y", length=0)
+        axis.set_xlabel(what)
+    caption = "Bars: medians; lines: from the shortest to the longest." if several else "One time each."
+    table: list[list[Cell]] = [
+        [label, float(median), float(each.min()), float(each.max()), len(each)]
+        for label, median, each in zip(labels, medians, times, strict=True)
+    ]
+    return _save(figure, folder, name, title, caption, ["what", "median", "shortest", "longest", "n"], table)
+
+
+def _line(axis: "Axes", mean: Array, std: Array, number: int, label: str) -> None:
+    """Draw one line over the epochs, with its band where it has one."""
+    epochs = np.arange(1, len(mean) + 1)
+    colour = SERIES[number]
+    marker = MARKERS[number] if len(mean) <= MOST_MARKED_EPOCHS else ""
+    axis.plot(epochs, mean, color=colour, linestyle=DASHES[number], marker=marker, markeredgewidth=0, label=label)
+    if np.isfinite(std).any():
+        axis.fill_between(epochs, mean - std, mean + std, color=colour, alpha=0.22, linewidth=0)
+
+
+def _epoch_axis(axis: "Axes", epochs: int) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_xlabel("epoch")
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
+    if epochs == 1:
+        axis.set_xlim(0.5, 1.5)
+
+
+def _numeric_ticks(axis: "Axes", places: Array) -> None:
+    """Put a tick at each value, as it was written; of many values, at some."""
+    from matplotlib.ticker import NullLocator
+
+    chosen = places if len(places) <= 8 else places[np.linspace(0, len(places) - 1, 8).astype(int)]
+    labels = [f"{place:g}" for place in chosen]
+    crowded = sum(map(len, labels)) > 32
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.set_xticks(chosen, labels, rotation=45 if crowded else 0, ha="right" if crowded else "center", rotation_mode="anchor")
+
+
+def _present(histories: Sequence[History], field: str) -> bool:
+    return any(value is not None for history in histories for value in history[field])
+
+
+def _over_runs(histories: Sequence[History], field: str, epochs: int) -> tuple[Array, Array, Array, Array]:
+    """Return mean, standard deviation (n - 1), lowest and highest of a field per epoch, NaN where there is none."""
+    values = np.full((len(histories), epochs), np.nan)
+    for row, history in zip(values, histories, strict=True):
+        for epoch, value in enumerate(history[field]):
+            row[epoch] = np.nan if value is None else value
+    present = np.isfinite(values)
+    count = present.sum(axis=0)
+    filled = np.where(present, values, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = filled.sum(axis=0) / count
+        squares = np.where(present, (values - mean) ** 2, 0.0).sum(axis=0)
+        std = np.sqrt(squares / np.where(count > 1, count - 1, np.nan))
+    low = np.where(present, values, np.inf).min(axis=0)
+    high = np.where(present, values, -np.inf).max(axis=0)
+    return mean, std, np.where(count > 0, low, np.nan), np.where(count > 0, high, np.nan)
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _short(text: str, most: int = LONGEST_LABEL) -> str:
+    """Return a label that fits on one line and holds nothing that XML could not."""
+    text = " ".join(printable(text.encode("utf-8", "backslashreplace").decode()).split())
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+@contextlib.contextmanager
+def _figure(width: float, height: float) -> "Iterator[Figure]":
+    """Give a figure of so many inches to draw on; its style holds for the block, and for `_save` after it."""
+    try:
+        import matplotlib.style
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtra("plots: drawing needs matplotlib; run: pip install 'fastmlp[plots]'") from error
+    with matplotlib.style.context(["default", STYLE]):
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(
+    figure: "Figure", folder: Path, name: str, title: str, caption: str, heading: Sequence[str], table: Sequence[Sequence[Cell]]
+) -> Plot:
+    """Write a figure as PNG and SVG, its data as CSV, and return all that a page needs."""
+    import matplotlib.style
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(folder, error) from error
+    with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # a class name in a script that the font lacks
+        png, svg = io.BytesIO(), io.StringIO()
+        figure.savefig(png, format="png", dpi=DOTS_PER_INCH, facecolor="white", metadata={"Software": None})
+        figure.savefig(svg, format="svg", dpi=DOTS_PER_INCH, transparent=True, metadata={"Date": None, "Creator": None, "Title": title})
+    text = _csv(heading, table)
+    paths = (folder / f"{name}.png", folder / f"{name}.svg", folder / f"{name}.csv")
+    for path, content in zip(paths, (png.getvalue(), svg.getvalue().encode(), text.encode()), strict=True):
+        write_atomically(path, content)
+    return Plot(name, title, caption, _for_page(svg.getvalue(), name, f"{title}. {caption}"), text, paths)
+
+
+def _csv(heading: Sequence[str], table: Sequence[Sequence[Cell]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(heading)
+    writer.writerows(table)
+    return text.getvalue()
+
+
+def _for_page(svg: str, name: str, description: str) -> str:
+    """Return an SVG element that can stand in a page beside others: ids of its own, colours of the page, a text for who cannot see it."""
+    element = svg[svg.index("<svg") :]
+    element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
+    element = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', element)
+    element = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', element)
+    element = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", element)
+    for colour, variable in VARIABLES.items():
+        element = element.replace(f": {colour}", f": var(--{variable}, {colour})")
+    label = html.escape(description, quote=True)
+    return re.sub(r'^<svg ([^>]*?)width="[^"]+" height="[^"]+"', rf'<svg role="img" aria-label="{_literal(label)}" \1', element, count=1)
+
+
+def _literal(text: str) -> str:
+    """Return a text that `re.sub` puts in as it is."""
+    return text.replace("\\", r"\\")
