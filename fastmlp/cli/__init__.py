@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from fastmlp.cli import bench, check, data, doctor, evaluate, predict, runs, signals, train, warmup
+from fastmlp.cli import bench, check, data, doctor, evaluate, predict, report, runs, signals, train, warmup
 from fastmlp.cli.options import Group, add_command
 from fastmlp.errors import FastmlpError, NotEnoughMemory, WriteError
 from fastmlp.rendering.output import Output
@@ -54,6 +54,7 @@ add_command(app, "train", train.train, settings=True, examples=train.EXAMPLES)
 add_command(app, "evaluate", evaluate.evaluate, examples=evaluate.EXAMPLES)
 add_command(app, "predict", predict.predict, examples=predict.EXAMPLES)
 add_command(app, "check", check.check, examples=check.EXAMPLES)
+add_command(app, "report", report.report, examples=report.EXAMPLES)
 add_command(app, "warmup", warmup.warmup, examples=warmup.EXAMPLES)
 add_command(app, "runs", runs.runs, examples=runs.EXAMPLES)
 

@@ -17,7 +17,7 @@ from fastmlp.cli.options import DataDir, OptionalDatasetName, compile_notes
 from fastmlp.cli.resume import FACTS, Earlier, open_earlier
 from fastmlp.cli.signals import Patience
 from fastmlp.errors import FastmlpError, ScoreMissed, TrainingError
-from fastmlp.rendering import tables
+from fastmlp.rendering import tables, terminal
 from fastmlp.rendering.output import Output
 from fastmlp.rendering.progress import Display
 
@@ -125,6 +125,7 @@ def train(
     require_accuracy: Annotated[
         float | None, typer.Option(metavar="X", callback=_part_of_one, help="exit with 1 if the test accuracy is below X, such as 0.97")
     ] = None,
+    plot: Annotated[bool, typer.Option("--plot", help="show the learning curves in the terminal, after training")] = False,
 ) -> dict[str, Any]:
     """Train a network on a data set and save it.
 
@@ -141,6 +142,8 @@ def train(
     _check_usage(dataset, resume, run_folder, no_run_folder)
     if out is not None:
         check_creatable(out)
+    if plot:
+        terminal.check_installed()
     with contextlib.ExitStack() as held:
         earlier = open_earlier(resume, RUNS, dataset, given) if resume is not None else None
         if earlier is not None:
@@ -190,6 +193,8 @@ def train(
         test = network.evaluate(data.x_test, data.y_test)
         best = {"epoch": trainer.best_epoch, "validation_loss": trainer.best_loss} if trainer.best_epoch else None
         to.finish("done", {"test": test, "test_openings": data.test_openings, "best": best})
+    if plot:
+        output.detail(f"\n{terminal.learning_curves(epochs)}\n")
     output.result(f"test {tables.scores(test)}")
     output.result(f"model {to.model}")
     if require_accuracy is not None and not (test["accuracy"] or 0.0) >= require_accuracy:

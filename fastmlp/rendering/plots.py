@@ -34,14 +34,14 @@ Cell = str | int | float | None
 COLUMN = 3.5  # inches: the width of one column of a two-column page
 DOTS_PER_INCH = 300
 
-INK, GRID = "#24292f", "#d5d9de"
+INK, GRID, PAPER = "#24292f", "#d5d9de", "#ffffff"  # PAPER: letters on a strong colour
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
-SERIES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
 MARKERS = "os^DvP"
 
 # In a page each colour is a variable of its style sheet, so that a dark page can lighten it.
-VARIABLES = {INK: "ink", GRID: "grid", **{colour: f"series-{number}" for number, colour in enumerate(SERIES, start=1)}}
+VARIABLES = {INK: "ink", GRID: "grid", PAPER: "paper", **{colour: f"series-{number}" for number, colour in enumerate(COLOURS, start=1)}}
 
 STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -75,9 +75,28 @@ STYLE: dict[str, Any] = {
     "svg.hashsalt": "fastmlp",
     "figure.dpi": 100,
 }
+ROWS = {"train": "training", "validation": "validation"}
+SCORES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 MOST_MARKED_EPOCHS = 30
 LONGEST_LABEL = 18
 LOG_SPAN = 20  # numbers whose largest is so many times the smallest stand on a logarithmic axis
+
+
+class Band(NamedTuple):
+    """Several runs, place by place: arrays (places,), NaN where there is nothing; std (n - 1) is NaN of a single run."""
+
+    mean: Array
+    std: Array
+    lowest: Array
+    highest: Array
+
+
+class Series(NamedTuple):
+    """One line of a figure: its name, over how many runs, and each score over the epochs."""
+
+    name: str
+    runs: int
+    scores: Mapping[str, Band]
 
 
 class Plot(NamedTuple):
@@ -91,88 +110,127 @@ class Plot(NamedTuple):
     paths: tuple[Path, Path, Path]
 
 
-def learning_curves(
-    histories: Sequence[History], folder: Path, *, name: str = "curves", title: str = "Learning curves", loss: str = "loss"
-) -> Plot:
+def band(values: Sequence[Sequence[float | None]]) -> Band:
+    """Return mean, standard deviation and extremes per place of several runs, which may differ in length; None is no value."""
+    places = max(map(len, values), default=0)
+    grid = np.full((len(values), places), np.nan)
+    for row, run in zip(grid, values, strict=True):
+        row[: len(run)] = [np.nan if value is None else value for value in run]
+    present = np.isfinite(grid)
+    count = present.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(present, grid, 0.0).sum(axis=0) / count
+        squares = np.where(present, (grid - mean) ** 2, 0.0).sum(axis=0)
+        std = np.sqrt(squares / np.where(count > 1, count - 1, np.nan))
+    low, high = np.where(present, grid, np.inf).min(axis=0), np.where(present, grid, -np.inf).max(axis=0)
+    return Band(mean, std, np.where(count > 0, low, np.nan), np.where(count > 0, high, np.nan))
+
+
+def series_of(name: str, histories: Sequence[History]) -> Series:
+    """Return the epochs of several runs as one series; records of {field: [value per epoch]}, as History.to_dict gives them."""
+    return Series(name, len(histories), {score: band([history[score] for history in histories]) for score in SCORES})
+
+
+def learning_curves(series: Series, folder: Path, *, name: str = "curves", title: str = "Learning curves", loss: str = "loss") -> Plot:
     """Draw loss and accuracy of training and validation over the epochs, with a band of one standard deviation over several runs.
 
-    `histories` are records of {field: [value per epoch]}, as History.to_dict gives them; `loss` names the loss and its unit. Accuracy
-    has a panel where there is one, validation a line. Raises DataError where no run has an epoch.
+    `loss` names the loss and its unit. Accuracy has a panel where there is one, validation a line. Raises DataError without an epoch.
     """
-    histories = [history for history in histories if len(history["epoch"])]
-    if not histories:
-        raise DataError("histories: expected at least one run with an epoch, got none; train for one epoch or more")
     panels = [("loss", loss, 1.0), ("accuracy", "accuracy (%)", 100.0)]
-    panels = [panel for panel in panels if any(_present(histories, f"{rows}_{panel[0]}") for rows in ("train", "validation"))]
-    rows = [rows for rows in ("train", "validation") if any(_present(histories, f"{rows}_{panel[0]}") for panel in panels)]
-    epochs = max(len(history["epoch"]) for history in histories)
-    table: list[list[Cell]] = [[epoch] for epoch in range(1, epochs + 1)]
-    heading = ["epoch"]
+    panels = [panel for panel in panels if any(_has(series, f"{rows}_{panel[0]}") for rows in ROWS)]
+    if not panels:
+        raise DataError("curves: expected at least one run with an epoch, got none; train for one epoch or more")
+    scores = [f"{rows}_{panel[0]}" for panel in panels for rows in ROWS if _has(series, f"{rows}_{panel[0]}")]
+    epochs = max(len(series.scores[score].mean) for score in scores)
     with _figure(COLUMN, 0.35 + 1.55 * len(panels)) as figure:
         axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-        for axis, (score, label, scale) in zip(axes, panels, strict=True):
-            for number, kind in enumerate(rows):
-                field = f"{kind}_{score}"
-                if _present(histories, field):
-                    mean, std, low, high = _over_runs(histories, field, epochs)
-                    called = {"train": "training", "validation": "validation"}[kind]
-                    _line(axis, scale * mean, scale * std, number, called)
-                    columns = [mean] if len(histories) == 1 else [mean, std, low, high]
-                    heading += [field] if len(histories) == 1 else [f"{field}_{what}" for what in ("mean", "std", "min", "max")]
-                    for row, values in zip(table, np.stack(columns, axis=1), strict=True):
-                        row += map(_number, values)
+        for axis, (what, label, scale) in zip(axes, panels, strict=True):
+            for number, (rows, called) in enumerate(ROWS.items()):
+                if f"{rows}_{what}" in scores:
+                    _line(axis, series.scores[f"{rows}_{what}"], scale, number, called)
             axis.set_ylabel(label)
         axes[0].legend()
         _epoch_axis(axes[-1], epochs)
-    over = "One run" if len(histories) == 1 else f"Mean and standard deviation (band) of {len(histories)} runs with different seeds"
-    caption = f"{over}. Training: mean over the epoch, each batch before its update" + (
-        "; validation: held-out rows, after the epoch." if "validation" in rows else "."
-    )
+    what_lines = "One run" if series.runs == 1 else f"Mean and standard deviation (band) of {series.runs} runs with different seeds"
+    caption = f"{what_lines}. Training: mean over the epoch, each batch before its update"
+    caption += "; validation: held-out rows, after the epoch." if any(score.startswith("validation") for score in scores) else "."
+    heading = ["epoch", *(f"{score}_{what}" if series.runs > 1 else score for score in scores for what in _kept(series.runs))]
+    columns = [getattr(series.scores[score], what) for score in scores for what in _kept(series.runs)]
+    table = [[epoch, *map(_number, values)] for epoch, values in enumerate(zip(*columns, strict=True), start=1)]
     return _save(figure, folder, name, title, caption, heading, table)
 
 
 def compared_curves(
-    groups: Mapping[str, Sequence[History]],
+    groups: Sequence[Series],
     folder: Path,
     *,
-    field: str = "validation_accuracy",
+    score: str = "validation_accuracy",
     name: str = "settings",
     title: str = "Settings over epochs",
     loss: str = "loss",
 ) -> Plot:
-    """Draw one score (a field of History) over the epochs, one line with its band per setting; `groups` are {label: histories}.
+    """Draw one score over the epochs, one line with its band per series.
 
-    Six settings can be told apart; of more, the first six are drawn. Raises DataError where none has an epoch with that score.
+    Six can be told apart; of more, the first six are drawn. Raises DataError where none has an epoch with that score.
     """
-    found = {label: [each for each in histories if len(each["epoch"]) and _present([each], field)] for label, histories in groups.items()}
-    found = {label: histories for label, histories in found.items() if histories}
+    found = [series for series in groups if _has(series, score)]
     if not found:
-        raise DataError(f"groups: expected at least one run with {field}, got none; train for one epoch or more")
-    drawn = dict(list(found.items())[: len(SERIES)])
-    kind, _, score = field.partition("_")
-    scale, label = (100.0, f"{kind} accuracy (%)") if score == "accuracy" else (1.0, f"{kind} {loss}")
-    epochs = max(len(history["epoch"]) for histories in drawn.values() for history in histories)
-    table: list[list[Cell]] = []
+        raise DataError(f"curves: expected at least one run with {score}, got none; train for one epoch or more")
+    drawn = found[: len(COLOURS)]
+    rows, _, what = score.partition("_")
+    scale, label = (100.0, f"{ROWS[rows]} accuracy (%)") if what == "accuracy" else (1.0, f"{ROWS[rows]} {loss}")
     with _figure(COLUMN, 2.1 + 0.17 * len(drawn)) as figure:
         axis = figure.subplots()
-        for number, (group, histories) in enumerate(drawn.items()):
-            mean, std, low, high = _over_runs(histories, field, epochs)
-            _line(axis, scale * mean, scale * std, number, _short(group, 44))
-            for epoch, values in enumerate(zip(mean, std, low, high, strict=True), start=1):
-                if np.isfinite(values[0]):
-                    table.append([group, epoch, *map(_number, values)])
+        for number, series in enumerate(drawn):
+            _line(axis, series.scores[score], scale, number, _short(series.name, 44))
         axis.set_ylabel(label)
-        _epoch_axis(axis, epochs)
+        _epoch_axis(axis, max(len(series.scores[score].mean) for series in drawn))
         figure.legend(loc="outside upper left", alignment="left")
-    runs = sorted({len(histories) for histories in drawn.values()})
-    each = "one run each" if runs == [1] else f"mean and standard deviation (band) of {'–'.join(map(str, (runs[0], runs[-1])[: len(runs)]))} runs"
-    left_out = f" {len(found) - len(drawn)} more settings are in the table." if len(found) > len(drawn) else ""
-    heading = ["setting", "epoch", *(f"{field}_{what}" for what in ("mean", "std", "min", "max"))]
-    return _save(figure, folder, name, title, f"{kind.capitalize()} {score}: {each}.{left_out}", heading, table)
+    runs = sorted({series.runs for series in drawn})
+    many = "–".join(map(str, (runs[0], runs[-1])[: len(runs)]))
+    each = "one run each" if runs == [1] else f"mean and standard deviation (band) of {many} runs"
+    left_out = f" {len(found) - len(drawn)} more are in the data." if len(found) > len(drawn) else ""
+    heading = ["series", "epoch", *(f"{score}_{part}" for part in Band._fields)]
+    table: list[list[Cell]] = [
+        [series.name, epoch, *map(_number, values)]
+        for series in found
+        for epoch, values in enumerate(zip(*series.scores[score], strict=True), start=1)
+    ]
+    return _save(figure, folder, name, title, f"{ROWS[rows].capitalize()} {what}: {each}.{left_out}", heading, table)
+
+
+def compared_sweeps(
+    setting: str,
+    values: Sequence[float],
+    groups: Mapping[str, Band],
+    folder: Path,
+    *,
+    score: str = "validation accuracy (%)",
+    name: str = "sweeps",
+    title: str = "Sweep",
+) -> Plot:
+    """Draw a score for each value of a setting, one line with bars of one standard deviation per group (at most six)."""
+    places = np.asarray(values, np.float64)
+    with _figure(COLUMN, 2.3 + 0.17 * len(groups)) as figure:
+        axis = figure.subplots()
+        for number, (label, found) in enumerate(list(groups.items())[: len(COLOURS)]):
+            axis.errorbar(places, found.mean, yerr=np.nan_to_num(found.std), color=COLOURS[number], linestyle=DASHES[number],
+                          marker=MARKERS[number], markersize=4, capsize=2.5, elinewidth=1.0, label=_short(label, 44))  # fmt: skip
+        log = _choose_scale(axis, places)
+        axis.set_xlabel(setting.replace("_", " ") + log)
+        axis.set_ylabel(score)
+        figure.legend(loc="outside upper left", alignment="left")
+    table: list[list[Cell]] = [
+        [label, float(value), *map(_number, row)]
+        for label, found in groups.items()
+        for value, row in zip(values, zip(*found, strict=True), strict=True)
+    ]
+    caption = "Means over runs with different seeds, with one standard deviation."
+    return _save(figure, folder, name, title, caption, ["series", setting, *Band._fields], table)
 
 
 def sweep(
-    axis_name: str,
+    setting: str,
     values: Sequence[Any],
     scores: Sequence[Sequence[float]],
     folder: Path,
@@ -197,7 +255,6 @@ def sweep(
     stds = np.array([runs.std(ddof=1) if len(runs) > 1 else 0.0 for _, runs in kept])
     best = int(means.argmax() if higher_is_better else means.argmin())
     places = np.array([float(value) for value, _ in kept]) if numeric else -np.arange(len(kept), dtype=np.float64)
-    log = numeric and bool(places.min() > 0) and places.max() / places.min() >= LOG_SPAN
     with _figure(COLUMN, 2.4 if numeric else 0.6 + 0.26 * len(kept)) as figure:
         axis = figure.subplots()
         for number, (place, (_, runs)) in enumerate(zip(places, kept, strict=True)):
@@ -208,11 +265,8 @@ def sweep(
             fill = BLUE if number == best else "none"
             axis.errorbar(*point, **bar, fmt="o", color=BLUE, markerfacecolor=fill, markersize=5, capsize=2.5, elinewidth=1.1, zorder=3)
         if numeric:
-            if log:
-                axis.set_xscale("log")
             axis.plot(places, means, "-", color=BLUE, linewidth=0.8, alpha=0.5, zorder=1)
-            _numeric_ticks(axis, places)
-            axis.set_xlabel(axis_name.replace("_", " ") + (" (logarithmic axis)" if log else ""))
+            axis.set_xlabel(setting.replace("_", " ") + _choose_scale(axis, places))
             axis.set_ylabel(score)
         else:
             axis.set_yticks(places, [_short(str(value), 40) for value, _ in kept])
@@ -225,7 +279,7 @@ def sweep(
     several = max(len(runs) for _, runs in kept) > 1
     what = "Dots: runs with different seeds; circles: their mean, with one standard deviation" if several else "One run per setting"
     caption = f"{what}. Filled: the best, {_short(str(kept[best][0]), 60)}."
-    heading = [axis_name, "mean", "std", "n", "runs"]
+    heading = [setting, "mean", "std", "n", "runs"]
     table: list[list[Cell]] = [
         [str(value), float(mean), float(std) if len(runs) > 1 else None, len(runs), " ".join(map(repr, runs.tolist()))]
         for (value, runs), mean, std in zip(kept, means, stds, strict=True)
@@ -243,16 +297,16 @@ def class_distribution(
 ) -> Plot:
     """Draw how many rows each class has; `counts` are {"training": [rows per class], "test": ...}, one bar for each of them."""
     places, width = np.arange(len(class_names)), 0.8 / len(counts)
-    with _figure(COLUMN, 0.7 + 0.24 * len(class_names) * max(1, len(counts))) as figure:
+    with _figure(COLUMN, 0.8 + (0.13 + 0.13 * len(counts)) * len(class_names)) as figure:
         axis = figure.subplots()
         for number, (rows, found) in enumerate(counts.items()):
             offset = (number - (len(counts) - 1) / 2) * width
-            bars = axis.barh(places + offset, found, height=0.9 * width, color=SERIES[number], label=f"{rows} rows")
+            bars = axis.barh(places + offset, found, height=0.9 * width, color=COLOURS[number], label=f"{rows} rows")
             total = sum(found) or 1
             axis.bar_label(bars, [f"{count:,} ({100 * count / total:.1f} %)" for count in found], padding=2, fontsize=7)
         axis.set_yticks(places, [_short(each) for each in class_names])
         axis.invert_yaxis()
-        axis.margins(x=0.32)
+        axis.margins(x=0.32, y=0.02)
         axis.set_xlabel("rows")
         axis.grid(axis="y", visible=False)
         axis.grid(axis="x", visible=True)
@@ -342,7 +396,7 @@ def confusion_matrix(
                 colour = BLUE if right else VERMILION
                 axis.add_patch(Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, facecolor=colour, alpha=float(strength), linewidth=0))
                 axis.text(column, row, str(counts[row, column]), ha="center", va="center_baseline", fontsize=size,
-                          color="white" if strength > 0.55 else INK)  # fmt: skip
+                          color=PAPER if strength > 0.55 else INK)  # fmt: skip
         axis.set_xlim(-0.5, classes - 0.5)
         axis.set_ylim(classes - 0.5, -0.5)
         axis.set_aspect("equal")
@@ -382,12 +436,14 @@ def mistakes(
     """
     images = np.asarray(images)
     rows = -(-len(images) // columns)
-    with _figure(COLUMN, 1.16 * rows) as figure:
+    long = any(len(class_names[right]) + len(class_names[wrong]) > 10 for right, wrong in zip(truth, predicted, strict=True))
+    with _figure(COLUMN, (1.16 if long else 1.06) * rows) as figure:
         for number, axis in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
             axis.set_axis_off()
             if number < len(images):
                 axis.imshow(images[number], cmap="gray_r", interpolation="none")
-                said = f"{_short(class_names[truth[number]], 14)}\n→ {_short(class_names[predicted[number]], 12)}"
+                names = _short(class_names[truth[number]], 14), _short(class_names[predicted[number]], 12)
+                said = ("\n→ " if long else " → ").join(names)
                 axis.set_title(f"{said}\n{100 * probability[number]:.1f} %", fontsize=6.5, pad=2, linespacing=1.25)
     table: list[list[Cell]] = [
         [int(number), class_names[right], class_names[wrong], float(share)]
@@ -427,7 +483,7 @@ def first_layer_weights(
         shown = axis.imshow(mosaic, cmap="RdBu", vmin=-limit, vmax=limit, interpolation="none")
         bar = figure.colorbar(shown, ax=axis, fraction=0.05, pad=0.02, aspect=30, extend="both")
         bar.set_label("weight")
-        bar.outline.set_linewidth(0.4)  # type: ignore[operator]
+        bar.outline.set_linewidth(0.4)
         bar.ax.grid(visible=False)
         bar.ax.tick_params(width=0.4, length=2)
     which = f"the {len(units)} with the largest norm of {weight.shape[1]}" if len(units) < weight.shape[1] else f"all {len(units)}"
@@ -476,11 +532,12 @@ def timing(
     return _save(figure, folder, name, title, caption, ["what", "median", "shortest", "longest", "n"], table)
 
 
-def _line(axis: "Axes", mean: Array, std: Array, number: int, label: str) -> None:
+def _line(axis: "Axes", found: Band, scale: float, number: int, label: str) -> None:
     """Draw one line over the epochs, with its band where it has one."""
-    epochs = np.arange(1, len(mean) + 1)
-    colour = SERIES[number]
-    marker = MARKERS[number] if len(mean) <= MOST_MARKED_EPOCHS else ""
+    epochs = np.arange(1, len(found.mean) + 1)
+    mean, std = scale * found.mean, scale * found.std
+    colour = COLOURS[number]
+    marker = MARKERS[number] if len(epochs) <= MOST_MARKED_EPOCHS else ""
     axis.plot(epochs, mean, color=colour, linestyle=DASHES[number], marker=marker, markeredgewidth=0, label=label)
     if np.isfinite(std).any():
         axis.fill_between(epochs, mean - std, mean + std, color=colour, alpha=0.22, linewidth=0)
@@ -495,37 +552,28 @@ def _epoch_axis(axis: "Axes", epochs: int) -> None:
         axis.set_xlim(0.5, 1.5)
 
 
-def _numeric_ticks(axis: "Axes", places: Array) -> None:
-    """Put a tick at each value, as it was written; of many values, at some."""
+def _choose_scale(axis: "Axes", places: Array) -> str:
+    """Make the axis logarithmic where numbers span much, put ticks at them (at eight of many); return what its label has to add."""
     from matplotlib.ticker import NullLocator
 
+    log = bool(places.min() > 0) and places.max() / places.min() >= LOG_SPAN
+    if log:
+        axis.set_xscale("log")
     chosen = places if len(places) <= 8 else places[np.linspace(0, len(places) - 1, 8).astype(int)]
     labels = [f"{place:g}" for place in chosen]
     crowded = sum(map(len, labels)) > 32
     axis.xaxis.set_minor_locator(NullLocator())
     axis.set_xticks(chosen, labels, rotation=45 if crowded else 0, ha="right" if crowded else "center", rotation_mode="anchor")
+    return " (logarithmic axis)" if log else ""
 
 
-def _present(histories: Sequence[History], field: str) -> bool:
-    return any(value is not None for history in histories for value in history[field])
+def _has(series: Series, score: str) -> bool:
+    return score in series.scores and bool(np.isfinite(series.scores[score].mean).any())
 
 
-def _over_runs(histories: Sequence[History], field: str, epochs: int) -> tuple[Array, Array, Array, Array]:
-    """Return mean, standard deviation (n - 1), lowest and highest of a field per epoch, NaN where there is none."""
-    values = np.full((len(histories), epochs), np.nan)
-    for row, history in zip(values, histories, strict=True):
-        for epoch, value in enumerate(history[field]):
-            row[epoch] = np.nan if value is None else value
-    present = np.isfinite(values)
-    count = present.sum(axis=0)
-    filled = np.where(present, values, 0.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = filled.sum(axis=0) / count
-        squares = np.where(present, (values - mean) ** 2, 0.0).sum(axis=0)
-        std = np.sqrt(squares / np.where(count > 1, count - 1, np.nan))
-    low = np.where(present, values, np.inf).min(axis=0)
-    high = np.where(present, values, -np.inf).max(axis=0)
-    return mean, std, np.where(count > 0, low, np.nan), np.where(count > 0, high, np.nan)
+def _kept(runs: int) -> tuple[str, ...]:
+    """Return which parts of a band are worth a column: of a single run the mean is all there is."""
+    return Band._fields if runs > 1 else ("mean",)
 
 
 def _number(value: float) -> float | None:

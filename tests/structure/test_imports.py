@@ -51,6 +51,7 @@ FLOOR_PLAN = (
     "fastmlp.network",
     "fastmlp.training",
     "fastmlp.gradient_check",
+    "fastmlp.insight",
     "fastmlp.export",
     "fastmlp.estimators",
     "fastmlp.experiments",

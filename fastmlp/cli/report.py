@@ -1,0 +1,176 @@
+"""`fastmlp report`: a run folder as one page, with its figures."""
+
+import hashlib
+import itertools
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fastmlp.cli.configuration import FIELDS, flag
+from fastmlp.cli.options import DataDir, compile_notes
+from fastmlp.rendering.output import Output
+
+if TYPE_CHECKING:
+    from fastmlp.insight import Insight
+    from fastmlp.rendering.page import Page
+    from fastmlp.rendering.reports import ModelFile
+    from fastmlp.storage.reading import RunRecord
+
+EXAMPLES = ("fastmlp report runs/20261125T160000Z-mnist-a1b2c3", "fastmlp report RUN --out digits.html", "fastmlp report RUN --json")
+RUN = Annotated[Path, typer.Argument(metavar="RUN", help="the folder of a training, repeat, sweep, cv or reproduction")]
+
+# A data set prefers values of its own for these, so that a command names them even where they are fastmlp's defaults.
+ALWAYS_NAMED = ("hidden", "activation", "epochs", "batch_size", "learning_rate", "validation")
+
+
+def report(
+    output: Output,
+    run: RUN,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="where the page goes  [default: RUN/report.html]")] = None,
+    data_dir: DataDir = None,
+) -> dict[str, Any]:
+    """Write one HTML page about a run, with its figures beside it.
+
+    The page needs no network and no other file: results, figures, tables, settings, machine, the command to do it again, a paragraph
+    for a methods section. The figures are also written as PNG, SVG and CSV, into a folder beside the page. What needs the data set is
+    drawn from local files only, and left out with a note where there are none.
+    """
+    from fastmlp.rendering.page import write_page
+    from fastmlp.storage.atomic import check_creatable
+    from fastmlp.storage.reading import read_run
+
+    found = read_run(run)
+    page_path = run / "report.html" if out is None else out
+    check_creatable(page_path)
+    figures = page_path.with_name(f"{page_path.stem}-figures")
+    page = build_page(output, found, figures, data_dir)
+    write_page(page_path, page)
+    plots = [plot for section in page.sections for plot in section.plots]
+    output.result(f"page {page_path}")
+    output.detail(f"{len(plots)} figures in {figures}")
+    return {
+        "run": run,
+        "kind": found.kind,
+        "page": page_path,
+        "figures": [{"name": plot.name, "title": plot.title, "files": list(plot.paths)} for plot in plots],
+    }
+
+
+def build_page(output: Output, run: "RunRecord", figures: Path, data_dir: Path | None = None) -> "Page":
+    """Return the page of a run and write its figures into a folder. `data_dir` as in fastmlp.load_dataset; nothing is fetched."""
+    from fastmlp.rendering import reports
+
+    commands = commands_of(run)
+    if run.kind == "train":
+        insight, model, notes = inspect_model(output, run, data_dir)
+        return reports.training_page(run, figures, commands, insight, model, notes)
+    page = {"repeat": reports.repeat_page, "sweep": reports.sweep_page, "cv": reports.cv_page, "reproduce": reports.reproduction_page}
+    return page[run.kind](run, figures, commands)
+
+
+def inspect_model(output: Output, run: "RunRecord", data_dir: Path | None) -> "tuple[Insight | None, ModelFile | None, list[str]]":
+    """Return what the trained network of a run confuses, facts of its file, and why something of that is missing."""
+    from fastmlp.data.dataset import load_dataset
+    from fastmlp.errors import FastmlpError
+    from fastmlp.insight import look_into
+    from fastmlp.network import Network
+    from fastmlp.rendering.reports import ModelFile
+
+    path = _model_path(run)
+    if path is None:
+        return None, None, ["The model file is not there: figures of what the network confuses are left out."]
+    try:
+        network: Network = Network.load(path)
+        content = path.read_bytes()
+        model = ModelFile(path.name, len(content), hashlib.sha256(content).hexdigest(), network.sizes, network.parameters.size)
+    except (FastmlpError, OSError) as error:
+        return None, None, [f"The model file cannot be read: figures of what the network confuses are left out. {error}"]
+    name = run.manifest["data"]["name"]
+    held_out = run.manifest["settings"]["train"].get("validation")
+    try:
+        output.note(f"loading {name} …")
+        data = load_dataset(name, data_dir, offline=True)
+        if dict(data.hashes) != run.manifest["data"].get("files", {}):
+            return None, model, ["The data set here is not the one of this run: figures that need it are left out."]
+        if not isinstance(held_out, int) or not 0 <= held_out < len(data.x_train):
+            return None, model, ["The run does not say which rows it held out: figures that need them are left out."]
+        with compile_notes(output):
+            return look_into(network, data, held_out), model, []
+    except FastmlpError as error:
+        reason = str(error).partition("\n")[0].rstrip(";: ")
+        return None, model, [f"The data set could not be used here: figures that need it are left out. Reason: {reason}."]
+
+
+def _model_path(run: "RunRecord") -> Path | None:
+    """Return the model file of a training: in its folder, or where the manifest says that it went."""
+    named = (run.manifest.get("results") or {}).get("model")
+    candidates = [run.path / "model.safetensors", *([Path(named)] if isinstance(named, str) else [])]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def commands_of(run: "RunRecord") -> list[str]:
+    """Return the commands that do a run again."""
+    arguments = run.manifest.get("arguments") or {}
+    own = [f"--{name} {arguments[name]}" for name in ("runs", "folds", "seeds", "repeats") if isinstance(arguments.get(name), int)]
+    own += [f"--{name}" for name in ("halving", "quick", "test") if arguments.get(name) is True]
+    if run.kind == "reproduce":
+        return [" ".join(["fastmlp reproduce", *own])]
+    settings = {**run.manifest["settings"]["network"], **run.manifest["settings"]["train"]}
+    start = f"fastmlp {run.kind} {shlex.quote(run.manifest['data']['name'])}"
+    if run.kind != "sweep":
+        return [" ".join([start, *setting_flags(settings, run.kind), *own])]
+    changes = [change for change in arguments.get("changes") or [model.changed for model in run.models] if isinstance(change, dict)]
+    axes = _axes(changes)
+    if axes is not None:
+        fixed = {name: value for name, value in settings.items() if name not in axes}
+        swept = [f"{flag(name)} {','.join(map(_swept, values))}" for name, values in axes.items()]
+        return [" ".join([start, *setting_flags(fixed, run.kind), *swept, *own])]
+    runs = [part for part in own if part.startswith("--runs")]
+    return [
+        " ".join([f"fastmlp repeat {start.split()[-1]}", *setting_flags({**settings, **change}, run.kind), *runs]) for change in changes
+    ]
+
+
+def setting_flags(settings: Mapping[str, Any], kind: str) -> list[str]:
+    """Return the flags that give these settings: of those that differ from the default, and of those that data sets have views on."""
+    flags = []
+    for name, field in FIELDS.items():
+        value = settings.get(name)
+        default = list(field.default) if isinstance(field.default, tuple) else field.default
+        if value is None or (value == default and name not in ALWAYS_NAMED) or (name == "validation" and kind == "cv"):
+            continue
+        if isinstance(value, bool) and field.type == (bool | None):
+            flags.append(flag(name) if value else flag(name).replace("--", "--no-", 1))
+        elif isinstance(value, list):
+            flags += [f"{flag(name)} {shlex.quote(_value(item))}" for item in value]
+        else:
+            flags.append(f"{flag(name)} {shlex.quote(_value(value))}")
+    return flags
+
+
+def _axes(changes: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]] | None:
+    """Return the values of each setting where `changes` are all their combinations, None where they are not."""
+    axes: dict[str, list[Any]] = {}
+    seen: list[Mapping[str, Any]] = []
+    for change in changes:
+        if change not in seen:
+            seen.append(change)
+        for name, value in change.items():
+            values = axes.setdefault(name, [])
+            if value not in values:
+                values.append(value)
+    combinations = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    complete = len(combinations) == len(seen) and all(combination in seen for combination in combinations)
+    return axes if axes and complete else None
+
+
+def _swept(value: Any) -> str:
+    """Return a value as one of several in a sweep: 300-100 for two widths."""
+    return "-".join(map(_value, value)) if isinstance(value, list) else shlex.quote(_value(value))
+
+
+def _value(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,773 @@
+"""What a page says about a run: the records of a run folder -> a Page. One function per kind of run; nothing is written but figures."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fastmlp.errors import DataError
+from fastmlp.rendering import plots
+from fastmlp.rendering.page import Fact, Mark, Page, Section, Table
+from fastmlp.rendering.plots import Plot, Series
+from fastmlp.rendering.tables import MISSING, loss, percent
+
+if TYPE_CHECKING:
+    from fastmlp.insight import Examples, Insight
+    from fastmlp.storage.reading import Model, RunRecord
+
+TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "synthetic": "Synthetic points"}
+LOSSES = {
+    "cross_entropy": "cross-entropy (nats)",
+    "binary_cross_entropy": "binary cross-entropy (nats)",
+    "mse": "mean squared error",
+}
+INPUTS = {
+    "none": "Inputs are used as they are.",
+    "scale": "Inputs that are bytes are divided by 255.",
+    "standardize": "Inputs are standardised: the mean of the training rows subtracted, then divided by their standard deviation.",
+}
+INITIAL = {
+    True: "Initial weights are normal, with variance 2/K for the K inputs of a hidden layer (He et al. 2015), 2/(K + N) for the last",
+    False: "Initial weights are normal with variance 2/(K + N) (Glorot and Bengio 2010), K and N being the inputs and units of a layer",
+}
+MOST_RUNS_LISTED = 1000
+
+
+class ModelFile(NamedTuple):
+    """The file of a trained network."""
+
+    path: str
+    size: int  # bytes
+    sha256: str
+    sizes: tuple[int, ...]
+    parameters: int
+
+
+class Spread(NamedTuple):
+    """Several values: mean, standard deviation (n - 1, None of a single one), extremes, number."""
+
+    mean: float
+    std: float | None
+    lowest: float
+    highest: float
+    n: int
+
+
+def training_page(
+    run: "RunRecord", figures: Path, commands: Sequence[str], insight: "Insight | None" = None, model: ModelFile | None = None,
+    notes: Sequence[str] = (),
+) -> Page:  # fmt: skip
+    """Return the page of one training. `figures` is the folder for its figures, `notes` say what had to be left out, and why."""
+    history, results = run.history, run.manifest.get("results") or {}
+    epochs = len(history["epoch"])
+    drawn: list[Plot] = []
+    if epochs:
+        drawn.append(plots.learning_curves(plots.series_of("", [history]), figures, loss=_loss_name(run)))
+    if insight is not None:
+        drawn += _insight_plots(insight, figures)
+    test = results.get("test") if isinstance(results.get("test"), dict) else None
+    facts = []
+    if test is not None:
+        detail = f"loss {loss(_number(test.get('loss')))}; test rows, after training"
+        facts.append(_score_fact("Test", _number(test.get("accuracy")), _number(test.get("loss")), detail))
+    if epochs and (history["validation_loss"][-1] is not None):
+        detail = f"loss {loss(history['validation_loss'][-1])}; held-out rows, last epoch"
+        facts.append(_score_fact("Validation", history["validation_accuracy"][-1], history["validation_loss"][-1], detail))
+    if epochs:
+        seconds = sum(value or 0.0 for value in history["seconds"])
+        speeds = [value for value in history["samples_per_second"] if value]
+        facts.append(Fact(_duration(seconds), "Training time", f"{epochs} epochs, without compiling and validation"))
+        if speeds:
+            facts.append(Fact(f"{statistics.median(speeds):,.0f}", "Rows per second", "median epoch"))
+    outcome = run.manifest.get("outcome") or "not finished"
+    rows = _rows_trained_on(run)
+    lede = (
+        f"{_network_text(run)} on {_title(run)}" + (f", {rows:,} rows" if rows else "") + f", {epochs} of {_setting(run, 'epochs')} epochs"
+    )
+    if outcome != "done":
+        lede += f". Outcome: {outcome}"
+    sections = [
+        Section("Figures", notes, plots=drawn),
+        Section("Epochs", tables=[_epoch_table(history)] if epochs else (), text=() if epochs else ("No epoch was finished.",)),
+        *_common_sections(run, commands, _methods(run, 1, test is not None)),
+        _model_card(run, model, test),
+    ]
+    return Page("Training", f"{_title(run)}: {_hidden_text(run)}", lede + ".", facts, sections, _footer(run))
+
+
+def repeat_page(run: "RunRecord", figures: Path, commands: Sequence[str]) -> Page:
+    """Return the page of a training that was repeated with other seeds."""
+    done = _done(run.models)
+    drawn = [plots.learning_curves(plots.series_of("", [model.history for model in done]), figures, loss=_loss_name(run))] if done else []
+    facts = [*_spread_facts("Validation", [model.validation for model in done]), *_test_facts(run), *_models_facts(run)]
+    sections = [
+        Section("Figures", plots=drawn),
+        Section("Epochs", tables=[_epochs_over_runs(done)] if done else ()),
+        Section("Runs", tables=[_model_table(run.models)]),
+        *_common_sections(run, commands, _methods(run, len(run.models), _is_tested(run))),
+    ]
+    title = f"{_title(run)}: {len(run.models)} runs of {_hidden_text(run)}"
+    lede = f"The same training with {len(run.models)} seeds: what chance alone changes, in initial weights and order of rows."
+    return Page("Repeated training", title, _unfinished(run, lede), facts, sections, _footer(run))
+
+
+def sweep_page(run: "RunRecord", figures: Path, commands: Sequence[str]) -> Page:
+    """Return the page of a comparison of settings."""
+    groups = _by_setting(run.models)
+    accurate = any(_accuracy(model) is not None for model in run.models)
+    score, high = ("accuracy", True) if accurate else ("loss", False)
+    found = {label: _spread([_score(model, score) for model in _done(models)]) for label, models in groups.items()}
+
+    def order(label: str) -> tuple[bool, float]:
+        spread = found[label]
+        return spread is None, 0.0 if spread is None else -spread.mean if high else spread.mean
+
+    ranked = sorted(groups, key=order)
+    drawn: list[Plot] = []
+    names = {name for models in groups.values() for name in models[0].changed}
+    if any(spread is not None for spread in found.values()):
+        only = next(iter(names)) if len(names) == 1 else "setting"
+        values = [models[0].changed[only] if len(names) == 1 else label for label, models in groups.items()]
+        scale, axis = (100.0, "validation accuracy (%)") if accurate else (1.0, f"validation {_loss_name(run)}")
+        scores = [[scale * value for model in _done(models) if (value := _score(model, score)) is not None] for models in groups.values()]
+        values = [value if isinstance(value, (int, float)) and not isinstance(value, bool) else _value_text(value) for value in values]
+        drawn.append(plots.sweep(only, values, scores, figures, score=axis, higher_is_better=high, title="Settings compared"))
+        series = [plots.series_of(label, [model.history for model in _done(groups[label])]) for label in ranked if _done(groups[label])]
+        drawn.append(plots.compared_curves(series, figures, score=f"validation_{score}", loss=_loss_name(run)))
+        times = {label: [model.seconds for model in _done(groups[label])] for label in ranked if _done(groups[label])}
+        drawn.append(plots.timing(list(times), list(times.values()), figures, what="seconds per model, on one core", title="Training time"))
+    facts = []
+    if ranked and (best := found[ranked[0]]) is not None:
+        facts.append(Fact(_short_label(ranked[0]), "Best by validation"))
+        facts.append(_spread_fact(f"Validation {score}", best, accurate))
+    facts += [*_comparison_facts(run, accurate), *_test_facts(run), *_models_facts(run)]
+    sections = [
+        Section(
+            "Settings compared", text=_comparison_text(run, ranked, accurate), tables=[_ranking(groups, ranked, accurate)], plots=drawn
+        ),
+        Section("Runs", tables=[_model_table(run.models)]),
+        *_common_sections(run, commands, _methods(run, len(run.models), _is_tested(run))),
+    ]
+    lede = f"{len(groups)} settings, each with the same seeds, compared on validation rows; test rows take no part in the choice."
+    return Page("Sweep", f"{_title(run)}: {_and([name.replace('_', ' ') for name in sorted(names)]) or 'settings'} compared",
+                _unfinished(run, lede), facts, sections, _footer(run))  # fmt: skip
+
+
+def cv_page(run: "RunRecord", figures: Path, commands: Sequence[str]) -> Page:
+    """Return the page of a cross-validation."""
+    done = _done(run.models)
+    folds = sorted({model.fold for model in run.models if model.fold is not None})
+    accurate = any(_accuracy(model) is not None for model in done)
+    score, scale = ("accuracy", 100.0) if accurate else ("loss", 1.0)
+    drawn: list[Plot] = []
+    if done:
+        axis = "accuracy on the rows held out (%)" if accurate else _loss_name(run)
+        scores = [[scale * value for model in done if model.fold == fold and (value := _score(model, score)) is not None] for fold in folds]
+        curves = plots.series_of("", [model.history for model in done])
+        drawn.append(plots.learning_curves(curves, figures, loss=_loss_name(run)))
+        names = [f"fold {fold + 1}" for fold in folds]
+        drawn.append(plots.sweep("fold", names, scores, figures, score=axis, higher_is_better=accurate, name="folds", title="Folds"))
+    facts = [*_spread_facts("Held-out", [model.validation for model in done]), *_test_facts(run), *_models_facts(run)]
+    sections = [
+        Section("Folds", tables=[_model_table(run.models, folded="")], plots=drawn),
+        *_common_sections(run, commands, _methods(run, len(run.models), _is_tested(run))),
+    ]
+    title = f"{_title(run)}: {len(folds)}-fold cross-validation of {_hidden_text(run)}"
+    lede = f"Each training row was held out once, by a model that had not seen it: {len(folds)} folds, {len(run.models)} models."
+    return Page("Cross-validation", title, _unfinished(run, lede), facts, sections, _footer(run))
+
+
+def reproduction_page(run: "RunRecord", figures: Path, commands: Sequence[str]) -> Page:
+    """Return the page of the report's experiments: its claims beside what was measured, then each figure."""
+    rows = run.result.get("rows")
+    found = run.result.get("figures") or {}
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows) or not isinstance(found, dict):
+        raise DataError(
+            f"{str(run.path / 'result.json')!r}: expected rows and figures of a finished reproduction; run it to its end: fastmlp reproduce"
+        )
+    slips = [row for row in rows if str(row.get("experiment", "")).startswith("slip")]
+    claims = [row for row in rows if row not in slips]
+    judged = [str(row.get("same")) for row in claims]
+    drawn: list[Plot] = []
+    said: dict[str, str] = {}
+    for number, (name, figure) in enumerate(found.items()):
+        if isinstance(figure, dict):
+            new = _reported_figure(f"figure-{number + 1}", str(name), figure, figures)
+            drawn += new
+            said |= {plot.name: str(figure.get("claim") or "") for plot in new[:1] if figure.get("claim")}
+    drawn += _time_of_experiments(run, figures)
+    seconds = _number(run.result.get("seconds")) or 0.0
+    models = sum(map(len, run.experiments.values()))
+    facts = [
+        Fact(f"{judged.count('yes')} of {len(claims)}", "Claims found the same"),
+        Fact(str(judged.count("higher")), "Measured higher", "than the report says"),
+        Fact(str(len(judged) - judged.count("yes") - judged.count("higher")), "Not the same"),
+        Fact(_duration(seconds), "In all", f"{models} models trained" if models else ""),
+    ]
+    quick = (
+        "This was a quick run on few rows: it shows that everything runs, and its numbers mean nothing. " if run.result.get("quick") else ""
+    )
+    how = str(run.result.get("how_compared") or "")
+    headings = ("Experiment", "The report says", "We measured, mean ± std over n", "Same?", "Settings", "Note")
+    sections = [
+        Section("What the report says, and what we measured", [text for text in (quick.strip(), how) if text],
+                [Table(headings, [_claim_row(row) for row in claims], stacked=True)]),
+        *([Section("Slips of the report", ("What the report leaves out, misprints or concludes too quickly.",),
+                   [Table(headings, [_claim_row(row) for row in slips], stacked=True)])] if slips else []),
+        Section("Figures", plots=drawn, claims=said),
+        *_common_sections(run, commands, _methods(run, models, True)),
+    ]  # fmt: skip
+    lede = quick + "Every experiment of the course report that fastmlp grew out of, run again on the real data with several seeds."
+    return Page("Reproduction", "The report, reproduced", lede, facts, sections, _footer(run))
+
+
+# Figures
+
+
+def _insight_plots(insight: "Insight", folder: Path) -> list[Plot]:
+    drawn = []
+    names, rows = insight.class_names, insight.rows
+    if insight.boundary is not None:
+        edge = insight.boundary
+        drawn.append(plots.decision_boundary(edge.x, edge.y, edge.first, edge.second, edge.probability, names, folder, truth=edge.truth))
+    if insight.confusion is not None:
+        drawn.append(plots.confusion_matrix(insight.confusion, names, folder, rows=rows))
+    if insight.surest is not None and insight.surest.numbers:
+        caption = f"Among the {rows}: the mistakes that the network was surest of. True class → predicted class, and its probability."
+        drawn.append(_example_plot(insight.surest, names, folder, caption, "mistakes", "Most confident mistakes"))
+    if insight.worst is not None and insight.worst.numbers:
+        caption = f"Among the {rows} of each class: the one whose true class the network found least probable."
+        drawn.append(_example_plot(insight.worst, names, folder, caption, "worst", "Worst mistake of each class"))
+    if insight.weight is not None and insight.image_shape is not None:
+        drawn.append(plots.first_layer_weights(insight.weight, insight.image_shape, folder))
+    drawn.append(plots.class_distribution(insight.class_counts, names, folder))
+    return drawn
+
+
+def _example_plot(examples: "Examples", names: Sequence[str], folder: Path, caption: str, name: str, title: str) -> Plot:
+    return plots.mistakes(
+        examples.images, examples.numbers, examples.truth, examples.predicted, examples.probability, names, folder,
+        caption=caption, name=name, title=title,
+    )  # fmt: skip
+
+
+def _reported_figure(name: str, key: str, figure: Mapping[str, Any], folder: Path) -> list[Plot]:
+    """Return the figures drawn from one entry of a reproduction's result: its kind decides how."""
+    title = f"Figure {key}: {figure.get('title') or 'no title'}"
+    try:
+        return _FIGURES[figure["kind"]](name, title, figure, folder)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise DataError(f"result.json, figure {key!r}: expected the data of a figure, found something else: {error!r}") from error
+
+
+def _classes_figure(name: str, title: str, figure: Mapping[str, Any], folder: Path) -> list[Plot]:
+    return [plots.class_distribution({"training": figure["counts"]}, figure["class_names"], folder, name=name, title=title)]
+
+
+def _boundary_figure(name: str, title: str, figure: Mapping[str, Any], folder: Path) -> list[Plot]:
+    import numpy as np
+
+    from fastmlp.insight import ellipse
+
+    first, second = np.asarray(figure["x1"], np.float64), np.asarray(figure["x2"], np.float64)
+    points = np.asarray(figure["points"], np.float64)
+    truth = ellipse(np.stack(np.meshgrid(first, second), axis=-1).reshape(-1, 2)).reshape(len(second), len(first))
+    return [
+        plots.decision_boundary(points[:, :2], points[:, 2].astype(int), first, second, np.asarray(figure["probability"], np.float64),
+                                ("inside", "outside"), folder, truth=truth, name=name, title=title)
+    ]  # fmt: skip
+
+
+def _curves_figure(name: str, title: str, figure: Mapping[str, Any], folder: Path) -> list[Plot]:
+    series = [_series(each) for each in figure["series"]]
+    if "score" in figure:
+        loss_name = LOSSES["cross_entropy"]
+        return [plots.compared_curves(series, folder, score=figure["score"], name=name, title=title, loss=loss_name)]
+    return _band_figure(name, title, figure, folder)
+
+
+def _band_figure(name: str, title: str, figure: Mapping[str, Any], folder: Path) -> list[Plot]:
+    """Draw the first series in full, then all of them compared by their validation accuracy."""
+    series = [_series(each) for each in figure["series"]]
+    first = f"{title} ({series[0].name})" if len(series) > 1 else title
+    drawn = [plots.learning_curves(series[0], folder, name=name, title=first, loss=LOSSES["cross_entropy"])]
+    if len(series) > 1:
+        drawn.append(plots.compared_curves(series, folder, name=f"{name}-compared", title=f"{title}, compared"))
+    return drawn
+
+
+def _sweep_figure(name: str, title: str, figure: Mapping[str, Any], folder: Path) -> list[Plot]:
+    groups = {str(each["name"]): _band(each["validation_accuracy"], 100.0) for each in figure["series"]}
+    return [plots.compared_sweeps(str(figure["setting"]), figure["values"], groups, folder, name=name, title=title)]
+
+
+_FIGURES = {
+    "class_distribution": _classes_figure,
+    "decision_boundary": _boundary_figure,
+    "curves": _curves_figure,
+    "band": _band_figure,
+    "sweep": _sweep_figure,
+}
+
+
+def _series(record: Mapping[str, Any]) -> Series:
+    return Series(str(record["name"]), int(record["runs"]), {score: _band(record[score]) for score in plots.SCORES if score in record})
+
+
+def _band(summaries: Sequence[Mapping[str, Any] | None], scale: float = 1.0) -> plots.Band:
+    """Return summaries (mean, std, lowest, highest), None where there is none, as arrays."""
+    import numpy as np
+
+    def part(name: str) -> Any:
+        return np.array([math.nan if one is None or one.get(name) is None else scale * float(one[name]) for one in summaries])
+
+    return plots.Band(*(part(name) for name in plots.Band._fields))
+
+
+def _time_of_experiments(run: "RunRecord", folder: Path) -> list[Plot]:
+    times = {name: sum(model.seconds for model in models) for name, models in run.experiments.items() if models}
+    if not times:
+        return []
+    labels = [f"{name}: {len(run.experiments[name])} models" for name in times]
+    what = "seconds of one core, all models together"
+    return [plots.timing(labels, [[value] for value in times.values()], folder, what=what, name="time", title="Time per experiment")]
+
+
+# Tables
+
+
+def _epoch_table(history: Mapping[str, Sequence[float | None]]) -> Table:
+    headings = (
+        "Epoch",
+        "Training loss",
+        "Training accuracy",
+        "Validation loss",
+        "Validation accuracy",
+        "Learning rate",
+        "Seconds",
+        "Rows/s",
+    )
+    rows = [
+        (
+            str(epoch + 1),
+            loss(history["train_loss"][epoch]),
+            percent(history["train_accuracy"][epoch]),
+            loss(history["validation_loss"][epoch]),
+            percent(history["validation_accuracy"][epoch]),
+            _value_text(history["learning_rate"][epoch]),
+            f"{history['seconds'][epoch] or 0.0:.3f}",
+            f"{history['samples_per_second'][epoch] or 0.0:,.0f}",
+        )
+        for epoch in range(len(history["epoch"]))
+    ]
+    return Table(headings, rows, numbers=range(len(headings)), folded=f"{len(rows)} epochs, number by number")
+
+
+def _epochs_over_runs(models: "Sequence[Model]") -> Table:
+    headings = ("Epoch", "Validation accuracy", "lowest", "highest", "Validation loss", "Training accuracy", "Training loss")
+    rows = []
+    for epoch in range(max(len(model.history["epoch"]) for model in models)):
+        spread = {
+            score: _spread([model.history[score][epoch] for model in models if epoch < len(model.history[score])]) for score in plots.SCORES
+        }
+        accuracy = spread["validation_accuracy"]
+        rows.append(
+            (
+                str(epoch + 1),
+                _spread_text(accuracy, True),
+                percent(accuracy and accuracy.lowest),
+                percent(accuracy and accuracy.highest),
+                _spread_text(spread["validation_loss"], False),
+                _spread_text(spread["train_accuracy"], True),
+                _spread_text(spread["train_loss"], False),
+            )
+        )
+    caption = f"Mean ± standard deviation of {len(models)} runs"
+    return Table(headings, rows, numbers=range(len(headings)), caption=caption)
+
+
+def _model_table(models: "Sequence[Model]", folded: str | None = None) -> Table:
+    with_folds = any(model.fold is not None for model in models)
+    headings = (
+        "Fold" if with_folds else "Settings",
+        "Seed",
+        "Validation accuracy",
+        "Validation loss",
+        "Test accuracy",
+        "Seconds",
+        "Outcome",
+    )
+    rows = [
+        (
+            str((model.fold or 0) + 1) if with_folds else _label(model.changed) or "as given",
+            str(model.seed),
+            percent(_number(model.validation.get("accuracy"))),
+            loss(_number(model.validation.get("loss"))),
+            percent(_number((model.test or {}).get("accuracy"))),
+            f"{model.seconds:.2f}",
+            model.outcome if model.outcome == "done" else Mark(model.outcome, "no"),
+        )
+        for model in models[:MOST_RUNS_LISTED]
+    ]
+    line = f"{len(models)} models, one by one" if folded is None else folded
+    return Table(headings, rows, numbers=(1, 2, 3, 4, 5), folded=line)
+
+
+def _ranking(groups: "Mapping[str, Sequence[Model]]", ranked: Sequence[str], accurate: bool) -> Table:
+    headings = ("Settings", "Validation accuracy" if accurate else "Validation loss", "Validation loss" if accurate else "Training loss",
+                "Training accuracy", "Runs", "Diverged", "Seconds")  # fmt: skip
+    rows = []
+    for label in ranked:
+        done = _done(groups[label])
+        its_loss = _spread([_score(model, "loss") for model in done])
+        train_loss = _spread([_last(model, "train_loss") for model in done])
+        diverged = len(groups[label]) - len(done)
+        rows.append(
+            (
+                label,
+                _spread_text(_spread([_accuracy(model) for model in done]), True) if accurate else _spread_text(its_loss, False),
+                _spread_text(its_loss if accurate else train_loss, False),
+                _spread_text(_spread([_last(model, "train_accuracy") for model in done]), True),
+                str(len(groups[label])),
+                Mark(str(diverged), "no") if diverged else "0",
+                f"{statistics.median(model.seconds for model in done):.2f}" if done else MISSING,
+            )
+        )
+    caption = "Best first; mean ± standard deviation over runs with different seeds, after the last epoch"
+    return Table(headings, rows, numbers=(1, 2, 3, 4, 5, 6), caption=caption, stacked=True)
+
+
+def _claim_row(row: Mapping[str, Any]) -> tuple[str | Mark, ...]:
+    settings = row.get("settings")
+    shown = (
+        ", ".join(f"{name.replace('_', ' ')} {_value_text(value)}" for name, value in settings.items())
+        if isinstance(settings, dict)
+        else ""
+    )
+    same = str(row.get("same", MISSING))
+    return (
+        str(row.get("experiment", "")).removeprefix("slip: ").capitalize() if row.get("experiment") else MISSING,
+        str(row.get("report_says") or MISSING),
+        _measured(row),
+        Mark(same, {"yes": "yes", "no": "no"}.get(same, "other")),
+        shown or MISSING,
+        str(row.get("note") or ""),
+    )
+
+
+def _measured(row: Mapping[str, Any]) -> str:
+    """Return what was measured in the unit of its quantity: accuracies and shares are parts of one, a gain in them counts in points."""
+    measured, quantity = row.get("measured"), str(row.get("quantity") or "")
+    mean = _number(measured.get("mean")) if isinstance(measured, dict) else None
+    if not isinstance(measured, dict) or mean is None:
+        return f"{quantity}: {MISSING}" if quantity else MISSING
+    std, n = _number(measured.get("std")), measured.get("n")
+    many = f" ({n} runs)" if isinstance(n, int) and n > 1 else ""
+    if "gain" in quantity:
+        text = f"{100 * mean:+.2f}" + (f" ± {100 * std:.2f}" if std is not None else "") + " points"
+    elif "accuracy" in quantity or "share" in quantity or (not quantity and "%" in str(row.get("report_says"))):
+        text = f"{100 * mean:.2f}" + (f" ± {100 * std:.2f}" if std is not None else "") + " %"
+    else:
+        text = loss(mean) + (f" ± {loss(std)}" if std is not None else "")
+    return f"{text}{many}" + (f", {quantity}" if quantity else "")
+
+
+# What all pages end with
+
+
+def _common_sections(run: "RunRecord", commands: Sequence[str], methods: str) -> list[Section]:
+    settings = [
+        (name.replace("_", " "), _value_text(value)) for table in ("network", "train") for name, value in _settings(run, table).items()
+    ]
+    versions = run.manifest.get("versions") or {}
+    machine = run.environment.get("machine")
+    facts = [("processor", str(run.manifest.get("cpu") or MISSING))]
+    if isinstance(machine, dict):
+        memory = _number(machine.get("memory_bytes"))
+        facts.append(("cores", _value_text(machine.get("cores"))))
+        facts.append(("memory", f"{memory / 2**30:.1f} GiB" if memory else MISSING))
+        facts.append(("system", str(machine.get("system") or MISSING)))
+    if run.environment.get("threads") is not None:
+        facts.append(("threads", str(run.environment["threads"])))
+    facts += [(name, str(version or "not installed")) for name, version in versions.items()]
+    facts += [("started", str(run.manifest.get("started") or MISSING)), ("ended", str(run.manifest.get("ended") or MISSING))]
+    files = [(name, f"SHA-256 {digest}") for name, digest in run.manifest["data"].get("files", {}).items()]
+    return [
+        Section("Methods", (methods,)),
+        Section("Settings", facts=[*settings]),
+        Section("Do it again", ("The same version, on the same kind of processor, gives the same bits.",), commands=commands),
+        Section("Machine", facts=facts),
+        Section("Data", facts=[("data set", _title(run)), *files]),
+    ]
+
+
+def _methods(run: "RunRecord", models: int, tested: bool) -> str:
+    """Return a paragraph for the methods section of a text."""
+    train, network = _settings(run, "train"), _settings(run, "network")
+    if run.kind == "reproduce":
+        subject = f"{_network_text(run)}, and the variants named in the tables, were trained on {_title(run)}"
+    elif run.kind == "sweep":
+        subject = (
+            f"Multi-layer perceptrons were trained on {_title(run)} with the settings that the table compares ({models} models in all)"
+        )
+    else:
+        subject = f"{_network_text(run)} was trained on {_title(run)}" + (f" {models} times, with different seeds" if models > 1 else "")
+    rows = _rows_trained_on(run)
+    if rows and run.kind in ("train", "repeat"):
+        subject += f" ({rows:,} rows)"
+    optimizer = {"sgd": "stochastic gradient descent", "adam": "Adam", "adamw": "AdamW"}.get(
+        str(train.get("optimizer")), "gradient descent"
+    )
+    extras = [
+        f"{name.replace('_', ' ')} {_value_text(train[name])}"
+        for name in ("momentum", "weight_decay")
+        if (_number(train.get(name)) or 0.0) > 0
+    ]
+    reduction = "summed" if train.get("reduction") == "sum" else "averaged"
+    schedule = ", ".join([f"learning rate {_value_text(train.get('learning_rate'))}", *extras])
+    minimised = str(train.get("loss") or "cross_entropy").replace("_", " ")
+    parts = [
+        f"{subject}, for {_value_text(train.get('epochs'))} epochs of {optimizer} with batches of {_value_text(train.get('batch_size'))} "
+        f"rows, {schedule} and gradients {reduction} over the batch, minimising the {minimised}.",
+        INPUTS.get(str(train.get("normalize") or "scale"), ""),
+        f"{INITIAL[str(network.get('activation')) in ('relu', 'silu')]}; biases start at zero.",
+    ]
+    held_out = _number(train.get("validation"))
+    if run.kind == "cv":
+        parts.append("Folds were drawn at random with equal shares of each class; each row was held out once.")
+    elif held_out:
+        parts.append(f"The last {held_out:,.0f} training rows were held out for validation.")
+    parts.append("Test rows were looked at once per final model, after training." if tested else "Test rows were not looked at.")
+    if models > 1:
+        parts.append("Spreads are standard deviations (n − 1) over runs.")
+    versions = run.manifest.get("versions") or {}
+    software = ", ".join(f"{name} {versions[name]}" for name in ("fastmlp", "numba", "numpy", "python") if versions.get(name))
+    dtype = "double" if network.get("dtype") == "float64" else "single"
+    parts.append(f"Computations used {dtype} precision ({software}; processor: {run.manifest.get('cpu') or 'unknown'}).")
+    return " ".join(part for part in parts if part)
+
+
+def _model_card(run: "RunRecord", model: ModelFile | None, test: Mapping[str, Any] | None) -> Section:
+    facts = [("model", f"multi-layer perceptron, {_hidden_text(run)}")]
+    if model is not None:
+        facts += [
+            ("layers", "-".join(map(str, model.sizes))),
+            ("parameters", f"{model.parameters:,} of {_settings(run, 'network').get('dtype', 'float32')}"),
+            ("file", f"{model.path}, {model.size:,} bytes, safetensors"),
+            ("SHA-256", model.sha256),
+        ]
+    rows = _rows_trained_on(run)
+    facts.append(("trained on", f"{_title(run)}" + (f", {rows:,} rows" if rows else "")))
+    if test is not None:
+        facts.append(
+            ("evaluated on", f"its test rows: accuracy {percent(_number(test.get('accuracy')))}, loss {loss(_number(test.get('loss')))}")
+        )
+    facts += [
+        ("intended use", "inputs prepared like those of its data set; teaching, experiments, a baseline for others"),
+        ("limits", "nothing is known of its answers to other inputs: it names one of its classes whatever it is shown, and its "
+         "probabilities were not calibrated; see the mistakes above"),
+    ]  # fmt: skip
+    return Section("Model card", facts=facts)
+
+
+# Facts and words
+
+
+def _score_fact(rows: str, accuracy: float | None, its_loss: float | None, detail: str) -> Fact:
+    if accuracy is None:
+        return Fact(loss(its_loss), f"{rows} loss", detail.partition("; ")[2])
+    return Fact(percent(accuracy), f"{rows} accuracy", detail)
+
+
+def _spread_facts(rows: str, scores: Sequence[Mapping[str, float | None]]) -> list[Fact]:
+    facts = []
+    for score in ("accuracy", "loss"):
+        spread = _spread([each.get(score) for each in scores])
+        if spread is not None:
+            facts.append(_spread_fact(f"{rows} {score}", spread, score == "accuracy"))
+    return facts
+
+
+def _spread_fact(label: str, spread: Spread, is_accuracy: bool) -> Fact:
+    show = percent if is_accuracy else loss
+    detail = f"± standard deviation, {spread.n} runs; {show(spread.lowest)} to {show(spread.highest)}" if spread.n > 1 else "one run"
+    return Fact(_spread_text(spread, is_accuracy), label, detail)
+
+
+def _models_facts(run: "RunRecord") -> list[Fact]:
+    diverged = sum(model.outcome != "done" for model in run.models)
+    facts = [Fact(str(len(run.models)), "Models", f"{_duration(sum(model.seconds for model in run.models))} of one core")]
+    return facts + ([Fact(str(diverged), "Diverged", "left out of all means")] if diverged else [])
+
+
+def _test_facts(run: "RunRecord") -> list[Fact]:
+    test = run.result.get("test")
+    found = test.get("accuracy") if isinstance(test, dict) else None
+    mean = _number(found.get("mean")) if isinstance(found, dict) else None
+    if not isinstance(found, dict) or mean is None:
+        return []
+    std = _number(found.get("std"))
+    text = f"{100 * mean:.2f}" + (f" ± {100 * std:.2f}" if std is not None else "") + " %"
+    return [Fact(text, "Test accuracy", f"{found.get('n', '?')} final models, each measured once")]
+
+
+def _is_tested(run: "RunRecord") -> bool:
+    return bool(_test_facts(run)) or any(model.test is not None for model in run.models)
+
+
+def _comparison_facts(run: "RunRecord", accurate: bool) -> list[Fact]:
+    comparison = run.result.get("comparison")
+    difference = _number(comparison.get("difference")) if isinstance(comparison, dict) else None
+    if not isinstance(comparison, dict) or difference is None:
+        return []
+    judged = comparison.get("beyond_noise")
+    verdict = "too few seeds to tell from noise" if judged is None else "beyond seed noise" if judged else "not beyond seed noise"
+    return [Fact(f"{100 * difference:.2f} points" if accurate else loss(difference), "Ahead of the second", verdict)]
+
+
+def _comparison_text(run: "RunRecord", ranked: Sequence[str], accurate: bool) -> list[str]:
+    comparison = run.result.get("comparison")
+    if not isinstance(comparison, dict) or len(ranked) < 2:
+        return []
+    low, high = _number(comparison.get("low")), _number(comparison.get("high"))
+    if low is None or high is None:
+        return [f"Whether {ranked[0]} is better than {ranked[1]} cannot be told from so few seeds."]
+    scale, unit = (100.0, " points of accuracy") if accurate else (1.0, " of loss")
+    verdict = "is better than" if comparison.get("beyond_noise") else "cannot be told from"
+    return [
+        f"{ranked[0]} {verdict} {ranked[1]} beyond the noise of seeds: the mean difference, seed by seed, lies between "
+        f"{scale * low:.3g} and {scale * high:.3g}{unit} (95 % bootstrap interval). The best of many owes a part of its lead to chance."
+    ]
+
+
+def _unfinished(run: "RunRecord", lede: str) -> str:
+    outcome = run.manifest.get("outcome")
+    return lede if outcome == "done" else f"{lede} Not finished ({outcome or 'under way'}): this is what there is so far."
+
+
+def _footer(run: "RunRecord") -> str:
+    versions = run.manifest.get("versions") or {}
+    when = str(run.manifest.get("ended") or run.manifest.get("started") or "")[:16].replace("T", " ")
+    return f"{run.path.name}, {when} UTC, fastmlp {versions.get('fastmlp', '')}. This page needs no network and runs no script."
+
+
+def _done(models: "Sequence[Model]") -> "list[Model]":
+    return [model for model in models if model.outcome == "done"]
+
+
+def _by_setting(models: "Sequence[Model]") -> "dict[str, list[Model]]":
+    """Return models by the settings that tell them apart; of rounds with more and more epochs, the longest only."""
+    groups: dict[str, list[Model]] = {}
+    for model in models:
+        groups.setdefault(_label(model.changed) or "as given", []).append(model)
+    for label, group in groups.items():
+        rounds = [model.key.partition(" ")[0] if model.key.startswith("epochs=") else "" for model in group]
+        last = max(rounds, key=lambda name: (len(name), name))
+        groups[label] = [model for model, name in zip(group, rounds, strict=True) if name == last]
+    return groups
+
+
+def _label(changed: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {_value_text(value)}" for name, value in changed.items())
+
+
+def _short_label(label: str) -> str:
+    return label if len(label) <= 40 else label[:39] + "…"
+
+
+def _value_text(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return "-".join(map(_value_text, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "by default"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _accuracy(model: "Model") -> float | None:
+    return _score(model, "accuracy")
+
+
+def _score(model: "Model", score: str) -> float | None:
+    return _number(model.validation.get(score))
+
+
+def _last(model: "Model", score: str) -> float | None:
+    values = model.history[score]
+    return values[-1] if values else None
+
+
+def _spread(values: Sequence[float | None]) -> Spread | None:
+    present = [value for value in values if value is not None]
+    if not present:
+        return None
+    std = statistics.stdev(present) if len(present) > 1 else None
+    return Spread(statistics.fmean(present), std, min(present), max(present), len(present))
+
+
+def _spread_text(spread: Spread | None, is_accuracy: bool) -> str:
+    if spread is None:
+        return MISSING
+    if is_accuracy:
+        return f"{100 * spread.mean:.2f}" + (f" ± {100 * spread.std:.2f}" if spread.std is not None else "") + " %"
+    return loss(spread.mean) + (f" ± {loss(spread.std)}" if spread.std is not None else "")
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _settings(run: "RunRecord", table: str) -> dict[str, Any]:
+    found: dict[str, Any] = run.manifest["settings"][table]
+    return found
+
+
+def _setting(run: "RunRecord", name: str) -> str:
+    return _value_text(_settings(run, "train").get(name))
+
+
+def _loss_name(run: "RunRecord") -> str:
+    return LOSSES.get(str(_settings(run, "train").get("loss") or "cross_entropy"), "loss")
+
+
+def _title(run: "RunRecord") -> str:
+    return _and([TITLES.get(name, name) for name in run.manifest["data"]["name"].split(", ")])
+
+
+def _hidden_text(run: "RunRecord") -> str:
+    network = _settings(run, "network")
+    return f"{_value_text(network.get('hidden') or 'unknown')} {_value_text(network.get('activation') or 'hidden')} units"
+
+
+def _network_text(run: "RunRecord") -> str:
+    network = _settings(run, "network")
+    hidden = network.get("hidden")
+    widths = _and([f"{width:,}" for width in hidden]) if isinstance(hidden, list) and all(isinstance(w, int) for w in hidden) else "unknown"
+    layers = (
+        f"{'one hidden layer' if len(hidden) == 1 else f'{len(hidden)} hidden layers'} of {widths}"
+        if isinstance(hidden, list)
+        else "hidden layers"
+    )
+    return f"A multi-layer perceptron with {layers} {_value_text(network.get('activation'))} units"
+
+
+def _rows_trained_on(run: "RunRecord") -> int | None:
+    """Return how many rows an epoch had, from its time and its speed; None where no epoch was finished."""
+    histories = [run.history] if run.history["epoch"] else [model.history for model in run.models if model.history["epoch"]]
+    for history in histories:
+        seconds, speed = history["seconds"][0], history["samples_per_second"][0]
+        if seconds and speed:
+            return round(seconds * speed)
+    return None
+
+
+def _duration(seconds: float) -> str:
+    if seconds >= 90:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
+
+
+def _and(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + f" and {words[-1]}" if words else ""
