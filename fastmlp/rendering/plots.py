@@ -131,10 +131,18 @@ def series_of(name: str, histories: Sequence[History]) -> Series:
     return Series(name, len(histories), {score: band([history[score] for history in histories]) for score in SCORES})
 
 
-def learning_curves(series: Series, folder: Path, *, name: str = "curves", title: str = "Learning curves", loss: str = "loss") -> Plot:
+def learning_curves(
+    series: Series,
+    folder: Path,
+    *,
+    name: str = "curves",
+    title: str = "Learning curves",
+    loss: str = "loss",
+    over: str = "runs with different seeds",
+) -> Plot:
     """Draw loss and accuracy of training and validation over the epochs, with a band of one standard deviation over several runs.
 
-    `loss` names the loss and its unit. Accuracy has a panel where there is one, validation a line. Raises DataError without an epoch.
+    `loss` names the loss and its unit, `over` says what several runs differ in. Accuracy has a panel where there is one, validation a line. Raises DataError without an epoch.
     """
     panels = [("loss", loss, 1.0), ("accuracy", "accuracy (%)", 100.0)]
     panels = [panel for panel in panels if any(_has(series, f"{rows}_{panel[0]}") for rows in ROWS)]
@@ -151,7 +159,7 @@ def learning_curves(series: Series, folder: Path, *, name: str = "curves", title
             axis.set_ylabel(label)
         axes[0].legend()
         _epoch_axis(axes[-1], epochs)
-    what_lines = "One run" if series.runs == 1 else f"Mean and standard deviation (band) of {series.runs} runs with different seeds"
+    what_lines = "One run" if series.runs == 1 else f"Mean and standard deviation (band) of {series.runs} {over}"
     caption = f"{what_lines}. Training: mean over the epoch, each batch before its update"
     caption += "; validation: held-out rows, after the epoch." if any(score.startswith("validation") for score in scores) else "."
     heading = ["epoch", *(f"{score}_{what}" if series.runs > 1 else score for score in scores for what in _kept(series.runs))]
@@ -237,10 +245,11 @@ def sweep(
     *,
     score: str = "validation accuracy (%)",
     higher_is_better: bool = True,
+    marks_best: bool = True,
     name: str = "sweep",
     title: str = "Sweep",
 ) -> Plot:
-    """Draw a score for each value of a setting: every run as a dot, the mean with a bar of one standard deviation, the best filled.
+    """Draw a score for each value of a setting: every run as a dot, the mean with a bar of one standard deviation; the best filled.
 
     `values` are numbers, drawn along an axis (logarithmic where they span a factor of 20), or names, drawn as rows; `scores` are the
     scores of the runs with each value, none where all diverged. Raises DataError where there is no score at all.
@@ -262,7 +271,7 @@ def sweep(
             axis.plot(*(dots if numeric else dots[::-1]), "o", color=SKY, markersize=2.6, alpha=0.65, markeredgewidth=0, zorder=2)
             bar = {"yerr" if numeric else "xerr": stds[number]} if len(runs) > 1 else {}
             point = (place, means[number]) if numeric else (means[number], place)
-            fill = BLUE if number == best else "none"
+            fill = BLUE if number == best and marks_best else "none"
             axis.errorbar(*point, **bar, fmt="o", color=BLUE, markerfacecolor=fill, markersize=5, capsize=2.5, elinewidth=1.1, zorder=3)
         if numeric:
             axis.plot(places, means, "-", color=BLUE, linewidth=0.8, alpha=0.5, zorder=1)
@@ -277,8 +286,12 @@ def sweep(
             axis.spines["left"].set_visible(False)
             axis.set_xlabel(score)
     several = max(len(runs) for _, runs in kept) > 1
-    what = "Dots: runs with different seeds; circles: their mean, with one standard deviation" if several else "One run per setting"
-    caption = f"{what}. Filled: the best, {_short(str(kept[best][0]), 60)}."
+    what = (
+        "Dots: runs with different seeds; circles: their mean, with one standard deviation"
+        if several
+        else f"One run for each {setting.replace('_', ' ')}"
+    )
+    caption = f"{what}." + (f" Filled: the best, {_short(str(kept[best][0]), 60)}." if marks_best else "")
     heading = [setting, "mean", "std", "n", "runs"]
     table: list[list[Cell]] = [
         [str(value), float(mean), float(std) if len(runs) > 1 else None, len(runs), " ".join(map(repr, runs.tolist()))]
@@ -539,7 +552,9 @@ def _line(axis: "Axes", found: Band, scale: float, number: int, label: str) -> N
     colour = COLOURS[number]
     marker = MARKERS[number] if len(epochs) <= MOST_MARKED_EPOCHS else ""
     axis.plot(epochs, mean, color=colour, linestyle=DASHES[number], marker=marker, markeredgewidth=0, label=label)
-    if np.isfinite(std).any():
+    if len(epochs) == 1 and np.isfinite(std).all():
+        axis.errorbar(epochs, mean, yerr=std, color=colour, capsize=2.5, elinewidth=1.0)
+    elif np.isfinite(std).any():
         axis.fill_between(epochs, mean - std, mean + std, color=colour, alpha=0.22, linewidth=0)
 
 
@@ -547,7 +562,7 @@ def _epoch_axis(axis: "Axes", epochs: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axis.set_xlabel("epoch")
-    axis.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     if epochs == 1:
         axis.set_xlim(0.5, 1.5)
 

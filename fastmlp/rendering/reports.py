@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fastmlp.insight import Examples, Insight
     from fastmlp.storage.reading import Model, RunRecord
 
-TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "synthetic": "Synthetic points"}
+TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "synthetic": "synthetic points"}
 LOSSES = {
     "cross_entropy": "cross-entropy (nats)",
     "binary_cross_entropy": "binary cross-entropy (nats)",
@@ -24,13 +24,14 @@ LOSSES = {
 }
 INPUTS = {
     "none": "Inputs are used as they are.",
-    "scale": "Inputs that are bytes are divided by 255.",
+    "scale": "Inputs that are bytes are divided by 255, others used as they are.",
     "standardize": "Inputs are standardised: the mean of the training rows subtracted, then divided by their standard deviation.",
 }
 INITIAL = {
     True: "Initial weights are normal, with variance 2/K for the K inputs of a hidden layer (He et al. 2015), 2/(K + N) for the last",
     False: "Initial weights are normal with variance 2/(K + N) (Glorot and Bengio 2010), K and N being the inputs and units of a layer",
 }
+BASE_SETTINGS = ("hidden", "activation", "learning_rate", "batch_size", "epochs", "reduction", "normalize", "validation")
 MOST_RUNS_LISTED = 1000
 
 
@@ -77,7 +78,7 @@ def training_page(
     if epochs:
         seconds = sum(value or 0.0 for value in history["seconds"])
         speeds = [value for value in history["samples_per_second"] if value]
-        facts.append(Fact(_duration(seconds), "Training time", f"{epochs} epochs, without compiling and validation"))
+        facts.append(Fact(_duration(seconds), "Training time", f"{_many(epochs, 'epoch')}, without compiling and validation"))
         if speeds:
             facts.append(Fact(f"{statistics.median(speeds):,.0f}", "Rows per second", "median epoch"))
     outcome = run.manifest.get("outcome") or "not finished"
@@ -93,7 +94,7 @@ def training_page(
         *_common_sections(run, commands, _methods(run, 1, test is not None)),
         _model_card(run, model, test),
     ]
-    return Page("Training", f"{_title(run)}: {_hidden_text(run)}", lede + ".", facts, sections, _footer(run))
+    return Page("Training", f"{_capital(_title(run))}: {_hidden_text(run)}", lede + ".", facts, sections, _footer(run))
 
 
 def repeat_page(run: "RunRecord", figures: Path, commands: Sequence[str]) -> Page:
@@ -107,7 +108,7 @@ def repeat_page(run: "RunRecord", figures: Path, commands: Sequence[str]) -> Pag
         Section("Runs", tables=[_model_table(run.models)]),
         *_common_sections(run, commands, _methods(run, len(run.models), _is_tested(run))),
     ]
-    title = f"{_title(run)}: {len(run.models)} runs of {_hidden_text(run)}"
+    title = f"{_capital(_title(run))}: {len(run.models)} runs of {_hidden_text(run)}"
     lede = f"The same training with {len(run.models)} seeds: what chance alone changes, in initial weights and order of rows."
     return Page("Repeated training", title, _unfinished(run, lede), facts, sections, _footer(run))
 
@@ -128,9 +129,12 @@ def sweep_page(run: "RunRecord", figures: Path, commands: Sequence[str]) -> Page
     names = {name for models in groups.values() for name in models[0].changed}
     if any(spread is not None for spread in found.values()):
         only = next(iter(names)) if len(names) == 1 else "setting"
-        values = [models[0].changed[only] if len(names) == 1 else label for label, models in groups.items()]
+        values = [groups[label][0].changed.get(only) if len(names) == 1 else label for label in ranked]
         scale, axis = (100.0, "validation accuracy (%)") if accurate else (1.0, f"validation {_loss_name(run)}")
-        scores = [[scale * value for model in _done(models) if (value := _score(model, score)) is not None] for models in groups.values()]
+        scores = [
+            [scale * value for model in _done(models) if (value := _score(model, score)) is not None]
+            for models in (groups[label] for label in ranked)
+        ]
         values = [value if isinstance(value, (int, float)) and not isinstance(value, bool) else _value_text(value) for value in values]
         drawn.append(plots.sweep(only, values, scores, figures, score=axis, higher_is_better=high, title="Settings compared"))
         series = [plots.series_of(label, [model.history for model in _done(groups[label])]) for label in ranked if _done(groups[label])]
@@ -149,8 +153,8 @@ def sweep_page(run: "RunRecord", figures: Path, commands: Sequence[str]) -> Page
         Section("Runs", tables=[_model_table(run.models)]),
         *_common_sections(run, commands, _methods(run, len(run.models), _is_tested(run))),
     ]
-    lede = f"{len(groups)} settings, each with the same seeds, compared on validation rows; test rows take no part in the choice."
-    return Page("Sweep", f"{_title(run)}: {_and([name.replace('_', ' ') for name in sorted(names)]) or 'settings'} compared",
+    lede = f"{_many(len(groups), 'setting')}, each with the same seeds, compared on validation rows; test rows take no part in the choice."
+    return Page("Sweep", f"{_capital(_title(run))}: {_and([name.replace('_', ' ') for name in sorted(names)]) or 'settings'} compared",
                 _unfinished(run, lede), facts, sections, _footer(run))  # fmt: skip
 
 
@@ -165,15 +169,15 @@ def cv_page(run: "RunRecord", figures: Path, commands: Sequence[str]) -> Page:
         axis = "accuracy on the rows held out (%)" if accurate else _loss_name(run)
         scores = [[scale * value for model in done if model.fold == fold and (value := _score(model, score)) is not None] for fold in folds]
         curves = plots.series_of("", [model.history for model in done])
-        drawn.append(plots.learning_curves(curves, figures, loss=_loss_name(run)))
+        drawn.append(plots.learning_curves(curves, figures, loss=_loss_name(run), over="models, each on its own fold"))
         names = [f"fold {fold + 1}" for fold in folds]
-        drawn.append(plots.sweep("fold", names, scores, figures, score=axis, higher_is_better=accurate, name="folds", title="Folds"))
+        drawn.append(plots.sweep("fold", names, scores, figures, score=axis, marks_best=False, name="folds", title="Folds"))
     facts = [*_spread_facts("Held-out", [model.validation for model in done]), *_test_facts(run), *_models_facts(run)]
     sections = [
         Section("Folds", tables=[_model_table(run.models, folded="")], plots=drawn),
         *_common_sections(run, commands, _methods(run, len(run.models), _is_tested(run))),
     ]
-    title = f"{_title(run)}: {len(folds)}-fold cross-validation of {_hidden_text(run)}"
+    title = f"{_capital(_title(run))}: {len(folds)}-fold cross-validation of {_hidden_text(run)}"
     lede = f"Each training row was held out once, by a model that had not seen it: {len(folds)} folds, {len(run.models)} models."
     return Page("Cross-validation", title, _unfinished(run, lede), facts, sections, _footer(run))
 
@@ -209,12 +213,14 @@ def reproduction_page(run: "RunRecord", figures: Path, commands: Sequence[str]) 
         "This was a quick run on few rows: it shows that everything runs, and its numbers mean nothing. " if run.result.get("quick") else ""
     )
     how = str(run.result.get("how_compared") or "")
-    headings = ("Experiment", "The report says", "We measured, mean ± std over n", "Same?", "Settings", "Note")
+    base = {**_settings(run, "network"), **_settings(run, "train")}
+    given = ", ".join(_claim_settings({name: base.get(name) for name in BASE_SETTINGS}, {}))
+    about = f"Unless a row names others, the settings are: {given}. Measured: mean ± standard deviation over runs with different seeds."
     sections = [
-        Section("What the report says, and what we measured", [text for text in (quick.strip(), how) if text],
-                [Table(headings, [_claim_row(row) for row in claims], stacked=True)]),
+        Section("What the report says, and what we measured", [text for text in (how, about) if text],
+                [_claims(claims, base)]),
         *([Section("Slips of the report", ("What the report leaves out, misprints or concludes too quickly.",),
-                   [Table(headings, [_claim_row(row) for row in slips], stacked=True)])] if slips else []),
+                   [_claims(slips, base)])] if slips else []),
         Section("Figures", plots=drawn, claims=said),
         *_common_sections(run, commands, _methods(run, models, True)),
     ]  # fmt: skip
@@ -388,30 +394,23 @@ def _epochs_over_runs(models: "Sequence[Model]") -> Table:
 
 
 def _model_table(models: "Sequence[Model]", folded: str | None = None) -> Table:
-    with_folds = any(model.fold is not None for model in models)
-    headings = (
-        "Fold" if with_folds else "Settings",
-        "Seed",
-        "Validation accuracy",
-        "Validation loss",
-        "Test accuracy",
-        "Seconds",
-        "Outcome",
-    )
-    rows = [
-        (
-            str((model.fold or 0) + 1) if with_folds else _label(model.changed) or "as given",
-            str(model.seed),
-            percent(_number(model.validation.get("accuracy"))),
-            loss(_number(model.validation.get("loss"))),
-            percent(_number((model.test or {}).get("accuracy"))),
-            f"{model.seconds:.2f}",
-            model.outcome if model.outcome == "done" else Mark(model.outcome, "no"),
-        )
-        for model in models[:MOST_RUNS_LISTED]
-    ]
-    line = f"{len(models)} models, one by one" if folded is None else folded
-    return Table(headings, rows, numbers=(1, 2, 3, 4, 5), folded=line)
+    """Return one row per model; `folded` is the line that the table waits behind, "" for none."""
+    shown = models[:MOST_RUNS_LISTED]
+    columns: dict[str, list[str | Mark]] = {}
+    if any(model.fold is not None for model in models):
+        columns["Fold"] = [str((model.fold or 0) + 1) for model in shown]
+    if any(model.changed for model in models):
+        columns["Settings"] = [_label(model.changed) or "as given" for model in shown]
+    columns["Seed"] = [str(model.seed) for model in shown]
+    columns["Validation accuracy"] = [percent(_accuracy(model)) for model in shown]
+    columns["Validation loss"] = [loss(_score(model, "loss")) for model in shown]
+    if any(model.test is not None for model in models):
+        columns["Test accuracy"] = [percent(_number((model.test or {}).get("accuracy"))) for model in shown]
+    columns["Seconds"] = [f"{model.seconds:.2f}" for model in shown]
+    columns["Outcome"] = [model.outcome if model.outcome == "done" else Mark(model.outcome, "no") for model in shown]
+    numbers = [place for place, name in enumerate(columns) if name not in ("Settings", "Outcome")]
+    line = f"{_many(len(models), 'model')}, one by one" if folded is None else folded
+    return Table(tuple(columns), list(zip(*columns.values(), strict=True)), numbers=numbers, folded=line)
 
 
 def _ranking(groups: "Mapping[str, Sequence[Model]]", ranked: Sequence[str], accurate: bool) -> Table:
@@ -438,22 +437,28 @@ def _ranking(groups: "Mapping[str, Sequence[Model]]", ranked: Sequence[str], acc
     return Table(headings, rows, numbers=(1, 2, 3, 4, 5, 6), caption=caption, stacked=True)
 
 
-def _claim_row(row: Mapping[str, Any]) -> tuple[str | Mark, ...]:
+def _claims(rows: Sequence[Mapping[str, Any]], base: Mapping[str, Any]) -> Table:
+    headings = ("", "Experiment", "The report says", "We measured", "Same?", "Other settings", "Note")
+    return Table(headings, [_claim_row(row, base) for row in rows], stacked=True)
+
+
+def _claim_row(row: Mapping[str, Any], base: Mapping[str, Any]) -> tuple[str | Mark, ...]:
     settings = row.get("settings")
-    shown = (
-        ", ".join(f"{name.replace('_', ' ')} {_value_text(value)}" for name, value in settings.items())
-        if isinstance(settings, dict)
-        else ""
-    )
     same = str(row.get("same", MISSING))
     return (
-        str(row.get("experiment", "")).removeprefix("slip: ").capitalize() if row.get("experiment") else MISSING,
+        str(row.get("id") or ""),
+        _capital(str(row.get("experiment") or MISSING).removeprefix("slip: ")),
         str(row.get("report_says") or MISSING),
         _measured(row),
         Mark(same, {"yes": "yes", "no": "no"}.get(same, "other")),
-        shown or MISSING,
+        ", ".join(_claim_settings(settings, base)) if isinstance(settings, dict) else "",
         str(row.get("note") or ""),
     )
+
+
+def _claim_settings(settings: Mapping[str, Any], base: Mapping[str, Any]) -> list[str]:
+    """Return the settings that differ from those that all share."""
+    return [f"{name.replace('_', ' ')} {_value_text(value)}" for name, value in settings.items() if name not in base or base[name] != value]
 
 
 def _measured(row: Mapping[str, Any]) -> str:
@@ -512,7 +517,9 @@ def _methods(run: "RunRecord", models: int, tested: bool) -> str:
             f"Multi-layer perceptrons were trained on {_title(run)} with the settings that the table compares ({models} models in all)"
         )
     else:
-        subject = f"{_network_text(run)} was trained on {_title(run)}" + (f" {models} times, with different seeds" if models > 1 else "")
+        subject = f"{_network_text(run)} was trained on {_title(run)}"
+        if models > 1:
+            subject += f" {models} times, {'once per fold' if run.kind == 'cv' else 'with different seeds'}"
     rows = _rows_trained_on(run)
     if rows and run.kind in ("train", "repeat"):
         subject += f" ({rows:,} rows)"
@@ -528,8 +535,8 @@ def _methods(run: "RunRecord", models: int, tested: bool) -> str:
     schedule = ", ".join([f"learning rate {_value_text(train.get('learning_rate'))}", *extras])
     minimised = str(train.get("loss") or "cross_entropy").replace("_", " ")
     parts = [
-        f"{subject}, for {_value_text(train.get('epochs'))} epochs of {optimizer} with batches of {_value_text(train.get('batch_size'))} "
-        f"rows, {schedule} and gradients {reduction} over the batch, minimising the {minimised}.",
+        f"{subject}, for {_many(train.get('epochs'), 'epoch')} of {optimizer} with batches of {_many(train.get('batch_size'), 'row')}, "
+        f"{schedule} and gradients {reduction} over the batch, minimising the {minimised}.",
         INPUTS.get(str(train.get("normalize") or "scale"), ""),
         f"{INITIAL[str(network.get('activation')) in ('relu', 'silu')]}; biases start at zero.",
     ]
@@ -540,7 +547,7 @@ def _methods(run: "RunRecord", models: int, tested: bool) -> str:
         parts.append(f"The last {held_out:,.0f} training rows were held out for validation.")
     parts.append("Test rows were looked at once per final model, after training." if tested else "Test rows were not looked at.")
     if models > 1:
-        parts.append("Spreads are standard deviations (n − 1) over runs.")
+        parts.append(f"Spreads are standard deviations (n − 1) over {'folds' if run.kind == 'cv' else 'runs'}.")
     versions = run.manifest.get("versions") or {}
     software = ", ".join(f"{name} {versions[name]}" for name in ("fastmlp", "numba", "numpy", "python") if versions.get(name))
     dtype = "double" if network.get("dtype") == "float64" else "single"
@@ -609,7 +616,7 @@ def _test_facts(run: "RunRecord") -> list[Fact]:
         return []
     std = _number(found.get("std"))
     text = f"{100 * mean:.2f}" + (f" ± {100 * std:.2f}" if std is not None else "") + " %"
-    return [Fact(text, "Test accuracy", f"{found.get('n', '?')} final models, each measured once")]
+    return [Fact(text, "Test accuracy", f"{_many(found.get('n'), 'final model')}, each measured once")]
 
 
 def _is_tested(run: "RunRecord") -> bool:
@@ -632,11 +639,11 @@ def _comparison_text(run: "RunRecord", ranked: Sequence[str], accurate: bool) ->
         return []
     low, high = _number(comparison.get("low")), _number(comparison.get("high"))
     if low is None or high is None:
-        return [f"Whether {ranked[0]} is better than {ranked[1]} cannot be told from so few seeds."]
+        return [f"Whether ({ranked[0]}) is better than ({ranked[1]}) cannot be told from so few seeds."]
     scale, unit = (100.0, " points of accuracy") if accurate else (1.0, " of loss")
-    verdict = "is better than" if comparison.get("beyond_noise") else "cannot be told from"
+    verdict = "lies beyond" if comparison.get("beyond_noise") else "does not lie beyond"
     return [
-        f"{ranked[0]} {verdict} {ranked[1]} beyond the noise of seeds: the mean difference, seed by seed, lies between "
+        f"The lead of ({ranked[0]}) over ({ranked[1]}) {verdict} the noise of seeds: the mean difference, seed by seed, is between "
         f"{scale * low:.3g} and {scale * high:.3g}{unit} (95 % bootstrap interval). The best of many owes a part of its lead to chance."
     ]
 
@@ -730,6 +737,14 @@ def _setting(run: "RunRecord", name: str) -> str:
 
 def _loss_name(run: "RunRecord") -> str:
     return LOSSES.get(str(_settings(run, "train").get("loss") or "cross_entropy"), "loss")
+
+
+def _many(count: Any, what: str) -> str:
+    return f"{_value_text(count)} {what}{'' if count == 1 else 's'}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _title(run: "RunRecord") -> str:

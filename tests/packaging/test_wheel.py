@@ -58,7 +58,9 @@ def site(wheel, tmp_path_factory):
 def test_wheel_holds_the_package_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.partition("/")[0] for name in names} == {"fastmlp", f"fastmlp-{fastmlp.__version__}.dist-info"}
-    sources = {path.relative_to(ROOT).as_posix() for suffix in ("py", "c") for path in (ROOT / "fastmlp").rglob(f"*.{suffix}")}
+    sources = {
+        path.relative_to(ROOT).as_posix() for suffix in ("py", "c", "html", "css") for path in (ROOT / "fastmlp").rglob(f"*.{suffix}")
+    }
     assert {name for name in names if name.startswith("fastmlp/")} == sources | {"fastmlp/py.typed"}
 
 
