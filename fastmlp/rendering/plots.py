@@ -142,7 +142,8 @@ def learning_curves(
 ) -> Plot:
     """Draw loss and accuracy of training and validation over the epochs, with a band of one standard deviation over several runs.
 
-    `loss` names the loss and its unit, `over` says what several runs differ in. Accuracy has a panel where there is one, validation a line. Raises DataError without an epoch.
+    `loss` names the loss and its unit, `over` says what several runs differ in. Accuracy has a panel where there is one, validation a
+    line. Raises DataError without an epoch.
     """
     panels = [("loss", loss, 1.0), ("accuracy", "accuracy (%)", 100.0)]
     panels = [panel for panel in panels if any(_has(series, f"{rows}_{panel[0]}") for rows in ROWS)]
@@ -640,7 +641,7 @@ def _csv(heading: Sequence[str], table: Sequence[Sequence[Cell]]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(heading)
     writer.writerows(table)
-    return text.getvalue()
+    return text.getvalue().encode("utf-8", "backslashreplace").decode()  # half a character cannot be written
 
 
 def _for_page(svg: str, name: str, description: str) -> str:

@@ -1,0 +1,299 @@
+"""Pages: nothing that could run, nothing fetched, everything escaped; and what a browser makes of them."""
+
+import base64
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fastmlp.errors import MissingExtra, OutputError
+from fastmlp.rendering import plots, reports
+from fastmlp.rendering.page import Fact, Mark, Page, Section, Table, render, write_page
+from fastmlp.storage.reading import read_run
+from tests.rendering.made_runs import history, model, summary, write_reproduction, write_run
+
+OWNED = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">'\"><b>&amp;"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+in_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+
+
+class Elements(HTMLParser):
+    """The elements of a page, each with its attributes, and its text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.found, self.text = [], ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def words(html):
+    """Return the text of a page: elements apart by spaces, each space single."""
+    body = re.sub(r"<(?:dt|dd|td|th|p|h2|h3|span)\b", r" \g<0>", html[html.index("<body>") :])
+    return " ".join(Elements(body).text.split())
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """A page in which every text tries to break out."""
+    folder = tmp_path_factory.mktemp("hostile")
+    plot = plots.confusion_matrix(np.ones((2, 2), int), (OWNED, "b"), folder, rows=OWNED)._replace(title=OWNED, name="plot")
+    table = Table((OWNED, "b"), [(OWNED, Mark(OWNED, "no"))], caption=OWNED, stacked=True)
+    folded = table._replace(folded=OWNED)
+    section = Section(OWNED, (OWNED,), (table, folded), (plot,), {"plot": OWNED}, ((OWNED, OWNED),), (OWNED,))
+    return render(Page(OWNED, OWNED, OWNED, [Fact(OWNED, OWNED, OWNED)], [section], OWNED))
+
+
+def runs(folder):
+    """One folder of each kind, written by hand."""
+    changed = [{"learning_rate": 0.01}, {"learning_rate": 0.1}]
+    swept = [
+        model(seed, 0.9, accuracy, changed=change) for change, accuracy in zip(changed, (0.95, 0.97), strict=True) for seed in (0, 1, 2)
+    ]
+    comparison = {"difference": 0.02, "low": 0.01, "high": 0.03, "n": 3, "beyond_noise": True}
+    return {
+        "train": write_run(folder / "train", epochs=history(0.9, 0.96), results={"test": {"accuracy": 0.955, "loss": 0.15}}),
+        "repeat": write_run(folder / "repeat", "repeat", models=[model(0, 0.90, 0.96), model(1, 0.91, 0.98)], result={"test": None}),
+        "sweep": write_run(folder / "sweep", "sweep", models=swept, result={"comparison": comparison}),
+        "cv": write_run(folder / "cv", "cv", models=[model(0, 0.9, 0.96, fold=fold) for fold in range(3)]),
+        "reproduce": write_reproduction(folder / "reproduce"),
+    }
+
+
+PAGES = {
+    "train": lambda run, figures: reports.training_page(run, figures, ["fastmlp train mnist"]),
+    "repeat": lambda run, figures: reports.repeat_page(run, figures, []),
+    "sweep": lambda run, figures: reports.sweep_page(run, figures, []),
+    "cv": lambda run, figures: reports.cv_page(run, figures, []),
+    "reproduce": lambda run, figures: reports.reproduction_page(run, figures, []),
+}
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """The page of each kind of run as HTML."""
+    folder = tmp_path_factory.mktemp("runs")
+    return {kind: render(PAGES[kind](read_run(path), path / "figures")) for kind, path in runs(folder).items()}
+
+
+def test_no_text_becomes_an_element(hostile):
+    elements = Elements(hostile).found
+    assert not [tag for tag, _ in elements if tag in ("script", "img", "b", "iframe", "object", "link")]
+    assert not [name for _, attributes in elements for name in attributes if name.startswith("on")]
+
+
+def test_every_text_is_shown_as_it_is(hostile):
+    assert Elements(hostile).text.count(OWNED) >= 15
+
+
+@pytest.mark.parametrize("kind", PAGES)
+def test_page_forbids_scripts_and_everything_from_elsewhere(pages, kind):
+    policies = [attributes["content"] for tag, attributes in Elements(pages[kind]).found if attributes.get("http-equiv")]
+    assert policies == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"]
+
+
+@pytest.mark.parametrize("kind", PAGES)
+def test_page_needs_no_other_file(pages, kind):
+    addresses = [
+        attributes[name]
+        for _, attributes in Elements(pages[kind]).found
+        for name in ("src", "href", "xlink:href", "srcset", "action", "data")
+        if name in attributes
+    ]
+    assert addresses
+    assert [address for address in addresses if not address.startswith(("data:", "#"))] == []
+    assert re.findall(r"url\((?!#)|@import", pages[kind]) == []
+
+
+@pytest.mark.parametrize("kind", PAGES)
+def test_results_come_first(pages, kind):
+    order = [pages[kind].index(mark) for mark in ('class="results"', "<figure>", "<h2>Methods", "<h2>Settings</h2>", "<h2>Machine")]
+    assert order == sorted(order)
+
+
+@pytest.mark.parametrize("kind", PAGES)
+def test_ids_of_a_page_are_unique(pages, kind):
+    ids = [attributes["id"] for _, attributes in Elements(pages[kind]).found if "id" in attributes]
+    assert ids
+    assert len(ids) == len(set(ids))
+
+
+def test_data_of_a_figure_are_in_the_page(pages, tmp_path):
+    (link,) = [found for tag, found in Elements(pages["repeat"]).found if found.get("download") == "curves.csv"]
+    text = base64.b64decode(link["href"].partition("base64,")[2]).decode()
+    assert text.startswith("epoch,train_loss_mean,")
+    assert len(text.splitlines()) == 3
+
+
+def test_training_page_tells_test_and_validation_apart(pages):
+    text = words(pages["train"])
+    assert "Test accuracy 95.50 %" in text
+    assert "Validation accuracy 96.00 %" in text
+
+
+def test_repeat_page_gives_mean_and_deviation_of_the_runs(pages):
+    # 0.96 and 0.98: mean 0.97, standard deviation 0.02 / sqrt(2)
+    text = words(pages["repeat"])
+    assert "Validation accuracy 97.00 ± 1.41 %" in text
+    assert "96.00 % to 98.00 %" in text
+
+
+def test_sweep_page_ranks_by_validation_and_judges_the_lead(pages):
+    text = words(pages["sweep"])
+    assert "Best by validation learning rate 0.1" in text
+    assert text.index("learning rate 0.1 97.00") < text.index("learning rate 0.01 95.00")
+    assert "lies beyond the noise of seeds: the mean difference, seed by seed, is between 1 and 3 points" in text
+
+
+def test_sweep_page_shows_the_last_round_of_a_halving(tmp_path):
+    short = [model(seed, 0.99, changed={"momentum": 0.5}, key=f"epochs=1 seed={seed}") for seed in (0, 1)]
+    long = [model(seed, 0.5, 0.6, changed={"momentum": 0.5}, key=f"epochs=10 seed={seed}") for seed in (0, 1)]
+    run = read_run(write_run(tmp_path / "run", "sweep", models=[*short, *long]))
+    text = words(render(reports.sweep_page(run, tmp_path / "figures", [])))
+    assert "Validation accuracy 60.00 ± 0.00 %" in text
+
+
+def test_diverged_models_are_counted_and_left_out(tmp_path):
+    models = [model(0, 0.9, 0.96), model(1, 0.1, 0.1, outcome="diverged"), model(2, 0.9, 0.98)]
+    run = read_run(write_run(tmp_path / "run", "repeat", models=models))
+    text = words(render(reports.repeat_page(run, tmp_path / "figures", [])))
+    assert "Validation accuracy 97.00 ± 1.41 %" in text
+    assert "Diverged 1 left out of all means" in text
+
+
+def test_experiment_under_way_is_shown_as_far_as_it_is(tmp_path):
+    run = read_run(write_run(tmp_path / "run", "repeat", models=[model(0, 0.9, 0.96)], outcome="interrupted"))
+    text = Elements(render(reports.repeat_page(run, tmp_path / "figures", []))).text
+    assert "Not finished (interrupted)" in text
+
+
+def test_experiment_without_a_finished_model_has_a_page(tmp_path):
+    for kind in ("repeat", "sweep", "cv"):
+        run = read_run(write_run(tmp_path / kind, kind, outcome=None))
+        assert "Not finished (under way)" in render(PAGES[kind](run, tmp_path / "figures"))
+
+
+@pytest.mark.parametrize(
+    ("claim", "measured"),
+    [
+        ("98 %", "97.56 ± 0.12 % (5 runs), validation accuracy yes"),
+        ("97.5 %", "98.01 ± 0.06 % (5 runs), test accuracy higher"),
+        ("validation is flat", "+0.21 ± 0.04 points (5 runs), gain in validation accuracy yes"),
+        ("87.9 %", "test accuracy: – no"),
+        ("its derivative is a (1 − a)", "1.0915, relative error of the derivative no"),
+    ],
+)
+def test_reproduction_sets_each_claim_beside_the_measurement(pages, claim, measured):
+    assert f"{claim} {measured}" in words(pages["reproduce"])
+
+
+def test_reproduction_counts_claims_but_not_slips(pages):
+    text = words(pages["reproduce"])
+    assert "Claims found the same 2 of 4" in text
+    assert "Not the same 1" in text
+
+
+def test_reproduction_names_only_settings_that_differ(pages):
+    rows = re.findall(r'data-label="Other settings">([^<]*)<', pages["reproduce"])
+    assert rows == ["epochs 20", "", "", "", ""]
+
+
+def test_reproduction_has_every_figure_with_what_the_report_says(pages):
+    figures = re.findall(r"<h3>(Figure [^<]*)</h3>\s*(?:<p class=\"claim\">(.*?)</p>)?", pages["reproduce"])
+    assert {title: claim.rpartition("</strong> ")[2] for title, claim in figures} == {
+        "Figure 1a: Classes": "two classes",
+        "Figure 1b: Loss": "the loss falls",
+        "Figure 1c: Boundary": "",
+        "Figure 2: 20 epochs (our weights)": "98 % validation",
+        "Figure 2: 20 epochs, compared": "",
+        "Figure 3: 30 initialisations": "hardly moves",
+        "Figure 4: Learning rates": "0.01 is best",
+    }
+
+
+def test_methods_say_what_was_done(pages):
+    assert (
+        "A multi-layer perceptron with one hidden layer of 300 sigmoid units was trained on MNIST (55,000 rows), for 2 epochs of "
+        "stochastic gradient descent with batches of 50 rows, learning rate 0.2 and gradients averaged over the batch"
+    ) in pages["train"]
+
+
+def test_page_that_cannot_be_created_is_an_output_error(tmp_path):
+    with pytest.raises(OutputError, match="choose another path"):
+        write_page(tmp_path / "none" / "page.html", Page("", "", "", [], [], ""))
+
+
+def test_without_jinja_the_extra_is_named(monkeypatch):
+    from fastmlp.rendering import page
+
+    page._template.cache_clear()
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(MissingExtra, match=r"fastmlp\[plots\]"):
+        render(Page("", "", "", [], [], ""))
+
+
+# In a browser
+
+
+def chromium(folder: Path, *arguments: str) -> str:
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={folder / 'profile'}"]
+    done = subprocess.run([str(CHROMIUM), *options, *arguments], capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout
+
+
+@in_chromium
+def test_nothing_in_a_hostile_page_runs_in_a_browser(hostile, tmp_path):
+    (tmp_path / "page.html").write_text(hostile)
+    shown = chromium(tmp_path, "--dump-dom", (tmp_path / "page.html").as_uri())
+    assert "<title>owned</title>" not in shown
+    assert "document.title=" in Elements(shown).text
+
+
+@in_chromium
+def test_a_script_in_a_page_would_be_stopped_by_its_policy(pages, tmp_path):
+    (tmp_path / "page.html").write_text(pages["train"].replace("</body>", "<script>document.title='owned'</script></body>"))
+    shown = chromium(tmp_path, "--dump-dom", (tmp_path / "page.html").as_uri())
+    assert "<title>owned</title>" not in shown
+
+
+@in_chromium
+@pytest.mark.parametrize(("scheme", "option"), [("light", "1"), ("dark", "0")])
+def test_browser_shows_a_page_in_light_and_dark(pages, tmp_path, scheme, option):
+    (tmp_path / "page.html").write_text(pages["sweep"])
+    picture = tmp_path / "page.png"
+    chromium(
+        tmp_path, f"--blink-settings=preferredColorScheme={option}", "--window-size=1000,1400", f"--screenshot={picture}",
+        (tmp_path / "page.html").as_uri(),
+    )  # fmt: skip
+    dots = np.asarray(Image.open(picture).convert("RGB")).astype(int)
+    assert (dots[2, 2].mean() > 200) == (scheme == "light")
+    blueish = (dots[..., 2] - dots[..., 0] > 80).mean()  # the lines of the figures
+    assert blueish > 0.001
+
+
+@in_chromium
+@pytest.mark.parametrize("kind", PAGES)
+def test_nothing_is_wider_than_a_phone(pages, tmp_path, kind):
+    (tmp_path / "page.html").write_text(pages[kind])
+    frame = (
+        "<iframe src='page.html' width=360 height=800 onload='document.title = this.contentDocument.documentElement.scrollWidth'></iframe>"
+    )
+    (tmp_path / "phone.html").write_text(f"<title></title>{frame}")
+    shown = chromium(tmp_path, "--allow-file-access-from-files", "--dump-dom", (tmp_path / "phone.html").as_uri())
+    assert "<title>360</title>" in shown
+
+
+def test_summary_of_a_single_run_has_no_deviation():
+    assert reports._measured({"measured": summary(0.5, None, 1), "quantity": "test accuracy"}) == "50.00 %, test accuracy"
