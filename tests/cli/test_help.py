@@ -12,6 +12,7 @@ COMMANDS = (
     ("evaluate",),
     ("predict",),
     ("check",),
+    ("report",),
     ("warmup",),
     ("runs",),
     ("data", "list"),

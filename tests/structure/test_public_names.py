@@ -66,13 +66,13 @@ def test_help_of_every_command_imports_nothing_heavy():
     code = """
 import contextlib, io, sys
 from fastmlp.cli import main
-for command in ([], ["train"], ["evaluate"], ["predict"], ["check"], ["data"], ["bench"], ["doctor"]):
+for command in ([], ["train"], ["evaluate"], ["predict"], ["check"], ["data"], ["bench"], ["doctor"], ["report"]):
     sys.argv = ["fastmlp", *command, "--help"]
     with contextlib.redirect_stdout(io.StringIO()) as shown, contextlib.suppress(SystemExit):
         main()
     if "Usage" not in shown.getvalue():
         print("no help for", command)
-print({"numpy", "numba", "pydantic", "pooch", "safetensors"} & set(sys.modules))
+print({"numpy", "numba", "pydantic", "pooch", "safetensors", "matplotlib", "jinja2", "plotext"} & set(sys.modules))
 """
     assert run_python(code) == "set()\n"
 
