@@ -438,7 +438,7 @@ def _ranking(groups: "Mapping[str, Sequence[Model]]", ranked: Sequence[str], acc
 
 
 def _claims(rows: Sequence[Mapping[str, Any]], base: Mapping[str, Any]) -> Table:
-    headings = ("", "Experiment", "The report says", "We measured", "Same?", "Other settings", "Note")
+    headings = ("No.", "Experiment", "The report says", "We measured", "Same?", "Other settings", "Note")
     return Table(headings, [_claim_row(row, base) for row in rows], stacked=True)
 
 
