@@ -596,9 +596,14 @@ def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
+def _clean(text: str) -> str:
+    """Return a text on one line without what XML cannot hold."""
+    return " ".join(printable(text.encode("utf-8", "backslashreplace").decode()).split())
+
+
 def _short(text: str, most: int = LONGEST_LABEL) -> str:
-    """Return a label that fits on one line and holds nothing that XML could not."""
-    text = " ".join(printable(text.encode("utf-8", "backslashreplace").decode()).split())
+    """Return a label that fits on one line."""
+    text = _clean(text)
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
@@ -620,6 +625,7 @@ def _save(
     """Write a figure as PNG and SVG, its data as CSV, and return all that a page needs."""
     import matplotlib.style
 
+    title, caption = _clean(title), _clean(caption)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -179,6 +179,13 @@ def test_experiment_under_way_is_shown_as_far_as_it_is(tmp_path):
     assert "Not finished (interrupted)" in text
 
 
+def test_training_that_ended_before_its_first_epoch_has_a_page(tmp_path):
+    run = read_run(write_run(tmp_path / "run", epochs=history(), outcome="diverged"))
+    text = words(render(PAGES["train"](run, tmp_path / "figures")))
+    assert "0 of 2 epochs. Outcome: diverged." in text
+    assert "No epoch was finished." in text
+
+
 def test_experiment_without_a_finished_model_has_a_page(tmp_path):
     for kind in ("repeat", "sweep", "cv"):
         run = read_run(write_run(tmp_path / kind, kind, outcome=None))

@@ -250,6 +250,7 @@ def test_names_of_classes_may_hold_anything(tmp_path):
         plots.class_distribution({"training": range(7)}, HOSTILE, tmp_path),
         plots.sweep("hidden", HOSTILE, [[n] for n in range(7)], tmp_path),
         plots.compared_curves([SERIES._replace(name=name) for name in HOSTILE], tmp_path),
+        plots.timing(HOSTILE, [[1.0]] * 7, tmp_path, title="".join(HOSTILE)),
     ):
         element = parse(plot.svg)
         assert not [node for node in element.iter() if node.tag.endswith("script")]
