@@ -171,6 +171,7 @@ def test_diverged_models_are_counted_and_left_out(tmp_path):
     text = words(render(reports.repeat_page(run, tmp_path / "figures", [])))
     assert "Validation accuracy 97.00 ± 1.41 %" in text
     assert "Diverged 1 left out of all means" in text
+    assert "(band) of 2 runs" in text
 
 
 def test_experiment_under_way_is_shown_as_far_as_it_is(tmp_path):
