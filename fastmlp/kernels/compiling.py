@@ -32,8 +32,10 @@ import numba
 import numpy as np
 from numba import njit, types
 from numba.core import cgutils, compiler, config, ir, serialize
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.dispatcher import Dispatcher
+from numba.core.registry import CPUDispatcher
 from numba.core.untyped_passes import IRProcessing
 from numba.extending import intrinsic, overload
 
@@ -96,6 +98,8 @@ def parallel(serial: Any) -> Any:
         return serial  # nothing in it runs over threads
     linked = _copy(source.function, replaced, f"{source.function.__qualname__}_parallel")
     compiled = _dispatcher(linked, source, has_loop)
+    compiled.__class__ = OverThreads
+    compiled.serial = serial
     _SOURCES[compiled] = source
     return compiled
 
@@ -256,15 +260,16 @@ def address(block: Any, *signature: Any, interpreted: bool = False) -> int:
     The address is good for `block_call` in compiled code, and for its pure-Python form; it lives as long as this process.
     """
     key = (block, signature, interpreted)
-    if key not in _ALIVE:
-        if JIT and not interpreted:
-            block.compile(signature)
-            compiled = block.overloads[signature]
-            found = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
-        else:
-            found = len(_BLOCKS) + 1
-        _ALIVE[key] = found
-        _BLOCKS[found] = pure(block)
+    with global_compiler_lock:  # two threads must not give one number to two blocks
+        if key not in _ALIVE:
+            if JIT and not interpreted:
+                block.compile(signature)
+                compiled = block.overloads[signature]
+                found = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+            else:
+                found = len(_BLOCKS) + 1
+            _ALIVE[key] = found
+            _BLOCKS[found] = pure(block)
     return _ALIVE[key]
 
 
@@ -361,8 +366,57 @@ def _is_block_call(value: Any) -> bool:
         return False
 
 
+# --- kernels over threads ------------------------------------------------------------------------------------------------
+
+_forked_after_parallel = False
+_one_region = threading.RLock()
+
+
+class OverThreads(CPUDispatcher):
+    """How Python calls a kernel that runs over threads, so that no call is the end of the process. Compiled code calls past it.
+
+    Numba's workqueue layer aborts when two Python threads start a parallel kernel at once: they take turns. GNU OpenMP kills a
+    forked child at its first parallel kernel, whoever started the threads of the parent: there the serial form runs, to the same bits.
+    """
+
+    serial: Any
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Run the kernel."""
+        if forked_after_parallel():
+            return self.serial(*arguments)
+        with one_region_at_a_time():
+            return super().__call__(*arguments)
+
+
+def forked_after_parallel() -> bool:
+    """Return whether this process was forked from one that had started the threads of parallel kernels."""
+    return _forked_after_parallel
+
+
+def one_region_at_a_time() -> Any:
+    """Return the lock that a Python thread holds while a parallel kernel runs; it may take it again."""
+    return _one_region
+
+
+def _after_fork_in_child() -> None:
+    global _forked_after_parallel, _one_region
+    layer = sys.modules.get("numba.np.ufunc.parallel")
+    _forked_after_parallel = bool(getattr(layer, "_is_initialized", False))
+    _one_region = threading.RLock()  # another thread of the parent may have held the old one
+    global_compiler_lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    # A fork waits for the compilation under way: the child would wait for ever for a lock held by a thread that it does not have.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire, after_in_parent=global_compiler_lock.release, after_in_child=_after_fork_in_child
+    )
+
+
 # --- the cache of machine code -------------------------------------------------------------------------------------------
 
+SEAL = hashlib.sha256().digest_size  # bytes at the start of a file of code
 _warned: set[str] = set()
 _listeners: list[Callable[[str, float | None], None]] = []
 _under_way = threading.local()  # .missed: for each compilation in this thread, outermost first, whether the cache had no code

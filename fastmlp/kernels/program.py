@@ -5,9 +5,6 @@ over threads. That depends on sizes only, never on the number of threads, so tha
 """
 
 import functools
-import os
-import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -17,6 +14,7 @@ import numpy as np
 from numba import types
 
 from fastmlp import machine
+from fastmlp.errors import ConfigError
 from fastmlp.kernels import compiling, scalar, step
 from fastmlp.kernels import rows as one_row
 from fastmlp.kernels.activations import ACTIVATIONS
@@ -27,10 +25,6 @@ OUTPUT_CODES = {"identity": scalar.IDENTITY, "softmax": scalar.SOFTMAX, "sigmoid
 # A step with fewer multiply-adds than this is faster on one thread: starting a region costs 2 to 40 us a kernel.
 PARALLEL_MULTIPLY_ADDS = 500_000
 EMPTY = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float64)}
-
-_forked_after_parallel = False
-# The workqueue threading layer kills the process when two Python threads start a parallel kernel at once.
-_one_region_at_a_time = threading.Lock()
 
 
 class Steps(NamedTuple):
@@ -149,16 +143,19 @@ class Program:
             serial = compiling.with_constant(serial, "SKIP_ZEROS", False)
         if self.interpreted:
             return compiling.pure(serial)
-        return compiling.parallel(serial) if self.over_threads and not _forked_after_parallel else serial
+        return compiling.parallel(serial) if self.over_threads else serial
 
     @contextmanager
     def _threads(self) -> Iterator[None]:
         """Let parallel kernels use this program's threads, and give the caller's number back."""
-        if not self.over_threads or _forked_after_parallel:
+        if not self.over_threads or compiling.forked_after_parallel():
             yield
             return
-        with _one_region_at_a_time:
-            before = numba.get_num_threads()
+        with compiling.one_region_at_a_time():
+            try:
+                before = numba.get_num_threads()
+            except ValueError as error:  # the layer that NUMBA_THREADING_LAYER asks for is not there
+                raise ConfigError(f"NUMBA_THREADING_LAYER: {str(error).strip().splitlines()[0]}; leave it unset") from error
             numba.set_num_threads(self.threads)
             try:
                 yield
@@ -281,15 +278,3 @@ def update_block(name: str, dtype: np.dtype, interpreted: bool = False) -> int:
     flat = types.Array(numba.from_dtype(dtype), 1, "C")
     kernel = compiling.specialise(scalar.update_with_state, name, UPDATE=compiling.formula(formula))
     return compiling.address(kernel, flat, flat, flat, flat, flat, interpreted=interpreted)
-
-
-def _after_fork() -> None:
-    # GNU OpenMP kills a forked child at its first parallel region, whoever started the threads of the parent; serial kernels work there
-    global _forked_after_parallel, _one_region_at_a_time
-    layer = sys.modules.get("numba.np.ufunc.parallel")
-    _forked_after_parallel = bool(getattr(layer, "_is_initialized", False))
-    _one_region_at_a_time = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
