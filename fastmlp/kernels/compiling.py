@@ -18,6 +18,7 @@ import inspect
 import math
 import os
 import pickle  # Numba keeps machine code as a pickle; only this file reads one, and only from the user's own cache folder
+import secrets
 import sys
 import threading
 import time
@@ -445,7 +446,7 @@ def code_folder() -> Path:
     Numba's own cache would miss a change in a function of another file, in a constant, and in a flag.
     """
     digest = _digest_of_sources()
-    flags = ("OPT", "BOUNDSCHECK", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX", "DEBUGINFO_DEFAULT", "THREADING_LAYER")
+    flags = ("OPT", "BOUNDSCHECK", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX", "DEBUGINFO_DEFAULT")
     shaped_by = [numba.__version__, llvmlite.__version__, np.__version__, sys.implementation.cache_tag]
     shaped_by += [f"{flag}={getattr(config, flag, None)}" for flag in flags]
     digest.update(repr(shaped_by).encode())
@@ -504,11 +505,10 @@ class CompiledCode:
         """Return the compiled code for a signature, None where there is none that can be used."""
         context.refresh()
         try:
-            content = self._path(signature, context.codegen()).read_bytes()
-            stored, payload = content[:32], content[32:]
-            if hashlib.sha256(payload).digest() == stored:
+            payload = _read_code(self._path(signature, context.codegen()))
+            if payload is not None:
                 return compiler.CompileResult._rebuild(context, *pickle.loads(payload))  # noqa: S301  the user's own folder
-            _warn_once("damaged", f"files of compiled code in {code_folder()} are damaged and are made anew, which costs seconds once")
+            _warn_once("damaged", _DAMAGED.format(code_folder()))
         except FileNotFoundError:
             pass
         except Exception as error:
@@ -523,8 +523,9 @@ class CompiledCode:
             payload = serialize.dumps(compiled._reduce())
             path = self._path(signature, compiled.codegen)
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            temporary = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
-            temporary.write_bytes(hashlib.sha256(payload).digest() + payload)
+            temporary = path.with_suffix(f".{secrets.token_hex(8)}.tmp")
+            with open(temporary, "xb", opener=_for_owner_only) as file:
+                file.write(_seal(path, payload) + payload)
             temporary.replace(path)
         except Exception as error:
             _warn_once("unusable", _UNUSABLE.format(code_folder(), _reason(error)))
@@ -546,6 +547,24 @@ class CompiledCode:
         return code_folder() / f"{self.name}-{digest[:24]}.code"
 
 
+def _read_code(path: Path) -> bytes | None:
+    """Return what is kept in a file of code; None where it is damaged, or another user's: it is a pickle, and what is in it will run."""
+    with open(path, "rb") as file:
+        if hasattr(os, "geteuid") and os.fstat(file.fileno()).st_uid not in (0, os.geteuid()):
+            return None
+        stored, payload = file.read(SEAL), file.read()
+    return payload if stored == _seal(path, payload) else None
+
+
+def _seal(path: Path, payload: bytes) -> bytes:
+    """Return the checksum of a file of code. Its name and folder count, so that it is never taken for another kernel or version."""
+    return hashlib.sha256(f"{path.parent.name}/{path.name}".encode() + b"\0" + payload).digest()
+
+
+def _for_owner_only(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0][:160]
 
@@ -556,4 +575,5 @@ def _warn_once(kind: str, message: str) -> None:
         warnings.warn(message, RuntimeWarning, stacklevel=2)
 
 
+_DAMAGED = "files of compiled code in {} are damaged or belong to another user; they are made anew, which costs seconds once"
 _UNUSABLE = "compiled code cannot be kept in {} ({}), so each start compiles anew; set FASTMLP_CACHE_DIR to a folder that you can write to"

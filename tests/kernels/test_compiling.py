@@ -171,9 +171,10 @@ def test_nothing_is_left_in_the_cache_but_code(cache):
     assert {path.suffix for path in cache.rglob("*") if path.is_file()} == {".code"}
 
 
-def test_folder_of_code_is_for_its_owner_only(cache):
+def test_folder_and_files_of_code_are_for_their_owner_only(cache):
     fresh_kernel()(3)
     assert compiling.code_folder().stat().st_mode & 0o077 == 0
+    assert [path.stat().st_mode & 0o777 for path in code_files(cache)] == [0o600, 0o600]
 
 
 @pytest.mark.parametrize("flag", ["OPT", "BOUNDSCHECK", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX"])
