@@ -6,6 +6,7 @@ code for (kernels/vectors.py).
 
 import os
 import platform
+import re
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -30,13 +31,17 @@ def describe() -> Machine:
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may keep busy: its affinity mask, cut by a cgroup CPU quota."""
+    """Return how many cores this process may keep busy: its affinity mask, cut by a cgroup CPU quota and by NUMBA_NUM_THREADS.
+
+    joblib and other runners of many processes set that variable, so that these share the cores.
+    """
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS and Windows have no affinity mask
         cores = os.cpu_count() or 1
     quota = _own_quota()
-    return max(1, min(cores, int(quota)) if quota is not None else cores)
+    wanted = _number(os.environ.get("NUMBA_NUM_THREADS", ""))
+    return max(1, min(cores, cores if quota is None else int(quota), wanted or cores))
 
 
 @lru_cache(maxsize=1)
@@ -58,9 +63,10 @@ def cgroup_cpu_quota(root: Path = CGROUP) -> float | None:
         if len(words) == 2:
             quota, period = words
         else:
-            quota, period = _read(folder / "cpu.cfs_quota_us").strip(), _read(folder / "cpu.cfs_period_us").strip()
-        if quota.isdigit() and period.isdigit() and int(period) > 0:
-            quotas.append(int(quota) / int(period))
+            quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
+        allowed, of = _number(quota), _number(period)
+        if allowed is not None and of:
+            quotas.append(allowed / of)
     return min(quotas, default=None)
 
 
@@ -73,9 +79,9 @@ def memory_limit(root: Path = CGROUP) -> int | None:
         pass
     for folder in _cgroup_folders(root):
         for name in ("memory.max", "memory.limit_in_bytes"):
-            text = _read(folder / name).strip()
-            if text.isdigit():
-                limits.append(int(text))
+            limit = _number(_read(folder / name))
+            if limit is not None:
+                limits.append(limit)
     try:
         import resource
 
@@ -103,7 +109,12 @@ def cache_folder() -> Path:
         return Path(given)
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("fastmlp", appauthor=False))
+    try:
+        folder = Path(platformdirs.user_cache_dir("fastmlp", appauthor=False))
+    except RuntimeError:  # a user without a home, as in some containers
+        folder = Path("~/.cache/fastmlp")  # what older releases give
+    # Not a folder called ~, made wherever the process stands.
+    return folder if folder.is_absolute() else Path("/", *folder.parts[1:])
 
 
 def peak_memory() -> int | None:
@@ -120,7 +131,7 @@ def _cgroup_folders(root: Path) -> list[Path]:
     """Return the folders that may hold this process's limits: its own cgroup and those above it, then the root."""
     folders = [root, root / "cpu", root / "memory"]
     for line in _read(Path("/proc/self/cgroup")).splitlines():
-        _, _, path = line.split(":", 2)
+        path = line.split(":", 2)[-1]
         parts = [part for part in path.strip().split("/") if part and part != ".."]
         for depth in range(1, len(parts) + 1):
             below = Path(*parts[:depth])
@@ -128,8 +139,13 @@ def _cgroup_folders(root: Path) -> list[Path]:
     return folders
 
 
+def _number(text: str) -> int | None:
+    """Return a whole number of at least 0, None for anything else."""
+    return int(text) if re.fullmatch(r"\s*[0-9]{1,19}\s*", text) else None
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text(errors="replace")
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL byte in the path
         return ""

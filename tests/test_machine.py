@@ -1,6 +1,7 @@
 """What this process may use: by its affinity, its cgroup, its limits."""
 
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -169,3 +170,33 @@ def test_the_machine_is_described_without_numpy_or_numba():
     script = "import sys; from fastmlp import machine; machine.describe(); print(sorted({'numpy', 'numba'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "cores"), [("1", 1), ("3", 3), ("64", 8), ("0", 8), ("-1", 8), ("", 8), ("many", 8), ("\u00b2", 8), ("9" * 30, 8)]
+)
+def test_numba_num_threads_cuts_the_cores(monkeypatch, wanted, cores):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    monkeypatch.setattr(machine, "cgroup_cpu_quota", lambda: None)
+    monkeypatch.setenv("NUMBA_NUM_THREADS", wanted)
+    assert machine.usable_cores() == cores
+
+
+@pytest.mark.parametrize("own", ["", "\n", "0\n", "0:\n", "rubbish", "0::\n", "1:2:3:4\n", "\0\n", "0::" + 500 * "/a" + "\n"])
+@pytest.mark.parametrize(
+    "content", ["", "max", "max max\n", "\u00b2 \u00b2\n", "-1 100000\n", "100000 0\n", "nan nan\n", "9" * 5000 + " 1\n"]
+)
+def test_damaged_cgroup_files_set_no_limit(in_cgroup, own, content):
+    root = in_cgroup({"cpu.max": content, "memory.max": content, "cpu/cpu.cfs_quota_us": content}, own)
+    assert machine.cgroup_cpu_quota(root) is None
+    assert machine.memory_limit(root) == machine.memory_limit(root / "nowhere")
+
+
+def test_a_user_without_a_home_gets_no_folder_called_tilde(monkeypatch):
+    def getpwuid(uid):
+        raise KeyError
+
+    for name in ("FASTMLP_CACHE_DIR", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", getpwuid)
+    assert machine.cache_folder() == Path("/.cache/fastmlp")
