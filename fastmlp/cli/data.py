@@ -1,5 +1,6 @@
 """`fastmlp data`: which data sets there are, where their files lie, and how to get them."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,7 +51,7 @@ def path(output: Output, dataset: DatasetName, data_dir: DataDir = None) -> dict
 
     folder = dataset_folder(dataset, data_dir)
     output.result(str(folder))
-    return {"dataset": dataset, "folder": folder, "exists": folder.is_dir()}
+    return {"dataset": dataset, "folder": folder, "exists": os.path.isdir(folder)}
 
 
 def _folder(name: str, data_dir: Path | None) -> Path | None:
@@ -58,5 +59,5 @@ def _folder(name: str, data_dir: Path | None) -> Path | None:
     from fastmlp.data.fetch import FILES, dataset_folder
 
     folder = dataset_folder(name, data_dir)
-    here = all((folder / file.name).exists() or (folder / f"{file.name}.gz").exists() for file in FILES[name])
+    here = all(os.path.exists(folder / file.name) or os.path.exists(folder / f"{file.name}.gz") for file in FILES[name])
     return folder if here else None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fastmlp.cli.options import ModelFile, compile_notes
-from fastmlp.errors import DataError, InputNotFound
+from fastmlp.errors import DataError
 from fastmlp.rendering import tables
 from fastmlp.rendering.output import Output
 
@@ -53,11 +53,13 @@ def predict(
 
 def read_input(path: Path) -> "npt.NDArray[Any]":
     """Return the array in a file; its first bytes tell whether it is NPY, PNG or IDX, plain or gzip-compressed."""
-    try:
-        with open(path, "rb") as file:
+    from fastmlp.data.gzipped import display_name, open_regular
+
+    with open_regular(path) as file:
+        try:
             start = file.read(6)
-    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
-        raise InputNotFound(f"{path}: expected a file that can be read, found: {getattr(error, 'strerror', None) or error}") from None
+        except OSError as error:
+            raise DataError(f"{display_name(path)}: cannot be read: {error.strerror}") from error
     if start.startswith(b"\x93NUMPY"):
         from fastmlp.data.npy import read_npy
 
@@ -70,4 +72,4 @@ def read_input(path: Path) -> "npt.NDArray[Any]":
         from fastmlp.data.idx import read_idx
 
         return read_idx(path)
-    raise DataError(f"{path}: expected an NPY, IDX or PNG file, found one that begins with {start!r}")
+    raise DataError(f"{display_name(path)}: expected an NPY, IDX or PNG file, found one that begins with {start!r}")

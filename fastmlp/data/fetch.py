@@ -146,7 +146,7 @@ def dataset_folder(name: str, data_dir: str | Path | None = None) -> Path:
     """Return where the files of a data set are looked for first: in the data folder if it has this data set, else in the cache."""
     _check_name(name)
     given = _data_folder(data_dir)
-    return given / name if given is not None and (given / name).is_dir() else _cache(name)
+    return given / name if given is not None and os.path.isdir(given / name) else _cache(name)
 
 
 def _obtain(
@@ -162,7 +162,7 @@ def _obtain(
         given = _data_folder(data_dir)
         if given is None:
             tried.append("data folder: none given")
-        elif (given / name).is_dir():
+        elif os.path.isdir(given / name):
             with ThreadPoolExecutor(len(files)) as pool:
                 contents = pool.map(lambda file: _read_given(given / name, file), files)
                 return given / name, dict(zip((file.name for file in files), contents, strict=True))
@@ -212,7 +212,7 @@ def _data_folder(data_dir: str | Path | None) -> Path | None:
     given = data_dir if data_dir is not None else os.environ.get("FASTMLP_DATA_DIR") or None
     if given is None:
         return None
-    if not Path(given).is_dir():
+    if not os.path.isdir(given):  # unlike the method of Path it raises nothing, for a name too long or a folder out of bounds
         raise InputNotFound(f"{display_name(given)}: expected a data folder (--data-dir or FASTMLP_DATA_DIR), found none")
     return Path(given)
 
@@ -224,7 +224,7 @@ def _cache(name: str) -> Path:
 def _read_given(folder: Path, file: CanonicalFile) -> Buffer:
     """Return the checked bytes of a file in the user's folder, where it may be plain or NAME.gz."""
     for path in (folder / file.name, folder / f"{file.name}.gz"):
-        if path.exists():
+        if os.path.exists(path):
             data = read_whole(path, file.size)
             verify(file, data, display_name(path))
             return data
@@ -242,7 +242,7 @@ def _read_cache(folder: Path, files: Sequence[CanonicalFile]) -> tuple[dict[str,
             return str(error)
         return data
 
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return {}, [f"nothing in {display_name(folder)}"]
     with ThreadPoolExecutor(len(files)) as pool:  # reading, unpacking and hashing all leave the interpreter lock
         results = dict(zip((file.name for file in files), pool.map(read, files), strict=True))

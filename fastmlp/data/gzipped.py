@@ -4,6 +4,8 @@ Exactly one gzip stream, complete and undamaged, with nothing behind it. What th
 """
 
 import io
+import os
+import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,15 +89,23 @@ def open_stream(source: Source, name: str | None = None) -> Iterator[Stream]:
     if isinstance(source, Buffer):
         yield Stream(io.BytesIO(source), shown)
         return
+    with open_regular(source, shown) as file:
+        yield Stream(file, shown)
+
+
+def open_regular(path: str | PathLike[str], name: str | None = None) -> BinaryIO:
+    """Open a file to be read. InputNotFound where it cannot be opened, DataError for a device or a pipe, which may never end."""
+    shown = display_name(path) if name is None else name
     try:
-        file = open(source, "rb", buffering=0)
+        mode = os.stat(path).st_mode  # asked before opening, which would wait for the other end of a pipe
+        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # why a folder is no file, opening it will tell
+            return open(path, "rb")
     except FileNotFoundError:
         raise InputNotFound(f"{shown}: expected a file, found none; check the path") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
         reason = getattr(error, "strerror", None) or error
         raise InputNotFound(f"{shown}: expected a file that can be read, found: {reason}") from None
-    with file:
-        yield Stream(file, shown)
+    raise DataError(f"{shown}: expected a file, found a device or a pipe; copy it to a file first")
 
 
 def read_whole(source: Source, size: int, name: str | None = None) -> bytearray:

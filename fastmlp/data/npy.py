@@ -15,8 +15,8 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp.data.gzipped import display_name
-from fastmlp.errors import DataError, InputNotFound
+from fastmlp.data.gzipped import display_name, open_regular
+from fastmlp.errors import DataError
 
 MAGIC = b"\x93NUMPY"
 NUMBERS = re.compile(r"[<>=|]?(?:[iu][1248]|f[248]|b1)")  # as numpy.dtype.str; no objects, records, complex numbers or text
@@ -39,11 +39,7 @@ def read_npy(path: str | Path) -> npt.NDArray[Any]:
     everything else that is wrong.
     """
     name = display_name(path)
-    try:
-        file = open(path, "rb")
-    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
-        raise InputNotFound(f"{name}: expected a file that can be read, found: {getattr(error, 'strerror', None) or error}") from None
-    with file:
+    with open_regular(path, name) as file:
         try:
             header = _read_header(file, name)
             expected = math.prod(header.shape) * header.dtype.itemsize

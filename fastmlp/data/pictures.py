@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp.data.gzipped import display_name
-from fastmlp.errors import DataError, InputNotFound, MissingExtra
+from fastmlp.data.gzipped import display_name, open_regular
+from fastmlp.errors import DataError, MissingExtra
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -43,10 +43,7 @@ def read_grey(path: str | Path) -> npt.NDArray[np.float32]:
         from PIL import Image
     except ImportError as error:
         raise MissingExtra(f"{name}: reading pictures needs Pillow; run: pip install 'fastmlp[images]'") from error
-    try:
-        file = open(path, "rb")
-    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
-        raise InputNotFound(f"{name}: expected a file that can be read, found: {getattr(error, 'strerror', None) or error}") from None
+    file = open_regular(path, name)
     try:
         with file, Image.open(file, formats=("PNG",)) as picture:
             width, height = picture.size
