@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from fastmlp import __version__, machine
+from fastmlp.data.gzipped import display_name
 from fastmlp.errors import ConfigError, DataError, ModelFileError, NotEnoughMemory
 from fastmlp.inputs import as_rows, as_target, is_single
 from fastmlp.kernels import random
@@ -324,7 +325,7 @@ class Network:
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a network from a file. Raises ModelFileError where the file is damaged or does not describe a network."""
-        network: Self = _network_from(cls, str(path), model_file.read_tensors(path))
+        network: Self = _network_from(cls, display_name(path), model_file.read_tensors(path))
         return network
 
 
@@ -341,26 +342,25 @@ def _network_from(cls: Any, path: str, file: model_file.TensorFile) -> Any:
         sizes, activations, output = config["sizes"], config["activations"], config["output"]
         _check_tensors(path, sizes, file.tensors, config["dtype"])
         if not isinstance(activations, list) or len(activations) != len(sizes) - 2:
-            raise ModelFileError(f"{path}: expected {len(sizes) - 2} activations, one per hidden layer, got {activations!r}")
+            raise ModelFileError(f"{path}: expected {len(sizes) - 2} activations, one per hidden layer, got {_short(activations)}")
         net = cls(sizes, activations or NetworkSettings.activation, output, dtype=config["dtype"], class_names=classes)
         loss = config["loss"]
         if loss not in LOSSES or LOSSES[loss].output != output:
-            raise ModelFileError(f"{path}: expected a loss that fits {output} output, got {loss!r}")
+            raise ModelFileError(f"{path}: expected a loss that fits {output} output, got {_short(loss)}")
         net.loss = loss
         if not isinstance(config["target_is_column"], bool):
-            raise ModelFileError(f"{path}: expected target_is_column to be true or false, got {config['target_is_column']!r}")
+            raise ModelFileError(f"{path}: expected target_is_column to be true or false, got {_short(config['target_is_column'])}")
         net.target_is_column = config["target_is_column"]
         kind = preprocess["normalize"]
     except KeyError as error:
         raise ModelFileError(f"{path}: expected {error.args[0]!r} in the metadata, found none") from None
     except (ConfigError, TypeError, AttributeError) as error:
-        raise ModelFileError(f"{path}: the metadata do not describe a network: {error}") from None
-    for index in range(len(net.layers)):
-        net.weights[index][:] = file.tensors[f"layers.{index}.weight"]
-        net.biases[index][:] = file.tensors[f"layers.{index}.bias"]
+        raise ModelFileError(f"{path}: the metadata do not describe a network: {_short(error)}") from None
+    for index, (weight, bias) in enumerate(zip(net.weights, net.biases, strict=True)):
+        weight[:], bias[:] = file.tensors[f"layers.{index}.weight"], file.tensors[f"layers.{index}.bias"]
     if not np.isfinite(net.parameters).all():
         raise ModelFileError(f"{path}: expected finite weights, found NaN or inf")
-    net.normalisation = _normalisation_from(path, kind, file.tensors, net.n_inputs)
+    net.normalisation = _normalisation_from(path, kind, file.tensors, net)
     return net
 
 
@@ -379,26 +379,36 @@ def _check_tensors(path: str, sizes: Any, tensors: dict[str, np.ndarray], dtype:
     known = {*expected, "normalisation.mean", "normalisation.deviation"}
     for name in tensors:
         if name not in known and not name.startswith(TRAINING_TENSORS):
-            raise ModelFileError(f"{path}: tensor {name!r} belongs to no layer")
+            raise ModelFileError(f"{path}: tensor {_short(name)} belongs to no layer")
 
 
-def _normalisation_from(path: str, kind: Any, tensors: dict[str, np.ndarray], n_inputs: int) -> Normalisation | None:
+def _normalisation_from(path: str, kind: Any, tensors: dict[str, np.ndarray], net: Network) -> Normalisation | None:
     if kind is None:
         return None
     if kind not in ("none", "scale", "standardize"):
-        raise ModelFileError(f"{path}: expected normalize to be none, scale or standardize, got {kind!r}")
+        raise ModelFileError(f"{path}: expected normalize to be none, scale or standardize, got {_short(kind)}")
     pair = []
     for name in ("normalisation.mean", "normalisation.deviation"):
         values = tensors.get(name)
-        if values is None or values.dtype != np.float64 or values.shape not in ((), (n_inputs,)) or not np.isfinite(values).all():
-            raise ModelFileError(f"{path}: expected a finite float64 tensor {name} of shape () or ({n_inputs},)")
+        if values is None or values.dtype != np.float64 or values.shape not in ((), (net.n_inputs,)) or not np.isfinite(values).all():
+            raise ModelFileError(f"{path}: expected a finite float64 tensor {name} of shape () or ({net.n_inputs},)")
         pair.append(values)
     mean, deviation = pair
     if kind != "standardize" and (mean.any() or (deviation != 1).any()):
         raise ModelFileError(f"{path}: expected mean 0 and deviation 1 for normalize {kind!r}, got others")
     if mean.shape != deviation.shape or (deviation <= 0).any():
         raise ModelFileError(f"{path}: expected positive deviations of the same shape as the means")
-    return Normalisation(kind, mean, deviation)
+    found = Normalisation(kind, mean, deviation)
+    with np.errstate(all="ignore"):
+        factors = found.scale_and_shift(net.n_inputs, net.dtype, is_bytes=False)
+    if not np.isfinite(factors).all():
+        raise ModelFileError(f"{path}: expected means and deviations that {net.dtype} can hold, got some too large or too small")
+    return found
+
+
+def _short(value: object) -> str:
+    text = str(value) if isinstance(value, Exception) else repr(value)
+    return text if len(text) <= 200 else text[:197] + "..."
 
 
 def _checked_sizes(sizes: Any) -> tuple[int, ...]:

@@ -225,6 +225,8 @@ def test_weights_that_are_not_finite_are_refused(parts, name, value):
         ("normalisation.deviation", np.ones(4, np.float32)),
         ("normalisation.deviation", np.ones(3)),
         ("normalisation.mean", np.ones((4, 1))),
+        ("normalisation.mean", np.full(4, 1e300)),  # float32 cannot hold it
+        ("normalisation.deviation", np.full(4, 1e-320)),  # nor the inverse of this
     ],
 )
 def test_a_normalisation_that_cannot_be_applied_is_refused(parts, name, tensor):
