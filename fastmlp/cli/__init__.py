@@ -143,6 +143,8 @@ def _known(error: Exception) -> FastmlpError | None:
         return error
     if isinstance(error, MemoryError):
         return NotEnoughMemory(f"not enough memory: {error}; use a smaller network or fewer rows")
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return NotEnoughMemory("this process may start no more threads; raise its limit (ulimit -u, or the pids of its container)")
     if isinstance(error, OSError):
         return WriteError(f"{error.filename or 'standard output'}: {error.strerror or error}")
     return None

@@ -158,7 +158,12 @@ def test_debug_shows_the_traceback_of_a_foreseen_error(command):
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "kind"), [(MemoryError("1 TiB"), 71, "NotEnoughMemory"), (OSError(5, "Input/output error"), 74, "WriteError")]
+    ("error", "code", "kind"),
+    [
+        (MemoryError("1 TiB"), 71, "NotEnoughMemory"),
+        (RuntimeError("can't start new thread"), 71, "NotEnoughMemory"),
+        (OSError(5, "Input/output error"), 74, "WriteError"),
+    ],
 )
 def test_errors_of_the_system_have_a_code(command, monkeypatch, error, code, kind):
     def check_all():
