@@ -1,6 +1,5 @@
 """Compiling and keeping machine code: what is compiled when, what is found again, and what a bad cache costs."""
 
-import json
 import shutil
 import warnings
 
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastmlp.kernels import compiling, scalar, step
-from tests.kernels.processes import ROOT, result_of, run_python
+from tests.kernels.processes import ROOT, result_of
 
 CONSTANT = 1
 
@@ -422,21 +421,3 @@ def test_code_of_an_edited_source_never_runs(tmp_path):
     for name, old, new in edits:
         edit(name, new, old)
     assert result_of(OUTPUTS_AND_SOFTMAX, **where)[1:] == [output, probability]
-
-
-def test_out_of_bounds_is_found_where_numba_is_told_to_look_for_it(tmp_path):
-    # NUMBA_BOUNDSCHECK is read when Numba starts, and its code is kept apart
-    code = """
-import json
-import numpy as np
-from fastmlp.kernels import gather
-from tests.kernels.small_training import losses
-try:
-    gather(np.ones((2, 1), np.float32), np.array([2]), np.ones(1, np.float32), np.ones(1, np.float32), np.ones((1, 1), np.float32))
-    print("a row that does not exist was read")
-except IndexError:
-    print(json.dumps(losses(activations=("silu",))))
-"""
-    done = run_python(code, FASTMLP_CACHE_DIR=str(tmp_path), NUMBA_BOUNDSCHECK="1")
-    assert done.returncode == 0, done.stderr
-    assert len(json.loads(done.stdout)) == 3
