@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help mnist test clean
+.PHONY: help mnist test quality clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -22,6 +22,16 @@ test: $(VENV)/installed-test ## install fastmlp with its test tools, lint, check
 	-@$(BIN)/fastmlp data fetch fashion-mnist || { \
 	    { [ "$$(id -u)" != 0 ] || apt-get update --quiet=2; } && $(BIN)/fastmlp data fetch fashion-mnist --source apt; }
 	$(BIN)/python -m pytest
+
+# Hours, not minutes. What fails is in the page, too.
+quality: export FASTMLP_CACHE_DIR ?= $(CURDIR)/.cache
+quality: export FASTMLP_QUALITY := full
+quality: export FASTMLP_QUALITY_LOG := $(CURDIR)/.cache/quality.jsonl
+quality: $(VENV)/installed-test ## try to break it, as often as the quality list says, and write docs/quality.md
+	mkdir -p .cache docs && rm -f .cache/quality.jsonl && touch .cache/quality.jsonl
+	-@$(BIN)/python -m pip install --quiet --disable-pip-version-check tbb # one threading layer more, where there is one
+	$(BIN)/python -m pytest tests/quality; status=$$?; \
+	    $(BIN)/python bench/quality.py .cache/quality.jsonl docs/quality.md && exit $$status
 
 clean: ## remove the environment, caches and builds
 	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
