@@ -2,13 +2,10 @@
 
 import math
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fastmlp.errors import MissingExtra
-
-if TYPE_CHECKING:
-    from fastmlp.training.loop import Epoch
 
 WIDTH, HEIGHT = 78, 14
 MOST_TICKS = 10
@@ -19,10 +16,10 @@ NAMES = {"train": "training", "validation": "validation"}
 ASCII = str.maketrans({"│": "|", "─": "-", **dict.fromkeys("┌┐└┘├┤┬┴┼", "+"), **{chr(0x2800 + dots): "." for dots in range(1, 256)}})
 
 
-def learning_curves(epochs: "Sequence[Epoch]", encoding: str | None = None) -> str:
+def learning_curves(epochs: Sequence[Mapping[str, Any]], encoding: str | None = None) -> str:
     """Return loss and, where there is one, accuracy over the epochs, of training and validation rows, as lines of at most 78 characters.
 
-    `encoding` is that of the terminal, by default of standard output. Raises MissingExtra without plotext.
+    `epochs` are records of training.loop.Epoch. `encoding` is that of the terminal, by default of standard output. Raises MissingExtra without plotext.
     """
     panels = [_panel(epochs, "loss", 1.0, "loss"), _panel(epochs, "accuracy", 100.0, "accuracy (%)")]
     text = "\n\n".join(panel for panel in panels if panel)
@@ -42,12 +39,12 @@ def check_installed() -> None:
     del plotext
 
 
-def _panel(epochs: "Sequence[Epoch]", score: str, scale: float, title: str) -> str:
+def _panel(epochs: Sequence[Mapping[str, Any]], score: str, scale: float, title: str) -> str:
     """Return one plot; "" where there is nothing to draw."""
     check_installed()
     import plotext
 
-    lines = {rows: [(epoch.epoch, getattr(epoch, f"{rows}_{score}")) for epoch in epochs] for rows in NAMES}
+    lines = {rows: [(epoch["epoch"], epoch.get(f"{rows}_{score}")) for epoch in epochs] for rows in NAMES}
     found = {rows: [(x, scale * y) for x, y in points if y is not None and math.isfinite(y)] for rows, points in lines.items()}
     found = {rows: points for rows, points in found.items() if points}
     if not found:
@@ -62,7 +59,7 @@ def _panel(epochs: "Sequence[Epoch]", score: str, scale: float, title: str) -> s
             figure.draw(line.lines())
         figure.title(f"{title}: " + ", ".join(f"{SIGNS[rows]} {NAMES[rows]}" for rows in found))  # a legend would cover the beginning
         figure.label("epoch", "x")
-        numbers = [epoch.epoch for epoch in epochs]
+        numbers = [epoch["epoch"] for epoch in epochs]
         figure.ruler("x").ticks(numbers[:: -(-len(numbers) // MOST_TICKS)])
         text = plotext.uncolorize(str(figure.build()))
     finally:

@@ -16,7 +16,7 @@ def epochs(train, validation, accuracy=True):
         return 1 - loss if accuracy and loss is not None else None
 
     made = enumerate(zip(train, validation, strict=True), start=1)
-    return [Epoch(number, loss, score(loss), held_out, score(held_out), 0.1, 1.0, 9.0) for number, (loss, held_out) in made]
+    return [Epoch(number, loss, score(loss), held_out, score(held_out), 0.1, 1.0, 9.0)._asdict() for number, (loss, held_out) in made]
 
 
 FALLING = epochs([0.9, 0.5, 0.3, 0.2], [0.8, 0.6, 0.5, 0.4])
