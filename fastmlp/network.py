@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from fastmlp import __version__, machine
+from fastmlp.data.dataset import Dataset
 from fastmlp.data.gzipped import display_name
 from fastmlp.errors import ConfigError, DataError, ModelFileError, NotEnoughMemory
 from fastmlp.inputs import as_rows, as_target, is_single
@@ -159,13 +161,13 @@ class Network:
 
     # --- inference -------------------------------------------------------------------------------------------------------
 
-    def logits(self, x: Any, kernels: str = TrainingSettings.kernels) -> np.ndarray:
+    def logits(self, x: Any, kernels: str = TrainingSettings.kernels, threads: int | None = None) -> np.ndarray:
         """Return z of the output layer, before its activation, for rows x (n, K): (n, N).
 
-        How many rows are asked for at once changes no bit.
+        How many rows are asked for at once changes no bit, nor does the number of threads (None: all cores).
         """
         rows = as_rows(x, self.n_inputs, self.dtype)
-        n, threads = rows.shape[0], machine.usable_cores()
+        n, threads = rows.shape[0], threads or machine.usable_cores()
         out = np.empty((n, self.n_outputs), self.dtype)
         scale, shift = self.scale_and_shift(rows.dtype == np.uint8)
         if kernels == "auto" and n >= TILED_ROWS_INFERENCE and tiles_pay(self.sizes, FORWARD_ROWS):
@@ -234,9 +236,11 @@ class Network:
         target = as_target(y, self.output, self.n_outputs, rows.shape[0], self.dtype)
         return self.evaluate_checked(rows, target)
 
-    def evaluate_checked(self, rows: np.ndarray, target: np.ndarray, kernels: str = TrainingSettings.kernels) -> dict[str, float | None]:
+    def evaluate_checked(
+        self, rows: np.ndarray, target: np.ndarray, kernels: str = TrainingSettings.kernels, threads: int | None = None
+    ) -> dict[str, float | None]:
         """Evaluate rows and targets that have passed as_rows and as_target."""
-        loss, correct = loss_of_outputs(self.loss, self.logits(rows, kernels=kernels), target, kernels)
+        loss, correct = loss_of_outputs(self.loss, self.logits(rows, kernels, threads), target, kernels)
         n = rows.shape[0]
         return {"loss": loss / n, "accuracy": None if self.output == "identity" else correct / n}
 
@@ -327,6 +331,15 @@ class Network:
         """Read a network from a file. Raises ModelFileError where the file is damaged or does not describe a network."""
         network: Self = _network_from(cls, display_name(path), model_file.read_tensors(path))
         return network
+
+
+def network_for(data: Dataset, settings: NetworkSettings, seed: int) -> Network:
+    """Return an untrained network that fits a data set: its inputs, its classes or targets, the output layer for their kind."""
+    n_inputs = math.prod(data.x_train.shape[1:])
+    n_outputs = len(data.class_names) if data.class_names else data.y_train[0].size
+    output = settings.output or {"classes": "softmax", "labels": "sigmoid", "values": "identity"}[data.target_kind]
+    sizes = (n_inputs, *settings.hidden, n_outputs)
+    return Network(sizes, settings.activation, output, dtype=settings.dtype, seed=seed, class_names=data.class_names)
 
 
 def _network_from(cls: Any, path: str, file: model_file.TensorFile) -> Any:

@@ -1,7 +1,6 @@
 """`fastmlp train`: from a data set, or from where an earlier run stood, to a model file and a run folder."""
 
 import contextlib
-import math
 import os
 import shlex
 import threading
@@ -23,8 +22,6 @@ from fastmlp.rendering.progress import Display
 
 if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
-    from fastmlp.network import Network
-    from fastmlp.settings import NetworkSettings
     from fastmlp.storage.checkpoints import Checkpoints
     from fastmlp.storage.runs import RunFolder
     from fastmlp.training.loop import Trainer
@@ -157,8 +154,10 @@ def train(
             network_settings, training_settings = earlier.network, earlier.training
         else:
             network_settings, training_settings = settings_in_effect(given, data.network_defaults, data.training_defaults)
+        from fastmlp.network import network_for
+
         saved = earlier.saved if earlier is not None else None
-        network = saved.network if saved is not None else new_network(data, network_settings, training_settings.seed)
+        network = saved.network if saved is not None else network_for(data, network_settings, training_settings.seed)
         loaded = time.perf_counter()
 
         from fastmlp.kernels.compiling import compile_seconds
@@ -298,17 +297,6 @@ def run_epochs(
             raise Interrupted(f"interrupted in epoch {trainer.epoch + 1}; {to.how_to_go_on()}", patience.received) from None
         raise
     return epochs
-
-
-def new_network(data: "Dataset", settings: "NetworkSettings", seed: int) -> "Network":
-    """Return an untrained network that fits a data set: its inputs, its classes or targets, the output layer for their kind."""
-    from fastmlp.network import Network
-
-    n_inputs = math.prod(data.x_train.shape[1:])
-    n_outputs = len(data.class_names) if data.class_names else data.y_train[0].size
-    output = settings.output or {"classes": "softmax", "labels": "sigmoid", "values": "identity"}[data.target_kind]
-    sizes = (n_inputs, *settings.hidden, n_outputs)
-    return Network(sizes, settings.activation, output, dtype=settings.dtype, seed=seed, class_names=data.class_names)
 
 
 def import_trainer() -> None:

@@ -80,9 +80,9 @@ class Program:
         self.interpreted = kernels == "python"
         self.skip_zeros = skip_zeros
         multiply_adds = rows * sum(k * n for k, n in zip(sizes, sizes[1:], strict=False))
-        self.over_threads = not self.interpreted and multiply_adds >= PARALLEL_MULTIPLY_ADDS
-        self.threads = max(1, min(threads, machine.usable_cores(), numba.config.NUMBA_NUM_THREADS)) if self.over_threads else 1
-        self.by_row = rows == 1 and update == "sgd" and loss is not None and not self.over_threads
+        over_threads = not self.interpreted and multiply_adds >= PARALLEL_MULTIPLY_ADDS
+        self.threads = max(1, min(threads, machine.usable_cores(), numba.config.NUMBA_NUM_THREADS)) if over_threads else 1
+        self.by_row = rows == 1 and update == "sgd" and loss is not None and not over_threads
         blocks = [_activation_blocks(name, self.dtype, self.interpreted, self.by_row) for name in activations] + [(0, 0, 0, 0)]
         self.layers, size = layer_table(sizes, blocks, rows)
         self.loss = loss_block(loss, self.dtype, self.interpreted) if loss else 0
@@ -143,12 +143,12 @@ class Program:
             serial = compiling.with_constant(serial, "SKIP_ZEROS", False)
         if self.interpreted:
             return compiling.pure(serial)
-        return compiling.parallel(serial) if self.over_threads else serial
+        return compiling.parallel(serial) if self.threads > 1 else serial
 
     @contextmanager
     def _threads(self) -> Iterator[None]:
         """Let parallel kernels use this program's threads, and give the caller's number back."""
-        if not self.over_threads or compiling.forked_after_parallel():
+        if self.threads == 1 or compiling.forked_after_parallel():
             yield
             return
         with compiling.one_region_at_a_time():

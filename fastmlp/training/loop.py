@@ -260,7 +260,7 @@ class Trainer:
         regression = self.network.output == "identity"
         found: dict[str, float | None] = {"loss": None, "accuracy": None}
         if self.validation is not None:
-            found = self.network.evaluate_checked(*self.validation, kernels=self.settings.kernels)
+            found = self.network.evaluate_checked(*self.validation, self.settings.kernels, self.settings.threads)
         seconds = max(self._seconds, 1e-9)
         epoch = Epoch(
             epoch=self.epoch + 1,

@@ -77,7 +77,7 @@ def program_of(job, dtype, kernels="scalar", skip_zeros=True, over_threads=None)
     """Return a Program with poisoned scratch; it decides by itself whether it runs over threads, unless told."""
     program = Program(job.sizes, job.activations, dtype, job.batch_size, job.loss, kernels, skip_zeros)
     if over_threads is not None:
-        program.over_threads, program.threads = over_threads, 2 if over_threads else 1
+        program.threads = 2 if over_threads else 1
     program.scratch[:] = np.nan
     return program
 
