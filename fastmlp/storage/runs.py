@@ -1,4 +1,4 @@
-"""The folder of one training run: who may write to it, and the files in it.
+"""The folder of one run, a training or an experiment of many: who may write to it, and the files in it.
 
     config.toml          the settings in effect, as tables; `--config` reads them back
     env.json             versions, processor, cores, threads
@@ -6,6 +6,8 @@
     metrics.jsonl        one JSON object per epoch, appended when the epoch ends
     checkpoints/         where the training stood, the last two times that it was saved; their writer is storage/checkpoints.py
     model.safetensors    the trained network; its writer is storage/model_file.py
+    models.jsonl         of an experiment: one JSON object per finished model
+    result.json          of an experiment: what came out
     lock                 held with flock while a process writes here; the system frees it when that process ends, however it ends
 
 Knows plain values only: no network, no training, no printing.
@@ -106,12 +108,20 @@ class RunFolder:
             self._lock = None
 
     def start(
-        self, settings: Mapping[str, Mapping[str, Any]], *, seed: int, data: Mapping[str, Any], threads: int, out: Path | None = None
+        self,
+        settings: Mapping[str, Mapping[str, Any]],
+        *,
+        seed: int,
+        data: Mapping[str, Any],
+        threads: int,
+        out: Path | None = None,
+        experiment: Mapping[str, Any] | None = None,
     ) -> None:
         """Write config.toml, env.json and the manifest as far as it is known before training.
 
         `settings` are tables of settings in effect ({"network": ..., "train": ...}), `data` says what is trained on (its name, the
-        hash of each file), `threads` how many shares of the work are in use, `out` where the model goes if not into this folder.
+        hash of each file), `threads` how many shares of the work are in use, `out` where the model goes if not into this folder,
+        `experiment` its kind and what it was asked to do, where it is one of many models.
         OutputError or WriteError where a file cannot be written.
         """
         facts = machine.describe()
@@ -119,6 +129,7 @@ class RunFolder:
         write_atomically(self.path / "config.toml", to_toml(settings).encode())
         write_atomically(self.path / "env.json", _json({"versions": versions, "machine": facts._asdict(), "threads": threads}, indent=2))
         self.manifest = {
+            **(experiment or {}),
             "started": _now(),
             "ended": None,
             "outcome": None,
@@ -177,12 +188,7 @@ class RunFolder:
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
         """Add one epoch to metrics.jsonl; numbers that JSON does not have (NaN, infinities) become null."""
-        line = _json(record)
-        try:
-            with open(self.metrics_path, "ab") as file:
-                file.write(line)
-        except OSError as error:
-            raise output_error(self.metrics_path, error) from error
+        append_record(self.metrics_path, record)
 
     def sync_metrics(self) -> None:
         """Make the epochs in metrics.jsonl last through a power cut: before the checkpoint is written that relies on them."""
@@ -225,6 +231,32 @@ def create_run(root: Path, name: str) -> RunFolder:
             return RunFolder(folder)
     except (OSError, ValueError) as error:
         raise output_error(root, error) from error
+
+
+def append_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Add one JSON object as a line to a file; numbers that JSON does not have (NaN, infinities) become null."""
+    line = _json(record)
+    try:
+        with open(path, "ab") as file:
+            file.write(line)
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
+def drop_torn_line(path: Path) -> None:
+    """Cut off a last line that a crash left incomplete, so that a new one can follow; a file that is not there is left so."""
+    try:
+        with open(path, "r+b") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Write one JSON object as a file, all of it or nothing."""
+    write_atomically(path, _json(record, indent=2))
 
 
 class RunSummary(NamedTuple):

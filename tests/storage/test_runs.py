@@ -409,3 +409,43 @@ def test_is_running_tells_whether_somebody_holds_the_lock(tmp_path):
     with RunFolder.at(tmp_path):
         assert runs.is_running(tmp_path)
     assert not runs.is_running(tmp_path)
+
+
+def test_an_earlier_run_is_held_again_with_its_manifest(tmp_path):
+    with create_run(tmp_path, "sweep") as run:
+        run.start(SETTINGS, seed=3, data=DATA, threads=2, experiment={"kind": "sweep", "arguments": {"runs": 5}})
+    with RunFolder.reopen(run.path) as again:
+        assert (again.manifest["kind"], again.manifest["arguments"], again.manifest["seed"]) == ("sweep", {"runs": 5}, 3)
+        with pytest.raises(RunInUse):
+            RunFolder.reopen(run.path)
+        again.finish("done", {"x": 1})
+    manifest = read_json(run.path / "manifest.json")
+    assert (manifest["kind"], manifest["outcome"], manifest["results"]) == ("sweep", "done", {"x": 1})
+
+
+def test_a_folder_that_is_no_run_is_not_held_again(tmp_path):
+    with pytest.raises(InputNotFound, match="expected the folder of a run"):
+        RunFolder.reopen(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b"[" * 100_000])
+def test_a_damaged_manifest_is_bad_data(tmp_path, content):
+    (tmp_path / "manifest.json").write_bytes(content)
+    with pytest.raises(DataError, match="expected one JSON object"):
+        runs.read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "kept"), [(b'{"a": 1}\n{"b"', b'{"a": 1}\n'), (b'{"a"', b""), (b'{"a": 1}\n', b'{"a": 1}\n'), (b"", b"")]
+)
+def test_a_torn_line_is_cut_off(tmp_path, content, kept):
+    path = tmp_path / "models.jsonl"
+    path.write_bytes(content)
+    runs.drop_torn_line(path)
+    assert path.read_bytes() == kept
+
+
+def test_no_file_has_no_torn_line(tmp_path):
+    runs.drop_torn_line(tmp_path / "none")
+    assert list(tmp_path.iterdir()) == []
