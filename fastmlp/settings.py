@@ -132,6 +132,13 @@ class TrainingSettings(Settings):
     seed: int = setting(0, "source of every random choice", minimum=0, maximum=2**63 - 1)
 
 
+def as_text(value: Any) -> str:
+    """Return a setting as it is written on the command line: 300-100 for the widths of two layers."""
+    if isinstance(value, (tuple, list)):
+        return "-".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the known name nearest to a wrong one, "" where none is near."""
     near = difflib.get_close_matches(name, list(known), n=1)

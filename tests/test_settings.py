@@ -11,7 +11,7 @@ import pytest
 
 import fastmlp
 from fastmlp.errors import ConfigError
-from fastmlp.settings import NetworkSettings, TrainingSettings, nearest
+from fastmlp.settings import NetworkSettings, TrainingSettings, as_text, nearest
 
 RECORDS = (NetworkSettings, TrainingSettings)
 FIELDS = [(record, field) for record in RECORDS for field in dataclasses.fields(record)]
@@ -180,3 +180,10 @@ def test_equal_settings_are_one_key():
 )
 def test_the_nearest_known_name_is_suggested_where_one_is_near(name, known, hint):
     assert nearest(name, known) == hint
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [((300, 100), "300-100"), ([300], "300"), (1e-05, "1e-05"), (True, "true"), ("relu", "relu"), (None, "None")]
+)
+def test_settings_are_shown_as_they_are_typed(value, text):
+    assert as_text(value) == text

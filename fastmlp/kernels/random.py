@@ -15,6 +15,8 @@ from fastmlp.kernels.compiling import kernel
 WEIGHTS = 1
 SHUFFLE = 2
 SAMPLE = 3
+FOLDS = 4
+SETTINGS = 5
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 MIX_1 = np.uint64(0xBF58476D1CE4E5B9)

@@ -162,3 +162,12 @@ def test_a_table_needs_the_same_features_in_both_splits():
     assert "of 3 float32" in repr(table)
     with pytest.raises(DataError, match=r"x_test: expected shape \(rows, 3\), found \(2, 2\)"):
         images(kind="table", image_shape=None, x_train=x, x_test=x[:2, :2])
+
+
+def test_first_rows_are_a_data_set_of_its_own():
+    data = images()
+    few = data.first_rows(3, 1)
+    assert np.shares_memory(few.x_train, data.x_train)
+    assert (len(few.x_train), len(few.x_test), few.class_names, few.image_shape) == (3, 1, data.class_names, data.image_shape)
+    assert few.y_train.tolist() == [0, 1, 2]
+    assert (few.test_openings, data.test_openings) == (["x_test"], [])
