@@ -1,0 +1,218 @@
+"""A bank of models: many trainings at once, one per core, over one copy of the data. Never prints.
+
+Each model is a Trainer of its own with one share of the work, run by a Python thread of its own; compiled code releases the lock, and
+comes back to Python about every 0.1 s, so that the threads hardly meet. Shapes and settings may differ from model to model. A model has
+the bits that it has when it is trained alone, whatever the number of cores.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmlp import machine
+from fastmlp.data.dataset import Dataset
+from fastmlp.errors import ConfigError, TrainingError
+from fastmlp.inputs import as_rows, as_target
+from fastmlp.kernels.program import count_parameters
+from fastmlp.network import Network, network_for
+from fastmlp.preprocessing import Normalisation
+from fastmlp.settings import NetworkSettings, TrainingSettings
+from fastmlp.training.loop import Epoch, History, Progress, Trainer
+
+DONE, DIVERGED = "done", "diverged"
+SAMPLE_ROWS = 1000  # seen while kernels are compiled: as many as decide whether zeros are skipped
+VALIDATION_ROWS = 240  # evaluated while kernels are compiled: one pass
+
+
+class Task(NamedTuple):
+    """One model to train: its name among the others, its settings, and the rows that it sees."""
+
+    key: str
+    network: NetworkSettings
+    training: TrainingSettings  # its seed is the model's; threads counts for nothing
+    changed: Mapping[str, Any] = {}  # the settings that tell it from the others, as plain values
+    fold: int | None = None
+    train_rows: np.ndarray | None = None  # numbers of rows; None: all but the last ones, which the settings hold out
+    validation_rows: np.ndarray | None = None  # with train_rows
+    start: Callable[[Network], None] | None = None  # changes the weights that training begins with
+    opens_test: bool = False  # whether the trained model is measured on the test rows, once
+
+
+class Trained(NamedTuple):
+    """One model, trained."""
+
+    task: Task
+    network: Network
+    history: History
+    validation: dict[str, float | None]  # loss and accuracy after the last epoch
+    test: dict[str, float | None] | None
+    seconds: float
+    outcome: str  # DONE, or DIVERGED: its loss was no longer finite
+
+
+class BankProgress(NamedTuple):
+    """How far a bank is."""
+
+    done: int  # models trained
+    models: int
+    share: float  # of the work, 0 to 1, models under way included
+    seconds: float
+
+
+def train_bank(tasks: Sequence[Task], data: Dataset, cores: int | None = None) -> Generator[BankProgress | Trained, None, None]:
+    """Train every task on a data set, `cores` at a time (None: all that this process may use); yield each model when it is done.
+
+    A model whose loss is not finite is yielded as DIVERGED, and the others go on; any other error ends the bank. Kernels are compiled
+    before the first thread starts. Closing the generator ends all trainings after the steps under way, within about 0.2 s. Models are
+    yielded in the order in which they end.
+    """
+    started = time.perf_counter()
+    rows = _SharedRows(data)
+    _compile(tasks, data, rows)
+    share = [0.0] * len(tasks)
+    work = [_work(task, data) for task in tasks]
+    done = 0
+    events: SimpleQueue[tuple[int, float | Trained | BaseException]] = SimpleQueue()
+    stop = threading.Event()
+
+    def train(number: int) -> None:
+        try:
+            trained = _train(tasks[number], data, rows, lambda part: events.put((number, part)), stop)
+            if trained is not None:
+                events.put((number, trained))
+        except BaseException as error:
+            events.put((number, error))
+
+    pool = ThreadPoolExecutor(max(1, min(cores or machine.usable_cores(), len(tasks))), thread_name_prefix="fastmlp-bank")
+    try:
+        for number in range(len(tasks)):
+            pool.submit(train, number)
+        while done < len(tasks):
+            number, event = events.get()
+            if isinstance(event, BaseException):
+                raise event
+            if isinstance(event, Trained):
+                done += 1
+                share[number] = 1.0
+                yield event
+            else:
+                share[number] = event
+            total = sum(part * weight for part, weight in zip(share, work, strict=True)) / sum(work)
+            yield BankProgress(done, len(tasks), total, time.perf_counter() - started)
+    finally:
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def prepare(tasks: Sequence[Task], data: Dataset) -> None:
+    """Compile what the tasks need, here and now: in the threads of a bank, one would wait for the other.
+
+    Raises ConfigError or DataError for settings that do not fit together, or do not fit the data.
+    """
+    _compile(tasks, data, _SharedRows(data))
+
+
+def _compile(tasks: Sequence[Task], data: Dataset, rows: "_SharedRows") -> None:
+    for task in {_code(task): task for task in tasks}.values():
+        network = _network(task, data)
+        x, y = rows.of(network)
+        some = max(SAMPLE_ROWS, task.training.batch_size)
+        Trainer(network, x[:some], y[:some], task.training.replace(threads=1, validation=0))
+        few = 1 if task.training.kernels == "python" else VALIDATION_ROWS
+        target = as_target(y[:few], network.output, network.n_outputs, len(y[:few]), network.dtype)
+        network.evaluate_checked(as_rows(x[:few], network.n_inputs, network.dtype), target, task.training.kernels, threads=1)
+        held_out = task.training.validation or 0
+        if held_out >= len(y):
+            raise ConfigError(f"validation: expected fewer than the {len(y)} rows there are, got {held_out}")
+
+
+class _SharedRows:
+    """The training rows of a data set in the form that kernels take: bytes as they are, numbers once per type of the parameters.
+
+    Normalisation is fitted once for all models that train on the same rows: it is a pass over them in which a thread holds the others up.
+    """
+
+    def __init__(self, data: Dataset) -> None:
+        self._x, self._y = data.x_train, data.y_train
+        self._converted: dict[np.dtype, np.ndarray] = {}
+        self.normalisations: dict[tuple[Any, ...], Normalisation | None] = {}
+
+    def of(self, network: Network) -> tuple[np.ndarray, np.ndarray]:
+        """Return x and y for a network; x keeps its shape, which tells images from tables."""
+        if network.dtype not in self._converted:
+            rows = as_rows(self._x, network.n_inputs, network.dtype, "x_train")
+            self._converted[network.dtype] = rows.reshape(self._x.shape)
+        return self._converted[network.dtype], self._y
+
+
+def _train(task: Task, data: Dataset, rows: _SharedRows, report: Callable[[float], None], stop: threading.Event) -> Trained | None:
+    """Train one task in this thread; None where a stop came first."""
+    started = time.perf_counter()
+    network = _network(task, data)
+    x, y = rows.of(network)
+    settings = task.training.replace(threads=1)
+    if task.train_rows is None:
+        fitted_for = (settings.normalize, settings.per_feature, settings.validation, network.dtype)
+        network.normalisation = rows.normalisations.get(fitted_for)
+        trainer = Trainer(network, x, y, settings)
+        rows.normalisations[fitted_for] = network.normalisation
+    else:
+        held_out = np.empty(0, np.int64) if task.validation_rows is None else task.validation_rows
+        # a copy, while this model is trained: kernels take rows that lie one after the other
+        trainer = Trainer(network, x[task.train_rows], y[task.train_rows], settings, (x[held_out], y[held_out]))
+    history = History()
+    outcome = DONE
+    try:
+        with contextlib.closing(trainer.run()) as events:
+            for event in events:
+                if stop.is_set():
+                    return None
+                if isinstance(event, Epoch):
+                    history.append(event)
+                else:
+                    report(_part(event))
+    except TrainingError:
+        outcome = DIVERGED
+    last = history[-1] if history and outcome == DONE else None
+    validated = {"loss": last and last.validation_loss, "accuracy": last and last.validation_accuracy}
+    test = _test(network, data) if task.opens_test and outcome == DONE else None
+    return Trained(task, network, history, validated, test, time.perf_counter() - started, outcome)
+
+
+def _test(network: Network, data: Dataset) -> dict[str, float | None]:
+    """Measure a trained network on the test rows; the data set notes it."""
+    x = as_rows(data.x_test, network.n_inputs, network.dtype, "x_test")
+    y = as_target(data.y_test, network.output, network.n_outputs, x.shape[0], network.dtype, "y_test")
+    return network.evaluate_checked(x, y, threads=1)
+
+
+def _code(task: Task) -> tuple[Any, ...]:
+    """Return what decides which kernels a task needs; tasks that agree in it compile the same."""
+    settings = task.training
+    with_state = (settings.momentum > 0, settings.nesterov, settings.weight_decay > 0)
+    names = (settings.optimizer, settings.loss, settings.kernels, settings.zero_skipping, settings.normalize, settings.per_feature)
+    return (task.network, settings.batch_size, settings.validation, names, with_state)
+
+
+def _network(task: Task, data: Dataset) -> Network:
+    network = network_for(data, task.network, task.training.seed)
+    if task.start is not None:
+        task.start(network)
+    return network
+
+
+def _work(task: Task, data: Dataset) -> float:
+    """Return about how much there is to do: epochs times parameters."""
+    sizes = (int(np.prod(data.x_train.shape[1:])), *task.network.hidden, len(data.class_names or ()) or 1)
+    return float(max(task.training.epochs, 1) * count_parameters(sizes))
+
+
+def _part(progress: Progress) -> float:
+    """Return which part of its training a model has behind it."""
+    return (progress.epoch - 1 + progress.rows_done / progress.rows) / progress.epochs

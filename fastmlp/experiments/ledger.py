@@ -1,0 +1,81 @@
+"""The ledger of an experiment: one line of a file per finished model, so that an experiment that was killed goes on where it was."""
+
+import time
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fastmlp.data.dataset import Dataset
+from fastmlp.errors import DataError
+from fastmlp.experiments.bank import BankProgress, Task, Trained, train_bank
+from fastmlp.storage.runs import append_record, drop_torn_line, read_metrics
+
+FIELDS = ("key", "changed", "seed", "fold", "history", "validation", "test", "seconds", "outcome")
+
+Record = dict[str, Any]  # a line of the file; its fields are FIELDS
+
+
+class Ledger:
+    """The finished models of an experiment, by key; kept in a file, or in memory where there is none."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._models: dict[str, Record] = {}
+        if path is not None and path.exists():
+            drop_torn_line(path)
+            for record in read_metrics(path):
+                if any(field not in record for field in FIELDS):
+                    raise DataError(f"{str(path)!r}: expected models with {', '.join(FIELDS)}; found {', '.join(record)}; remove the line")
+                self._models[record["key"]] = record
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._models
+
+    def __getitem__(self, key: str) -> Record:
+        return self._models[key]
+
+    def add(self, record: Record) -> None:
+        """Keep a model."""
+        if self._path is not None:
+            append_record(self._path, record)
+        self._models[record["key"]] = record
+
+    def of(self, tasks: Sequence[Task]) -> list[Record]:
+        """Return the records of tasks, in their order."""
+        return [self._models[task.key] for task in tasks]
+
+
+def record_of(trained: Trained) -> Record:
+    """Return what the ledger keeps of a model, as plain values."""
+    task = trained.task
+    return {
+        "key": task.key,
+        "changed": _plain(task.changed),
+        "seed": task.training.seed,
+        "fold": task.fold,
+        "history": trained.history.to_dict(),
+        "validation": trained.validation,
+        "test": trained.test,
+        "seconds": trained.seconds,
+        "outcome": trained.outcome,
+    }
+
+
+def complete(
+    tasks: Sequence[Task], data: Dataset, ledger: Ledger, cores: int | None = None
+) -> Generator[BankProgress | Trained, None, None]:
+    """Train the tasks that the ledger does not hold yet, enter each when it is done, and yield how far all of them are."""
+    started = time.perf_counter()
+    missing = [task for task in tasks if task.key not in ledger]
+    there = len(tasks) - len(missing)
+    for event in train_bank(missing, data, cores):
+        if isinstance(event, Trained):
+            ledger.add(record_of(event))
+            yield event
+        else:
+            share = (there + event.share * len(missing)) / len(tasks)
+            yield BankProgress(there + event.done, len(tasks), share, time.perf_counter() - started)
+
+
+def _plain(changed: Mapping[str, Any]) -> Record:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}

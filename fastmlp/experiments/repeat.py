@@ -1,0 +1,51 @@
+"""The same training with different seeds: what chance alone changes."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from fastmlp.experiments.bank import DONE, Task
+from fastmlp.experiments.ledger import Record
+from fastmlp.experiments.statistics import Summary, summarise
+from fastmlp.settings import NetworkSettings, TrainingSettings, as_text
+
+SCORES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+
+
+class EpochSummary(NamedTuple):
+    """One epoch over all runs; None for what was not measured."""
+
+    epoch: int
+    train_loss: Summary | None
+    train_accuracy: Summary | None
+    validation_loss: Summary | None
+    validation_accuracy: Summary | None
+
+
+def repeat_tasks(
+    network: NetworkSettings, training: TrainingSettings, runs: int, changed: dict[str, Any] | None = None, opens_test: bool = False
+) -> list[Task]:
+    """Return the same training `runs` times, with the seeds that follow the one in the settings."""
+    change = changed or {}
+    seeds = range(training.seed, training.seed + runs)
+    return [Task(task_key(change, seed), network, training.replace(seed=seed), change, opens_test=opens_test) for seed in seeds]
+
+
+def task_key(changed: dict[str, Any], seed: int) -> str:
+    """Return the name of a model among those of an experiment: what was changed, and the seed."""
+    return " ".join([*(f"{name}={as_text(value)}" for name, value in changed.items()), f"seed={seed}"])
+
+
+def summarise_epochs(records: Sequence[Record]) -> list[EpochSummary]:
+    """Return the summary of each epoch over the models that did not diverge."""
+    histories = [record["history"] for record in records if record["outcome"] == DONE]
+    epochs = max((len(history["epoch"]) for history in histories), default=0)
+    return [
+        EpochSummary(epoch + 1, *(summarise([history[score][epoch] for history in histories]) for score in SCORES))
+        for epoch in range(epochs)
+    ]
+
+
+def summarise_scores(records: Sequence[Record], rows: str) -> dict[str, Summary | None]:
+    """Return loss and accuracy on the `rows` "validation" or "test", over the models that did not diverge."""
+    measured = [record[rows] for record in records if record["outcome"] == DONE and record[rows] is not None]
+    return {score: summarise([scores[score] for scores in measured]) for score in ("loss", "accuracy")}

@@ -1,0 +1,211 @@
+"""A sweep: settings compared on validation rows, each with the same seeds; all of a grid, some of it by chance, or by halving."""
+
+import itertools
+import math
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmlp.data.dataset import Dataset
+from fastmlp.errors import ConfigError
+from fastmlp.experiments.bank import DIVERGED, DONE, BankProgress, Task, Trained
+from fastmlp.experiments.ledger import Ledger, Record, complete
+from fastmlp.experiments.repeat import repeat_tasks, summarise_scores, task_key
+from fastmlp.experiments.statistics import Comparison, Summary, compare, summarise
+from fastmlp.kernels import random
+from fastmlp.settings import NetworkSettings, TrainingSettings
+
+DIGITS = 3  # of a number drawn from a range: more would not be told apart
+DRAWS_PER_SETTING = 100  # until a draw is new; then the settings are taken to be exhausted
+
+Change = dict[str, Any]  # setting -> value
+
+
+class Range(NamedTuple):
+    """Numbers to draw from: from low to high, evenly on a logarithmic scale where both are above 0."""
+
+    low: float
+    high: float
+    whole: bool  # whole numbers only
+
+    def at(self, part: float) -> float:
+        """Return the number at a part of the range, 0 to 1, with DIGITS digits."""
+        low, high = (self.low - 0.5, self.high + 0.5) if self.whole else (self.low, self.high)
+        value = low * (high / low) ** part if self.low > 0 else low + (high - low) * part
+        if self.whole:
+            return int(min(max(round(value), self.low), self.high))
+        return min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high)
+
+
+class Rung(NamedTuple):
+    """A round of a sweep: how long its models train, and how many settings enter it."""
+
+    epochs: int
+    settings: int
+
+
+class Ranked(NamedTuple):
+    """One setting of a sweep, over its seeds."""
+
+    changed: Change
+    epochs: int  # trained for: fewer than the best where halving dropped it
+    runs: int
+    diverged: int
+    train_accuracy: Summary | None  # of the last epoch, as are the others
+    validation_loss: Summary | None
+    validation_accuracy: Summary | None
+    seconds: Summary | None  # of one model, on one core
+
+
+class SweepResult(NamedTuple):
+    """All settings, best first, and whether the best is better than the second beyond the noise of seeds."""
+
+    ranked: list[Ranked]
+    comparison: Comparison | None  # None of a single setting, or where one of the two has not a model on every seed
+    score: str  # what decided: "validation_accuracy", or "validation_loss" for networks that predict numbers
+
+
+def grid(axes: Mapping[str, Sequence[Any]]) -> list[Change]:
+    """Return every combination of values, the last axis changing fastest."""
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+def draw(axes: Mapping[str, Sequence[Any] | Range], count: int, seed: int) -> list[Change]:
+    """Return up to `count` different combinations, drawn from lists and ranges; fewer where there are no more."""
+    drawn: dict[str, Change] = {}
+    counter = 0
+    with np.errstate(over="ignore"):  # interpreted, the generator's uint64 arithmetic wraps with a warning
+        key = np.uint64(random.stream_key(seed, random.SETTINGS, 0))
+        for _ in range(count * DRAWS_PER_SETTING):
+            change = {}
+            for name, values in axes.items():
+                part = float(random.uniform(key, counter))
+                change[name] = values.at(part) if isinstance(values, Range) else values[int(part * len(values))]
+                counter += 1
+            drawn.setdefault(task_key(change, 0), change)
+            if len(drawn) == count:
+                break
+    return list(drawn.values())
+
+
+def rungs(epochs: int, settings: int) -> list[Rung]:
+    """Return the rounds of successive halving: each trains twice as long as the one before, and half as many settings, at last two.
+
+    Jamieson and Talwalkar, "Non-stochastic best arm identification", AISTATS 2016, algorithm 1, in epochs.
+    """
+    rounds = min(max(math.ceil(math.log2(max(settings, 1))) - 1, 0), int(math.log2(max(epochs, 1))))
+    return [Rung(max(1, epochs >> (rounds - number)), -(-settings // 2**number)) for number in range(rounds + 1)]
+
+
+def sweep_tasks(
+    network: NetworkSettings, training: TrainingSettings, changes: Sequence[Change], runs: int, epochs: int | None = None
+) -> list[Task]:
+    """Return `runs` tasks for each change of settings, with the same seeds for all. ConfigError for one that cannot be."""
+    tasks = []
+    for change in changes:
+        changed_network, changed_training = changed_settings(network, training, change)
+        if epochs is None:
+            tasks += repeat_tasks(changed_network, changed_training, runs, change)
+        else:
+            shorter = repeat_tasks(changed_network, changed_training.replace(epochs=epochs), runs, change)
+            tasks += [task._replace(key=f"epochs={epochs} {task.key}", changed={**change, "epochs": epochs}) for task in shorter]
+    return tasks
+
+
+def changed_settings(network: NetworkSettings, training: TrainingSettings, change: Change) -> tuple[NetworkSettings, TrainingSettings]:
+    """Return settings with some of them changed."""
+    of_network = {name: value for name, value in change.items() if name in NetworkSettings.names()}
+    of_training = {name: value for name, value in change.items() if name not in of_network}
+    return network.replace(**of_network), training.replace(**of_training)
+
+
+def final_tasks(network: NetworkSettings, training: TrainingSettings, change: Change, runs: int) -> list[Task]:
+    """Return tasks that train a setting on all training rows and measure each model on the test rows, once."""
+    changed_network, changed_training = changed_settings(network, training, change)
+    return repeat_tasks(changed_network, changed_training.replace(validation=0), runs, change, opens_test=True)
+
+
+def check_axes(axes: Mapping[str, Sequence[Any] | Range]) -> None:
+    """Raise ConfigError for settings that a sweep cannot compare."""
+    if not axes:
+        raise ConfigError("sweep: expected several values of a setting, got none; for example --learning-rate 0.01,0.1")
+    for name, why in (("seed", "every setting is trained with the same seeds; see --runs"), ("threads", "it changes no result")):
+        if name in axes:
+            raise ConfigError(f"{name}: expected one value in a sweep, got several; {why}")
+
+
+def run_sweep(
+    network: NetworkSettings,
+    training: TrainingSettings,
+    changes: Sequence[Change],
+    runs: int,
+    halving: bool,
+    data: Dataset,
+    ledger: Ledger,
+    cores: int | None = None,
+) -> Generator[BankProgress | Trained, None, SweepResult]:
+    """Train all settings with all seeds, yield how far that is, and return the ranking.
+
+    With `halving` in rounds of more and more epochs, each with the better half of the settings of the round before.
+    """
+    if not halving:
+        tasks = sweep_tasks(network, training, changes, runs)
+        yield from complete(tasks, data, ledger, cores)
+        return rank(changes, tasks, ledger, runs)
+    best_first: list[Ranked] = []
+    left = list(changes)
+    result = None
+    for rung in rungs(training.epochs, len(changes)):
+        left = left[: rung.settings]
+        tasks = sweep_tasks(network, training, left, runs, rung.epochs)
+        yield from complete(tasks, data, ledger, cores)
+        result = rank(left, tasks, ledger, runs)
+        best_first = result.ranked + best_first[len(left) :]
+        left = [ranked.changed for ranked in result.ranked]
+    if result is None:
+        raise ConfigError("sweep: expected at least one setting, got none")
+    return result._replace(ranked=best_first)
+
+
+def rank(changes: Sequence[Change], tasks: Sequence[Task], ledger: Ledger, runs: int) -> SweepResult:
+    """Return the settings, best first, by their mean on the validation rows; those of which a model diverged come last."""
+    found = [(change, tasks[runs * number : runs * (number + 1)]) for number, change in enumerate(changes)]
+    records = {task_key(change, 0): ledger.of(own) for change, own in found}
+    ranked = [_ranked(change, own[0].training.epochs, ledger.of(own)) for change, own in found]
+    accurate = any(each.validation_accuracy is not None for each in ranked)
+    ranked.sort(key=lambda each: _order(each, accurate))
+    score = "accuracy" if accurate else "loss"
+    comparison = None
+    if len(ranked) > 1 and ranked[0].diverged == ranked[1].diverged == 0:
+        better, worse = ([_score(record, score) for record in records[task_key(each.changed, 0)]] for each in ranked[:2])
+        comparison = compare(better, worse)
+    return SweepResult(ranked, comparison, f"validation_{score}")
+
+
+def _ranked(change: Change, epochs: int, records: Sequence[Record]) -> Ranked:
+    done = [record for record in records if record["outcome"] == DONE]
+    scores = summarise_scores(records, "validation")
+    return Ranked(
+        changed=change,
+        epochs=epochs,
+        runs=len(records),
+        diverged=sum(record["outcome"] == DIVERGED for record in records),
+        train_accuracy=summarise([record["history"]["train_accuracy"][-1] for record in done if record["history"]["train_accuracy"]]),
+        validation_loss=scores["loss"],
+        validation_accuracy=scores["accuracy"],
+        seconds=summarise([record["seconds"] for record in done]),
+    )
+
+
+def _order(ranked: Ranked, accurate: bool) -> tuple[int, float, float]:
+    """Return what sorts settings, best first: what diverged comes last; equal accuracies are told apart by the loss."""
+    loss = math.inf if ranked.validation_loss is None else ranked.validation_loss.mean
+    accuracy = 0.0 if ranked.validation_accuracy is None else ranked.validation_accuracy.mean
+    return ranked.diverged, -accuracy if accurate else loss, loss
+
+
+def _score(record: Record, score: str) -> float:
+    """Return how good a model is: more is better."""
+    value: float = record["validation"][score]
+    return value if score == "accuracy" else -value

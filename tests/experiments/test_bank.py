@@ -1,0 +1,233 @@
+"""A bank trains many models at once, and each comes out as if it had been alone."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp import preprocessing
+from fastmlp.data.dataset import Dataset
+from fastmlp.errors import ConfigError
+from fastmlp.experiments import bank
+from fastmlp.experiments.bank import BankProgress, Task, Trained, prepare, train_bank
+from fastmlp.network import network_for
+from fastmlp.settings import NetworkSettings, TrainingSettings
+
+ROOT = Path(__file__).parents[2]
+BASE = TrainingSettings(epochs=2, batch_size=50, learning_rate=0.2, validation=200)
+
+
+def task(key, training=BASE, **network):
+    return Task(key, NetworkSettings(**network), training)
+
+
+MIXED = [
+    task("small", hidden=(30,), activation="sigmoid"),
+    task("two layers", BASE.replace(seed=1, optimizer="adam", learning_rate=0.001), hidden=(40, 20)),
+    task("standardized", BASE.replace(seed=2, normalize="standardize", batch_size=17), hidden=(30,)),
+    task("scalar kernels, large steps", BASE.replace(kernels="scalar", batch_size=300, epochs=1), hidden=(60,)),
+    task("float64", BASE.replace(momentum=0.9, learning_rate=0.01), hidden=(20,), dtype="float64"),
+    task("no hidden layer", BASE.replace(seed=3, batch_size=100), hidden=()),
+]
+
+
+@pytest.fixture(scope="module")
+def digits(mnist):
+    """Few rows of MNIST, so that many networks can be trained on them."""
+    return mnist.first_rows(2000, 300)
+
+
+def trained(tasks, data, cores=None):
+    return {event.task.key: event for event in train_bank(tasks, data, cores) if isinstance(event, Trained)}
+
+
+def alone(task, data):
+    """Train a task by the public function, on as many threads as it likes."""
+    network = network_for(data, task.network, task.training.seed)
+    settings = {name: value for name, value in task.training.to_dict().items() if name != "validation"}
+    history = fastmlp.train(network, data.x_train, data.y_train, validation=task.training.validation, **settings)
+    return network, history
+
+
+def scores(history):
+    return [[value for name, value in epoch._asdict().items() if "seconds" not in name and "per_second" not in name] for epoch in history]
+
+
+@pytest.mark.parametrize("cores", [1, 2, 5])
+def test_each_model_has_the_bits_of_being_trained_alone(digits, cores):
+    found = trained(MIXED, digits, cores)
+    assert set(found) == {task.key for task in MIXED}
+    for one in MIXED:
+        network, history = alone(one, digits)
+        np.testing.assert_array_equal(found[one.key].network.parameters, network.parameters, err_msg=one.key)
+        assert scores(found[one.key].history) == scores(history), one.key
+
+
+def test_validation_is_that_of_the_last_epoch(digits):
+    model = trained(MIXED[:1], digits)["small"]
+    assert model.validation == {"loss": model.history[-1].validation_loss, "accuracy": model.history[-1].validation_accuracy}
+
+
+def test_what_diverges_is_recorded_and_the_others_go_on(digits):
+    tasks = [task("bad", BASE.replace(learning_rate=1e30), hidden=(20,)), task("good", hidden=(20,))]
+    found = trained(tasks, digits, 1)
+    assert (found["bad"].outcome, found["good"].outcome) == ("diverged", "done")
+    assert found["bad"].validation == {"loss": None, "accuracy": None}
+    assert found["good"].validation["accuracy"] > 0.5
+
+
+def test_settings_that_do_not_fit_are_found_before_anything_is_trained(digits, monkeypatch):
+    monkeypatch.setattr(bank, "_train", lambda *arguments: pytest.fail("training began"))
+    with pytest.raises(ConfigError, match="loss: 'mse' goes with identity"):
+        trained([task("good", hidden=(20,)), task("bad", BASE.replace(loss="mse"), hidden=(20,))], digits)
+
+
+def test_holding_out_all_rows_is_found_before_anything_is_trained(digits, monkeypatch):
+    monkeypatch.setattr(bank, "_train", lambda *arguments: pytest.fail("training began"))
+    with pytest.raises(ConfigError, match="validation: expected fewer than the 2000 rows"):
+        trained([task("all", BASE.replace(validation=2000), hidden=(20,))], digits)
+
+
+def test_unforeseen_error_of_a_model_ends_the_bank(digits):
+    def broken(network):
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("unforeseen")
+
+    with pytest.raises(RuntimeError, match="unforeseen"):
+        trained([task("good", BASE.replace(epochs=1000), hidden=(20,)), task("bad", hidden=(20,))._replace(start=broken)], digits)
+    assert no_threads_left()
+
+
+def no_threads_left():
+    return not [thread for thread in threading.enumerate() if thread.name.startswith("fastmlp-bank")]
+
+
+def test_closing_ends_all_trainings(digits):
+    events = train_bank([task(str(seed), BASE.replace(epochs=100_000, seed=seed), hidden=(20,)) for seed in range(4)], digits, 2)
+    assert isinstance(next(events), BankProgress)
+    events.close()
+    assert no_threads_left()
+
+
+def test_progress_rises_to_the_end(digits):
+    progress = [event for event in train_bank(MIXED, digits) if isinstance(event, BankProgress)]
+    shares = [event.share for event in progress]
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1.0)
+    assert (progress[-1].done, progress[-1].models) == (len(MIXED), len(MIXED))
+
+
+def test_no_tasks_are_no_trainings(digits):
+    assert list(train_bank([], digits)) == []
+
+
+def test_test_rows_stay_closed_unless_a_task_opens_them(mnist):
+    data = mnist.first_rows(2000, 300)
+    assert trained(MIXED[:2], data)["small"].test is None
+    assert data.test_openings == []
+
+
+def test_each_model_that_asks_for_it_opens_the_test_rows_once(mnist):
+    data = mnist.first_rows(2000, 300)
+    found = trained([one._replace(opens_test=True) for one in MIXED[:2]], data)
+    assert sorted(data.test_openings) == ["x_test", "x_test", "y_test", "y_test"]
+    for model in found.values():
+        assert model.test == model.network.evaluate(data.x_test, data.y_test)
+
+
+@pytest.fixture
+def rows_seen(monkeypatch):
+    """The training rows of each Trainer of a bank."""
+    seen = []
+
+    class Spy(bank.Trainer):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            seen.append(self.rows)
+
+    monkeypatch.setattr(bank, "Trainer", Spy)
+    return seen
+
+
+def test_all_models_read_the_bytes_of_the_data_set(digits, rows_seen):
+    trained([MIXED[0], MIXED[1]], digits)
+    assert len(rows_seen) == 4
+    assert all(np.shares_memory(rows, digits.x_train) for rows in rows_seen)
+
+
+def test_numbers_are_converted_once_for_all_models(rows_seen):
+    generator = np.random.default_rng(0)
+    x, y = generator.standard_normal((500, 4)), generator.integers(0, 2, 500)
+    data = Dataset("table", x, y, x[:10].copy(), y[:10], kind="table", target_kind="classes", class_names=("a", "b"))
+    trained([task(str(seed), BASE.replace(seed=seed, validation=50), hidden=(5,)) for seed in range(3)], data, 2)
+    assert [rows.dtype for rows in rows_seen] == [np.float32] * 4  # the first while kernels are compiled
+    assert all(np.shares_memory(rows_seen[0], rows) for rows in rows_seen)
+
+
+def test_normalisation_is_fitted_once_for_all_models_on_the_same_rows(digits, monkeypatch):
+    fitted = []
+    fit = preprocessing.fit
+    monkeypatch.setattr(preprocessing, "fit", lambda kind, rows, per_feature: fitted.append(len(rows)) or fit(kind, rows, per_feature))
+    settings = BASE.replace(normalize="standardize", epochs=1)
+    trained([task(str(seed), settings.replace(seed=seed), hidden=(5,)) for seed in range(6)], digits, 1)
+    assert fitted == [1000, 1800]  # while kernels are compiled, and for the first model
+
+
+def test_rows_of_a_task_are_those_that_it_names(digits):
+    rows, held_out = np.arange(0, 2000, 2), np.arange(1, 2000, 4)
+    one = task("fold", BASE.replace(validation=0), hidden=(20,))._replace(train_rows=rows, validation_rows=held_out)
+    found = trained([one], digits)["fold"]
+    network = fastmlp.Network([784, 20, 10], seed=0)
+    x, y = digits.x_train, digits.y_train
+    history = fastmlp.train(
+        network, x[rows], y[rows], validation=(x[held_out], y[held_out]), epochs=2, batch_size=50, learning_rate=0.2
+    )  # fmt: skip
+    np.testing.assert_array_equal(found.network.parameters, network.parameters)
+    assert scores(found.history) == scores(history)
+
+
+def test_start_changes_the_weights_that_training_begins_with(digits):
+    def zero(network):
+        network.parameters[:] = 0
+
+    found = trained([task("zero", hidden=(20,))._replace(start=zero)], digits)["zero"]
+    network = fastmlp.Network([784, 20, 10])
+    network.parameters[:] = 0
+    fastmlp.train(network, digits.x_train, digits.y_train, validation=200, epochs=2, batch_size=50, learning_rate=0.2)
+    np.testing.assert_array_equal(found.network.parameters, network.parameters)
+
+
+def test_a_model_validates_on_one_thread(digits, monkeypatch):
+    threads = []
+    logits = fastmlp.Network.logits
+    monkeypatch.setattr(fastmlp.Network, "logits", lambda net, x, kernels, n=None: threads.append(n) or logits(net, x, kernels, n))
+    trained(MIXED[:3], digits)
+    assert threads
+    assert set(threads) == {1}
+
+
+def test_nothing_is_compiled_in_the_threads():
+    # in a process of its own, in which no kernel is loaded yet
+    code = """
+import fastmlp
+from fastmlp.experiments.bank import Trained, prepare, train_bank
+from fastmlp.kernels.compiling import compile_seconds
+from tests.experiments.test_bank import MIXED
+data = fastmlp.load_dataset("mnist").first_rows(2000, 300)
+prepare(MIXED, data)
+before = compile_seconds()
+models = [event for event in train_bank(MIXED, data) if isinstance(event, Trained)]
+print(len(models), before > 0, compile_seconds() == before)
+"""
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert out == f"{len(MIXED)} True True\n"
+
+
+def test_preparing_trains_nothing(digits):
+    prepare(MIXED, digits)
+    assert digits.test_openings == []
+    assert no_threads_left()

@@ -1,0 +1,78 @@
+"""Folds: each row is held out once, classes are spread evenly."""
+
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp.data.dataset import Dataset
+from fastmlp.errors import ConfigError
+from fastmlp.experiments.bank import Trained, train_bank
+from fastmlp.experiments.cross_validation import cv_tasks, folds_of, summarise_folds
+from fastmlp.experiments.ledger import record_of
+from fastmlp.experiments.statistics import summarise
+from fastmlp.settings import NetworkSettings, TrainingSettings
+
+NETWORK, TRAINING = NetworkSettings(hidden=(3,)), TrainingSettings(epochs=1, validation=0)
+
+
+def table(y, target_kind="classes"):
+    x = np.zeros((len(y), 2), np.float32)
+    return Dataset("table", x, y, x[:1].copy(), y[:1], kind="table", target_kind=target_kind)
+
+
+@pytest.mark.parametrize("folds", [2, 3, 7])
+def test_every_row_is_held_out_once(mnist, folds):
+    data = mnist.first_rows(1003, 10)
+    held_out = np.concatenate([task.validation_rows for task in cv_tasks(NETWORK, TRAINING, data, folds)])
+    np.testing.assert_array_equal(np.sort(held_out), np.arange(1003))
+
+
+def test_a_model_never_sees_the_rows_that_it_is_held_to(mnist):
+    for task in cv_tasks(NETWORK, TRAINING, mnist.first_rows(1003, 10), 4):
+        np.testing.assert_array_equal(np.sort([*task.train_rows, *task.validation_rows]), np.arange(1003))
+
+
+def test_folds_differ_by_one_row_at_most_in_all_and_in_each_class(mnist):
+    fold_of = folds_of(mnist, 7, seed=0)
+    counts = np.array([np.bincount(mnist.y_train[fold_of == fold], minlength=10) for fold in range(7)])
+    assert np.ptp(counts.sum(axis=1)) <= 1
+    assert np.ptp(counts, axis=0).max() <= 1
+
+
+def test_folds_follow_the_seed():
+    data = table(np.arange(100) % 2)
+    np.testing.assert_array_equal(folds_of(data, 5, seed=1), folds_of(data, 5, seed=1))
+    assert (folds_of(data, 5, seed=1) != folds_of(data, 5, seed=2)).any()
+
+
+def test_numbers_are_dealt_out_by_chance_alone():
+    data = table(np.arange(100.0), "values")
+    means = [data.y_train[folds_of(data, 4, seed=0) == fold].mean() for fold in range(4)]
+    assert np.ptp(means) > 1  # sorted by value and dealt out they would be 1 apart at most
+
+
+@pytest.mark.parametrize("folds", [0, 1, 11])
+def test_impossible_numbers_of_folds_are_refused(folds):
+    with pytest.raises(ConfigError, match="folds: expected 2 to 10"):
+        folds_of(table(np.arange(10) % 2), folds, seed=0)
+
+
+def test_seeds_share_their_folds():
+    tasks = cv_tasks(NETWORK, TRAINING.replace(seed=4), table(np.arange(20) % 2), 2, runs=2)
+    assert [(task.key, task.fold, task.training.seed) for task in tasks] == [
+        ("fold=0 seed=4", 0, 4), ("fold=1 seed=4", 1, 4), ("fold=0 seed=5", 0, 5), ("fold=1 seed=5", 1, 5),
+    ]  # fmt: skip
+    np.testing.assert_array_equal(tasks[0].validation_rows, tasks[2].validation_rows)
+
+
+def test_result_is_the_mean_over_the_folds():
+    data = fastmlp.load_dataset("synthetic").first_rows(2000, 10)
+    tasks = cv_tasks(NetworkSettings(hidden=(3,)), TrainingSettings(epochs=2, batch_size=5, learning_rate=0.2, validation=0), data, 3)
+    models = [event for event in train_bank(tasks, data) if isinstance(event, Trained)]
+    result = summarise_folds([record_of(model) for model in models])
+    accuracies = []
+    for model in models:
+        rows = model.task.validation_rows
+        accuracies.append(float((model.network.predict(data.x_train[rows]) == data.y_train[rows]).mean()))
+    assert result.accuracy == pytest.approx(summarise(accuracies))
+    assert (result.models, result.diverged) == (3, 0)
