@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from fastmlp.cli import bench, check, data, doctor, evaluate, predict, report, runs, signals, train, warmup
+from fastmlp.cli import bench, check, cv, data, doctor, evaluate, predict, repeat, report, reproduce, runs, signals, sweep, train, warmup
 from fastmlp.cli.options import Group, add_command
 from fastmlp.errors import FastmlpError, NotEnoughMemory, WriteError
 from fastmlp.rendering.output import Output
@@ -55,6 +55,10 @@ add_command(app, "evaluate", evaluate.evaluate, examples=evaluate.EXAMPLES)
 add_command(app, "predict", predict.predict, examples=predict.EXAMPLES)
 add_command(app, "check", check.check, examples=check.EXAMPLES)
 add_command(app, "report", report.report, examples=report.EXAMPLES)
+add_command(app, "repeat", repeat.repeat, settings=True, examples=repeat.EXAMPLES)
+add_command(app, "sweep", sweep.sweep, settings=True, several=True, examples=sweep.EXAMPLES)
+add_command(app, "cv", cv.cv, settings=True, examples=cv.EXAMPLES)
+add_command(app, "reproduce", reproduce.reproduce, examples=reproduce.EXAMPLES)
 add_command(app, "warmup", warmup.warmup, examples=warmup.EXAMPLES)
 add_command(app, "runs", runs.runs, examples=runs.EXAMPLES)
 

@@ -40,14 +40,15 @@ def settings_in_effect(
 
 def from_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that were given as flags: text, several texts, or a truth value; None means not given."""
-    given = {}
-    for name, value in flags.items():
-        if value is not None:
-            try:
-                given[name] = _checked(name, _values(value) if isinstance(value, list) else _value(value))
-            except ConfigError as error:
-                raise typer.BadParameter(_reason(name, error), param_hint=flag(name)) from error
-    return given
+    return {name: value_of_flag(name, value) for name, value in flags.items() if value is not None}
+
+
+def value_of_flag(name: str, value: str | bool | list[str]) -> Any:
+    """Return the value of a setting that a flag gives, checked; raise typer.BadParameter for a wrong one."""
+    try:
+        return _checked(name, _values(value) if isinstance(value, list) else _value(value))
+    except ConfigError as error:
+        raise typer.BadParameter(_reason(name, error), param_hint=flag(name)) from error
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

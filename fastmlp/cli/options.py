@@ -72,13 +72,20 @@ class GroupedCommand(TyperCommand):
 
 
 def add_command(
-    app: typer.Typer, name: str, function: Callable[..., Mapping[str, Any]], *, examples: tuple[str, ...], settings: bool = False
+    app: typer.Typer,
+    name: str,
+    function: Callable[..., Mapping[str, Any]],
+    *,
+    examples: tuple[str, ...],
+    settings: bool = False,
+    several: bool = False,
 ) -> None:
     """Add a function to an app as the command `name` ("data fetch": its last word) that also has --json, --quiet and --debug.
 
     The function's parameters become arguments and flags, but for its first: an Output to speak through. With `settings`, its
-    second is a dict that gets the flags made from the settings, None for those not given. It returns its result as a record for
-    --json. Its docstring is the help text: the first line before the examples, the rest after them.
+    second is a dict that gets the flags made from the settings, None for those not given; with `several`, each of them is a text that
+    may hold several values. It returns its result as a record for --json. Its docstring is the help text: the first line before the
+    examples, the rest after them.
     """
     skipped = 2 if settings else 1
     own = list(inspect.signature(function).parameters.values())[skipped:]
@@ -89,7 +96,7 @@ def add_command(
             values["flags"] = {setting: values.pop(setting) for setting in FIELDS}
         output.record({"command": name, **function(output, **values)})
 
-    parameters = own + (setting_flags() if settings else []) + COMMON_FLAGS
+    parameters = own + (setting_flags(several) if settings else []) + COMMON_FLAGS
     call.__signature__ = inspect.Signature([parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters])  # type: ignore[attr-defined]
     summary, _, rest = (inspect.getdoc(function) or "").partition("\n\n")
     lines = "".join(f"\n  {example}" for example in examples)
@@ -105,19 +112,23 @@ def compile_notes(output: Output) -> Iterator[Display]:
         yield display
 
 
-def setting_flags() -> list[inspect.Parameter]:
-    """Return one flag for every field of the settings, in order, each None by default: not given."""
-    return [_setting_flag(field, GROUPS[table]) for table, record in TABLES.items() for field in dataclasses.fields(record)]
+def setting_flags(several: bool = False) -> list[inspect.Parameter]:
+    """Return one flag for every field of the settings, in order, each None by default: not given; all of them texts where `several`."""
+    return [_setting_flag(field, GROUPS[table], several) for table, record in TABLES.items() for field in dataclasses.fields(record)]
 
 
-def _setting_flag(field: dataclasses.Field[Any], group: str) -> inspect.Parameter:
+def _setting_flag(field: dataclasses.Field[Any], group: str, several: bool) -> inspect.Parameter:
     """Return the flag of one setting. Values stay text: `configuration` reads those of flags and of the environment alike."""
     default = field.default
     shown = ", ".join(map(str, default)) if isinstance(default, tuple) else default
     help_text = field.metadata["help"] + ("" if default is None else f"  [default: {shown}]")
-    if field.type == (bool | None):
+    if several:
+        names, metavar = flag(field.name), "|".join(field.metadata["choices"] or ("A,B",)) + ",…"
+        annotation: Any = str | None
+        help_text = help_text.replace("; repeat for more layers", ", 300-100 for two")
+    elif field.type == (bool | None):
         names, metavar = f"{flag(field.name)}/--no-{flag(field.name)[2:]}", None
-        annotation: Any = bool | None
+        annotation = bool | None
     else:
         names, metavar = flag(field.name), "|".join(field.metadata["choices"] or ()) or METAVARS.get(field.type, "NAME")
         annotation = list[str] | None if field.metadata["repeat"] else str | None

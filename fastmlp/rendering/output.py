@@ -55,7 +55,7 @@ def on_terminal() -> bool:
 
 def json_text(record: Mapping[str, Any]) -> str:
     """Return a record as one line of JSON: tuples and arrays as lists, paths as text, NaN and infinities as null."""
-    return json.dumps(_plain(record), allow_nan=False)
+    return json.dumps(plain(record), allow_nan=False)
 
 
 def printable(text: str) -> str:
@@ -63,15 +63,16 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value as JSON holds it: records as objects, tuples and arrays as lists, paths as text, NaN and infinities as None."""
     if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
+        return {str(name): plain(item) for name, item in value.items()}
     if hasattr(value, "_asdict"):
-        return _plain(value._asdict())
+        return plain(value._asdict())
     if hasattr(value, "tolist"):  # an array or a number of NumPy
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.status import Status
 
+    from fastmlp.experiments.bank import BankProgress
     from fastmlp.training.loop import Progress
+
+
+DRAW_SECONDS = 0.2  # between two looks of a bar that several threads report to: drawing it takes time from them
 
 
 class Display:
@@ -28,6 +32,7 @@ class Display:
         self._status: Status | None = None
         self._compiling = 0  # kernels that are being compiled now: one may need another
         self._compiled = 0.0  # seconds that have not been told yet
+        self._drawn = 0.0  # when the bar of an experiment was drawn last
 
     def __enter__(self) -> Self:
         return self
@@ -42,10 +47,24 @@ class Display:
         if not self._output.shows_progress:
             return
         if self._bar is None:
-            self._bar = _epoch_bar(progress)
+            self._bar = _bar(f"epoch {progress.epoch}/{progress.epochs}", progress.rows)
             self._bar.start()
         speed = f"{progress.rows_done / progress.seconds:,.0f} samples/s" if progress.seconds > 0 else ""
         self._bar.update(self._bar.task_ids[0], completed=progress.rows_done, speed=speed, loss=f"loss {loss(progress.loss)}")
+        self._bar.refresh()
+
+    def models(self, progress: "BankProgress") -> None:
+        """Draw how far an experiment of many models is."""
+        if self._compiled:
+            self.clear()
+        if not self._output.shows_progress or (self._bar is not None and progress.seconds < self._drawn + DRAW_SECONDS):
+            return
+        self._drawn = progress.seconds
+        if self._bar is None:
+            self._bar = _bar("models", 1.0)
+            self._bar.start()
+        counted = f"{progress.done}/{progress.models} models"
+        self._bar.update(self._bar.task_ids[0], completed=progress.share, speed=counted, loss="")
         self._bar.refresh()
 
     def compiling(self, name: str, seconds: float | None) -> None:
@@ -93,11 +112,11 @@ def waiting(output: Output) -> Iterator[Callable[[str], None]]:
         yield lambda text: status.update(escape(text))
 
 
-def _epoch_bar(progress: "Progress") -> "Bar":
+def _bar(title: str, total: float) -> "Bar":
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     bar = Progress(
-        TextColumn(f"epoch {progress.epoch}/{progress.epochs}"),
+        TextColumn(title),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),
         TextColumn("{task.fields[speed]}"),
@@ -109,7 +128,7 @@ def _epoch_bar(progress: "Progress") -> "Bar":
         redirect_stdout=False,  # results go where the user sends them, not to the terminal of this bar
         redirect_stderr=False,
     )
-    bar.add_task("", total=progress.rows, speed="", loss="")
+    bar.add_task("", total=total, speed="", loss="")
     return bar
 
 

@@ -5,6 +5,7 @@ import io
 
 import pytest
 
+from fastmlp.experiments.bank import BankProgress
 from fastmlp.rendering.output import Output
 from fastmlp.rendering.progress import Display
 from fastmlp.training.loop import Progress
@@ -33,6 +34,13 @@ def test_bar_shows_epoch_share_speed_and_loss(terminal):
     with terminal() as shown, Display(Output()) as display:
         display.epoch(HALF)
         for words in ("epoch 2/5", " 50 %", "60,000 samples/s", "loss 0.1234"):
+            assert words in shown.getvalue()
+
+
+def test_bar_of_many_models_shows_their_share_and_number(terminal):
+    with terminal() as shown, Display(Output()) as display:
+        display.models(BankProgress(done=3, models=12, share=0.3, seconds=2.0))
+        for words in (" 30 %", "3/12 models"):
             assert words in shown.getvalue()
 
 

@@ -1,0 +1,216 @@
+"""What the commands that train many models share: a new folder or an earlier one to go on with, progress, and what an interrupt leaves."""
+
+import contextlib
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
+
+import typer
+
+from fastmlp.cli.configuration import flag, settings_in_effect
+from fastmlp.cli.options import compile_notes
+from fastmlp.cli.train import RUNS
+from fastmlp.errors import ConfigError, DataError
+from fastmlp.rendering import experiments
+from fastmlp.rendering.output import Output, plain
+from fastmlp.rendering.progress import Display
+from fastmlp.settings import NetworkSettings, TrainingSettings
+
+if TYPE_CHECKING:
+    from fastmlp.data.dataset import Dataset
+    from fastmlp.experiments.bank import BankProgress, Task, Trained
+    from fastmlp.experiments.ledger import Ledger
+    from fastmlp.experiments.statistics import Summary
+    from fastmlp.storage.runs import RunFolder
+
+Result = TypeVar("Result")
+
+HELD_OUT = 12  # where neither data set nor user say how many rows to validate on: one of so many
+
+RunFolderOption = Annotated[Path | None, typer.Option(metavar="DIR", help="a folder for the results  [default: a new one in runs/]")]
+ResumeOption = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="go on where an earlier one was interrupted; it knows data set and settings")
+]
+ConfigOption = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with the tables [network] and [train]")]
+
+
+class Plan(NamedTuple):
+    """What an experiment is asked to do: enough to start it, and to go on with it."""
+
+    kind: str
+    dataset: str
+    network: NetworkSettings
+    training: TrainingSettings
+    arguments: dict[str, Any]  # of this kind of experiment, as JSON holds them
+
+    @property
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """The settings that all models share, as tables."""
+        return {"network": self.network.to_dict(), "train": self.training.to_dict()}
+
+
+def new_plan(kind: str, data: "Dataset", given: Mapping[str, Any], arguments: dict[str, Any], holds_out: bool = True) -> Plan:
+    """Return the plan of a new experiment. With `holds_out` the last rows are for validation, one of HELD_OUT if nobody says otherwise."""
+    network, training = settings_in_effect(given, data.network_defaults, data.training_defaults)
+    if not holds_out:
+        training = training.replace(validation=0)
+    elif training.validation is None:
+        training = training.replace(validation=len(data.x_train) // HELD_OUT)
+    return Plan(kind, data.name, network, training.replace(normalize=training.normalize or "scale"), arguments)
+
+
+def refuse_other_options(options: Mapping[str, Any], flags: Mapping[str, Any]) -> None:
+    """Raise typer.BadParameter where options, or flags of settings, stand beside --resume: the folder knows them all."""
+    given = [name for name, value in options.items() if value] + [flag(name) for name, value in flags.items() if value is not None]
+    if given:
+        raise typer.BadParameter(f"expected it alone, got {given[0]} too: the folder knows all settings", param_hint="--resume")
+
+
+def named(dataset: str | None) -> str:
+    """Return the name of the data set; raise typer.BadParameter where none was given."""
+    if dataset is None:
+        raise typer.BadParameter("expected a name from: fastmlp data list; got none", param_hint="DATASET")
+    return dataset
+
+
+def earlier_plan(kind: str, folder: Path, arguments: Sequence[str]) -> "tuple[Plan, RunFolder]":
+    """Hold the folder of an earlier experiment and return what it was asked to do; `arguments` are the names of what its kind is asked.
+
+    Raises InputNotFound where there is none, RunInUse while it runs, ConfigError where it is of another kind, DataError where its manifest
+    is damaged.
+    """
+    from fastmlp.storage.runs import RunFolder
+
+    run = RunFolder.reopen(folder)
+    try:
+        manifest = run.manifest
+        found = manifest.get("kind", "train")
+        if found != kind:
+            raise ConfigError(f"expected the folder of a {kind} at {str(folder)!r}, got one of a {found}; go on with it: fastmlp {found}")
+        network = NetworkSettings.from_mapping(manifest["settings"]["network"])
+        training = TrainingSettings.from_mapping(manifest["settings"]["train"])
+        asked = {name: manifest["arguments"][name] for name in arguments}
+        return Plan(kind, manifest["data"]["name"], network, training, asked), run
+    except (KeyError, TypeError) as error:
+        run.close()
+        raise DataError(
+            f"{str(folder / 'manifest.json')!r}: expected what a {kind} was asked to do, it is damaged; start a new one"
+        ) from error
+    except BaseException:
+        run.close()
+        raise
+
+
+@contextlib.contextmanager
+def resumed(
+    output: Output, kind: str, folder: Path, arguments: Sequence[str], data_dir: Path | None
+) -> "Iterator[tuple[Plan, RunFolder, Dataset]]":
+    """Hold the folder of an earlier experiment, with its plan and its data. ConfigError where the data are not those that it began with."""
+    from fastmlp.data.dataset import load_dataset
+
+    plan, run = earlier_plan(kind, folder, arguments)
+    with run:
+        data = load_dataset(plan.dataset, data_dir, notify=output.note)
+        before, now = run.manifest["data"].get("files", {}), dict(data.hashes)
+        changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+        if changed:
+            raise ConfigError(
+                f"expected the data that {str(run.path)!r} began with, got others: {', '.join(changed)} differ; start a new one"
+            )
+        yield plan, run, data
+
+
+@contextlib.contextmanager
+def begun(output: Output, plan: Plan, data: "Dataset", tasks: "Sequence[Task]", run_folder: Path | None) -> "Iterator[RunFolder]":
+    """Make and hold the folder of a new experiment and write down what is about to be done.
+
+    Before there is a folder, all that can be wrong with the tasks is found, and what they need is compiled.
+    """
+    from fastmlp import machine
+    from fastmlp.experiments.bank import prepare
+    from fastmlp.storage.runs import RunFolder, create_run
+
+    with compile_notes(output):
+        prepare(tasks, data)
+    run = create_run(RUNS, f"{plan.kind}-{data.name}") if run_folder is None else RunFolder.at(run_folder)
+    with run:
+        run.start(
+            plan.settings,
+            seed=plan.training.seed,
+            data={"name": data.name, "files": dict(data.hashes)},
+            threads=plan.training.threads or machine.usable_cores(),
+            experiment={"kind": plan.kind, "arguments": plan.arguments},
+        )
+        yield run
+
+
+def describe(plan: Plan, data: "Dataset", what: str) -> str:
+    """Return in one line what is about to be done: `what`, on which rows, at how many at a time."""
+    from fastmlp import machine
+
+    held_out = f", {plan.training.validation:,} held out" if plan.training.validation else ""
+    cores = plan.training.threads or machine.usable_cores()
+    return f"{data.name}: {what}; {len(data.x_train) - (plan.training.validation or 0):,} rows to train on{held_out}; {cores} at a time"
+
+
+@contextlib.contextmanager
+def outcome(output: Output, run: "RunFolder", kind: str, data: "Dataset") -> Iterator[None]:
+    """Note in the folder how an experiment ends that does not end well, and say how to go on with it."""
+    try:
+        yield
+    except (KeyboardInterrupt, BrokenPipeError):
+        run.finish("interrupted", {"test_openings": data.test_openings})
+        output.note(f"interrupted; finished models are kept, go on: fastmlp {kind} --resume {run.path}")
+        raise
+    except BaseException:
+        run.finish("failed", {"test_openings": data.test_openings})
+        raise
+
+
+def finish(run: "RunFolder", result: Mapping[str, Any], results: Mapping[str, Any]) -> None:
+    """Write down what came out."""
+    from fastmlp.storage.runs import write_record
+
+    write_record(run.path / "result.json", plain(result))
+    run.finish("done", plain(results))
+
+
+def ledger_in(run: "RunFolder", name: str = "models.jsonl") -> "Ledger":
+    """Return the ledger in a folder, with the models that are finished already."""
+    from fastmlp.experiments.ledger import Ledger
+
+    return Ledger(run.path / name)
+
+
+def follow(
+    output: Output, display: Display, events: "Generator[BankProgress | Trained, None, Result]", describe: "Callable[[Trained], str]"
+) -> Result:
+    """Run an experiment to its end and return what it returns; meanwhile a bar moves, or a line tells of each finished model."""
+    from fastmlp.experiments.bank import BankProgress
+
+    with contextlib.closing(events):
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                display.clear()
+                return end.value  # type: ignore[no-any-return]
+            if isinstance(event, BankProgress):
+                display.models(event)
+            elif not output.shows_progress:
+                display.clear()
+                output.note(describe(event))
+
+
+def measure_final(
+    output: Output, display: Display, plan: Plan, change: dict[str, Any], run: "RunFolder", data: "Dataset"
+) -> "dict[str, Summary | None]":
+    """Train a setting once more on all training rows, with each seed, and measure these models on the test rows, once."""
+    from fastmlp.experiments.ledger import complete
+    from fastmlp.experiments.repeat import summarise_scores
+    from fastmlp.experiments.sweep import final_tasks
+
+    tasks = final_tasks(plan.network, plan.training, change, plan.arguments["runs"])
+    ledger = ledger_in(run, "final.jsonl")
+    follow(output, display, complete(tasks, data, ledger, plan.training.threads), experiments.trained)
+    return summarise_scores(ledger.of(tasks), "test")

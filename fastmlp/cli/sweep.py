@@ -1,0 +1,168 @@
+"""`fastmlp sweep`: settings compared, each with several seeds."""
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fastmlp.cli import experiment
+from fastmlp.cli.configuration import FIELDS, flag, given_settings, value_of_flag
+from fastmlp.cli.experiment import ConfigOption, Plan, ResumeOption, RunFolderOption
+from fastmlp.cli.options import DataDir, OptionalDatasetName, compile_notes
+from fastmlp.errors import ConfigError
+from fastmlp.rendering import experiments
+from fastmlp.rendering.output import Output
+
+if TYPE_CHECKING:
+    from fastmlp.data.dataset import Dataset
+    from fastmlp.experiments.bank import Task
+    from fastmlp.storage.runs import RunFolder
+
+EXAMPLES = (
+    "fastmlp sweep mnist --learning-rate 0.01,0.1,0.5 --runs 5 --epochs 5",
+    "fastmlp sweep mnist --hidden 100,300,300-100 --activation relu,tanh",
+    "fastmlp sweep mnist --learning-rate 0.01..1 --batch-size 10..200 --random 20 --halving",
+    "fastmlp sweep --resume runs/20260102T030405Z-sweep-mnist-1a2b3c",
+)
+RUNS = 5
+ARGUMENTS = ("changes", "runs", "halving", "test")
+RANGE = ".."
+
+
+def sweep(
+    output: Output,
+    flags: dict[str, Any],
+    dataset: OptionalDatasetName = None,
+    runs: Annotated[int | None, typer.Option(metavar="N", min=1, help=f"seeds for each setting, from --seed on  [default: {RUNS}]")] = None,
+    random: Annotated[
+        int | None, typer.Option("--random", metavar="N", min=1, help="N settings by chance, from lists or ranges: 0.01..1")
+    ] = None,
+    halving: Annotated[bool, typer.Option("--halving", help="begin with few epochs; the better half goes on with twice as many")] = False,
+    test: Annotated[
+        bool, typer.Option("--test", help="at last train the best on all rows and measure on the test rows, once per seed")
+    ] = False,
+    resume: ResumeOption = None,
+    config: ConfigOption = None,
+    data_dir: DataDir = None,
+    run_folder: RunFolderOption = None,
+) -> dict[str, Any]:
+    """Compare settings: --learning-rate 0.01,0.1 and so on.
+
+    A setting with several values is an axis; all combinations are trained, each with the same seeds, and compared on the validation
+    rows. The test rows stay closed unless you ask for them. As many models are trained at a time as there are cores (--threads).
+    Finished ones are kept in the folder.
+    """
+    from fastmlp.data.dataset import load_dataset
+    from fastmlp.experiments.sweep import check_axes, draw, grid
+
+    if resume is not None:
+        others = {"DATASET": dataset, "--runs": runs, "--random": random, "--halving": halving, "--test": test}
+        experiment.refuse_other_options({**others, "--config": config, "--run-folder": run_folder}, flags)
+        with experiment.resumed(output, "sweep", resume, ARGUMENTS, data_dir) as (plan, run, data):
+            return _run(output, plan, run, data)
+    fixed, axes = read_axes(flags, ranges=random is not None)
+    check_axes(axes)
+    if halving and "epochs" in axes:
+        raise typer.BadParameter("expected one value with --halving, which chooses the epochs itself", param_hint="--epochs")
+    given = {**given_settings({}, os.environ, config), **fixed}
+    data = load_dataset(experiment.named(dataset), data_dir, notify=output.note)
+    changes = grid(axes) if random is None else draw(axes, random, given.get("seed", 0))
+    arguments = {"changes": changes, "runs": runs or RUNS, "halving": halving, "test": test}
+    plan = experiment.new_plan("sweep", data, given, arguments)
+    if not plan.training.validation and "validation" not in axes:
+        raise ConfigError("validation: expected rows to compare settings on, got 0; for example --validation 5000")
+    with experiment.begun(output, plan, data, _tasks(plan), run_folder) as run:
+        return _run(output, plan, run, data)
+
+
+def read_axes(flags: Mapping[str, str | None], ranges: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings with one value, and those with several: lists of values, and, if allowed, ranges LOW..HIGH.
+
+    Raises typer.BadParameter for a wrong value.
+    """
+    fixed: dict[str, Any] = {}
+    axes: dict[str, Any] = {}
+    for name, text in flags.items():
+        if text is None:
+            continue
+        if RANGE in text:
+            axes[name] = _range(name, text, ranges)
+            continue
+        values = [_value(name, part) for part in text.split(",")]
+        repeated = [part for number, part in enumerate(text.split(",")) if values[number] in values[:number]]
+        if repeated:
+            raise typer.BadParameter(f"expected different values, got {repeated[0]} twice", param_hint=flag(name))
+        if len(values) > 1:
+            axes[name] = values
+        else:
+            fixed[name] = values[0]
+    return fixed, axes
+
+
+def _value(name: str, text: str) -> Any:
+    """Return one value of a setting; 300-100 stands for two widths."""
+    return value_of_flag(name, text.split("-") if FIELDS[name].metadata["repeat"] else text)
+
+
+def _range(name: str, text: str, allowed: bool) -> Any:
+    from fastmlp.experiments.sweep import Range
+
+    kind = FIELDS[name].type
+    if not allowed:
+        raise typer.BadParameter(f"expected values such as 1,2,3, got a range, {text}; ranges go with --random N", param_hint=flag(name))
+    if kind not in (int, int | None, float, float | None):
+        raise typer.BadParameter(f"expected values such as A,B, got a range, {text}; ranges are for numbers", param_hint=flag(name))
+    low, _, high = text.partition(RANGE)
+    first, last = value_of_flag(name, low), value_of_flag(name, high)
+    if first >= last:
+        raise typer.BadParameter(f"expected a range from low to high, got {text}", param_hint=flag(name))
+    return Range(first, last, kind in (int, int | None))
+
+
+def _changes(plan: Plan) -> list[dict[str, Any]]:
+    """Return the changes of a plan; JSON made lists of tuples."""
+    return [
+        {name: tuple(value) if isinstance(value, list) else value for name, value in change.items()} for change in plan.arguments["changes"]
+    ]
+
+
+def _tasks(plan: Plan) -> "list[Task]":
+    from fastmlp.experiments.sweep import sweep_tasks
+
+    return sweep_tasks(plan.network, plan.training, _changes(plan), plan.arguments["runs"])
+
+
+def _run(output: Output, plan: Plan, run: "RunFolder", data: "Dataset") -> dict[str, Any]:
+    from fastmlp.experiments.sweep import run_sweep
+
+    runs, halving, changes = plan.arguments["runs"], plan.arguments["halving"], _changes(plan)
+    output.note(experiment.describe(plan, data, f"{len(changes)} settings, {runs} seeds each"))
+    with experiment.outcome(output, run, "sweep", data), compile_notes(output) as display:
+        ledger = experiment.ledger_in(run)
+        events = run_sweep(plan.network, plan.training, changes, runs, halving, data, ledger, plan.training.threads)
+        result = experiment.follow(output, display, events, experiments.trained)
+        best = result.ranked[0]
+        tested = experiment.measure_final(output, display, plan, best.changed, run, data) if plan.arguments["test"] else None
+        experiment.finish(
+            run,
+            {"summary": result.ranked, "best": best, "comparison": result.comparison, "test": tested},
+            {"test_openings": data.test_openings},
+        )
+    output.detail(f"mean ± standard deviation of {runs} seeds on the validation rows, best first\n")
+    output.result(experiments.sweep(result))
+    output.result(experiments.verdict(result))
+    if tested is not None:
+        output.result(experiments.test_scores(tested))
+    output.result(f"results {run.path}")
+    return {
+        "dataset": data.name,
+        "settings": plan.settings,
+        "runs": runs,
+        "ranked": result.ranked,
+        "best": best,
+        "comparison": result.comparison,
+        "test": tested,
+        "test_openings": data.test_openings,
+        "run_folder": run.path,
+    }

@@ -1,0 +1,173 @@
+"""Repeats, sweeps, cross-validations and the reproduction of the report as text."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fastmlp.rendering.tables import MISSING, loss, percent, table
+from fastmlp.settings import as_text
+
+if TYPE_CHECKING:
+    from fastmlp.experiments.bank import Trained
+    from fastmlp.experiments.claims import Row
+    from fastmlp.experiments.cross_validation import CvResult
+    from fastmlp.experiments.repeat import EpochSummary
+    from fastmlp.experiments.statistics import Comparison, Summary
+    from fastmlp.experiments.sweep import Ranked, SweepResult
+
+WIDTH = 100
+REPEAT_COLUMNS = ("epoch", "accuracy %", "lowest", "highest", "loss", "lowest", "highest", "train %")
+
+
+def repeat(epochs: "Sequence[EpochSummary]") -> str:
+    """Return one row per epoch: mean ± standard deviation and extremes on the validation rows, and the mean accuracy in training."""
+    rows = []
+    for epoch in epochs:
+        accuracy, its_loss = epoch.validation_accuracy, epoch.validation_loss
+        train = epoch.train_accuracy
+        rows.append(
+            [
+                str(epoch.epoch),
+                percent_and_std(accuracy),
+                *(MISSING if accuracy is None else f"{100 * value:.2f}" for value in (accuracy and accuracy[2:4]) or (0, 0)),
+                loss_and_std(its_loss),
+                *(MISSING if its_loss is None else loss(value) for value in (its_loss and its_loss[2:4]) or (0, 0)),
+                MISSING if train is None else f"{100 * train.mean:.2f}",
+            ]
+        )
+    return table(REPEAT_COLUMNS, rows, left=())
+
+
+def sweep(result: "SweepResult") -> str:
+    """Return one row per setting, best first."""
+    names = list(result.ranked[0].changed)
+    halved = len({ranked.epochs for ranked in result.ranked}) > 1 and "epochs" not in names
+    headings = [*names, *(["epochs"] if halved else []), "accuracy %", "loss", "train %", ""]
+    rows = []
+    for ranked in result.ranked:
+        train = ranked.train_accuracy
+        rows.append(
+            [
+                *(as_text(ranked.changed[name]) for name in names),
+                *([str(ranked.epochs)] if halved else []),
+                percent_and_std(ranked.validation_accuracy),
+                loss_and_std(ranked.validation_loss),
+                MISSING if train is None else f"{100 * train.mean:.2f}",
+                f"{ranked.diverged} of {ranked.runs} diverged" if ranked.diverged else "",
+            ]
+        )
+    return table(headings, rows, left=(*range(len(names)), len(headings) - 1))
+
+
+def verdict(result: "SweepResult") -> str:
+    """Return in words which setting is best by validation, and whether it is better than the second beyond the noise of seeds."""
+    best = result.ranked[0]
+    if best.diverged == best.runs:
+        return "no setting is best: every model diverged"
+    text = f"best by validation: {name_of(best)}"
+    if result.comparison is None:
+        return text
+    second = name_of(result.ranked[1])
+    return f"{text}\nbetter than {second} by {_difference(result.comparison, result.score)}"
+
+
+def _difference(comparison: "Comparison", score: str) -> str:
+    is_accuracy = score == "validation_accuracy"
+
+    def amount(value: float | None) -> str:
+        return MISSING if value is None else f"{100 * value:.2f}" if is_accuracy else loss(value)
+
+    text = f"{amount(comparison.difference)} {'points of accuracy' if is_accuracy else 'of loss'}"
+    if comparison.beyond_noise is None:
+        return f"{text}; {comparison.n} seeds are too few to tell that from noise: --runs 5"
+    interval = f"95 % interval {amount(comparison.low)} to {amount(comparison.high)}, {comparison.n} seeds"
+    return f"{text} ({interval}): {'beyond' if comparison.beyond_noise else 'not beyond'} seed noise"
+
+
+def folds(records: Sequence[Mapping[str, Any]]) -> str:
+    """Return one row per model of a cross-validation."""
+    rows = []
+    for record in records:
+        scores = record["validation"]
+        diverged = "diverged" if record["outcome"] == "diverged" else ""
+        rows.append([str(record["fold"]), str(record["seed"]), percent(scores["accuracy"]), loss(scores["loss"]), diverged])
+    return table(["fold", "seed", "accuracy", "loss", ""], rows, left=(4,))
+
+
+def cross_validation(result: "CvResult") -> str:
+    """Return mean ± standard deviation over the folds."""
+    found = f"accuracy {percent_and_std(result.accuracy)} %, " if result.accuracy is not None else ""
+    text = f"{found}loss {loss_and_std(result.loss)} (mean ± standard deviation of {result.models} held-out folds)"
+    return f"{text}; {result.diverged} diverged" if result.diverged else text
+
+
+def test_scores(scores: "Mapping[str, Summary | None]") -> str:
+    """Return what several final models reached on the test rows."""
+    accuracy, its_loss = scores["accuracy"], scores["loss"]
+    n = 0 if its_loss is None else its_loss.n
+    found = f"accuracy {percent_and_std(accuracy)} %, " if accuracy is not None else ""
+    return f"test {found}loss {loss_and_std(its_loss)} ({n} final model{'s' if n != 1 else ''}, each measured once)"
+
+
+def trained(model: "Trained", score: str = "validation") -> str:
+    """Return in one line that a model is finished."""
+    if model.outcome != "done":
+        return f"{model.task.key}: diverged in epoch {len(model.history) + 1}"
+    scores = model.validation if model.validation["loss"] is not None else model.test
+    if scores is None:
+        return f"{model.task.key}: trained"
+    what = "validation" if scores is model.validation else "test"
+    found = f"{what} accuracy {percent(scores['accuracy'])}" if scores["accuracy"] is not None else f"{what} loss {loss(scores['loss'])}"
+    return f"{model.task.key}: {found}"
+
+
+def reproduction(rows: "Sequence[Row]", common: Mapping[str, Any]) -> str:
+    """Return the report's claims one by one: what it says, what was measured, whether that is the same, and with which settings.
+
+    Of the settings only those are named that are not the `common` ones, which stand above.
+    """
+    lines = ["unless a claim says otherwise: " + _settings(common), ""]
+    for row in rows:
+        lines += [
+            f"{row.id}  {row.experiment}",
+            f"  report    {row.report_says}",
+            f"  measured  {measured(row)}",
+            f"  the same  {row.same}",
+        ]
+        own = {name: value for name, value in row.settings.items() if as_text(value) != as_text(common.get(name))}
+        lines += [f"  with      {_settings(own)}"] if own else []
+        lines += [f"  note      {row.note}"] if row.note else []
+    return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent=" " * 12, break_on_hyphens=False) for line in lines)
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {as_text(value)}" for name, value in settings.items())
+
+
+def measured(row: "Row") -> str:
+    """Return what a row measured, with its unit."""
+    summary = row.measured
+    if summary is None:
+        return MISSING
+    text = f"{percent_and_std(summary)} %" if "accuracy" in row.quantity else loss_and_std(summary)
+    return f"{row.quantity} {text}" + (f" (n = {summary.n})" if summary.n > 1 else "")
+
+
+def percent_and_std(summary: "Summary | None") -> str:
+    """Return "97.61 ± 0.12", in percent."""
+    if summary is None:
+        return MISSING
+    return f"{100 * summary.mean:.2f}" + ("" if summary.std is None else f" ± {100 * summary.std:.2f}")
+
+
+def loss_and_std(summary: "Summary | None") -> str:
+    """Return "0.0812 ± 0.0021"."""
+    if summary is None:
+        return MISSING
+    mean = loss(summary.mean)
+    return mean + ("" if summary.std is None else f" ± {summary.std:.4f}" if "e" not in mean else f" ± {summary.std:.0e}")
+
+
+def name_of(ranked: "Ranked") -> str:
+    """Return the name of a setting: learning_rate=0.01."""
+    return " ".join(f"{name}={as_text(value)}" for name, value in ranked.changed.items())

@@ -1,0 +1,166 @@
+"""`fastmlp repeat`: many seeds, a table per epoch, a folder to go on with; closed test rows."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp.experiments.ledger import FIELDS
+
+ROOT = Path(__file__).parents[2]
+QUICK = ("repeat", "synthetic", "--runs", "3", "--epochs", "2", "--batch-size", "100", "--learning-rate", "0.5")
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_prints_a_row_per_epoch_then_the_folder(command):
+    result = command(*QUICK)
+    assert result.code == 0
+    what, _, heading, first, second, folder = result.out.splitlines()
+    assert what == "mean ± standard deviation and extremes of 3 runs on 5,000 validation rows"
+    assert heading.split()[:4] == ["epoch", "accuracy", "%", "lowest"]
+    assert [first.split()[0], second.split()[0]] == ["1", "2"]
+    assert folder.startswith("results runs/")
+
+
+def test_runs_are_those_of_train_with_these_seeds(command, tmp_path):
+    record = command(*QUICK, "--seed", "5", "--json").json
+    data = fastmlp.load_dataset("synthetic")
+    accuracies = []
+    for seed in (5, 6, 7):
+        network = fastmlp.Network([2, 3, 2], "sigmoid", seed=seed)
+        settings = {"epochs": 2, "batch_size": 100, "learning_rate": 0.5, "seed": seed, "validation": 5000}
+        accuracies.append(fastmlp.train(network, data.x_train, data.y_train, **settings)[-1].validation_accuracy)
+    found = record["epochs"][1]["validation_accuracy"]
+    assert found["mean"] == pytest.approx(np.mean(accuracies))
+    assert found["std"] == pytest.approx(np.std(accuracies, ddof=1))
+    assert (found["lowest"], found["highest"], found["n"]) == (min(accuracies), max(accuracies), 3)
+
+
+def test_test_rows_stay_closed(command, tmp_path):
+    record = command(*QUICK, "--json").json
+    folder = tmp_path / record["run_folder"]
+    assert record["test"] is None
+    assert record["test_openings"] == []
+    assert json.loads((folder / "manifest.json").read_text())["results"]["test_openings"] == []
+
+
+def test_test_rows_are_opened_once_per_model_on_request(command):
+    record = command(*QUICK, "--test", "--json").json
+    assert record["test"]["accuracy"]["n"] == 3
+    assert sorted(record["test_openings"]) == ["x_test"] * 3 + ["y_test"] * 3
+
+
+def test_a_validation_score_is_never_called_test(command):
+    result = command(*QUICK)
+    assert "test" not in result.out + result.err
+
+
+def test_folder_tells_what_was_done_and_what_came_out(command, tmp_path):
+    record = command(*QUICK, "--json").json
+    folder = tmp_path / record["run_folder"]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert (manifest["kind"], manifest["outcome"], manifest["seed"]) == ("repeat", "done", 0)
+    assert manifest["arguments"] == {"runs": 3, "test": False}
+    assert manifest["data"]["files"] == dict(fastmlp.load_dataset("synthetic").hashes)
+    assert {"cpu", "versions", "started", "ended"} <= set(manifest)
+    assert tomllib.loads((folder / "config.toml").read_text())["train"]["validation"] == 5000
+    models = lines(folder / "models.jsonl")
+    assert [tuple(model) for model in models] == [FIELDS] * 3
+    assert sorted(model["seed"] for model in models) == [0, 1, 2]
+    assert json.loads((folder / "result.json").read_text())["summary"] == record["epochs"]
+
+
+def test_finished_runs_are_not_redone(command, tmp_path):
+    record = command(*QUICK, "--json").json
+    folder = tmp_path / record["run_folder"]
+    whole = (folder / "models.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "models.jsonl").write_bytes(b"".join(whole[:2]) + whole[2][:40])  # killed while it wrote the third
+    (folder / "result.json").unlink()
+    again = command("repeat", "--resume", folder, "--json")
+    assert again.code == 0
+    assert again.json["epochs"] == record["epochs"]
+    models = (folder / "models.jsonl").read_bytes().splitlines(keepends=True)
+    assert models[:2] == whole[:2]
+    assert json.loads(models[2])["key"] == json.loads(whole[2])["key"]
+    assert (folder / "result.json").exists()
+
+
+@pytest.mark.parametrize("option", [("synthetic",), ("--runs", "4"), ("--epochs", "3"), ("--test",)])
+def test_nothing_can_be_changed_while_going_on(command, option):
+    result = command("repeat", "--resume", "folder", *option)
+    assert result.code == 2
+    assert "expected it alone" in result.err
+
+
+def test_going_on_with_another_kind_of_run_is_refused(command, tmp_path):
+    folder = command(*QUICK, "--json").json["run_folder"]
+    result = command("sweep", "--resume", folder)
+    assert result.code == 78
+    assert "go on with it: fastmlp repeat" in result.err
+
+
+def test_going_on_with_nothing_is_refused(command):
+    result = command("repeat", "--resume", "nowhere")
+    assert result.code == 66
+    assert "'nowhere'" in result.err
+
+
+def test_damaged_manifest_is_bad_data(command, tmp_path):
+    folder = tmp_path / command(*QUICK, "--json").json["run_folder"]
+    (folder / "manifest.json").write_text('{"kind": "repeat"}')
+    assert command("repeat", "--resume", folder).code == 65
+
+
+def test_data_set_is_required(command):
+    result = command("repeat")
+    assert result.code == 2
+    assert "DATASET" in result.err
+
+
+def test_failure_before_training_leaves_no_folder(command, tmp_path):
+    assert command(*QUICK, "--loss", "mse").code == 78
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_diverged_runs_are_counted_and_left_out(command):
+    result = command("repeat", "synthetic", "--runs", "2", "--epochs", "1", "--activation", "relu", "--learning-rate", "1e30")
+    assert result.code == 0
+    assert "2 of 2 runs diverged" in result.out
+
+
+def test_data_sets_without_a_word_on_validation_hold_out_a_twelfth(command):
+    assert command(*QUICK, "--json").json["settings"]["train"]["validation"] == 5000
+    assert command(*QUICK, "--validation", "100", "--json").json["settings"]["train"]["validation"] == 100
+
+
+def test_interrupt_keeps_finished_models_and_says_how_to_go_on(tmp_path):
+    line = [sys.executable, "-m", "fastmlp", "repeat", "synthetic", "--runs", "1000", "--epochs", "1", "--batch-size", "20"]
+    with subprocess.Popen(
+        [*line, "--run-folder", "run"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # the shell of a test may have switched it off
+    ) as process:
+        models = tmp_path / "run" / "models.jsonl"
+        while not (models.exists() and models.stat().st_size) and process.poll() is None:
+            pass
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "fastmlp repeat --resume run" in err
+    assert len(lines(models)) >= 1
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["outcome"] == "interrupted"

@@ -1,0 +1,78 @@
+"""`fastmlp reproduce --quick`: every experiment runs, on few rows, and leaves what a page is made of."""
+
+import json
+import math
+
+import pytest
+
+from fastmlp.experiments.ledger import FIELDS
+from fastmlp.experiments.reproduce import EXPERIMENTS
+
+CLAIMS = {"0", "1a", "1b", "1c", "2a.1", "2a.2", "2a.3", "2b.1", "2b.2", "2b.3", "2c.1", "2c.2", "3a", "3b", "3c", "4a", "4b",
+          "final.1", "final.2", "final.3", "final.4", "5a.1", "5b.1", "5c.1", "5c.2", "5c.3"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory, mnist, fashion_mnist):
+    """One run of the command, in a folder of its own: what it printed, and the folder."""
+    from typer.testing import CliRunner
+
+    from fastmlp.cli import app
+
+    folder = tmp_path_factory.mktemp("reproduced") / "run"
+    result = CliRunner().invoke(app, ["reproduce", "--quick", "--json", "--run-folder", str(folder)])
+    assert result.exit_code == 0, result.output
+    return result, folder
+
+
+@pytest.mark.slow
+def test_every_claim_has_a_row_with_a_verdict(reproduced):
+    rows = json.loads(reproduced[0].stdout)["rows"]
+    assert {row["id"] for row in rows} >= CLAIMS
+    assert len({row["id"] for row in rows}) == len(rows)
+    assert {row["same"] for row in rows} <= {"yes", "no", "higher"}
+    for row in rows:
+        assert row["measured"] is None or math.isfinite(row["measured"]["mean"])
+
+
+@pytest.mark.slow
+def test_result_file_holds_rows_and_the_data_of_every_figure(reproduced):
+    out, folder = reproduced
+    result = json.loads((folder / "result.json").read_text())
+    assert result["rows"] == json.loads(out.stdout)["rows"]
+    assert set(result["figures"]) == {"1a", "1b", "1c", "2", "3", "4", "5"}
+    assert result["quick"] is True
+    boundary = result["figures"]["1c"]
+    assert len(boundary["probability"]) == len(boundary["x2"])
+    assert {len(row) for row in boundary["probability"]} == {len(boundary["x1"])}
+    assert [len(curve["epoch"]) for curve in result["figures"]["2"]["series"]] == [20] * 5
+
+
+@pytest.mark.slow
+def test_models_of_each_experiment_are_kept(reproduced):
+    folder = reproduced[1] / "experiments"
+    assert {path.name for path in folder.iterdir()} == {"1", "1-final", "2", "3", "4", "final", "5-scan", "5"}
+    for path in folder.iterdir():
+        models = [json.loads(line) for line in (path / "models.jsonl").read_text().splitlines()]
+        assert models
+        assert all(tuple(model) == FIELDS for model in models)
+        measured = [model["test"] is not None for model in models if model["outcome"] == "done"]
+        assert all(measured) == (path.name in ("1-final", "5")) or path.name == "final"
+
+
+@pytest.mark.slow
+def test_test_rows_are_opened_once_per_final_model(reproduced):
+    folder = reproduced[1]
+    openings = json.loads((folder / "manifest.json").read_text())["results"]["test_openings"]
+    found = {}
+    for name, experiments in {"synthetic": ("1-final",), "mnist": ("2", "3", "4", "final"), "fashion-mnist": ("5-scan", "5")}.items():
+        lines = [line for each in experiments for line in (folder / "experiments" / each / "models.jsonl").read_text().splitlines()]
+        found[name] = 2 * sum(json.loads(line)["test"] is not None for line in lines)  # x and y
+    assert openings == found
+
+
+@pytest.mark.slow
+def test_notes_tell_of_each_experiment(reproduced):
+    titles = [line for line in reproduced[0].stderr.splitlines() if line.endswith(" models")]
+    assert len(titles) >= len(EXPERIMENTS)
+    assert "its numbers mean nothing" in reproduced[0].stderr

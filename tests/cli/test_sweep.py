@@ -1,0 +1,136 @@
+"""`fastmlp sweep`: axes from flags, a ranking, closed test rows, going on."""
+
+import json
+
+import pytest
+import typer
+
+from fastmlp.cli.sweep import read_axes
+from fastmlp.experiments.sweep import Range
+
+QUICK = ("sweep", "synthetic", "--learning-rate", "0.000001,0.5", "--runs", "3", "--epochs", "2", "--batch-size", "100")
+
+
+def test_several_values_are_an_axis_and_one_is_fixed():
+    flags = {"learning_rate": "0.1,0.2", "hidden": "300,300-100", "activation": "relu", "nesterov": "true,false", "loss": None}
+    fixed, axes = read_axes(flags, ranges=False)
+    assert fixed == {"activation": "relu"}
+    assert axes == {"learning_rate": [0.1, 0.2], "hidden": [(300,), (300, 100)], "nesterov": [True, False]}
+
+
+def test_ranges_are_for_numbers_of_a_random_sweep():
+    _, axes = read_axes({"learning_rate": "1e-4..0.1", "batch_size": "10..200"}, ranges=True)
+    assert axes == {"learning_rate": Range(1e-4, 0.1, False), "batch_size": Range(10, 200, True)}
+
+
+@pytest.mark.parametrize(
+    ("flags", "ranges", "message"),
+    [
+        ({"learning_rate": "0.1..0.2"}, False, "ranges go with --random"),
+        ({"activation": "relu..tanh"}, True, "ranges are for numbers"),
+        ({"learning_rate": "0.2..0.1"}, True, "from low to high"),
+        ({"learning_rate": "0.1,fast"}, False, "expected a number, got 'fast'"),
+        ({"learning_rate": "0.1,-1"}, False, "more than 0"),
+        ({"learning_rate": "0.1,"}, False, "expected a number"),
+        ({"hidden": "300,300-x"}, False, "whole number"),
+        ({"optimizer": "sgd,adan"}, False, "did you mean 'adam'"),
+        ({"batch_size": "10,20,10"}, False, "got 10 twice"),
+    ],
+)
+def test_wrong_values_are_refused_with_their_flag(flags, ranges, message):
+    with pytest.raises(typer.BadParameter, match=message) as caught:
+        read_axes(flags, ranges)
+    assert caught.value.param_hint == "--" + next(iter(flags)).replace("_", "-")
+
+
+def test_prints_settings_best_first_and_whether_the_best_is_better(command):
+    result = command(*QUICK)
+    assert result.code == 0
+    _, _, heading, best, worst, verdict, by, folder = result.out.splitlines()
+    assert heading.split()[0] == "learning_rate"
+    assert (best.split()[0], worst.split()[0]) == ("0.5", "1e-06")
+    assert verdict == "best by validation: learning_rate=0.5"
+    assert by.startswith("better than learning_rate=1e-06 by")
+    assert by.endswith("beyond seed noise")
+    assert folder.startswith("results runs/")
+
+
+def test_a_validation_score_is_never_called_test(command):
+    result = command(*QUICK)
+    assert "test" not in result.out + result.err
+
+
+def test_json_holds_ranking_comparison_and_closed_test_rows(command, tmp_path):
+    record = command(*QUICK, "--json").json
+    assert [each["changed"] for each in record["ranked"]] == [{"learning_rate": 0.5}, {"learning_rate": 1e-06}]
+    assert record["best"] == record["ranked"][0]
+    assert record["comparison"]["beyond_noise"] is True
+    assert record["test_openings"] == []
+    folder = tmp_path / record["run_folder"]
+    assert json.loads((folder / "manifest.json").read_text())["kind"] == "sweep"
+    result = json.loads((folder / "result.json").read_text())
+    assert (result["summary"], result["best"], result["comparison"]) == (record["ranked"], record["best"], record["comparison"])
+
+
+def test_only_the_best_setting_meets_the_test_rows_once_per_seed(command, tmp_path):
+    record = command(*QUICK, "--test", "--json").json
+    assert sorted(record["test_openings"]) == ["x_test"] * 3 + ["y_test"] * 3
+    final = [json.loads(line) for line in (tmp_path / record["run_folder"] / "final.jsonl").read_text().splitlines()]
+    assert [model["changed"] for model in final] == [{"learning_rate": 0.5}] * 3
+    assert record["test"]["accuracy"]["n"] == 3
+    assert len((tmp_path / record["run_folder"] / "models.jsonl").read_text().splitlines()) == 6
+
+
+def test_two_values_of_a_width_and_an_activation_are_a_grid_of_four(command):
+    axes = ("--hidden", "2,3-2", "--activation", "relu,tanh")
+    record = command("sweep", "synthetic", *axes, "--runs", "1", "--epochs", "1", "--batch-size", "200", "--json").json
+    found = sorted((tuple(each["changed"]["hidden"]), each["changed"]["activation"]) for each in record["ranked"])
+    assert found == [((2,), "relu"), ((2,), "tanh"), ((3, 2), "relu"), ((3, 2), "tanh")]
+
+
+def test_random_sweep_tries_as_many_settings_as_asked_for(command):
+    axes = ("--learning-rate", "0.001..1", "--random", "4")
+    record = command("sweep", "synthetic", *axes, "--runs", "1", "--epochs", "1", "--batch-size", "200", "--json").json
+    rates = [each["changed"]["learning_rate"] for each in record["ranked"]]
+    assert len(set(rates)) == 4
+    assert all(0.001 <= rate <= 1 for rate in rates)
+
+
+def test_halving_shows_how_long_each_setting_was_trained(command):
+    result = command(
+        "sweep", "synthetic", "--learning-rate", "0.01,0.1,0.5,1", "--runs", "1", "--epochs", "2", "--batch-size", "200", "--halving"
+    )
+    rows = [line.split() for line in result.out.splitlines()[2:7]]
+    assert rows[0][:2] == ["learning_rate", "epochs"]
+    assert [row[1] for row in rows[1:]] == ["2", "2", "1", "1"]
+
+
+def test_killed_sweep_goes_on_and_gives_the_same_table(command, tmp_path):
+    record = command(*QUICK, "--test", "--json").json
+    folder = tmp_path / record["run_folder"]
+    for name, kept in (("models.jsonl", 4), ("final.jsonl", 1)):
+        path = folder / name
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:kept]))
+    again = command("sweep", "--resume", folder, "--json").json
+    for one in (record, again):
+        for each in one["ranked"]:
+            del each["seconds"]
+    assert again["ranked"] == record["ranked"]
+    assert again["test"] == record["test"]
+    assert len(again["test_openings"]) == 4  # of the two final models that were missing
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (("--learning-rate", "0.1"), 78, "several values of a setting"),
+        (("--learning-rate", "0.1,0.2", "--validation", "0"), 78, "validation: expected rows to compare settings on"),
+        (("--seed", "1,2"), 78, "--runs"),
+        (("--epochs", "1,2", "--halving"), 2, "--epochs"),
+    ],
+)
+def test_sweeps_that_cannot_be_are_refused_before_a_folder_is_made(command, tmp_path, options, code, message):
+    result = command("sweep", "synthetic", *options)
+    assert result.code == code
+    assert message in result.err
+    assert list(tmp_path.iterdir()) == []

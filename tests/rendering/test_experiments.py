@@ -1,0 +1,102 @@
+"""Tables of experiments: what is measured is shown with its spread, and nothing is claimed that the seeds do not bear out."""
+
+import pytest
+
+from fastmlp.experiments.claims import Row
+from fastmlp.experiments.cross_validation import CvResult
+from fastmlp.experiments.repeat import EpochSummary
+from fastmlp.experiments.statistics import Comparison, Summary
+from fastmlp.experiments.sweep import Ranked, SweepResult
+from fastmlp.rendering import experiments
+
+ACCURACY = Summary(0.97614, 0.00123, 0.9741, 0.9791, 30)
+LOSS = Summary(0.08123, 0.00214, 0.0771, 0.0855, 30)
+
+
+def ranked(rate, accuracy, diverged=0, epochs=5):
+    return Ranked({"learning_rate": rate, "hidden": (300, 100)}, epochs, 5, diverged, accuracy, accuracy and LOSS, accuracy, LOSS)
+
+
+def result(comparison, *settings, score="validation_accuracy"):
+    return SweepResult(list(settings), comparison, score)
+
+
+def test_repeat_has_a_row_per_epoch_with_mean_deviation_and_extremes():
+    text = experiments.repeat([EpochSummary(1, LOSS, Summary(0.9876, 0.01, 0.9, 1.0, 30), LOSS, ACCURACY)])
+    heading, row = text.splitlines()
+    assert heading.split() == ["epoch", "accuracy", "%", "lowest", "highest", "loss", "lowest", "highest", "train", "%"]
+    assert row.split() == ["1", "97.61", "±", "0.12", "97.41", "97.91", "0.0812", "±", "0.0021", "0.0771", "0.0855", "98.76"]
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_repeat_without_validation_rows_shows_that_nothing_was_measured():
+    assert experiments.repeat([EpochSummary(1, LOSS, ACCURACY, None, None)]).splitlines()[1].split() == ["1", *["–"] * 6, "97.61"]
+
+
+def test_sweep_shows_settings_as_they_are_typed():
+    _, row = experiments.sweep(result(None, ranked(1e-05, ACCURACY))).splitlines()
+    assert row.split()[:5] == ["1e-05", "300-100", "97.61", "±", "0.12"]
+
+
+def test_sweep_says_what_diverged():
+    text = experiments.sweep(result(None, ranked(0.1, ACCURACY), ranked(9.0, None, diverged=5)))
+    assert text.splitlines()[2].split("  ")[-1] == "5 of 5 diverged"
+
+
+def test_sweep_with_halving_shows_the_epochs_of_each():
+    heading, *rows = experiments.sweep(result(None, ranked(0.1, ACCURACY), ranked(0.2, ACCURACY, epochs=2))).splitlines()
+    assert heading.split()[2] == "epochs"
+    assert [row.split()[2] for row in rows] == ["5", "2"]
+
+
+@pytest.mark.parametrize(
+    ("comparison", "score", "words"),
+    [
+        (Comparison(0.0123, 0.002, 0.021, 5, True), "accuracy", "1.23 points of accuracy (95 % interval 0.20 to 2.10, 5 seeds): beyond"),
+        (Comparison(0.001, -0.002, 0.004, 5, False), "accuracy", "0.10 points of accuracy (95 % interval -0.20 to 0.40, 5 seeds): not"),
+        (Comparison(0.02, 0.01, 0.03, 5, True), "loss", "by 0.0200 of loss (95 % interval 0.0100 to 0.0300, 5 seeds): beyond"),
+        (Comparison(0.01, None, None, 2, None), "accuracy", "2 seeds are too few to tell that from noise"),
+    ],
+)
+def test_verdict_says_whether_the_best_is_better_than_chance(comparison, score, words):
+    text = experiments.verdict(result(comparison, ranked(0.1, ACCURACY), ranked(0.2, ACCURACY), score=f"validation_{score}"))
+    assert text.startswith("best by validation: learning_rate=0.1 hidden=300-100\nbetter than learning_rate=0.2 hidden=300-100 ")
+    assert words in text
+
+
+def test_verdict_names_no_best_where_all_diverged():
+    assert experiments.verdict(result(None, ranked(0.1, None, diverged=5))) == "no setting is best: every model diverged"
+
+
+def test_cross_validation_says_over_how_many_folds():
+    assert experiments.cross_validation(CvResult(LOSS, ACCURACY, 5, 1)) == (
+        "accuracy 97.61 ± 0.12 %, loss 0.0812 ± 0.0021 (mean ± standard deviation of 5 held-out folds); 1 diverged"
+    )
+
+
+ROW = Row(
+    "4a", "learning rates", "0.01 is best", "validation accuracy", ACCURACY, {"learning_rate": 0.01, "hidden": [300]}, "yes", "beyond noise"
+)
+
+
+def test_reproduction_sets_what_was_measured_beside_what_the_report_says():
+    text = experiments.reproduction([ROW], {"hidden": (300,), "learning_rate": 0.1})
+    assert text.splitlines() == [
+        "unless a claim says otherwise: hidden 300, learning rate 0.1",
+        "",
+        "4a  learning rates",
+        "  report    0.01 is best",
+        "  measured  validation accuracy 97.61 ± 0.12 % (n = 30)",
+        "  the same  yes",
+        "  with      learning rate 0.01",
+        "  note      beyond noise",
+    ]
+
+
+def test_reproduction_shows_what_could_not_be_measured():
+    assert "  measured  –\n" in experiments.reproduction([ROW._replace(measured=None)], {})
+
+
+def test_reproduction_does_not_call_a_loss_a_percentage():
+    row = ROW._replace(quantity="training loss", measured=Summary(0.6931, None, 0.6931, 0.6931, 1))
+    assert "  measured  training loss 0.6931\n" in experiments.reproduction([row], {})
