@@ -71,9 +71,11 @@ def _run(output: Output, plan: Plan, run: "RunFolder", data: "Dataset") -> dict[
     from fastmlp.experiments.ledger import complete
 
     folds, runs = plan.arguments["folds"], plan.arguments["runs"]
-    output.note(experiment.describe(plan, data, f"{folds} folds" + (f", {runs} seeds each" if runs > 1 else "")))
+    output.note(
+        experiment.describe(plan, f"{folds} folds of {len(data.x_train) // folds:,} rows, {runs} seed{'s' if runs > 1 else ''} each")
+    )
     tasks = _tasks(plan, data)
-    with experiment.outcome(output, run, "cv", data), compile_notes(output) as display:
+    with experiment.outcome(output, run, "cv"), compile_notes(output) as display:
         ledger = experiment.ledger_in(run)
         experiment.follow(output, display, complete(tasks, data, ledger, plan.training.threads), experiments.trained)
         records = ledger.of(tasks)

@@ -111,13 +111,16 @@ def resumed(
     plan, run = earlier_plan(kind, folder, arguments)
     with run:
         data = load_dataset(plan.dataset, data_dir, notify=output.note)
-        before, now = run.manifest["data"].get("files", {}), dict(data.hashes)
-        changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
-        if changed:
-            raise ConfigError(
-                f"expected the data that {str(run.path)!r} began with, got others: {', '.join(changed)} differ; start a new one"
-            )
+        check_same_data(run, data.hashes)
         yield plan, run, data
+
+
+def check_same_data(run: "RunFolder", hashes: Mapping[str, str]) -> None:
+    """Raise ConfigError where the hashes of the data files are not those that an earlier experiment began with."""
+    before = run.manifest["data"].get("files", {})
+    changed = sorted(name for name in {*before, *hashes} if before.get(name) != hashes.get(name))
+    if changed:
+        raise ConfigError(f"expected the data that {str(run.path)!r} began with, got others: {', '.join(changed)} differ; start a new one")
 
 
 @contextlib.contextmanager
@@ -144,26 +147,30 @@ def begun(output: Output, plan: Plan, data: "Dataset", tasks: "Sequence[Task]", 
         yield run
 
 
-def describe(plan: Plan, data: "Dataset", what: str) -> str:
-    """Return in one line what is about to be done: `what`, on which rows, at how many at a time."""
+def describe(plan: Plan, what: str) -> str:
+    """Return in one line what is about to be done: `what`, and how many at a time."""
     from fastmlp import machine
 
-    held_out = f", {plan.training.validation:,} held out" if plan.training.validation else ""
-    cores = plan.training.threads or machine.usable_cores()
-    return f"{data.name}: {what}; {len(data.x_train) - (plan.training.validation or 0):,} rows to train on{held_out}; {cores} at a time"
+    return f"{plan.dataset}: {what}; {plan.training.threads or machine.usable_cores()} at a time"
+
+
+def rows(plan: Plan, data: "Dataset") -> str:
+    """Return how many rows there are to train on, and how many are held out."""
+    held_out = plan.training.validation or 0
+    return f"{len(data.x_train) - held_out:,} rows to train on, {held_out:,} held out"
 
 
 @contextlib.contextmanager
-def outcome(output: Output, run: "RunFolder", kind: str, data: "Dataset") -> Iterator[None]:
+def outcome(output: Output, run: "RunFolder", kind: str) -> Iterator[None]:
     """Note in the folder how an experiment ends that does not end well, and say how to go on with it."""
     try:
         yield
     except (KeyboardInterrupt, BrokenPipeError):
-        run.finish("interrupted", {"test_openings": data.test_openings})
+        run.finish("interrupted")
         output.note(f"interrupted; finished models are kept, go on: fastmlp {kind} --resume {run.path}")
         raise
     except BaseException:
-        run.finish("failed", {"test_openings": data.test_openings})
+        run.finish("failed")
         raise
 
 

@@ -69,9 +69,9 @@ def _run(output: Output, plan: Plan, run: "RunFolder", data: "Dataset") -> dict[
     from fastmlp.experiments.repeat import summarise_epochs, summarise_scores
 
     runs, test = plan.arguments["runs"], plan.arguments["test"]
-    output.note(experiment.describe(plan, data, f"{runs} runs"))
+    output.note(experiment.describe(plan, f"{runs} runs; {experiment.rows(plan, data)}"))
     tasks = _tasks(plan)
-    with experiment.outcome(output, run, "repeat", data), compile_notes(output) as display:
+    with experiment.outcome(output, run, "repeat"), compile_notes(output) as display:
         ledger = experiment.ledger_in(run)
         experiment.follow(output, display, complete(tasks, data, ledger, plan.training.threads), experiments.trained)
         records = ledger.of(tasks)

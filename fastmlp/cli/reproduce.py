@@ -2,33 +2,38 @@
 
 import contextlib
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fastmlp.cli import experiment
-from fastmlp.cli.experiment import RunFolderOption
+from fastmlp.cli.experiment import ResumeOption, RunFolderOption
 from fastmlp.cli.options import DataDir, compile_notes
 from fastmlp.cli.train import RUNS
 from fastmlp.rendering import experiments
-from fastmlp.rendering.output import Output
+from fastmlp.rendering.output import Output, plain
 
 if TYPE_CHECKING:
+    from fastmlp.data.dataset import Dataset
     from fastmlp.experiments.claims import Findings
     from fastmlp.experiments.reproduce import Laboratory
     from fastmlp.rendering.progress import Display
+    from fastmlp.storage.runs import RunFolder
 
 EXAMPLES = ("fastmlp reproduce", "fastmlp reproduce --quick", "fastmlp reproduce --seeds 30 --json")
 SEEDS, REPEATS = 5, 30
 QUICK_TRAIN, QUICK_TEST, QUICK_SEEDS, QUICK_REPEATS = 2400, 400, 2, 3
+ARGUMENTS = ("seeds", "repeats", "quick")
 
 
 def reproduce(
     output: Output,
-    seeds: Annotated[int, typer.Option(metavar="N", min=2, help="runs of each setting")] = SEEDS,
-    repeats: Annotated[int, typer.Option(metavar="N", min=2, help="runs of experiment 3")] = REPEATS,
+    seeds: Annotated[int | None, typer.Option(metavar="N", min=2, help=f"runs of each setting  [default: {SEEDS}]")] = None,
+    repeats: Annotated[int | None, typer.Option(metavar="N", min=2, help=f"runs of experiment 3  [default: {REPEATS}]")] = None,
     threads: Annotated[int | None, typer.Option(metavar="N", min=1, help="models at a time  [default: one per core]")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="few rows, two seeds: does everything run?")] = False,
+    resume: ResumeOption = None,
     data_dir: DataDir = None,
     run_folder: RunFolderOption = None,
 ) -> dict[str, Any]:
@@ -38,48 +43,62 @@ def reproduce(
     names no setting, some are scanned on validation rows; test rows are opened once per final model.
     """
     from fastmlp import machine
-    from fastmlp.data.dataset import load_dataset
-    from fastmlp.experiments.claims import HOW_COMPARED
-    from fastmlp.experiments.reproduce import AS_READ, NETWORK, Laboratory, common_settings
-    from fastmlp.rendering.output import plain
+    from fastmlp.experiments.reproduce import AS_READ, NETWORK
     from fastmlp.storage.runs import RunFolder, create_run
 
-    started = time.perf_counter()
-    data = [load_dataset(name, data_dir, notify=output.note) for name in ("mnist", "fashion-mnist", "synthetic")]
-    if quick:
-        data = [each.first_rows(QUICK_TRAIN, QUICK_TEST) for each in data]
-        seeds, repeats = QUICK_SEEDS, QUICK_REPEATS
-    run = create_run(RUNS, "reproduce") if run_folder is None else RunFolder.at(run_folder)
     cores = threads or machine.usable_cores()
-    with run:
+    if resume is not None:
+        options = {"--seeds": seeds, "--repeats": repeats, "--quick": quick, "--run-folder": run_folder}
+        experiment.refuse_other_options(options, {})
+        plan, run = experiment.earlier_plan("reproduce", resume, ARGUMENTS)
+        with run:
+            data = _load(output, data_dir, plan.arguments["quick"])
+            experiment.check_same_data(run, _hashes(data))
+            return _run(output, run, data, plan.arguments, cores)
+    data = _load(output, data_dir, quick)
+    arguments = {"seeds": seeds or SEEDS, "repeats": repeats or REPEATS, "quick": quick}
+    if quick:
+        arguments |= {"seeds": QUICK_SEEDS, "repeats": QUICK_REPEATS}
+    with create_run(RUNS, "reproduce") if run_folder is None else RunFolder.at(run_folder) as run:
         run.start(
             {"network": NETWORK.to_dict(), "train": AS_READ.to_dict()},
-            seed=0,
-            data={
-                "name": ", ".join(each.name for each in data),
-                "files": {f"{each.name}/{file}": digest for each in data for file, digest in each.hashes.items()},
-            },
+            seed=AS_READ.seed,
+            data={"name": ", ".join(each.name for each in data), "files": _hashes(data)},
             threads=cores,
-            experiment={"kind": "reproduce", "arguments": {"seeds": seeds, "repeats": repeats, "quick": quick}},
+            experiment={"kind": "reproduce", "arguments": arguments},
         )
-        mnist, fashion_mnist, synthetic = data
-        laboratory = Laboratory(mnist, fashion_mnist, synthetic, seeds, repeats, cores, run.path)
-        try:
-            with compile_notes(output) as display:
-                found = _follow(output, display, laboratory)
-        except BaseException as error:
-            run.finish("interrupted" if isinstance(error, (KeyboardInterrupt, BrokenPipeError)) else "failed")
-            raise
-        seconds = time.perf_counter() - started
-        openings = {each.name: len(each.test_openings) for each in data}
-        result = {"rows": found.rows, "figures": found.figures, "how_compared": HOW_COMPARED, "seconds": seconds, "quick": quick}
-        experiment.finish(run, result, {"seconds": seconds, "test_openings": openings})
+        return _run(output, run, data, arguments, cores)
+
+
+def _load(output: Output, data_dir: Path | None, quick: bool) -> "list[Dataset]":
+    from fastmlp.data.dataset import load_dataset
+
+    data = [load_dataset(name, data_dir, notify=output.note) for name in ("mnist", "fashion-mnist", "synthetic")]
+    return [each.first_rows(QUICK_TRAIN, QUICK_TEST) for each in data] if quick else data
+
+
+def _hashes(data: "list[Dataset]") -> dict[str, str]:
+    return {f"{each.name}/{file}": digest for each in data for file, digest in each.hashes.items()}
+
+
+def _run(output: Output, run: "RunFolder", data: "list[Dataset]", arguments: dict[str, Any], cores: int) -> dict[str, Any]:
+    from fastmlp.experiments.claims import HOW_COMPARED
+    from fastmlp.experiments.reproduce import Laboratory, common_settings
+
+    started = time.perf_counter()
+    mnist, fashion_mnist, synthetic = data
+    laboratory = Laboratory(mnist, fashion_mnist, synthetic, arguments["seeds"], arguments["repeats"], cores, run.path)
+    with experiment.outcome(output, run, "reproduce"), compile_notes(output) as display:
+        found = _follow(output, display, laboratory)
+    openings = {each.name: len(each.test_openings) for each in data}
+    facts = {"how_compared": HOW_COMPARED, "seconds": time.perf_counter() - started, **arguments}
+    experiment.finish(run, {"rows": found.rows, "figures": found.figures, **facts}, {**facts, "test_openings": openings})
     output.result(experiments.reproduction(found.rows, common_settings()))
     output.detail("\n" + HOW_COMPARED)
-    if quick:
+    if arguments["quick"]:
         output.note("a quick run shows that everything runs; its numbers mean nothing")
     output.result(f"results {run.path}")
-    return {"rows": plain(found.rows), "seconds": seconds, "test_openings": openings, "quick": quick, "run_folder": run.path}
+    return {"rows": plain(found.rows), **facts, "test_openings": openings, "run_folder": run.path}
 
 
 def _follow(output: Output, display: "Display", laboratory: "Laboratory") -> "Findings":

@@ -137,8 +137,8 @@ def _run(output: Output, plan: Plan, run: "RunFolder", data: "Dataset") -> dict[
     from fastmlp.experiments.sweep import run_sweep
 
     runs, halving, changes = plan.arguments["runs"], plan.arguments["halving"], _changes(plan)
-    output.note(experiment.describe(plan, data, f"{len(changes)} settings, {runs} seeds each"))
-    with experiment.outcome(output, run, "sweep", data), compile_notes(output) as display:
+    output.note(experiment.describe(plan, f"{len(changes)} settings, {runs} seeds each; {experiment.rows(plan, data)}"))
+    with experiment.outcome(output, run, "sweep"), compile_notes(output) as display:
         ledger = experiment.ledger_in(run)
         events = run_sweep(plan.network, plan.training, changes, runs, halving, data, ledger, plan.training.threads)
         result = experiment.follow(output, display, events, experiments.trained)

@@ -177,7 +177,7 @@ def synthetic(laboratory: Laboratory) -> Events:
             "kind": "curves",
             "title": "Loss on the synthetic points",
             "claim": "the loss falls over 5 epochs",
-            "score": "train_loss",
+            "scores": ("train_loss",),
             "series": [curve(f"learning rate {rate:g}", records[rate]) for rate in rates],
         },
         "1c": {
@@ -229,6 +229,7 @@ def overfitting(laboratory: Laboratory) -> Events:
         "kind": "curves",
         "title": "20 epochs on MNIST",
         "claim": "98 % validation, 99.8 % training; validation flat after epoch 5",
+        "scores": ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy"),
         "series": [curve(f"rate {rate:g}, {size} rows", found) for (rate, size), found in zip(tried, records, strict=True)],
     }
     return Findings(rows, {"2": figure})
@@ -326,6 +327,7 @@ def initialisation(laboratory: Laboratory) -> Events:
         "kind": "band",
         "title": f"{laboratory.repeats} initialisations",
         "claim": "mean and deviation hardly move",
+        "scores": ("validation_loss", "validation_accuracy"),
         "series": [curve("our weights", records), curve("non-negative weights", of_report)],
     }
     return Findings(rows, {"3": figure})
@@ -362,6 +364,7 @@ def learning_rates(laboratory: Laboratory) -> Events:
         "kind": "sweep",
         "title": "Learning rates on MNIST, 5 epochs",
         "claim": claim,
+        "scores": ("train_accuracy", "validation_accuracy"),
         "setting": "learning_rate",
         "values": rates,
         "series": [
@@ -475,7 +478,7 @@ def fashion(laboratory: Laboratory) -> Events:
         "kind": "curves",
         "title": "Fashion-MNIST",
         "claim": "86.5 %, 87.0 % and 87.9 %; ReLU overfits after 2 epochs",
-        "score": "validation_accuracy",
+        "scores": ("validation_accuracy",),
         "series": [
             curve(f"{name}, rate {best[id][0].training.learning_rate:g}", ledger.of(best[id])) for id, (name, _, _, _) in networks.items()
         ],

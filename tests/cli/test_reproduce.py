@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import pytest
 
@@ -76,3 +77,17 @@ def test_notes_tell_of_each_experiment(reproduced):
     titles = [line for line in reproduced[0].stderr.splitlines() if line.endswith(" models")]
     assert len(titles) >= len(EXPERIMENTS)
     assert "its numbers mean nothing" in reproduced[0].stderr
+
+
+@pytest.mark.slow
+def test_models_that_are_there_are_not_trained_again(reproduced, tmp_path, command):
+    first, folder = reproduced
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    scan = copy / "experiments" / "5-scan" / "models.jsonl"
+    lines = scan.read_bytes().splitlines(keepends=True)
+    scan.write_bytes(b"".join(lines[:-1]) + lines[-1][:50])  # killed while it wrote the last
+    again = command("reproduce", "--resume", copy, "--json").json
+    assert again["rows"] == json.loads(first.stdout)["rows"]
+    assert sorted(json.loads(line)["key"] for line in scan.read_bytes().splitlines()) == sorted(json.loads(line)["key"] for line in lines)
+    assert again["test_openings"] == {"mnist": 0, "fashion-mnist": 0, "synthetic": 0}  # this time
