@@ -580,4 +580,5 @@ def _percent_of(value: float | None) -> str:
 
 def _ahead(comparison: Comparison) -> str:
     """Return a difference in points of accuracy, and whether it is beyond the noise of seeds."""
-    return f"{100 * comparison.difference:.2f} points ({'beyond' if comparison.beyond_noise else 'not beyond'} seed noise)"
+    verdict = {True: "beyond seed noise", False: "not beyond seed noise", None: "too few seeds to tell from noise"}
+    return f"{100 * comparison.difference:.2f} points ({verdict[comparison.beyond_noise]})"

@@ -8,7 +8,7 @@ import typer
 from fastmlp.cli.sweep import read_axes
 from fastmlp.experiments.sweep import Range
 
-QUICK = ("sweep", "synthetic", "--learning-rate", "0.000001,0.5", "--runs", "3", "--epochs", "2", "--batch-size", "100")
+QUICK = ("sweep", "synthetic", "--learning-rate", "0.000001,0.5", "--runs", "5", "--epochs", "2", "--batch-size", "100")
 
 
 def test_several_values_are_an_axis_and_one_is_fixed():
@@ -74,11 +74,11 @@ def test_json_holds_ranking_comparison_and_closed_test_rows(command, tmp_path):
 
 def test_only_the_best_setting_meets_the_test_rows_once_per_seed(command, tmp_path):
     record = command(*QUICK, "--test", "--json").json
-    assert sorted(record["test_openings"]) == ["x_test"] * 3 + ["y_test"] * 3
+    assert sorted(record["test_openings"]) == ["x_test"] * 5 + ["y_test"] * 5
     final = [json.loads(line) for line in (tmp_path / record["run_folder"] / "final.jsonl").read_text().splitlines()]
-    assert [model["changed"] for model in final] == [{"learning_rate": 0.5}] * 3
-    assert record["test"]["accuracy"]["n"] == 3
-    assert len((tmp_path / record["run_folder"] / "models.jsonl").read_text().splitlines()) == 6
+    assert [model["changed"] for model in final] == [{"learning_rate": 0.5}] * 5
+    assert record["test"]["accuracy"]["n"] == 5
+    assert len((tmp_path / record["run_folder"] / "models.jsonl").read_text().splitlines()) == 10
 
 
 def test_two_values_of_a_width_and_an_activation_are_a_grid_of_four(command):
@@ -108,7 +108,7 @@ def test_halving_shows_how_long_each_setting_was_trained(command):
 def test_killed_sweep_goes_on_and_gives_the_same_table(command, tmp_path):
     record = command(*QUICK, "--test", "--json").json
     folder = tmp_path / record["run_folder"]
-    for name, kept in (("models.jsonl", 4), ("final.jsonl", 1)):
+    for name, kept in (("models.jsonl", 7), ("final.jsonl", 3)):
         path = folder / name
         path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:kept]))
     again = command("sweep", "--resume", folder, "--json").json

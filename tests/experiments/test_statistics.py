@@ -53,12 +53,13 @@ def test_difference_is_the_mean_of_differences():
     assert compare([3.0, 5.0, 4.0], [1.0, 2.0, 3.0]).difference == pytest.approx(2.0)
 
 
-def test_two_seeds_are_too_few_to_tell():
-    assert compare([2.0, 2.0], [1.0, 1.0]) == Comparison(1.0, None, None, 2, None)
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_few_seeds_are_too_few_to_tell(n):
+    assert compare([2.0] * n, [1.0] * n) == Comparison(1.0, None, None, n, None)
 
 
 def test_same_values_twice_are_no_difference():
-    found = compare([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
+    found = compare([1.0, 2.0, 3.0, 4.0, 5.0], [1.0, 2.0, 3.0, 4.0, 5.0])
     assert (found.difference, found.low, found.high, found.beyond_noise) == (0.0, 0.0, 0.0, False)
 
 

@@ -132,7 +132,7 @@ def test_setting_of_which_one_model_diverged_comes_last():
 
 
 def test_without_accuracies_the_smaller_loss_is_better():
-    result = ranked({0.1: [(None, 0.3), (None, 0.31), (None, 0.3)], 0.2: [(None, 0.2), (None, 0.21), (None, 0.2)]})
+    result = ranked({0.1: [(None, 0.3), (None, 0.31), (None, 0.3)] * 2, 0.2: [(None, 0.2), (None, 0.21), (None, 0.2)] * 2})
     assert [each.changed["learning_rate"] for each in result.ranked] == [0.2, 0.1]
     assert result.score == "validation_loss"
     assert result.comparison.difference == pytest.approx(0.1)
@@ -140,17 +140,18 @@ def test_without_accuracies_the_smaller_loss_is_better():
 
 
 def test_best_is_compared_with_the_second_seed_by_seed():
-    result = ranked({0.1: [(0.80, 1), (0.60, 1), (0.70, 1)], 0.2: [(0.81, 1), (0.61, 1), (0.71, 1)], 0.3: [(0.1, 2)] * 3})
+    seeds = (0.80, 0.60, 0.70, 0.75, 0.65)
+    result = ranked({0.1: [(score, 1) for score in seeds], 0.2: [(score + 0.01, 1) for score in seeds], 0.3: [(0.1, 2)] * 5})
     assert result.comparison.difference == pytest.approx(0.01)
     assert result.comparison.beyond_noise  # although either spreads over 20 points
 
 
 def test_sweep_finds_the_rate_that_learns(points):
     changes = grid({"learning_rate": [1e-6, 1.0]})
-    result, trained = result_of(run_sweep(NETWORK, TRAINING, changes, 3, False, points, Ledger()))
+    result, trained = result_of(run_sweep(NETWORK, TRAINING, changes, 5, False, points, Ledger()))
     assert result.ranked[0].changed == {"learning_rate": 1.0}
     assert result.comparison.beyond_noise
-    assert len(trained) == 6
+    assert len(trained) == 10
     assert points.test_openings == []
 
 
