@@ -77,7 +77,7 @@ def _run(output: Output, plan: Plan, run: "RunFolder", data: "Dataset") -> dict[
     tasks = _tasks(plan, data)
     with experiment.outcome(output, run, "cv"), compile_notes(output) as display:
         ledger = experiment.ledger_in(run)
-        experiment.follow(output, display, complete(tasks, data, ledger, plan.training.threads), experiments.trained)
+        experiment.follow(output, display, complete(tasks, data, ledger, plan.training.threads))
         records = ledger.of(tasks)
         result = summarise_folds(records)
         summary = [{"fold": record["fold"], "seed": record["seed"], **record["validation"]} for record in records]

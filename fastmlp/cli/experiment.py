@@ -1,7 +1,7 @@
 """What the commands that train many models share: a new folder or an earlier one to go on with, progress, and what an interrupt leaves."""
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
     from fastmlp.experiments.bank import BankProgress, Task, Trained
     from fastmlp.experiments.ledger import Ledger
+    from fastmlp.experiments.reproduce import Stage
     from fastmlp.experiments.statistics import Summary
     from fastmlp.storage.runs import RunFolder
 
@@ -189,11 +190,9 @@ def ledger_in(run: "RunFolder", name: str = "models.jsonl") -> "Ledger":
     return Ledger(run.path / name)
 
 
-def follow(
-    output: Output, display: Display, events: "Generator[BankProgress | Trained, None, Result]", describe: "Callable[[Trained], str]"
-) -> Result:
+def follow(output: Output, display: Display, events: "Generator[BankProgress | Trained | Stage, None, Result]") -> Result:
     """Run an experiment to its end and return what it returns; meanwhile a bar moves, or a line tells of each finished model."""
-    from fastmlp.experiments.bank import BankProgress
+    from fastmlp.experiments.bank import BankProgress, Trained
 
     with contextlib.closing(events):
         while True:
@@ -204,9 +203,12 @@ def follow(
                 return end.value  # type: ignore[no-any-return]
             if isinstance(event, BankProgress):
                 display.models(event)
+            elif not isinstance(event, Trained):
+                display.clear()
+                output.note(experiments.stage(event))
             elif not output.shows_progress:
                 display.clear()
-                output.note(describe(event))
+                output.note(experiments.trained(event))
 
 
 def measure_final(
@@ -219,5 +221,5 @@ def measure_final(
 
     tasks = final_tasks(plan.network, plan.training, change, plan.arguments["runs"])
     ledger = ledger_in(run, "final.jsonl")
-    follow(output, display, complete(tasks, data, ledger, plan.training.threads), experiments.trained)
+    follow(output, display, complete(tasks, data, ledger, plan.training.threads))
     return summarise_scores(ledger.of(tasks), "test")

@@ -73,7 +73,7 @@ def _run(output: Output, plan: Plan, run: "RunFolder", data: "Dataset") -> dict[
     tasks = _tasks(plan)
     with experiment.outcome(output, run, "repeat"), compile_notes(output) as display:
         ledger = experiment.ledger_in(run)
-        experiment.follow(output, display, complete(tasks, data, ledger, plan.training.threads), experiments.trained)
+        experiment.follow(output, display, complete(tasks, data, ledger, plan.training.threads))
         records = ledger.of(tasks)
         epochs = summarise_epochs(records)
         diverged = sum(record["outcome"] == "diverged" for record in records)

@@ -1,6 +1,5 @@
 """`fastmlp reproduce`: the course report that this project grew out of, checked claim by claim."""
 
-import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,9 +15,6 @@ from fastmlp.rendering.output import Output, plain
 
 if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
-    from fastmlp.experiments.claims import Findings
-    from fastmlp.experiments.reproduce import Laboratory
-    from fastmlp.rendering.progress import Display
     from fastmlp.storage.runs import RunFolder
 
 EXAMPLES = ("fastmlp reproduce", "fastmlp reproduce --quick", "fastmlp reproduce --seeds 30 --json")
@@ -84,12 +80,13 @@ def _hashes(data: "list[Dataset]") -> dict[str, str]:
 def _run(output: Output, run: "RunFolder", data: "list[Dataset]", arguments: dict[str, Any], cores: int) -> dict[str, Any]:
     from fastmlp.experiments.claims import HOW_COMPARED
     from fastmlp.experiments.reproduce import Laboratory, common_settings
+    from fastmlp.experiments.reproduce import reproduce as reproduce_all
 
     started = time.perf_counter()
     mnist, fashion_mnist, synthetic = data
     laboratory = Laboratory(mnist, fashion_mnist, synthetic, arguments["seeds"], arguments["repeats"], cores, run.path)
     with experiment.outcome(output, run, "reproduce"), compile_notes(output) as display:
-        found = _follow(output, display, laboratory)
+        found = experiment.follow(output, display, reproduce_all(laboratory))
     openings = {each.name: len(each.test_openings) for each in data}
     facts = {"how_compared": HOW_COMPARED, "seconds": time.perf_counter() - started, **arguments}
     experiment.finish(run, {"rows": found.rows, "figures": found.figures, **facts}, {**facts, "test_openings": openings})
@@ -99,23 +96,3 @@ def _run(output: Output, run: "RunFolder", data: "list[Dataset]", arguments: dic
         output.note("a quick run shows that everything runs; its numbers mean nothing")
     output.result(f"results {run.path}")
     return {"rows": plain(found.rows), **facts, "test_openings": openings, "run_folder": run.path}
-
-
-def _follow(output: Output, display: "Display", laboratory: "Laboratory") -> "Findings":
-    """Run the experiments to their end; a line tells of each that begins, a bar of how far it is."""
-    from fastmlp.experiments.bank import BankProgress
-    from fastmlp.experiments.reproduce import Stage, reproduce
-
-    with contextlib.closing(reproduce(laboratory)) as events:
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                display.clear()
-                found: Findings = end.value
-                return found
-            if isinstance(event, BankProgress):
-                display.models(event)
-            elif isinstance(event, Stage):
-                display.clear()
-                output.note(event.title + (f": {event.models} models" if event.models else ""))

@@ -141,7 +141,7 @@ def _run(output: Output, plan: Plan, run: "RunFolder", data: "Dataset") -> dict[
     with experiment.outcome(output, run, "sweep"), compile_notes(output) as display:
         ledger = experiment.ledger_in(run)
         events = run_sweep(plan.network, plan.training, changes, runs, halving, data, ledger, plan.training.threads)
-        result = experiment.follow(output, display, events, experiments.trained)
+        result = experiment.follow(output, display, events)
         best = result.ranked[0]
         tested = experiment.measure_final(output, display, plan, best.changed, run, data) if plan.arguments["test"] else None
         experiment.finish(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fastmlp.experiments.claims import Row
     from fastmlp.experiments.cross_validation import CvResult
     from fastmlp.experiments.repeat import EpochSummary
+    from fastmlp.experiments.reproduce import Stage
     from fastmlp.experiments.statistics import Comparison, Summary
     from fastmlp.experiments.sweep import Ranked, SweepResult
 
@@ -109,7 +110,12 @@ def test_scores(scores: "Mapping[str, Summary | None]") -> str:
     return f"test {found}loss {loss_and_std(its_loss)} ({n} final model{'s' if n != 1 else ''}, each measured once)"
 
 
-def trained(model: "Trained", score: str = "validation") -> str:
+def stage(begun: "Stage") -> str:
+    """Return in one line that an experiment of several begins."""
+    return begun.title + (f": {begun.models} models" if begun.models else "")
+
+
+def trained(model: "Trained") -> str:
     """Return in one line that a model is finished."""
     if model.outcome != "done":
         return f"{model.task.key}: diverged in epoch {len(model.history) + 1}"

@@ -2,12 +2,15 @@
 
 import pytest
 
+from fastmlp.experiments.bank import Task, Trained
 from fastmlp.experiments.claims import Row
 from fastmlp.experiments.cross_validation import CvResult
 from fastmlp.experiments.repeat import EpochSummary
+from fastmlp.experiments.reproduce import Stage
 from fastmlp.experiments.statistics import Comparison, Summary
 from fastmlp.experiments.sweep import Ranked, SweepResult
 from fastmlp.rendering import experiments
+from fastmlp.settings import NetworkSettings, TrainingSettings
 
 ACCURACY = Summary(0.97614, 0.00123, 0.9741, 0.9791, 30)
 LOSS = Summary(0.08123, 0.00214, 0.0771, 0.0855, 30)
@@ -100,3 +103,27 @@ def test_reproduction_shows_what_could_not_be_measured():
 def test_reproduction_does_not_call_a_loss_a_percentage():
     row = ROW._replace(quantity="training loss", measured=Summary(0.6931, None, 0.6931, 0.6931, 1))
     assert "  measured  training loss 0.6931\n" in experiments.reproduction([row], {})
+
+
+TASK = Task("learning_rate=0.1 seed=3", NetworkSettings(), TrainingSettings(seed=3))
+MODEL = Trained(TASK, None, [], {"loss": 0.1, "accuracy": 0.975}, None, 1.0, "done")
+NOTHING = {"loss": None, "accuracy": None}
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        (MODEL, "validation accuracy 97.50 %"),
+        (MODEL._replace(validation={"loss": 0.1, "accuracy": None}), "validation loss 0.1000"),
+        (MODEL._replace(validation=NOTHING, test={"loss": 0.2, "accuracy": 0.96}), "test accuracy 96.00 %"),
+        (MODEL._replace(validation=NOTHING), "trained"),
+        (MODEL._replace(validation=NOTHING, outcome="diverged"), "diverged in epoch 1"),
+    ],
+)
+def test_finished_model_is_one_line(model, text):
+    assert experiments.trained(model) == f"learning_rate=0.1 seed=3: {text}"
+
+
+def test_experiment_that_begins_says_how_many_models_it_trains():
+    assert experiments.stage(Stage("2", "20 epochs", 25)) == "20 epochs: 25 models"
+    assert experiments.stage(Stage("0", "by hand", 0)) == "by hand"
