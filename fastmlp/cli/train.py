@@ -1,6 +1,7 @@
 """`fastmlp train`: from a data set, or from where an earlier run stood, to a model file and a run folder."""
 
 import contextlib
+import math
 import os
 import shlex
 import threading
