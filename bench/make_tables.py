@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from fastmlp.rendering.benchmark import duration
-from fastmlp.rendering.ladder import times
-from fastmlp.rendering.tables import MISSING, percent
+from fastmlp.rendering.ladder import share, times
+from fastmlp.rendering.tables import MISSING
 
 RESULTS = Path(__file__).with_name("results")
 BLOCK = re.compile(r"(?P<begin><!-- bench:(?P<table>[\w-]+)(?: (?!from )(?P<what>[\w-]+))?(?: from (?P<machine>[\w.-]+))? -->\n).*?(?P<end><!-- /bench -->)", re.DOTALL)  # fmt: skip  # noqa: E501
@@ -74,6 +74,8 @@ def load(results: Path, machine: str | None) -> Record:
             f"{results}: expected the results of {machine or 'one machine'}, found {known}; name one: <!-- bench:… from NAME -->"
         )
     record: Record = json.loads(paths[0].read_text(encoding="utf-8"))
+    if record.get("quick"):
+        raise ValueError(f"{paths[0]}: expected results of a full run, got those of a quick one; record them without --quick")
     return record
 
 
@@ -121,7 +123,7 @@ def ladder(found: Record) -> str:
         cells = [row["title"], str(row["threads"]), mark + duration(row["median"])]
         cells += [
             f"{row['gflops']:.3g}{star}",
-            percent(row["share_of_peak"], 0 if row["share_of_peak"] >= 0.1 else 2),
+            share(row["share_of_peak"]),
             times(row["speed_up"]),
         ]
         rows.append([*([row["operation"]] if len(operations) > 1 else []), *cells])

@@ -93,14 +93,15 @@ def _row(found: Ladder, row: Row) -> list[str]:
         mark + duration(row.best),
         mark + duration(row.median),
         f"{gflops:.3g}{star}",
-        _share(found.share_of_peak(row)) + star,
+        share(found.share_of_peak(row)) + star,
         f"{found.traffic(row.operation) / row.median / 1e9:.2g}",
         times(above_lists),
         times(above_last),
     ]
 
 
-def _share(value: float | None) -> str:
+def share(value: float | None) -> str:
+    """Return a share of the peak: "85 %", "0.4 %", "0.012 %"."""
     if value is None:
         return MISSING
     return percent(value, 0 if value >= 0.0995 else 1 if value >= 0.000995 else 3) if value >= 1e-5 else "< 0.001 %"

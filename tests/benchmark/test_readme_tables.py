@@ -109,6 +109,12 @@ def test_table_without_results_is_an_error(results, marker):
         table(results, marker)
 
 
+def test_results_of_a_quick_run_make_no_table(results):
+    (results / "xeon.json").write_text(json.dumps({**RECORD, "quick": True}))
+    with pytest.raises(ValueError, match="quick"):
+        table(results, "startup")
+
+
 def test_text_without_markers_stays_as_it_is(tmp_path):
     assert make_tables.with_tables("no tables\n", tmp_path) == "no tables\n"
 
