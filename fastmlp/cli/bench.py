@@ -1,11 +1,13 @@
 """`fastmlp bench`: how fast fastmlp is, here and now."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fastmlp import machine
 from fastmlp.benchmark.workloads import WORKLOADS
 from fastmlp.cli.options import DataDir
 from fastmlp.errors import ScoreMissed
@@ -33,6 +35,7 @@ PREDICTIONS = ("H", "H'")
 QUICK_ROWS, QUICK_REPEATS = 700, 1  # rows for several batches, the last of them shorter
 PICTURES = (".png", ".svg")
 TERMINAL = Path("-")
+BUSY = 0.5  # load per core from which on a measurement is disturbed
 
 
 def _known_word(word: str | None) -> str | None:
@@ -128,6 +131,9 @@ def bench(
         if path is not None:
             check_creatable(path)
 
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load > BUSY * machine.usable_cores():
+        output.note(f"other programs keep {load:.1f} of {machine.usable_cores()} cores busy: times will be too long, and mean little")
     measured: list[Measured] = []
     ladders: list[Ladder] = []
     scaled: Scaling | None = None

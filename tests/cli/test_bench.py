@@ -47,6 +47,12 @@ def test_ladder_is_measured_drawn_saved_and_compared(command, tmp_path):
     assert (tmp_path / "ladder.svg").read_bytes().startswith(b"<?xml")
 
 
+def test_busy_machine_is_told(command, monkeypatch):
+    monkeypatch.setattr("os.getloadavg", lambda: (7.25, 0.0, 0.0))
+    monkeypatch.setattr("fastmlp.benchmark.startup.measure", lambda repeats, quick, notify: [])
+    assert "other programs keep 7.2 of" in command("bench", "startup").err
+
+
 def test_help_comes_with_examples_and_words(command):
     shown = command("bench", "--help").out
     assert "fastmlp bench --quick" in shown
