@@ -1,6 +1,5 @@
 """`fastmlp report`: a run folder as one page, with its figures."""
 
-import hashlib
 import itertools
 import shlex
 from collections.abc import Mapping, Sequence
@@ -73,6 +72,8 @@ def build_page(output: Output, run: "RunRecord", figures: Path, data_dir: Path |
 
 def inspect_model(output: Output, run: "RunRecord", data_dir: Path | None) -> "tuple[Insight | None, ModelFile | None, list[str]]":
     """Return what the trained network of a run confuses, facts of its file, and why something of that is missing."""
+    import hashlib
+
     from fastmlp.data.dataset import load_dataset
     from fastmlp.errors import FastmlpError
     from fastmlp.insight import look_into

@@ -188,7 +188,8 @@ def reproduction_page(run: "RunRecord", figures: Path, commands: Sequence[str]) 
     found = run.result.get("figures") or {}
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows) or not isinstance(found, dict):
         raise DataError(
-            f"{str(run.path / 'result.json')!r}: expected rows and figures of a finished reproduction; run it to its end: fastmlp reproduce"
+            f"{str(run.path / 'result.json')!r}: expected rows and figures of a finished reproduction; "
+            f"go on with it: fastmlp reproduce --resume {run.path}"
         )
     slips = [row for row in rows if str(row.get("experiment", "")).startswith("slip")]
     claims = [row for row in rows if row not in slips]
