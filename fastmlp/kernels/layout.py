@@ -91,7 +91,7 @@ class Layout:
         return self.rows + PADDED_ROWS
 
     def _weights(self, k: int, n: int) -> LayerLayout:
-        shape = _shape_for(n, self._lanes)
+        shape = shape_for(n, self._lanes)
         width = shape.NV * self._lanes
         panels = -(-n // width)
         panel, row = _round_up(k, PADDED_INPUTS) * width, _row_length(panels * width, self._lanes)
@@ -193,7 +193,7 @@ class SparseLayout:
         return {**of_rows, "MASKS": of_rows["MASKS"] + self._row_masks} if group_masks else of_rows
 
 
-def _shape_for(units: int, lanes: int) -> tiles.Shape:
+def shape_for(units: int, lanes: int) -> tiles.Shape:
     """Return the tile for a layer of so many units: the one that computes the least padding, on two shares, the widest of those."""
     vectors = -(-units // lanes)
 

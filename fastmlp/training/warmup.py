@@ -6,14 +6,16 @@ from typing import Any
 import numpy as np
 
 from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.layout import shape_for
 from fastmlp.kernels.losses import LOSSES
-from fastmlp.kernels.tiles import shapes
+from fastmlp.kernels.tiles import Shape
 from fastmlp.kernels.vectors import vector_bytes
 from fastmlp.network import Network
 from fastmlp.settings import NetworkSettings, TrainingSettings
 from fastmlp.training.loop import Trainer
 
 ROWS, N_INPUTS, N_OUTPUTS = 120, 100, 10  # two batches of 50 rows and a shorter one
+MOST_VECTORS = 41  # of units among which every shape of tiles is the best one for some number
 RULES: dict[str, dict[str, Any]] = {
     "sgd": {},
     "momentum": {"momentum": 0.9},
@@ -61,9 +63,14 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
 
 
 def _units_per_tile(dtype: str) -> list[int]:
-    """Return, for each shape of tiles, how many units fill two panels of it."""
+    """Return, for each shape of tiles, the smallest number of units that take more than one panel of it."""
     lanes = vector_bytes() // np.dtype(dtype).itemsize
-    return [2 * shape.NV * lanes for shape in shapes()]
+    found: dict[Shape, int] = {}
+    for vectors in range(1, MOST_VECTORS):
+        shape = shape_for(vectors * lanes, lanes)
+        if vectors > shape.NV:
+            found.setdefault(shape, vectors * lanes)
+    return list(found.values())
 
 
 def _train(dtype: str, x: np.ndarray, units: int, activation: str, output: str, settings: dict[str, Any], outputs: int = N_OUTPUTS) -> None:
