@@ -13,7 +13,7 @@ help: ## list the targets
 mnist: $(VENV)/installed ## install fastmlp and train a network on MNIST
 	$(BIN)/fastmlp train mnist
 
-reproduce: $(VENV)/installed ## check every claim of the original report, on real data, in minutes
+reproduce: $(VENV)/installed-plots ## check every claim of the original report, on real data, in minutes
 	$(fetch_fashion_mnist)
 	$(BIN)/fastmlp reproduce
 
@@ -53,6 +53,10 @@ check_version = import sys; v = sys.version_info; v >= (3, 11) or \
 $(VENV)/installed: pyproject.toml
 	$(call install,.)
 	@touch $@
+
+$(VENV)/installed-plots: pyproject.toml
+	$(call install,'.[plots]')
+	@touch $(VENV)/installed $@
 
 $(VENV)/installed-test: pyproject.toml
 	$(call install,'.[test]')

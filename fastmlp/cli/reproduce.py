@@ -36,7 +36,8 @@ def reproduce(
     """Run the experiments of the original report and compare each claim.
 
     Every number is a mean over seeds with its standard deviation, on MNIST, Fashion-MNIST and the synthetic points. Where the report
-    names no setting, some are scanned on validation rows; test rows are opened once per final model.
+    names no setting, some are scanned on validation rows; test rows are opened once per final model. At the end all of it stands on one
+    page, report.html, with its figures.
     """
     from fastmlp import machine
     from fastmlp.experiments.reproduce import AS_READ, NETWORK
@@ -95,4 +96,18 @@ def _run(output: Output, run: "RunFolder", data: "list[Dataset]", arguments: dic
     if arguments["quick"]:
         output.note("a quick run shows that everything runs; its numbers mean nothing")
     output.result(f"results {run.path}")
-    return {"rows": plain(found.rows), **facts, "test_openings": openings, "run_folder": run.path}
+    page = _page(output, run.path)
+    return {"rows": plain(found.rows), **facts, "test_openings": openings, "run_folder": run.path, "page": page}
+
+
+def _page(output: Output, folder: Path) -> Path | None:
+    """Write the page of a reproduction; where what draws it is not installed, say how to get it: the results are kept all the same."""
+    from fastmlp.cli.report import report
+    from fastmlp.errors import MissingExtra
+
+    try:
+        page: Path = report(output, folder)["page"]
+    except MissingExtra as error:
+        output.note(f"no page yet: {error}; then: fastmlp report {folder}")
+        return None
+    return page

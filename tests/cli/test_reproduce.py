@@ -1,8 +1,10 @@
 """`fastmlp reproduce --quick`: every experiment runs, on few rows, and leaves what a page is made of."""
 
+import html
 import json
 import math
 import shutil
+import sys
 
 import pytest
 
@@ -47,6 +49,27 @@ def test_result_file_holds_rows_and_the_data_of_every_figure(reproduced):
     assert len(boundary["probability"]) == len(boundary["x2"])
     assert {len(row) for row in boundary["probability"]} == {len(boundary["x1"])}
     assert [len(curve["epoch"]) for curve in result["figures"]["2"]["series"]] == [20] * 5
+
+
+@pytest.mark.slow
+def test_page_tells_every_claim_and_shows_its_figures(reproduced):
+    out, folder = reproduced
+    record = json.loads(out.stdout)
+    page = (folder / "report.html").read_text()
+    assert record["page"] == str(folder / "report.html")
+    assert all(html.escape(row["report_says"]) in page for row in record["rows"])
+    assert page.count("<svg") >= 7
+
+
+@pytest.mark.slow
+def test_without_the_library_for_pages_the_results_are_kept(reproduced, tmp_path, command, monkeypatch):
+    copy = tmp_path / "copy"
+    shutil.copytree(reproduced[1], copy)
+    (copy / "report.html").unlink()
+    monkeypatch.setitem(sys.modules, "matplotlib.style", None)
+    result = command("reproduce", "--resume", copy, "--json")
+    assert (result.code, result.json["page"]) == (0, None)
+    assert f"then: fastmlp report {copy}" in result.err
 
 
 @pytest.mark.slow
