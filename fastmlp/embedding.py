@@ -81,7 +81,9 @@ def compiled_state(
     for place, length in zip(places, lengths, strict=True):
         codes[place] = at
         at += length
-    codes[embedded.SCRATCH_SIZE] = at
+    per_place = embedded.PLACE.itemsize // dtype.itemsize
+    codes[embedded.PLACES_AT] = at = at + at % per_place  # whole numbers lie at multiples of their size
+    codes[embedded.SCRATCH_SIZE] = at + per_place * max(sizes)
 
     moments, steps = np.zeros((n_moments, count), dtype), np.zeros(1, np.int64)
     return State(parameters, layers, inputs, moments, optimizers.rates(settings, 0, 1, np.dtype(np.float64))[0], steps, codes)

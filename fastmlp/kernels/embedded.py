@@ -7,7 +7,7 @@ machine code computes everywhere, and gives the same bits from Python, from a us
 
 Rows are worked off in blocks of ROWS; each sum of a gradient runs over the rows in their order, whatever the blocks. The scratch, in
 numbers of the parameters' type, begins with what step.forward wants, batch, z, a and delta of ROWS rows; then come the targets and
-weights of a block, the rates of a step, and a gradient (P,).
+weights of a block, the rates of a step, a gradient (P,), and, as whole numbers, the places of the inputs of a row that are not zero.
 """
 
 from typing import NamedTuple
@@ -25,13 +25,14 @@ from fastmlp.kernels.updates import Rates
 ROWS = 32  # of a block: weights that do not fit into a cache are read once per block
 STAMP = source_stamp()  # becomes part of a user's machine code, where that is compiled: the first of a state's codes has to equal it
 U = np.uint64  # unsigned places, as in rows.py
+PLACE = np.dtype(np.uint64)
 
 # What State.codes holds: the stamp; sizes; what the output layer gives; bytes of a number; places in the scratch; addresses of blocks, of
 # the loss and of the optimiser (0: plain SGD).
 (STAMPED, N_INPUTS, N_OUTPUTS, N_LAYERS, N_PARAMETERS, N_TARGETS, N_MOMENTS, OUTPUT, ITEM_SIZE,
- TARGETS_AT, WEIGHTS_AT, RATES_AT, GRADIENT_AT, SCRATCH_SIZE,
- ROW, FORWARD, ADD_GRADIENTS, TO_INPUTS, DESCEND, LOSS, UPDATE) = range(21)  # fmt: skip
-CODES = 21
+ TARGETS_AT, WEIGHTS_AT, RATES_AT, GRADIENT_AT, PLACES_AT, SCRATCH_SIZE,
+ ROW, FORWARD, ADD_GRADIENTS, TO_INPUTS, DESCEND, LOSS, UPDATE) = range(22)  # fmt: skip
+CODES = 22
 # Rows of State.inputs.
 SCALE, SHIFT, BYTE_SCALE, BYTE_SHIFT = range(4)
 BYTE = np.dtype(np.uint8)
@@ -61,7 +62,7 @@ class State(NamedTuple):
 # The same for float32 and float64: a formula returns what it is given.
 forward_any_row = specialise(forward_row, "any", call_formula=block_call(1, returns=LIKE_FIRST))
 
-call_row = block_call(4)
+call_row = block_call(5)
 call_forward = block_call(4)
 call_add_gradients = block_call(5)
 call_to_inputs = block_call(4)
@@ -69,12 +70,13 @@ call_descend = block_call(5)
 
 
 @kernel
-def row_outputs(parameters, layers, output, scratch):
+def row_outputs(parameters, layers, output, scratch, places_at):
     """Turn z of the last layer, for the input at scratch[:K], into the outputs: softmax of it, sigmoid of it, or z itself.
 
-    parameters (P,), layers (L, COLUMNS), output: SOFTMAX, SIGMOID or IDENTITY; scratch is overwritten. Bishop 2006, eq. 4.104 and 4.59.
+    parameters (P,), layers (L, COLUMNS), output: SOFTMAX, SIGMOID or IDENTITY; scratch is overwritten, from places_at on with
+    whole numbers. Bishop 2006, eq. 4.104 and 4.59.
     """
-    forward_any_row(parameters, layers, scratch)
+    forward_any_row(parameters, layers, scratch, scratch[places_at:].view(PLACE))
     last = layers.shape[0] - 1
     N, z = U(layers[last, N_OUT]), U(layers[last, Z])
     one = scratch.dtype.type(1)
@@ -161,7 +163,7 @@ def block_addresses(number):
     flat, table, whole = types.Array(number, 1, "C"), types.Array(number, 2, "C"), types.int64
     layers = types.Array(types.int64, 2, "C")
     return {
-        ROW: address(row_outputs, flat, layers, whole, flat),
+        ROW: address(row_outputs, flat, layers, whole, flat, whole),
         FORWARD: address(forward, flat, layers, table, flat),
         ADD_GRADIENTS: address(add_gradients, flat, layers, whole, flat, flat),
         TO_INPUTS: address(to_inputs, flat, layers, whole, flat),
@@ -190,7 +192,7 @@ def read_row(state, x, scratch, at):
 def outputs_of(state, scratch, x, out):
     """out = outputs of the network for one row. x (K,) -> out (N,), scratch, both overwritten."""
     read_row(state, x, scratch, 0)
-    call_row(state.codes[ROW], state.parameters, state.layers, state.codes[OUTPUT], scratch)
+    call_row(state.codes[ROW], state.parameters, state.layers, state.codes[OUTPUT], scratch, state.codes[PLACES_AT])
     z = U(state.layers[state.codes[N_LAYERS] - 1, Z])
     for n in range(U(out.shape[0])):
         out[n] = scratch[z + n]
