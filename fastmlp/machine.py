@@ -141,7 +141,8 @@ def _cgroup_folders(root: Path) -> list[Path]:
 
 def _number(text: str) -> int | None:
     """Return a whole number of at least 0, None for anything else."""
-    return int(text) if re.fullmatch(r"\s*[0-9]{1,19}\s*", text) else None
+    text = text.strip()  # whose blanks are not those of int()
+    return int(text) if re.fullmatch("[0-9]{1,19}", text) else None
 
 
 def _read(path: Path) -> str:

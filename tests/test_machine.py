@@ -82,6 +82,7 @@ def test_where_nobody_knows_the_cores_there_is_one(monkeypatch):
         ({"cpu/cpu.cfs_quota_us": "250000\n", "cpu/cpu.cfs_period_us": "100000\n"}, "3:cpu,cpuacct:/\n", 2.5),
         ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, "3:cpu,cpuacct:/\n", None),
         ({"cpu/x/cpu.cfs_quota_us": "200000\n", "cpu/x/cpu.cfs_period_us": "100000\n"}, "3:cpu,cpuacct:/x\n", 2.0),
+        ({"cpu/cpu.cfs_quota_us": "\n\x1e150000", "cpu/cpu.cfs_period_us": "100000\n"}, "3:cpu,cpuacct:/\n", 1.5),
         ({"cpu.max": "100000 0\n"}, "0::/\n", None),
         ({"cpu.max": "rubbish\n"}, "0::/\n", None),
         ({"cpu.max": ""}, "0::/\n", None),
