@@ -20,8 +20,9 @@ import atheris
 import numpy as np
 
 # Not the kernels: a compiler reads their bytecode.
-PARSERS = ["fastmlp.data", "fastmlp.storage", "fastmlp.network", "fastmlp.cli.configuration", "fastmlp.settings", "fastmlp.machine"]
-with atheris.instrument_imports(include=PARSERS):
+KERNELS = Path(__file__).parents[2] / "fastmlp" / "kernels"
+KEPT = ["fastmlp.kernels", *(f"fastmlp.kernels.{path.stem}" for path in KERNELS.glob("[a-z]*.py"))]
+with atheris.instrument_imports(include=["fastmlp"], exclude=KEPT):
     from fastmlp import machine
     from fastmlp.cli import configuration
     from fastmlp.data.idx import encode_idx, read_idx
@@ -159,7 +160,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(f"expected a target, one of {', '.join(TARGETS)}; see the first lines of {arguments[0]}")
     name, options = arguments[1], arguments[2:]
     corpora = [Path(option) for option in options if not option.startswith("-")]
-    if corpora:
+    if corpora and not corpora[0].is_file():  # a file is the input of a crash, to be tried again
         corpora[0].mkdir(parents=True, exist_ok=True)
         for number, content in enumerate(seeds()[name]):
             (corpora[0] / f"seed-{number}").write_bytes(content)
