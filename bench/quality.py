@@ -89,13 +89,13 @@ CLAIMS = {
     "U6": "errors that no one foresaw: exit code 70, no local variables shown",
     "U7": "an extra that is missing: exit code 69, one line that names it",
     "U8": "the command line, system calls traced: no connection but for data that were asked for",
-    "U9": "known weaknesses of the packages used: none",
 }
 
 LEFT_OUT = {
     "P9": "there is no reader of CSV files",
     "P11": "there is no reader of Parquet files",
     "M7": "there is no export to ONNX",
+    "U9": "an audit of the packages used asks a service on the network",
     "U10": "there is no scikit-learn estimator",
     "D1 to D10": "there is no distributed training",
     "S1 to S7": "there is no server",
