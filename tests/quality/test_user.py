@@ -243,7 +243,10 @@ def test_u06_internal_errors(typed, monkeypatch, error):
 
 
 # What needs an extra, by the name of the extra; `test` is for those who change fastmlp, and `all` is the sum of the others.
-NEEDS = {"images": ("predict", "model.safetensors", "picture.png")}
+NEEDS = {
+    "images": ("predict", "model.safetensors", "picture.png"),
+    "plots": ("train", "synthetic", "--epochs", "1", "--batch-size", "50", "--plot"),
+}
 WITHOUT = """
 import sys
 class Nothing:
@@ -256,7 +259,7 @@ sys.argv = ["fastmlp", *words]
 from fastmlp.cli import main
 main()
 """
-MODULES = {"images": "PIL"}
+MODULES = {"images": "PIL", "plots": "plotext"}
 
 
 def draw_digit(path: Path) -> None:
