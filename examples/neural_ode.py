@@ -17,7 +17,7 @@ END, STEPS = 10.0, 4000
 network = fastmlp.Network([2, 32, 2], activation="tanh", output="identity", dtype="float64", seed=1)
 
 
-@numba.njit(cache=True)
+@numba.njit
 def solve(state, start, end, steps):
     """Return y(end) of dy/dt = net(y), y(0) = start, by the classical Runge-Kutta method of fourth order."""
     scratch = make_scratch(state)

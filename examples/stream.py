@@ -14,7 +14,7 @@ LEARNING_RATE = 0.02
 CHUNK = 2000  # rows that arrive together
 
 
-@numba.njit(cache=True)
+@numba.njit
 def follow(state, scratch, x, y, probability, learning_rate):
     """Predict and learn the rows x (n, K) of a chunk with answers y (n,), one after the other; return how many were predicted right."""
     right = 0

@@ -1,5 +1,6 @@
 """What docs/embedding.md says: its code runs, its header is the one that fastmlp gives, and it names every function."""
 
+import os
 import re
 import subprocess
 import sys
@@ -22,7 +23,8 @@ def test_python_of_the_document_runs(tmp_path):
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); import runpy; found = runpy.run_path({str(script)!r}); print(found['net'].sizes)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] in ("0", "1")  # the likelier class
