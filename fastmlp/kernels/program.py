@@ -109,9 +109,10 @@ class Program:
         batch_target = np.empty((steps.batch_size, steps.target.shape[1]), self.dtype)
         batch_weight = np.empty(0 if steps.sample_weight is None else steps.batch_size, self.dtype)
         gradient = np.empty_like(steps.parameters) if self.update else empty
+        v_state = steps.v_state if steps.v_state.size else gradient  # a rule that keeps one state gives back as v what it gets
         with self._threads():
             row = self._entry(step.train_steps)(
-                steps.parameters, steps.m_state, steps.v_state, steps.total, self.layers, steps.x, steps.target, weight, steps.order,
+                steps.parameters, steps.m_state, v_state, steps.total, self.layers, steps.x, steps.target, weight, steps.order,
                 steps.first, steps.last, steps.batch_size, steps.scale, steps.shift, steps.rates, steps.mean, self.output, self.loss,
                 self.update, self.scratch, gradient, batch_target, batch_weight,
             )  # fmt: skip

@@ -79,3 +79,14 @@ def test_bytes_are_divided_by_255_before_the_step():
     same = network()
     fastmlp.train(same, np.array([[1.0, 0.0]]), Y, epochs=1, learning_rate=0.5)
     assert_allclose(net.parameters, same.parameters, atol=1e-15)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_a_rule_with_one_state_reads_and_writes_no_second_one(nesterov):
+    # interpreted, a place beyond the end of an array is an error
+    trained = []
+    for kernels in ("python", "scalar"):
+        net = network()
+        fastmlp.train(net, X, Y, epochs=3, batch_size=2, optimizer=fastmlp.SGD(momentum=0.9, nesterov=nesterov), kernels=kernels)
+        trained.append(net.parameters)
+    assert_allclose(trained[0], trained[1], rtol=1e-12)
