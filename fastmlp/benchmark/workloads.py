@@ -1,5 +1,6 @@
 """The workloads that fastmlp is measured on, and what it has to reach on each. Records only: importing this costs nothing."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 # What is timed: one epoch of training, one gradient over all rows, one prediction of one row from Python, one operation of one layer.
@@ -73,6 +74,10 @@ class Workload(NamedTuple):
         named = [variant for choice in choices if choice.peer == "fastmlp" for variant in choice.variants]
         without_skipping = ["off"] if self.task == TRAIN and self.data in IMAGES else []
         return tuple(dict.fromkeys(["auto", *without_skipping, *named]))
+
+    def beside(self, peers: Sequence[str]) -> "Workload":
+        """Return the same work with the targets against some peers only, and those of fastmlp against itself."""
+        return self._replace(targets=tuple(target for target in self.targets if target.theirs.peer in ("fastmlp", *peers)))
 
     def with_rows(self, rows: int) -> "Workload":
         """Return the same work on no more than so many rows; an epoch's limit shrinks with them."""

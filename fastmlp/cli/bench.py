@@ -51,6 +51,14 @@ def _known_workloads(names: list[str] | None) -> list[str] | None:
     return names
 
 
+def _known_peers(names: list[str] | None) -> list[str] | None:
+    known = sorted({peer for workload in WORKLOADS.values() for peer in workload.peers})
+    for name in names or ():
+        if name not in known:
+            raise typer.BadParameter(f"expected one of {', '.join(known)}, got {name!r}{nearest(name, known)}")
+    return names
+
+
 def _known_rungs(names: list[str] | None) -> list[str] | None:
     if names:
         from fastmlp.benchmark.ladder import RUNG_KEYS
@@ -83,6 +91,10 @@ def bench(
         list[str] | None,
         typer.Option(metavar="NAME", callback=_known_workloads, help=f"peers: one of {' '.join(WORKLOADS)}; repeat  [default: all]"),
     ] = None,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", callback=_known_peers, help="peers: only beside this one, like jax, torch, numpy, c; repeat"),
+    ] = None,
     avx2: Annotated[bool, typer.Option("--avx2", help="peers, predict: once more without AVX-512, for a second column of ratios")] = False,
     save: Annotated[Path | None, typer.Option(metavar="FILE", help="add everything measured to this file of results, as JSON")] = None,
     compare: Annotated[
@@ -109,6 +121,7 @@ def bench(
         (rung, "--rung", shows_ladder),
         (plot, "--plot", shows_ladder),
         (workload, "--workload", what == PEERS),
+        (peer, "--peer", what == PEERS),
         (avx2, "--avx2", shows_peers),
     ):
         if given and not fits:
@@ -170,7 +183,7 @@ def bench(
         keep()
     if shows_peers:
         for each in dict.fromkeys(workload or (PREDICTIONS if what == PREDICT else WORKLOADS)):
-            measured += _peers(output, each, instruction_sets, QUICK_REPEATS if quick else repeats, quick, data_dir, not measured)
+            measured += _peers(output, each, instruction_sets, QUICK_REPEATS if quick else repeats, quick, data_dir, not measured, peer)
             keep()
     if quick:
         output.note("a quick run measures few rows in short turns: it shows the story, not the third digit")
@@ -210,12 +223,14 @@ def _ladders(
 
 
 def _peers(
-    output: Output, name: str, instruction_sets: tuple[str, ...], repeats: int, quick: bool, data_dir: Path | None, is_first: bool
-) -> "list[Measured]":
+    output: Output, name: str, instruction_sets: tuple[str, ...], repeats: int, quick: bool, data_dir: Path | None, is_first: bool,
+    only: list[str] | None,
+) -> "list[Measured]":  # fmt: skip
     from fastmlp.benchmark.measure import measure
     from fastmlp.rendering import benchmark
 
     chosen = WORKLOADS[name].with_rows(QUICK_ROWS) if quick else WORKLOADS[name]
+    chosen = chosen.beside(only) if only else chosen
     with waiting(output) as notify:
         found = [measure(chosen, repeats, instruction_set, data_dir, notify) for instruction_set in instruction_sets]
     output.result(("" if is_first else "\n") + benchmark.ratios(found))

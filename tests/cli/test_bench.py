@@ -134,3 +134,16 @@ def test_wrong_kernel_is_caught_by_the_verification(changed):
     assert result.returncode == 70
     assert "kernels, @njit forward computes something else: error" in result.stderr
     assert "computes something else" in result.stdout
+
+
+def test_one_peer_alone_can_be_asked_for(command):
+    result = command("bench", "peers", "--workload", "L", "--peer", "numpy", "--quick", "--json")
+    assert result.code == 0
+    (workload,) = result.json["workloads"]
+    assert {each["peer"] for each in workload["times"]} == {"fastmlp", "numpy"}
+
+
+def test_an_unknown_peer_is_a_usage_error_that_names_the_nearest(command):
+    result = command("bench", "peers", "--peer", "numpi")
+    assert result.code == 2
+    assert "did you mean 'numpy'" in result.err
