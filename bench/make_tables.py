@@ -6,6 +6,7 @@ A table stands between two comments, and is written anew from bench/results:
     <!-- bench:mnist-epoch -->          a ladder, by the name of its scene: 2-3-2, layer, mnist-step, mnist-epoch
     <!-- bench:scaling width -->        the cost along an axis: batch, width, depth, rows, threads
     <!-- bench:startup -->              how long it takes until something happens
+    <!-- bench:reproduction from FILE --> the claims of the report beside what fastmlp reproduce measured
     <!-- /bench -->
 
 Where there are results of several machines, the comment names the file: <!-- bench:peers from xeon -->.
@@ -19,7 +20,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fastmlp.experiments.claims import Row
+from fastmlp.experiments.statistics import Summary
 from fastmlp.rendering.benchmark import duration
+from fastmlp.rendering.experiments import measured
 from fastmlp.rendering.ladder import share, times
 from fastmlp.rendering.tables import MISSING
 
@@ -90,6 +94,8 @@ def table(record: Record, name: str, what: str | None) -> str:
         if not starts:
             raise ValueError("expected results of fastmlp bench startup, found none; record them with --save")
         return markdown(["from start to end", "time"], ([start["what"], start["fault"] or duration(start["median"])] for start in starts))
+    if name == "reproduction":
+        return reproduction(record)
     return ladder(entry(record, "ladders", "scene", name))
 
 
@@ -183,9 +189,19 @@ def scaling(found: Record) -> str:
     return markdown([f"{found['axis']}, time per {found['points'][0]['unit']}", *names], rows)
 
 
-def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def reproduction(record: Record) -> str:
+    """Return the claims of the report, from the result.json of a reproduction."""
+    rows = []
+    for row in record["rows"]:
+        found = None if row["measured"] is None else Summary(**row["measured"])
+        claim = Row(**{**row, "measured": found})
+        rows.append([claim.id, claim.experiment, claim.report_says, measured(claim), claim.same])
+    return markdown(["", "experiment", "the report says", "we measured, mean ± standard deviation", "the same?"], rows, right=False)
+
+
+def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]], right: bool = True) -> str:
     """Return a table of Markdown; numbers stand at the right."""
-    lines = [headings, ["---", *["--:"] * (len(headings) - 1)], *rows]
+    lines = [headings, ["---", *["--:" if right else "---"] * (len(headings) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

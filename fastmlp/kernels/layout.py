@@ -2,6 +2,10 @@
 
 Every matrix begins at a multiple of a cache line, and so does each of its rows that is read as vectors. Padding holds zeros and keeps
 them: a tile that runs over an edge adds products with zero.
+
+z, a and delta of a hidden layer lie row by row, all panels of a row side by side, as the next layer reads them. Those of the last one,
+which only the owner of a panel reads, lie panel by panel: rows side by side would let a core fetch ahead the lines that another one is
+writing (workload A on two cores: 0.125 s against 0.114; AMD EPYC, Zen 4, 2026-11).
 """
 
 from collections.abc import Sequence
@@ -16,7 +20,7 @@ from fastmlp.kernels.vectors import vector_bytes
 CACHE_LINE = 64  # bytes
 PADDED_INPUTS = 20  # weights have a multiple of so many rows: of the rows of every update and dot tile
 UPDATE_ROWS = 4  # rows of w of one tile of a dense update
-LISTED_SUMS = 8
+LISTED_SUMS = 8  # at least so many sums at a time: they hide the latency of a multiply-add
 PADDED_ROWS = 8  # rows behind the batch that a product or dot tile may run into
 
 
@@ -207,8 +211,7 @@ def shape_for(units: int, lanes: int) -> tiles.Shape:
 def listed_shape(layer: LayerLayout) -> ListedShape:
     """Return the tiles of a layer that skips zeros: as few rows as give enough sums at a time.
 
-    The fewer rows share a list, the fewer zeros are on it: of MNIST's pixels 19 % for one row, 29 % for two, 42 % for five. Eight sums
-    hide the latency of a multiply-add.
+    The fewer rows share a list, the shorter it is: 19 % of MNIST's pixels for one row, 29 % for two, 42 % for five.
     """
     side = min(2, layer.panels)
     return ListedShape(max(1, LISTED_SUMS // (side * layer.shape.NV)), side)

@@ -198,7 +198,7 @@ class Planner:
         MR, NI = next(shape for shape in ((5, 5), (6, 4), (6, 2)) if before.width % shape[1] == 0)
         return [
             operation(
-                self._block("delta_from_layer", ("dot", MR, NI), MR, layer.width, NI=NI),
+                self._block("delta_from_layer", ("dot", MR, NI), MR, NI=NI),
                 K=layer.n_in,
                 PANELS=before.panels,
                 WIDTH=before.width,
@@ -206,6 +206,7 @@ class Planner:
                 D_ROW=layer.row,
                 D_PANEL=layer.column,
                 W=layer.weight,
+                W_ROW=layer.width,
                 W_PANEL=layer.panel,
                 W_PANELS=layer.panels,
                 W_VECTORS=layer.shape.NV,

@@ -4,7 +4,7 @@ All numbers of a training run lie in one array, the arena: batch, packed weights
 the table of operations, `op`, whose columns say where its operands lie; `share` of `shares` says which panels are its own:
 
     panels of share s      P s / shares  to  P (s + 1) / shares
-    rows in the arena      m-th row of a matrix at offset + m * row length; vectors begin at multiples of their size
+    rows in the arena      row m of panel p at offset + m * row length + p * panel distance; vectors begin at multiples of their size
     packed weights         panel p at offset + p * panel length, in it w[k, j] at k NR + j
     output layer           packed the other way round: panel p of its inputs, in it w[j, c] at c NR + j
 
@@ -36,14 +36,14 @@ from fastmlp.kernels.zeros import (
 )
 
 # Columns of an operation. K inputs, N units, PANELS of the units whose owner does the work. X, D, W, BIAS, OUT: offsets into the arena;
-# *_ROW: lengths of their rows; *_PANEL: from a row's part in one panel to its part in the next. W_PANEL, W_PANELS, W_VECTORS: length and
-# number of the panels of w, vectors in a row of one; WIDTH: numbers in a row of the panels counted by PANELS; SUMS, SUMS_SHARE: scratch
-# for unfinished sums, and how much of it a share has; LISTS, FOLDED, MASKS, COUNTS: offsets into the arrays of zeros.py; LIST: length of
-# a live list; EXTRA: the row behind all batches that holds the shift of the inputs, 0 where there is none; STATE: from a weight to its m,
-# twice that to its v.
-(KIND, ADDRESS, K, N, PANELS, WIDTH, X, X_ROW, X_PANEL, D, D_ROW, D_PANEL, W, W_PANEL, W_PANELS, W_VECTORS, BIAS, OUT, OUT_ROW, OUT_PANEL,
- SUMS, SUMS_SHARE, LISTS, LIST, FOLDED, MASKS, EXTRA, COUNTS, STATE) = range(29)  # fmt: skip
-COLUMNS = 29
+# *_ROW: lengths of their rows; *_PANEL: from a row's part in one panel to its part in the next. W_PANEL, W_PANELS: length and number of
+# the panels of w; W_ROW, W_VECTORS: numbers and vectors in a row of one; WIDTH: numbers in a row of the panels counted by PANELS; SUMS,
+# SUMS_SHARE: scratch for unfinished sums, and how much of it a share has; LISTS, FOLDED, MASKS, COUNTS: offsets into the arrays of
+# zeros.py; LIST: length of a live list; EXTRA: the row behind all batches that holds the shift of the inputs, 0 where there is none;
+# STATE: from a weight to its m, twice that to its v.
+(KIND, ADDRESS, K, N, PANELS, WIDTH, X, X_ROW, X_PANEL, D, D_ROW, D_PANEL, W, W_ROW, W_PANEL, W_PANELS, W_VECTORS, BIAS, OUT,
+ OUT_ROW, OUT_PANEL, SUMS, SUMS_SHARE, LISTS, LIST, FOLDED, MASKS, EXTRA, COUNTS, STATE) = range(30)  # fmt: skip
+COLUMNS = 30
 # Kinds of operations.
 BARRIER, PANEL, LOSS, CHECK = range(4)
 
@@ -361,7 +361,7 @@ def delta_from_layer(arena, lists, masks, counts, rates, op, M, share, shares):
             for k in range(block, min(block + BLOCK_OF_ROWS, last), NI):
                 TILE(
                     arena, op[D] + m * op[D_ROW], op[D_ROW], op[D_PANEL],
-                    arena, op[W] + k * NR, NR, op[W_PANEL], op[W_PANELS], op[W_VECTORS],
+                    arena, op[W] + k * op[W_ROW], op[W_ROW], op[W_PANEL], op[W_PANELS], op[W_VECTORS],
                     arena, op[OUT] + m * op[OUT_ROW] + k, op[OUT_ROW],
                 )  # fmt: skip
 

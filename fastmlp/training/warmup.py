@@ -36,7 +36,10 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
     dense = generator.integers(1, 256, (ROWS, N_INPUTS)).astype(np.uint8)
     floats = generator.standard_normal((ROWS, N_INPUTS)).astype(dtype)
     default = "relu"
-    for units in _units_per_tile(dtype):
+    for units in _units_per_tile(dtype, panels=1):
+        _train(dtype, sparse, units, default, "softmax", {})
+        yield f"one panel of {units} units"
+    for units in _units_per_tile(dtype, panels=2):
         for activation in ACTIVATIONS:
             _train(dtype, sparse, units, activation, "softmax", {})
             yield f"{activation}, {units} units"
@@ -62,13 +65,13 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
             yield f"{activation}, {kind}"
 
 
-def _units_per_tile(dtype: str) -> list[int]:
-    """Return, for each shape of tiles, the smallest number of units that take more than one panel of it."""
+def _units_per_tile(dtype: str, panels: int) -> list[int]:
+    """Return, for each shape of tiles, the smallest number of units that take so many panels of it, or more."""
     lanes = vector_bytes() // np.dtype(dtype).itemsize
     found: dict[Shape, int] = {}
     for vectors in range(1, MOST_VECTORS):
         shape = shape_for(vectors * lanes, lanes)
-        if vectors > shape.NV:
+        if vectors > (panels - 1) * shape.NV:
             found.setdefault(shape, vectors * lanes)
     return list(found.values())
 
