@@ -175,10 +175,10 @@ DENSE_LAYER = Workload(
 SCENES = {
     scene.key: scene
     for scene in (
-        Scene("layer", DENSE_LAYER.title, DENSE_LAYER, "call", (50, 25), (50, 3), LAYER_RUNGS),
-        Scene("2-3-2", "network 2-3-2, one sample a step", WORKLOADS["G"], "step", (60_000, 2_000), (20_000, 100), SCALAR_RUNGS),
-        Scene("mnist-step", "MNIST 784-300-10, a step of 50", WORKLOADS["A"], "step", (10_000, 60), (2_000, 6), NETWORK_RUNGS),
-        Scene("mnist-epoch", "MNIST 784-300-10, batch 50, an epoch", WORKLOADS["A"], "epoch", (60_000, 60), (2_000, 6), NETWORK_RUNGS),
+        Scene("layer", DENSE_LAYER.title, DENSE_LAYER, "call", (50, 25), (50, 2), LAYER_RUNGS),
+        Scene("2-3-2", "network 2-3-2, one sample a step", WORKLOADS["G"], "step", (60_000, 2_000), (10_000, 50), SCALAR_RUNGS),
+        Scene("mnist-step", "MNIST 784-300-10, a step of 50", WORKLOADS["A"], "step", (10_000, 60), (1_000, 2), NETWORK_RUNGS),
+        Scene("mnist-epoch", "MNIST 784-300-10, batch 50, an epoch", WORKLOADS["A"], "epoch", (60_000, 60), (1_000, 2), NETWORK_RUNGS),
     )
 }
 # Left out of a quick run unless it is asked for: the whole step over threads, which the single layer shows as well.
