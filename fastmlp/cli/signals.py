@@ -7,6 +7,7 @@ only asks it to end, after the batch.
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -49,6 +50,12 @@ class Patience:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the first signal, no longer than so many seconds."""
+        until = time.monotonic() + seconds
+        while self.received is None and time.monotonic() < until:
+            time.sleep(0.01)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.received is None:

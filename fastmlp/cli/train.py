@@ -1,6 +1,7 @@
 """`fastmlp train`: from a data set, or from where an earlier run stood, to a model file and a run folder."""
 
 import contextlib
+import errno
 import math
 import os
 import shlex
@@ -35,6 +36,7 @@ EXAMPLES = (
 )
 RUNS = Path("runs")
 CHECKPOINT_SECONDS = 30.0  # what a crash may cost; epochs that last longer than a second are saved at their ends besides
+HANGUP_SECONDS = 0.3
 
 
 class Interrupted(FastmlpError):
@@ -285,6 +287,8 @@ def run_epochs(
         to.finish("interrupted", {"epochs": trainer.epoch})
         raise
     except BaseException as stop:
+        if isinstance(stop, OSError) and stop.errno == errno.EIO:
+            patience.wait(HANGUP_SECONDS)  # of a terminal that was closed, the error may come before the signal
         stopped = isinstance(stop, (KeyboardInterrupt, BrokenPipeError)) or patience.received is not None
         steps: list[Callable[[], None]] = [display.clear, saver.save]
         if stopped or to.run is None:
