@@ -1,6 +1,7 @@
 """C: the textbook loops of textbook.c, compiled here for this machine. Variants: the compiler's flags; "dense" skips no zeros."""
 
 import ctypes
+import functools
 import os
 import shutil
 import subprocess
@@ -78,6 +79,7 @@ def _pointer(array: np.ndarray) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
 
 
+@functools.cache  # a ladder asks for the same loops a dozen times
 def _compile(flags: tuple[str, ...], input_type: str, threads: int) -> ctypes.CDLL:
     """Compile textbook.c and load it. On one thread without OpenMP: not even the test for a parallel region is left."""
     compiler = shutil.which("gcc")
