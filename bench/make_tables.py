@@ -20,6 +20,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fastmlp.benchmark.implementations import IMPLEMENTATIONS
+from fastmlp.benchmark.workloads import WORKLOADS
 from fastmlp.experiments.claims import Row
 from fastmlp.experiments.statistics import Summary
 from fastmlp.rendering.benchmark import duration
@@ -146,7 +148,9 @@ def ladder(found: Record) -> str:
 
 def peers(record: Record) -> str:
     """Return one row per workload: our time, and how many times as long the others take, each by its fastest configuration."""
-    workloads = [each for each in record.get("workloads") or () if each["instruction_set"] == "native"]
+    order = list(WORKLOADS)
+    found = [each for each in record.get("workloads") or () if each["instruction_set"] == "native"]
+    workloads = sorted(found, key=lambda each: order.index(each["name"]))
     if not workloads:
         raise ValueError("expected results of fastmlp bench peers, found none; record them with --save")
     rows = []
@@ -181,12 +185,20 @@ def _fastest(workload: Record, peer: str, variants: tuple[str, ...], threads: in
 def scaling(found: Record) -> str:
     """Return the cost along one axis, and the exponents of its growth."""
     names = list(dict.fromkeys(name for point in found["points"] for name in point["seconds"]))
-    rows = [[f"{point['size']:,}", *(duration(point["seconds"].get(name)) for name in names)] for point in found["points"]]
+    rows = []
+    for point in found["points"]:
+        ours, *others = (point["seconds"].get(name) for name in names)
+        rows.append([f"{point['size']:,}", duration(ours), *(duration(other) + _multiple(other, ours) for other in others)])
     if found["exponents"]:
         rows.append(
             ["grows to the power of", *(f"{found['exponents'][name]:.2f}" if name in found["exponents"] else MISSING for name in names)]
         )
-    return markdown([f"{found['axis']}, time per {found['points'][0]['unit']}", *names], rows)
+    titles = (IMPLEMENTATIONS[name].title for name in names)
+    return markdown([f"{found['axis']}, time per {found['points'][0]['unit']}", *titles], rows)
+
+
+def _multiple(other: float | None, ours: float | None) -> str:
+    return "" if other is None or ours is None else f" ({other / ours:.1f}×)"
 
 
 def reproduction(record: Record) -> str:

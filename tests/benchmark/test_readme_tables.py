@@ -89,7 +89,7 @@ def test_peers_are_multiples_of_our_time_on_all_threads(results):
 
 
 def test_scaling_ends_with_the_exponents(results):
-    assert table(results, "scaling width")[2:] == ["| 1,000 | 1.00 ms | 2.00 ms |", "| grows to the power of | 1.50 | – |"]
+    assert table(results, "scaling width")[2:] == ["| 1,000 | 1.00 ms | 2.00 ms (2.0×) |", "| grows to the power of | 1.50 | – |"]
 
 
 def test_starts_are_a_table(results):
