@@ -19,6 +19,10 @@ LINES = {
     "predict": ("predict", "model.safetensors", "rows.npy"),
     "check": ("check", "model.safetensors"),
     "runs": ("runs",),
+    "repeat": ("repeat", "synthetic", *QUICK, "--runs", "2"),
+    "sweep": ("sweep", "synthetic", "--epochs", "1", "--batch-size", "50,100", "--runs", "1"),
+    "cv": ("cv", "synthetic", *QUICK, "--folds", "2"),
+    "doctor": ("doctor", "--rows", "1000"),
     "data list": ("data", "list"),
     "data path": ("data", "path", "mnist"),
     "data fetch": ("data", "fetch", "mnist"),
@@ -26,12 +30,8 @@ LINES = {
 LEFT_OUT = {  # and why; each has tests of its own in tests/cli
     "bench": "measures for minutes",
     "bench peers": "measures for minutes",
-    "doctor": "measures the machine",
     "warmup": "compiles for minutes",
-    "repeat": "trains many times",
-    "sweep": "trains many times",
-    "cv": "trains many times",
-    "reproduce": "trains many times",
+    "reproduce": "trains for minutes",
     "report": "draws the curves of a run that has some",
 }
 
