@@ -4,6 +4,7 @@ Rows become C-contiguous, read-only uint8 or floats of the network's type; targe
 included (exact up to 2^24 classes). So twelve kinds of input do not compile twelve kernels.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ def as_rows(x: Any, n_features: int, dtype: Any, name: str = "x") -> np.ndarray:
     x: (n, n_features), or images (n, height, width) of as many pixels. Raises DataError for other shapes and types, NaN and inf.
     """
     array = _numeric(x, name)
-    if array.ndim >= 2 and int(np.prod(array.shape[1:])) == n_features:
+    if array.ndim >= 2 and math.prod(array.shape[1:]) == n_features:
         rows = array.reshape(array.shape[0], n_features)
     else:
         raise DataError(f"{name}: expected (n, {n_features}), got shape {array.shape}; the network has {n_features} inputs")
@@ -105,6 +106,7 @@ def _floats(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
 
 def _frozen(array: np.ndarray) -> np.ndarray:
     """Return a read-only view, C-contiguous and aligned: writable arrays and read-only ones would be two types to the compiler."""
-    view = np.require(array, requirements=["C_CONTIGUOUS", "ALIGNED"]).view()
+    flags = array.flags
+    view = (array if flags.c_contiguous and flags.aligned else np.require(array, requirements=["C_CONTIGUOUS", "ALIGNED"])).view()
     view.flags.writeable = False
     return view
