@@ -53,6 +53,7 @@ def warm_up() -> None:
 def become(order: dict) -> None:
     """Be the process that was ordered; its end is the ordinary end of this interpreter."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the server may have switched it off
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as nohup does
     os.chdir(order["folder"])
     for descriptor, path, flags in (
         (0, os.devnull, os.O_RDONLY),
