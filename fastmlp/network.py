@@ -60,6 +60,9 @@ class Network:
         activation: str | Sequence[str] = NetworkSettings.activation,
         output: str | None = NetworkSettings.output,
         *,
+        norm_layers: str = NetworkSettings.norm_layers,
+        initializer: str | None = NetworkSettings.initializer,
+        initial_value: float = NetworkSettings.initial_value,
         dtype: str = NetworkSettings.dtype,
         seed: int = TrainingSettings.seed,
         class_names: Sequence[str] | None = None,
@@ -67,7 +70,10 @@ class Network:
         sizes = _checked_sizes(sizes)
         names = tuple(activation) if isinstance(activation, Iterable) and not isinstance(activation, str) else activation
         # the record checks types and ranges; a network without hidden layers has an activation all the same
-        checked = NetworkSettings(hidden=sizes[1:-1], activation=names, output=output, dtype=_dtype_name(dtype))
+        checked = NetworkSettings(
+            hidden=sizes[1:-1], activation=names, output=output, norm_layers=norm_layers, initializer=initializer,
+            initial_value=initial_value, dtype=_dtype_name(dtype),
+        )  # fmt: skip
         hidden = _one_per_layer(checked.activation, len(sizes) - 2)
         output = checked.output or ("softmax" if sizes[-1] > 1 else "identity")
         if output not in OUTPUTS:
@@ -339,7 +345,10 @@ def network_for(data: Dataset, settings: NetworkSettings, seed: int) -> Network:
     n_outputs = len(data.class_names) if data.class_names else data.y_train[0].size
     output = settings.output or {"classes": "softmax", "labels": "sigmoid", "values": "identity"}[data.target_kind]
     sizes = (n_inputs, *settings.hidden, n_outputs)
-    return Network(sizes, settings.activation, output, dtype=settings.dtype, seed=seed, class_names=data.class_names)
+    return Network(
+        sizes, settings.activation, output, norm_layers=settings.norm_layers, initializer=settings.initializer,
+        initial_value=settings.initial_value, dtype=settings.dtype, seed=seed, class_names=data.class_names,
+    )  # fmt: skip
 
 
 def _network_from(cls: Any, path: str, file: model_file.TensorFile) -> Any:

@@ -21,6 +21,19 @@ ACTIVATIONS = "activation"
 OUTPUTS = "output"
 LOSSES = "loss"
 OPTIMIZERS = "optimizer"
+INITIALIZERS = (
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "orthogonal",
+    "zeros",
+    "constant",
+    "report",
+)
+SCHEDULES = ("constant", "step", "exponential", "linear", "cosine", "one_cycle", "inverse", "plateau")
 
 
 def setting(
@@ -30,23 +43,28 @@ def setting(
     minimum: float | None = None,
     above: float | None = None,
     maximum: float | None = None,
+    below: float | None = None,
     choices: tuple[str, ...] | None = None,
     registry: str | None = None,
     repeat: bool = False,
+    group: str = "Training",
 ) -> Any:
     """Declare a setting: its default, its help text, and the values that it takes.
 
-    `minimum` is the smallest value allowed, `above` a bound that must be exceeded, `maximum` the largest, `choices` a closed list of names,
-    `registry` the table that owns the names, `repeat` says that the command line repeats the flag.
+    `minimum` is the smallest value allowed, `above` a bound that must be exceeded, `maximum` the largest, `below` a bound that is not
+    reached, `choices` a closed list of names, `registry` the table that owns the names, `repeat` says that the command line repeats the
+    flag, `group` under which heading its help lists it.
     """
     rules = {
         "help": help,
         "minimum": minimum,
         "above": above,
         "maximum": maximum,
+        "below": below,
         "choices": choices,
         "registry": registry,
         "repeat": repeat,
+        "group": group,
     }
     return dataclasses.field(default=default, metadata=rules)
 
@@ -88,15 +106,32 @@ class Settings:
 class NetworkSettings(Settings):
     """What a network is, apart from its numbers of inputs and outputs, which follow from the data."""
 
-    hidden: tuple[int, ...] = setting((300,), "units of a hidden layer; repeat for more layers", minimum=1, repeat=True)
+    hidden: tuple[int, ...] = setting((300,), "units of a hidden layer; repeat for more layers", minimum=1, repeat=True, group="Network")
     activation: str | tuple[str, ...] = setting(
         "relu",
-        "activation of the hidden layers, one name or one per layer: identity, sigmoid, tanh, relu, silu",
+        "activation of the hidden layers, one name or one per layer: identity, sigmoid, tanh, relu, leaky_relu, elu, selu, gelu, "
+        "gelu_tanh, silu, mish, softplus, hard_sigmoid",
         registry=ACTIVATIONS,
         repeat=True,
+        group="Network",
     )
-    output: str | None = setting(None, "output: softmax, sigmoid or identity; default: by the kind of target", registry=OUTPUTS)
-    dtype: str = setting("float32", "type of the parameters", choices=("float32", "float64"))
+    output: str | None = setting(
+        None, "output: softmax, sigmoid or identity; default: by the kind of target", registry=OUTPUTS, group="Network"
+    )
+    norm_layers: str = setting(
+        "none",
+        "normalise the sums of each hidden layer: over the batch, or over the layer",
+        choices=("none", "batch", "layer"),
+        group="Network",
+    )
+    initializer: str | None = setting(
+        None,
+        "how weights begin: glorot, he or lecun, _normal or _uniform, orthogonal, zeros, constant, report; default: by the activation",
+        choices=INITIALIZERS,
+        group="Network",
+    )
+    initial_value: float = setting(0.01, "constant: what every weight begins at", group="Network")
+    dtype: str = setting("float32", "type of the parameters", choices=("float32", "float64"), group="Network")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,14 +141,70 @@ class TrainingSettings(Settings):
     epochs: int = setting(10, "passes over the training rows", minimum=0)
     batch_size: int = setting(50, "rows in one step", minimum=1)
     learning_rate: float = setting(0.2, "step size", above=0.0)
-    optimizer: str = setting("sgd", "rule that turns a gradient into a step: sgd, adam or adamw", registry=OPTIMIZERS)
-    momentum: float = setting(0.0, "sgd: share of the last step that is kept", minimum=0.0, maximum=1.0)
-    nesterov: bool = setting(False, "sgd: look ahead along the momentum")
-    beta1: float = setting(0.9, "adam, adamw: decay of the mean gradient", minimum=0.0, maximum=0.999999)
-    beta2: float = setting(0.999, "adam, adamw: decay of the mean squared gradient", minimum=0.0, maximum=0.9999999)
-    epsilon: float = setting(1e-8, "adam, adamw: added to the root of the mean squared gradient", above=0.0)
-    weight_decay: float = setting(0.0, "pull of the weights towards 0: L2 in sgd and adam, decoupled in adamw", minimum=0.0)
-    loss: str | None = setting(None, "cross_entropy, binary_cross_entropy or mse; default: the one that fits the output", registry=LOSSES)
+    optimizer: str = setting(
+        "sgd",
+        "rule that turns a gradient into a step: sgd, rmsprop, adagrad, adam, adamw, nadam, lion, lbfgs",
+        registry=OPTIMIZERS,
+        group="Optimizer",
+    )
+    momentum: float = setting(0.0, "sgd, rmsprop: share of the last step that is kept", minimum=0.0, maximum=1.0, group="Optimizer")
+    nesterov: bool = setting(False, "sgd: look ahead along the momentum", group="Optimizer")
+    beta1: float = setting(0.9, "adam, adamw, nadam, lion: decay of the mean gradient", minimum=0.0, maximum=0.999999, group="Optimizer")
+    beta2: float = setting(
+        0.999,
+        "the same, and rmsprop: decay of the mean squared gradient; lion: of the mean that is kept",
+        minimum=0.0,
+        maximum=0.9999999,
+        group="Optimizer",
+    )
+    epsilon: float = setting(1e-8, "added to the root of the mean squared gradient, or of its sum: adagrad", above=0.0, group="Optimizer")
+    clip_value: float | None = setting(None, "limit each number of the gradient to this size", above=0.0, group="Optimizer")
+    clip_norm: float | None = setting(None, "limit the length of the gradient to this size", above=0.0, group="Optimizer")
+    average: str = setting(
+        "none",
+        "end with averaged weights: ema over all steps, swa over the ends of the last epochs",
+        choices=("none", "ema", "swa"),
+        group="Optimizer",
+    )
+    average_decay: float = setting(0.999, "ema: how much of the average each step keeps", minimum=0.0, below=1.0, group="Optimizer")
+    average_start: float = setting(0.75, "swa: share of the epochs after which averaging begins", minimum=0.0, below=1.0, group="Optimizer")
+    schedule: str = setting("constant", "how the learning rate changes", choices=SCHEDULES, group="Schedule")
+    warmup_epochs: float = setting(0.0, "epochs over which the learning rate rises to its value first", minimum=0.0, group="Schedule")
+    decay_rate: float = setting(
+        0.1, "step, exponential, plateau: factor of the learning rate; inverse: its slope", above=0.0, group="Schedule"
+    )
+    decay_epochs: float = setting(
+        10.0, "step, exponential, inverse: epochs for that factor; plateau: epochs to wait", above=0.0, group="Schedule"
+    )
+    final_rate: float = setting(
+        0.0, "linear, cosine, one_cycle: share of the learning rate that is left at the end", minimum=0.0, maximum=1.0, group="Schedule"
+    )
+    weight_decay: float = setting(
+        0.0, "pull of the weights towards 0: L2, decoupled in adamw and lion", minimum=0.0, group="Regularisation"
+    )
+    l1: float = setting(0.0, "pull of the weights towards 0 by a constant: L1", minimum=0.0, group="Regularisation")
+    max_norm: float | None = setting(None, "largest length of the weights into one hidden unit", above=0.0, group="Regularisation")
+    dropout: float | tuple[float, ...] = setting(
+        0.0,
+        "share of hidden units left out in each step, one number or one per layer",
+        minimum=0.0,
+        below=1.0,
+        repeat=True,
+        group="Regularisation",
+    )
+    input_dropout: float = setting(0.0, "share of inputs left out in each step", minimum=0.0, below=1.0, group="Regularisation")
+    input_noise: float = setting(0.0, "standard deviation of noise added to the normalised inputs", minimum=0.0, group="Regularisation")
+    label_smoothing: float = setting(
+        0.0, "share of the target that is spread over all classes", minimum=0.0, below=1.0, group="Regularisation"
+    )
+    loss: str | None = setting(
+        None,
+        "cross_entropy, binary_cross_entropy, mse, mae, huber, log_cosh, quantile or poisson; default: the one that fits the output",
+        registry=LOSSES,
+    )
+    huber_delta: float = setting(1.0, "huber: the error from which on the loss grows in a straight line", above=0.0)
+    quantile: float = setting(0.5, "quantile: which one", above=0.0, below=1.0)
+    class_weight: str | None = setting(None, "balanced: each class counts alike, however many rows it has", choices=("balanced",))
     reduction: str = setting("mean", "gradient of a batch: mean or sum over its rows", choices=("mean", "sum"))
     normalize: str | None = setting(
         None,
@@ -130,6 +221,22 @@ class TrainingSettings(Settings):
     )
     threads: int | None = setting(None, "shares of the work; default: all cores that help", minimum=1)
     seed: int = setting(0, "source of every random choice", minimum=0, maximum=2**63 - 1)
+    monitor: str = setting(
+        "loss", "what early stopping and best weights go by, of the held-out rows", choices=("loss", "accuracy"), group="Stopping"
+    )
+    patience: int | None = setting(None, "stop after so many epochs without improvement", minimum=1, group="Stopping")
+    restore_best: bool = setting(False, "end with the weights of the best epoch", group="Stopping")
+    target_accuracy: float | None = setting(
+        None, "stop when the held-out rows reach this accuracy", minimum=0.0, maximum=1.0, group="Stopping"
+    )
+    time_budget: float | None = setting(None, "stop after so many seconds of training", above=0.0, group="Stopping")
+    augment_shift: float = setting(0.0, "images: move by up to so many pixels", minimum=0.0, group="Augmentation")
+    augment_rotation: float = setting(0.0, "images: turn by up to so many degrees", minimum=0.0, maximum=180.0, group="Augmentation")
+    augment_scale: float = setting(0.0, "images: enlarge or shrink by up to this share", minimum=0.0, below=1.0, group="Augmentation")
+    augment_shear: float = setting(0.0, "images: slant by up to so many degrees", minimum=0.0, below=90.0, group="Augmentation")
+    augment_elastic: float = setting(0.0, "images: strength of elastic distortion, in pixels", minimum=0.0, group="Augmentation")
+    augment_elastic_sigma: float = setting(4.0, "images: smoothness of elastic distortion, in pixels", above=0.0, group="Augmentation")
+    augment_flip: bool = setting(False, "images: mirror every other one", group="Augmentation")
 
 
 def as_text(value: Any) -> str:
@@ -189,6 +296,8 @@ def _check_scalar(field: dataclasses.Field[Any], rules: Mapping[str, Any], kind:
         raise ConfigError(_message(field, f"more than {rules['above']:g}", value))
     if rules["maximum"] is not None and number > rules["maximum"]:
         raise ConfigError(_message(field, f"at most {rules['maximum']}", value))
+    if rules["below"] is not None and number >= rules["below"]:
+        raise ConfigError(_message(field, f"less than {rules['below']:g}", value))
     return number
 
 

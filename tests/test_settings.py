@@ -12,6 +12,7 @@ import pytest
 import fastmlp
 from fastmlp.errors import ConfigError
 from fastmlp.settings import NetworkSettings, TrainingSettings, as_text, nearest
+from fastmlp.training.keywords import TrainingKeywords
 
 RECORDS = (NetworkSettings, TrainingSettings)
 FIELDS = [(record, field) for record in RECORDS for field in dataclasses.fields(record)]
@@ -29,7 +30,7 @@ def keywords(function) -> dict[str, object]:
 @pytest.mark.parametrize("function", [fastmlp.train, fastmlp.train_epochs])
 def test_the_keywords_of_training_are_the_training_settings_with_their_defaults(function):
     given = keywords(function)
-    for not_a_setting in {"callbacks", "resume"} & given.keys():
+    for not_a_setting in {"sample_weight", "callbacks", "resume"} & given.keys():
         del given[not_a_setting]
     assert given == {name: getattr(TrainingSettings(), name) for name in TrainingSettings.names()}
 
@@ -39,6 +40,10 @@ def test_the_keywords_of_a_network_have_the_defaults_of_the_settings():
     expected = NetworkSettings().__dict__ | {"seed": TrainingSettings().seed, "class_names": None}
     del expected["hidden"]  # part of sizes
     assert given == expected
+
+
+def test_the_typed_keywords_of_training_are_the_training_settings():
+    assert tuple(TrainingKeywords.__annotations__) == TrainingSettings.names()
 
 
 def test_no_name_is_in_both_records():

@@ -15,8 +15,6 @@ from fastmlp.rendering.output import Output
 from fastmlp.rendering.progress import Display
 from fastmlp.settings import nearest
 
-GROUPS = {"network": "Network", "train": "Training"}
-
 
 def _known_dataset(name: str | None) -> str | None:
     """Return the name of a data set, if one was given; raise typer.BadParameter with the nearest one if there is none of that name."""
@@ -114,10 +112,10 @@ def compile_notes(output: Output) -> Iterator[Display]:
 
 def setting_flags(several: bool = False) -> list[inspect.Parameter]:
     """Return one flag for every field of the settings, in order, each None by default: not given; all of them texts where `several`."""
-    return [_setting_flag(field, GROUPS[table], several) for table, record in TABLES.items() for field in dataclasses.fields(record)]
+    return [_setting_flag(field, several) for record in TABLES.values() for field in dataclasses.fields(record)]
 
 
-def _setting_flag(field: dataclasses.Field[Any], group: str, several: bool) -> inspect.Parameter:
+def _setting_flag(field: dataclasses.Field[Any], several: bool) -> inspect.Parameter:
     """Return the flag of one setting. Values stay text: `configuration` reads those of flags and of the environment alike."""
     default = field.default
     shown = ", ".join(map(str, default)) if isinstance(default, tuple) else default
@@ -132,7 +130,7 @@ def _setting_flag(field: dataclasses.Field[Any], group: str, several: bool) -> i
     else:
         names, metavar = flag(field.name), "|".join(field.metadata["choices"] or ()) or METAVARS.get(field.type, "NAME")
         annotation = list[str] | None if field.metadata["repeat"] else str | None
-    option = typer.Option(names, help=help_text, metavar=metavar, show_default=False, rich_help_panel=group)
+    option = typer.Option(names, help=help_text, metavar=metavar, show_default=False, rich_help_panel=field.metadata["group"])
     return _parameter(field.name, Annotated[annotation, option], None)
 
 

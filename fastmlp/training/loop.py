@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from fastmlp.kernels.zeros import MOST_LISTED_INPUTS
 from fastmlp.network import Network
 from fastmlp.settings import TrainingSettings, nearest
 from fastmlp.training import optimizers
-from fastmlp.training.optimizers import SGD, Adam, AdamW
+from fastmlp.training.keywords import TrainingKeywords, takes_settings
 
 # Zero-skipping: rows looked at, and the share of inputs that are not zero below which it pays.
 ZERO_SAMPLE_ROWS, LIVE_SHARE = 1000, 0.8
@@ -292,76 +292,40 @@ class Trainer:
         )
 
 
+@takes_settings
 def train_epochs(
     network: Network,
     x: Any,
     y: Any,
     *,
-    validation: Validation = None,
-    epochs: int = TrainingSettings.epochs,
-    batch_size: int = TrainingSettings.batch_size,
-    learning_rate: float = TrainingSettings.learning_rate,
-    optimizer: str | SGD | Adam | AdamW = TrainingSettings.optimizer,
-    momentum: float = TrainingSettings.momentum,
-    nesterov: bool = TrainingSettings.nesterov,
-    beta1: float = TrainingSettings.beta1,
-    beta2: float = TrainingSettings.beta2,
-    epsilon: float = TrainingSettings.epsilon,
-    weight_decay: float = TrainingSettings.weight_decay,
-    loss: str | None = TrainingSettings.loss,
-    reduction: str = TrainingSettings.reduction,
-    normalize: str | None = TrainingSettings.normalize,
-    per_feature: bool | None = TrainingSettings.per_feature,
-    zero_skipping: str = TrainingSettings.zero_skipping,
-    kernels: str = TrainingSettings.kernels,
-    threads: int | None = TrainingSettings.threads,
-    seed: int = TrainingSettings.seed,
+    sample_weight: Any = None,
     resume: State | None = None,
+    **settings: Unpack[TrainingKeywords],
 ) -> Iterator[Epoch]:
     """Train a network in place and yield an Epoch after each pass; stop asking, and training stops.
 
     The parameters are those of `train`.
     """
-    trainer = _trainer(
-        network, x, y, validation, resume,
-        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, optimizer=optimizer, momentum=momentum,
-        nesterov=nesterov, beta1=beta1, beta2=beta2, epsilon=epsilon, weight_decay=weight_decay, loss=loss, reduction=reduction,
-        normalize=normalize, per_feature=per_feature, zero_skipping=zero_skipping, kernels=kernels, threads=threads, seed=seed,
-    )  # fmt: skip
+    trainer = _trainer(network, x, y, sample_weight, resume, settings)
     return (event for event in trainer.run() if isinstance(event, Epoch))
 
 
+@takes_settings
 def train(
     network: Network,
     x: Any,
     y: Any,
     *,
-    validation: Validation = None,
-    epochs: int = TrainingSettings.epochs,
-    batch_size: int = TrainingSettings.batch_size,
-    learning_rate: float = TrainingSettings.learning_rate,
-    optimizer: str | SGD | Adam | AdamW = TrainingSettings.optimizer,
-    momentum: float = TrainingSettings.momentum,
-    nesterov: bool = TrainingSettings.nesterov,
-    beta1: float = TrainingSettings.beta1,
-    beta2: float = TrainingSettings.beta2,
-    epsilon: float = TrainingSettings.epsilon,
-    weight_decay: float = TrainingSettings.weight_decay,
-    loss: str | None = TrainingSettings.loss,
-    reduction: str = TrainingSettings.reduction,
-    normalize: str | None = TrainingSettings.normalize,
-    per_feature: bool | None = TrainingSettings.per_feature,
-    zero_skipping: str = TrainingSettings.zero_skipping,
-    kernels: str = TrainingSettings.kernels,
-    threads: int | None = TrainingSettings.threads,
-    seed: int = TrainingSettings.seed,
+    sample_weight: Any = None,
     callbacks: Sequence[Callback] = (),
     resume: State | None = None,
+    **settings: Unpack[TrainingKeywords],
 ) -> History:
     """Train a network in place and return the History.
 
     x: rows (n, K), bytes or numbers, or images (n, height, width). y: classes 0…C-1 (n,) for softmax, 0 or 1 (n,) or (n, L) for
     sigmoid, numbers (n,) or (n, T) for identity. validation: None, the number of last rows to hold out, or a pair (x, y).
+    sample_weight: (n,) what each row counts. class_weight: "balanced", or a mapping {class: weight}; both together multiply.
     callbacks: functions f(network, epoch) called after each epoch; one that returns True ends the training.
     resume: the `state` of an earlier History, to go on where it stood. The other parameters are described in
     fastmlp.settings.TrainingSettings.
@@ -370,12 +334,7 @@ def train(
     """
     if not isinstance(callbacks, Iterable) or not all(callable(callback) for callback in callbacks):
         raise ConfigError("callbacks: expected a list of functions f(network, epoch), got something else; for one function: callbacks=[f]")
-    trainer = _trainer(
-        network, x, y, validation, resume,
-        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, optimizer=optimizer, momentum=momentum,
-        nesterov=nesterov, beta1=beta1, beta2=beta2, epsilon=epsilon, weight_decay=weight_decay, loss=loss, reduction=reduction,
-        normalize=normalize, per_feature=per_feature, zero_skipping=zero_skipping, kernels=kernels, threads=threads, seed=seed,
-    )  # fmt: skip
+    trainer = _trainer(network, x, y, sample_weight, resume, settings)
     history = History()
     history.state = trainer.state()
     for event in trainer.run():
@@ -387,17 +346,12 @@ def train(
     return history
 
 
-def _trainer(network: Network, x: Any, y: Any, validation: Validation, resume: State | None, *, epochs: int, batch_size: int,
-             learning_rate: float, optimizer: str | SGD | Adam | AdamW, momentum: float, nesterov: bool, beta1: float, beta2: float,
-             epsilon: float, weight_decay: float, loss: str | None, reduction: str, normalize: str | None, per_feature: bool | None,
-             zero_skipping: str, kernels: str, threads: int | None, seed: int) -> Trainer:  # fmt: skip
-    optimizer, given = optimizers.as_settings(optimizer)
-    settings = TrainingSettings(
-        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, optimizer=optimizer, momentum=momentum,
-        nesterov=nesterov, beta1=beta1, beta2=beta2, epsilon=epsilon, weight_decay=weight_decay, loss=loss, reduction=reduction,
-        normalize=normalize, per_feature=per_feature, zero_skipping=zero_skipping, kernels=kernels, threads=threads, seed=seed,
-    )  # fmt: skip
-    return Trainer(network, x, y, settings.replace(**given), validation, resume)
+def _trainer(network: Network, x: Any, y: Any, sample_weight: Any, resume: State | None, keywords: TrainingKeywords) -> Trainer:
+    given: dict[str, Any] = dict(keywords)
+    validation = given.pop("validation", None)
+    optimizer, of_optimizer = optimizers.as_settings(given.pop("optimizer", TrainingSettings.optimizer))
+    settings = TrainingSettings.from_mapping({"optimizer": optimizer, **given, **of_optimizer}, "train")
+    return Trainer(network, x, y, settings, validation, resume)
 
 
 def _is_true(value: Any) -> bool:

@@ -37,9 +37,12 @@ class AdamW(NamedTuple):
     weight_decay: float = 0.01
 
 
-def as_settings(optimizer: str | SGD | Adam | AdamW) -> tuple[str, dict[str, Any]]:
+Optimizer = SGD | Adam | AdamW
+
+
+def as_settings(optimizer: str | Optimizer) -> tuple[str, dict[str, Any]]:
     """Return the name of an optimiser, and the settings that a record of it carries: ("sgd", {"momentum": 0.9, ...})."""
-    if isinstance(optimizer, (SGD, Adam, AdamW)):
+    if isinstance(optimizer, Optimizer):
         return type(optimizer).__name__.lower(), optimizer._asdict()
     return optimizer, {}
 

@@ -47,6 +47,7 @@ FLOOR_PLAN = (
     "fastmlp.preprocessing",
     "fastmlp.storage",
     "fastmlp.training.optimizers",
+    "fastmlp.training.keywords",
     "fastmlp.embedding",
     "fastmlp.network",
     "fastmlp.training",

@@ -88,7 +88,7 @@ def test_training_takes_every_setting_with_its_one_default(function):
 @pytest.mark.parametrize("function", ["train", "train_epochs"])
 def test_training_takes_nothing_but_data_settings_callbacks_and_where_to_resume(function):
     others = set(inspect.signature(getattr(fastmlp, function)).parameters) - set(TrainingSettings.names())
-    assert others <= {"network", "x", "y", "callbacks", "resume"}
+    assert others <= {"network", "x", "y", "sample_weight", "callbacks", "resume"}
 
 
 def test_network_takes_every_setting_with_its_one_default():

@@ -1,0 +1,80 @@
+"""The keywords of `train` and `train_epochs`: every training setting, some in a richer form than text and numbers."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypedDict, TypeVar
+
+from fastmlp.settings import TrainingSettings
+from fastmlp.training.optimizers import Optimizer
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class TrainingKeywords(TypedDict, total=False):
+    """The settings of fastmlp.settings.TrainingSettings, which describes them; a test compares the names."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    optimizer: str | Optimizer
+    momentum: float
+    nesterov: bool
+    beta1: float
+    beta2: float
+    epsilon: float
+    clip_value: float | None
+    clip_norm: float | None
+    average: str
+    average_decay: float
+    average_start: float
+    schedule: str
+    warmup_epochs: float
+    decay_rate: float
+    decay_epochs: float
+    final_rate: float
+    weight_decay: float
+    l1: float
+    max_norm: float | None
+    dropout: float | tuple[float, ...]
+    input_dropout: float
+    input_noise: float
+    label_smoothing: float
+    loss: str | None
+    huber_delta: float
+    quantile: float
+    class_weight: str | Mapping[int, float] | None
+    reduction: str
+    normalize: str | None
+    per_feature: bool | None
+    validation: int | tuple[Any, Any] | None
+    zero_skipping: str
+    kernels: str
+    threads: int | None
+    seed: int
+    monitor: str
+    patience: int | None
+    restore_best: bool
+    target_accuracy: float | None
+    time_budget: float | None
+    augment_shift: float
+    augment_rotation: float
+    augment_scale: float
+    augment_shear: float
+    augment_elastic: float
+    augment_elastic_sigma: float
+    augment_flip: bool
+
+
+def takes_settings(function: F) -> F:
+    """Show the settings with their defaults in the signature of a function that takes them as `**settings`, for help() and editors."""
+    signature = inspect.signature(function)
+    own = [parameter for parameter in signature.parameters.values() if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
+    settings = [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=TrainingKeywords.__annotations__[field.name]
+        )
+        for field in dataclasses.fields(TrainingSettings)
+    ]
+    function.__signature__ = signature.replace(parameters=own + settings)  # type: ignore[attr-defined]
+    return function
