@@ -51,12 +51,14 @@ FUNCTIONS = Functions(*(getattr(embedded, name) for name in Functions._fields))
 
 
 def compiled_state(
-    parameters: np.ndarray, sizes: Sequence[int], activations: Sequence[str], loss: str, inputs: np.ndarray, optimizer: Any
-) -> State:
+    parameters: np.ndarray, sizes: Sequence[int], activations: Sequence[str], loss: str, loss_parameter: float, inputs: np.ndarray,
+    optimizer: Any,
+) -> State:  # fmt: skip
     """Return dense layers as a State. Compiles the blocks that it needs, or loads them, and takes their addresses.
 
-    parameters (P,), not copied; sizes (L + 1), activations (L - 1 names of hidden layers), loss: its name; inputs (4, K): scale and shift
-    of floats, then of bytes; optimizer: a name or a record such as SGD(momentum=0.9). Raises ConfigError for an unknown optimiser.
+    parameters (P,), not copied; sizes (L + 1), activations (L - 1 names of hidden layers), loss: its name; loss_parameter: the number
+    that it has besides; inputs (4, K): scale and shift of floats, then of bytes; optimizer: a name or a record such as
+    SGD(momentum=0.9). Raises ConfigError for an unknown optimiser.
     """
     dtype = parameters.dtype
     name, fields = optimizers.as_settings(optimizer)
@@ -86,7 +88,8 @@ def compiled_state(
     codes[embedded.SCRATCH_SIZE] = at + per_place * max(sizes)
 
     moments, steps = np.zeros((n_moments, count), dtype), np.zeros(1, np.int64)
-    return State(parameters, layers, inputs, moments, optimizers.rates(settings, 0, 1, np.dtype(np.float64))[0], steps, codes)
+    rates = optimizers.rates(settings, 0, 1, np.dtype(np.float64))[0]
+    return State(parameters, layers, inputs, moments, rates, steps, np.array([loss_parameter], dtype), codes)
 
 
 # --- C -------------------------------------------------------------------------------------------------------------------

@@ -152,7 +152,7 @@ def _check_network(network: Network, x: Any, y: Any, gradient: Callable[[Network
 def _in_float64(network: Network) -> Network:
     double = Network(network.sizes, network.hidden_activations or "relu", network.output, dtype="float64")
     double.parameters[:] = network.parameters
-    double.normalisation, double.loss = network.normalisation, network.loss
+    double.normalisation, double.loss, double.loss_parameter = network.normalisation, network.loss, network.loss_parameter
     return double
 
 
@@ -166,7 +166,7 @@ def _mean_loss(network: Network, x: Any, y: Any) -> Callable[[], float]:
 
     def loss() -> float:
         program.outputs(network.parameters, rows, 0, rows.shape[0], scale, shift, z)
-        return float(loss_of_outputs(network.loss, z, target)[0] / rows.shape[0])
+        return float(loss_of_outputs(network.loss, network.loss_parameter, z, target)[0] / rows.shape[0])
 
     return loss
 
@@ -222,9 +222,10 @@ def _check_loss(name: str) -> Check:
     target = generator.integers(0, 2, (4, 3)).astype(float) if output != "identity" else generator.standard_normal((4, 3))
     if output == "softmax":
         target = generator.integers(0, 3, (4, 1)).astype(float)
-    delta = delta_of_outputs(name, z, target)
+    parameter = 0.3 if LOSSES[name].parameter else 0.0  # a share, and a width, that each of them takes
+    delta = delta_of_outputs(name, parameter, z, target)
     flat = z.reshape(-1)
-    numeric = [_central_difference(lambda: loss_of_outputs(name, z, target)[0], flat, place) for place in range(flat.size)]
+    numeric = [_central_difference(lambda: loss_of_outputs(name, parameter, z, target)[0], flat, place) for place in range(flat.size)]
     return Check(f"delta of {name}", "fastmlp/kernels/losses.py and scalar.py", relative_error(delta.reshape(-1), numeric), flat.size)
 
 

@@ -16,7 +16,7 @@ from fastmlp.errors import ConfigError, DataError, ModelFileError, NotEnoughMemo
 from fastmlp.inputs import as_rows, as_target, is_single
 from fastmlp.kernels import random
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.losses import DEFAULT_LOSS, LOSSES, OUTPUTS
+from fastmlp.kernels.losses import DEFAULT_LOSS, LOSSES, OUTPUTS, SMOOTHING
 from fastmlp.kernels.program import Program, RowProgram, count_parameters, loss_of_outputs
 from fastmlp.kernels.tiled import FORWARD_ROWS, TiledProgram, tiles_pay
 from fastmlp.kernels.updates import GRADIENT
@@ -93,6 +93,7 @@ class Network:
         self.class_names = tuple(class_names) if class_names is not None else None
         self.normalisation: Normalisation | None = None  # fitted by the first training
         self.loss = DEFAULT_LOSS[output]
+        self.loss_parameter = 0.0  # huber_delta or quantile of that loss, as trained; 0 for the others
         self.target_is_column = False  # whether y was (n, 1): predictions take its shape
         self.parameters = self._allocate()
         self._row: tuple[Any, ...] | None = None  # what predicting single rows keeps ready
@@ -246,7 +247,7 @@ class Network:
         self, rows: np.ndarray, target: np.ndarray, kernels: str = TrainingSettings.kernels, threads: int | None = None
     ) -> dict[str, float | None]:
         """Evaluate rows and targets that have passed as_rows and as_target."""
-        loss, correct = loss_of_outputs(self.loss, self.logits(rows, kernels, threads), target, kernels)
+        loss, correct = loss_of_outputs(self.loss, self.loss_parameter, self.logits(rows, kernels, threads), target, kernels)
         n = rows.shape[0]
         return {"loss": loss / n, "accuracy": None if self.output == "identity" else correct / n}
 
@@ -272,7 +273,7 @@ class Network:
         if kept is None or kept[0][:3] != key[:3] or kept[0][3] is not self.normalisation:
             kept = (key, self._new_gradient_program(block), *self.scale_and_shift(rows.dtype == np.uint8))
         _, program, scale, shift = kept
-        gradient: np.ndarray = program.gradient(self.parameters, rows, target, scale, shift, 1.0 / n)[1]
+        gradient: np.ndarray = program.gradient(self.parameters, rows, target, scale, shift, 1.0 / n, self.loss_parameter)[1]
         self._kept = kept
         return gradient
 
@@ -291,7 +292,8 @@ class Network:
         from fastmlp.embedding import FUNCTIONS, compiled_state
 
         inputs = np.stack([*self.scale_and_shift(False), *self.scale_and_shift(True)])
-        return compiled_state(self.parameters, self.sizes, self.hidden_activations, self.loss, inputs, optimizer), FUNCTIONS
+        activations, loss = self.hidden_activations, (self.loss, self.loss_parameter)
+        return compiled_state(self.parameters, self.sizes, activations, *loss, inputs, optimizer), FUNCTIONS
 
     # --- files -----------------------------------------------------------------------------------------------------------
 
@@ -314,6 +316,7 @@ class Network:
             "activations": list(self.hidden_activations),
             "output": self.output,
             "loss": self.loss,
+            "loss_parameter": self.loss_parameter,
             "dtype": self.dtype.name,
             "target_is_column": self.target_is_column,
             "training": settings.to_dict() if settings is not None else None,
@@ -369,7 +372,7 @@ def _network_from(cls: Any, path: str, file: model_file.TensorFile) -> Any:
         loss = config["loss"]
         if loss not in LOSSES or LOSSES[loss].output != output:
             raise ModelFileError(f"{path}: expected a loss that fits {output} output, got {_short(loss)}")
-        net.loss = loss
+        net.loss, net.loss_parameter = loss, _checked_parameter(loss, config.get("loss_parameter", 0.0))
         if not isinstance(config["target_is_column"], bool):
             raise ModelFileError(f"{path}: expected target_is_column to be true or false, got {_short(config['target_is_column'])}")
         net.target_is_column = config["target_is_column"]
@@ -384,6 +387,17 @@ def _network_from(cls: Any, path: str, file: model_file.TensorFile) -> Any:
         raise ModelFileError(f"{path}: expected finite weights, found NaN or inf")
     net.normalisation = _normalisation_from(path, kind, file.tensors, net)
     return net
+
+
+def _checked_parameter(loss: str, value: Any) -> float:
+    """Return the number of a loss that a network remembers; raise ConfigError where it has none, or takes another one."""
+    name = LOSSES[loss].parameter
+    if name is None or name == SMOOTHING:
+        if value != 0 or isinstance(value, bool):
+            raise ConfigError(f"loss_parameter: expected 0 for {loss}, got {_short(value)}")
+        return 0.0
+    checked: float = getattr(TrainingSettings.from_mapping({name: value}), name)
+    return checked
 
 
 def _check_tensors(path: str, sizes: Any, tensors: dict[str, np.ndarray], dtype: Any) -> None:

@@ -51,6 +51,7 @@ class State(NamedTuple):
     moments: np.ndarray  # (2, P) what the optimiser keeps: m and v; (0, P) for plain SGD
     rates: np.ndarray  # (7,) float64, updates.Rates: the optimiser's numbers
     steps: np.ndarray  # (1,) int64, steps taken, which Adam's corrections depend on
+    loss_parameter: np.ndarray  # (1,) the number that the loss has besides: losses.Loss.parameter
     codes: np.ndarray  # (CODES,) int64
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -230,7 +231,7 @@ def loss_of_block(state, scratch, x, target, sample_weight, first, M, factor):
         weights[m] = sample_weight[first + m] if sample_weight.shape[0] > 0 else 1
     call_forward(state.codes[FORWARD], state.parameters, state.layers, batch_of(state.layers, scratch, M), scratch)
     z, delta = rows_of(scratch, state.layers[L - 1], Z, M), rows_of(scratch, state.layers[L - 1], DELTA, M)
-    return call_loss(state.codes[LOSS], z, targets, weights, factor, delta)
+    return call_loss(state.codes[LOSS], z, targets, weights, factor, state.loss_parameter[0], delta)
 
 
 @kernel
@@ -330,7 +331,8 @@ def train_on(state, scratch, x, target, sample_weight, learning_rate):
 def borrowed(state):
     """Return a state whose arrays are borrowed."""
     parameters, layers, inputs, moments = borrow(state.parameters), borrow(state.layers), borrow(state.inputs), borrow(state.moments)
-    return State(parameters, layers, inputs, moments, borrow(state.rates), borrow(state.steps), borrow(state.codes))
+    rates, steps, loss_parameter = borrow(state.rates), borrow(state.steps), borrow(state.loss_parameter)
+    return State(parameters, layers, inputs, moments, rates, steps, loss_parameter, borrow(state.codes))
 
 
 @kernel
@@ -426,14 +428,14 @@ def with_parameters(state, parameters):
     """
     if not is_vector(parameters, state.codes):
         refuse(WRONG_PARAMETERS)
-    return State(parameters, state.layers, state.inputs, state.moments, state.rates, state.steps, state.codes)
+    return State(parameters, state.layers, state.inputs, state.moments, state.rates, state.steps, state.loss_parameter, state.codes)
 
 
 @entry
 def copy_state(state):
     """Return a state that trains by itself: parameters, moments and steps are copies."""
     moments, steps = state.moments.copy(), state.steps.copy()
-    return State(state.parameters.copy(), state.layers, state.inputs, moments, state.rates, steps, state.codes)
+    return State(state.parameters.copy(), state.layers, state.inputs, moments, state.rates, steps, state.loss_parameter, state.codes)
 
 
 @entry

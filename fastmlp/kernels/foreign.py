@@ -31,8 +31,8 @@ from fastmlp.kernels.embedded import (
 from fastmlp.kernels.embedded import RATES as RATES_LENGTH
 
 # Words of a handle: addresses, in the order of State's fields, then the scratch's.
-PARAMETERS, LAYERS, INPUTS, MOMENTS, RATES, STEPS, CODES, SCRATCH = range(8)
-WORDS = 8
+PARAMETERS, LAYERS, INPUTS, MOMENTS, RATES, STEPS, LOSS_PARAMETER, CODES, SCRATCH = range(9)
+WORDS = 9
 INPUT_ROWS = 4
 LAYER_COLUMNS = step.COLUMNS
 
@@ -56,6 +56,7 @@ def state_at(handle):
         carray(pointer(words[MOMENTS]), (codes[N_MOMENTS], codes[N_PARAMETERS]), NUMBER),
         carray(pointer(words[RATES]), RATES_LENGTH, np.float64),
         carray(pointer(words[STEPS]), 1, np.int64),
+        carray(pointer(words[LOSS_PARAMETER]), 1, NUMBER),
         codes,
     )
 

@@ -45,6 +45,7 @@ class Steps(NamedTuple):
     shift: np.ndarray
     rates: np.ndarray  # (steps, 7): updates.Rates, step by step
     mean: bool  # whether the gradient of a batch is divided by its rows
+    loss_parameter: float = 0.0  # the number that the loss has besides: losses.Loss.parameter
 
 
 def no_steps(x: np.ndarray, target: np.ndarray, sizes: Sequence[int], batch_size: int, dtype: np.dtype) -> Steps:
@@ -100,10 +101,11 @@ class Program:
         """Take the steps; see step.train_steps. Return the row reached, or -(1 + first row of a batch whose loss is not finite)."""
         empty = EMPTY[self.dtype]
         weight = empty if steps.sample_weight is None else steps.sample_weight
+        loss_parameter = self.dtype.type(steps.loss_parameter)
         if self.by_row:
             row = self._entry(_train_rows(self.dtype))(
                 steps.parameters, steps.total, self.layers, steps.x, steps.target, weight, steps.order, steps.first, steps.last,
-                steps.scale, steps.shift, steps.rates, self.output, *self.loss_formulas, self.scratch, self.places,
+                steps.scale, steps.shift, steps.rates, self.output, *self.loss_formulas, loss_parameter, self.scratch, self.places,
             )  # fmt: skip
             return int(row)
         batch_target = np.empty((steps.batch_size, steps.target.shape[1]), self.dtype)
@@ -114,7 +116,7 @@ class Program:
             row = self._entry(step.train_steps)(
                 steps.parameters, steps.m_state, v_state, steps.total, self.layers, steps.x, steps.target, weight, steps.order,
                 steps.first, steps.last, steps.batch_size, steps.scale, steps.shift, steps.rates, steps.mean, self.output, self.loss,
-                self.update, self.scratch, gradient, batch_target, batch_weight,
+                loss_parameter, self.update, self.scratch, gradient, batch_target, batch_weight,
             )  # fmt: skip
         return int(row)
 
@@ -127,15 +129,16 @@ class Program:
             self._entry(step.outputs_of_rows)(parameters, self.layers, x, order, scale, shift, self.scratch, out)
 
     def gradient(
-        self, parameters: np.ndarray, x: np.ndarray, target: np.ndarray, scale: np.ndarray, shift: np.ndarray, factor: float
-    ) -> tuple[float, np.ndarray]:
+        self, parameters: np.ndarray, x: np.ndarray, target: np.ndarray, scale: np.ndarray, shift: np.ndarray, factor: float,
+        loss_parameter: float,
+    ) -> tuple[float, np.ndarray]:  # fmt: skip
         """Return the summed loss of all rows of x, and factor times its gradient (P,)."""
         gradient = np.empty_like(parameters)
         order = np.arange(x.shape[0])
         with self._threads():
             loss = self._entry(step.gradient_of_rows)(
                 parameters, self.layers, x, target, EMPTY[self.dtype], order, self.dtype.type(factor), scale, shift,
-                self.loss, self.scratch, gradient,
+                self.loss, self.dtype.type(loss_parameter), self.scratch, gradient,
             )  # fmt: skip
         return float(loss), gradient
 
@@ -164,20 +167,20 @@ class Program:
                 numba.set_num_threads(before)
 
 
-def loss_of_outputs(loss: str, z: np.ndarray, target: np.ndarray, kernels: str = "auto") -> tuple[float, float]:
-    """Return the summed loss, by its name, of outputs z (M, N), and how many rows are classified correctly."""
+def loss_of_outputs(loss: str, parameter: float, z: np.ndarray, target: np.ndarray, kernels: str = "auto") -> tuple[float, float]:
+    """Return the summed loss, by its name and its number, of outputs z (M, N), and how many rows are classified correctly."""
     summed, correct = step.loss_of_outputs, scalar.count_correct
     if kernels == "python":
         summed, correct = compiling.pure(summed), compiling.pure(correct)
     address = loss_block(loss, z.dtype, kernels == "python")
-    total = summed(address, z, target, EMPTY[z.dtype], z.dtype.type(0), np.empty_like(z))
+    total = summed(address, z, target, EMPTY[z.dtype], z.dtype.type(0), z.dtype.type(parameter), np.empty_like(z))
     return float(total), float(correct(z, target, OUTPUT_CODES[LOSSES[loss].output]))
 
 
-def delta_of_outputs(loss: str, z: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return the derivative (M, N) of the summed loss, by its name, with respect to outputs z (M, N)."""
+def delta_of_outputs(loss: str, parameter: float, z: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return the derivative (M, N) of the summed loss, by its name and its number, with respect to outputs z (M, N)."""
     delta = np.empty_like(z)
-    step.loss_of_outputs(loss_block(loss, z.dtype), z, target, EMPTY[z.dtype], z.dtype.type(1), delta)
+    step.loss_of_outputs(loss_block(loss, z.dtype), z, target, EMPTY[z.dtype], z.dtype.type(1), z.dtype.type(parameter), delta)
     return delta
 
 
@@ -236,7 +239,7 @@ def _loss_formulas(name: str, dtype: np.dtype, interpreted: bool) -> tuple[int, 
     """Return the addresses of the formulas of a loss by output and of its derivative; zeros for softmax."""
     number = numba.from_dtype(dtype)
     formulas = (LOSSES[name].formula, LOSSES[name].derivative)
-    first, second = (compiling.address(compiling.formula(f), number, number, interpreted=interpreted) if f else 0 for f in formulas)
+    first, second = (compiling.address(compiling.formula(f), *(number,) * 3, interpreted=interpreted) if f else 0 for f in formulas)
     return first, second
 
 
@@ -253,8 +256,12 @@ def _outputs_of_row(dtype: np.dtype) -> Any:
 
 @functools.cache
 def _train_rows(dtype: np.dtype) -> Any:
-    call = one_row.call_formula_of_two_32 if dtype == np.float32 else one_row.call_formula_of_two_64
-    return compiling.specialise(one_row.train_rows, dtype.name, forward_row=_forward_row(dtype), call_formula_of_two=call)
+    is_single = dtype == np.float32
+    of_two = one_row.call_formula_of_two_32 if is_single else one_row.call_formula_of_two_64
+    of_three = one_row.call_formula_of_three_32 if is_single else one_row.call_formula_of_three_64
+    return compiling.specialise(
+        one_row.train_rows, dtype.name, forward_row=_forward_row(dtype), call_formula_of_two=of_two, call_formula_of_three=of_three
+    )
 
 
 @functools.cache
@@ -267,7 +274,7 @@ def loss_block(name: str, dtype: np.dtype, interpreted: bool = False) -> int:
         kernel = compiling.specialise(scalar.separate_loss, name, LOSS=formula, LOSS_DERIVATIVE=derivative)
     number = numba.from_dtype(dtype)
     flat, table = types.Array(number, 1, "C"), types.Array(number, 2, "C")
-    return compiling.address(kernel, table, table, flat, number, table, interpreted=interpreted)
+    return compiling.address(kernel, table, table, flat, number, number, table, interpreted=interpreted)
 
 
 @functools.cache

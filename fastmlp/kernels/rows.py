@@ -36,14 +36,15 @@ MANY = 8  # from so many units on, one call for all of them, through views, is c
 
 
 def formula_calls(number):
-    """Return how compiled code calls a formula f(z), and one of two numbers, by address."""
-    return block_call(1, returns=number), block_call(2, returns=number)
+    """Return how compiled code calls a formula of one number, of two and of three, by address: f(z), f'(z, a), l(z, t, p)."""
+    return block_call(1, returns=number), block_call(2, returns=number), block_call(3, returns=number)
 
 
 # The address of a formula does not tell its type, so there is a call for each.
-call_formula_32, call_formula_of_two_32 = formula_calls(types.float32)
-call_formula_64, call_formula_of_two_64 = formula_calls(types.float64)
-call_formula, call_formula_of_two = call_formula_32, call_formula_of_two_32  # bound to one of the pairs
+call_formula_32, call_formula_of_two_32, call_formula_of_three_32 = formula_calls(types.float32)
+call_formula_64, call_formula_of_two_64, call_formula_of_three_64 = formula_calls(types.float64)
+# bound to those of one type
+call_formula, call_formula_of_two, call_formula_of_three = call_formula_32, call_formula_of_two_32, call_formula_of_three_32
 
 
 @kernel
@@ -129,13 +130,15 @@ def outputs_of_row(parameters, layers, x, scale, shift, scratch, places, out):
 
 @kernel(reassociate=True)
 def train_rows(
-    parameters, total, layers, x, target, sample_weight, order, first, last, scale, shift, rates, output, loss, derivative, scratch, places
+    parameters, total, layers, x, target, sample_weight, order, first, last, scale, shift, rates, output, loss, derivative, loss_parameter,
+    scratch, places,
 ):  # fmt: skip
     """Take one SGD step per row of order[first:last]; return last, or -(1 + row) at a row whose loss is not finite.
 
     In place: parameters (P,), total (TOTALS,). layers (L, COLUMNS) for batches of one row, x (rows, K), target (rows, T), sample_weight
     (rows,) or (0,), order (n,), scale and shift (K,), rates (steps, 7), output: SOFTMAX, SIGMOID or IDENTITY; loss, derivative: addresses
-    of the formulas of a loss by output, not read where output is SOFTMAX. scratch and places (largest K,) are overwritten.
+    of the formulas of a loss by output, not read where output is SOFTMAX; loss_parameter: its number, of the parameters' type. scratch
+    and places (largest K,) are overwritten.
     """
     L, K_ = layers.shape[0], x.shape[1]
     zero, one = parameters.dtype.type(0), parameters.dtype.type(1)
@@ -162,16 +165,21 @@ def train_rows(
                 scratch[d + n] = exp(scratch[z + n] - largest)
                 summed += scratch[d + n]
             t = U(target[row, 0])
-            row_loss = math.log(summed) + (largest - scratch[z + t])
+            row_loss = math.log(summed) + (one - loss_parameter) * (largest - scratch[z + t])
             for n in range(N):
                 scratch[d + n] *= weight / summed
-            scratch[d + t] -= weight
+            scratch[d + t] -= weight * (one - loss_parameter)
+            if loss_parameter > 0:  # label smoothing
+                spread = loss_parameter / parameters.dtype.type(N)
+                for n in range(N):
+                    row_loss += spread * (largest - scratch[z + n])
+                    scratch[d + n] -= weight * spread
             correct = 1.0 if best == t else 0.0
         else:
             share = one / parameters.dtype.type(N)
             for n in range(N):
-                row_loss += share * call_formula_of_two(loss, scratch[z + n], target[row, n])
-                scratch[d + n] = weight * share * call_formula_of_two(derivative, scratch[z + n], target[row, n])
+                row_loss += share * call_formula_of_three(loss, scratch[z + n], target[row, n], loss_parameter)
+                scratch[d + n] = weight * share * call_formula_of_three(derivative, scratch[z + n], target[row, n], loss_parameter)
                 if output == SIGMOID and (scratch[z + n] > 0) == (target[row, n] > 0):
                     correct += share
         if not math.isfinite(row_loss):

@@ -116,13 +116,16 @@ def softmax(z, out):
 
 
 @kernel
-def softmax_cross_entropy(z, target, sample_weight, factor, delta):
-    """Return sum over m of w[m] l[m], with l[m] = -log softmax(z[m])[t[m]]; delta = factor * w[m] * dl[m]/dz.
+def softmax_cross_entropy(z, target, sample_weight, factor, smoothing, delta):
+    """Return sum over m of w[m] l[m], with l[m] = -sum over c of q[c] log softmax(z[m])[c]; delta = factor * w[m] * dl[m]/dz.
 
-    z (M, C), target (M, 1) class numbers, sample_weight (M,) or (0,) for ones, factor a number -> delta (M, C), overwritten.
-    dl/dz[c] = p[c] - (1 if c == t else 0). Bishop 2006, eq. 4.108 and 4.109.
+    z (M, C), target (M, 1) class numbers, sample_weight (M,) or (0,) for ones, factor and smoothing numbers of z's type
+    -> delta (M, C), overwritten. dl/dz[c] = p[c] - q[c]. Bishop 2006, eq. 4.108 and 4.109.
+    q[c] = (1 - smoothing) (1 if c == t[m] else 0) + smoothing / C. Szegedy et al. 2016, section 7.
     """
     M, C = z.shape
+    one = z.dtype.type(1)
+    spread = smoothing / z.dtype.type(C)
     loss = 0.0  # float64: a sum over the batch, one addition per row
     for m in range(M):
         largest = z[m, 0]
@@ -133,19 +136,25 @@ def softmax_cross_entropy(z, target, sample_weight, factor, delta):
             delta[m, c] = exp(z[m, c] - largest)
             total += delta[m, c]
         t = np.intp(target[m, 0])
-        w = sample_weight[m] if sample_weight.shape[0] > 0 else z.dtype.type(1)
-        loss += w * (math.log(total) + (largest - z[m, t]))  # the two large ones first: their difference is exact
+        w = sample_weight[m] if sample_weight.shape[0] > 0 else one
+        row_loss = math.log(total) + (one - smoothing) * (largest - z[m, t])  # the two large ones first: their difference is exact
         for c in range(C):
             delta[m, c] *= factor * w / total
-        delta[m, t] -= factor * w
+        delta[m, t] -= factor * w * (one - smoothing)
+        if smoothing > 0:
+            for c in range(C):
+                row_loss += spread * (largest - z[m, c])
+                delta[m, c] -= factor * w * spread
+        loss += w * row_loss
     return loss
 
 
 @kernel
-def separate_loss(z, target, sample_weight, factor, delta):
-    """Return sum over m of w[m] l[m], with l[m] = mean over n of l(z[m, n], t[m, n]); delta = factor * w[m] * dl[m]/dz.
+def separate_loss(z, target, sample_weight, factor, parameter, delta):
+    """Return sum over m of w[m] l[m], with l[m] = mean over n of l(z[m, n], t[m, n], parameter); delta = factor * w[m] * dl[m]/dz.
 
-    z (M, N), target (M, N), sample_weight (M,) or (0,) for ones, factor a number -> delta (M, N), overwritten.
+    z (M, N), target (M, N), sample_weight (M,) or (0,) for ones, factor and parameter numbers of z's type -> delta (M, N), overwritten.
+    What the parameter is stands with each loss in losses.py.
     """
     M, N = z.shape
     share = z.dtype.type(1) / z.dtype.type(N)
@@ -154,8 +163,8 @@ def separate_loss(z, target, sample_weight, factor, delta):
         w = sample_weight[m] if sample_weight.shape[0] > 0 else z.dtype.type(1)
         row_loss = 0.0
         for n in range(N):
-            row_loss += LOSS(z[m, n], target[m, n])
-            delta[m, n] = factor * w * share * LOSS_DERIVATIVE(z[m, n], target[m, n])
+            row_loss += LOSS(z[m, n], target[m, n], parameter)
+            delta[m, n] = factor * w * share * LOSS_DERIVATIVE(z[m, n], target[m, n], parameter)
         loss += w * share * row_loss
     return loss
 

@@ -28,7 +28,7 @@ TOTALS = 4
 
 call_activate = block_call(2)
 call_activate_backward = block_call(3)
-call_loss = block_call(5, returns=types.float64)
+call_loss = block_call(6, returns=types.float64)
 call_update = block_call(5)
 
 
@@ -84,15 +84,15 @@ def backward_to(parameters, layers, index, M, scratch):
 @kernel
 def train_steps(
     parameters, m_state, v_state, total, layers, x, target, sample_weight, order, first, last, batch_size, scale, shift,
-    rates, mean, output, loss, update, scratch, gradient, batch_target, batch_weight,
+    rates, mean, output, loss, loss_parameter, update, scratch, gradient, batch_target, batch_weight,
 ):  # fmt: skip
     """Take one step per batch of order[first:last]; return last, or -(1 + first row of the batch) where a loss is not finite.
 
     In place: parameters (P,); total (TOTALS,) is added to; m_state, v_state (P,) or (0,). layers (L, COLUMNS), x (rows, K) bytes or floats,
     target (rows, T), sample_weight (rows,) or (0,) for ones, order (n,) row numbers, scale and shift (K,), rates (steps, 7): those of
     updates.Rates, step by step, mean: whether the gradient is divided by the rows of its batch, output: SOFTMAX, SIGMOID or IDENTITY,
-    loss, update: addresses, update 0 for plain SGD. Overwritten: scratch, gradient (P,) or (0,), batch_target (B, T), batch_weight (B,)
-    or (0,). A batch whose loss is not finite changes no parameter.
+    loss, update: addresses, update 0 for plain SGD; loss_parameter: a number of the parameters' type. Overwritten: scratch, gradient (P,)
+    or (0,), batch_target (B, T), batch_weight (B,) or (0,). A batch whose loss is not finite changes no parameter.
     """
     K = x.shape[1]
     L, T = layers.shape[0], target.shape[1]
@@ -117,7 +117,7 @@ def train_steps(
         z = rows_of(scratch, layers[L - 1], Z, M)
         delta = rows_of(scratch, layers[L - 1], DELTA, M)
         factor = one / parameters.dtype.type(M) if mean else one
-        batch_loss = call_loss(loss, z, batch_target[:M], batch_weight[:M], factor, delta)
+        batch_loss = call_loss(loss, z, batch_target[:M], batch_weight[:M], factor, loss_parameter, delta)
         if not np.isfinite(batch_loss):
             return -(begin + 1)
         total[LOSS_SUM] += batch_loss
@@ -142,11 +142,11 @@ def train_steps(
 
 
 @kernel
-def gradient_of_rows(parameters, layers, x, target, sample_weight, order, factor, scale, shift, loss, scratch, gradient):
+def gradient_of_rows(parameters, layers, x, target, sample_weight, order, factor, scale, shift, loss, loss_parameter, scratch, gradient):
     """Return the summed loss of the rows order (M,); gradient = factor * its derivative with respect to the parameters.
 
     parameters (P,), layers (L, COLUMNS), x (rows, K), target (M, T), sample_weight (M,) or (0,), scale and shift (K,), loss: an
-    address, scratch: space for M rows, overwritten -> gradient (P,), overwritten, laid out like the parameters.
+    address, loss_parameter: its number, scratch: space for M rows, overwritten -> gradient (P,), overwritten, laid out like the parameters.
     """
     M, K = order.shape[0], x.shape[1]
     L = layers.shape[0]
@@ -154,7 +154,7 @@ def gradient_of_rows(parameters, layers, x, target, sample_weight, order, factor
     gather(x, order, scale, shift, batch)
     forward(parameters, layers, batch, scratch)
     z, delta = rows_of(scratch, layers[L - 1], Z, M), rows_of(scratch, layers[L - 1], DELTA, M)
-    summed = call_loss(loss, z, target, sample_weight, factor, delta)
+    summed = call_loss(loss, z, target, sample_weight, factor, loss_parameter, delta)
     for index in range(L - 1, -1, -1):
         layer = layers[index]
         a = batch
@@ -183,6 +183,6 @@ def outputs_of_rows(parameters, layers, x, order, scale, shift, scratch, out):
 
 
 @kernel
-def loss_of_outputs(loss, z, target, sample_weight, factor, delta):
+def loss_of_outputs(loss, z, target, sample_weight, factor, loss_parameter, delta):
     """Return the summed loss of the outputs z (M, N), by the address of a loss; delta (M, N) overwritten."""
-    return call_loss(loss, z, target, sample_weight, factor, delta)
+    return call_loss(loss, z, target, sample_weight, factor, loss_parameter, delta)

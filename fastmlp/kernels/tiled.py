@@ -27,7 +27,7 @@ FORWARD_ROWS = 240  # rows of one pass without training: a multiple of the rows 
 
 call_gather = block_call(7)
 call_panel = block_call(9)
-call_loss_rows = block_call(15)
+call_loss_rows = block_call(16)
 
 
 @kernel
@@ -41,15 +41,15 @@ def gather_batch(address, x, rows, upcoming, scale, shift, operations, arena, li
 
 @kernel
 def train_tiled(
-    x, target, sample_weight, order, first, last, batch_size, scale, shift, rates, fused, mean, output, loss, gather, gather_ops, ops,
-    arena, lists, masks, counts, batch_target, batch_weight, z, delta, sums, total, shared, thread, threads, shares,
+    x, target, sample_weight, order, first, last, batch_size, scale, shift, rates, fused, mean, output, loss, loss_parameter, gather,
+    gather_ops, ops, arena, lists, masks, counts, batch_target, batch_weight, z, delta, sums, total, shared, thread, threads, shares,
 ):  # fmt: skip
     """Take one step per batch of order[first:last] as one thread of a team; return the row reached, or -(1 + row) at a loss not finite.
 
     x (rows, K) bytes or floats, target (rows, T), sample_weight (rows,) or (0,) for ones, order (n,) row numbers, scale and shift (K,);
     rates (steps, 7): those of updates.Rates, step by step; fused: whether the gradient comes times -learning_rate, as plain SGD adds it;
-    mean: whether it is divided by the rows of the batch; output: SOFTMAX, SIGMOID or IDENTITY; loss, gather:
-    addresses; gather_ops, ops (threads, n, COLUMNS): operations on the batch of each thread. Scratch: arena to sums.
+    mean: whether it is divided by the rows of the batch; output: SOFTMAX, SIGMOID or IDENTITY; loss, gather: addresses; loss_parameter: a
+    number of the arena's type; gather_ops, ops (threads, n, COLUMNS): operations on the batch of each thread. Scratch: arena to sums.
     total (TOTALS,): thread 0 adds to it.
     """
     arrived = 0
@@ -78,8 +78,8 @@ def train_tiled(
                 scaled = factor / arena.dtype.type(M) if mean else factor
                 for share in range(thread, shares, threads):
                     call_loss_rows(
-                        op[ADDRESS], target, sample_weight, rows, loss, scaled, output, batch_target, batch_weight, z, delta, arena, sums,
-                        op, share, shares,
+                        op[ADDRESS], target, sample_weight, rows, loss, scaled, loss_parameter, output, batch_target, batch_weight, z,
+                        delta, arena, sums, op, share, shares,
                     )  # fmt: skip
             elif op[KIND] == CHECK:  # every thread comes to the same answer
                 summed = 0.0
@@ -193,8 +193,9 @@ class TiledProgram:
         return self._team.run(self._worker(steps, shared), shared, pack, unpack)
 
     def gradient(
-        self, parameters: np.ndarray, x: np.ndarray, target: np.ndarray, scale: np.ndarray, shift: np.ndarray, factor: float
-    ) -> tuple[float, np.ndarray]:
+        self, parameters: np.ndarray, x: np.ndarray, target: np.ndarray, scale: np.ndarray, shift: np.ndarray, factor: float,
+        loss_parameter: float,
+    ) -> tuple[float, np.ndarray]:  # fmt: skip
         """Return the summed loss of all rows of x, and factor times its gradient (P,): NaN where the loss is not finite.
 
         The program is one for update "gradient".
@@ -203,8 +204,9 @@ class TiledProgram:
         total, gradient = np.zeros(TOTALS), np.zeros_like(parameters)
         no_rates = np.zeros((-(-n // self.rows), len(Rates._fields)), self.dtype)
         steps = Steps(
-            parameters, gradient, gradient, total, x, target, None, np.arange(n), 0, n, self.rows, scale, shift, no_rates, mean=False
-        )
+            parameters, gradient, gradient, total, x, target, None, np.arange(n), 0, n, self.rows, scale, shift, no_rates, mean=False,
+            loss_parameter=loss_parameter,
+        )  # fmt: skip
 
         def pack() -> None:
             layout.pack(parameters)
@@ -253,6 +255,7 @@ class TiledProgram:
                     steps.mean,
                     self._output,
                     self._loss,
+                    self.dtype.type(steps.loss_parameter),
                     gather,
                     self._gather_ops,
                     self._ops,

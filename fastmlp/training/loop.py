@@ -12,7 +12,7 @@ from fastmlp.data.dataset import is_test_split
 from fastmlp.errors import ConfigError, DataError, NotEnoughMemory, TrainingError
 from fastmlp.inputs import as_rows, as_target
 from fastmlp.kernels import random
-from fastmlp.kernels.losses import LOSSES
+from fastmlp.kernels.losses import LOSSES, SMOOTHING
 from fastmlp.kernels.program import Program, Steps
 from fastmlp.kernels.step import LOSS_SUM, ROWS, TOTALS, WEIGHT_SUM
 from fastmlp.kernels.tiled import TiledProgram, tiles_pay
@@ -91,6 +91,7 @@ class Trainer:
         self, network: Network, x: Any, y: Any, settings: TrainingSettings, validation: Validation = None, resume: State | None = None
     ) -> None:
         loss = _checked_loss(settings.loss, network)
+        self._loss_parameter = _loss_parameter(loss, settings, network.dtype)
         self._update = optimizers.update_rule(settings, network.dtype)
         rows = as_rows(x, network.n_inputs, network.dtype)
         target = as_target(y, network.output, network.n_outputs, rows.shape[0], network.dtype)
@@ -107,7 +108,8 @@ class Trainer:
 
         self.network = network
         normalize, per_feature = self._normalise(settings, np.ndim(x) > 2)
-        network.loss = loss
+        # smoothing belongs to training: what is evaluated later is the loss without it
+        network.loss, network.loss_parameter = loss, 0.0 if LOSSES[loss].parameter == SMOOTHING else self._loss_parameter
         network.target_is_column = np.ndim(y) == 2
         self.settings = settings.replace(
             loss=loss,
@@ -242,6 +244,7 @@ class Trainer:
             shift=self._shift,
             rates=optimizers.rates(self.settings, self.steps, count, self.network.dtype),
             mean=self.settings.reduction == "mean",
+            loss_parameter=self._loss_parameter,
         )
         try:
             reached = self.program.train(steps)
@@ -367,6 +370,22 @@ def _checked_loss(name: str | None, network: Network) -> str:
         fitting = ", ".join(loss.name for loss in LOSSES.values() if loss.output == network.output)
         raise ConfigError(f"loss: {name!r} goes with {LOSSES[name].output} output, this network has {network.output}; use {fitting}")
     return name
+
+
+def _loss_parameter(loss: str, settings: TrainingSettings, dtype: np.dtype) -> float:
+    """Return the number that a loss has besides, 0 where it has none; raise ConfigError for a smoothing that it does not take."""
+    name = LOSSES[loss].parameter
+    if settings.label_smoothing > 0 and name != SMOOTHING:
+        smoothed = " and ".join(loss.name for loss in LOSSES.values() if loss.parameter == SMOOTHING)
+        raise ConfigError(
+            f"label_smoothing: expected 0 with the loss {loss}, got {settings.label_smoothing:g}; only {smoothed} have labels to smooth"
+        )
+    parameter = float(getattr(settings, name)) if name is not None else 0.0
+    with np.errstate(over="ignore", under="ignore"):
+        held = float(dtype.type(parameter))
+    if not np.isfinite(held) or (held == 0) != (parameter == 0):
+        raise ConfigError(f"{name}: expected a number that {dtype} can hold, got {parameter:g}")
+    return held
 
 
 def _check_memory(network: Network, batch_size: int, states: int) -> None:

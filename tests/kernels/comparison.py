@@ -75,7 +75,7 @@ def activation_backward(name: str) -> Kernel:
 
 @functools.cache
 def loss(name: str) -> Kernel:
-    """Return the kernel of a loss, called with (z, target, sample_weight, factor, delta)."""
+    """Return the kernel of a loss, called with (z, target, sample_weight, factor, parameter, delta)."""
     formula, derivative = LOSSES[name].formula, LOSSES[name].derivative
     if formula is None or derivative is None:
         return scalar.softmax_cross_entropy

@@ -33,7 +33,7 @@ def classify_many(x, weights, biases, probs):
 
 @numba.njit
 def summed_loss(z, target, delta):
-    return softmax_cross_entropy(z, target, np.empty(0, z.dtype), z.dtype.type(1), delta)
+    return softmax_cross_entropy(z, target, np.empty(0, z.dtype), z.dtype.type(1), z.dtype.type(0), delta)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -134,7 +134,7 @@ from fastmlp.kernels import pure
 out, delta = np.empty((2, 2)), np.empty((2, 2))
 weight, bias, x = np.array([[1.0, 2], [3, 4]]), np.array([1.0, -1]), np.array([[1.0, 0], [0, 1]])
 pure.dense_forward(x, weight, bias, out)
-loss = pure.softmax_cross_entropy(out, np.array([[0.0], [1]]), np.empty(0), 1.0, delta)
+loss = pure.softmax_cross_entropy(out, np.array([[0.0], [1]]), np.empty(0), 1.0, 0.0, delta)
 pure.dense_sgd_update(weight, bias, x, delta, 0.5)
 print(json.dumps([out.tolist(), weight.shape, bool(loss > 0)]))
 """

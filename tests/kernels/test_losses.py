@@ -10,6 +10,7 @@ from tests.oracle import mlp
 
 NO_WEIGHTS = np.zeros(0)
 SHAPES = [(1, 2), (7, 5), (13, 10), (50, 3)]
+SMOOTHED = [name for name, record in LOSSES.items() if record.parameter == "label_smoothing"]
 
 
 @pytest.fixture(params=["pure", "serial"])
@@ -26,12 +27,12 @@ def targets(name, rows, outputs):
     return normals(rows, outputs, seed=9)
 
 
-def summed(kernel, z, target, weights=NO_WEIGHTS, factor=1.0, dtype=np.float32):
+def summed(kernel, z, target, weights=NO_WEIGHTS, factor=1.0, dtype=np.float32, parameter=0.0):
     """Return the summed loss and delta that a loss kernel gives; delta is poisoned first."""
     delta = np.full(z.shape, np.nan, dtype)
     inputs = [np.asarray(array, dtype) for array in (z, target, weights)]
     kept = [array.copy() for array in inputs]
-    result = kernel(*inputs, dtype(factor), delta)
+    result = kernel(*inputs, dtype(factor), dtype(parameter), delta)
     for before, after in zip(kept, inputs, strict=True):
         np.testing.assert_array_equal(after, before)
     return float(result), delta
@@ -70,6 +71,23 @@ def test_factor_multiplies_delta_but_not_the_loss(name, form):
     result, multiplied = summed(form(loss(name)), z, target, factor=0.25)
     assert result == plain
     np.testing.assert_allclose(multiplied, delta / 4, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.9])
+@pytest.mark.parametrize("name", SMOOTHED)
+def test_smoothed_labels_give_the_loss_and_delta_of_the_oracle(name, share, form):
+    z, target = 2 * normals(13, 7), targets(name, 13, 7)
+    result, delta = summed(form(loss(name)), z, target, parameter=share)
+    assert result == pytest.approx(mlp.row_losses(name, z, target, share).sum(), rel=1e-6)
+    np.testing.assert_allclose(delta, mlp.output_delta(name, z, target, share), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", SMOOTHED)
+def test_smoothed_loss_of_huge_outputs_does_not_overflow(name, form):
+    z, target = 1e30 * normals(5, 4), targets(name, 5, 4)
+    result, delta = summed(form(loss(name)), z, target, parameter=0.25)
+    assert result == pytest.approx(mlp.row_losses(name, z, target, 0.25).sum(), rel=1e-6)
+    np.testing.assert_allclose(delta, mlp.output_delta(name, z, target, 0.25), rtol=0, atol=1e-6)
 
 
 def test_squared_error_is_exact_on_integers(form):

@@ -216,7 +216,7 @@ def test_gradient_equals_the_oracle(loss, skip_zeros):
     job = Job([7, 5, 4, 3], ["silu", "relu"], loss, rows=11, batch_size=11)
     program = program_of(job, np.float64, skip_zeros=skip_zeros)
     x, target = read_only(job.x(), np.float64), read_only(job.target(), np.float64)
-    summed, found = program.gradient(job.parameters(), x, target, np.ones(7), np.zeros(7), factor=0.5)
+    summed, found = program.gradient(job.parameters(), x, target, np.ones(7), np.zeros(7), factor=0.5, loss_parameter=0.0)
     layers = mlp.layers_of(job.parameters(), job.sizes)
     expected, z = mlp.gradient(layers, job.activations, loss, x, target, np.full(11, 0.5))
     assert summed == pytest.approx(mlp.row_losses(loss, z, target).sum(), rel=1e-12)

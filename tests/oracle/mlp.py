@@ -72,23 +72,31 @@ def softmax(z: Array) -> Array:
     return np.exp(log_softmax(z))
 
 
-def row_losses(loss: str, z: Array, target: Array) -> Array:
-    """Return the loss of each row (M,). target: class numbers (M, 1) for cross_entropy, else (M, N)."""
+def smoothed(loss: str, z: Array, target: Array, share: float) -> Array:
+    """Return the probabilities (M, N) that the outputs are to have: those of the target, mixed with those of a blind guess."""
     if loss == "cross_entropy":
-        return -np.take_along_axis(log_softmax(z), target.astype(int), axis=1)[:, 0]
+        return (1.0 - share) * (np.arange(z.shape[1]) == target) + share / z.shape[1]
+    return (1.0 - share) * target + share * 0.5
+
+
+def row_losses(loss: str, z: Array, target: Array, parameter: float = 0.0) -> Array:
+    """Return the loss of each row (M,). target: class numbers (M, 1) for cross_entropy, else (M, N). parameter: label smoothing."""
+    if loss == "cross_entropy":
+        return -(smoothed(loss, z, target, parameter) * log_softmax(z)).sum(axis=1)
     if loss == "binary_cross_entropy":
+        target = smoothed(loss, z, target, parameter)
         return (target * np.logaddexp(0.0, -z) + (1.0 - target) * np.logaddexp(0.0, z)).mean(axis=1)
     if loss == "mse":
         return ((z - target) ** 2).mean(axis=1)
     raise ValueError(loss)
 
 
-def output_delta(loss: str, z: Array, target: Array) -> Array:
+def output_delta(loss: str, z: Array, target: Array, parameter: float = 0.0) -> Array:
     """Return the derivative (M, N) of each row's loss with respect to its z."""
     if loss == "cross_entropy":
-        return softmax(z) - (np.arange(z.shape[1]) == target)
+        return softmax(z) - smoothed(loss, z, target, parameter)
     if loss == "binary_cross_entropy":
-        return (logistic(z) - target) / z.shape[1]
+        return (logistic(z) - smoothed(loss, z, target, parameter)) / z.shape[1]
     if loss == "mse":
         return 2.0 * (z - target) / z.shape[1]
     raise ValueError(loss)
@@ -104,13 +112,13 @@ def correct_rows(loss: str, z: Array, target: Array) -> Array:
 
 
 def gradient(
-    layers: Sequence[Layer], activations: Sequence[str], loss: str, x: Array, target: Array, row_weights: Array
+    layers: Sequence[Layer], activations: Sequence[str], loss: str, x: Array, target: Array, row_weights: Array, parameter: float = 0.0
 ) -> tuple[list[Layer], Array]:
     """Return the gradient of sum over m of row_weights[m] l[m], shaped like the layers, and z of the output layer."""
     passed = forward(layers, activations, x)
     inputs = [np.asarray(x, np.float64), *(a for _, a in passed)]
     z = passed[-1][0]
-    delta = row_weights[:, None] * output_delta(loss, z, target)
+    delta = row_weights[:, None] * output_delta(loss, z, target, parameter)
     gradients: list[Layer] = []
     for index in range(len(layers) - 1, -1, -1):
         gradients.insert(0, Layer(inputs[index].T @ delta, delta.sum(axis=0)))
@@ -136,6 +144,7 @@ def train(
     learning_rate: float,
     mean: bool = True,
     sample_weight: Array | None = None,
+    parameter: float = 0.0,
 ) -> Run:
     """Take one step of gradient descent per batch of rows in the order given; the last batch may be shorter."""
     layers = list(layers)
@@ -143,8 +152,8 @@ def train(
     step_losses, loss_sum, correct = [], 0.0, 0.0
     for rows in batches(order, batch_size):
         share = 1.0 / len(rows) if mean else 1.0
-        gradients, z = gradient(layers, activations, loss, x[rows], target[rows], share * weights[rows])
-        batch_loss = float((weights[rows] * row_losses(loss, z, target[rows])).sum())
+        gradients, z = gradient(layers, activations, loss, x[rows], target[rows], share * weights[rows], parameter)
+        batch_loss = float((weights[rows] * row_losses(loss, z, target[rows], parameter)).sum())
         step_losses.append(batch_loss / len(rows))
         loss_sum += batch_loss
         correct += float(correct_rows(loss, z, target[rows]).sum())

@@ -47,8 +47,9 @@ def train(
     learning_rate: float,
     reduction: str = "mean",
     seed: int = 0,
+    parameter: float = 0.0,
 ) -> Training:
-    """Train a network of these parameters by gradient descent. y: class numbers (n,) or targets (n, T)."""
+    """Train a network of these parameters by gradient descent. y: class numbers (n,) or targets (n, T). parameter: that of the loss."""
     layers, n = mlp.layers_of(parameters, sizes), len(x)
     target = y[:, None] if y.ndim == 1 else y
     losses, accuracies = [], []
@@ -56,6 +57,7 @@ def train(
         run = mlp.train(
             layers, activations, loss, x, target,
             order=np.array(shuffled(seed, epoch, n)), batch_size=batch_size, learning_rate=learning_rate, mean=reduction == "mean",
+            parameter=parameter,
         )  # fmt: skip
         layers = run.layers
         losses.append(run.loss_sum / n)
