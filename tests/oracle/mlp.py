@@ -3,128 +3,113 @@
 Formulas are taken from the textbook in another form than the kernels have them, so that a mistake is not made twice.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from tests.oracle import normalisation
+from tests.oracle.activations import ACTIVATIONS as ACTIVATIONS
+from tests.oracle.activations import logistic as logistic
+from tests.oracle.losses import correct_rows as correct_rows
+from tests.oracle.losses import log_softmax as log_softmax
+from tests.oracle.losses import output_delta as output_delta
+from tests.oracle.losses import row_losses as row_losses
+from tests.oracle.losses import softmax as softmax
+
 Array = np.ndarray
-
-
-def logistic(z: Array) -> Array:
-    return np.exp(-np.logaddexp(0.0, -z))
-
-
-# name -> (f, f'), both functions of z alone
-ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
-    "identity": (lambda z: z * 1.0, np.ones_like),
-    "sigmoid": (logistic, lambda z: np.exp(z - 2.0 * np.logaddexp(0.0, z))),
-    "tanh": (np.tanh, lambda z: 1.0 / np.cosh(z) ** 2),
-    "relu": (lambda z: np.maximum(z, 0.0), lambda z: np.heaviside(z, 0.0)),
-    "silu": (lambda z: z * logistic(z), lambda z: logistic(z) * (1.0 + z * logistic(-z))),
-}
 
 
 class Layer(NamedTuple):
     weight: Array  # (K, N)
     bias: Array  # (N,)
+    gamma: Array | None = None  # (N,), where the sums are normalised: the bias is then added after that
 
 
 class Run(NamedTuple):
     layers: list[Layer]  # after the last step
     step_losses: list[float]  # mean loss of each batch, before its update
     loss_sum: float  # over all rows
-    correct: float  # rows classified correctly, each before its update
+    correct: float  # rows classified correctly, each before its update and by its weight
 
 
-def layers_of(parameters: Array, sizes: Sequence[int]) -> list[Layer]:
-    """Cut a flat vector W0, b0, W1, b1, … into float64 copies of its layers."""
+def layers_of(parameters: Array, sizes: Sequence[int], normed: bool = False) -> list[Layer]:
+    """Cut a flat vector W0, b0, W1, b1, … into float64 copies of its layers; normed: W0, b0, gamma0, …, the last layer without."""
     layers, first = [], 0
-    for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+    for index, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
         weight = np.array(parameters[first : first + n_in * n_out], np.float64).reshape(n_in, n_out)
         first += n_in * n_out
-        layers.append(Layer(weight, np.array(parameters[first : first + n_out], np.float64)))
-        first += n_out
+        vectors = 2 if normed and index + 2 < len(sizes) else 1
+        layers.append(Layer(weight, *np.array(parameters[first : first + vectors * n_out], np.float64).reshape(vectors, n_out)))
+        first += vectors * n_out
     return layers
 
 
 def flat(layers: Sequence[Layer]) -> Array:
-    """Join layers into the flat vector W0, b0, W1, b1, …"""
-    return np.concatenate([part.ravel() for layer in layers for part in layer])
+    """Join layers into the flat vector W0, b0, W1, b1, …, each gamma behind its bias."""
+    return np.concatenate([part.ravel() for layer in layers for part in layer if part is not None])
 
 
-def forward(layers: Sequence[Layer], activations: Sequence[str], x: Array) -> list[tuple[Array, Array]]:
-    """Return (z, a) of every layer for rows x; the output layer has no activation here: its a is its z."""
+def forward(
+    layers: Sequence[Layer],
+    activations: Sequence[str],
+    x: Array,
+    *,
+    norm: str = "none",
+    masks: Sequence[Array] | None = None,
+    running: Sequence[normalisation.Running] | None = None,
+) -> list[tuple[Array, Array]]:
+    """Return (z, a) of every layer for rows x; the output layer has no activation here: its a is its z.
+
+    norm: "batch" (over these rows, or by `running` statistics where there are any) or "layer" for layers that have a gamma; z is taken
+    after it. masks: factors of each hidden a (M, N), 0 for what is dropped.
+    """
     passed, a = [], np.asarray(x, np.float64)
-    for layer, name in zip(layers, [*activations, "identity"], strict=True):
-        z = a @ layer.weight + layer.bias
+    for index, (layer, name) in enumerate(zip(layers, [*activations, "identity"], strict=True)):
+        z = a @ layer.weight
+        if layer.gamma is not None:
+            z = layer.gamma * (normalisation.in_use(running[index], z) if running else normalisation.standardised(norm, z))
+        z = z + layer.bias
         a = ACTIVATIONS[name][0](z)
+        if masks is not None and index + 1 < len(layers):
+            a = a * masks[index]
         passed.append((z, a))
     return passed
 
 
-def log_softmax(z: Array) -> Array:
-    z = z - z.max(axis=1, keepdims=True)  # otherwise the logarithm of a sum is lost beside numbers of 1e30
-    return z - np.logaddexp.reduce(z, axis=1)[:, None]
-
-
-def softmax(z: Array) -> Array:
-    return np.exp(log_softmax(z))
-
-
-def smoothed(loss: str, z: Array, target: Array, share: float) -> Array:
-    """Return the probabilities (M, N) that the outputs are to have: those of the target, mixed with those of a blind guess."""
-    if loss == "cross_entropy":
-        return (1.0 - share) * (np.arange(z.shape[1]) == target) + share / z.shape[1]
-    return (1.0 - share) * target + share * 0.5
-
-
-def row_losses(loss: str, z: Array, target: Array, parameter: float = 0.0) -> Array:
-    """Return the loss of each row (M,). target: class numbers (M, 1) for cross_entropy, else (M, N). parameter: label smoothing."""
-    if loss == "cross_entropy":
-        return -(smoothed(loss, z, target, parameter) * log_softmax(z)).sum(axis=1)
-    if loss == "binary_cross_entropy":
-        target = smoothed(loss, z, target, parameter)
-        return (target * np.logaddexp(0.0, -z) + (1.0 - target) * np.logaddexp(0.0, z)).mean(axis=1)
-    if loss == "mse":
-        return ((z - target) ** 2).mean(axis=1)
-    raise ValueError(loss)
-
-
-def output_delta(loss: str, z: Array, target: Array, parameter: float = 0.0) -> Array:
-    """Return the derivative (M, N) of each row's loss with respect to its z."""
-    if loss == "cross_entropy":
-        return softmax(z) - smoothed(loss, z, target, parameter)
-    if loss == "binary_cross_entropy":
-        return (logistic(z) - smoothed(loss, z, target, parameter)) / z.shape[1]
-    if loss == "mse":
-        return 2.0 * (z - target) / z.shape[1]
-    raise ValueError(loss)
-
-
-def correct_rows(loss: str, z: Array, target: Array) -> Array:
-    """Return for each row 1 where it is classified correctly, its share of right labels for several, 0 for numbers."""
-    if loss == "cross_entropy":
-        return (z.argmax(axis=1) == target[:, 0]).astype(float)
-    if loss == "binary_cross_entropy":
-        return ((z > 0) == (target > 0)).mean(axis=1)
-    return np.zeros(len(z))
-
-
 def gradient(
-    layers: Sequence[Layer], activations: Sequence[str], loss: str, x: Array, target: Array, row_weights: Array, parameter: float = 0.0
+    layers: Sequence[Layer],
+    activations: Sequence[str],
+    loss: str,
+    x: Array,
+    target: Array,
+    row_weights: Array,
+    parameter: float = 0.0,
+    *,
+    norm: str = "none",
+    masks: Sequence[Array] | None = None,
 ) -> tuple[list[Layer], Array]:
-    """Return the gradient of sum over m of row_weights[m] l[m], shaped like the layers, and z of the output layer."""
-    passed = forward(layers, activations, x)
+    """Return the gradient of sum over m of row_weights[m] l[m], shaped like the layers, and z of the output layer.
+
+    parameter: the number that the loss may have; norm, masks: see forward.
+    """
+    passed = forward(layers, activations, x, norm=norm, masks=masks)
     inputs = [np.asarray(x, np.float64), *(a for _, a in passed)]
     z = passed[-1][0]
     delta = row_weights[:, None] * output_delta(loss, z, target, parameter)
     gradients: list[Layer] = []
     for index in range(len(layers) - 1, -1, -1):
-        gradients.insert(0, Layer(inputs[index].T @ delta, delta.sum(axis=0)))
+        layer, dbias, dgamma = layers[index], delta.sum(axis=0), None
+        if layer.gamma is not None:
+            sums = inputs[index] @ layer.weight
+            dgamma = (delta * normalisation.standardised(norm, sums)).sum(axis=0)
+            delta = normalisation.backward(norm, sums, delta * layer.gamma)
+        gradients.insert(0, Layer(inputs[index].T @ delta, dbias, dgamma))
         if index > 0:
-            derivative = ACTIVATIONS[activations[index - 1]][1]
-            delta = (delta @ layers[index].weight.T) * derivative(passed[index - 1][0])
+            delta = delta @ layer.weight.T
+            if masks is not None:
+                delta = delta * masks[index - 1]
+            delta = delta * ACTIVATIONS[activations[index - 1]][1](passed[index - 1][0])
     return gradients, z
 
 
@@ -156,7 +141,7 @@ def train(
         batch_loss = float((weights[rows] * row_losses(loss, z, target[rows], parameter)).sum())
         step_losses.append(batch_loss / len(rows))
         loss_sum += batch_loss
-        correct += float(correct_rows(loss, z, target[rows]).sum())
+        correct += float((weights[rows] * correct_rows(loss, z, target[rows])).sum())
         layers = [
             Layer(layer.weight - learning_rate * g.weight, layer.bias - learning_rate * g.bias)
             for layer, g in zip(layers, gradients, strict=True)

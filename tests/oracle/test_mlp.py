@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.oracle import mlp
+from tests.oracle import losses, mlp
 
 # A 2-2-1 network with relu and squared error, worked out by hand for the row (1, 2) with target 4:
 #   z0 = (1 + 2, -1 + 2 + 1) = (3, 2) = a0      z1 = 3 + 2*2 - 1 = 6      loss = (6 - 4)^2 = 4
@@ -18,8 +18,9 @@ HAND_LAYERS = [
 HAND_X, HAND_TARGET = np.array([[1.0, 2.0]]), np.array([[4.0]])
 
 
-def test_oracle_imports_nothing_of_fastmlp():
-    tree = ast.parse(Path(mlp.__file__).read_text())
+@pytest.mark.parametrize("path", [path for path in Path(mlp.__file__).parent.glob("*.py") if not path.name.startswith("test_")], ids=str)
+def test_oracle_imports_nothing_of_fastmlp(path):
+    tree = ast.parse(path.read_text())
     imported = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
     assert [line for line in imported if "fastmlp" in line] == []
 
@@ -40,25 +41,72 @@ def test_training_takes_the_step_worked_out_by_hand():
     assert mlp.flat(run.layers).tolist() == [-1.0, -5.0, -3.0, -7.0, -2.0, -3.0, -5.0, -2.0, -3.0]
 
 
-def test_layers_and_flat_vector_are_each_other_reversed():
-    parameters = np.arange(17.0)
-    assert mlp.flat(mlp.layers_of(parameters, [2, 3, 2])).tolist() == parameters.tolist()
+@pytest.mark.parametrize(("normed", "count"), [(False, 17), (True, 20)])
+def test_layers_and_flat_vector_are_each_other_reversed(normed, count):
+    parameters = np.arange(float(count))
+    assert mlp.flat(mlp.layers_of(parameters, [2, 3, 2], normed)).tolist() == parameters.tolist()
 
 
-@pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy", "mse"])
-@pytest.mark.parametrize("activation", mlp.ACTIVATIONS)
-def test_gradient_equals_differences_of_the_loss(activation, loss):
+def test_gamma_stands_behind_the_bias_of_its_hidden_layer():
+    hidden, output = mlp.layers_of(np.arange(20.0), [2, 3, 2], normed=True)
+    assert (hidden.bias.tolist(), hidden.gamma.tolist(), output.bias.tolist(), output.gamma) == ([6, 7, 8], [9, 10, 11], [18, 19], None)
+
+
+# Loss, and the number that it has besides.
+CASES = [
+    *((loss, 0.0) for loss in ("cross_entropy", "binary_cross_entropy", "mse", "mae", "log_cosh", "poisson")),
+    ("cross_entropy", 0.2),
+    ("binary_cross_entropy", 0.2),
+    ("huber", 0.3),
+    ("quantile", 0.8),
+]
+
+
+def targets(loss, generator, rows, outputs):
+    kinds = {
+        "softmax": lambda: generator.integers(0, outputs, (rows, 1)),
+        "sigmoid": lambda: generator.integers(0, 2, (rows, outputs)),
+        "identity": lambda: generator.poisson(2.0, (rows, outputs)) if loss == "poisson" else generator.standard_normal((rows, outputs)),
+    }
+    return kinds[losses.OUTPUT_OF[loss]]().astype(float)
+
+
+def largest_error_of_gradient(loss, parameter, activation="tanh", norm="none", dropped=False):
+    """Return the largest difference of a gradient from the differences of the loss, relative to its largest number."""
     generator = np.random.default_rng(3)
-    sizes, activations = [3, 4, 4, 2], [activation, activation]
-    parameters = 0.5 * generator.standard_normal(3 * 4 + 4 + 4 * 4 + 4 + 4 * 2 + 2)
-    x, weights = generator.standard_normal((5, 3)), generator.uniform(0.5, 2.0, 5)
-    target = generator.integers(0, 2, (5, 1 if loss == "cross_entropy" else 2)).astype(float)
+    sizes, activations, normed = [3, 4, 5, 2], [activation, activation], norm != "none"
+    parameters = 0.5 * generator.standard_normal(62 if normed else 53)
+    x, weights = generator.standard_normal((6, 3)), generator.uniform(0.5, 2.0, 6)
+    target = targets(loss, generator, 6, 2)
+    masks = [generator.integers(0, 2, (6, width)) * 2.0 for width in sizes[1:-1]] if dropped else None
 
     def weighted_loss(vector):
-        z = mlp.forward(mlp.layers_of(vector, sizes), activations, x)[-1][0]
-        return float((weights * mlp.row_losses(loss, z, target)).sum())
+        z = mlp.forward(mlp.layers_of(vector, sizes, normed), activations, x, norm=norm, masks=masks)[-1][0]
+        return float((weights * mlp.row_losses(loss, z, target, parameter)).sum())
 
-    analytic = mlp.flat(mlp.gradient(mlp.layers_of(parameters, sizes), activations, loss, x, target, weights)[0])
+    layers = mlp.layers_of(parameters, sizes, normed)
+    analytic = mlp.flat(mlp.gradient(layers, activations, loss, x, target, weights, parameter, norm=norm, masks=masks)[0])
     steps = 1e-6 * np.eye(parameters.size)
     numeric = [(weighted_loss(parameters + step) - weighted_loss(parameters - step)) / 2e-6 for step in steps]
-    assert np.abs(analytic - numeric).max() < 1e-8 * max(1.0, np.abs(analytic).max())
+    return np.abs(analytic - numeric).max() / max(1.0, np.abs(analytic).max())
+
+
+def test_every_loss_is_tried():
+    assert {loss for loss, _ in CASES} == set(losses.OUTPUT_OF)
+
+
+@pytest.mark.parametrize(("loss", "parameter"), CASES)
+@pytest.mark.parametrize("activation", mlp.ACTIVATIONS)
+def test_gradient_equals_differences_of_the_loss(activation, loss, parameter):
+    assert largest_error_of_gradient(loss, parameter, activation) < 1e-8
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+@pytest.mark.parametrize("norm", ["none", "batch", "layer"])
+def test_gradient_of_normalised_and_dropped_units_equals_differences_of_the_loss(norm, dropped):
+    assert largest_error_of_gradient("cross_entropy", 0.0, "silu", norm, dropped) < 1e-8
+
+
+def test_a_wrong_derivative_of_the_normalisation_is_found_by_differences(monkeypatch):
+    monkeypatch.setattr(mlp.normalisation, "backward", lambda kind, sums, delta: delta)
+    assert largest_error_of_gradient("mse", 0.0, "tanh", "batch") > 1e-3

@@ -12,6 +12,7 @@ import pytest
 import fastmlp
 from fastmlp import DataError, Network, TrainingError
 from fastmlp.kernels import compiling, scalar
+from fastmlp.kernels.activations import ACTIVATIONS
 from tests.kernels.comparison import normals, run
 from tests.kernels.dense import DENSE
 from tests.kernels.processes import ROOT, result_of
@@ -36,7 +37,7 @@ def target_of(loss: str, rows: int, outputs: int, draw: np.random.Generator) -> 
 def test_n01_gradients_against_central_differences_of_the_oracle():
     step, wrong, tried = 1e-6, [], 0
     for sizes in ([3, 2], [5, 4, 3], [2, 3, 3, 2], [7, 1, 4], [4, 5, 6, 5, 3]):
-        for activation in mlp.ACTIVATIONS:
+        for activation in ACTIVATIONS:
             for loss, output in LOSSES.items():
                 draw = np.random.default_rng([tried, *sizes])
                 net = Network(sizes, activation, output, dtype="float64")
@@ -63,7 +64,7 @@ def test_n02_training_against_numpy_for_any_sizes():
     for turn in range(number):
         sizes = draw.choice([1, 2, 3, 5, 7, 11, 13, 16, 17, 31, 37], draw.integers(2, 5)).tolist()
         loss = str(draw.choice([name for name in LOSSES if name != "cross_entropy" or sizes[-1] > 1]))
-        activations = draw.choice(list(mlp.ACTIVATIONS), len(sizes) - 2).tolist()
+        activations = draw.choice(list(ACTIVATIONS), len(sizes) - 2).tolist()
         rows, batch_size = int(draw.choice([1, 2, 3, 7, 23])), int(draw.choice([1, 2, 5, 7, 23, 40]))
         net = Network(sizes, activations or "relu", LOSSES[loss], seed=turn)
         x, y = draw.standard_normal((rows, sizes[0])).astype(np.float32), target_of(loss, rows, sizes[-1], draw)

@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose
 
 import fastmlp
 from fastmlp import Network
+from fastmlp.kernels.activations import ACTIVATIONS
 from tests.oracle import mlp
 from tests.training import reference
 
@@ -50,7 +51,7 @@ def test_training_equals_numpy_to_nine_digits(shape, output, reduction, kernels)
 
 
 @pytest.mark.parametrize("kernels", ["auto", "scalar"])
-@pytest.mark.parametrize("activation", mlp.ACTIVATIONS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_trains_as_in_numpy(activation, kernels):
     net = Network([4, 50, 40, 3], activation, dtype="float64")
     _, expected = both(net, X, TARGETS["softmax"], epochs=3, batch_size=BATCH, learning_rate=0.05, kernels=kernels)
