@@ -1,11 +1,11 @@
-"""exp and tanh of compiled formulas: accuracy over the float32 range, ends, NaN."""
+"""exp, tanh and log of compiled formulas: accuracy over the float32 range, ends, NaN."""
 
 import numba
 import numpy as np
 import pytest
 
 from fastmlp.kernels import elementary
-from fastmlp.kernels.elementary import exp, tanh
+from fastmlp.kernels.elementary import exp, log, tanh
 
 LOWEST, HIGHEST = float(elementary.EXP_LOWEST), float(elementary.EXP_HIGHEST)
 POINTS = 1_000_000
@@ -21,6 +21,12 @@ def exp_of(x, out):
 def tanh_of(x, out):
     for i in range(x.size):
         out[i] = tanh(x[i])
+
+
+@numba.njit
+def log_of(x, out):
+    for i in range(x.size):
+        out[i] = log(x[i])
 
 
 def applied(function, x, dtype=np.float32):
@@ -64,6 +70,27 @@ def test_tanh_of_subnormal_numbers_is_their_own():
     np.testing.assert_allclose(applied(tanh_of, x), x, rtol=0, atol=1e-44)
 
 
+@pytest.mark.parametrize("numbers", [every_size_of_number(), np.linspace(0, 3, POINTS, dtype=np.float32)], ids=["bits", "even"])
+def test_log_has_the_error_that_it_states(numbers):
+    x = numbers[numbers >= np.finfo(np.float32).tiny]
+    assert x.size > POINTS / 3
+    expected = np.log(x.astype(np.float64))
+    assert np.max(np.abs(applied(log_of, x) - expected) / np.maximum(np.abs(expected), 1)) < 2e-7
+
+
+def test_log_at_the_ends_of_its_range():
+    x = np.array([np.inf, 1.0, 0.0, -0.0, -1.0, -np.inf])
+    expected = [np.inf, 0.0, -np.inf, -np.inf, np.nan, np.nan]
+    for dtype in (np.float32, np.float64):
+        np.testing.assert_array_equal(applied(log_of, x, dtype), expected)
+    np.testing.assert_array_equal([log(float(value)) for value in x], expected)
+
+
+def test_float64_logarithm_is_exact_to_its_last_digits():
+    x = np.geomspace(1e-300, 1e300, 10_001)
+    np.testing.assert_allclose(applied(log_of, x, np.float64), np.log(x), rtol=1e-15)
+
+
 @pytest.mark.parametrize(("function", "expected"), [(exp_of, np.exp), (tanh_of, np.tanh)])
 def test_float64_is_exact_to_its_last_digits(function, expected):
     x = np.linspace(-30, 30, 10_001)
@@ -99,7 +126,7 @@ def test_exp_of_zero_is_exactly_one():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("function", [exp_of, tanh_of])
+@pytest.mark.parametrize("function", [exp_of, tanh_of, log_of])
 def test_nan_stays_one(function, dtype):
     assert np.isnan(applied(function, np.full(17, np.nan), dtype)).all()
 
