@@ -193,8 +193,8 @@ def train(
         trained, compiled = time.perf_counter(), compile_seconds() - compiled
         network.save(to.model, trainer.settings)
         test = network.evaluate(data.x_test, data.y_test)
-        best = {"epoch": trainer.best_epoch, "validation_loss": trainer.best_loss} if trainer.best_epoch else None
-        to.finish("done", {"test": test, "test_openings": data.test_openings, "best": best})
+        best = {"epoch": trainer.best.epoch, f"validation_{trainer.settings.monitor}": trainer.best.value} if trainer.best.epoch else None
+        to.finish("done", {"stopped": trainer.stopped, "test": test, "test_openings": data.test_openings, "best": best})
     if plot:
         output.detail(f"\n{terminal.learning_curves(epochs)}\n")
     output.result(f"test {tables.scores(test)}")

@@ -1,8 +1,9 @@
 """The training loop: Trainer, and `train` and `train_epochs` on top of it. Yields what happened; never prints."""
 
+import contextlib
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any, NamedTuple, Unpack
 
 import numpy as np
@@ -20,7 +21,8 @@ from fastmlp.kernels.updates import UPDATES
 from fastmlp.kernels.zeros import MOST_LISTED_INPUTS
 from fastmlp.network import Network
 from fastmlp.settings import TrainingSettings, nearest
-from fastmlp.training import optimizers
+from fastmlp.training import callbacks as hooks
+from fastmlp.training import optimizers, stopping
 from fastmlp.training.keywords import TrainingKeywords, takes_settings
 
 # Zero-skipping: rows looked at, and the share of inputs that are not zero below which it pays.
@@ -60,23 +62,36 @@ class State(NamedTuple):
     steps: int = 0  # steps taken in all
     total: tuple[float, ...] = (0.0,) * TOTALS  # sums over the rows done: loss, correct, weight, rows
     seconds: float = 0.0  # spent on those rows
+    earlier_seconds: float = 0.0  # spent on the epochs finished
     m: np.ndarray | None = None  # (P,) what the optimiser keeps, where it keeps anything
     v: np.ndarray | None = None
-    best_epoch: int = 0  # the epoch of the smallest validation loss so far, 0 before there was one
-    best_loss: float | None = None
+    best_epoch: int = 0  # the epoch with the best monitored value so far, 0 before there was one
+    best_value: float | None = None
+    validation_accuracy: float | None = None  # after the last epoch finished
+    weights: np.ndarray | None = None  # (P,) after the last step, where the network holds others by now: those of the best epoch
+    best_weights: np.ndarray | None = None  # (P,) where they are kept: restore_best
 
 
 class History(list[Epoch]):
-    """The epochs of a training, oldest first; `state` is where it stands."""
+    """The epochs of a training, oldest first.
+
+    state: where it stands. stopped: why it ended, "epochs", "patience", "target_accuracy", "time_budget" or "callback"; None while it
+    runs, or where an error ended it. best_epoch: the epoch with the best monitored value, None without held-out rows.
+    """
 
     state: State | None = None
+    stopped: str | None = None
+    best_epoch: int | None = None
+
+    def note(self, trainer: "Trainer") -> None:
+        """Take down where a training stands."""
+        self.state, self.best_epoch = trainer.state(), trainer.best.epoch or None
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Return {field: [value per epoch]}."""
         return {field: [getattr(epoch, field) for epoch in self] for field in Epoch._fields}
 
 
-Callback = Callable[[Network, Epoch], Any]
 Validation = int | tuple[Any, Any] | None
 
 
@@ -103,8 +118,9 @@ class Trainer:
         self.rows, self.target, self.validation = _split(network, rows, target, held_out)
         if self.rows.shape[0] == 0:
             raise DataError(f"x: expected at least one row to train on, got {rows.shape[0]} rows of which {held_out or 0} are held out")
+        stopping.check(settings, self.validation is not None, network.output)
         start = resume or State()
-        _check_state(start, self.rows.shape[0], network.parameters.size, self._update)
+        _check_state(start, self.rows.shape[0], network.parameters.size, self._update, settings.restore_best)
 
         self.network = network
         normalize, per_feature = self._normalise(settings, np.ndim(x) > 2)
@@ -127,8 +143,11 @@ class Trainer:
         self.compile_seconds = time.perf_counter() - started
 
         self.epoch, self.row, self.steps = start.epoch, start.row, start.steps
-        self._total, self._seconds = np.array(start.total), start.seconds
-        self.best_epoch, self.best_loss = start.best_epoch, start.best_loss
+        self._total, self._seconds, self._earlier_seconds = np.array(start.total), start.seconds, start.earlier_seconds
+        self.best = stopping.Best(start.best_epoch, start.best_value)
+        self._accuracy = start.validation_accuracy
+        self._best_weights = None if start.best_weights is None else start.best_weights.astype(network.dtype)
+        self._last_weights = None if start.weights is None else start.weights.astype(network.dtype)  # while the network holds others
         states = UPDATES[self._update].states
         given = (start.m, start.v)[:states]
         self._states = [np.zeros_like(network.parameters) if one is None else one.astype(network.dtype) for one in given]
@@ -136,6 +155,7 @@ class Trainer:
         self._order = np.arange(self.rows.shape[0])
         self._ordered_for = -1
         self._chunk = self.batch_size
+        self._speed = 0.0  # rows per second of the last steps
 
     def _normalise(self, settings: TrainingSettings, is_image: bool) -> tuple[str, bool | None]:
         """Fit the network's normalisation, once; return the kind in effect and whether it is per feature."""
@@ -184,24 +204,63 @@ class Trainer:
         """Return where this training stands."""
         m, v = (state.copy() if state.size else None for state in self._states)
         total = tuple(float(value) for value in self._total)
-        return State(self.epoch, self.row, self.steps, total, self._seconds, m, v, self.best_epoch, self.best_loss)
+        last, best = (None if weights is None else weights.copy() for weights in (self._last_weights, self._best_weights))
+        return State(
+            epoch=self.epoch,
+            row=self.row,
+            steps=self.steps,
+            total=total,
+            seconds=self._seconds,
+            earlier_seconds=self._earlier_seconds,
+            m=m,
+            v=v,
+            best_epoch=self.best.epoch,
+            best_value=self.best.value,
+            validation_accuracy=self._accuracy,
+            weights=last,
+            best_weights=best,
+        )
+
+    @property
+    def stopped(self) -> str | None:
+        """Why there is nothing left to do: a reason of training/stopping.py, None while there are steps to take."""
+        # an epoch whose last step is taken is finished before its seconds count
+        seconds = self._earlier_seconds + (self._seconds if self.row < self.n_rows else 0.0)
+        return stopping.reason_to_stop(self.settings, self.epoch, self.best.epoch, self._accuracy, seconds)
 
     def is_finite(self) -> bool:
         """Return whether every parameter is finite: if not, training is about to find that it has diverged."""
         return bool(np.isfinite(self.network.parameters).all())
 
     def run(self) -> Generator[Progress | Epoch, None, None]:
-        """Train to the last epoch: yield Progress at least every 0.2 s and an Epoch at the end of each.
+        """Train until there is a reason to stop: yield Progress at least every 0.2 s and an Epoch at the end of each.
 
-        May be closed at any time; the network then holds every step taken. Raises TrainingError where the loss is not finite.
+        May be closed at any time. When it ends, however it ends, the network holds every step taken, or with restore_best the weights
+        of the best epoch; between two events it always holds the last step. Raises TrainingError where the loss is not finite.
         """
-        while self.epoch < self.settings.epochs:
-            while self.row < self.n_rows:
-                yield self._advance()
-            yield self._finish_epoch()
+        try:
+            while self.stopped is None:
+                if self.row < self.n_rows:
+                    yield self._advance()
+                else:
+                    yield self._finish_epoch()
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        """Give the network the weights that training ends with."""
+        if self.settings.restore_best and self._best_weights is not None and self._last_weights is None:
+            self._last_weights = self.network.parameters.copy()
+            self.network.parameters[:] = self._best_weights
+
+    def _go_on(self) -> None:
+        """Give the network the weights that steps go on from."""
+        if self._last_weights is not None:
+            self.network.parameters[:] = self._last_weights
+            self._last_weights = None
 
     def step(self) -> None:
-        """Take one step: one batch of the epoch under way."""
+        """Take one step: one batch of the epoch under way. Ends no training by itself: `stopped` says whether it should."""
         if self.row >= self.n_rows:
             self._finish_epoch()
         self._train_rows(min(self.row + self.batch_size, self.n_rows))
@@ -209,16 +268,28 @@ class Trainer:
     def _advance(self) -> Progress:
         """Take steps for about CHUNK_SECONDS."""
         started = time.perf_counter()
-        rows = self._train_rows(min(self.row + self._chunk, self.n_rows))
-        taken = max(time.perf_counter() - started, 1e-6)
         # whole batches, so that the steps are the same wherever the run is cut
-        batches = int(rows / taken * CHUNK_SECONDS) // self.batch_size
+        rows = self._train_rows(min(self.row + min(self._chunk, self._affordable_rows()), self.n_rows))
+        self._speed = rows / max(time.perf_counter() - started, 1e-6)
+        batches = int(self._speed * CHUNK_SECONDS) // self.batch_size
         self._chunk = max(1, min(batches, 4 * self._chunk // self.batch_size + 1)) * self.batch_size
         mean_loss = float(self._total[LOSS_SUM] / max(self._total[WEIGHT_SUM], 1e-300))
         return Progress(self.epoch + 1, self.settings.epochs, self.row, self.n_rows, self._seconds, mean_loss)
 
+    def _affordable_rows(self) -> int:
+        """Return the rows of as many batches as half of the time that is left will do for, one batch at least.
+
+        Half, and half of the rest again: the last step before the budget is passed is then taken alone, and none is taken after it.
+        """
+        if self.settings.time_budget is None:
+            return self.n_rows
+        left = self.settings.time_budget - self._earlier_seconds - self._seconds
+        batches = max(1, int(self._speed * left / 2.0) // self.batch_size)
+        return int(batches * self.batch_size)
+
     def _train_rows(self, last: int) -> int:
         """Take the steps of rows self.row to last of this epoch's order; return how many rows that were."""
+        self._go_on()
         if self._ordered_for != self.epoch:
             self._order[:] = np.arange(self.n_rows)
             with np.errstate(over="ignore"):  # interpreted, the generator's uint64 arithmetic wraps with a warning
@@ -257,6 +328,7 @@ class Trainer:
         return self.row - first
 
     def _finish_epoch(self) -> Epoch:
+        self._go_on()
         loss_sum, correct, weight, rows = self._total
         if not self.is_finite():
             self._diverged(self.n_rows - 1)
@@ -275,8 +347,11 @@ class Trainer:
             seconds=seconds,
             samples_per_second=self.n_rows / seconds,
         )
-        if epoch.validation_loss is not None and epoch.validation_loss < (np.inf if self.best_loss is None else self.best_loss):
-            self.best_epoch, self.best_loss = epoch.epoch, epoch.validation_loss
+        self._accuracy = epoch.validation_accuracy
+        self.best = stopping.better(self.best, epoch.epoch, found[self.settings.monitor], self.settings.monitor)
+        if self.settings.restore_best and self.best.epoch == epoch.epoch:
+            self._best_weights = self.network.parameters.copy()
+        self._earlier_seconds += self._seconds
         self.epoch, self.row, self._seconds = self.epoch + 1, 0, 0.0
         self._total[:] = 0.0
         return epoch
@@ -307,10 +382,10 @@ def train_epochs(
 ) -> Iterator[Epoch]:
     """Train a network in place and yield an Epoch after each pass; stop asking, and training stops.
 
-    The parameters are those of `train`.
+    The parameters are those of `train`. With restore_best the network holds the best epoch's weights when the generator is exhausted or
+    closed, and the last step's before.
     """
-    trainer = _trainer(network, x, y, sample_weight, resume, settings)
-    return (event for event in trainer.run() if isinstance(event, Epoch))
+    return _epochs_of(_trainer(network, x, y, sample_weight, resume, settings))
 
 
 @takes_settings
@@ -320,7 +395,7 @@ def train(
     y: Any,
     *,
     sample_weight: Any = None,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Iterable[hooks.Callback] = (),
     resume: State | None = None,
     **settings: Unpack[TrainingKeywords],
 ) -> History:
@@ -329,24 +404,33 @@ def train(
     x: rows (n, K), bytes or numbers, or images (n, height, width). y: classes 0…C-1 (n,) for softmax, 0 or 1 (n,) or (n, L) for
     sigmoid, numbers (n,) or (n, T) for identity. validation: None, the number of last rows to hold out, or a pair (x, y).
     sample_weight: (n,) what each row counts. class_weight: "balanced", or a mapping {class: weight}; both together multiply.
-    callbacks: functions f(network, epoch) called after each epoch; one that returns True ends the training.
+    callbacks: functions f(network, epoch), called after each epoch, and objects with the hooks of fastmlp.training.callbacks; one that
+    returns True ends the training.
     resume: the `state` of an earlier History, to go on where it stood. The other parameters are described in
     fastmlp.settings.TrainingSettings.
 
     Raises DataError or ConfigError before anything runs, TrainingError where the loss is not finite.
     """
-    if not isinstance(callbacks, Iterable) or not all(callable(callback) for callback in callbacks):
-        raise ConfigError("callbacks: expected a list of functions f(network, epoch), got something else; for one function: callbacks=[f]")
+    called = hooks.Callbacks(callbacks)
     trainer = _trainer(network, x, y, sample_weight, resume, settings)
     history = History()
-    history.state = trainer.state()
-    for event in trainer.run():
-        if isinstance(event, Epoch):
-            history.append(event)
-            history.state = trainer.state()
-            if any([_is_true(callback(network, event)) for callback in callbacks]):  # noqa: C419  each is called
-                break
+    with contextlib.ExitStack() as ends:
+        stop = called.begin(network, trainer.settings, history, ends)
+        ends.callback(history.note, trainer)  # what ends a training is undone from the last: on_fit_end finds all of this in order
+        events = ends.enter_context(contextlib.closing(trainer.run()))
+        while not stop and trainer.stopped is None:
+            stop = called.call(hooks.EPOCH_BEGIN, network, trainer.epoch + 1)
+            epoch = next((event for event in events if isinstance(event, Epoch)), None) if not stop else None
+            if epoch is not None:  # None: the time was over before the epoch was
+                history.append(epoch)
+                stop = called.call(hooks.EPOCH_END, network, epoch)
+        history.stopped = trainer.stopped or stopping.CALLBACK
     return history
+
+
+def _epochs_of(trainer: Trainer) -> Iterator[Epoch]:
+    with contextlib.closing(trainer.run()) as events:
+        yield from (event for event in events if isinstance(event, Epoch))
 
 
 def _trainer(network: Network, x: Any, y: Any, sample_weight: Any, resume: State | None, keywords: TrainingKeywords) -> Trainer:
@@ -355,10 +439,6 @@ def _trainer(network: Network, x: Any, y: Any, sample_weight: Any, resume: State
     optimizer, of_optimizer = optimizers.as_settings(given.pop("optimizer", TrainingSettings.optimizer))
     settings = TrainingSettings.from_mapping({"optimizer": optimizer, **given, **of_optimizer}, "train")
     return Trainer(network, x, y, settings, validation, resume)
-
-
-def _is_true(value: Any) -> bool:
-    return isinstance(value, (bool, np.bool_)) and bool(value)
 
 
 def _checked_loss(name: str | None, network: Network) -> str:
@@ -402,7 +482,7 @@ def _check_memory(network: Network, batch_size: int, states: int) -> None:
         )
 
 
-def _check_state(state: State, n_rows: int, n_parameters: int, update: str) -> None:
+def _check_state(state: State, n_rows: int, n_parameters: int, update: str, restore_best: bool) -> None:
     """Raise ConfigError unless a training of this size and optimiser can go on from a state."""
     if state.row > n_rows:
         raise ConfigError(f"resume: expected a state of training on these {n_rows} rows, got one that has done {state.row}")
@@ -412,8 +492,15 @@ def _check_state(state: State, n_rows: int, n_parameters: int, update: str) -> N
             raise ConfigError(
                 f"resume: expected a state of {update}, which keeps {name!r}, got one without it; train with the same optimizer"
             )
+    for name in ("m", "v", "weights", "best_weights"):
+        kept = getattr(state, name)
         if kept is not None and kept.shape != (n_parameters,):
             raise ConfigError(f"resume: expected {name!r} of shape ({n_parameters},), one per parameter, got {kept.shape}")
+    if restore_best and state.best_epoch and state.best_weights is None:
+        raise ConfigError(
+            f"resume: expected a state that keeps the weights of its best epoch, {state.best_epoch}, got one without; "
+            "train with restore_best from the beginning"
+        )
 
 
 def _split(

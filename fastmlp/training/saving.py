@@ -3,6 +3,8 @@
     layers.*, normalisation.*    the network as in a model file: a checkpoint can be evaluated as it is
     training.total               (TOTALS,) sums over the rows done of the epoch under way
     training.m, training.v       (P,) what the optimiser keeps, where it keeps anything
+    training.best_weights        (P,) the weights of the best epoch, where they are kept
+    training.weights             (P,) after the last step, where the network holds others by now
 
 Metadata: those of a model file; "state", the other fields of training.loop.State; "run", what the caller says about the run.
 Later versions may add tensors and keys.
@@ -23,6 +25,9 @@ from fastmlp.storage.model_file import TensorFile, strict_json
 from fastmlp.training.loop import State, Trainer
 
 COUNTERS = ("epoch", "row", "steps", "best_epoch")
+NUMBERS = ("seconds", "earlier_seconds")
+NUMBERS_OR_NULL = ("best_value", "validation_accuracy")
+LIKE_PARAMETERS = ("m", "v", "weights", "best_weights")
 
 
 class Saved(NamedTuple):
@@ -36,7 +41,7 @@ class Saved(NamedTuple):
 def pack(trainer: Trainer, run: Mapping[str, Any]) -> TensorFile:
     """Return a training as it stands; `run` is plain values that JSON can hold."""
     state = trainer.state()
-    arrays = {"total": np.array(state.total), "m": state.m, "v": state.v}
+    arrays = {"total": np.array(state.total), **{name: getattr(state, name) for name in LIKE_PARAMETERS}}
     tensors = {f"{TRAINING_TENSORS}{name}": array for name, array in arrays.items() if array is not None}
     numbers = {name: value for name, value in state._asdict().items() if name not in arrays}
     network = trainer.network.to_tensors(trainer.settings)
@@ -53,13 +58,14 @@ def unpack(path: Path, file: TensorFile) -> Saved:
     for name in COUNTERS:
         if type(numbers.get(name)) is not int or numbers[name] < 0:
             raise ModelFileError(f"{path}: state: expected {name} to be a count, got {numbers.get(name)!r}")
-    for name in ("seconds", "best_loss"):
-        if not isinstance(numbers.get(name), (int, float) if name == "seconds" else (int, float, type(None))):
-            raise ModelFileError(f"{path}: state: expected {name} to be a number, got {numbers.get(name)!r}")
+    for name in NUMBERS + NUMBERS_OR_NULL:
+        value = numbers.get(name)
+        if type(value) not in (int, float) and not (value is None and name in NUMBERS_OR_NULL):
+            raise ModelFileError(f"{path}: state: expected {name} to be a number, got {value!r}")
     total = file.tensors.get(f"{TRAINING_TENSORS}total")
     if total is None or total.shape != (TOTALS,) or total.dtype != np.float64 or total[ROWS] != numbers["row"]:
         raise ModelFileError(f"{path}: expected the sums over the {numbers['row']} rows done of an epoch, found others")
-    kept = {name: file.tensors.get(f"{TRAINING_TENSORS}{name}") for name in ("m", "v")}
+    kept = {name: file.tensors.get(f"{TRAINING_TENSORS}{name}") for name in LIKE_PARAMETERS}
     for name, array in kept.items():
         if array is not None and (array.shape != network.parameters.shape or array.dtype != network.dtype):
             raise ModelFileError(f"{path}: expected {TRAINING_TENSORS}{name} to be like the parameters, got {array.dtype} {array.shape}")

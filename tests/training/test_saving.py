@@ -59,7 +59,7 @@ def assert_goes_on(stopped, whole, folder, output="softmax"):
     assert again.network.parameters.tobytes() == whole.network.parameters.tobytes()
     without_times = {"seconds": 0.0, "samples_per_second": 0.0}
     assert [epoch._replace(**without_times) for epoch in found] == [epoch._replace(**without_times) for epoch in expected]
-    assert (again.best_epoch, again.best_loss) == (whole.best_epoch, whole.best_loss)
+    assert again.best == whole.best
 
 
 @pytest.mark.parametrize("steps", [0, 1, STEPS - 1, STEPS, STEPS + 1, 2 * STEPS + 4])
@@ -135,7 +135,10 @@ DAMAGES = {
     "epoch of a truth value": lambda tensors, metadata, state: state.update(epoch=True),
     "steps below 0": lambda tensors, metadata, state: state.update(steps=-1),
     "no seconds": lambda tensors, metadata, state: state.pop("seconds"),
-    "best loss of text": lambda tensors, metadata, state: state.update(best_loss="low"),
+    "best value of text": lambda tensors, metadata, state: state.update(best_value="low"),
+    "seconds of nobody": lambda tensors, metadata, state: state.update(earlier_seconds=None),
+    "accuracy of a truth value": lambda tensors, metadata, state: state.update(validation_accuracy=True),
+    "best weights of another shape": lambda tensors, metadata, state: tensors.update({"training.best_weights": np.zeros(3, np.float32)}),
     "another row": lambda tensors, metadata, state: state.update(row=1),
     "no sums": lambda tensors, metadata, state: tensors.pop("training.total"),
     "sums of float32": lambda tensors, metadata, state: tensors.update({"training.total": np.zeros(4, np.float32)}),
@@ -180,14 +183,13 @@ def test_a_state_of_another_network_is_refused():
 def test_the_best_epoch_is_that_of_the_smallest_validation_loss():
     run = trainer(learning_rate=0.5, epochs=8)
     losses = [event.validation_loss for event in run.run() if isinstance(event, Epoch)]
-    assert run.best_epoch == 1 + int(np.argmin(losses))
-    assert run.best_loss == min(losses)
+    assert run.best == (1 + int(np.argmin(losses)), min(losses))
 
 
 def test_without_validation_no_epoch_is_the_best():
     run = trainer(validation=0)
     list(run.run())
-    assert (run.best_epoch, run.best_loss) == (0, None)
+    assert run.best == (0, None)
 
 
 class Clock:

@@ -1,0 +1,63 @@
+"""When a training ends, and which of its epochs is the best: rules over settings and a few numbers. Knows no network and no clock."""
+
+from typing import NamedTuple
+
+from fastmlp.errors import ConfigError
+from fastmlp.settings import TrainingSettings
+
+# Why a training ended, as History.stopped and the records of a run say it.
+EPOCHS = "epochs"  # all of them are done
+PATIENCE = "patience"
+TARGET = "target_accuracy"
+TIME = "time_budget"
+CALLBACK = "callback"
+
+
+class Best(NamedTuple):
+    """The best epoch so far: its number, 0 before there was one, and the value that it is judged by."""
+
+    epoch: int = 0
+    value: float | None = None
+
+
+def better(best: Best, epoch: int, value: float | None, monitor: str) -> Best:
+    """Return what is the best epoch after `epoch` gave `value`: a smaller loss, a larger accuracy. A value that is no number is never."""
+    if value is None or value != value:
+        return best
+    if best.value is None or (value < best.value if monitor == "loss" else value > best.value):
+        return Best(epoch, value)
+    return best
+
+
+def reason_to_stop(settings: TrainingSettings, epochs: int, best_epoch: int, accuracy: float | None, seconds: float) -> str | None:
+    """Return why a training ends now, None where it goes on.
+
+    epochs: those done; best_epoch: the number of the best of them; accuracy: the held-out rows' after the last of them; seconds: spent
+    on steps.
+    """
+    target, patience, budget = settings.target_accuracy, settings.patience, settings.time_budget
+    if target is not None and accuracy is not None and accuracy >= target:
+        return TARGET
+    if epochs >= settings.epochs:
+        return EPOCHS
+    if patience is not None and epochs - best_epoch >= patience:
+        return PATIENCE
+    if budget is not None and seconds >= budget:
+        return TIME
+    return None
+
+
+def check(settings: TrainingSettings, holds_out: bool, output: str) -> None:
+    """Raise ConfigError where a setting needs held-out rows and there are none, or an accuracy of an output that has none."""
+    for name in ("patience", "restore_best", "target_accuracy"):
+        value = getattr(settings, name)
+        if value is not None and value is not False and not holds_out:
+            raise ConfigError(f"{name}: expected held-out rows to judge an epoch by, got none; set validation, for example to 5000")
+    if output == "identity":
+        judged = settings.patience is not None or settings.restore_best
+        if settings.monitor == "accuracy" and judged:
+            raise ConfigError("monitor: expected 'loss' for a network that predicts numbers, got 'accuracy'; they have no accuracy")
+        if settings.target_accuracy is not None:
+            raise ConfigError(
+                f"target_accuracy: expected none for a network that predicts numbers, got {settings.target_accuracy:g}; use patience"
+            )
