@@ -27,7 +27,7 @@ def as_rows(x: Any, n_features: int, dtype: Any, name: str = "x") -> np.ndarray:
         raise DataError(f"{name}: expected (n, {n_features}), got shape {array.shape}; the network has {n_features} inputs")
     if rows.dtype != np.uint8:
         rows = _floats(rows, np.dtype(dtype), name)
-    return _frozen(rows)
+    return frozen(rows)
 
 
 def is_single(x: Any, n_features: int) -> bool:
@@ -58,7 +58,7 @@ def as_target(y: Any, output: str, n_outputs: int, n_rows: int, dtype: Any, name
         target = columns
     if target.shape[0] != n_rows:
         raise DataError(f"{name}: expected {n_rows} rows, as many as x has, got {target.shape[0]}")
-    return _frozen(_floats(target, np.dtype(dtype), name))
+    return frozen(_floats(target, np.dtype(dtype), name))
 
 
 def _classes(array: np.ndarray, n_classes: int, name: str) -> np.ndarray:
@@ -104,7 +104,7 @@ def _floats(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
     return converted
 
 
-def _frozen(array: np.ndarray) -> np.ndarray:
+def frozen(array: np.ndarray) -> np.ndarray:
     """Return a read-only view, C-contiguous and aligned: writable arrays and read-only ones would be two types to the compiler."""
     flags = array.flags
     view = (array if flags.c_contiguous and flags.aligned else np.require(array, requirements=["C_CONTIGUOUS", "ALIGNED"])).view()

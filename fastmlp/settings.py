@@ -232,10 +232,14 @@ class TrainingSettings(Settings):
     time_budget: float | None = setting(None, "stop after so many seconds of training", above=0.0, group="Stopping")
     augment_shift: float = setting(0.0, "images: move by up to so many pixels", minimum=0.0, group="Augmentation")
     augment_rotation: float = setting(0.0, "images: turn by up to so many degrees", minimum=0.0, maximum=180.0, group="Augmentation")
-    augment_scale: float = setting(0.0, "images: enlarge or shrink by up to this share", minimum=0.0, below=1.0, group="Augmentation")
+    augment_scale: float = setting(
+        0.0, "images: stretch or squeeze each way by up to this share", minimum=0.0, below=1.0, group="Augmentation"
+    )
     augment_shear: float = setting(0.0, "images: slant by up to so many degrees", minimum=0.0, below=90.0, group="Augmentation")
-    augment_elastic: float = setting(0.0, "images: strength of elastic distortion, in pixels", minimum=0.0, group="Augmentation")
-    augment_elastic_sigma: float = setting(4.0, "images: smoothness of elastic distortion, in pixels", above=0.0, group="Augmentation")
+    augment_elastic: float = setting(
+        0.0, "images: elastic distortion moves pixels this far each way, root mean square", minimum=0.0, group="Augmentation"
+    )
+    augment_elastic_sigma: float = setting(4.0, "images: smoothness of elastic distortion, in pixels", minimum=0.5, group="Augmentation")
     augment_flip: bool = setting(False, "images: mirror every other one", group="Augmentation")
 
 

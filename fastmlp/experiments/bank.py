@@ -23,6 +23,7 @@ from fastmlp.kernels.program import count_parameters
 from fastmlp.network import Network, network_for
 from fastmlp.preprocessing import Normalisation
 from fastmlp.settings import NetworkSettings, TrainingSettings
+from fastmlp.training import augmentation
 from fastmlp.training.loop import Epoch, History, Progress, Trainer
 
 DONE, DIVERGED = "done", "diverged"
@@ -197,7 +198,7 @@ def _code(task: Task) -> tuple[Any, ...]:
     settings = task.training
     with_state = (settings.momentum > 0, settings.nesterov, settings.weight_decay > 0)
     names = (settings.optimizer, settings.loss, settings.kernels, settings.zero_skipping, settings.normalize, settings.per_feature)
-    return (task.network, settings.batch_size, settings.validation, names, with_state)
+    return (task.network, settings.batch_size, settings.validation, names, with_state, augmentation.is_wanted(settings))
 
 
 def _network(task: Task, data: Dataset) -> Network:

@@ -11,7 +11,7 @@ import numpy as np
 from fastmlp import machine, preprocessing
 from fastmlp.data.dataset import is_test_split
 from fastmlp.errors import ConfigError, DataError, NotEnoughMemory, TrainingError
-from fastmlp.inputs import as_rows, as_target
+from fastmlp.inputs import as_rows, as_target, frozen
 from fastmlp.kernels import random
 from fastmlp.kernels.losses import LOSSES, SMOOTHING
 from fastmlp.kernels.program import Program, Steps
@@ -21,8 +21,8 @@ from fastmlp.kernels.updates import UPDATES
 from fastmlp.kernels.zeros import MOST_LISTED_INPUTS
 from fastmlp.network import Network
 from fastmlp.settings import TrainingSettings, nearest
+from fastmlp.training import augmentation, optimizers, stopping
 from fastmlp.training import callbacks as hooks
-from fastmlp.training import optimizers, stopping
 from fastmlp.training.keywords import TrainingKeywords, takes_settings
 
 # Zero-skipping: rows looked at, and the share of inputs that are not zero below which it pays.
@@ -137,6 +137,10 @@ class Trainer:
         _check_memory(network, self.batch_size, UPDATES[self._update].states)
         self._scale, self._shift = network.scale_and_shift(self.rows.dtype == np.uint8)
         started = time.perf_counter()
+        self._augmentation = None
+        if augmentation.is_wanted(settings):
+            shares = settings.threads or machine.usable_cores()
+            self._augmentation = augmentation.Augmentation(settings, self.rows, np.shape(x)[1:], self.batch_size, shares)
         self.program = self._choose_program()
         self.program.prepare(self.rows, self.target)
         self.threads = self.program.threads
@@ -297,6 +301,11 @@ class Trainer:
             self._ordered_for = self.epoch
         first = self.row
         started = time.perf_counter()
+        x, target, order, skipped = self.rows, self.target, self._order, 0
+        if self._augmentation is not None:  # the kernels are given the pictures of these rows alone, which lie in order
+            last = min(last, first + self._augmentation.most_rows)
+            x, target = self._augmentation.pictures(order[first:last], self.epoch), frozen(target[order[first:last]])
+            order, skipped = np.arange(last - first), first
         count = -(-(last - first) // self.batch_size)
         m_state, v_state = self._states
         steps = Steps(
@@ -304,12 +313,12 @@ class Trainer:
             m_state=m_state,
             v_state=v_state,
             total=self._total,
-            x=self.rows,
-            target=self.target,
+            x=x,
+            target=target,
             sample_weight=None,
-            order=self._order,
-            first=first,
-            last=last,
+            order=order,
+            first=first - skipped,
+            last=last - skipped,
             batch_size=self.batch_size,
             scale=self._scale,
             shift=self._shift,
@@ -324,7 +333,7 @@ class Trainer:
             self.steps += -(-(self.row - first) // self.batch_size)
             self._seconds += time.perf_counter() - started
         if reached < 0:
-            self._diverged(-reached - 1)
+            self._diverged(skipped - reached - 1)
         return self.row - first
 
     def _finish_epoch(self) -> Epoch:

@@ -59,6 +59,8 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
         for name, settings in RULES.items():
             _train(dtype, x, 3, default, "softmax", {"batch_size": 3, **settings})
             yield f"{name}, {kind}"
+        _train(dtype, x, 3, default, "softmax", {"augment_shift": 1.0})
+        yield f"augmentation, {kind}"
         for activation in ACTIVATIONS:
             for units, batch_size in ((3, 3), (3, 1), (20, 1)):
                 _train(dtype, x, units, activation, "softmax", {"batch_size": batch_size})

@@ -41,6 +41,7 @@ FLOOR_PLAN = (
     "fastmlp.kernels.operations",
     "fastmlp.kernels.tiled",
     "fastmlp.kernels.measuring",
+    "fastmlp.kernels.augment",
     "fastmlp.kernels",
     "fastmlp.data",
     "fastmlp.inputs",
