@@ -231,20 +231,38 @@ _POLYNOMIALS: dict[str, Any] = {}
 
 def _register_elementary(name: str) -> None:
     """Tell Numba how to compile one function of elementary.py: by polynomial in float32, by the C library in float64."""
-    source = _copy(elementary.POLYNOMIALS[name], _POLYNOMIALS, elementary.POLYNOMIALS[name].__name__)
-    polynomial = njit(fastmath=set(FASTMATH), error_model="numpy", forceinline=True)(source)
-    _POLYNOMIALS[source.__name__] = polynomial  # for polynomials that use this one
+    polynomial = _polynomial(elementary.POLYNOMIALS[name])
     library = getattr(math, name)
 
-    @overload(getattr(elementary, name), jit_options={"fastmath": set(FASTMATH)}, inline="never")
+    @overload(getattr(elementary, name), jit_options={"fastmath": set(FASTMATH), "forceinline": True}, inline="never")
     def _(x):
         if x == types.float32:
             return lambda x: polynomial(x)
         return lambda x: library(x)
 
 
+def _polynomial(function: Callable[..., Any]) -> Any:
+    """Return a function of elementary.py compiled, for itself and for those after it that use it."""
+    source = _copy(function, _POLYNOMIALS, function.__name__)
+    _POLYNOMIALS[function.__name__] = compiled = njit(fastmath=set(FASTMATH), error_model="numpy", forceinline=True)(source)
+    return compiled
+
+
+for _helper in elementary.HELPERS:
+    _polynomial(_helper)
 for _name in elementary.POLYNOMIALS:
     _register_elementary(_name)
+
+
+# Instructions of the processor, or calls of the C library in both types.
+@overload(elementary.sqrt, inline="never")
+def _sqrt(x):
+    return lambda x: math.sqrt(x)
+
+
+@overload(elementary.power, inline="never")
+def _power(x, y):
+    return lambda x, y: x**y
 
 
 # --- blocks: called by address -------------------------------------------------------------------------------------------

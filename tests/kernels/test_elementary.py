@@ -1,8 +1,9 @@
-"""exp, tanh and log of compiled formulas: accuracy over the float32 range, ends, NaN."""
+"""Elementary functions of compiled formulas: accuracy over the float32 range, ends, NaN."""
 
 import numba
 import numpy as np
 import pytest
+from scipy import special
 
 from fastmlp.kernels import elementary
 from fastmlp.kernels.elementary import exp, log, tanh
@@ -27,6 +28,31 @@ def tanh_of(x, out):
 def log_of(x, out):
     for i in range(x.size):
         out[i] = log(x[i])
+
+
+def over_arrays(name):
+    """Return a compiled function that applies one of elementary.py to every number of an array."""
+    function = getattr(elementary, name)
+
+    @numba.njit
+    def apply(x, out):
+        for i in range(x.size):
+            out[i] = function(x[i])
+
+    return apply
+
+
+# name -> what NumPy or SciPy gives in float64, and the error allowed: of the value, and of 1 where the value is small
+OTHERS = {
+    "expm1": (np.expm1, 2e-7, 0.0),
+    "log1p": (np.log1p, 2e-7, 0.0),
+    "erf": (special.erf, 2e-7, 0.0),
+    "erfc": (special.erfc, 6e-6, 0.0),
+    "sin": (np.sin, 0.0, 1e-7),
+    "cos": (np.cos, 0.0, 1e-7),
+    "sqrt": (np.sqrt, 1e-7, 0.0),
+}
+COMPILED = {name: over_arrays(name) for name in OTHERS}
 
 
 def applied(function, x, dtype=np.float32):
@@ -91,6 +117,59 @@ def test_float64_logarithm_is_exact_to_its_last_digits():
     np.testing.assert_allclose(applied(log_of, x, np.float64), np.log(x), rtol=1e-15)
 
 
+@pytest.mark.parametrize("numbers", [every_size_of_number(), np.linspace(-10, 10, POINTS, dtype=np.float32)], ids=["bits", "even"])
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_other_function_has_the_error_that_it_states(name, numbers):
+    expected_of, relative, absolute = OTHERS[name]
+    x = numbers[np.abs(numbers) >= np.finfo(np.float32).tiny]
+    x = x[np.abs(x) <= 1e9] if name in ("sin", "cos") else x
+    with np.errstate(all="ignore"):
+        expected = expected_of(x.astype(np.float64))
+        found = applied(COMPILED[name], x)
+    x, found, expected = (of[np.isfinite(expected) & (np.abs(expected) <= 2e38)] for of in (x, found, expected))  # beyond: see the ends
+    assert x.size > POINTS / 3
+    np.testing.assert_allclose(found, expected, rtol=relative, atol=max(absolute, 1e-36 if name == "erfc" else 0.0))
+
+
+def test_erfc_keeps_its_digits_up_to_one():
+    x = np.linspace(-10, 1, POINTS, dtype=np.float32)
+    np.testing.assert_allclose(applied(COMPILED["erfc"], x), special.erfc(x.astype(np.float64)), rtol=5e-7)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_other_function_has_the_ends_of_its_library_form_compiled_and_interpreted(name, dtype):
+    x = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, -1.0, -2.0, 89.0, 800.0, -800.0, 3e38, -3e38])
+    x = x[:-2] if name in ("sin", "cos") else x  # whose sine is decided by digits that float32 does not have
+    with np.errstate(all="ignore"):
+        expected = OTHERS[name][0](x)
+        expected = np.where(expected > 2.4e38, np.inf, expected) if dtype == np.float32 else expected
+    np.testing.assert_allclose(applied(COMPILED[name], x, dtype), expected, rtol=1e-6, atol=1e-37)
+    interpreted = [float(getattr(elementary, name)(float(value))) for value in x]
+    if dtype == np.float64:
+        np.testing.assert_allclose(interpreted, expected, rtol=1e-14, atol=1e-300)
+
+
+@pytest.mark.parametrize("name", ["sin", "cos"])
+def test_sine_of_huge_numbers_stays_within_minus_one_and_one(name):
+    x = every_size_of_number()
+    assert np.abs(applied(COMPILED[name], x[np.abs(x) > 1e9])).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("x", "y"), [(2.0, 3.0), (2.0, -1.5), (0.0, 2.0), (0.0, -1.0), (-2.0, 3.0), (-2.0, 0.5), (10.0, 400.0), (-10.0, 401.0)]
+)
+def test_power_is_that_of_numpy_compiled_and_interpreted(x, y):
+    @numba.njit
+    def compiled(x, y):
+        return elementary.power(x, y)
+
+    with np.errstate(all="ignore"):
+        expected = np.float64(x) ** np.float64(y)
+    for form in (elementary.power, compiled):
+        np.testing.assert_allclose(form(x, y), expected, rtol=1e-14)
+
+
 @pytest.mark.parametrize(("function", "expected"), [(exp_of, np.exp), (tanh_of, np.tanh)])
 def test_float64_is_exact_to_its_last_digits(function, expected):
     x = np.linspace(-30, 30, 10_001)
@@ -126,7 +205,7 @@ def test_exp_of_zero_is_exactly_one():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("function", [exp_of, tanh_of, log_of])
+@pytest.mark.parametrize("function", [exp_of, tanh_of, log_of, *COMPILED.values()])
 def test_nan_stays_one(function, dtype):
     assert np.isnan(applied(function, np.full(17, np.nan), dtype)).all()
 
