@@ -34,7 +34,9 @@ TO_DOUBLE = r"\bv?cvt(?:ss2sd|ps2pd)\b"
 PACKED_FMA = r"\bvfn?m(?:add|sub)\w*ps\b"
 
 MULTIPLY_ADD = ["dense_forward", "dense_backward_input", "dense_backward_parameters", "dense_sgd_update", "sgd_update"]
-POLYNOMIALS = ["activate_sigmoid", "activate_tanh", "activate_silu"]
+BY_POLYNOMIALS = ["sigmoid", "tanh", "elu", "selu", "gelu", "gelu_tanh", "silu", "mish", "softplus"]
+POLYNOMIALS = [f"activate_{name}" for name in BY_POLYNOMIALS]
+DERIVATIVES = [f"activate_backward_{name}" for name in ("gelu", "gelu_tanh", "silu", "mish", "softplus")]
 has_fma = pytest.mark.skipif(
     bool(numba.config.CPU_NAME) or not llvmlite.binding.get_host_cpu_features().get("fma"), reason="needs code for a CPU with FMA"
 )
@@ -64,14 +66,14 @@ def test_float32_kernel_never_converts_to_float64(assembly, name):
 
 
 @has_fma
-@pytest.mark.parametrize("name", MULTIPLY_ADD + POLYNOMIALS)
+@pytest.mark.parametrize("name", MULTIPLY_ADD + POLYNOMIALS + DERIVATIVES)
 def test_multiply_and_add_are_one_vector_instruction(assembly, name):
     assert re.findall(PACKED_FMA, assembly(name))
 
 
-@pytest.mark.parametrize("name", POLYNOMIALS)
+@pytest.mark.parametrize("name", POLYNOMIALS + DERIVATIVES)
 def test_activation_calls_no_library_for_each_number(assembly, name):
-    assert re.findall(r"call.*(?:exp|tanh)", assembly(name)) == []
+    assert re.findall(r"call.*(?:exp|tanh|log|erf)", assembly(name)) == []
 
 
 @has_fma

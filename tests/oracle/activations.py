@@ -50,7 +50,7 @@ def _gelu_tanh_slope(z: Array) -> Array:
 def _mish(z: Array) -> Array:
     # tanh(log(1 + e)) = ((1 + e)^2 - 1) / ((1 + e)^2 + 1)
     square = np.exp(-2.0 * _softplus(z))
-    return z * (1.0 - square) / (1.0 + square)
+    return z * -np.expm1(-2.0 * _softplus(z)) / (1.0 + square)
 
 
 def _mish_slope(z: Array) -> Array:
@@ -74,5 +74,5 @@ ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]
     "silu": (lambda z: z * logistic(z), lambda z: logistic(z) * (1.0 + z * logistic(-z))),
     "mish": (_mish, _mish_slope),
     "softplus": (_softplus, logistic),
-    "hard_sigmoid": (lambda z: np.clip(0.2 * z + 0.5, 0.0, 1.0), lambda z: np.where(np.abs(z) < 2.5, 0.2, 0.0)),
+    "hard_sigmoid": (lambda z: np.clip(z + 3.0, 0.0, 6.0) / 6.0, lambda z: np.where(np.abs(z) < 3.0, 1.0 / 6.0, 0.0)),  # Howard et al. 2019
 }
