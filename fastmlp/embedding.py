@@ -21,11 +21,11 @@ from fastmlp.kernels import compiling, embedded, foreign
 from fastmlp.kernels.embedded import State
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.program import (
-    OUTPUT_CODES,
     _activation_blocks,
     count_parameters,
     layer_table,
     loss_block,
+    output_code,
     update_block,
 )
 from fastmlp.kernels.updates import UPDATES
@@ -72,7 +72,7 @@ def compiled_state(
     codes = np.zeros(embedded.CODES, np.int64)
     codes[embedded.N_INPUTS], codes[embedded.N_OUTPUTS], codes[embedded.N_LAYERS] = sizes[0], sizes[-1], len(layers)
     codes[embedded.N_PARAMETERS], codes[embedded.N_TARGETS], codes[embedded.N_MOMENTS] = count, n_targets, n_moments
-    codes[embedded.STAMPED], codes[embedded.OUTPUT] = embedded.STAMP, OUTPUT_CODES[LOSSES[loss].output]
+    codes[embedded.STAMPED], codes[embedded.OUTPUT] = embedded.STAMP, output_code(loss)
     for code, address in embedded.block_addresses(numba.from_dtype(dtype)).items():
         codes[code] = address
     codes[embedded.LOSS] = loss_block(loss, dtype, not compiling.JIT)

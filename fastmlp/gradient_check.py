@@ -110,6 +110,7 @@ def check_all() -> Iterator[Combination]:
     for activation in ACTIVATIONS:
         for loss in LOSSES.values():
             network = Network([5, 4, 3, 3], activation, loss.output, dtype="float64", seed=1)
+            network.loss, network.loss_parameter = loss.name, _parameter(loss.name)
             worst = check_gradient(network).worst
             yield Combination(activation, loss.output, loss.name, worst.error, worst.what)
 
@@ -214,6 +215,11 @@ def _check_pair(what: str, f: Callable[[float], float], derivative: Callable[[fl
     return Check(what, getattr(derivative, "__name__", "derivative"), relative_error(analytic, numeric), len(points))
 
 
+def _parameter(loss: str) -> float:
+    """Return a number for a loss that has one: a share, and a width, that each of them takes."""
+    return 0.3 if LOSSES[loss].parameter else 0.0
+
+
 def _check_loss(name: str) -> Check:
     """Compare the delta that a loss kernel gives with differences of the loss that it returns."""
     generator = np.random.default_rng(0)
@@ -222,7 +228,7 @@ def _check_loss(name: str) -> Check:
     target = generator.integers(0, 2, (4, 3)).astype(float) if output != "identity" else generator.standard_normal((4, 3))
     if output == "softmax":
         target = generator.integers(0, 3, (4, 1)).astype(float)
-    parameter = 0.3 if LOSSES[name].parameter else 0.0  # a share, and a width, that each of them takes
+    parameter = _parameter(name)
     delta = delta_of_outputs(name, parameter, z, target)
     flat = z.reshape(-1)
     numeric = [_central_difference(lambda: loss_of_outputs(name, parameter, z, target)[0], flat, place) for place in range(flat.size)]

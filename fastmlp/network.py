@@ -220,7 +220,8 @@ class Network:
     def predict(self, x: Any) -> Any:
         """Return class numbers (softmax), zeros and ones (sigmoid) or values (identity) of rows x.
 
-        Of one row (K,), or one image, the result comes without the first axis.
+        After training with the loss poisson the values are rates: e^z of the outputs z that `logits` gives. Of one row (K,), or one
+        image, the result comes without the first axis.
         """
         row = self._row_logits(x)
         if row is not None and self.output == "softmax":
@@ -230,10 +231,18 @@ class Network:
         if self.output == "softmax":
             result = z.argmax(axis=1)
         else:
-            result = (z > 0).astype(np.int64) if self.output == "sigmoid" else z
+            result = (z > 0).astype(np.int64) if self.output == "sigmoid" else self._values(z)
             if self.n_outputs == 1 and not self.target_is_column:
                 result = result[:, 0]
         return result[0] if single else result
+
+    def _values(self, z: np.ndarray) -> np.ndarray:
+        """Return what outputs z (n, N) of a regression mean, in the units of y."""
+        if LOSSES[self.loss].link != "log":
+            return z
+        with np.errstate(over="ignore"):
+            rates: np.ndarray = np.exp(z)
+        return rates
 
     def evaluate(self, x: Any, y: Any) -> dict[str, float | None]:
         """Return the mean loss over rows x and targets y, by the loss trained with, and the accuracy (None for numbers)."""

@@ -18,7 +18,7 @@ from numba import types
 from fastmlp.kernels.compiling import LIKE_FIRST, address, block_call, borrow, entry, kernel, source_stamp, specialise
 from fastmlp.kernels.elementary import exp
 from fastmlp.kernels.rows import forward_row
-from fastmlp.kernels.scalar import SIGMOID, SOFTMAX, dense_backward_input, dense_sgd_update, sgd_update
+from fastmlp.kernels.scalar import EXPONENTIAL, SIGMOID, SOFTMAX, dense_backward_input, dense_sgd_update, sgd_update
 from fastmlp.kernels.step import DELTA, N_IN, N_OUT, A, Z, backward_to, bias_of, call_loss, call_update, forward, rows_of, weight_of
 from fastmlp.kernels.updates import Rates
 
@@ -72,9 +72,9 @@ call_descend = block_call(5)
 
 @kernel
 def row_outputs(parameters, layers, output, scratch, places_at):
-    """Turn z of the last layer, for the input at scratch[:K], into the outputs: softmax of it, sigmoid of it, or z itself.
+    """Turn z of the last layer, for the input at scratch[:K], into the outputs: softmax of it, sigmoid of it, e^z, or z itself.
 
-    parameters (P,), layers (L, COLUMNS), output: SOFTMAX, SIGMOID or IDENTITY; scratch is overwritten, from places_at on with
+    parameters (P,), layers (L, COLUMNS), output: SOFTMAX, SIGMOID, EXPONENTIAL or IDENTITY; scratch is overwritten, from places_at on with
     whole numbers. Bishop 2006, eq. 4.104 and 4.59.
     """
     forward_any_row(parameters, layers, scratch, scratch[places_at:].view(PLACE))
@@ -94,6 +94,9 @@ def row_outputs(parameters, layers, output, scratch, places_at):
     elif output == SIGMOID:
         for n in range(N):
             scratch[z + n] = one / (one + exp(-scratch[z + n]))
+    elif output == EXPONENTIAL:
+        for n in range(N):
+            scratch[z + n] = exp(scratch[z + n])
 
 
 @kernel
@@ -440,7 +443,7 @@ def copy_state(state):
 
 @entry
 def predict(state, scratch, x, out):
-    """out = outputs of the network for one row: probabilities for softmax and sigmoid, values for identity.
+    """out = outputs of the network for one row: probabilities for softmax and sigmoid, values for identity, rates after poisson.
 
     x (K,) bytes or floats -> out (N,), overwritten. Raises ValueError for other shapes.
     """

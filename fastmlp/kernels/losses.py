@@ -5,18 +5,18 @@ The loss of a sample is the mean over its outputs, the cross-entropy of its one 
 Plain Python, so that names can be checked without loading a compiler.
 """
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from fastmlp.kernels.elementary import exp
+from fastmlp.kernels.elementary import exp, log1p, tanh
 
 
 class Loss(NamedTuple):
     """One loss: the output activation it belongs to, loss l(z, t, p) and derivative dl/dz(z, t, p) of one output, the source.
 
     p is the number that the loss has besides, `parameter` the setting that gives it; without one it is 0 and not read. Without a
-    formula the outputs of a row depend on each other, and the loss is a kernel of its own in scalar.py.
+    formula the outputs of a row depend on each other, and the loss is a kernel of its own in scalar.py. `link` is "log" where z is the
+    logarithm of what the network predicts.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Loss(NamedTuple):
     derivative: Callable[[float, float, float], float] | None
     source: str
     parameter: str | None = None
+    link: str | None = None
 
 
 SMOOTHING = "label_smoothing"
@@ -40,11 +41,57 @@ def squared_error_derivative(z, t, p):
 
 def binary_cross_entropy(z, t, p):
     # -t' log s(z) - (1 - t') log(1 - s(z)) for t' = t (1 - p) + p / 2, written so that neither exp overflows nor log sees a 0
-    return (0 if z < 0 else z) - z * (t * (1 - p) + p / 2) + math.log(1 + exp(-abs(z)))
+    return (0 if z < 0 else z) - z * (t * (1 - p) + p / 2) + log1p(exp(-abs(z)))
 
 
 def binary_cross_entropy_derivative(z, t, p):
     return 1 / (1 + exp(-z)) - (t * (1 - p) + p / 2)
+
+
+def absolute_error(z, t, p):
+    return abs(z - t)
+
+
+def absolute_error_derivative(z, t, p):
+    return 1 if z > t else (-1 if z < t else 0)
+
+
+def huber(z, t, p):
+    e = abs(z - t)
+    return 0.5 * e * e if e <= p else p * (e - 0.5 * p)
+
+
+def huber_derivative(z, t, p):
+    e = z - t
+    return p if e > p else (-p if e < -p else e)
+
+
+def log_cosh(z, t, p):
+    # near 0 by log cosh e = -log(1 - tanh(e)^2) / 2, which keeps its digits; beyond, where cosh may overflow, by the larger exponential
+    e = abs(z - t)
+    s = tanh(e)
+    return -0.5 * log1p(-s * s) if e < 1 else e + log1p(exp(-2 * e)) - 0.6931471805599453
+
+
+def log_cosh_derivative(z, t, p):
+    return tanh(z - t)
+
+
+def quantile(z, t, p):
+    return p * (t - z) if z < t else (1 - p) * (z - t)
+
+
+def quantile_derivative(z, t, p):
+    return 1 - p if z > t else (-p if z < t else 0)
+
+
+def poisson(z, t, p):
+    # z is the logarithm of the rate; what depends on t alone is left out
+    return exp(z) - t * z
+
+
+def poisson_derivative(z, t, p):
+    return exp(z) - t
 
 
 LOSSES = {
@@ -60,8 +107,15 @@ LOSSES = {
             SMOOTHING,
         ),
         Loss("mse", "identity", squared_error, squared_error_derivative, "Bishop 2006, eq. 5.11, without the one half"),
+        Loss("mae", "identity", absolute_error, absolute_error_derivative, "Bishop 2006, section 1.5.5, q = 1; derivative 0 at z = t"),
+        Loss(
+            "huber", "identity", huber, huber_derivative, "Huber 1964; half of Hastie, Tibshirani, Friedman 2009, eq. 10.23", "huber_delta"
+        ),
+        Loss("log_cosh", "identity", log_cosh, log_cosh_derivative, "Green 1990"),
+        Loss("quantile", "identity", quantile, quantile_derivative, "Koenker and Bassett 1978; derivative 0 at z = t", "quantile"),
+        Loss("poisson", "identity", poisson, poisson_derivative, "McCullagh and Nelder 1989, chapter 6; log link", link="log"),
     )
 }
 # The loss of an output activation where none is named.
-DEFAULT_LOSS = {loss.output: loss.name for loss in LOSSES.values()}
+DEFAULT_LOSS = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy", "identity": "mse"}
 OUTPUTS = tuple(DEFAULT_LOSS)

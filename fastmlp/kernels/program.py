@@ -21,7 +21,7 @@ from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.updates import UPDATES, Rates
 
-OUTPUT_CODES = {"identity": scalar.IDENTITY, "softmax": scalar.SOFTMAX, "sigmoid": scalar.SIGMOID}
+_OUTPUT_CODES = {"identity": scalar.IDENTITY, "softmax": scalar.SOFTMAX, "sigmoid": scalar.SIGMOID}
 # A step with fewer multiply-adds than this is faster on one thread: starting a region costs 2 to 40 us a kernel.
 PARALLEL_MULTIPLY_ADDS = 500_000
 EMPTY = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float64)}
@@ -87,7 +87,7 @@ class Program:
         blocks = [_activation_blocks(name, self.dtype, self.interpreted, self.by_row) for name in activations] + [(0, 0, 0, 0)]
         self.layers, size = layer_table(sizes, blocks, rows)
         self.loss = loss_block(loss, self.dtype, self.interpreted) if loss else 0
-        self.output = OUTPUT_CODES[LOSSES[loss].output] if loss else scalar.IDENTITY
+        self.output = output_code(loss) if loss else scalar.IDENTITY
         self.loss_formulas = _loss_formulas(loss, self.dtype, self.interpreted) if self.by_row and loss else (0, 0)
         self.update = update_block(update, self.dtype, self.interpreted)
         self.scratch = np.empty(size, self.dtype)
@@ -167,6 +167,11 @@ class Program:
                 numba.set_num_threads(before)
 
 
+def output_code(loss: str) -> int:
+    """Return what a network predicts that was trained with a loss: SOFTMAX, SIGMOID, EXPONENTIAL or IDENTITY of z."""
+    return scalar.EXPONENTIAL if LOSSES[loss].link == "log" else _OUTPUT_CODES[LOSSES[loss].output]
+
+
 def loss_of_outputs(loss: str, parameter: float, z: np.ndarray, target: np.ndarray, kernels: str = "auto") -> tuple[float, float]:
     """Return the summed loss, by its name and its number, of outputs z (M, N), and how many rows are classified correctly."""
     summed, correct = step.loss_of_outputs, scalar.count_correct
@@ -174,7 +179,7 @@ def loss_of_outputs(loss: str, parameter: float, z: np.ndarray, target: np.ndarr
         summed, correct = compiling.pure(summed), compiling.pure(correct)
     address = loss_block(loss, z.dtype, kernels == "python")
     total = summed(address, z, target, EMPTY[z.dtype], z.dtype.type(0), z.dtype.type(parameter), np.empty_like(z))
-    return float(total), float(correct(z, target, OUTPUT_CODES[LOSSES[loss].output]))
+    return float(total), float(correct(z, target, output_code(loss)))
 
 
 def delta_of_outputs(loss: str, parameter: float, z: np.ndarray, target: np.ndarray) -> np.ndarray:

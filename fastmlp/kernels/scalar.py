@@ -194,8 +194,8 @@ def count_correct(z, target, output):
     return correct
 
 
-# What the output layer gives.
-IDENTITY, SOFTMAX, SIGMOID = 0, 1, 2
+# What the output layer gives: z, its softmax, its sigmoid, e^z.
+IDENTITY, SOFTMAX, SIGMOID, EXPONENTIAL = 0, 1, 2, 3
 
 
 @kernel(reassociate=True)

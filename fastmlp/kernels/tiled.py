@@ -9,10 +9,9 @@ import numpy as np
 from fastmlp import machine
 from fastmlp.kernels.compiling import block_call, kernel
 from fastmlp.kernels.layout import Layout
-from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.operations import Planner, gather_block
 from fastmlp.kernels.panels import ADDRESS, BARRIER, CHECK, KIND, LOSS, LOSS_ROWS, PANEL
-from fastmlp.kernels.program import OUTPUT_CODES, Steps, loss_block, no_steps
+from fastmlp.kernels.program import Steps, loss_block, no_steps, output_code
 from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, TOTALS, WEIGHT_SUM
 from fastmlp.kernels.team import DECISION, STOP, Team, look, new_shared, wait_for_all
 from fastmlp.kernels.tiles import Shape
@@ -166,7 +165,7 @@ class TiledProgram:
             self._ops = planner.table("forward")
         else:
             self._ops = planner.table("step")
-            self._loss, self._output = loss_block(loss, self.dtype), OUTPUT_CODES[LOSSES[loss].output]
+            self._loss, self._output = loss_block(loss, self.dtype), output_code(loss)
 
     @property
     def tile_shapes(self) -> tuple[Shape, ...]:

@@ -21,6 +21,11 @@ LOSSES = {
     "cross_entropy": "cross-entropy (nats)",
     "binary_cross_entropy": "binary cross-entropy (nats)",
     "mse": "mean squared error",
+    "mae": "mean absolute error",
+    "huber": "Huber loss",
+    "log_cosh": "log-cosh loss",
+    "quantile": "quantile loss",
+    "poisson": "Poisson loss",
 }
 INPUTS = {
     "none": "Inputs are used as they are.",

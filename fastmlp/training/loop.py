@@ -116,6 +116,9 @@ class Trainer:
         if not np.float64(settings.learning_rate) <= np.finfo(network.dtype).max:
             raise ConfigError(f"learning_rate: expected a number that {network.dtype} can hold, got {settings.learning_rate:g}")
         self.rows, self.target, self.validation = _split(network, rows, target, held_out)
+        _check_counts(loss, self.target, "y")
+        if self.validation is not None:
+            _check_counts(loss, self.validation[1], "validation y")
         if self.rows.shape[0] == 0:
             raise DataError(f"x: expected at least one row to train on, got {rows.shape[0]} rows of which {held_out or 0} are held out")
         stopping.check(settings, self.validation is not None, network.output)
@@ -475,6 +478,14 @@ def _loss_parameter(loss: str, settings: TrainingSettings, dtype: np.dtype) -> f
     if not np.isfinite(held) or (held == 0) != (parameter == 0):
         raise ConfigError(f"{name}: expected a number that {dtype} can hold, got {parameter:g}")
     return held
+
+
+def _check_counts(loss: str, target: np.ndarray, name: str) -> None:
+    """Raise DataError where a loss of counts would get a negative one."""
+    if LOSSES[loss].link == "log" and (wrong := target < 0).any():
+        row, column = np.argwhere(wrong)[0]
+        found = target[row, column]
+        raise DataError(f"{name}: expected counts or rates, at least 0, with the loss {loss}, got {found:g} in row {row}")
 
 
 def _check_memory(network: Network, batch_size: int, states: int) -> None:

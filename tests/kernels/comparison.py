@@ -13,6 +13,8 @@ from fastmlp.kernels.losses import LOSSES
 Array = np.ndarray
 Kernel = Callable[..., Any]
 
+# Activations and losses share no code: (activation, loss), each of them once.
+EACH_ONCE = [*((name, "cross_entropy") for name in ACTIVATIONS), *(("sigmoid", name) for name in LOSSES if name != "cross_entropy")]
 FORMS: dict[str, Callable[[Kernel], Kernel]] = {"pure": compiling.pure, "serial": lambda kernel: kernel, "parallel": compiling.parallel}
 
 

@@ -22,6 +22,6 @@ def losses(activations: Sequence[str] = tuple(ACTIVATIONS), **settings: Any) -> 
     for activation in activations:
         for loss in LOSSES.values():
             network = fastmlp.Network([3, 4, 4, 3], activation, loss.output)
-            history = fastmlp.train(network, x, targets[loss.output], **settings)
+            history = fastmlp.train(network, x, targets[loss.output], loss=loss.name, **settings)
             found[f"{activation} {loss.name}"] = history.to_dict()["train_loss"]
     return found

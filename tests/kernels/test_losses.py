@@ -9,6 +9,8 @@ from tests.kernels.comparison import FORMS, loss, normals
 from tests.oracle import mlp
 
 NO_WEIGHTS = np.zeros(0)
+# A number that each loss takes; the losses without one do not read it.
+PARAMETERS = {name: 0.7 if record.parameter in ("huber_delta", "quantile") else 0.0 for name, record in LOSSES.items()}
 SHAPES = [(1, 2), (7, 5), (13, 10), (50, 3)]
 SMOOTHED = [name for name, record in LOSSES.items() if record.parameter == "label_smoothing"]
 
@@ -24,6 +26,8 @@ def targets(name, rows, outputs):
         return generator.integers(0, outputs, (rows, 1)).astype(np.float64)
     if name == "binary_cross_entropy":
         return generator.integers(0, 2, (rows, outputs)).astype(np.float64)
+    if name == "poisson":
+        return generator.integers(0, 6, (rows, outputs)).astype(np.float64)
     return normals(rows, outputs, seed=9)
 
 
@@ -41,36 +45,64 @@ def summed(kernel, z, target, weights=NO_WEIGHTS, factor=1.0, dtype=np.float32, 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", LOSSES)
 def test_loss_and_delta_equal_the_oracle(name, shape, form):
-    z, target = 2 * normals(*shape), targets(name, *shape)
-    result, delta = summed(form(loss(name)), z, target)
-    assert result == pytest.approx(mlp.row_losses(name, z, target).sum(), rel=1e-6)
-    np.testing.assert_allclose(delta, mlp.output_delta(name, z, target), rtol=0, atol=2e-6)
+    z, target, parameter = 2 * normals(*shape), targets(name, *shape), PARAMETERS[name]
+    result, delta = summed(form(loss(name)), z, target, parameter=parameter)
+    expected = mlp.output_delta(name, z, target, parameter)
+    assert result == pytest.approx(mlp.row_losses(name, z, target, parameter).sum(), rel=1e-6)
+    np.testing.assert_allclose(delta, expected, rtol=0, atol=2e-6 * max(1, np.abs(expected).max()))
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_loss_and_delta_equal_the_oracle_in_float64(name):
     z, target = 2 * normals(13, 7), targets(name, 13, 7)
-    result, delta = summed(loss(name), z, target, dtype=np.float64)
-    assert result == pytest.approx(mlp.row_losses(name, z, target).sum(), rel=1e-14)
-    np.testing.assert_allclose(delta, mlp.output_delta(name, z, target), rtol=0, atol=1e-14)
+    result, delta = summed(loss(name), z, target, dtype=np.float64, parameter=PARAMETERS[name])
+    assert result == pytest.approx(mlp.row_losses(name, z, target, PARAMETERS[name]).sum(), rel=1e-14)
+    np.testing.assert_allclose(delta, mlp.output_delta(name, z, target, PARAMETERS[name]), rtol=1e-14, atol=1e-14)
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_sample_weights_multiply_loss_and_delta_of_their_row(name, form):
     z, target = normals(7, 5), targets(name, 7, 5)
     weights = np.array([0.0, 1, 2, 0.5, 0, 3, 0.25])
-    result, delta = summed(form(loss(name)), z, target, weights)
-    assert result == pytest.approx((weights * mlp.row_losses(name, z, target)).sum(), rel=1e-6)
-    np.testing.assert_allclose(delta, weights[:, None] * mlp.output_delta(name, z, target), rtol=0, atol=2e-6)
+    parameter = PARAMETERS[name]
+    result, delta = summed(form(loss(name)), z, target, weights, parameter=parameter)
+    assert result == pytest.approx((weights * mlp.row_losses(name, z, target, parameter)).sum(), rel=1e-6)
+    np.testing.assert_allclose(delta, weights[:, None] * mlp.output_delta(name, z, target, parameter), rtol=0, atol=4e-6)
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_factor_multiplies_delta_but_not_the_loss(name, form):
     z, target = normals(7, 5), targets(name, 7, 5)
-    plain, delta = summed(form(loss(name)), z, target)
-    result, multiplied = summed(form(loss(name)), z, target, factor=0.25)
+    plain, delta = summed(form(loss(name)), z, target, parameter=PARAMETERS[name])
+    result, multiplied = summed(form(loss(name)), z, target, factor=0.25, parameter=PARAMETERS[name])
     assert result == plain
     np.testing.assert_allclose(multiplied, delta / 4, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("error", [0.0, 1e-5, 1e-3, 0.2, 0.99, 1.01, 5.0, 40.0, 1e4, 1e30])
+def test_log_cosh_keeps_its_digits_from_tiny_to_huge_errors(error, dtype, form):
+    small = error**2 / 2 - error**4 / 12 + error**6 / 45 if error < 0.1 else np.logaddexp(error, -error) - np.log(2)
+    for sign in (-1, 1):
+        result, delta = summed(form(loss("log_cosh")), np.array([[sign * error]]), np.zeros((1, 1)), dtype=dtype)
+        assert result == pytest.approx(small, rel=2e-6 if dtype == np.float32 else 1e-13)
+        assert delta[0, 0] == pytest.approx(sign * np.tanh(error), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["mae", "huber", "quantile", "mse", "log_cosh"])
+def test_a_target_that_is_hit_exactly_pulls_nowhere(name, form):
+    z = normals(3, 4)
+    result, delta = summed(form(loss(name)), z, z, parameter=PARAMETERS[name])
+    assert result == 0
+    np.testing.assert_array_equal(delta, np.zeros((3, 4)))
+
+
+@pytest.mark.parametrize("name", ["mae", "huber", "quantile"])
+def test_loss_that_grows_in_straight_lines_is_finite_for_huge_outputs(name, form):
+    z, target = 1e30 * np.array([[1.0, -1.0, 1.0, -1.0]]), np.zeros((1, 4))
+    result, delta = summed(form(loss(name)), z, target, parameter=PARAMETERS[name])
+    assert result == pytest.approx(mlp.row_losses(name, z, target, PARAMETERS[name]).sum(), rel=1e-6)
+    np.testing.assert_allclose(delta, mlp.output_delta(name, z, target, PARAMETERS[name]), rtol=1e-6)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.9])
@@ -131,14 +163,14 @@ def test_loss_of_huge_outputs_neither_overflows_nor_loses_its_delta(name, z, tar
 def test_nan_in_an_output_makes_the_loss_nan(name, place, dtype):
     z, target = normals(3, 5), targets(name, 3, 5)
     z[place] = np.nan
-    assert np.isnan(summed(loss(name), z, target, dtype=dtype)[0])
+    assert np.isnan(summed(loss(name), z, target, dtype=dtype, parameter=PARAMETERS[name])[0])
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_infinite_output_makes_the_loss_not_finite(name):
     z, target = np.zeros((1, 2)), np.zeros((1, 1 if name == "cross_entropy" else 2))
     z[0, 1] = np.inf
-    assert not np.isfinite(summed(loss(name), z, target)[0])
+    assert not np.isfinite(summed(loss(name), z, target, parameter=PARAMETERS[name])[0])
 
 
 def test_losses_without_a_formula_are_a_kernel_of_their_own():

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.program import Program
-from tests.kernels.comparison import integers
+from tests.kernels.comparison import EACH_ONCE, integers
 from tests.kernels.test_step import Job, assert_equal_to_the_oracle, program_of, trained
 
 NETWORKS = [[2, 3, 2], [3, 7, 2], [3, 8, 2], [5, 9, 4, 3], [4, 17, 10], [3, 2]]
@@ -18,9 +17,8 @@ def by_row(job, dtype, by_row=True, **form):
     return program
 
 
-@pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("sizes", NETWORKS, ids=str)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(("activation", "loss"), EACH_ONCE)
 def test_row_by_row_equals_the_oracle(activation, sizes, loss):
     job = Job(sizes, [activation] * (len(sizes) - 2), loss, rows=9, batch_size=1, learning_rate=0.002)
     assert_equal_to_the_oracle(trained(job, np.float64, program=by_row(job, np.float64)), job, 1e-10)

@@ -30,8 +30,13 @@ class Job(NamedTuple):
     weighted: bool = False
     seed: int = 0
 
+    @property
+    def loss_parameter(self):
+        return 0.7 if self.loss in ("huber", "quantile") else 0.0
+
     def parameters(self, numbers=normals):
-        return numbers(sum(k * n + n for k, n in pairwise(self.sizes)), seed=self.seed)
+        parameters = numbers(sum(k * n + n for k, n in pairwise(self.sizes)), seed=self.seed)
+        return parameters / 8 if self.loss == "poisson" else parameters  # of which the exponential is taken
 
     def x(self, numbers=normals):
         return numbers(self.rows, self.sizes[0], seed=self.seed + 1)
@@ -42,6 +47,8 @@ class Job(NamedTuple):
             return generator.integers(0, self.sizes[-1], (self.rows, 1)).astype(np.float64)
         if self.loss == "binary_cross_entropy":
             return generator.integers(0, 2, (self.rows, self.sizes[-1])).astype(np.float64)
+        if self.loss == "poisson":
+            return generator.integers(0, 5, (self.rows, self.sizes[-1])).astype(np.float64)
         return numbers(self.rows, self.sizes[-1], seed=self.seed + 2)
 
     def order(self):
@@ -94,7 +101,7 @@ def trained(job, dtype, numbers=normals, program=None, ranges=None, **form):
         reached = program.train(
             Steps(
                 parameters, NOTHING.astype(dtype), NOTHING.astype(dtype), total, x, target, weights, job.order(), first, last,
-                job.batch_size, scale, shift, rates(job.learning_rate, dtype), job.mean,
+                job.batch_size, scale, shift, rates(job.learning_rate, dtype), job.mean, job.loss_parameter,
             )
         )  # fmt: skip
     return Trained(parameters, total, reached)
@@ -104,6 +111,7 @@ def trained_by_the_oracle(job, numbers=normals):
     return mlp.train(
         mlp.layers_of(job.parameters(numbers), job.sizes), job.activations, job.loss, job.x(numbers), job.target(numbers),
         order=job.order(), batch_size=job.batch_size, learning_rate=job.learning_rate, mean=job.mean, sample_weight=job.weights(),
+        parameter=job.loss_parameter,
     )  # fmt: skip
 
 
@@ -216,10 +224,10 @@ def test_gradient_equals_the_oracle(loss, skip_zeros):
     job = Job([7, 5, 4, 3], ["silu", "relu"], loss, rows=11, batch_size=11)
     program = program_of(job, np.float64, skip_zeros=skip_zeros)
     x, target = read_only(job.x(), np.float64), read_only(job.target(), np.float64)
-    summed, found = program.gradient(job.parameters(), x, target, np.ones(7), np.zeros(7), factor=0.5, loss_parameter=0.0)
+    summed, found = program.gradient(job.parameters(), x, target, np.ones(7), np.zeros(7), factor=0.5, loss_parameter=job.loss_parameter)
     layers = mlp.layers_of(job.parameters(), job.sizes)
-    expected, z = mlp.gradient(layers, job.activations, loss, x, target, np.full(11, 0.5))
-    assert summed == pytest.approx(mlp.row_losses(loss, z, target).sum(), rel=1e-12)
+    expected, z = mlp.gradient(layers, job.activations, loss, x, target, np.full(11, 0.5), job.loss_parameter)
+    assert summed == pytest.approx(mlp.row_losses(loss, z, target, job.loss_parameter).sum(), rel=1e-12)
     np.testing.assert_allclose(found, mlp.flat(expected), rtol=0, atol=1e-12)
 
 

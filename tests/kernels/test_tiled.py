@@ -18,7 +18,7 @@ from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.program import Program
 from fastmlp.kernels.tiled import FORWARD_ROWS, TiledProgram
 from fastmlp.kernels.vectors import emitted
-from tests.kernels.comparison import integers
+from tests.kernels.comparison import EACH_ONCE, integers
 from tests.kernels.processes import result_of
 from tests.kernels.test_step import Job, read_only
 from tests.kernels.tiled_training import (
@@ -106,8 +106,7 @@ def test_training_of_one_to_four_hidden_layers_equals_the_oracle(depth, widths, 
 
 
 @each_dtype
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(("activation", "loss"), EACH_ONCE)
 def test_training_with_every_activation_and_loss_equals_the_oracle(activation, loss, dtype):
     check(Job([33, 21, 18, 5], [activation] * 2, loss, rows=50, batch_size=12), dtype)
 

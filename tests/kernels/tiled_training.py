@@ -98,6 +98,7 @@ def steps_of(job: Job, dtype: Any, numbers: Numbers = small, rule: Rule | None =
         shift=np.zeros(job.sizes[0], dtype),
         rates=rates(rule, -(-job.rows // job.batch_size), dtype),
         mean=job.mean,
+        loss_parameter=job.loss_parameter,
     )
     return whole._replace(**changes)
 
@@ -111,6 +112,7 @@ def by_the_oracle(job: Job, numbers: Numbers = small) -> mlp.Run:
     return mlp.train(
         mlp.layers_of(job.parameters(numbers), job.sizes), job.activations, job.loss, job.x(numbers), job.target(numbers),
         order=job.order(), batch_size=job.batch_size, learning_rate=job.learning_rate, mean=job.mean, sample_weight=job.weights(),
+        parameter=job.loss_parameter,
     )  # fmt: skip
 
 

@@ -70,7 +70,7 @@ def output_delta(loss: str, z: Array, target: Array, parameter: float = 0.0) -> 
         "mae": lambda: np.sign(error),
         "huber": lambda: np.clip(error, -parameter, parameter),
         "log_cosh": lambda: np.tanh(error),
-        "quantile": lambda: (error > 0.0) - parameter,
+        "quantile": lambda: np.where(error == 0.0, 0.0, (error > 0.0) - parameter),
         "poisson": lambda: np.exp(z) - target,
     }
     return slopes[loss]() / z.shape[1]
