@@ -21,8 +21,12 @@ _HOMES = {
     "train_epochs": "fastmlp.training.loop",
     "check_gradient": "fastmlp.gradient_check",
     "SGD": "fastmlp.training.optimizers",
+    "RMSprop": "fastmlp.training.optimizers",
+    "Adagrad": "fastmlp.training.optimizers",
     "Adam": "fastmlp.training.optimizers",
     "AdamW": "fastmlp.training.optimizers",
+    "NAdam": "fastmlp.training.optimizers",
+    "Lion": "fastmlp.training.optimizers",
     "NetworkSettings": "fastmlp.settings",
     "TrainingSettings": "fastmlp.settings",
     "FastmlpError": "fastmlp.errors",
@@ -64,7 +68,7 @@ if TYPE_CHECKING:
     from fastmlp.network import Network
     from fastmlp.settings import NetworkSettings, TrainingSettings
     from fastmlp.training.loop import Epoch, History, Progress, State, Trainer, train, train_epochs
-    from fastmlp.training.optimizers import SGD, Adam, AdamW
+    from fastmlp.training.optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
 
 
 def __getattr__(name: str) -> Any:

@@ -88,8 +88,8 @@ def compiled_state(
     codes[embedded.SCRATCH_SIZE] = at + per_place * max(sizes)
 
     moments, steps = np.zeros((n_moments, count), dtype), np.zeros(1, np.int64)
-    rates = optimizers.rates(settings, 0, 1, np.dtype(np.float64))[0]
-    return State(parameters, layers, inputs, moments, rates, steps, np.array([loss_parameter], dtype), codes)
+    numbers = optimizers.rates(settings, 0, np.array([settings.learning_rate]), np.dtype(np.float64))[0]
+    return State(parameters, layers, inputs, moments, numbers, steps, np.array([loss_parameter], dtype), codes)
 
 
 # --- C -------------------------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from fastmlp.preprocessing import Normalisation
 from fastmlp.settings import NetworkSettings, TrainingSettings
 from fastmlp.training import augmentation
 from fastmlp.training.loop import Epoch, History, Progress, Trainer
+from fastmlp.training.optimizers import limits_gradient
 
 DONE, DIVERGED = "done", "diverged"
 SAMPLE_ROWS = 1000  # seen while kernels are compiled: as many as decide whether zeros are skipped
@@ -196,7 +197,7 @@ def _test(network: Network, data: Dataset) -> dict[str, float | None]:
 def _code(task: Task) -> tuple[Any, ...]:
     """Return what decides which kernels a task needs; tasks that agree in it compile the same."""
     settings = task.training
-    with_state = (settings.momentum > 0, settings.nesterov, settings.weight_decay > 0)
+    with_state = (settings.momentum > 0, settings.nesterov, settings.weight_decay > 0, limits_gradient(settings), settings.average == "ema")
     names = (settings.optimizer, settings.loss, settings.kernels, settings.zero_skipping, settings.normalize, settings.per_feature)
     return (task.network, settings.batch_size, settings.validation, names, with_state, augmentation.is_wanted(settings))
 

@@ -15,12 +15,13 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from fastmlp.kernels.compiling import LIKE_FIRST, address, block_call, borrow, entry, kernel, source_stamp, specialise
+from fastmlp.kernels import updates
+from fastmlp.kernels.compiling import LIKE_FIRST, address, block_call, borrow, entry, formula, kernel, source_stamp, specialise
 from fastmlp.kernels.elementary import exp
 from fastmlp.kernels.rows import forward_row
 from fastmlp.kernels.scalar import EXPONENTIAL, SIGMOID, SOFTMAX, dense_backward_input, dense_sgd_update, sgd_update
 from fastmlp.kernels.step import DELTA, N_IN, N_OUT, A, Z, backward_to, bias_of, call_loss, call_update, forward, rows_of, weight_of
-from fastmlp.kernels.updates import Rates
+from fastmlp.kernels.updates import NADAM_STEPS, Rates
 
 ROWS = 32  # of a block: weights that do not fit into a cache are read once per block
 STAMP = source_stamp()  # becomes part of a user's machine code, where that is compiled: the first of a state's codes has to equal it
@@ -37,8 +38,10 @@ CODES = 22
 SCALE, SHIFT, BYTE_SCALE, BYTE_SHIFT = range(4)
 BYTE = np.dtype(np.uint8)
 
+nadam_momentum = formula(updates.nadam_momentum)
+
 LEARNING_RATE, BETA1, BETA2 = (Rates._fields.index(name) for name in ("learning_rate", "beta1", "beta2"))
-CORRECTION1, CORRECTION2 = (Rates._fields.index(name) for name in ("correction1", "correction2"))
+CORRECTION1, CORRECTION2, CORRECTION3 = (Rates._fields.index(f"correction{number}") for number in (1, 2, 3))
 RATES = len(Rates._fields)
 
 
@@ -49,8 +52,8 @@ class State(NamedTuple):
     layers: np.ndarray  # (L, step.COLUMNS) int64, the table of layers for batches of ROWS rows
     inputs: np.ndarray  # (4, K): an input is x * scale + shift; one pair for floats, one for bytes
     moments: np.ndarray  # (2, P) what the optimiser keeps: m and v; (0, P) for plain SGD
-    rates: np.ndarray  # (7,) float64, updates.Rates: the optimiser's numbers
-    steps: np.ndarray  # (1,) int64, steps taken, which Adam's corrections depend on
+    rates: np.ndarray  # (RATES,) float64, updates.Rates: the optimiser's numbers
+    steps: np.ndarray  # (1,) int64, steps taken, which the corrections of adam, adamw and nadam depend on
     loss_parameter: np.ndarray  # (1,) the number that the loss has besides: losses.Loss.parameter
     codes: np.ndarray  # (CODES,) int64
 
@@ -292,6 +295,22 @@ def gradient_of_inputs(state, scratch, x, target, out):
 
 
 @kernel
+def correct(rates, fixed, step):
+    """Set the corrections in rates (RATES,) to those of a step, counted from 1; fixed (RATES,): the optimiser's numbers, as in State."""
+    rates[CORRECTION1] = 1.0 / (1.0 - fixed[BETA1] ** step)
+    rates[CORRECTION2] = 1.0 / (1.0 - fixed[BETA2] ** step)
+    if fixed[CORRECTION3] != 0.0:  # nadam
+        product = 0.0
+        if step < NADAM_STEPS:
+            product = 1.0
+            for earlier in range(1, step + 1):
+                product *= nadam_momentum(np.float64(earlier), fixed[BETA1])
+        momentum, following = nadam_momentum(np.float64(step), fixed[BETA1]), nadam_momentum(np.float64(step + 1), fixed[BETA1])
+        rates[CORRECTION1] = following / (1.0 - product * following)
+        rates[CORRECTION3] = (1.0 - momentum) / (1.0 - product)
+
+
+@kernel
 def train_on(state, scratch, x, target, sample_weight, learning_rate):
     """Take one step of the state's optimiser on the rows; return the mean of w[m] l[m] before it. A loss not finite changes nothing.
 
@@ -319,8 +338,7 @@ def train_on(state, scratch, x, target, sample_weight, learning_rate):
             for i in range(RATES):
                 rates[i] = state.rates[i]
             rates[LEARNING_RATE] = rate
-            rates[CORRECTION1] = 1.0 / (1.0 - state.rates[BETA1] ** state.steps[0])
-            rates[CORRECTION2] = 1.0 / (1.0 - state.rates[BETA2] ** state.steps[0])
+            correct(rates, state.rates, state.steps[0])
             call_update(state.codes[UPDATE], state.parameters, state.moments[0], state.moments[1], direction, rates)
     return mean
 

@@ -51,6 +51,14 @@ class LayerLayout(NamedTuple):
     column: int  # from a row's part in one panel to its part in the next
 
 
+class Run(NamedTuple):
+    """Weights or biases of a layer as they lie in the arena, panel by panel: `first` of `panels` of a length, padding included."""
+
+    first: int
+    length: int
+    panels: int
+
+
 class Layout:
     """The arena of a network with at least one hidden layer, for batches of up to `rows` rows.
 
@@ -87,9 +95,19 @@ class Layout:
         self.listed = listed_shape(layers[0])
         self.sums_share = _round_up(self.rows_padded * max(2 * layer.width for layer in layers), CACHE_LINE)
         self.sums = self._take(shares * self.sums_share)
+        self.lengths = self._take(sum(run.panels for run in self.runs) if states else 0)  # of the gradient of each panel
         self.arena = _aligned_zeros(self._size, dtype)
         self.sparse = SparseLayout(sizes[0], rows, self.listed.MR, threads)
         self.extra_row = rows
+
+    @property
+    def runs(self) -> list[Run]:
+        """All parameters; the share that owns a panel of weights owns those of its units' biases."""
+        found = []
+        for layer in (*self.hidden, *([self.output] if self.output else [])):
+            of_biases = -(-layer.n_out // layer.width)  # of the outputs, too, which are packed by their inputs
+            found += [Run(layer.weight, layer.panel, layer.panels), Run(layer.bias, layer.width, of_biases)]
+        return found
 
     @property
     def rows_padded(self) -> int:
@@ -134,7 +152,7 @@ class Layout:
             self.arena[first : first + shift.size] = shift
 
     def pack(self, vector: np.ndarray, copy: int = 0) -> None:
-        """Copy a flat vector (P,), parameters (copy 0) or a state of theirs (1, 2), into the panels."""
+        """Copy a flat vector (P,), parameters (copy 0) or a state of theirs (1, 2, …), into the panels."""
         if vector.size <= FEW_PARAMETERS:
             self._copy(copy)[self._places] = vector
             return

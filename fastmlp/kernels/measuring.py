@@ -79,7 +79,7 @@ def repeat_operations(repeats, listing, operations, arena, lists, masks, counts,
     """Run operations of panels.py on a batch of M rows `repeats` times, as one thread of a team; return `repeats`.
 
     listing (threads, n, COLUMNS): what each thread does for itself with its own batch; operations (threads, n, COLUMNS): what is split
-    into shares. A barrier ends each time. arena, lists, masks, counts, rates (7,): see panels.py; what the operations write is overwritten.
+    into shares. A barrier ends each time. arena, lists, masks, counts, rates (RATES,): see panels.py; what operations write is overwritten.
     """
     for repeat in range(repeats):
         for index in range(listing.shape[1]):

@@ -3,7 +3,7 @@
     f(z, out)                                              out = f(z)                         (n,)
     f_backward(delta, z, a)                                delta *= f'(z)                     (n,)
     loss(z, target, sample_weight, factor, parameter, delta)   summed loss; delta = its derivative  (M, N); see losses.Loss
-    update(parameters, m, v, gradient, rates)              one step of an optimiser           (P,), rates (7,): updates.Rates
+    update(parameters, m, v, gradient, rates)              one step of an optimiser           (P,), rates (RATES,): updates.Rates
 
 What each does in full stands with its source in scalar.py.
 """
@@ -47,3 +47,8 @@ momentum_update = _update("momentum")
 nesterov_update = _update("nesterov")
 adam_update = _update("adam")
 adamw_update = _update("adamw")
+nadam_update = _update("nadam")
+rmsprop_update = _update("rmsprop")
+rmsprop_momentum_update = _update("rmsprop_momentum")
+adagrad_update = _update("adagrad")
+lion_update = _update("lion")

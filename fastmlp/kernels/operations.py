@@ -20,8 +20,8 @@ from numba import types
 from fastmlp.errors import ConfigError
 from fastmlp.kernels import compiling, panels, tiles, zeros
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.layout import UPDATE_ROWS, LayerLayout, Layout
-from fastmlp.kernels.updates import RULES
+from fastmlp.kernels.layout import UPDATE_ROWS, LayerLayout, Layout, Run
+from fastmlp.kernels.updates import RULES, STORE, UPDATES, descend
 
 NARROW_OUTPUT = 2  # up to so many outputs, a dot tile takes them one at a time
 
@@ -31,10 +31,20 @@ Operation = list[int]
 class Planner:
     """Writes the operations of a network: for the forward pass, for the whole step, for the gathering of a batch."""
 
-    def __init__(self, layout: Layout, activations: Sequence[str], listed: bool, update: str = "sgd", shifted: bool = False) -> None:
-        """Plan for a layout; `listed`: skip inputs that are zero; `shifted`: all inputs are these plus a shift, kept in the extra row."""
+    def __init__(
+        self, layout: Layout, activations: Sequence[str], listed: bool, update: str = "sgd", shifted: bool = False, limited: bool = False,
+        averages: bool = False,
+    ) -> None:  # fmt: skip
+        """Plan for a layout; `listed`: skip inputs that are zero; `shifted`: all inputs are these plus a shift, kept in the extra row.
+
+        `limited`: gradients are stored, in the state after those of the rule, to be clipped before the rule gets them; `averages`: the
+        state after that one is an average of the parameters.
+        """
         self.layout, self.activations, self.listed, self.shifted = layout, activations, listed, listed and shifted
-        self.update = RULES[update]
+        self.rule, self.limited, self.averages = RULES[update], limited, averages
+        self.update = STORE if limited else self.rule  # what happens to a gradient as soon as it is there
+        self._gradient = (self.rule.states + 1) * layout.state if limited else layout.state
+        self._average = (self.rule.states + 1 + limited) * layout.state
 
     def table(self, part: str) -> np.ndarray:
         """Return the operations (threads, n, COLUMNS) of "gather", "forward" or "step": each thread has a batch of its own.
@@ -148,7 +158,23 @@ class Planner:
                 found += self._update(hidden[index + 1], hidden[index].a, hidden[index].row)
         if len(hidden) > 1:
             found += [BARRIER, *self._update(hidden[1], hidden[0].a, hidden[0].row)]
-        return found + self._update_first(thread)
+        return found + self._update_first(thread) + self._after_gradients()
+
+    def _after_gradients(self) -> list[Operation]:
+        """Return what needs the gradients of all layers, or their steps. Each share works on its own panels, so there is one barrier."""
+        runs, found = self.layout.runs, []
+        if self.limited:
+            first, lengths = self.layout.lengths, sum(run.panels for run in runs)
+            place, address = first, self._block("gradient_lengths")
+            for run in runs:
+                found.append(_of_run(address, run, X=self._gradient, OUT=place))
+                place += run.panels
+            rule = self._block("step_limited", stepped=self.rule.name)
+            found += [BARRIER, *(_of_run(rule, run, X=self._gradient, STATE=self.layout.state, OUT=first, K=lengths) for run in runs)]
+        if self.averages:
+            address = self._block("average_panels")
+            found += [_of_run(address, run, X=self._average) for run in runs]
+        return found
 
     def _update_first(self, thread: int) -> list[Operation]:
         layout = self.layout
@@ -274,13 +300,14 @@ class Planner:
             return operation(self._block(name, tile, UPDATE_ROWS, layer.width, SIDE=side), **columns)
         address = self._block(f"{name}_stepped", tile, UPDATE_ROWS, layer.width, update=self.update.name)
         layout = self.layout
-        return operation(address, OUT=layout.gradient, OUT_ROW=layout.gradient_row, STATE=layout.state, **columns)
+        state = self._gradient if self.limited else layout.state
+        return operation(address, OUT=layout.gradient, OUT_ROW=layout.gradient_row, STATE=state, **columns)
 
     def _block(
         self, name: str, tile: tuple[Any, ...] = (), MR: int = 0, NR: int = 0, NI: int = 0, formula: tuple[str, str] | None = None,
-        update: str | None = None, SIDE: int = 1,
+        update: str | None = None, SIDE: int = 1, stepped: str | None = None,
     ) -> int:  # fmt: skip
-        return _panel_block(name, self.layout.dtype, tile, MR, NR, NI, SIDE, formula, update)
+        return _panel_block(name, self.layout.dtype, tile, MR, NR, NI, SIDE, formula, update, stepped)
 
 
 def operation(address: int = 0, kind: int = panels.PANEL, **columns: int) -> Operation:
@@ -290,6 +317,10 @@ def operation(address: int = 0, kind: int = panels.PANEL, **columns: int) -> Ope
     for name, value in columns.items():
         row[getattr(panels, name)] = value
     return row
+
+
+def _of_run(address: int, run: Run, **columns: int) -> Operation:
+    return operation(address, W=run.first, W_PANEL=run.length, PANELS=run.panels, **columns)
 
 
 BARRIER = operation(kind=panels.BARRIER)
@@ -309,8 +340,12 @@ def _panel_block(
     SIDE: int,
     formula: tuple[str, str] | None,
     update: str | None,
+    stepped: str | None,
 ) -> int:
-    """Return the address of a function of panels.py with its tile, its sizes and its formula bound."""
+    """Return the address of a function of panels.py with its tile, its sizes and its formula bound.
+
+    `formula`: an activation and which part of it; `update`: the rule that takes each finished tile; `stepped`: the rule of all panels.
+    """
     bound: dict[str, Any] = {"MR": MR, "NR": NR, "NI": NI}
     suffix = f"{MR}x{NR}x{NI}"
     if tile:
@@ -329,6 +364,9 @@ def _panel_block(
         step = {"FORMULA": compiling.formula(rule.formula), "STATES": rule.states} if rule.formula else {}
         bound["step_run"] = compiling.specialise(panels.step_run, update, **step)
         suffix += f"_{update}"
+    if stepped is not None:
+        bound |= {"FORMULA": compiling.formula(UPDATES[stepped].formula or descend), "STATES": UPDATES[stepped].states}
+        suffix += f"_{stepped}"
     number = numba.from_dtype(dtype)
     block = compiling.specialise(getattr(panels, name), suffix, **bound)
     return compiling.address(block, number[::1], types.uint16[::1], types.uint64[::1], _COUNTS, number[::1], _COUNTS, *(types.int64,) * 3)

@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 
 from fastmlp.kernels.compiling import kernel
-from fastmlp.kernels.scalar import count_correct
+from fastmlp.kernels.scalar import averaged, clipped, count_correct, penalised, rates_of
 from fastmlp.kernels.step import call_loss
-from fastmlp.kernels.updates import Rates
 from fastmlp.kernels.vectors import full_width, prefetch
 from fastmlp.kernels.zeros import (
     GROUP,
@@ -417,7 +416,7 @@ def update_bias(arena, lists, masks, counts, rates, op, M, share, shares):
 def step_run(arena, gradient, count, place, state, rates):
     """Update `count` weights from arena[place] on, whose gradients lie from arena[gradient] on: m at `state` behind, v twice as far."""
     full_width()
-    r = Rates(rates[0], rates[1], rates[2], rates[3], rates[4], rates[5], rates[6])
+    r = rates_of(rates)
     g = arena[gradient : gradient + count]
     w, m = arena[place : place + count], arena[place + state : place + state + count]
     if STATES == 1:
@@ -478,3 +477,69 @@ def update_bias_stepped(arena, lists, masks, counts, rates, op, M, share, shares
             for n in range(count):
                 g[n] += d[n]
         step_run(arena, gradient, count, op[BIAS] + p * NR, op[STATE], rates)
+
+
+@kernel(reassociate=True)
+def gradient_lengths(arena, lists, masks, counts, rates, op, M, share, shares):
+    """out[p] = length of the gradient of panel p, each number clipped, for the panels of one share; nothing where no length is limited.
+
+    The gradient of w lies X behind it. A length per panel, to be added up in the order of the panels: the same bits for any number of
+    shares. Lengths and not their squares, which float32 could not hold.
+    """
+    full_width()
+    r = rates_of(rates)
+    if r.clip_norm < np.inf:
+        for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
+            first = op[W] + op[X] + p * op[W_PANEL]
+            g = arena[first : first + op[W_PANEL]]
+            squares = 0.0
+            for i in range(g.shape[0]):
+                c = np.float64(clipped(g[i], r))
+                squares += c * c
+            arena[op[OUT] + p] = np.sqrt(squares)
+
+
+@kernel
+def step_limited(arena, lists, masks, counts, rates, op, M, share, shares):
+    """Step of w for the panels of one share, from a stored gradient X behind it: clipped, pulled by l1; see scalar.limited_update.
+
+    The lengths of the gradient of all panels lie from OUT on, K of them; m STATE behind w, v twice as far.
+    """
+    full_width()
+    r = rates_of(rates)
+    factor = arena.dtype.type(1)
+    if r.clip_norm < np.inf:
+        squares = 0.0
+        for i in range(op[K]):
+            length = np.float64(arena[op[OUT] + i])
+            squares += length * length
+        length = np.sqrt(squares)
+        if length > r.clip_norm:
+            factor = arena.dtype.type(r.clip_norm / length)
+    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
+        first = op[W] + p * op[W_PANEL]
+        count, state = op[W_PANEL], op[STATE]
+        w, g = arena[first : first + count], arena[first + op[X] : first + op[X] + count]
+        if STATES == 0:
+            for i in range(count):
+                w[i], _, _ = FORMULA(w[i], penalised(factor * clipped(g[i], r), w[i], r), g[i], g[i], r)
+        elif STATES == 1:
+            m = arena[first + state : first + state + count]
+            for i in range(count):
+                w[i], m[i], _ = FORMULA(w[i], penalised(factor * clipped(g[i], r), w[i], r), m[i], m[i], r)
+        else:
+            m, v = arena[first + state : first + state + count], arena[first + 2 * state : first + 2 * state + count]
+            for i in range(count):
+                w[i], m[i], v[i] = FORMULA(w[i], penalised(factor * clipped(g[i], r), w[i], r), m[i], v[i], r)
+
+
+@kernel
+def average_panels(arena, lists, masks, counts, rates, op, M, share, shares):
+    """average = average_decay average + (1 - average_decay) w for the panels of one share; the average of w lies X behind it."""
+    full_width()
+    r = rates_of(rates)
+    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
+        first = op[W] + p * op[W_PANEL]
+        w, average = arena[first : first + op[W_PANEL]], arena[first + op[X] : first + op[X] + op[W_PANEL]]
+        for i in range(w.shape[0]):
+            average[i] = averaged(average[i], w[i], r)

@@ -19,7 +19,7 @@ from fastmlp.kernels import compiling, scalar, step
 from fastmlp.kernels import rows as one_row
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
-from fastmlp.kernels.updates import UPDATES, Rates
+from fastmlp.kernels.updates import UPDATES, Rates, descend
 
 _OUTPUT_CODES = {"identity": scalar.IDENTITY, "softmax": scalar.SOFTMAX, "sigmoid": scalar.SIGMOID}
 # A step with fewer multiply-adds than this is faster on one thread: starting a region costs 2 to 40 us a kernel.
@@ -43,9 +43,10 @@ class Steps(NamedTuple):
     batch_size: int
     scale: np.ndarray  # (K,): an input is x * scale + shift
     shift: np.ndarray
-    rates: np.ndarray  # (steps, 7): updates.Rates, step by step
+    rates: np.ndarray  # (steps, RATES): updates.Rates, step by step
     mean: bool  # whether the gradient of a batch is divided by its rows
     loss_parameter: float = 0.0  # the number that the loss has besides: losses.Loss.parameter
+    average: np.ndarray | None = None  # (P,) of the parameters over the steps, updated in place by programs that average
 
 
 def no_steps(x: np.ndarray, target: np.ndarray, sizes: Sequence[int], batch_size: int, dtype: np.dtype) -> Steps:
@@ -60,7 +61,8 @@ class Program:
     """A stack of dense layers, for batches of up to `rows` rows.
 
     sizes (L + 1 numbers of units), activations (L - 1 names of hidden layers), loss: its name, or None for outputs alone.
-    `kernels` is "auto" or "scalar" for compiled loops, "python" for the same loops interpreted.
+    `kernels` is "auto" or "scalar" for compiled loops, "python" for the same loops interpreted. `limited`: the gradient is clipped and
+    weights are pulled by l1, as the rates say; `averages`: an average of the parameters is kept, step by step.
     """
 
     def __init__(
@@ -74,6 +76,8 @@ class Program:
         skip_zeros: bool = True,
         threads: int = 1,
         update: str = "sgd",
+        limited: bool = False,
+        averages: bool = False,
     ) -> None:
         self.dtype = np.dtype(dtype)
         self.sizes = tuple(sizes)
@@ -83,13 +87,15 @@ class Program:
         multiply_adds = rows * sum(k * n for k, n in zip(sizes, sizes[1:], strict=False))
         over_threads = not self.interpreted and multiply_adds >= PARALLEL_MULTIPLY_ADDS
         self.threads = max(1, min(threads, machine.usable_cores(), numba.config.NUMBA_NUM_THREADS)) if over_threads else 1
-        self.by_row = rows == 1 and update == "sgd" and loss is not None and not over_threads
+        is_plain = update == "sgd" and not limited and not averages
+        self.by_row = rows == 1 and is_plain and loss is not None and not over_threads
         blocks = [_activation_blocks(name, self.dtype, self.interpreted, self.by_row) for name in activations] + [(0, 0, 0, 0)]
         self.layers, size = layer_table(sizes, blocks, rows)
         self.loss = loss_block(loss, self.dtype, self.interpreted) if loss else 0
         self.output = output_code(loss) if loss else scalar.IDENTITY
         self.loss_formulas = _loss_formulas(loss, self.dtype, self.interpreted) if self.by_row and loss else (0, 0)
-        self.update = update_block(update, self.dtype, self.interpreted)
+        self.update = update_block(update, self.dtype, self.interpreted, limited)
+        self.averages = averages
         self.scratch = np.empty(size, self.dtype)
         self.places = np.empty(max(sizes), np.uint64) if self.by_row else None
 
@@ -111,12 +117,14 @@ class Program:
         batch_target = np.empty((steps.batch_size, steps.target.shape[1]), self.dtype)
         batch_weight = np.empty(0 if steps.sample_weight is None else steps.batch_size, self.dtype)
         gradient = np.empty_like(steps.parameters) if self.update else empty
-        v_state = steps.v_state if steps.v_state.size else gradient  # a rule that keeps one state gives back as v what it gets
+        # a rule gives back what it keeps no state of as it gets it
+        m_state, v_state = (state if state.size else gradient for state in (steps.m_state, steps.v_state))
+        average = steps.average if self.averages and steps.average is not None else empty
         with self._threads():
             row = self._entry(step.train_steps)(
-                steps.parameters, steps.m_state, v_state, steps.total, self.layers, steps.x, steps.target, weight, steps.order,
+                steps.parameters, m_state, v_state, steps.total, self.layers, steps.x, steps.target, weight, steps.order,
                 steps.first, steps.last, steps.batch_size, steps.scale, steps.shift, steps.rates, steps.mean, self.output, self.loss,
-                loss_parameter, self.update, self.scratch, gradient, batch_target, batch_weight,
+                loss_parameter, self.update, average, self.scratch, gradient, batch_target, batch_weight,
             )  # fmt: skip
         return int(row)
 
@@ -283,11 +291,12 @@ def loss_block(name: str, dtype: np.dtype, interpreted: bool = False) -> int:
 
 
 @functools.cache
-def update_block(name: str, dtype: np.dtype, interpreted: bool = False) -> int:
-    """Return the address of an update of parameters, 0 for plain SGD."""
+def update_block(name: str, dtype: np.dtype, interpreted: bool = False, limited: bool = False) -> int:
+    """Return the address of an update of parameters, from limited gradients where asked for; 0 for plain SGD."""
     formula = UPDATES[name].formula
-    if formula is None:
+    if formula is None and not limited:
         return 0
     flat = types.Array(numba.from_dtype(dtype), 1, "C")
-    kernel = compiling.specialise(scalar.update_with_state, name, UPDATE=compiling.formula(formula))
+    source = scalar.limited_update if limited else scalar.update_with_state
+    kernel = compiling.specialise(source, name, UPDATE=compiling.formula(formula or descend))
     return compiling.address(kernel, flat, flat, flat, flat, flat, interpreted=interpreted)

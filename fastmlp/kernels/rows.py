@@ -136,9 +136,9 @@ def train_rows(
     """Take one SGD step per row of order[first:last]; return last, or -(1 + row) at a row whose loss is not finite.
 
     In place: parameters (P,), total (TOTALS,). layers (L, COLUMNS) for batches of one row, x (rows, K), target (rows, T), sample_weight
-    (rows,) or (0,), order (n,), scale and shift (K,), rates (steps, 7), output: SOFTMAX, SIGMOID or IDENTITY; loss, derivative: addresses
-    of the formulas of a loss by output, not read where output is SOFTMAX; loss_parameter: its number, of the parameters' type. scratch
-    and places (largest K,) are overwritten.
+    (rows,) or (0,), order (n,), scale and shift (K,), rates (steps, RATES), output: SOFTMAX, SIGMOID or IDENTITY; loss, derivative:
+    addresses of the formulas of a loss by output, not read where output is SOFTMAX; loss_parameter: its number, of the parameters' type.
+    scratch and places (largest K,) are overwritten.
     """
     L, K_ = layers.shape[0], x.shape[1]
     zero, one = parameters.dtype.type(0), parameters.dtype.type(1)

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from fastmlp.kernels.compiling import kernel
+from fastmlp.kernels import updates
+from fastmlp.kernels.compiling import formula, kernel
 from fastmlp.kernels.elementary import exp
 from fastmlp.kernels.updates import Rates
 
@@ -41,6 +42,8 @@ ACTIVATION_DERIVATIVE: Any = None
 LOSS: Any = None
 LOSS_DERIVATIVE: Any = None
 UPDATE: Any = None
+
+clipped, penalised, averaged = formula(updates.clipped), formula(updates.penalised), formula(updates.averaged)
 
 
 @kernel
@@ -268,11 +271,52 @@ def sgd_update(parameters, gradient, learning_rate):
 
 
 @kernel
+def rates_of(rates):
+    """Return the numbers of a step, rates (RATES,), by their names."""
+    return Rates(
+        rates[0], rates[1], rates[2], rates[3], rates[4], rates[5], rates[6], rates[7], rates[8], rates[9], rates[10], rates[11]
+    )  # fmt: skip
+
+
+@kernel
 def update_with_state(parameters, m, v, gradient, rates):
     """parameters, m, v = UPDATE(parameters, gradient, m, v, rates), number by number.
 
-    parameters, m, v (P,) updated in place, gradient (P,), rates (7,): the numbers of updates.Rates.
+    parameters, m, v (P,) updated in place, gradient (P,), rates (RATES,): the numbers of updates.Rates.
     """
-    r = Rates(rates[0], rates[1], rates[2], rates[3], rates[4], rates[5], rates[6])
+    r = rates_of(rates)
     for p in range(parameters.shape[0]):
         parameters[p], m[p], v[p] = UPDATE(parameters[p], gradient[p], m[p], v[p], r)
+
+
+@kernel
+def limited_update(parameters, m, v, gradient, rates):
+    """parameters, m, v = UPDATE(parameters, g, m, v, rates) with g = clip_norm / max(clip_norm, |c|) c + l1 sign(parameters).
+
+    c: the gradient, each number limited to clip_value. parameters, m, v (P,) updated in place, gradient (P,), rates (RATES,): the numbers
+    of updates.Rates; m and v may be the gradient where the rule has no use for them. Pascanu et al. 2013, algorithm 1.
+    """
+    r = rates_of(rates)
+    factor = parameters.dtype.type(1)
+    if r.clip_norm < np.inf:
+        squares = 0.0  # float64: a sum over all parameters, which in float32 might overflow
+        for p in range(parameters.shape[0]):
+            g = np.float64(clipped(gradient[p], r))
+            squares += g * g
+        length = math.sqrt(squares)
+        if length > r.clip_norm:
+            factor = parameters.dtype.type(r.clip_norm / length)
+    for p in range(parameters.shape[0]):
+        g = penalised(factor * clipped(gradient[p], r), parameters[p], r)
+        parameters[p], m[p], v[p] = UPDATE(parameters[p], g, m[p], v[p], r)
+
+
+@kernel
+def average_weights(average, parameters, rates):
+    """average = average_decay average + (1 - average_decay) parameters.
+
+    average (P,) updated in place, parameters (P,), rates (RATES,): the numbers of updates.Rates.
+    """
+    r = rates_of(rates)
+    for p in range(parameters.shape[0]):
+        average[p] = averaged(average[p], parameters[p], r)

@@ -9,6 +9,7 @@ from numba import types
 
 from fastmlp.kernels.compiling import block_call, kernel
 from fastmlp.kernels.scalar import (
+    average_weights,
     count_correct,
     dense_backward_input,
     dense_backward_parameters,
@@ -84,15 +85,16 @@ def backward_to(parameters, layers, index, M, scratch):
 @kernel
 def train_steps(
     parameters, m_state, v_state, total, layers, x, target, sample_weight, order, first, last, batch_size, scale, shift,
-    rates, mean, output, loss, loss_parameter, update, scratch, gradient, batch_target, batch_weight,
+    rates, mean, output, loss, loss_parameter, update, average, scratch, gradient, batch_target, batch_weight,
 ):  # fmt: skip
     """Take one step per batch of order[first:last]; return last, or -(1 + first row of the batch) where a loss is not finite.
 
-    In place: parameters (P,); total (TOTALS,) is added to; m_state, v_state (P,) or (0,). layers (L, COLUMNS), x (rows, K) bytes or floats,
-    target (rows, T), sample_weight (rows,) or (0,) for ones, order (n,) row numbers, scale and shift (K,), rates (steps, 7): those of
-    updates.Rates, step by step, mean: whether the gradient is divided by the rows of its batch, output: SOFTMAX, SIGMOID or IDENTITY,
-    loss, update: addresses, update 0 for plain SGD; loss_parameter: a number of the parameters' type. Overwritten: scratch, gradient (P,)
-    or (0,), batch_target (B, T), batch_weight (B,) or (0,). A batch whose loss is not finite changes no parameter.
+    In place: parameters (P,); total (TOTALS,) is added to; m_state, v_state (P,) or (0,), average (P,) of the parameters, (0,) for none.
+    layers (L, COLUMNS), x (rows, K) bytes or floats, target (rows, T), sample_weight (rows,) or (0,) for ones, order (n,) row numbers,
+    scale and shift (K,), rates (steps, RATES): those of updates.Rates, step by step, mean: whether the gradient is divided by the rows of
+    its batch, output: SOFTMAX, SIGMOID or IDENTITY, loss, update: addresses, update 0 for plain SGD; loss_parameter: a number of the
+    parameters' type. Overwritten: scratch, gradient (P,) or (0,), batch_target (B, T), batch_weight (B,) or (0,). A batch whose loss is not
+    finite changes no parameter.
     """
     K = x.shape[1]
     L, T = layers.shape[0], target.shape[1]
@@ -138,6 +140,8 @@ def train_steps(
                 dense_backward_parameters(a, delta, weight_of(gradient, layer), bias_of(gradient, layer))
         if update != 0:
             call_update(update, parameters, m_state, v_state, gradient, rates[step])
+        if average.shape[0] > 0:
+            average_weights(average, parameters, rates[step])
     return last
 
 

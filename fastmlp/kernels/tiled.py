@@ -46,7 +46,7 @@ def train_tiled(
     """Take one step per batch of order[first:last] as one thread of a team; return the row reached, or -(1 + row) at a loss not finite.
 
     x (rows, K) bytes or floats, target (rows, T), sample_weight (rows,) or (0,) for ones, order (n,) row numbers, scale and shift (K,);
-    rates (steps, 7): those of updates.Rates, step by step; fused: whether the gradient comes times -learning_rate, as plain SGD adds it;
+    rates (steps, RATES): those of updates.Rates, step by step; fused: whether the gradient comes times -learning_rate, to be added;
     mean: whether it is divided by the rows of the batch; output: SOFTMAX, SIGMOID or IDENTITY; loss, gather: addresses; loss_parameter: a
     number of the arena's type; gather_ops, ops (threads, n, COLUMNS): operations on the batch of each thread. Scratch: arena to sums.
     total (TOTALS,): thread 0 adds to it.
@@ -143,23 +143,26 @@ class TiledProgram:
 
     sizes (L + 1), activations (L - 1): of the hidden layers; loss: its name, None for outputs alone; listed: whether inputs that are zero
     are skipped; shares: parts of the work; shifted: whether `Steps.shift` has numbers other than 0: zeros are then told before
-    it is added. Weights are packed when `train` begins and unpacked when it ends: between two calls the flat vector of parameters is
-    current.
+    it is added; limited: whether gradients are clipped and weights pulled by l1, as the rates say; averages: whether an average of the
+    parameters is kept, step by step. Weights are packed when `train` begins and unpacked when it ends: between two calls the flat vector
+    of parameters is current.
     """
 
     def __init__(
         self, sizes: Sequence[int], activations: Sequence[str], dtype: Any, rows: int, loss: str | None, listed: bool, shares: int,
-        update: str = "sgd", shifted: bool = False,
+        update: str = "sgd", shifted: bool = False, limited: bool = False, averages: bool = False,
     ) -> None:  # fmt: skip
         self.dtype, self.sizes, self.rows, self.loss = np.dtype(dtype), tuple(sizes), rows, loss
         self.shares = shares if multiply_adds(sizes, rows) >= TEAM_MULTIPLY_ADDS else 1
         self._team = Team(min(self.shares, machine.usable_cores()))
         self.threads = self._team.threads
-        self._layout = Layout(sizes, activations, self.dtype, rows, loss is not None, RULES[update].states, self.shares, self._team.threads)
+        self._states, self._average = RULES[update].states, RULES[update].states + limited + 1 if averages else 0
+        states = self._states + limited + averages
+        self._layout = Layout(sizes, activations, self.dtype, rows, loss is not None, states, self.shares, self._team.threads)
         listed = listed and sizes[0] <= MOST_LISTED_INPUTS
         self._shift_apart = listed and shifted
-        planner = Planner(self._layout, activations, listed, update, shifted)
-        self._states = RULES[update].states
+        planner = Planner(self._layout, activations, listed, update, shifted, limited, averages)
+        self._is_fused = planner.update.formula is None
         self._gather_ops = planner.table("gather")
         if loss is None:
             self._ops = planner.table("forward")
@@ -179,14 +182,16 @@ class TiledProgram:
     def train(self, steps: Steps) -> int:
         """Take the steps; see train_tiled. Return the row reached, or -(1 + first row of a batch whose loss is not finite)."""
         layout, shared = self._layout, new_shared()
-        vectors = (steps.parameters, steps.m_state, steps.v_state)[: 1 + self._states]
+        vectors = dict(enumerate((steps.parameters, steps.m_state, steps.v_state)[: 1 + self._states]))
+        if self._average and steps.average is not None:
+            vectors[self._average] = steps.average
 
         def pack() -> None:
-            for copy, vector in enumerate(vectors):
+            for copy, vector in vectors.items():
                 layout.pack(vector, copy)
 
         def unpack() -> None:
-            for copy, vector in enumerate(vectors):
+            for copy, vector in vectors.items():
                 layout.unpack(vector, copy)
 
         return self._team.run(self._worker(steps, shared), shared, pack, unpack)
@@ -250,7 +255,7 @@ class TiledProgram:
                     steps.scale,
                     shift,
                     steps.rates,
-                    self._states == 0,
+                    self._is_fused,
                     steps.mean,
                     self._output,
                     self._loss,

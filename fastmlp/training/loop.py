@@ -21,9 +21,10 @@ from fastmlp.kernels.updates import UPDATES
 from fastmlp.kernels.zeros import MOST_LISTED_INPUTS
 from fastmlp.network import Network
 from fastmlp.settings import TrainingSettings, nearest
-from fastmlp.training import augmentation, optimizers, stopping
+from fastmlp.training import augmentation, optimizers, schedules, stopping
 from fastmlp.training import callbacks as hooks
 from fastmlp.training.keywords import TrainingKeywords, takes_settings
+from fastmlp.training.schedules import Plateau
 
 # Zero-skipping: rows looked at, and the share of inputs that are not zero below which it pays.
 ZERO_SAMPLE_ROWS, LIVE_SHARE = 1000, 0.8
@@ -38,7 +39,7 @@ class Epoch(NamedTuple):
     train_accuracy: float | None
     validation_loss: float | None
     validation_accuracy: float | None
-    learning_rate: float
+    learning_rate: float  # of its last step
     seconds: float  # of training, without the validation
     samples_per_second: float
 
@@ -55,7 +56,10 @@ class Progress(NamedTuple):
 
 
 class State(NamedTuple):
-    """Where a training stands: with it, the network and the same settings and data, training goes on bit for bit."""
+    """Where a training stands: with it, the network and the same settings and data, training goes on bit for bit.
+
+    A schedule that ends with the last epoch, and average="swa", depend on the number of epochs: it is one of those settings then.
+    """
 
     epoch: int = 0  # epochs finished
     row: int = 0  # rows done of the next one
@@ -68,8 +72,11 @@ class State(NamedTuple):
     best_epoch: int = 0  # the epoch with the best monitored value so far, 0 before there was one
     best_value: float | None = None
     validation_accuracy: float | None = None  # after the last epoch finished
-    weights: np.ndarray | None = None  # (P,) after the last step, where the network holds others by now: those of the best epoch
+    weights: np.ndarray | None = None  # (P,) after the last step, where the network holds others: an average, or those of the best epoch
     best_weights: np.ndarray | None = None  # (P,) where they are kept: restore_best
+    average: np.ndarray | None = None  # (P,) of the weights over the steps, or, in float64, over the ends of epochs
+    averaged: int = 0  # how many epochs are in it
+    plateau: Plateau = Plateau()
 
 
 class History(list[Epoch]):
@@ -113,8 +120,6 @@ class Trainer:
         held_out = settings.validation if validation is None else validation
         if held_out is not None and not isinstance(held_out, tuple):
             held_out = TrainingSettings(validation=held_out).validation
-        if not np.float64(settings.learning_rate) <= np.finfo(network.dtype).max:
-            raise ConfigError(f"learning_rate: expected a number that {network.dtype} can hold, got {settings.learning_rate:g}")
         self.rows, self.target, self.validation = _split(network, rows, target, held_out)
         _check_counts(loss, self.target, "y")
         if self.validation is not None:
@@ -137,7 +142,9 @@ class Trainer:
             validation=held_out if isinstance(held_out, int) else 0 if held_out is None else None,
         )
         self.batch_size = min(settings.batch_size, self.rows.shape[0])
-        _check_memory(network, self.batch_size, UPDATES[self._update].states)
+        self._limited = optimizers.limits_gradient(settings)
+        states = UPDATES[self._update].states
+        _check_memory(network, self.batch_size, states + self._limited + (settings.average != "none") * 2)
         self._scale, self._shift = network.scale_and_shift(self.rows.dtype == np.uint8)
         started = time.perf_counter()
         self._augmentation = None
@@ -154,8 +161,8 @@ class Trainer:
         self.best = stopping.Best(start.best_epoch, start.best_value)
         self._accuracy = start.validation_accuracy
         self._best_weights = None if start.best_weights is None else start.best_weights.astype(network.dtype)
-        self._last_weights = None if start.weights is None else start.weights.astype(network.dtype)  # while the network holds others
-        states = UPDATES[self._update].states
+        self._plateau = start.plateau
+        self._begin_weights(start)
         given = (start.m, start.v)[:states]
         self._states = [np.zeros_like(network.parameters) if one is None else one.astype(network.dtype) for one in given]
         self._states += [np.zeros(0, network.dtype)] * (2 - states)
@@ -163,6 +170,37 @@ class Trainer:
         self._ordered_for = -1
         self._chunk = self.batch_size
         self._speed = 0.0  # rows per second of the last steps
+
+    def _begin_weights(self, start: State) -> None:
+        """Set the weights that steps are taken from, and their average; while there is one, that is what the network holds."""
+        parameters = self.network.parameters
+        self._averages = self.settings.average != "none"
+        self._average, self._averaged = None, start.averaged
+        # what the network goes on with, while it holds the weights of the best epoch
+        self._last_weights = None if start.weights is None or self._averages else start.weights.astype(parameters.dtype)
+        self._weights = parameters
+        if self._averages:
+            self._weights = (parameters if start.weights is None else start.weights).astype(parameters.dtype)
+        if self.settings.average == "ema":
+            self._average = (parameters if start.average is None else start.average).astype(parameters.dtype)
+        elif self._averages and start.average is not None:
+            self._average = start.average.astype(np.float64)
+        self._show_average()
+
+    def _show_average(self) -> None:
+        """Let the network hold the average of the weights, and the weights themselves as long as there is none."""
+        if self._averages:
+            self.network.parameters[:] = self._weights if self._average is None else self._average
+
+    def _average_epoch(self) -> None:
+        """Take the weights at the end of an epoch into their mean, where the last epochs are averaged and this is one of them."""
+        settings = self.settings
+        if settings.average != "swa" or not self.epoch + 1 > settings.average_start * settings.epochs:
+            return
+        self._averaged += 1
+        weights = self._weights.astype(np.float64)
+        self._average = weights if self._average is None else self._average + (weights - self._average) / self._averaged
+        self._show_average()
 
     def _normalise(self, settings: TrainingSettings, is_image: bool) -> tuple[str, bool | None]:
         """Fit the network's normalisation, once; return the kind in effect and whether it is per feature."""
@@ -186,12 +224,16 @@ class Trainer:
         if settings.kernels != "auto" or not tiles_pay(sizes, self.batch_size):
             skip_zeros = settings.zero_skipping != "off"
             return Program(
-                sizes, network.hidden_activations, network.dtype, self.batch_size, loss, settings.kernels, skip_zeros, wanted, self._update
-            )
+                sizes, network.hidden_activations, network.dtype, self.batch_size, loss, settings.kernels, skip_zeros, wanted, self._update,
+                self._limited, settings.average == "ema",
+            )  # fmt: skip
         asked_for = settings.zero_skipping == "on" and network.n_inputs <= MOST_LISTED_INPUTS
         listed = asked_for or (settings.zero_skipping == "auto" and self._zeros_pay())
         shifted = bool((self._shift != 0).any())
-        return TiledProgram(sizes, network.hidden_activations, network.dtype, self.batch_size, loss, listed, wanted, self._update, shifted)
+        return TiledProgram(
+            sizes, network.hidden_activations, network.dtype, self.batch_size, loss, listed, wanted, self._update, shifted,
+            self._limited, settings.average == "ema",
+        )  # fmt: skip
 
     def _zeros_pay(self) -> bool:
         """Return whether a tile of rows finds enough inputs at zero: measured on a fixed sample of the rows."""
@@ -206,6 +248,11 @@ class Trainer:
     def n_rows(self) -> int:
         """Number of rows in one epoch."""
         return int(self.rows.shape[0])
+
+    @property
+    def epoch_steps(self) -> int:
+        """Number of steps in one epoch."""
+        return int(-(-self.n_rows // self.batch_size))
 
     def state(self) -> State:
         """Return where this training stands."""
@@ -224,8 +271,11 @@ class Trainer:
             best_epoch=self.best.epoch,
             best_value=self.best.value,
             validation_accuracy=self._accuracy,
-            weights=last,
+            weights=self._weights.copy() if self._averages else last,
             best_weights=best,
+            average=None if self._average is None else self._average.copy(),
+            averaged=self._averaged,
+            plateau=self._plateau,
         )
 
     @property
@@ -237,7 +287,7 @@ class Trainer:
 
     def is_finite(self) -> bool:
         """Return whether every parameter is finite: if not, training is about to find that it has diverged."""
-        return bool(np.isfinite(self.network.parameters).all())
+        return bool(np.isfinite(self._weights).all())
 
     def run(self) -> Generator[Progress | Epoch, None, None]:
         """Train until there is a reason to stop: yield Progress at least every 0.2 s and an Epoch at the end of each.
@@ -312,7 +362,7 @@ class Trainer:
         count = -(-(last - first) // self.batch_size)
         m_state, v_state = self._states
         steps = Steps(
-            parameters=self.network.parameters,
+            parameters=self._weights,
             m_state=m_state,
             v_state=v_state,
             total=self._total,
@@ -325,9 +375,10 @@ class Trainer:
             batch_size=self.batch_size,
             scale=self._scale,
             shift=self._shift,
-            rates=optimizers.rates(self.settings, self.steps, count, self.network.dtype),
+            rates=optimizers.rates(self.settings, self.steps, self._learning_rates(self.steps, count), self.network.dtype),
             mean=self.settings.reduction == "mean",
             loss_parameter=self._loss_parameter,
+            average=self._average if self.settings.average == "ema" else None,
         )
         try:
             reached = self.program.train(steps)
@@ -335,15 +386,21 @@ class Trainer:
             self.row = int(self._total[ROWS])
             self.steps += -(-(self.row - first) // self.batch_size)
             self._seconds += time.perf_counter() - started
+            self._show_average()
         if reached < 0:
             self._diverged(skipped - reached - 1)
         return self.row - first
+
+    def _learning_rates(self, first: int, count: int) -> np.ndarray:
+        """Return the learning rates (count,) of the steps from `first` on, counted from 0."""
+        return schedules.learning_rates(self.settings, first, count, self.epoch_steps, self._plateau.factor)
 
     def _finish_epoch(self) -> Epoch:
         self._go_on()
         loss_sum, correct, weight, rows = self._total
         if not self.is_finite():
             self._diverged(self.n_rows - 1)
+        self._average_epoch()
         regression = self.network.output == "identity"
         found: dict[str, float | None] = {"loss": None, "accuracy": None}
         if self.validation is not None:
@@ -355,7 +412,7 @@ class Trainer:
             train_accuracy=None if regression else float(correct / rows),
             validation_loss=found["loss"],
             validation_accuracy=found["accuracy"],
-            learning_rate=self.settings.learning_rate,
+            learning_rate=float(self._learning_rates(self.steps - 1, 1)[0]),
             seconds=seconds,
             samples_per_second=self.n_rows / seconds,
         )
@@ -363,6 +420,9 @@ class Trainer:
         self.best = stopping.better(self.best, epoch.epoch, found[self.settings.monitor], self.settings.monitor)
         if self.settings.restore_best and self.best.epoch == epoch.epoch:
             self._best_weights = self.network.parameters.copy()
+        if self.settings.schedule == "plateau":
+            monitored = epoch.train_loss if epoch.validation_loss is None else epoch.validation_loss
+            self._plateau = schedules.after_epoch(self._plateau, monitored, self.settings)
         self._earlier_seconds += self._seconds
         self.epoch, self.row, self._seconds = self.epoch + 1, 0, 0.0
         self._total[:] = 0.0
@@ -375,10 +435,9 @@ class Trainer:
             advice += " (reduction='sum' adds up the gradients of a batch)"
         if settings.normalize == "none":
             advice += ", or normalize='standardize'"
-        batches = -(-self.n_rows // self.batch_size)
         raise TrainingError(
             f"training diverged: expected a finite loss, got NaN or inf in epoch {self.epoch + 1}, batch {row // self.batch_size + 1} of "
-            f"{batches}; try {advice}"
+            f"{self.epoch_steps}; try {advice}"
         )
 
 

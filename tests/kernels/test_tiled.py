@@ -56,7 +56,7 @@ def check(job, dtype, listed=True, tolerance=None):
 
 
 def assert_same_bits(one, other):
-    for name in ("parameters", "m", "v", "total"):
+    for name in ("parameters", "m", "v", "total", "average"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
     assert one.reached == other.reached
 

@@ -28,6 +28,15 @@ RULES = {
     "adam with decay": Rule("adam", 0.01, weight_decay=0.03, beta1=0.8, beta2=0.9, epsilon=1e-4),
     "adamw": Rule("adamw", 0.01),
     "adamw with decay": Rule("adamw", 0.01, weight_decay=0.3, beta1=0.8, beta2=0.9, epsilon=1e-4),
+    "nadam": Rule("nadam", 0.01),
+    "nadam with decay": Rule("nadam", 0.01, weight_decay=0.03, beta1=0.8, beta2=0.9, epsilon=1e-4),
+    "rmsprop": Rule("rmsprop", 0.01, beta2=0.99),
+    "rmsprop with decay": Rule("rmsprop", 0.01, weight_decay=0.03, beta2=0.9, epsilon=1e-4),
+    "rmsprop with momentum": Rule("rmsprop_momentum", 0.01, weight_decay=0.03, beta1=0.8, beta2=0.9, epsilon=1e-4),
+    "adagrad": Rule("adagrad", 0.01, epsilon=1e-10),
+    "adagrad with decay": Rule("adagrad", 0.05, weight_decay=0.03, epsilon=1e-4),
+    "lion": Rule("lion", 0.01, beta2=0.99),
+    "lion with decay": Rule("lion", 0.01, weight_decay=0.3, beta1=0.8, beta2=0.9),
 }
 WITH_STATE = {name: rule for name, rule in RULES.items() if rule.name != "sgd"}
 JOBS = {
@@ -60,7 +69,7 @@ def test_formula_takes_the_steps_of_the_oracle(rule, gradients, weight):
     expected, decayed = np.array([weight]), []
     for numbers, gradient in zip(rates(rule, len(gradients), np.float64), gradients, strict=True):
         w, m, v = formula(w, gradient, m, v, Rates(*numbers))
-        decayed.append(gradient + (0.0 if rule.name == "adamw" else rule.weight_decay * expected))
+        decayed.append(gradient + (0.0 if rule.name in updates.DECOUPLED else rule.weight_decay * expected))
         expected = updates.step(rule, expected, decayed)
         assert w == pytest.approx(expected[0], rel=1e-9, abs=1e-9)
 

@@ -26,6 +26,7 @@ class Trained(NamedTuple):
     v: Array
     total: Array  # loss sum, correct, weight, rows
     reached: int
+    average: Array
 
 
 def small(*shape: int, seed: int = 0) -> Array:
@@ -59,25 +60,53 @@ def sgd(job: Job) -> Rule:
     return Rule("sgd", job.learning_rate)
 
 
-def tiled_program(job: Job, dtype: Any, listed: bool = True, shares: int = 2, update: str = "sgd", shifted: bool = False) -> TiledProgram:
-    return TiledProgram(job.sizes, job.activations, dtype, job.batch_size, job.loss, listed, shares, update, shifted)
+def tiled_program(
+    job: Job, dtype: Any, listed: bool = True, shares: int = 2, update: str = "sgd", shifted: bool = False, **form: bool
+) -> TiledProgram:
+    return TiledProgram(job.sizes, job.activations, dtype, job.batch_size, job.loss, listed, shares, update, shifted, **form)
 
 
-def rates(rule: Rule, steps: int, dtype: Any, changed: Callable[[int, Rule], Rule] = lambda number, rule: rule) -> Array:
-    """Return the numbers (steps, 7) of updates.Rates."""
+class Limits(NamedTuple):
+    """What is done to a gradient before the rule gets it, and to the weights afterwards; names are those of updates.Rates."""
+
+    clip_value: float = np.inf
+    clip_norm: float = np.inf
+    l1: float = 0.0
+    average_decay: float = 0.0
+
+    def of(self, gradient: Array, parameters: Array) -> Array:
+        """Return a gradient limited number by number, then as a whole, then pulled by l1."""
+        clipped = np.clip(gradient, -self.clip_value, self.clip_value)
+        length = np.sqrt(np.square(clipped).sum())
+        return clipped * (self.clip_norm / length if length > self.clip_norm else 1.0) + self.l1 * np.sign(parameters)
+
+    def average(self, trajectory: Sequence[Array]) -> Array:
+        """Return the average of the weights after the last step, from those at the start and after each step."""
+        found = trajectory[0]
+        for weights in trajectory[1:]:
+            found = self.average_decay * found + (1.0 - self.average_decay) * weights
+        return found
+
+
+def rates(
+    rule: Rule, steps: int, dtype: Any, changed: Callable[[int, Rule], Rule] = lambda number, rule: rule, limits: Limits = Limits()
+) -> Array:
+    """Return the numbers (steps, RATES) of updates.Rates."""
     table = []
     for number in range(steps):
-        now = changed(number, rule)
-        table.append(
-            Rates(
-                now.learning_rate, now.weight_decay, now.beta1, now.beta2, now.epsilon,
-                1 / (1 - now.beta1 ** (number + 1)), 1 / (1 - now.beta2 ** (number + 1)),
-            )
-        )  # fmt: skip
+        now, t = changed(number, rule), number + 1
+        corrections = (1 / (1 - now.beta1**t), 1 / (1 - now.beta2**t), 0.0)
+        if now.name == "nadam":
+            momenta = now.beta1 * (1 - 0.5 * 0.96 ** (0.004 * np.arange(1, t + 2)))
+            corrections = (momenta[t] / (1 - np.prod(momenta)), corrections[1], (1 - momenta[t - 1]) / (1 - np.prod(momenta[:t])))
+        of_rule = (now.learning_rate, now.weight_decay, now.beta1, now.beta2, now.epsilon)
+        table.append(Rates(*of_rule, *corrections, *limits))
     return np.array(table, dtype)
 
 
-def steps_of(job: Job, dtype: Any, numbers: Numbers = small, rule: Rule | None = None, **changes: Any) -> Steps:
+def steps_of(
+    job: Job, dtype: Any, numbers: Numbers = small, rule: Rule | None = None, limits: Limits = Limits(), **changes: Any
+) -> Steps:
     """Return the run of all steps of a job, its parameters and states fresh; `changes` replace fields."""
     rule = rule or sgd(job)
     P, states = count_parameters(job.sizes), UPDATES[rule.name].states
@@ -96,16 +125,18 @@ def steps_of(job: Job, dtype: Any, numbers: Numbers = small, rule: Rule | None =
         batch_size=job.batch_size,
         scale=np.ones(job.sizes[0], dtype),
         shift=np.zeros(job.sizes[0], dtype),
-        rates=rates(rule, -(-job.rows // job.batch_size), dtype),
+        rates=rates(rule, -(-job.rows // job.batch_size), dtype, limits=limits),
         mean=job.mean,
         loss_parameter=job.loss_parameter,
+        average=np.array(job.parameters(numbers), dtype),
     )
     return whole._replace(**changes)
 
 
 def run(program: TiledProgram | Program, steps: Steps) -> Trained:
     reached = program.train(steps)
-    return Trained(steps.parameters, steps.m_state, steps.v_state, steps.total, reached)
+    average = steps.parameters if steps.average is None else steps.average
+    return Trained(steps.parameters, steps.m_state, steps.v_state, steps.total, reached, average)
 
 
 def by_the_oracle(job: Job, numbers: Numbers = small) -> mlp.Run:

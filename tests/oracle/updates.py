@@ -30,6 +30,7 @@ class Run(NamedTuple):
     parameters: Array  # after the last step
     m: Array  # what the optimiser keeps of the gradients, and of their squares
     v: Array
+    trajectory: Sequence[Array] = ()  # the parameters at the start and after each step
 
 
 def decayed_sum(decay: float, terms: Sequence[Array]) -> Array:
@@ -117,16 +118,22 @@ def train(
     mean: bool = True,
     sample_weight: Array | None = None,
     changed: Callable[[int, Rule], Rule] = lambda number, rule: rule,
+    limited: Callable[[Array, Array], Array] = lambda gradient, parameters: gradient,
 ) -> Run:
-    """Take one step per batch of rows in the order given; `changed` gives the rule of step 0, 1, ..."""
+    """Take one step per batch of rows in the order given.
+
+    `changed` gives the rule of step 0, 1, ..., `limited` what the rule gets of a gradient at these parameters.
+    """
     parameters = np.array(parameters, np.float64)
     weights = np.ones(len(x)) if sample_weight is None else np.asarray(sample_weight, np.float64)
     gradients: list[Array] = []
+    trajectory = [parameters]
     for rows in mlp.batches(order, batch_size):
         now = changed(len(gradients), rule)
         share = 1.0 / len(rows) if mean else 1.0
         layers, _ = mlp.gradient(mlp.layers_of(parameters, sizes), activations, loss, x[rows], target[rows], share * weights[rows])
         decay = 0.0 if now.name in DECOUPLED else now.weight_decay
-        gradients.append(mlp.flat(layers) + decay * parameters)
+        gradients.append(limited(mlp.flat(layers), parameters) + decay * parameters)
         parameters = step(now, parameters, gradients)
-    return Run(parameters, *kept(rule, gradients))
+        trajectory.append(parameters)
+    return Run(parameters, *kept(rule, gradients), trajectory)

@@ -49,6 +49,7 @@ FLOOR_PLAN = (
     "fastmlp.storage",
     "fastmlp.training.optimizers",
     "fastmlp.training.keywords",
+    "fastmlp.training.schedules",
     "fastmlp.embedding",
     "fastmlp.network",
     "fastmlp.training",

@@ -14,14 +14,18 @@ from tests.structure.sources import ROOT
 
 ERRORS = {name for name, value in vars(errors).items() if isinstance(value, type)}
 PUBLIC = ERRORS | {
+    "Adagrad",
     "Adam",
     "AdamW",
     "Dataset",
     "Epoch",
     "History",
+    "Lion",
+    "NAdam",
     "Network",
     "NetworkSettings",
     "Progress",
+    "RMSprop",
     "SGD",
     "State",
     "Trainer",

@@ -1,0 +1,84 @@
+"""How the learning rate changes from step to step: pure functions of the settings, the step, and the steps in an epoch.
+
+In float64; S steps in an epoch, T in all, W of warm-up. Step s < W has learning_rate (s + 1) / W. After that p = s - W counts steps,
+q = p / S epochs, r = p / (T - W) is the share of the training that is done, and the learning rate is multiplied by
+
+    constant      1
+    step          decay_rate ^ floor(q / decay_epochs)
+    exponential   decay_rate ^ (q / decay_epochs)
+    inverse       1 / (1 + decay_rate q / decay_epochs)
+    linear        from 1 to final_rate: 1 - (1 - final_rate) r
+    cosine        the same along half a cosine (Loshchilov and Hutter 2017, eq. 5, one run)
+    one_cycle     from 1/25 to 1 over the first three tenths, then to final_rate, both along half a cosine (Smith and Topin 2019)
+    plateau       decay_rate for each time that the loss did not fall for more than decay_epochs epochs
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastmlp.settings import TrainingSettings
+
+ONE_CYCLE_RISE, ONE_CYCLE_START = 0.3, 1 / 25
+USES_EPOCHS = ("linear", "cosine", "one_cycle")  # another number of epochs is another training from the first step on
+
+
+class Plateau(NamedTuple):
+    """What a training that waits for its loss to fall knows: the factor so far, the smallest loss, the epochs since it or since a cut."""
+
+    factor: float = 1.0
+    best: float | None = None
+    waited: int = 0
+
+
+def learning_rates(settings: TrainingSettings, first: int, count: int, epoch_steps: int, factor: float = 1.0) -> np.ndarray:
+    """Return the learning rates (count,), float64, of the steps from `first` on, counted from 0 over all epochs.
+
+    epoch_steps: steps in an epoch; factor: of Plateau, for that schedule.
+    """
+    step = np.arange(first, first + count, dtype=np.float64)
+    warmup = round(settings.warmup_epochs * epoch_steps)
+    after = np.maximum(step - warmup, 0.0)
+    with np.errstate(over="ignore"):  # a rate that grows without bounds ends the training, which says so
+        rates = settings.learning_rate * _factor(settings, after, epoch_steps, warmup, factor)
+        return np.where(step < warmup, settings.learning_rate * (step + 1.0) / max(warmup, 1), rates)
+
+
+def _factor(settings: TrainingSettings, after: np.ndarray, epoch_steps: int, warmup: int, factor: float) -> np.ndarray:
+    """Return by what the learning rate is multiplied, so many steps after the warm-up."""
+    periods = after / epoch_steps / settings.decay_epochs
+    # a training may go on beyond its last epoch, step by step: at the rate that it ended with
+    done = np.minimum(after / max(settings.epochs * epoch_steps - warmup, 1), 1.0)
+    final = settings.final_rate
+    match settings.schedule:
+        case "step":
+            return settings.decay_rate ** np.floor(periods)
+        case "exponential":
+            return settings.decay_rate**periods
+        case "inverse":
+            return 1.0 / (1.0 + settings.decay_rate * periods)
+        case "linear":
+            return 1.0 - (1.0 - final) * done
+        case "cosine":
+            return _half_cosine(1.0, final, done)
+        case "one_cycle":
+            rise = _half_cosine(ONE_CYCLE_START, 1.0, done / ONE_CYCLE_RISE)
+            fall = _half_cosine(1.0, final, (done - ONE_CYCLE_RISE) / (1.0 - ONE_CYCLE_RISE))
+            return np.where(done < ONE_CYCLE_RISE, rise, fall)
+        case "plateau":
+            return np.full_like(after, factor)
+        case _:
+            return np.ones_like(after)
+
+
+def _half_cosine(begin: float, end: float, share: np.ndarray) -> np.ndarray:
+    return end + (begin - end) * (1.0 + np.cos(np.pi * share)) / 2.0
+
+
+def after_epoch(plateau: Plateau, loss: float, settings: TrainingSettings) -> Plateau:
+    """Return what is known after an epoch with this loss, of the held-out rows where there are any: lower the rate or wait on."""
+    if plateau.best is None or loss < plateau.best:
+        return plateau._replace(best=loss, waited=0)
+    if plateau.waited + 1 > settings.decay_epochs:
+        return plateau._replace(factor=plateau.factor * settings.decay_rate, waited=0)
+    return plateau._replace(waited=plateau.waited + 1)
