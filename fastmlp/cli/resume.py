@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fastmlp.training.loop import State
     from fastmlp.training.saving import Saved
 
-MAY_CHANGE = ("epochs", "threads")  # neither changes a bit of an epoch
+MAY_CHANGE = ("epochs", "threads")  # neither changes a bit of an epoch, but see _may_change
 FACTS = ("started", "seed", "settings", "data", "versions", "cpu", "threads", "out")  # what a checkpoint keeps of the manifest
 
 
@@ -73,8 +73,10 @@ def open_earlier(named: Path, runs: Path, dataset: str | None, given: Mapping[st
         new_network, new_training = settings_in_effect(given, network.to_dict(), training.to_dict())
         earlier = Earlier(run, checkpoints, facts, new_network, new_training, saved)
         changes = [f"data set {earlier.dataset} → {dataset}"] if dataset not in (None, earlier.dataset) else []
-        changes += _differences(network.to_dict(), new_network.to_dict()) + _differences(training.to_dict(), new_training.to_dict())
-        _refuse(run, changes)
+        may_change = _may_change(training)
+        for before, now in ((network, new_network), (training, new_training)):
+            changes += _differences(before.to_dict(), now.to_dict(), may_change)
+        _refuse(run, changes, may_change)
         state = earlier.state
         begun = state.epoch + (state.row > 0) if state is not None else 0
         if new_training.epochs < begun:
@@ -100,15 +102,23 @@ def _settings(folder: Path, facts: Mapping[str, Any]) -> tuple[NetworkSettings, 
         ) from None
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    return [f"{name} {_text(before[name])} → {_text(now[name])}" for name in now if name not in MAY_CHANGE and before[name] != now[name]]
+def _may_change(training: TrainingSettings) -> tuple[str, ...]:
+    """Return which settings may change: not the number of epochs where the learning rate, or what is averaged, depends on it."""
+    from fastmlp.training.schedules import USES_EPOCHS
+
+    depends = training.schedule in USES_EPOCHS or training.average == "swa"
+    return tuple(name for name in MAY_CHANGE if name != "epochs" or not depends)
 
 
-def _refuse(run: "RunFolder", changes: list[str]) -> None:
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], may_change: tuple[str, ...]) -> list[str]:
+    return [f"{name} {_text(before[name])} → {_text(now[name])}" for name in now if name not in may_change and before[name] != now[name]]
+
+
+def _refuse(run: "RunFolder", changes: list[str], may_change: tuple[str, ...] = MAY_CHANGE) -> None:
     if changes:
         raise ConfigError(
             f"cannot go on with {str(run.path)!r} as another training: {', '.join(changes)}; leave these as they were "
-            f"(only {' and '.join(MAY_CHANGE)} may change) or start a new run"
+            f"(only {' and '.join(may_change)} may change) or start a new run"
         )
 
 

@@ -571,7 +571,7 @@ def _check_state(state: State, n_rows: int, n_parameters: int, update: str, rest
             raise ConfigError(
                 f"resume: expected a state of {update}, which keeps {name!r}, got one without it; train with the same optimizer"
             )
-    for name in ("m", "v", "weights", "best_weights"):
+    for name in ("m", "v", "weights", "best_weights", "average"):
         kept = getattr(state, name)
         if kept is not None and kept.shape != (n_parameters,):
             raise ConfigError(f"resume: expected {name!r} of shape ({n_parameters},), one per parameter, got {kept.shape}")

@@ -105,7 +105,7 @@ def update_rule(settings: TrainingSettings, dtype: np.dtype) -> str:
 
 def _check_range(settings: TrainingSettings, dtype: np.dtype) -> None:
     """Raise ConfigError for a number that the type of the parameters would make 0 or infinite."""
-    largest = np.finfo(dtype).max
+    largest = float(np.finfo(dtype).max)
     for name in ("learning_rate", "weight_decay", "l1"):
         if not getattr(settings, name) <= largest:
             raise ConfigError(f"{name}: expected a number that {dtype} can hold, got {getattr(settings, name):g}")

@@ -4,7 +4,8 @@
     training.total               (TOTALS,) sums over the rows done of the epoch under way
     training.m, training.v       (P,) what the optimiser keeps, where it keeps anything
     training.best_weights        (P,) the weights of the best epoch, where they are kept
-    training.weights             (P,) after the last step, where the network holds others by now
+    training.weights             (P,) after the last step, where the network holds others: an average, or those of the best epoch
+    training.average             (P,) of the weights, float64 where it is one over ends of epochs
 
 Metadata: those of a model file; "state", the other fields of training.loop.State; "run", what the caller says about the run.
 Later versions may add tensors and keys.
@@ -23,11 +24,12 @@ from fastmlp.kernels.step import ROWS, TOTALS
 from fastmlp.network import TRAINING_TENSORS, Network
 from fastmlp.storage.model_file import TensorFile, strict_json
 from fastmlp.training.loop import State, Trainer
+from fastmlp.training.schedules import Plateau
 
-COUNTERS = ("epoch", "row", "steps", "best_epoch")
+COUNTERS = ("epoch", "row", "steps", "best_epoch", "averaged")
 NUMBERS = ("seconds", "earlier_seconds")
 NUMBERS_OR_NULL = ("best_value", "validation_accuracy")
-LIKE_PARAMETERS = ("m", "v", "weights", "best_weights")
+LIKE_PARAMETERS = ("m", "v", "weights", "best_weights", "average")
 
 
 class Saved(NamedTuple):
@@ -67,10 +69,21 @@ def unpack(path: Path, file: TensorFile) -> Saved:
         raise ModelFileError(f"{path}: expected the sums over the {numbers['row']} rows done of an epoch, found others")
     kept = {name: file.tensors.get(f"{TRAINING_TENSORS}{name}") for name in LIKE_PARAMETERS}
     for name, array in kept.items():
-        if array is not None and (array.shape != network.parameters.shape or array.dtype != network.dtype):
+        types = (network.dtype, np.float64) if name == "average" else (network.dtype,)
+        if array is not None and (array.shape != network.parameters.shape or array.dtype not in types):
             raise ModelFileError(f"{path}: expected {TRAINING_TENSORS}{name} to be like the parameters, got {array.dtype} {array.shape}")
     known = {name: numbers[name] for name in State._fields if name in numbers}
+    known["plateau"] = _plateau(path, numbers.get("plateau"))
     return Saved(network, State(**{**known, "total": tuple(total.tolist()), **kept}), run)
+
+
+def _plateau(path: Path, values: Any) -> Plateau:
+    """Return what a plateau schedule knew, from the values that JSON holds of it."""
+    if isinstance(values, list) and len(values) == len(Plateau._fields):
+        factor, best, waited = values
+        if isinstance(factor, (int, float)) and isinstance(best, (int, float, type(None))) and type(waited) is int and waited >= 0:
+            return Plateau(factor, best, waited)
+    raise ModelFileError(f"{path}: state: expected plateau to be a factor, a loss and a count, got {values!r}")
 
 
 class Pace:

@@ -13,6 +13,7 @@ q = p / S epochs, r = p / (T - W) is the share of the training that is done, and
     plateau       decay_rate for each time that the loss did not fall for more than decay_epochs epochs
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -77,7 +78,7 @@ def _half_cosine(begin: float, end: float, share: np.ndarray) -> np.ndarray:
 
 def after_epoch(plateau: Plateau, loss: float, settings: TrainingSettings) -> Plateau:
     """Return what is known after an epoch with this loss, of the held-out rows where there are any: lower the rate or wait on."""
-    if plateau.best is None or loss < plateau.best:
+    if loss < (math.inf if plateau.best is None else plateau.best):
         return plateau._replace(best=loss, waited=0)
     if plateau.waited + 1 > settings.decay_epochs:
         return plateau._replace(factor=plateau.factor * settings.decay_rate, waited=0)

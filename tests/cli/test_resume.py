@@ -94,6 +94,23 @@ def test_a_finished_run_without_more_epochs_gives_its_result_again(command, fini
     assert len(record["epochs"]) == 2
 
 
+@pytest.mark.parametrize("settings", [("--schedule", "cosine"), ("--average", "swa"), ("--schedule", "one_cycle")], ids=" ".join)
+def test_another_number_of_epochs_is_refused_where_the_epochs_shape_the_training(command, settings):
+    command(*TRAIN, "--epochs", "2", "--run-folder", "run", *settings)
+    result = command("train", "--resume", "run", "--epochs", "3")
+    assert result.code == 78
+    assert "epochs 2 → 3; leave these as they were (only threads may change)" in result.err
+
+
+@pytest.mark.parametrize("settings", [("--schedule", "step", "--warmup-epochs", "1"), ("--average", "ema")], ids=" ".join)
+def test_more_epochs_are_as_if_they_had_been_asked_for_at_once_where_they_shape_nothing(command, settings, tmp_path):
+    command(*TRAIN, "--epochs", "2", "--run-folder", "run", *settings)
+    command("train", "--resume", "run", "--epochs", "3")
+    command(*TRAIN, "--epochs", "3", "--run-folder", "whole", *settings)
+    ours, theirs = (fastmlp.Network.load(tmp_path / name / "model.safetensors").parameters for name in ("run", "whole"))
+    assert ours.tobytes() == theirs.tobytes()
+
+
 def test_fewer_epochs_than_have_begun_are_refused(command, finished):
     result = command("train", "--resume", "run", "--epochs", "1")
     assert result.code == 78

@@ -25,6 +25,14 @@ OPTIMIZERS = {
     "nesterov": {"momentum": 0.9, "nesterov": True},
     "adam": {"optimizer": "adam", "learning_rate": 0.01},
     "adamw": {"optimizer": "adamw", "learning_rate": 0.01, "weight_decay": 0.1},
+    "nadam": {"optimizer": "nadam", "learning_rate": 0.01},
+    "rmsprop with momentum": {"optimizer": "rmsprop", "learning_rate": 0.01, "momentum": 0.9},
+    "lion": {"optimizer": "lion", "learning_rate": 0.001},
+    "adagrad, clipped": {"optimizer": "adagrad", "clip_norm": 0.5, "l1": 1e-3},
+    "plateau": {"schedule": "plateau", "decay_epochs": 0.5, "learning_rate": 0.5},
+    "one cycle": {"schedule": "one_cycle", "warmup_epochs": 0.5},
+    "ema": {"average": "ema", "average_decay": 0.9},
+    "swa": {"average": "swa", "average_start": 0.3},
 }
 VARIANTS = {
     "bytes as they are": {"normalize": "none", "learning_rate": 1e-4},
@@ -121,7 +129,7 @@ def test_tensors_and_numbers_of_a_later_version_are_no_obstacle():
     file = pack(stopped, {})
     state = json.loads(file.metadata["state"])
     later = TensorFile(
-        {**file.tensors, "training.average": np.zeros(5)}, {**file.metadata, "state": json.dumps({**state, "draws": 7}), "more": "text"}
+        {**file.tensors, "training.later": np.zeros(5)}, {**file.metadata, "state": json.dumps({**state, "draws": 7}), "more": "text"}
     )
     assert unpack("later", later).state.steps == 3
 
@@ -144,6 +152,13 @@ DAMAGES = {
     "sums of float32": lambda tensors, metadata, state: tensors.update({"training.total": np.zeros(4, np.float32)}),
     "moments of another shape": lambda tensors, metadata, state: tensors.update({"training.m": np.zeros(3, np.float32)}),
     "moments of float64": lambda tensors, metadata, state: tensors.update({"training.v": np.zeros(stop_here().network.parameters.size)}),
+    "weights of float64": lambda tensors, metadata, state: tensors.update(
+        {"training.weights": np.zeros(stop_here().network.parameters.size)}
+    ),
+    "an average of another shape": lambda tensors, metadata, state: tensors.update({"training.average": np.zeros(3)}),
+    "epochs averaged below 0": lambda tensors, metadata, state: state.update(averaged=-1),
+    "plateau of two numbers": lambda tensors, metadata, state: state.update(plateau=[1.0, None]),
+    "plateau of text": lambda tensors, metadata, state: state.update(plateau=["1.0", None, 0]),
     "a tensor of nobody": lambda tensors, metadata, state: tensors.update({"averages": np.zeros(3)}),
     "no weights": lambda tensors, metadata, state: tensors.pop("layers.0.weight"),
 }

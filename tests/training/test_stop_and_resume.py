@@ -60,9 +60,13 @@ def test_a_training_goes_on_after_any_step_bit_for_bit(unbroken, steps):
 @pytest.mark.parametrize("steps", [1, STEPS, STEPS + 3])
 @pytest.mark.parametrize(
     "optimizer",
-    [{"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}, {"optimizer": "adam"}, {"optimizer": "adamw", "weight_decay": 0.1}],
-    ids=["momentum", "nesterov", "adam", "adamw"],
-)
+    [
+        {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}, {"optimizer": "adam"}, {"optimizer": "adamw", "weight_decay": 0.1},
+        {"optimizer": "nadam"}, {"optimizer": "rmsprop"}, {"optimizer": "rmsprop", "momentum": 0.9}, {"optimizer": "adagrad"},
+        {"optimizer": "lion", "learning_rate": 0.01}, {"optimizer": "adam", "clip_norm": 0.1, "l1": 0.01}, {"clip_value": 0.01},
+    ],
+    ids=str,
+)  # fmt: skip
 def test_what_an_optimiser_keeps_is_part_of_the_state(optimizer, steps):
     net, whole = network(), network()
     broken_off = trainer(net, **optimizer)
