@@ -88,8 +88,11 @@ class Limits(NamedTuple):
         return found
 
 
+NO_LIMITS = Limits()
+
+
 def rates(
-    rule: Rule, steps: int, dtype: Any, changed: Callable[[int, Rule], Rule] = lambda number, rule: rule, limits: Limits = Limits()
+    rule: Rule, steps: int, dtype: Any, changed: Callable[[int, Rule], Rule] = lambda number, rule: rule, limits: Limits = NO_LIMITS
 ) -> Array:
     """Return the numbers (steps, RATES) of updates.Rates."""
     table = []
@@ -104,9 +107,7 @@ def rates(
     return np.array(table, dtype)
 
 
-def steps_of(
-    job: Job, dtype: Any, numbers: Numbers = small, rule: Rule | None = None, limits: Limits = Limits(), **changes: Any
-) -> Steps:
+def steps_of(job: Job, dtype: Any, numbers: Numbers = small, rule: Rule | None = None, limits: Limits = NO_LIMITS, **changes: Any) -> Steps:
     """Return the run of all steps of a job, its parameters and states fresh; `changes` replace fields."""
     rule = rule or sgd(job)
     P, states = count_parameters(job.sizes), UPDATES[rule.name].states

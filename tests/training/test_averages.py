@@ -30,7 +30,7 @@ def trajectory(**changes) -> list[np.ndarray]:
     net = network()
     plain = trainer(net, **changes)
     weights = [net.parameters.copy()]
-    for _ in range(SETTINGS["epochs"] * STEPS):
+    for _ in range(plain.settings.epochs * STEPS):
         plain.step()
         weights.append(net.parameters.copy())
     return weights
@@ -119,11 +119,23 @@ def test_a_training_goes_on_from_the_weights_bit_for_bit(average, steps, dtype):
 
 
 @each_average
+def test_the_best_epochs_weights_are_the_average_that_it_was_judged_by(average):
+    net, seen = network(), []
+    settings = SETTINGS | average | {"epochs": 12, "learning_rate": 2.0, "restore_best": True}
+    history = fastmlp.train(net, X, Y, **settings, callbacks=[lambda net, epoch: seen.append(net.parameters.copy())])
+    assert history.best_epoch < 12
+    np.testing.assert_array_equal(net.parameters, seen[history.best_epoch - 1])
+    np.testing.assert_array_equal(history.state.weights, trajectory(epochs=12, learning_rate=2.0)[12 * STEPS])
+
+
+@each_average
 def test_a_finished_training_goes_on_without_averaging_from_the_weights_themselves(average):
     net = network()
     history = fastmlp.train(net, X, Y, **SETTINGS | average)
-    assert fastmlp.train(net, X, Y, **SETTINGS, resume=history.state) == []
-    np.testing.assert_array_equal(net.parameters, trajectory()[-1])
+    fastmlp.train(net, X, Y, **SETTINGS | {"epochs": 6}, resume=history.state)
+    whole = network()
+    fastmlp.train(whole, X, Y, **SETTINGS | {"epochs": 6})
+    np.testing.assert_array_equal(net.parameters, whole.parameters)
 
 
 def test_a_finished_ema_goes_on_with_more_epochs_as_if_they_had_been_asked_for_at_once():
