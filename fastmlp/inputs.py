@@ -61,6 +61,30 @@ def as_target(y: Any, output: str, n_outputs: int, n_rows: int, dtype: Any, name
     return frozen(_floats(target, np.dtype(dtype), name))
 
 
+def as_sample_weight(sample_weight: Any, n_rows: int, name: str = "sample_weight") -> np.ndarray:
+    """Return weights of rows as float64 (n_rows,): finite numbers of at least 0."""
+    array = _numeric(sample_weight, name)
+    if array.shape != (n_rows,):
+        raise DataError(f"{name}: expected ({n_rows},), one number per row, got shape {array.shape}")
+    weight = array.astype(np.float64)
+    wrong = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
+    if wrong.size:
+        raise DataError(f"{name}: expected finite numbers of at least 0, got {array[wrong[0]]} in row {wrong[0]}")
+    return weight
+
+
+def weight_in(dtype: Any, weight: np.ndarray, name: str = "sample_weight") -> np.ndarray:
+    """Return weights of rows (n,) in the type of the parameters, as kernels take them; DataError for too large ones, and for all 0."""
+    with np.errstate(over="ignore"):
+        converted = weight.astype(dtype)
+    wrong = np.flatnonzero(~np.isfinite(converted))
+    if wrong.size:
+        raise DataError(f"{name}: expected numbers that {np.dtype(dtype)} can hold, got {weight[wrong[0]]:g} in row {wrong[0]}")
+    if converted.size and not converted.any():
+        raise DataError(f"{name}: expected some rows to count, got 0 for all {converted.size}")
+    return converted
+
+
 def _classes(array: np.ndarray, n_classes: int, name: str) -> np.ndarray:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]

@@ -13,7 +13,7 @@ from fastmlp import __version__, machine
 from fastmlp.data.dataset import Dataset
 from fastmlp.data.gzipped import display_name
 from fastmlp.errors import ConfigError, DataError, ModelFileError, NotEnoughMemory
-from fastmlp.inputs import as_rows, as_target, is_single
+from fastmlp.inputs import as_rows, as_sample_weight, as_target, is_single, weight_in
 from fastmlp.kernels import random
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import DEFAULT_LOSS, LOSSES, OUTPUTS, SMOOTHING
@@ -244,20 +244,29 @@ class Network:
             rates: np.ndarray = np.exp(z)
         return rates
 
-    def evaluate(self, x: Any, y: Any) -> dict[str, float | None]:
-        """Return the mean loss over rows x and targets y, by the loss trained with, and the accuracy (None for numbers)."""
+    def evaluate(self, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float | None]:
+        """Return the mean loss over rows x and targets y, by the loss trained with, and the accuracy (None for numbers).
+
+        sample_weight (n,): as how many rows each counts, in both; None: as one.
+        """
         rows = as_rows(x, self.n_inputs, self.dtype)
         if rows.shape[0] == 0:
             raise DataError("x: expected at least one row to evaluate, got none")
         target = as_target(y, self.output, self.n_outputs, rows.shape[0], self.dtype)
-        return self.evaluate_checked(rows, target)
+        weight = None if sample_weight is None else weight_in(self.dtype, as_sample_weight(sample_weight, rows.shape[0]))
+        return self.evaluate_checked(rows, target, weight)
 
     def evaluate_checked(
-        self, rows: np.ndarray, target: np.ndarray, kernels: str = TrainingSettings.kernels, threads: int | None = None
+        self,
+        rows: np.ndarray,
+        target: np.ndarray,
+        sample_weight: np.ndarray | None = None,
+        kernels: str = TrainingSettings.kernels,
+        threads: int | None = None,
     ) -> dict[str, float | None]:
-        """Evaluate rows and targets that have passed as_rows and as_target."""
-        loss, correct = loss_of_outputs(self.loss, self.loss_parameter, self.logits(rows, kernels, threads), target, kernels)
-        n = rows.shape[0]
+        """Evaluate rows, targets and weights that have passed the checks of inputs.py."""
+        loss, correct = loss_of_outputs(self.loss, self.loss_parameter, self.logits(rows, kernels, threads), target, sample_weight, kernels)
+        n = rows.shape[0] if sample_weight is None else float(sample_weight.sum(dtype=np.float64))
         return {"loss": loss / n, "accuracy": None if self.output == "identity" else correct / n}
 
     def confusion_matrix(self, x: Any, y: Any) -> np.ndarray:

@@ -128,7 +128,7 @@ def _compile(tasks: Sequence[Task], data: Dataset, rows: "_SharedRows") -> None:
         Trainer(network, x[:some], y[:some], task.training.replace(threads=1, validation=0))
         few = 1 if task.training.kernels == "python" else VALIDATION_ROWS
         target = as_target(y[:few], network.output, network.n_outputs, len(y[:few]), network.dtype)
-        network.evaluate_checked(as_rows(x[:few], network.n_inputs, network.dtype), target, task.training.kernels, threads=1)
+        network.evaluate_checked(as_rows(x[:few], network.n_inputs, network.dtype), target, kernels=task.training.kernels, threads=1)
         held_out = task.training.validation or 0
         if held_out >= len(y):
             raise ConfigError(f"validation: expected fewer than the {len(y)} rows there are, got {held_out}")

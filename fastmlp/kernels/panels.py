@@ -335,7 +335,7 @@ def loss_of_rows(
                 batch_weight[m] = sample_weight[rows[m]]
         weights = batch_weight[first:last] if batch_weight.shape[0] > 0 else batch_weight
         sums[0, chunk] = call_loss(loss, z[first:last], batch_target[first:last], weights, factor, loss_parameter, delta[first:last])
-        sums[1, chunk] = count_correct(z[first:last], batch_target[first:last], output)
+        sums[1, chunk] = count_correct(z[first:last], batch_target[first:last], weights, output)
         for m in range(first, last):
             for c in range(C):
                 arena[op[OUT] + m * op[OUT_ROW] + c] = delta[m, c]

@@ -180,14 +180,20 @@ def output_code(loss: str) -> int:
     return scalar.EXPONENTIAL if LOSSES[loss].link == "log" else _OUTPUT_CODES[LOSSES[loss].output]
 
 
-def loss_of_outputs(loss: str, parameter: float, z: np.ndarray, target: np.ndarray, kernels: str = "auto") -> tuple[float, float]:
-    """Return the summed loss, by its name and its number, of outputs z (M, N), and how many rows are classified correctly."""
+def loss_of_outputs(
+    loss: str, parameter: float, z: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None = None, kernels: str = "auto"
+) -> tuple[float, float]:
+    """Return the summed loss, by its name and its number, of outputs z (M, N), and how many rows are classified correctly.
+
+    sample_weight (M,): as how many rows each counts, in both; None: as one.
+    """
+    weight = EMPTY[z.dtype] if sample_weight is None else sample_weight
     summed, correct = step.loss_of_outputs, scalar.count_correct
     if kernels == "python":
         summed, correct = compiling.pure(summed), compiling.pure(correct)
     address = loss_block(loss, z.dtype, kernels == "python")
-    total = summed(address, z, target, EMPTY[z.dtype], z.dtype.type(0), z.dtype.type(parameter), np.empty_like(z))
-    return float(total), float(correct(z, target, output_code(loss)))
+    total = summed(address, z, target, weight, z.dtype.type(0), z.dtype.type(parameter), np.empty_like(z))
+    return float(total), float(correct(z, target, weight, output_code(loss)))
 
 
 def delta_of_outputs(loss: str, parameter: float, z: np.ndarray, target: np.ndarray) -> np.ndarray:

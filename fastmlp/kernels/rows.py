@@ -185,7 +185,7 @@ def train_rows(
         if not math.isfinite(row_loss):
             return -(i + 1)
         total[LOSS_SUM] += weight * row_loss
-        total[CORRECT] += correct
+        total[CORRECT] += weight * correct
         total[WEIGHT_SUM] += weight
         total[ROWS] += 1.0
 

@@ -173,27 +173,29 @@ def separate_loss(z, target, sample_weight, factor, parameter, delta):
 
 
 @kernel
-def count_correct(z, target, output):
+def count_correct(z, target, sample_weight, output):
     """Return how many rows are classified correctly; a row of several yes-or-no labels counts by its share of right ones.
 
-    z (M, N), target (M, 1) class numbers where output is SOFTMAX, (M, N) zeros and ones where it is SIGMOID.
+    z (M, N), target (M, 1) class numbers where output is SOFTMAX, (M, N) zeros and ones where it is SIGMOID, sample_weight (M,): as how
+    many rows each counts, or (0,) for ones.
     """
     M, N = z.shape
     correct = 0.0
     for m in range(M):
+        weight = np.float64(sample_weight[m]) if sample_weight.shape[0] > 0 else 1.0
         if output == SOFTMAX:
             best = 0
             for n in range(1, N):
                 if z[m, n] > z[m, best]:
                     best = n
             if best == np.intp(target[m, 0]):
-                correct += 1.0
+                correct += weight
         elif output == SIGMOID:
             right = 0
             for n in range(N):
                 if (z[m, n] > 0) == (target[m, n] > 0):
                     right += 1
-            correct += right / N
+            correct += weight * right / N
     return correct
 
 

@@ -123,7 +123,7 @@ def train_steps(
         if not np.isfinite(batch_loss):
             return -(begin + 1)
         total[LOSS_SUM] += batch_loss
-        total[CORRECT] += count_correct(z, batch_target[:M], output)
+        total[CORRECT] += count_correct(z, batch_target[:M], batch_weight[:M], output)
         total[WEIGHT_SUM] += weight_sum
         total[ROWS] += M
 

@@ -3,7 +3,7 @@
 import contextlib
 import time
 import warnings
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Unpack
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from fastmlp import machine, preprocessing
 from fastmlp.data.dataset import is_test_split
 from fastmlp.errors import ConfigError, DataError, NotEnoughMemory, TrainingError
-from fastmlp.inputs import as_rows, as_target, frozen
+from fastmlp.inputs import as_rows, as_sample_weight, as_target, frozen, weight_in
 from fastmlp.kernels import random
 from fastmlp.kernels.losses import LOSSES, SMOOTHING
 from fastmlp.kernels.program import Program, Steps
@@ -25,6 +25,7 @@ from fastmlp.training import augmentation, optimizers, schedules, stopping
 from fastmlp.training import callbacks as hooks
 from fastmlp.training.keywords import TrainingKeywords, takes_settings
 from fastmlp.training.schedules import Plateau
+from fastmlp.training.weights import ClassWeight, class_weight_of_rows
 
 # Zero-skipping: rows looked at, and the share of inputs that are not zero below which it pays.
 ZERO_SAMPLE_ROWS, LIVE_SHARE = 1000, 0.8
@@ -32,7 +33,10 @@ CHUNK_SECONDS = 0.1  # compiled code returns to Python about this often, for Ctr
 
 
 class Epoch(NamedTuple):
-    """What one epoch gave. Losses are means per sample; accuracy is None for regression, validation None without such rows."""
+    """What one epoch gave. Losses are means per sample; accuracy is None for regression, validation None without such rows.
+
+    Where rows have weights, each mean is the weighted one.
+    """
 
     epoch: int  # from 1
     train_loss: float  # over the epoch, each batch before its update
@@ -100,17 +104,27 @@ class History(list[Epoch]):
 
 
 Validation = int | tuple[Any, Any] | None
+HeldOut = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # rows, targets, weights
 
 
 class Trainer:
     """One training: a network, rows to learn from, settings, and where it stands.
 
     x: rows (n, K) or images, y: targets (n,) or (n, T). validation: None, the number of last rows held out, or (x, y).
-    Everything is checked, and every kernel compiled, before the first step.
+    sample_weight: (n,) what each row counts; of rows held out, too. class_weight: as in the settings, or a mapping {class: weight}; of the
+    rows trained on only. Everything is checked, and every kernel compiled, before the first step.
     """
 
     def __init__(
-        self, network: Network, x: Any, y: Any, settings: TrainingSettings, validation: Validation = None, resume: State | None = None
+        self,
+        network: Network,
+        x: Any,
+        y: Any,
+        settings: TrainingSettings,
+        validation: Validation = None,
+        resume: State | None = None,
+        sample_weight: Any = None,
+        class_weight: ClassWeight = None,
     ) -> None:
         loss = _checked_loss(settings.loss, network)
         self._loss_parameter = _loss_parameter(loss, settings, network.dtype)
@@ -120,12 +134,16 @@ class Trainer:
         held_out = settings.validation if validation is None else validation
         if held_out is not None and not isinstance(held_out, tuple):
             held_out = TrainingSettings(validation=held_out).validation
-        self.rows, self.target, self.validation = _split(network, rows, target, held_out)
+        weight = None if sample_weight is None else as_sample_weight(sample_weight, rows.shape[0])
+        self.rows, self.target, weight, self.validation = _split(network, rows, target, weight, held_out)
         _check_counts(loss, self.target, "y")
         if self.validation is not None:
             _check_counts(loss, self.validation[1], "validation y")
         if self.rows.shape[0] == 0:
             raise DataError(f"x: expected at least one row to train on, got {rows.shape[0]} rows of which {held_out or 0} are held out")
+        of_class = class_weight_of_rows(class_weight or settings.class_weight, self.target, network.output, network.n_outputs)
+        factors = [factor for factor in (weight, of_class) if factor is not None]
+        self.sample_weight = weight_in(network.dtype, np.prod(factors, axis=0)) if factors else None  # (n,), None: each row counts 1
         stopping.check(settings, self.validation is not None, network.output)
         start = resume or State()
         _check_state(start, self.rows.shape[0], network.parameters.size, self._update, settings.restore_best)
@@ -354,10 +372,12 @@ class Trainer:
             self._ordered_for = self.epoch
         first = self.row
         started = time.perf_counter()
-        x, target, order, skipped = self.rows, self.target, self._order, 0
+        x, target, weight, order, skipped = self.rows, self.target, self.sample_weight, self._order, 0
         if self._augmentation is not None:  # the kernels are given the pictures of these rows alone, which lie in order
             last = min(last, first + self._augmentation.most_rows)
-            x, target = self._augmentation.pictures(order[first:last], self.epoch), frozen(target[order[first:last]])
+            rows = order[first:last]
+            x, target = self._augmentation.pictures(rows, self.epoch), frozen(target[rows])
+            weight = weight[rows] if weight is not None else None
             order, skipped = np.arange(last - first), first
         count = -(-(last - first) // self.batch_size)
         m_state, v_state = self._states
@@ -368,7 +388,7 @@ class Trainer:
             total=self._total,
             x=x,
             target=target,
-            sample_weight=None,
+            sample_weight=weight,
             order=order,
             first=first - skipped,
             last=last - skipped,
@@ -397,19 +417,19 @@ class Trainer:
 
     def _finish_epoch(self) -> Epoch:
         self._go_on()
-        loss_sum, correct, weight, rows = self._total
+        loss_sum, correct, weight, _ = self._total
         if not self.is_finite():
             self._diverged(self.n_rows - 1)
         self._average_epoch()
         regression = self.network.output == "identity"
         found: dict[str, float | None] = {"loss": None, "accuracy": None}
         if self.validation is not None:
-            found = self.network.evaluate_checked(*self.validation, self.settings.kernels, self.settings.threads)
+            found = self.network.evaluate_checked(*self.validation, kernels=self.settings.kernels, threads=self.settings.threads)
         seconds = max(self._seconds, 1e-9)
         epoch = Epoch(
             epoch=self.epoch + 1,
             train_loss=float(loss_sum / weight),
-            train_accuracy=None if regression else float(correct / rows),
+            train_accuracy=None if regression else float(correct / weight),
             validation_loss=found["loss"],
             validation_accuracy=found["accuracy"],
             learning_rate=float(self._learning_rates(self.steps - 1, 1)[0]),
@@ -507,9 +527,10 @@ def _epochs_of(trainer: Trainer) -> Iterator[Epoch]:
 def _trainer(network: Network, x: Any, y: Any, sample_weight: Any, resume: State | None, keywords: TrainingKeywords) -> Trainer:
     given: dict[str, Any] = dict(keywords)
     validation = given.pop("validation", None)
+    class_weight = given.pop("class_weight") if isinstance(given.get("class_weight"), Mapping) else None
     optimizer, of_optimizer = optimizers.as_settings(given.pop("optimizer", TrainingSettings.optimizer))
     settings = TrainingSettings.from_mapping({"optimizer": optimizer, **given, **of_optimizer}, "train")
-    return Trainer(network, x, y, settings, validation, resume)
+    return Trainer(network, x, y, settings, validation, resume, sample_weight, class_weight)
 
 
 def _checked_loss(name: str | None, network: Network) -> str:
@@ -583,11 +604,11 @@ def _check_state(state: State, n_rows: int, n_parameters: int, update: str, rest
 
 
 def _split(
-    network: Network, rows: np.ndarray, target: np.ndarray, validation: Validation
-) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
-    """Return the rows and targets to train on, and those to validate on."""
+    network: Network, rows: np.ndarray, target: np.ndarray, weight: np.ndarray | None, validation: Validation
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, HeldOut | None]:
+    """Return rows, targets and weights to train on, and those to validate on."""
     if validation is None:
-        return rows, target, None
+        return rows, target, weight, None
     if isinstance(validation, tuple):
         if len(validation) != 2:
             raise ConfigError(f"validation: expected a pair (x, y), got {len(validation)} values")
@@ -600,9 +621,14 @@ def _split(
             )
         x = as_rows(validation[0], network.n_inputs, network.dtype, "validation x")
         y = as_target(validation[1], network.output, network.n_outputs, x.shape[0], network.dtype, "validation y")
-        return rows, target, (x, y) if x.shape[0] else None
+        return rows, target, weight, (x, y, None) if x.shape[0] else None
     held_out = TrainingSettings(validation=validation).validation or 0
     kept = rows.shape[0] - held_out
     if kept <= 0:
         raise ConfigError(f"validation: expected fewer than the {rows.shape[0]} rows there are, got {held_out}")
-    return rows[:kept], target[:kept], (rows[kept:], target[kept:]) if held_out else None
+    if held_out == 0:
+        return rows, target, weight, None
+    if weight is None:
+        return rows[:kept], target[:kept], None, (rows[kept:], target[kept:], None)
+    of_held_out = weight_in(network.dtype, weight[kept:], "sample_weight of the rows held out")
+    return rows[:kept], target[:kept], weight[:kept], (rows[kept:], target[kept:], of_held_out)

@@ -141,6 +141,9 @@ def test_softmax_gives_the_same_bits_serial_and_parallel():
 # --- count_correct -------------------------------------------------------------------------------------------------------
 
 
+ONES = np.empty(0, np.float32)
+
+
 @pytest.fixture(params=["pure", "serial"])
 def count_correct(request):
     return FORMS[request.param](scalar.count_correct)
@@ -150,24 +153,33 @@ def test_count_correct_counts_rows_whose_largest_output_is_the_class(count_corre
     z, target = normals(101, 7).astype(np.float32), np.random.default_rng(0).integers(0, 7, (101, 1))
     expected = (z.argmax(axis=1) == target[:, 0]).sum()
     assert 0 < expected < 101
-    assert count_correct(z, target.astype(np.float32), scalar.SOFTMAX) == expected
+    assert count_correct(z, target.astype(np.float32), ONES, scalar.SOFTMAX) == expected
 
 
 @pytest.mark.parametrize(("target", "expected"), [(0, 0), (1, 1), (2, 0)])
 def test_count_correct_decides_a_tie_for_the_first_class(count_correct, target, expected):
-    assert count_correct(np.array([[0, 5, 5]], np.float32), np.array([[target]], np.float32), scalar.SOFTMAX) == expected
+    assert count_correct(np.array([[0, 5, 5]], np.float32), np.array([[target]], np.float32), ONES, scalar.SOFTMAX) == expected
 
 
 def test_count_correct_counts_labels_by_their_share(count_correct):
     z = np.array([[1, -1], [1, 1], [-1, -1], [-1, 1]], np.float32)
     target = np.array([[1, 0], [1, 0], [1, 0], [1, 0]], np.float32)
-    assert count_correct(z, target, scalar.SIGMOID) == 1 + 0.5 + 0.5 + 0
+    assert count_correct(z, target, ONES, scalar.SIGMOID) == 1 + 0.5 + 0.5 + 0
 
 
 def test_count_correct_takes_a_sigmoid_of_one_half_as_no(count_correct):
-    assert count_correct(np.zeros((1, 1), np.float32), np.zeros((1, 1), np.float32), scalar.SIGMOID) == 1
-    assert count_correct(np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32), scalar.SIGMOID) == 0
+    assert count_correct(np.zeros((1, 1), np.float32), np.zeros((1, 1), np.float32), ONES, scalar.SIGMOID) == 1
+    assert count_correct(np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32), ONES, scalar.SIGMOID) == 0
+
+
+@pytest.mark.parametrize("output", [scalar.SOFTMAX, scalar.SIGMOID])
+def test_count_correct_counts_a_row_of_weight_3_as_3_rows(count_correct, output):
+    z = normals(20, 4).astype(np.float32)
+    target = np.random.default_rng(0).integers(0, 2, (20, 1 if output == scalar.SOFTMAX else 4)).astype(np.float32)
+    copies = np.arange(20) % 4
+    repeated = count_correct(np.repeat(z, copies, axis=0), np.repeat(target, copies, axis=0), ONES, output)
+    assert count_correct(z, target, copies.astype(np.float32), output) == repeated > 0
 
 
 def test_count_correct_of_numbers_is_zero(count_correct):
-    assert count_correct(np.ones((3, 2), np.float32), np.ones((3, 2), np.float32), scalar.IDENTITY) == 0
+    assert count_correct(np.ones((3, 2), np.float32), np.ones((3, 2), np.float32), ONES, scalar.IDENTITY) == 0

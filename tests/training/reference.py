@@ -11,7 +11,7 @@ from tests.oracle.randomness import shuffled
 
 class Training(NamedTuple):
     parameters: np.ndarray  # after the last epoch
-    losses: list[float]  # of each epoch: mean per row, each batch before its update
+    losses: list[float]  # of each epoch: weighted mean over its rows, each batch before its update
     accuracies: list[float]
 
 
@@ -29,20 +29,23 @@ def train(
     reduction: str = "mean",
     seed: int = 0,
     parameter: float = 0.0,
+    sample_weight: np.ndarray | None = None,
 ) -> Training:
     """Train a network of these parameters by gradient descent. y: class numbers (n,) or targets (n, T). parameter: that of the loss."""
     layers, n = mlp.layers_of(parameters, sizes), len(x)
     target = y[:, None] if y.ndim == 1 else y
     losses, accuracies = [], []
+    count = n if sample_weight is None else sample_weight.sum()
     for epoch in range(epochs):
         run = mlp.train(
             layers, activations, loss, x, target,
             order=np.array(shuffled(seed, epoch, n)), batch_size=batch_size, learning_rate=learning_rate, mean=reduction == "mean",
             parameter=parameter,
+            sample_weight=sample_weight,
         )  # fmt: skip
         layers = run.layers
-        losses.append(run.loss_sum / n)
-        accuracies.append(run.correct / n)
+        losses.append(run.loss_sum / count)
+        accuracies.append(run.correct / count)
     return Training(mlp.flat(layers), losses, accuracies)
 
 

@@ -1,0 +1,48 @@
+"""How much each row counts: the weights of rows that a user gives, times those of their classes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fastmlp.errors import ConfigError
+
+ClassWeight = str | Mapping[int, float] | None
+
+
+def class_weight_of_rows(class_weight: ClassWeight, target: np.ndarray, output: str, n_outputs: int) -> np.ndarray | None:
+    """Return the weight of each row's class, float64 (n,), for targets (n, 1) of the rows trained on; None where all count alike.
+
+    class_weight: "balanced" for n / (C * count), C the number of classes that occur, so that each class counts alike (as scikit-learn
+    has it); or a mapping {class: weight}, where a class that is not named counts 1. Raises ConfigError for classes that there are not.
+    """
+    if class_weight is None:
+        return None
+    if output == "identity" or (output == "sigmoid" and n_outputs > 1):
+        kind = "numbers" if output == "identity" else f"{n_outputs} labels per row"
+        raise ConfigError(f"class_weight: expected a network with one class per row, this one predicts {kind}; use sample_weight")
+    n_classes = n_outputs if output == "softmax" else 2
+    classes = target[:, 0].astype(np.int64)
+    if isinstance(class_weight, Mapping):
+        weights = np.ones(n_classes)
+        for name, weight in class_weight.items():
+            weights[_checked_class(name, n_classes)] = _checked_weight(name, weight)
+    elif class_weight == "balanced":
+        counts = np.bincount(classes, minlength=n_classes)
+        weights = classes.size / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    else:
+        raise ConfigError(f"class_weight: expected 'balanced' or a mapping {{class: weight}}, got {class_weight!r:.60}")
+    return weights[classes]
+
+
+def _checked_class(name: Any, n_classes: int) -> int:
+    if isinstance(name, bool) or not hasattr(name, "__index__") or not 0 <= name < n_classes:
+        raise ConfigError(f"class_weight: expected class numbers from 0 to {n_classes - 1}, got {name!r:.60}")
+    return int(name.__index__())
+
+
+def _checked_weight(name: Any, weight: Any) -> float:
+    number = float(weight) if hasattr(weight, "__float__") and not isinstance(weight, bool) and np.ndim(weight) == 0 else np.nan
+    if not (np.isfinite(number) and number >= 0):
+        raise ConfigError(f"class_weight: expected finite numbers of at least 0, got {weight!r:.60} for class {name!r}")
+    return number
