@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from fastmlp import __version__, machine
+from fastmlp import __version__, initial, machine
 from fastmlp.data.dataset import Dataset
 from fastmlp.data.gzipped import display_name
 from fastmlp.errors import ConfigError, DataError, ModelFileError, NotEnoughMemory
 from fastmlp.inputs import as_rows, as_sample_weight, as_target, is_single, weight_in
-from fastmlp.kernels import random
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import DEFAULT_LOSS, LOSSES, OUTPUTS, SMOOTHING
 from fastmlp.kernels.program import Program, RowProgram, count_parameters, loss_of_outputs
@@ -46,7 +45,8 @@ class Network:
 
     sizes: numbers of units, inputs first, outputs last. activation: of the hidden layers, one name or one per layer.
     output: "softmax" for one class of several, "sigmoid" for yes or no per output, "identity" for numbers; by default softmax,
-    or identity where there is one output. The initial weights follow from `seed`; biases begin at 0.
+    or identity where there is one output. The initial weights follow from `seed` and `initializer` (fastmlp/initial.py has the rules);
+    biases begin at 0. `weights`, `biases` and `parameters` may be written to.
 
     >>> import fastmlp
     >>> net = fastmlp.Network([2, 3, 2], activation="sigmoid")
@@ -98,7 +98,49 @@ class Network:
         self.parameters = self._allocate()
         self._row: tuple[Any, ...] | None = None  # what predicting single rows keeps ready
         self._kept: tuple[Any, ...] | None = None  # what gradients keep ready
-        self._initialise(seed)
+        for index, (layer, weight) in enumerate(zip(self.layers, self.weights, strict=True)):
+            is_hidden = index + 1 < len(self.layers)
+            default = ACTIVATIONS[layer.activation].initializer if is_hidden else "glorot_normal"
+            initial.fill(weight, checked.initializer or default, default == "he_normal", seed, index, checked.initial_value)
+
+    @classmethod
+    def from_weights(
+        cls,
+        weights: Sequence[Any],
+        biases: Sequence[Any],
+        activation: str | Sequence[str] = NetworkSettings.activation,
+        output: str | None = NetworkSettings.output,
+        *,
+        dtype: str = NetworkSettings.dtype,
+        class_names: Sequence[str] | None = None,
+    ) -> Self:
+        """Return a network with weights (n_in, n_out) and biases (n_out,) from elsewhere, one of each per layer.
+
+        scikit-learn's coefs_ and intercepts_ have these shapes; a weight of PyTorch's Linear is the transpose. Raises DataError for
+        layers that do not fit together and numbers that are not finite.
+        """
+        arrays = [[np.asarray(array) for array in each] for each in (weights, biases)]
+        matrices, vectors = arrays
+        if not matrices or len(matrices) != len(vectors):
+            raise DataError(f"weights, biases: expected one of each per layer, got {len(matrices)} and {len(vectors)}")
+        for index, (matrix, vector) in enumerate(zip(matrices, vectors, strict=True)):
+            n_in = matrices[index - 1].shape[1] if index > 0 else "n_in"
+            if matrix.ndim != 2 or index > 0 and matrix.shape[0] != n_in:
+                hint = "; transpose it" if matrix.ndim == 2 and matrix.shape[1] == n_in else ""
+                raise DataError(f"weights[{index}]: expected ({n_in}, n_out), got shape {matrix.shape}{hint}")
+            if vector.shape != matrix.shape[1:]:
+                raise DataError(f"biases[{index}]: expected ({matrix.shape[1]},), one per unit, got shape {vector.shape}")
+        sizes = [matrices[0].shape[0], *(matrix.shape[1] for matrix in matrices)]
+        network = cls(sizes, activation, output, initializer="zeros", dtype=dtype, class_names=class_names)
+        for name, given, views in (("weights", matrices, network.weights), ("biases", vectors, network.biases)):
+            for index, (array, view) in enumerate(zip(given, views, strict=True)):
+                if array.dtype.kind not in "buif":
+                    raise DataError(f"{name}[{index}]: expected numbers, got {array.dtype}")
+                with np.errstate(over="ignore"):
+                    view[:] = array
+                if not np.isfinite(view).all():
+                    raise DataError(f"{name}[{index}]: expected finite numbers in {network.dtype}, got NaN or inf")
+        return network
 
     def _allocate(self) -> np.ndarray:
         needed = count_parameters(self.sizes) * self.dtype.itemsize
@@ -112,14 +154,6 @@ class Network:
             return np.zeros(count_parameters(self.sizes), self.dtype)
         except MemoryError:
             raise NotEnoughMemory(f"the parameters need {needed / 2**30:.1f} GiB, which are not free; choose fewer units") from None
-
-    def _initialise(self, seed: int) -> None:
-        """Draw the weights: N(0, 2/K) before relu and silu (He 2015, eq. 10), N(0, 2/(K + N)) otherwise (Glorot 2010, eq. 16)."""
-        with np.errstate(over="ignore"):  # interpreted, the generator's uint64 arithmetic wraps with a warning
-            for index, (layer, weight) in enumerate(zip(self.layers, self.weights, strict=True)):
-                fan = layer.n_in if layer.activation in ("relu", "silu") else (layer.n_in + layer.n_out)
-                key = np.uint64(random.stream_key(seed, random.WEIGHTS, index))
-                random.fill_normal(key, (2.0 / fan) ** 0.5, weight.reshape(-1))
 
     @property
     def weights(self) -> list[np.ndarray]:

@@ -11,13 +11,17 @@ from fastmlp.kernels.elementary import erfc, exp, expm1, log1p, tanh
 
 
 class Activation(NamedTuple):
-    """One activation: its formula, its derivative, what the derivative reads ("z", "a" or "both"), and the source."""
+    """One activation: its formula, its derivative, what the derivative reads ("z", "a" or "both"), the source.
+
+    initializer: how the weights before it begin where nothing else is asked for, a name of settings.INITIALIZERS.
+    """
 
     name: str
     formula: Callable[[float], float]
     derivative: Callable[[float, float], float]
     needs: str
     source: str
+    initializer: str = "glorot_normal"
 
 
 def identity(z):
@@ -145,15 +149,24 @@ ACTIVATIONS = {
         Activation("identity", identity, identity_derivative, "a", "f(z) = z"),
         Activation("sigmoid", sigmoid, sigmoid_derivative, "a", "Bishop 2006, eq. 4.59 and 4.88"),
         Activation("tanh", hyperbolic_tangent, tanh_derivative, "a", "Bishop 2006, section 5.3.2"),
-        Activation("relu", relu, relu_derivative, "a", "Glorot, Bordes, Bengio 2011, section 3; f'(0) = 0"),
-        Activation("leaky_relu", leaky_relu, leaky_relu_derivative, "a", "Maas, Hannun, Ng 2013, section 2; slope 0.01 for z <= 0"),
-        Activation("elu", elu, elu_derivative, "a", "Clevert, Unterthiner, Hochreiter 2016, section 3; alpha = 1"),
-        Activation("selu", selu, selu_derivative, "a", "Klambauer, Unterthiner, Mayr, Hochreiter 2017, eq. 2 and 14"),
-        Activation("gelu", gelu, gelu_derivative, "z", "Hendrycks and Gimpel 2016, section 2"),
-        Activation("gelu_tanh", gelu_tanh, gelu_tanh_derivative, "z", "Hendrycks and Gimpel 2016, section 2, the approximation by tanh"),
-        Activation("silu", silu, silu_derivative, "both", "Elfwing, Uchibe, Doya 2018, eq. 2 and 4"),
-        Activation("mish", mish, mish_derivative, "z", "Misra 2020, eq. 1"),
-        Activation("softplus", softplus, softplus_derivative, "a", "Dugas, Bengio, Bélisle, Nadeau, Garcia 2001"),
+        Activation("relu", relu, relu_derivative, "a", "Glorot, Bordes, Bengio 2011, section 3; f'(0) = 0", "he_normal"),
+        Activation(
+            "leaky_relu", leaky_relu, leaky_relu_derivative, "a", "Maas, Hannun, Ng 2013, section 2; slope 0.01 for z <= 0", "he_normal"
+        ),
+        Activation("elu", elu, elu_derivative, "a", "Clevert, Unterthiner, Hochreiter 2016, section 3; alpha = 1", "he_normal"),
+        Activation("selu", selu, selu_derivative, "a", "Klambauer, Unterthiner, Mayr, Hochreiter 2017, eq. 2 and 14", "lecun_normal"),
+        Activation("gelu", gelu, gelu_derivative, "z", "Hendrycks and Gimpel 2016, section 2", "he_normal"),
+        Activation(
+            "gelu_tanh",
+            gelu_tanh,
+            gelu_tanh_derivative,
+            "z",
+            "Hendrycks and Gimpel 2016, section 2, the approximation by tanh",
+            "he_normal",
+        ),
+        Activation("silu", silu, silu_derivative, "both", "Elfwing, Uchibe, Doya 2018, eq. 2 and 4", "he_normal"),
+        Activation("mish", mish, mish_derivative, "z", "Misra 2020, eq. 1", "he_normal"),
+        Activation("softplus", softplus, softplus_derivative, "a", "Dugas, Bengio, Bélisle, Nadeau, Garcia 2001", "he_normal"),
         Activation(
             "hard_sigmoid", hard_sigmoid, hard_sigmoid_derivative, "a", "Howard et al. 2019, section 5.2; as in PyTorch and Keras 3"
         ),

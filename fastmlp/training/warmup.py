@@ -11,7 +11,7 @@ from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.tiles import Shape
 from fastmlp.kernels.vectors import vector_bytes
 from fastmlp.network import Network
-from fastmlp.settings import NetworkSettings, TrainingSettings
+from fastmlp.settings import INITIALIZERS, NetworkSettings, TrainingSettings
 from fastmlp.training.loop import Trainer
 
 ROWS, N_INPUTS, N_OUTPUTS = 120, 100, 10  # two batches of 50 rows and a shorter one
@@ -36,6 +36,9 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
     dense = generator.integers(1, 256, (ROWS, N_INPUTS)).astype(np.uint8)
     floats = generator.standard_normal((ROWS, N_INPUTS)).astype(dtype)
     default = "relu"
+    for initializer in INITIALIZERS:
+        Network([N_OUTPUTS, N_OUTPUTS], initializer=initializer, dtype=dtype)
+    yield "initial weights"
     for units in _units_per_tile(dtype, panels=1):
         _train(dtype, sparse, units, default, "softmax", {})
         yield f"one panel of {units} units"
