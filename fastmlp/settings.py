@@ -126,7 +126,7 @@ class NetworkSettings(Settings):
     )
     initializer: str | None = setting(
         None,
-        "how weights begin: glorot, he or lecun, _normal or _uniform, orthogonal, zeros, constant, report; default: by the activation",
+        f"how weights begin: {', '.join(INITIALIZERS)}; default: by the activation",
         choices=INITIALIZERS,
         group="Network",
     )
@@ -168,7 +168,7 @@ class TrainingSettings(Settings):
     )
     average_decay: float = setting(0.999, "ema: how much of the average each step keeps", minimum=0.0, below=1.0, group="Optimizer")
     average_start: float = setting(0.75, "swa: share of the epochs after which averaging begins", minimum=0.0, below=1.0, group="Optimizer")
-    schedule: str = setting("constant", "how the learning rate changes", choices=SCHEDULES, group="Schedule")
+    schedule: str = setting("constant", f"how the learning rate changes: {', '.join(SCHEDULES)}", choices=SCHEDULES, group="Schedule")
     warmup_epochs: float = setting(0.0, "epochs over which the learning rate rises to its value first", minimum=0.0, group="Schedule")
     decay_rate: float = setting(
         0.1, "step, exponential, plateau: factor of the learning rate; inverse: its slope", above=0.0, group="Schedule"

@@ -214,12 +214,16 @@ def follow(output: Output, display: Display, events: "Generator[BankProgress | T
 def measure_final(
     output: Output, display: Display, plan: Plan, change: dict[str, Any], run: "RunFolder", data: "Dataset"
 ) -> "dict[str, Summary | None]":
-    """Train a setting once more on all training rows, with each seed, and measure these models on the test rows, once."""
+    """Train a setting once more on all training rows, with each seed, and measure these models on the test rows, once.
+
+    A setting that stops by held-out rows keeps some back, as many as it did before.
+    """
     from fastmlp.experiments.ledger import complete
     from fastmlp.experiments.repeat import summarise_scores
     from fastmlp.experiments.sweep import final_tasks
 
-    tasks = final_tasks(plan.network, plan.training, change, plan.arguments["runs"])
+    held_out = plan.training.validation or len(data.x_train) // HELD_OUT
+    tasks = final_tasks(plan.network, plan.training, change, plan.arguments["runs"], held_out)
     ledger = ledger_in(run, "final.jsonl")
     follow(output, display, complete(tasks, data, ledger, plan.training.threads))
     return summarise_scores(ledger.of(tasks), "test")

@@ -118,24 +118,30 @@ def setting_flags(several: bool = False) -> list[inspect.Parameter]:
 def _setting_flag(field: dataclasses.Field[Any], several: bool) -> inspect.Parameter:
     """Return the flag of one setting. Values stay text: `configuration` reads those of flags and of the environment alike."""
     default = field.default
-    shown = ", ".join(map(str, default)) if isinstance(default, tuple) else default
+    shown = ", ".join(map(str, default)) if isinstance(default, tuple) else str(default).lower() if isinstance(default, bool) else default
     help_text = field.metadata["help"] + ("" if default is None else f"  [default: {shown}]")
+    choices = "|".join(field.metadata["choices"] or ())
+    choices = choices if len(choices) <= LONGEST_CHOICES else ""
     if several:
-        names, metavar = flag(field.name), "|".join(field.metadata["choices"] or ("A,B",)) + ",…"
+        names, metavar = flag(field.name), (choices or "A,B") + ",…"
         annotation: Any = str | None
         help_text = help_text.replace("; repeat for more layers", ", 300-100 for two")
-    elif field.type == (bool | None):
+    elif field.type in (bool, bool | None):
+        help_text = field.metadata["help"]  # what is off unless it is asked for need not say so
         names, metavar = f"{flag(field.name)}/--no-{flag(field.name)[2:]}", None
         annotation = bool | None
     else:
-        names, metavar = flag(field.name), "|".join(field.metadata["choices"] or ()) or METAVARS.get(field.type, "NAME")
+        names, metavar = flag(field.name), choices or METAVARS.get(field.type, "NAME")
         annotation = list[str] | None if field.metadata["repeat"] else str | None
     option = typer.Option(names, help=help_text, metavar=metavar, show_default=False, rich_help_panel=field.metadata["group"])
     return _parameter(field.name, Annotated[annotation, option], None)
 
 
 # By the type of a setting; texts are names.
-METAVARS: dict[Any, str] = {int: "N", int | None: "N", tuple[int, ...]: "N", float: "X", float | None: "X"}
+METAVARS: dict[Any, str] = {
+    int: "N", int | None: "N", tuple[int, ...]: "N", float: "X", float | None: "X", float | tuple[float, ...]: "X",
+}  # fmt: skip
+LONGEST_CHOICES = 24  # of a closed list of names that stands beside its flag; a longer one stands in the help text
 
 
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:

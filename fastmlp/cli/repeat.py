@@ -87,6 +87,8 @@ def _run(output: Output, plan: Plan, run: "RunFolder", data: "Dataset") -> dict[
     held_out = plan.training.validation or 0
     output.detail(f"mean ± standard deviation and extremes of {runs} runs on {held_out:,} validation rows\n")
     output.result(experiments.repeat(epochs))
+    if plan.training.restore_best or len({len(record["history"]["epoch"]) for record in records}) > 1:
+        output.result(experiments.at_the_end(best))
     if diverged:
         output.result(f"{diverged} of {runs} runs diverged and are left out")
     if tested is not None:

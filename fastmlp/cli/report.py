@@ -131,7 +131,7 @@ def commands_of(run: "RunRecord") -> list[str]:
         return [" ".join([start, *setting_flags(fixed, run.kind), *swept, *own])]
     runs = [part for part in own if part.startswith("--runs")]
     return [
-        " ".join([f"fastmlp repeat {start.split()[-1]}", *setting_flags({**settings, **change}, run.kind), *runs]) for change in changes
+        " ".join([f"fastmlp repeat {start.split()[-1]}", *setting_flags({**settings, **change}, "repeat"), *runs]) for change in changes
     ]
 
 
@@ -143,7 +143,7 @@ def setting_flags(settings: Mapping[str, Any], kind: str) -> list[str]:
         default = list(field.default) if isinstance(field.default, tuple) else field.default
         if value is None or (value == default and name not in ALWAYS_NAMED) or (name == "validation" and kind == "cv"):
             continue
-        if isinstance(value, bool) and field.type == (bool | None):
+        if isinstance(value, bool) and kind != "sweep":  # whose flags all take values
             flags.append(flag(name) if value else flag(name).replace("--", "--no-", 1))
         elif isinstance(value, list):
             flags += [f"{flag(name)} {shlex.quote(_value(item))}" for item in value]

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from fastmlp.training.loop import State
     from fastmlp.training.saving import Saved
 
-MAY_CHANGE = ("epochs", "threads")  # neither changes a bit of an epoch, but see _may_change
+# None of them changes a bit of an epoch, but see _may_change.
+MAY_CHANGE = ("epochs", "threads", "patience", "target_accuracy", "time_budget")
 FACTS = ("started", "seed", "settings", "data", "versions", "cpu", "threads", "out")  # what a checkpoint keeps of the manifest
 
 
@@ -118,7 +119,7 @@ def _refuse(run: "RunFolder", changes: list[str], may_change: tuple[str, ...] = 
     if changes:
         raise ConfigError(
             f"cannot go on with {str(run.path)!r} as another training: {', '.join(changes)}; leave these as they were "
-            f"(only {' and '.join(may_change)} may change) or start a new run"
+            f"(only {', '.join(may_change)} may change) or start a new run"
         )
 
 

@@ -197,6 +197,8 @@ def train(
         to.finish("done", {"stopped": trainer.stopped, "test": test, "test_openings": data.test_openings, "best": best})
     if plot:
         output.detail(f"\n{terminal.learning_curves(epochs)}\n")
+    for line in tables.ending(trainer):
+        output.detail(line)
     output.result(f"test {tables.scores(test)}")
     output.result(f"model {to.model}")
     if require_accuracy is not None and not (test["accuracy"] or 0.0) >= require_accuracy:
@@ -206,6 +208,7 @@ def train(
         "sizes": network.sizes,
         "settings": settings,
         "epochs": epochs,
+        "stopped": trainer.stopped,
         "best": best,
         "test": test,
         "resumed": resume is not None,
@@ -271,7 +274,7 @@ def run_epochs(
                 saver.save_if_due(isinstance(event, Epoch))
                 if patience.received is not None:
                     break
-        if patience.received is not None and trainer.epoch < trainer.settings.epochs:
+        if patience.received is not None and trainer.stopped is None:
             saver.save()
             trainer.network.save(to.model, trainer.settings)
             raise Interrupted(

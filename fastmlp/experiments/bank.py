@@ -52,7 +52,7 @@ class Trained(NamedTuple):
     task: Task
     network: Network
     history: History
-    validation: dict[str, float | None]  # loss and accuracy after the last epoch
+    validation: dict[str, float | None]  # loss and accuracy after the last epoch, or the best where its weights are restored
     test: dict[str, float | None] | None
     seconds: float
     outcome: str  # DONE, or DIVERGED: its loss was no longer finite
@@ -124,14 +124,15 @@ def _compile(tasks: Sequence[Task], data: Dataset, rows: "_SharedRows") -> None:
     for task in {_code(task): task for task in tasks}.values():
         network = _network(task, data)
         x, y = rows.of(network)
-        some = max(SAMPLE_ROWS, task.training.batch_size)
-        Trainer(network, x[:some], y[:some], task.training.replace(threads=1, validation=0))
-        few = 1 if task.training.kernels == "python" else VALIDATION_ROWS
-        target = as_target(y[:few], network.output, network.n_outputs, len(y[:few]), network.dtype)
-        network.evaluate_checked(as_rows(x[:few], network.n_inputs, network.dtype), target, kernels=task.training.kernels, threads=1)
         held_out = task.training.validation or 0
         if held_out >= len(y):
             raise ConfigError(f"validation: expected fewer than the {len(y)} rows there are, got {held_out}")
+        holds_out = int(held_out > 0 or task.validation_rows is not None)
+        some = max(SAMPLE_ROWS, task.training.batch_size) + holds_out
+        Trainer(network, x[:some], y[:some], task.training.replace(threads=1, validation=holds_out))
+        few = 1 if task.training.kernels == "python" else VALIDATION_ROWS
+        target = as_target(y[:few], network.output, network.n_outputs, len(y[:few]), network.dtype)
+        network.evaluate_checked(as_rows(x[:few], network.n_inputs, network.dtype), target, kernels=task.training.kernels, threads=1)
 
 
 class _SharedRows:
@@ -181,8 +182,9 @@ def _train(task: Task, data: Dataset, rows: _SharedRows, report: Callable[[float
                     report(_part(event))
     except TrainingError:
         outcome = DIVERGED
-    last = history[-1] if history and outcome == DONE else None
-    validated = {"loss": last and last.validation_loss, "accuracy": last and last.validation_accuracy}
+    kept = trainer.best.epoch if settings.restore_best and trainer.best.epoch else len(history)
+    held = history[kept - 1] if history and outcome == DONE else None  # the epoch whose weights the network holds
+    validated = {"loss": held and held.validation_loss, "accuracy": held and held.validation_accuracy}
     test = _test(network, data) if task.opens_test and outcome == DONE else None
     return Trained(task, network, history, validated, test, time.perf_counter() - started, outcome)
 
@@ -198,8 +200,9 @@ def _code(task: Task) -> tuple[Any, ...]:
     """Return what decides which kernels a task needs; tasks that agree in it compile the same."""
     settings = task.training
     with_state = (settings.momentum > 0, settings.nesterov, settings.weight_decay > 0, limits_gradient(settings), settings.average == "ema")
+    stopping = (settings.monitor, settings.patience is None, settings.restore_best, settings.target_accuracy is None)
     names = (settings.optimizer, settings.loss, settings.kernels, settings.zero_skipping, settings.normalize, settings.per_feature)
-    return (task.network, settings.batch_size, settings.validation, names, with_state, augmentation.is_wanted(settings))
+    return (task.network, settings.batch_size, settings.validation, names, with_state, stopping, augmentation.is_wanted(settings))
 
 
 def _network(task: Task, data: Dataset) -> Network:

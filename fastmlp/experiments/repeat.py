@@ -36,11 +36,13 @@ def task_key(changed: dict[str, Any], seed: int) -> str:
 
 
 def summarise_epochs(records: Sequence[Record]) -> list[EpochSummary]:
-    """Return the summary of each epoch over the models that did not diverge."""
+    """Return the summary of each epoch over the models that did not diverge, nor stop before it."""
     histories = [record["history"] for record in records if record["outcome"] == DONE]
     epochs = max((len(history["epoch"]) for history in histories), default=0)
     return [
-        EpochSummary(epoch + 1, *(summarise([history[score][epoch] for history in histories]) for score in SCORES))
+        EpochSummary(
+            epoch + 1, *(summarise([history[score][epoch] for history in histories if epoch < len(history[score])]) for score in SCORES)
+        )
         for epoch in range(epochs)
     ]
 

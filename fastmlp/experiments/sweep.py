@@ -15,6 +15,7 @@ from fastmlp.experiments.repeat import repeat_tasks, summarise_scores, task_key
 from fastmlp.experiments.statistics import Comparison, Summary, compare, summarise
 from fastmlp.kernels import random
 from fastmlp.settings import NetworkSettings, TrainingSettings
+from fastmlp.training.stopping import needs_held_out
 
 DIGITS = 3  # of a number drawn from a range: more would not be told apart
 DRAWS_PER_SETTING = 100  # until a draw is new; then the settings are taken to be exhausted
@@ -120,10 +121,14 @@ def changed_settings(network: NetworkSettings, training: TrainingSettings, chang
     return network.replace(**of_network), training.replace(**of_training)
 
 
-def final_tasks(network: NetworkSettings, training: TrainingSettings, change: Change, runs: int) -> list[Task]:
-    """Return tasks that train a setting on all training rows and measure each model on the test rows, once."""
+def final_tasks(network: NetworkSettings, training: TrainingSettings, change: Change, runs: int, held_out: int = 0) -> list[Task]:
+    """Return tasks that train a setting on all training rows and measure each model on the test rows, once.
+
+    `held_out` rows are kept back where the setting says when to stop by such rows.
+    """
     changed_network, changed_training = changed_settings(network, training, change)
-    return repeat_tasks(changed_network, changed_training.replace(validation=0), runs, change, opens_test=True)
+    validation = held_out if needs_held_out(changed_training) else 0
+    return repeat_tasks(changed_network, changed_training.replace(validation=validation), runs, change, opens_test=True)
 
 
 def check_axes(axes: Mapping[str, Sequence[Any] | Range]) -> None:

@@ -21,7 +21,11 @@ REPEAT_COLUMNS = ("epoch", "accuracy %", "lowest", "highest", "loss", "lowest", 
 
 
 def repeat(epochs: "Sequence[EpochSummary]") -> str:
-    """Return one row per epoch: mean ± standard deviation and extremes on the validation rows, and the mean accuracy in training."""
+    """Return one row per epoch: mean ± standard deviation and extremes on the validation rows, and the mean accuracy in training.
+
+    Where some models stopped before others, each row says how many got so far, in the place of the last column.
+    """
+    uneven = len({_runs_of(epoch) for epoch in epochs}) > 1
     rows = []
     for epoch in epochs:
         accuracy, its_loss = epoch.validation_accuracy, epoch.validation_loss
@@ -33,10 +37,20 @@ def repeat(epochs: "Sequence[EpochSummary]") -> str:
                 *(MISSING if accuracy is None else f"{100 * value:.2f}" for value in (accuracy and accuracy[2:4]) or (0, 0)),
                 loss_and_std(its_loss),
                 *(MISSING if its_loss is None else loss(value) for value in (its_loss and its_loss[2:4]) or (0, 0)),
-                MISSING if train is None else f"{100 * train.mean:.2f}",
+                str(_runs_of(epoch)) if uneven else MISSING if train is None else f"{100 * train.mean:.2f}",
             ]
         )
-    return table(REPEAT_COLUMNS, rows, left=())
+    return table((*REPEAT_COLUMNS[:-1], "runs" if uneven else REPEAT_COLUMNS[-1]), rows, left=())
+
+
+def _runs_of(epoch: "EpochSummary") -> int:
+    return 0 if epoch.train_loss is None else epoch.train_loss.n
+
+
+def at_the_end(scores: "Mapping[str, Summary | None]") -> str:
+    """Return what models that stopped by themselves reached on the validation rows, each with the weights that it has."""
+    accuracy = f"accuracy {percent_and_std(scores['accuracy'])} %, " if scores["accuracy"] is not None else ""
+    return f"each at its end: validation {accuracy}loss {loss_and_std(scores['loss'])}"
 
 
 def sweep(result: "SweepResult") -> str:

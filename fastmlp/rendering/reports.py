@@ -1,5 +1,6 @@
 """What a page says about a run: the records of a run folder -> a Page. One function per kind of run; nothing is written but figures."""
 
+import dataclasses
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from fastmlp.rendering import plots
 from fastmlp.rendering.page import Fact, Mark, Page, Section, Table
 from fastmlp.rendering.plots import Plot, Series
 from fastmlp.rendering.tables import MISSING, loss, percent
+from fastmlp.settings import NetworkSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from fastmlp.insight import Examples, Insight
@@ -32,10 +34,37 @@ INPUTS = {
     "scale": "Inputs that are bytes are divided by 255, others used as they are.",
     "standardize": "Inputs are standardised: the mean of the training rows subtracted, then divided by their standard deviation.",
 }
-INITIAL = {
-    True: "Initial weights are normal, with variance 2/K for the K inputs of a hidden layer (He et al. 2015), 2/(K + N) for the last",
-    False: "Initial weights are normal with variance 2/(K + N) (Glorot and Bengio 2010), K and N being the inputs and units of a layer",
+OPTIMIZERS = {
+    "sgd": "stochastic gradient descent",
+    "rmsprop": "RMSProp",
+    "adagrad": "Adagrad",
+    "adam": "Adam",
+    "adamw": "AdamW",
+    "nadam": "NAdam",
+    "lion": "Lion",
+    "lbfgs": "L-BFGS",
 }
+# How weights begin.
+INITIAL = {
+    "glorot": "with variance 2/(K + N) (Glorot and Bengio 2010)",
+    "he": "with variance 2/K (He et al. 2015)",
+    "lecun": "with variance 1/K (LeCun et al. 1998)",
+    "orthogonal": "orthogonal (Saxe et al. 2014)",
+    "zeros": "zero",
+    "constant": "all alike",
+    "report": "0.01 times a random whole number from 0 to 9",
+}
+DEFAULT_RULE = "glorot_normal"
+STOPPED = {
+    "patience": "stopped by its patience",
+    "target_accuracy": "stopped when the accuracy wanted was reached",
+    "time_budget": "stopped when its time was used up",
+}
+# Settings that the text of the methods names by itself, or that change no result.
+SAID = {
+    "hidden", "activation", "output", "dtype", "initializer", "initial_value", "epochs", "batch_size", "learning_rate", "optimizer",
+    "loss", "reduction", "normalize", "validation", "zero_skipping", "kernels", "threads", "seed",
+}  # fmt: skip
 BASE_SETTINGS = ("hidden", "activation", "learning_rate", "batch_size", "epochs", "reduction", "normalize", "validation")
 MOST_RUNS_LISTED = 1000
 
@@ -77,9 +106,10 @@ def training_page(
     if test is not None:
         detail = f"loss {loss(_number(test.get('loss')))}; test rows, after training"
         facts.append(_score_fact("Test", _number(test.get("accuracy")), _number(test.get("loss")), detail))
-    if epochs and (history["validation_loss"][-1] is not None):
-        detail = f"loss {loss(history['validation_loss'][-1])}; held-out rows, last epoch"
-        facts.append(_score_fact("Validation", history["validation_accuracy"][-1], history["validation_loss"][-1], detail))
+    held = _epoch_of_the_model(run, results, epochs)
+    if epochs and (history["validation_loss"][held - 1] is not None):
+        detail = f"loss {loss(history['validation_loss'][held - 1])}; held-out rows, {'last' if held == epochs else 'best'} epoch"
+        facts.append(_score_fact("Validation", history["validation_accuracy"][held - 1], history["validation_loss"][held - 1], detail))
     if epochs:
         seconds = sum(value or 0.0 for value in history["seconds"])
         speeds = [value for value in history["samples_per_second"] if value]
@@ -93,6 +123,10 @@ def training_page(
     )
     if outcome != "done":
         lede += f". Outcome: {outcome}"
+    elif results.get("stopped") in STOPPED:
+        lede += f", {STOPPED[results['stopped']]}"
+    if held != epochs:
+        lede += f"; the model has the weights of epoch {held}"
     sections = [
         Section("Figures", notes, plots=drawn),
         Section("Epochs", tables=[_epoch_table(history)] if epochs else (), text=() if epochs else ("No epoch was finished.",)),
@@ -100,6 +134,14 @@ def training_page(
         _model_card(run, model, test),
     ]
     return Page("Training", f"{_capital(_title(run))}: {_hidden_text(run)}", lede + ".", facts, sections, _footer(run))
+
+
+def _epoch_of_the_model(run: "RunRecord", results: Mapping[str, Any], epochs: int) -> int:
+    """Return after which epoch a finished training's network had the weights of the model: the last, or the best where it was restored."""
+    best = results.get("best")
+    epoch: Any = best.get("epoch") if isinstance(best, dict) else None
+    restored = _settings(run, "train").get("restore_best") is True and type(epoch) is int and 1 <= epoch <= epochs
+    return int(epoch) if restored else epochs
 
 
 def repeat_page(run: "RunRecord", figures: Path, commands: Sequence[str]) -> Page:
@@ -529,23 +571,24 @@ def _methods(run: "RunRecord", models: int, tested: bool) -> str:
     rows = _rows_trained_on(run)
     if rows and run.kind in ("train", "repeat"):
         subject += f" ({rows:,} rows)"
-    optimizer = {"sgd": "stochastic gradient descent", "adam": "Adam", "adamw": "AdamW"}.get(
-        str(train.get("optimizer")), "gradient descent"
-    )
-    extras = [
-        f"{name.replace('_', ' ')} {_value_text(train[name])}"
-        for name in ("momentum", "weight_decay")
-        if (_number(train.get(name)) or 0.0) > 0
-    ]
+    optimizer = OPTIMIZERS.get(str(train.get("optimizer")), "gradient descent")
     reduction = "summed" if train.get("reduction") == "sum" else "averaged"
-    schedule = ", ".join([f"learning rate {_value_text(train.get('learning_rate'))}", *extras])
+    rate = f"learning rate {_value_text(train.get('learning_rate'))}"
     minimised = str(train.get("loss") or "cross_entropy").replace("_", " ")
     parts = [
         f"{subject}, for {_many(train.get('epochs'), 'epoch')} of {optimizer} with batches of {_many(train.get('batch_size'), 'row')}, "
-        f"{schedule} and gradients {reduction} over the batch, minimising the {minimised}.",
+        f"{rate} and gradients {reduction} over the batch, minimising the {minimised}.",
         INPUTS.get(str(train.get("normalize") or "scale"), ""),
-        f"{INITIAL[str(network.get('activation')) in ('relu', 'silu')]}; biases start at zero.",
+        f"{_initial_text(network)}; biases start at zero.",
     ]
+    others = [
+        f"{field.name.replace('_', ' ')} {_value_text(value)}"
+        for table, record in ((network, NetworkSettings), (train, TrainingSettings))
+        for field in dataclasses.fields(record)
+        if field.name not in SAID and (value := table.get(field.name)) is not None and value != field.default
+    ]
+    if others:
+        parts.append(f"Other settings than the default: {', '.join(others)}.")
     held_out = _number(train.get("validation"))
     if run.kind == "cv":
         parts.append("Folds were drawn at random with equal shares of each class; each row was held out once.")
@@ -559,6 +602,30 @@ def _methods(run: "RunRecord", models: int, tested: bool) -> str:
     dtype = "double" if network.get("dtype") == "float64" else "single"
     parts.append(f"Computations used {dtype} precision ({software}; processor: {run.manifest.get('cpu') or 'unknown'}).")
     return " ".join(part for part in parts if part)
+
+
+def _initial_text(network: Mapping[str, Any]) -> str:
+    """Return how the weights of a network began, in words."""
+    from fastmlp.kernels.activations import ACTIVATIONS
+
+    asked_for, activation = network.get("initializer"), network.get("activation")
+    before: dict[str, list[str]] = {}  # rule -> the activations that it goes before
+    for name in map(str, activation if isinstance(activation, list) else [activation]):
+        rule = ACTIVATIONS[name].initializer if name in ACTIVATIONS else DEFAULT_RULE
+        if rule != DEFAULT_RULE and name not in before.setdefault(rule, []):
+            before[rule].append(name)
+    if asked_for:
+        parts = [_rule_text(str(asked_for))]
+    else:
+        parts = [f"{_rule_text(rule)} before {_and(names)} units" for rule, names in before.items()]
+        parts.append(_rule_text(DEFAULT_RULE) + (" elsewhere" if parts else ""))
+    text = f"Initial weights are {', '.join(parts)}"
+    return f"{text}, for the K inputs and N units of a layer" if "K" in text else text
+
+
+def _rule_text(rule: str) -> str:
+    kind, _, shape = rule.partition("_")
+    return f"{shape} {INITIAL.get(kind, rule)}".strip()
 
 
 def _model_card(run: "RunRecord", model: ModelFile | None, test: Mapping[str, Any] | None) -> Section:

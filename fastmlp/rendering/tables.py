@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
     from fastmlp.gradient_check import Check, Combination
     from fastmlp.storage.runs import RunSummary
-    from fastmlp.training.loop import Epoch
+    from fastmlp.training.loop import Epoch, Trainer
 
 MISSING = "–"
 
@@ -43,6 +43,27 @@ def epoch_row(epoch: "Epoch") -> str:
         f"{epoch.samples_per_second:,.0f}",
     )
     return "  ".join(cell.rjust(len(heading)) for cell, heading in zip(cells, EPOCH_COLUMNS, strict=True))
+
+
+def ending(trainer: "Trainer") -> list[str]:
+    """Return in a line each why a training ended before its last epoch, and which epoch's weights its network holds, if not the last's."""
+    settings, best, lines = trainer.settings, trainer.best, []
+    after = f"stopped after {_count(trainer.epoch, 'epoch')}"
+    shown = loss if settings.monitor == "loss" else percent
+    if trainer.stopped == "patience":
+        lines.append(f"{after}: no better validation {settings.monitor} for {_count(settings.patience, 'epoch')}")
+    elif trainer.stopped == "target_accuracy":
+        lines.append(f"{after}: the validation accuracy has reached {percent(settings.target_accuracy)}")
+    elif trainer.stopped == "time_budget":
+        inside = f" and {trainer.row:,} rows" if trainer.row else ""
+        lines.append(f"{after}{inside}: the time budget of {_count(settings.time_budget, 'second')} is used up")
+    if settings.restore_best and best.epoch and (best.epoch, 0) != (trainer.epoch, trainer.row):
+        lines.append(f"the network is that of epoch {best.epoch}, validation {settings.monitor} {shown(best.value)}")
+    return lines
+
+
+def _count(number: float | None, what: str) -> str:
+    return f"{number:g} {what}{'' if number == 1 else 's'}"
 
 
 def confusion_matrix(counts: "npt.NDArray[Any]", class_names: Sequence[str]) -> str:

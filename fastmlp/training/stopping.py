@@ -47,12 +47,16 @@ def reason_to_stop(settings: TrainingSettings, epochs: int, best_epoch: int, acc
     return None
 
 
+def needs_held_out(settings: TrainingSettings) -> bool:
+    """Return whether settings judge epochs by held-out rows."""
+    return settings.patience is not None or settings.restore_best or settings.target_accuracy is not None
+
+
 def check(settings: TrainingSettings, holds_out: bool, output: str) -> None:
     """Raise ConfigError where a setting needs held-out rows and there are none, or an accuracy of an output that has none."""
-    for name in ("patience", "restore_best", "target_accuracy"):
-        value = getattr(settings, name)
-        if value is not None and value is not False and not holds_out:
-            raise ConfigError(f"{name}: expected held-out rows to judge an epoch by, got none; set validation, for example to 5000")
+    if needs_held_out(settings) and not holds_out:
+        name = "patience" if settings.patience is not None else "restore_best" if settings.restore_best else "target_accuracy"
+        raise ConfigError(f"{name}: expected held-out rows to judge an epoch by, got none; set validation, for example to 5000")
     if output == "identity":
         judged = settings.patience is not None or settings.restore_best
         if settings.monitor == "accuracy" and judged:

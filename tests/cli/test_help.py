@@ -1,5 +1,8 @@
 """Help and version: examples first, defaults shown, nothing else needed."""
 
+import re
+from typing import get_args
+
 import pytest
 from typer.testing import CliRunner
 
@@ -58,7 +61,24 @@ def test_every_setting_is_a_flag_of_train_with_its_help_and_default():
         assert f" {flag(name)} " in text
         assert field.metadata["help"] in text
         default = field.default[0] if isinstance(field.default, tuple) else field.default
-        assert default is None or f"{field.metadata['help']} [default: {default}]" in text
+        assert default in (None, False) or f"{field.metadata['help']} [default: {default}]" in text
+
+
+@pytest.mark.parametrize("line", ["train", "repeat", "cv"])
+def test_a_setting_that_is_on_or_off_is_a_pair_of_flags_without_a_value(line):
+    text = help_of(line)
+    switches = [name for name, field in FIELDS.items() if bool in (field.type, *get_args(field.type))]
+    assert {"nesterov", "restore_best", "augment_flip", "per_feature"} <= set(switches)
+    for name in switches:
+        assert re.search(f"^  {flag(name)} / --no-{flag(name)[2:]}( |$)", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", ["train", "sweep"])
+def test_every_name_that_a_setting_takes_is_shown(line):
+    text = help_of(line)
+    for field in FIELDS.values():
+        for choice in field.metadata["choices"] or ():
+            assert re.search(rf"\b{choice}\b", text), (field.name, choice)
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,16 @@ def test_prints_a_row_per_epoch_then_the_folder(command):
     assert folder.startswith("results runs/")
 
 
+def test_runs_that_stop_early_are_summed_up_at_their_ends(command):
+    flags = ("--epochs", "50", "--learning-rate", "20", "--patience", "2", "--restore-best", "--run-folder")
+    record = command(*QUICK, *flags, "one", "--json").json
+    models = lines(Path(record["run_folder"]) / "models.jsonl")
+    assert [model["validation"]["loss"] for model in models] == [min(model["history"]["validation_loss"]) for model in models]
+    text = command(*QUICK, *flags, "two").out
+    mean = np.mean([model["validation"]["accuracy"] for model in models])
+    assert f"each at its end: validation accuracy {100 * mean:.2f} ± " in text
+
+
 def test_runs_are_those_of_train_with_these_seeds(command, tmp_path):
     record = command(*QUICK, "--seed", "5", "--json").json
     data = fastmlp.load_dataset("synthetic")

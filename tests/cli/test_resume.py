@@ -342,3 +342,34 @@ def test_a_signal_does_not_hide_that_saving_failed(command, monkeypatch, tmp_pat
     result = command(*TRAIN, "--epochs", "4", "--run-folder", "run")
     assert result.code == 74
     assert "ENOSPC" in result.err
+
+
+EARLY = (*TRAIN, "--epochs", "30", "--validation", "10000", "--learning-rate", "0.3")
+
+
+@pytest.mark.parametrize("chunks", [2, 7, 12])  # of at least 14: six in the first epoch, eight more epochs
+def test_a_run_that_stops_early_goes_on_as_if_nothing_had_happened(command, stopped, chunks):
+    flags = ("--epochs", "30", "--learning-rate", "0.3", "--patience", "8", "--restore-best")
+    stopped(chunks, *flags)
+    resumed = command("train", "--resume", "run", "--json").json
+    whole = command(*EARLY, "--patience", "8", "--restore-best", "--run-folder", "whole", "--json").json
+    assert whole["stopped"] == "patience"
+    assert (resumed["stopped"], resumed["best"], resumed["test"]) == (whole["stopped"], whole["best"], whole["test"])
+    ours, theirs = (fastmlp.Network.load(record["model"]).parameters for record in (resumed, whole))
+    assert ours.tobytes() == theirs.tobytes()
+    assert without_times(resumed["epochs"]) == without_times(whole["epochs"])
+
+
+def test_a_run_that_has_stopped_goes_on_with_more_patience(command):
+    command(*EARLY, "--patience", "1", "--restore-best", "--run-folder", "run")
+    resumed = command("train", "--resume", "run", "--patience", "3", "--json").json
+    whole = command(*EARLY, "--patience", "3", "--restore-best", "--run-folder", "whole", "--json").json
+    ours, theirs = (fastmlp.Network.load(record["model"]).parameters for record in (resumed, whole))
+    assert ours.tobytes() == theirs.tobytes()
+    assert without_times(resumed["epochs"]) == without_times(whole["epochs"])
+
+
+def test_a_run_that_has_stopped_gives_its_result_again(command):
+    first = command(*EARLY, "--patience", "2", "--restore-best", "--run-folder", "run", "--json").json
+    again = command("train", "--resume", "run", "--json").json
+    assert (again["stopped"], again["best"], again["test"]) == (first["stopped"], first["best"], first["test"])

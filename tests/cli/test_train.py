@@ -219,3 +219,67 @@ def test_interrupt_saves_the_network_as_it_stands(tmp_path, flags):
     assert "run/model.safetensors" in message
     assert fastmlp.Network.load(tmp_path / "run" / "model.safetensors").sizes == (2, 3, 2)
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["outcome"] == "interrupted"
+
+
+# Stopping early
+
+NOISY = ("train", "synthetic", "--batch-size", "50", "--learning-rate", "20", "--epochs", "100", "--validation", "10000")
+
+
+def test_training_ends_by_its_patience_with_the_best_weights_and_says_so(command, tmp_path):
+    flags = ("--patience", "3", "--restore-best", "--run-folder")
+    record = command(*NOISY, *flags, "one", "--json").json
+    losses = [epoch["validation_loss"] for epoch in record["epochs"]]
+    best = losses.index(min(losses)) + 1
+    assert (record["stopped"], record["best"]) == ("patience", {"epoch": best, "validation_loss": min(losses)})
+    assert len(losses) == best + 3 < 100
+    data = fastmlp.load_dataset("synthetic")
+    held_out = fastmlp.Network.load(tmp_path / "one" / "model.safetensors").evaluate(data.x_train[-10_000:], data.y_train[-10_000:])
+    assert held_out["loss"] == min(losses)
+    results = json.loads((tmp_path / "one" / "manifest.json").read_text())["results"]
+    assert (results["stopped"], results["best"]) == (record["stopped"], record["best"])
+    lines = command(*NOISY, *flags, "two").out.splitlines()
+    assert lines[-4] == f"stopped after {best + 3} epochs: no better validation loss for 3 epochs"
+    assert lines[-3] == f"the network is that of epoch {best}, validation loss {min(losses):.4f}"
+
+
+def test_training_ends_at_the_accuracy_wanted(command):
+    result = command(*QUICK[:-4], "--batch-size", "50", "--learning-rate", "0.5", "--validation", "10000", "--target-accuracy", "0.5")
+    assert result.out.splitlines()[-3] == "stopped after 1 epoch: the validation accuracy has reached 50.00 %"
+
+
+def test_training_ends_when_its_time_is_used_up(command):
+    flags = ("--epochs", "1000000", "--time-budget", "0.02", "--run-folder", "run")
+    record = command("train", "synthetic", *flags, "--json").json
+    assert record["stopped"] == "time_budget"
+    assert sum(epoch["seconds"] for epoch in record["epochs"]) < 0.02 + 0.5
+    resumed = command("train", "--resume", "run")
+    assert re.search(r"\nstopped after \d+ epochs?( and [\d,]+ rows)?: the time budget of 0\.02 seconds is used up\n", resumed.out)
+
+
+def test_a_training_that_does_all_its_epochs_says_nothing_of_stopping(command):
+    result = command(*QUICK, "--validation", "10000", "--patience", "50")
+    assert "stopped" not in result.out
+    assert command(*QUICK, "--json").json["stopped"] == "epochs"
+
+
+def test_quiet_leaves_out_why_training_stopped(command):
+    assert "stopped" not in command(*NOISY, "--patience", "1", "--quiet").out
+
+
+def test_what_needs_held_out_rows_says_so_in_one_line(command, tmp_path):
+    result = command(*QUICK, "--patience", "3")
+    assert result.code == 78
+    assert result.err.splitlines()[-1] == (
+        "error: patience: expected held-out rows to judge an epoch by, got none; set validation, for example to 5000"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_switch_is_a_flag_and_true_or_false_elsewhere(command, monkeypatch, tmp_path):
+    (tmp_path / "run.toml").write_text("[train]\nmomentum = 0.5\nnesterov = true\n")
+    from_file = command(*QUICK, "--config", "run.toml", "--json").json["settings"]["train"]
+    monkeypatch.setenv("FASTMLP_NESTEROV", "true")
+    from_variable = command(*QUICK, "--momentum", "0.5", "--json").json["settings"]["train"]
+    from_flag = command(*QUICK, "--momentum", "0.5", "--no-nesterov", "--json").json["settings"]["train"]
+    assert [settings["nesterov"] for settings in (from_file, from_variable, from_flag)] == [True, True, False]

@@ -72,6 +72,32 @@ def test_validation_is_that_of_the_last_epoch(digits):
     assert model.validation == {"loss": model.history[-1].validation_loss, "accuracy": model.history[-1].validation_accuracy}
 
 
+def test_a_model_that_stops_early_is_the_one_trained_alone_and_is_judged_by_its_best_epoch(digits):
+    early = task("early", BASE.replace(epochs=60, learning_rate=0.5, patience=2, restore_best=True), hidden=(30,))
+    model = trained([early], digits)["early"]
+    network, history = alone(early, digits)
+    assert history.stopped == "patience"
+    assert model.network.parameters.tobytes() == network.parameters.tobytes()
+    assert scores(model.history) == scores(history)
+    best = history[history.best_epoch - 1]
+    assert model.validation == {"loss": best.validation_loss, "accuracy": best.validation_accuracy}
+
+
+@pytest.mark.parametrize("changes", [{"patience": 2}, {"restore_best": True}, {"target_accuracy": 0.9}])
+def test_stopping_by_rows_that_are_not_held_out_is_found_before_anything_is_trained(digits, monkeypatch, changes):
+    monkeypatch.setattr(bank, "_train", lambda *arguments: pytest.fail("training began"))
+    with pytest.raises(ConfigError, match="expected held-out rows to judge an epoch by"):
+        trained([task("good", hidden=(20,)), task("bad", BASE.replace(validation=0, **changes), hidden=(20,))], digits)
+
+
+def test_a_fold_is_held_out_to_stop_by(digits):
+    rows = np.arange(2000)
+    fold = task("fold", BASE.replace(validation=0, epochs=60, learning_rate=0.5, patience=1), hidden=(20,))._replace(
+        train_rows=rows[:1500], validation_rows=rows[1500:]
+    )
+    assert len(trained([fold], digits)["fold"].history) < 60
+
+
 def test_what_diverges_is_recorded_and_the_others_go_on(digits):
     tasks = [task("bad", BASE.replace(learning_rate=1e30), hidden=(20,)), task("good", hidden=(20,))]
     found = trained(tasks, digits, 1)

@@ -97,6 +97,12 @@ def test_epochs_are_summarised_without_what_diverged():
     assert first.validation_loss.std == 0.0
 
 
+def test_epochs_that_not_every_model_reached_are_summarised_over_those_that_did():
+    records = [{"outcome": "done", "history": history(accuracy)} for accuracy in ([0.8], [0.6, 0.7, 0.5], [0.6, 0.9])]
+    assert [each.validation_accuracy.n for each in summarise_epochs(records)] == [3, 2, 1]
+    assert summarise_epochs(records)[1].validation_accuracy.mean == pytest.approx(0.8)
+
+
 def test_scores_are_summarised_over_what_was_measured():
     records = [{"outcome": "done", "test": {"loss": 1.0, "accuracy": 0.5}}, {"outcome": "done", "test": {"loss": 2.0, "accuracy": 0.7}},
                {"outcome": "diverged", "test": None}]  # fmt: skip

@@ -183,6 +183,13 @@ def test_sweep_goes_on_from_its_ledger(points, tmp_path):
     assert result.comparison == whole.comparison
 
 
+def test_final_models_that_stop_by_held_out_rows_keep_some():
+    [task] = final_tasks(NETWORK, TRAINING.replace(patience=3), {}, 1, 100)
+    assert (task.training.validation, task.training.patience) == (100, 3)
+    [task] = final_tasks(NETWORK, TRAINING.replace(time_budget=3.0), {}, 1, 100)
+    assert task.training.validation == 0
+
+
 def test_final_models_see_all_training_rows_and_the_test_rows():
     tasks = final_tasks(NETWORK, TRAINING, {"hidden": (5,)}, 2)
     assert [(task.training.validation, task.opens_test, task.network.hidden) for task in tasks] == [(0, True, (5,))] * 2

@@ -32,6 +32,21 @@ def test_repeat_has_a_row_per_epoch_with_mean_deviation_and_extremes():
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_repeat_says_how_many_models_got_as_far_as_an_epoch_where_some_stopped():
+    few = Summary(0.5, 0.1, 0.4, 0.6, 2)
+    text = experiments.repeat([EpochSummary(1, LOSS, ACCURACY, LOSS, ACCURACY), EpochSummary(2, few, few, few, few)])
+    heading, *rows = text.splitlines()
+    assert heading.split()[-1] == "runs"
+    assert [row.split()[-1] for row in rows] == ["30", "2"]
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_what_models_reached_at_their_ends_is_one_line():
+    assert experiments.at_the_end({"accuracy": ACCURACY, "loss": LOSS}) == (
+        "each at its end: validation accuracy 97.61 ± 0.12 %, loss 0.0812 ± 0.0021"
+    )
+
+
 def test_repeat_without_validation_rows_shows_that_nothing_was_measured():
     assert experiments.repeat([EpochSummary(1, LOSS, ACCURACY, None, None)]).splitlines()[1].split() == ["1", *["–"] * 6, "97.61"]
 

@@ -1,6 +1,7 @@
 """Pages: nothing that could run, nothing fetched, everything escaped; and what a browser makes of them."""
 
 import base64
+import json
 import re
 import shutil
 import subprocess
@@ -236,6 +237,56 @@ def test_methods_say_what_was_done(pages):
         "A multi-layer perceptron with one hidden layer of 300 sigmoid units was trained on MNIST (55,000 rows), for 2 epochs of "
         "stochastic gradient descent with batches of 50 rows, learning rate 0.2 and gradients averaged over the batch"
     ) in pages["train"]
+
+
+def training_page(folder, network=None, train=None, accuracies=(0.9, 0.97), **manifest):
+    """Return the page of a training with these settings."""
+    run = write_run(folder / "run", epochs=history(*accuracies), **manifest)
+    written = json.loads((run / "manifest.json").read_text())
+    written["settings"]["network"] |= network or {}
+    written["settings"]["train"] |= train or {}
+    (run / "manifest.json").write_text(json.dumps(written))
+    return reports.training_page(read_run(run), folder, [])
+
+
+def methods(page):
+    return next(section for section in page.sections if section.title == "Methods").text[0]
+
+
+GLOROT = "normal with variance 2/(K + N) (Glorot and Bengio 2010)"
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [
+        ({"activation": "tanh"}, f"Initial weights are {GLOROT}, for the K inputs and N units of a layer;"),
+        ({"activation": "relu"}, f"normal with variance 2/K (He et al. 2015) before relu units, {GLOROT} elsewhere, for"),
+        ({"activation": ["relu", "tanh", "silu"]}, f"2/K (He et al. 2015) before relu and silu units, {GLOROT} elsewhere, for"),
+        ({"initializer": "lecun_uniform"}, "Initial weights are uniform with variance 1/K (LeCun et al. 1998), for"),
+        ({"initializer": "orthogonal"}, "Initial weights are orthogonal (Saxe et al. 2014); biases start at zero."),
+    ],
+    ids=str,
+)
+def test_methods_say_how_weights_begin(tmp_path, network, expected):
+    assert expected in methods(training_page(tmp_path, network))
+
+
+def test_methods_name_every_setting_that_is_not_the_default(tmp_path):
+    train = {"dropout": [0.2, 0.5], "nesterov": True, "patience": 3, "schedule": "cosine"}
+    text = methods(training_page(tmp_path, {"norm_layers": "batch"}, train))
+    assert "Other settings than the default: norm layers batch, nesterov yes, schedule cosine, dropout 0.2-0.5, patience 3." in text
+
+
+def test_methods_of_the_defaults_name_no_other_settings(tmp_path):
+    assert "Other settings" not in methods(training_page(tmp_path))
+
+
+def test_a_page_tells_why_training_stopped_and_of_which_epoch_its_model_is(tmp_path):
+    results = {"stopped": "patience", "best": {"epoch": 2}}
+    page = training_page(tmp_path, train={"restore_best": True, "epochs": 10}, accuracies=(0.9, 0.97, 0.96), results=results)
+    assert page.lede.endswith("3 of 10 epochs, stopped by its patience; the model has the weights of epoch 2.")
+    [fact] = [fact for fact in page.facts if fact.label == "Validation accuracy"]
+    assert (fact.value, fact.detail) == ("97.00 %", "loss 0.5500; held-out rows, best epoch")
 
 
 def test_page_that_cannot_be_created_is_an_output_error(tmp_path):
