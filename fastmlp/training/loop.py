@@ -450,14 +450,21 @@ class Trainer:
 
     def _diverged(self, row: int) -> None:
         settings = self.settings
-        advice = f"a learning_rate below {settings.learning_rate:g}"
+        advice = [f"a learning_rate below {settings.learning_rate:g}"]
         if settings.reduction == "sum":
-            advice += " (reduction='sum' adds up the gradients of a batch)"
+            advice[0] += " (reduction='sum' adds up the gradients of a batch)"
+        if settings.clip_norm is None and settings.clip_value is None:
+            advice.append("clip_norm=1")
+        if settings.warmup_epochs == 0 and self.epoch == 0:
+            advice.append("warmup_epochs=1")
+        if settings.schedule == "constant" and self.epoch > 0:
+            advice.append("schedule='cosine'")
         if settings.normalize == "none":
-            advice += ", or normalize='standardize'"
+            advice.append("normalize='standardize'")
+        kept = f"; the network has the weights of epoch {self.best.epoch}" if self._best_weights is not None else ""
         raise TrainingError(
             f"training diverged: expected a finite loss, got NaN or inf in epoch {self.epoch + 1}, batch {row // self.batch_size + 1} of "
-            f"{self.epoch_steps}; try {advice}"
+            f"{self.epoch_steps}; try {', '.join(advice[:-1])}{' or ' if advice[1:] else ''}{advice[-1]}{kept}"
         )
 
 

@@ -21,8 +21,22 @@ def test_a_huge_learning_rate_on_huge_numbers_ends_in_the_first_epoch(output, ac
 
 
 def test_the_advice_names_what_may_be_the_cause():
-    with pytest.raises(TrainingError, match=r"reduction='sum' adds up .*, or normalize='standardize'$"):
+    with pytest.raises(TrainingError, match=r"reduction='sum' adds up .*\), clip_norm=1, .* or normalize='standardize'$"):
         fastmlp.train(Network([4, 5, 3], "identity", "identity"), X * 1e6, TARGETS["identity"], normalize="none", reduction="sum")
+
+
+def test_the_advice_names_nothing_that_is_in_use():
+    settings = {"learning_rate": 1e9, "clip_value": 1e8, "warmup_epochs": 1.0}
+    with pytest.raises(TrainingError, match=r"; try a learning_rate below 1e\+09$"):
+        fastmlp.train(Network([4, 5, 3], "identity", "identity"), X * 1e6, TARGETS["identity"], batch_size=1, **settings)
+
+
+def test_the_advice_after_the_first_epoch_is_to_lower_the_rate_as_training_goes_on():
+    def break_it(net, epoch):
+        net.parameters[0] = np.nan
+
+    with pytest.raises(TrainingError, match=r"in epoch 2, batch 1 of 7; try a learning_rate below 0\.2, clip_norm=1 or schedule='cosine'$"):
+        fastmlp.train(Network([4, 5, 3]), X, Y, batch_size=6, callbacks=[break_it])
 
 
 @pytest.mark.parametrize("where", [0, 17, 39])

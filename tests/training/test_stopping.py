@@ -145,7 +145,7 @@ def test_a_network_that_diverges_ends_with_the_best_weights_there_were():
         if epoch.epoch == 3:
             net.parameters[0] = np.nan
 
-    with pytest.raises(fastmlp.TrainingError):
+    with pytest.raises(fastmlp.TrainingError, match=r"; the network has the weights of epoch [123]$"):
         fastmlp.train(net, X, Y, **SETTINGS, restore_best=True, callbacks=[explode])
     assert any(net.parameters.tobytes() == weights.tobytes() for weights in history)
 
