@@ -49,6 +49,7 @@ class LayerLayout(NamedTuple):
     delta: int
     row: int  # length of a row of z, a and delta
     column: int  # from a row's part in one panel to its part in the next
+    dropped: int = 0  # what the next layer reads: a after dropout, where there is some, else the same as a
 
 
 class Run(NamedTuple):
@@ -68,8 +69,9 @@ class Layout:
 
     def __init__(
         self, sizes: Sequence[int], activations: Sequence[str], dtype: np.dtype, rows: int, trains: bool, states: int = 0, shares: int = 1,
-        threads: int = 1,
+        threads: int = 1, drops: Sequence[bool] = (),
     ) -> None:  # fmt: skip
+        """Lay out a network; `drops`: of which hidden layers units are left out, () for none."""
         self.dtype, self.rows = dtype, rows
         self._size = 0
         self._lanes = vector_bytes() // dtype.itemsize
@@ -84,8 +86,10 @@ class Layout:
         # one for each thread: a batch that another core has gathered would come out of its cache, line by line
         self.batches = [self._take(self.rows_padded * self.batch_row) for _ in range(threads)]
         keeps_z = [trains and ACTIVATIONS[activation].needs in ("z", "both") for activation in activations] + [False]
+        drops = [*drops, *[False] * (len(layers) - len(drops))]
         self.hidden = [
-            self._rows(layer, keeps, by_panel=trains and layer is layers[-1]) for layer, keeps in zip(layers, keeps_z, strict=False)
+            self._rows(layer, keeps, has_dropped, by_panel=trains and layer is layers[-1])
+            for layer, keeps, has_dropped in zip(layers, keeps_z, drops, strict=False)
         ]
         self.output = self._output_rows(output) if output else None
         self.no_bias = self._take(layers[-1].width)
@@ -122,12 +126,13 @@ class Layout:
         weight, bias = self._take(panels * panel), self._take(panels * width)
         return LayerLayout(k, n, shape, panels, width, weight, panel, bias, 0, 0, 0, row, column=width)
 
-    def _rows(self, layer: LayerLayout, keeps_z: bool, by_panel: bool) -> LayerLayout:
+    def _rows(self, layer: LayerLayout, keeps_z: bool, has_dropped: bool, by_panel: bool) -> LayerLayout:
         if by_panel:  # its units are read by their own share alone: no two cores work on neighbouring cache lines
             layer = layer._replace(row=layer.width, column=self.rows_padded * layer.width)
         count = max(self.rows_padded * layer.row, layer.panels * layer.column)
         a = self._take(count)
-        return layer._replace(a=a, z=self._take(count) if keeps_z else a, delta=self._take(count))
+        z, dropped = (self._take(count) if is_apart else a for is_apart in (keeps_z, has_dropped))
+        return layer._replace(a=a, z=z, delta=self._take(count), dropped=dropped)
 
     def _output_weights(self, k: int, n: int, last: LayerLayout) -> LayerLayout:
         row = _round_up(n, PADDED_INPUTS)

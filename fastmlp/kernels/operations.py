@@ -18,9 +18,10 @@ import numpy as np
 from numba import types
 
 from fastmlp.errors import ConfigError
-from fastmlp.kernels import compiling, panels, tiles, zeros
+from fastmlp.kernels import compiling, panels, random, tiles, zeros
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.layout import UPDATE_ROWS, LayerLayout, Layout, Run
+from fastmlp.kernels.regularisation import NOTHING, Regularisation, bits_of
 from fastmlp.kernels.updates import RULES, STORE, UPDATES, descend
 
 NARROW_OUTPUT = 2  # up to so many outputs, a dot tile takes them one at a time
@@ -33,13 +34,14 @@ class Planner:
 
     def __init__(
         self, layout: Layout, activations: Sequence[str], listed: bool, update: str = "sgd", shifted: bool = False, limited: bool = False,
-        averages: bool = False,
+        averages: bool = False, regularisation: Regularisation = NOTHING,
     ) -> None:  # fmt: skip
         """Plan for a layout; `listed`: skip inputs that are zero; `shifted`: all inputs are these plus a shift, kept in the extra row.
 
         `limited`: gradients are stored, in the state after those of the rule, to be clipped before the rule gets them; `averages`: the
         state after that one is an average of the parameters.
         """
+        self.regularisation = regularisation
         self.layout, self.activations, self.listed, self.shifted = layout, activations, listed, listed and shifted
         self.rule, self.limited, self.averages = RULES[update], limited, averages
         self.update = STORE if limited else self.rule  # what happens to a gradient as soon as it is there
@@ -64,13 +66,23 @@ class Planner:
     def _gather(self, thread: int) -> list[Operation]:
         layout = self.layout
         batch = layout.batches[thread]
-        found = [operation(OUT=batch, OUT_ROW=layout.batch_row)]
+        K = layout.hidden[0].n_in
+        found = [operation(OUT=batch, OUT_ROW=layout.batch_row), *self._change_inputs(batch, K)]
         if self.listed:
-            K, extra = layout.hidden[0].n_in, layout.extra_row if self.shifted else 0
+            extra = layout.extra_row if self.shifted else 0
             address = self._block("list_live", MR=layout.listed.MR)
             found.append(operation(address, K=K, X=batch, X_ROW=layout.batch_row, **layout.sparse.columns(thread)))
             if layout.output is not None:
                 found.append(operation(self._block("mask_groups"), K=K, EXTRA=extra, **layout.sparse.columns(thread, group_masks=True)))
+        return found
+
+    def _change_inputs(self, batch: int, K: int) -> list[Operation]:
+        rule, row, found = self.regularisation, self.layout.batch_row, []
+        if rule.input_noise > 0:
+            found.append(operation(self._block("add_noise_to_rows"), K=K, OUT=batch, OUT_ROW=row, **rule.of_noise()._asdict()))
+        if rule.input_dropout > 0:
+            address = self._block("drop_rows", NR=1)
+            found.append(operation(address, PANELS=K, OUT=batch, OUT_ROW=row, OUT_PANEL=1, **rule.of_inputs()._asdict()))
         return found
 
     def _forward(self, thread: int) -> list[Operation]:
@@ -116,8 +128,17 @@ class Planner:
                         OUT_PANEL=layer.column,
                     )  # fmt: skip
                 )
-            below, below_row = layer.a, layer.row
+            if self.regularisation.drops_units(index):
+                found.append(self._drop(index, "drop_rows_keeping_a", D=layer.a, OUT=layer.dropped))
+            below, below_row = layer.dropped, layer.row
         return found
+
+    def _drop(self, index: int, name: str, **columns: int) -> Operation:
+        layer = self.layout.hidden[index]
+        return operation(
+            self._block(name, NR=layer.width), PANELS=layer.panels, OUT_ROW=layer.row, OUT_PANEL=layer.column,
+            **self.regularisation.of_units(index)._asdict(), **columns,
+        )  # fmt: skip
 
     def _forward_block(self, layer: LayerLayout, listed: bool) -> int:
         if not listed:
@@ -139,7 +160,7 @@ class Planner:
         MR, NI = (5, 5) if output.n_out > NARROW_OUTPUT else (8, 1)
         return operation(
             self._block("outputs_from_panels", ("dot", MR, NI), MR, last.width, NI=NI),
-            N=output.n_out, PANELS=last.panels, X=last.a, X_ROW=last.row, X_PANEL=last.column, W=output.weight, W_PANEL=output.panel,
+            N=output.n_out, PANELS=last.panels, X=last.dropped, X_ROW=last.row, X_PANEL=last.column, W=output.weight, W_PANEL=output.panel,
             W_VECTORS=last.shape.NV,
             OUT=output.a, OUT_ROW=output.row, OUT_PANEL=self.layout.rows_padded * output.row,
         )  # fmt: skip
@@ -155,9 +176,9 @@ class Planner:
         for index in range(len(hidden) - 1, 0, -1):
             found += [BARRIER, *self._from_layer(index)]
             if index + 1 < len(hidden):
-                found += self._update(hidden[index + 1], hidden[index].a, hidden[index].row)
+                found += self._update(hidden[index + 1], hidden[index].dropped, hidden[index].row)
         if len(hidden) > 1:
-            found += [BARRIER, *self._update(hidden[1], hidden[0].a, hidden[0].row)]
+            found += [BARRIER, *self._update(hidden[1], hidden[0].dropped, hidden[0].row)]
         return found + self._update_first(thread) + self._after_gradients()
 
     def _after_gradients(self) -> list[Operation]:
@@ -171,6 +192,7 @@ class Planner:
                 place += run.panels
             rule = self._block("step_limited", stepped=self.rule.name)
             found += [BARRIER, *(_of_run(rule, run, X=self._gradient, STATE=self.layout.state, OUT=first, K=lengths) for run in runs)]
+            found += [op for layer in self.layout.hidden for op in self._limit(layer)]
         if self.averages:
             address = self._block("average_panels")
             found += [_of_run(address, run, X=self._average) for run in runs]
@@ -202,14 +224,14 @@ class Planner:
                 OUT_ROW=last.row,
                 OUT_PANEL=last.column,
             ),  # fmt: skip
-            self._activation_backward(len(self.layout.hidden) - 1),
+            *self._activation_backward(len(self.layout.hidden) - 1),
             self._weight_update(
                 "update_dense",
                 last,
                 K=output.n_out,
                 X=output.delta,
                 X_ROW=output.row,
-                D=last.a,
+                D=last.dropped,
                 D_ROW=last.row,
                 D_PANEL=last.column,
                 W=output.weight,
@@ -239,15 +261,16 @@ class Planner:
                 OUT=before.delta,
                 OUT_ROW=before.row,
             ),  # fmt: skip
-            self._activation_backward(index - 1),
+            *self._activation_backward(index - 1),
         ]
 
-    def _activation_backward(self, index: int) -> Operation:
+    def _activation_backward(self, index: int) -> list[Operation]:
         layer = self.layout.hidden[index]
-        return operation(
+        backward = operation(
             self._block("activate_rows_backward", NR=layer.width, formula=(self.activations[index], "derivative")),
             N=layer.n_out, PANELS=layer.panels, X=layer.a, D=layer.z, OUT=layer.delta, OUT_ROW=layer.row, OUT_PANEL=layer.column,
         )  # fmt: skip
+        return [backward, self._drop(index, "drop_rows", OUT=layer.delta)] if self.regularisation.drops_units(index) else [backward]
 
     def _update(self, layer: LayerLayout, below: int, below_row: int, thread: int | None = None) -> list[Operation]:
         masks = dict(self.layout.sparse.columns(thread, group_masks=True)) if thread is not None else {}
@@ -280,6 +303,25 @@ class Planner:
                 **masks,
             ),  # fmt: skip
             self._bias_update(layer, layer.panels),
+            *([] if self.limited else self._limit(layer)),  # limited, the weights take their step later
+        ]
+
+    def _limit(self, layer: LayerLayout) -> list[Operation]:
+        longest = self.regularisation.max_norm
+        if longest is None:
+            return []
+        return [
+            operation(
+                self._block("limit_weights"),
+                K=layer.n_in,
+                PANELS=layer.panels,
+                WIDTH=layer.width,
+                W=layer.weight,
+                W_PANEL=layer.panel,
+                SUMS=self.layout.sums,
+                SUMS_SHARE=self.layout.sums_share,
+                NUMBER=bits_of(longest),
+            )  # fmt: skip
         ]
 
     def _weight_update(self, name: str, layer: LayerLayout, **columns: int) -> Operation:
@@ -367,6 +409,8 @@ def _panel_block(
     if stepped is not None:
         bound |= {"FORMULA": compiling.formula(UPDATES[stepped].formula or descend), "STATES": UPDATES[stepped].states}
         suffix += f"_{stepped}"
+    if name == "add_noise_to_rows":
+        bound["HALF_NORMAL"] = compiling.formula(random.HALF_NORMAL[dtype.name])
     number = numba.from_dtype(dtype)
     block = compiling.specialise(getattr(panels, name), suffix, **bound)
     return compiling.address(block, number[::1], types.uint16[::1], types.uint64[::1], _COUNTS, number[::1], _COUNTS, *(types.int64,) * 3)

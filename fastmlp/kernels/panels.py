@@ -12,11 +12,13 @@ So a hidden layer is split by its units and the output layer by its inputs, whic
 part of the outputs and, on the way back, their deltas and both updates, without asking another share.
 """
 
+import math
 from typing import Any
 
 import numpy as np
 
 from fastmlp.kernels.compiling import kernel
+from fastmlp.kernels.random import from_end, from_median, hash_32, high_half, low_half, number_of, row_key, signed_32
 from fastmlp.kernels.scalar import averaged, clipped, count_correct, penalised, rates_of
 from fastmlp.kernels.step import call_loss
 from fastmlp.kernels.vectors import full_width, prefetch
@@ -39,10 +41,11 @@ from fastmlp.kernels.zeros import (
 # the panels of w; W_ROW, W_VECTORS: numbers and vectors in a row of one; WIDTH: numbers in a row of the panels counted by PANELS; SUMS,
 # SUMS_SHARE: scratch for unfinished sums, and how much of it a share has; LISTS, FOLDED, MASKS, COUNTS: offsets into the arrays of
 # zeros.py; LIST: length of a live list; EXTRA: the row behind all batches that holds the shift of the inputs, 0 where there is none;
-# STATE: from a weight to its m, twice that to its v.
-(KIND, ADDRESS, K, N, PANELS, WIDTH, X, X_ROW, X_PANEL, D, D_ROW, D_PANEL, W, W_ROW, W_PANEL, W_PANELS, W_VECTORS, BIAS, OUT,
- OUT_ROW, OUT_PANEL, SUMS, SUMS_SHARE, LISTS, LIST, FOLDED, MASKS, EXTRA, COUNTS, STATE) = range(30)  # fmt: skip
-COLUMNS = 30
+# STATE: from a weight to its m, twice that to its v; KEY, THRESHOLD, NUMBER: regularisation.Draw. STEP is written while a run goes on: the
+# number of the step in the whole training. It lies in the middle of a row, where no other thread has anything in the same cache line.
+(KIND, ADDRESS, K, N, PANELS, WIDTH, X, X_ROW, X_PANEL, D, D_ROW, D_PANEL, W, W_ROW, W_PANEL, W_PANELS, STEP, W_VECTORS, BIAS, OUT,
+ OUT_ROW, OUT_PANEL, SUMS, SUMS_SHARE, LISTS, LIST, FOLDED, MASKS, EXTRA, COUNTS, STATE, KEY, THRESHOLD, NUMBER) = range(34)  # fmt: skip
+COLUMNS = 34
 # Kinds of operations.
 BARRIER, PANEL, LOSS, CHECK = range(4)
 
@@ -55,6 +58,7 @@ LOSS_ROWS = 8  # rows whose loss is added up together: fixed, so that the sum do
 TILE: Any = None
 TILE_ALONE: Any = None
 FORMULA: Any = None
+HALF_NORMAL: Any = None
 MR = NR = NI = STATES = 0
 SIDE = 1
 
@@ -292,6 +296,96 @@ def activate_rows_backward(arena, lists, masks, counts, rates, op, M, share, sha
         delta = arena[op[OUT] + at : op[OUT] + at + length]
         for n in range(length):
             delta[n] *= FORMULA(z[n], a[n])
+
+
+@kernel
+def drop_rows(arena, lists, masks, counts, rates, op, M, share, shares):
+    """out[m, n] = 0 where the random bits of (KEY, STEP, m, n) lie below THRESHOLD, else out[m, n] * NUMBER; units n of one share.
+
+    Padding behind the last unit stays 0. Formula and source: scalar.drop. Inputs are dropped as K panels of one unit.
+    """
+    full_width()
+    p, end = own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)
+    runs, length = runs_of_row(NR, op[OUT_PANEL], p, end)
+    factor, zero, threshold = arena.dtype.type(number_of(op[NUMBER])), arena.dtype.type(0), np.uint32(op[THRESHOLD])
+    for m in range(M):
+        of_row = row_key(np.uint64(op[KEY]), op[STEP], m)
+        low, high = low_half(of_row), high_half(of_row)
+        for run in range(runs):
+            at = op[OUT] + m * op[OUT_ROW] + (p + run) * op[OUT_PANEL]
+            out, first = arena[at : at + length], (p + run) * NR
+            for n in range(length):
+                out[n] = out[n] * factor if hash_32(first + n, low, high) >= threshold else zero
+
+
+@kernel
+def drop_rows_keeping_a(arena, lists, masks, counts, rates, op, M, share, shares):
+    """The same from a at D, which the way back needs as it is. Not one function with the above: see activate_rows_keeping_z."""
+    full_width()
+    p, end = own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)
+    runs, length = runs_of_row(NR, op[OUT_PANEL], p, end)
+    factor, zero, threshold = arena.dtype.type(number_of(op[NUMBER])), arena.dtype.type(0), np.uint32(op[THRESHOLD])
+    for m in range(M):
+        of_row = row_key(np.uint64(op[KEY]), op[STEP], m)
+        low, high = low_half(of_row), high_half(of_row)
+        for run in range(runs):
+            at = m * op[OUT_ROW] + (p + run) * op[OUT_PANEL]
+            a, out, first = arena[op[D] + at : op[D] + at + length], arena[op[OUT] + at : op[OUT] + at + length], (p + run) * NR
+            for n in range(length):
+                out[n] = a[n] * factor if hash_32(first + n, low, high) >= threshold else zero
+
+
+@kernel
+def runs_of_row(width, panel, p, end):
+    """Return in how many runs of numbers the panels p to end of one row lie, and their length."""
+    if panel == width:
+        return min(1, end - p), (end - p) * width
+    return end - p, width
+
+
+@kernel
+def add_noise_to_rows(arena, lists, masks, counts, rates, op, M, share, shares):
+    """out[m, k] += NUMBER * z, z ~ N(0, 1) by the random bits of (KEY, STEP, m, k), for all K inputs. Formula: see scalar.add_noise."""
+    full_width()
+    deviation, half = arena.dtype.type(number_of(op[NUMBER])), arena.dtype.type(0.5)
+    for m in range(M):
+        of_row = row_key(np.uint64(op[KEY]), op[STEP], m)
+        low, high = low_half(of_row), high_half(of_row)
+        at = op[OUT] + m * op[OUT_ROW]
+        out = arena[at : at + op[K]]
+        for k in range(op[K]):
+            signed = signed_32(hash_32(k, low, high))
+            size = HALF_NORMAL(arena.dtype.type(from_median(signed)) + half, arena.dtype.type(from_end(signed)) + half)
+            out[k] += deviation * (size if signed >= 0 else -size)
+
+
+@kernel
+def limit_weights(arena, lists, masks, counts, rates, op, M, share, shares):
+    """w[:, n] *= NUMBER / |w[:, n]| where a column is longer than NUMBER, for the units n of one share. Source: scalar.limit_columns."""
+    full_width()
+    longest, one = arena.dtype.type(number_of(op[NUMBER])), arena.dtype.type(1)
+    at = op[SUMS] + share * op[SUMS_SHARE]
+    factors = arena[at : at + op[WIDTH]]
+    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
+        for n in range(op[WIDTH]):
+            factors[n] = 0
+        for k in range(op[K]):
+            at = op[W] + p * op[W_PANEL] + k * op[WIDTH]
+            w = arena[at : at + op[WIDTH]]
+            for n in range(op[WIDTH]):
+                factors[n] += w[n] * w[n]
+        are_short = True
+        for n in range(op[WIDTH]):
+            length = math.sqrt(factors[n])
+            is_short = not length > longest
+            factors[n] = one if is_short else longest / length
+            are_short &= is_short
+        if not are_short:
+            for k in range(op[K]):
+                at = op[W] + p * op[W_PANEL] + k * op[WIDTH]
+                w = arena[at : at + op[WIDTH]]
+                for n in range(op[WIDTH]):
+                    w[n] *= factors[n]
 
 
 @kernel

@@ -15,10 +15,11 @@ from numba import types
 
 from fastmlp import machine
 from fastmlp.errors import ConfigError
-from fastmlp.kernels import compiling, scalar, step
+from fastmlp.kernels import compiling, random, scalar, step
 from fastmlp.kernels import rows as one_row
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
+from fastmlp.kernels.regularisation import NOTHING, Regularisation
 from fastmlp.kernels.updates import UPDATES, Rates, descend
 
 _OUTPUT_CODES = {"identity": scalar.IDENTITY, "softmax": scalar.SOFTMAX, "sigmoid": scalar.SIGMOID}
@@ -47,6 +48,7 @@ class Steps(NamedTuple):
     mean: bool  # whether the gradient of a batch is divided by its rows
     loss_parameter: float = 0.0  # the number that the loss has besides: losses.Loss.parameter
     average: np.ndarray | None = None  # (P,) of the parameters over the steps, updated in place by programs that average
+    first_step: int = 0  # how many steps of the training were taken before: random numbers depend on it
 
 
 def no_steps(x: np.ndarray, target: np.ndarray, sizes: Sequence[int], batch_size: int, dtype: np.dtype) -> Steps:
@@ -78,6 +80,7 @@ class Program:
         update: str = "sgd",
         limited: bool = False,
         averages: bool = False,
+        regularisation: Regularisation = NOTHING,
     ) -> None:
         self.dtype = np.dtype(dtype)
         self.sizes = tuple(sizes)
@@ -87,10 +90,15 @@ class Program:
         multiply_adds = rows * sum(k * n for k, n in zip(sizes, sizes[1:], strict=False))
         over_threads = not self.interpreted and multiply_adds >= PARALLEL_MULTIPLY_ADDS
         self.threads = max(1, min(threads, machine.usable_cores(), numba.config.NUMBA_NUM_THREADS)) if over_threads else 1
-        is_plain = update == "sgd" and not limited and not averages
+        has_more = limited or averages or regularisation.is_random or regularisation.max_norm is not None
+        is_plain = update == "sgd" and not has_more
         self.by_row = rows == 1 and is_plain and loss is not None and not over_threads
         blocks = [_activation_blocks(name, self.dtype, self.interpreted, self.by_row) for name in activations] + [(0, 0, 0, 0)]
-        self.layers, size = layer_table(sizes, blocks, rows)
+        drops = [regularisation.drops_units(index) for index in range(len(activations))]
+        self.layers, size = layer_table(sizes, blocks, rows, drops)
+        self.draws = draw_table(regularisation, len(activations), self.dtype, self.interpreted)
+        self.limit = 0 if regularisation.max_norm is None else limit_block(self.dtype, self.interpreted)
+        self.longest = self.dtype.type(regularisation.max_norm or 0)
         self.loss = loss_block(loss, self.dtype, self.interpreted) if loss else 0
         self.output = output_code(loss) if loss else scalar.IDENTITY
         self.loss_formulas = _loss_formulas(loss, self.dtype, self.interpreted) if self.by_row and loss else (0, 0)
@@ -120,13 +128,18 @@ class Program:
         # a rule gives back what it keeps no state of as it gets it
         m_state, v_state = (state if state.size else gradient for state in (steps.m_state, steps.v_state))
         average = steps.average if self.averages and steps.average is not None else empty
-        with self._threads():
+        with self._threads(), np.errstate(**self._wrapping()):
             row = self._entry(step.train_steps)(
                 steps.parameters, m_state, v_state, steps.total, self.layers, steps.x, steps.target, weight, steps.order,
                 steps.first, steps.last, steps.batch_size, steps.scale, steps.shift, steps.rates, steps.mean, self.output, self.loss,
-                loss_parameter, self.update, average, self.scratch, gradient, batch_target, batch_weight,
+                loss_parameter, self.update, average, self.scratch, gradient, batch_target, batch_weight, steps.first_step, self.draws,
+                self.limit, self.longest,
             )  # fmt: skip
         return int(row)
+
+    def _wrapping(self) -> dict[str, Any]:
+        """Return what silences NumPy's warning of hashes that wrap, where they are computed interpreted."""
+        return {"over": "ignore"} if self.draws.size and (self.interpreted or not compiling.JIT) else {}
 
     def outputs(
         self, parameters: np.ndarray, x: np.ndarray, first: int, last: int, scale: np.ndarray, shift: np.ndarray, out: np.ndarray
@@ -225,16 +238,36 @@ def count_parameters(sizes: Sequence[int]) -> int:
     return sum(k * n + n for k, n in zip(sizes, sizes[1:], strict=False))
 
 
-def layer_table(sizes: Sequence[int], blocks: Sequence[tuple[int, ...]], rows: int) -> tuple[np.ndarray, int]:
-    """Return the table of layers (L, COLUMNS) that step.py reads, and the size of the scratch for batches of `rows` rows."""
+def layer_table(sizes: Sequence[int], blocks: Sequence[tuple[int, ...]], rows: int, drops: Sequence[bool] = ()) -> tuple[np.ndarray, int]:
+    """Return the table of layers (L, COLUMNS) that step.py reads, and the size of the scratch for batches of `rows` rows.
+
+    drops: of which hidden layers units are left out; () for none.
+    """
     table = []
     parameter, scratch = 0, rows * sizes[0]  # the scratch begins with the batch itself
-    for k, n, addresses in zip(sizes, sizes[1:], blocks, strict=False):
+    for index, (k, n, addresses) in enumerate(zip(sizes, sizes[1:], blocks, strict=False)):
         z, a, delta = scratch, scratch + rows * n, scratch + 2 * rows * n
-        table.append([k, n, parameter, parameter + k * n, z, a, delta, *addresses])
+        has_dropped = index < len(drops) and drops[index]
+        dropped = scratch + 3 * rows * n if has_dropped else a
+        table.append([k, n, parameter, parameter + k * n, z, a, delta, *addresses, dropped])
         parameter += k * n + n
-        scratch += 3 * rows * n
+        scratch += (4 if has_dropped else 3) * rows * n
     return np.array(table, np.int64), scratch
+
+
+def draw_table(regularisation: Regularisation, n_hidden: int, dtype: np.dtype, interpreted: bool) -> np.ndarray:
+    """Return the table of what is left to chance that step.py reads: (n_hidden + 2, DRAW_COLUMNS), no rows where nothing is."""
+    if not regularisation.is_random:
+        return np.empty((0, step.DRAW_COLUMNS), np.int64)
+    table = np.zeros((step.UNITS_ROW + n_hidden, step.DRAW_COLUMNS), np.int64)
+    if regularisation.input_noise > 0:
+        table[step.NOISE_ROW] = draw_block("add_noise", dtype, interpreted), *regularisation.of_noise()
+    if regularisation.input_dropout > 0:
+        table[step.INPUTS_ROW] = draw_block("drop", dtype, interpreted), *regularisation.of_inputs()
+    for index in range(n_hidden):
+        if regularisation.drops_units(index):
+            table[step.UNITS_ROW + index] = draw_block("drop", dtype, interpreted), *regularisation.of_units(index)
+    return table
 
 
 @functools.cache
@@ -306,3 +339,20 @@ def update_block(name: str, dtype: np.dtype, interpreted: bool = False, limited:
     source = scalar.limited_update if limited else scalar.update_with_state
     kernel = compiling.specialise(source, name, UPDATE=compiling.formula(formula or descend))
     return compiling.address(kernel, flat, flat, flat, flat, flat, interpreted=interpreted)
+
+
+@functools.cache
+def draw_block(name: str, dtype: np.dtype, interpreted: bool = False) -> int:
+    """Return the address of scalar.drop or scalar.add_noise."""
+    kernel = getattr(scalar, name)
+    if kernel is scalar.add_noise:
+        kernel = compiling.specialise(kernel, dtype.name, HALF_NORMAL=compiling.formula(random.HALF_NORMAL[dtype.name]))
+    table = numba.from_dtype(dtype)[:, ::1]
+    return compiling.address(kernel, table, *(types.int64,) * 4, table, interpreted=interpreted)
+
+
+@functools.cache
+def limit_block(dtype: np.dtype, interpreted: bool = False) -> int:
+    """Return the address of scalar.limit_columns."""
+    number = numba.from_dtype(dtype)
+    return compiling.address(scalar.limit_columns, number[:, ::1], number, number[::1], interpreted=interpreted)

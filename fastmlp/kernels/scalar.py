@@ -5,6 +5,7 @@
     backward    dweight = x.T @ delta        dbias = sum of delta over the batch
                 dx = delta @ weight.T        delta of the layer before = dx * f'(z)
     update      weight -= learning_rate * dweight
+    on request  dropout and noise before a layer reads its inputs, max-norm after the update
 
 Each kernel is one plain function, run three ways: as Python, compiled, and compiled with the outer loop over threads
 (`prange` is `range` in the first two). Each row of an output is written by one thread, in the order of the source,
@@ -20,6 +21,7 @@ from numba import prange
 from fastmlp.kernels import updates
 from fastmlp.kernels.compiling import formula, kernel
 from fastmlp.kernels.elementary import exp
+from fastmlp.kernels.random import from_end, from_median, hash_32, high_half, low_half, number_of, row_key, signed_32
 from fastmlp.kernels.updates import Rates
 
 # What other people embed; the rest is bound to formulas first.
@@ -42,6 +44,7 @@ ACTIVATION_DERIVATIVE: Any = None
 LOSS: Any = None
 LOSS_DERIVATIVE: Any = None
 UPDATE: Any = None
+HALF_NORMAL: Any = None
 
 clipped, penalised, averaged = formula(updates.clipped), formula(updates.penalised), formula(updates.averaged)
 
@@ -322,3 +325,62 @@ def average_weights(average, parameters, rates):
     r = rates_of(rates)
     for p in range(parameters.shape[0]):
         average[p] = averaged(average[p], parameters[p], r)
+
+
+# --- dropout, noise, max-norm ----------------------------------------------------------------------------------------------
+
+
+@kernel
+def drop(x, key, step, threshold, number, out):
+    """out[m, n] = 0 where the random bits of (key, step, m, n) lie below threshold, else x[m, n] * number.
+
+    x (M, N), key: of a stream, number: bits of the factor 1 / (1 - p) as a float64 -> out (M, N), overwritten; out may be x.
+    Srivastava et al. 2014, section 4, scaled in training as in section 10. The same on the way back: delta at the place of x.
+    """
+    M, N = x.shape
+    factor, zero = out.dtype.type(number_of(number)), out.dtype.type(0)
+    for m in prange(M):
+        of_row = row_key(np.uint64(key), step, m)
+        low, high = low_half(of_row), high_half(of_row)
+        for n in range(N):
+            out[m, n] = x[m, n] * factor if hash_32(n, low, high) >= np.uint32(threshold) else zero
+
+
+@kernel
+def add_noise(x, key, step, threshold, number, out):
+    """out[m, k] = x[m, k] + number * z, z ~ N(0, 1) by the random bits of (key, step, m, k).
+
+    x (M, K), key: of a stream, number: bits of the standard deviation as a float64, threshold: not read -> out (M, K), overwritten; out
+    may be x. Bishop 1995.
+    """
+    M, K = x.shape
+    deviation, half = out.dtype.type(number_of(number)), out.dtype.type(0.5)
+    for m in prange(M):
+        of_row = row_key(np.uint64(key), step, m)
+        low, high = low_half(of_row), high_half(of_row)
+        for k in range(K):
+            signed = signed_32(hash_32(k, low, high))
+            size = HALF_NORMAL(out.dtype.type(from_median(signed)) + half, out.dtype.type(from_end(signed)) + half)
+            out[m, k] = x[m, k] + deviation * (size if signed >= 0 else -size)
+
+
+@kernel
+def limit_columns(weight, longest, factors):
+    """weight[:, n] *= longest / |weight[:, n]| where a column is longer than that.
+
+    weight (K, N) updated in place, longest a number -> factors (N,), overwritten: what each column was multiplied by.
+    Srivastava et al. 2014, section 5.1.
+    """
+    K, N = weight.shape
+    one = weight.dtype.type(1)
+    for n in range(N):
+        factors[n] = 0
+    for k in range(K):
+        for n in range(N):
+            factors[n] += weight[k, n] * weight[k, n]
+    for n in range(N):
+        length = math.sqrt(factors[n])
+        factors[n] = longest / length if length > longest else one
+    for k in range(K):
+        for n in range(N):
+            weight[k, n] *= factors[n]

@@ -20,9 +20,14 @@ from fastmlp.kernels.scalar import (
 
 # Columns of the table of layers: sizes, then offsets into the parameters (WEIGHT, BIAS) and into the scratch (Z, A, DELTA),
 # then the addresses of f and f', as kernels over arrays (ACTIVATE, ACTIVATE_BACKWARD) and as formulas of single numbers. The output
-# layer's activation is part of its loss: A and the addresses are not read there.
-N_IN, N_OUT, WEIGHT, BIAS, Z, A, DELTA, ACTIVATE, ACTIVATE_BACKWARD, FORMULA, DERIVATIVE = range(11)
-COLUMNS = 11
+# layer's activation is part of its loss: A and the addresses are not read there. DROPPED: offset of a after dropout, A where there is none.
+N_IN, N_OUT, WEIGHT, BIAS, Z, A, DELTA, ACTIVATE, ACTIVATE_BACKWARD, FORMULA, DERIVATIVE, DROPPED = range(12)
+COLUMNS = 12
+# Columns of the table of what is left to chance, empty where nothing is: address of the kernel (0: none), and what it is told: see
+# regularisation.Draw. Its rows: noise on the inputs, dropout of inputs, dropout of each hidden layer.
+DRAW, KEY, THRESHOLD, NUMBER = range(4)
+DRAW_COLUMNS = 4
+NOISE_ROW, INPUTS_ROW, UNITS_ROW = range(3)
 # What a run of steps adds up: weighted loss, rows classified correctly, weight of all rows, rows.
 LOSS_SUM, CORRECT, WEIGHT_SUM, ROWS = range(4)
 TOTALS = 4
@@ -31,6 +36,8 @@ call_activate = block_call(2)
 call_activate_backward = block_call(3)
 call_loss = block_call(6, returns=types.float64)
 call_update = block_call(5)
+call_draw = block_call(6)
+call_limit = block_call(3)
 
 
 @kernel
@@ -54,20 +61,54 @@ def rows_of(scratch, layer, column, M):
 
 
 @kernel
+def forward_layer(parameters, layers, index, x, scratch):
+    """Fill z of a layer, and a = f(z) if it is hidden, for its inputs x (M, K); return a, of the output layer z.
+
+    parameters (P,), layers (L, COLUMNS); scratch: z and a of the layer overwritten.
+    """
+    layer, M = layers[index], x.shape[0]
+    z = rows_of(scratch, layer, Z, M)
+    dense_forward(x, weight_of(parameters, layer), bias_of(parameters, layer), z)
+    if index + 1 == layers.shape[0]:
+        return z
+    a = rows_of(scratch, layer, A, M)
+    call_activate(layer[ACTIVATE], z.reshape(z.size), a.reshape(a.size))
+    return a
+
+
+@kernel
 def forward(parameters, layers, x, scratch):
     """Fill z of every layer, and a = f(z) of every hidden layer, for the rows x (M, K) of one batch.
 
     parameters (P,), layers (L, COLUMNS); scratch: z and a overwritten.
     """
-    M = x.shape[0]
     a = x
     for index in range(layers.shape[0]):
-        layer = layers[index]
-        z = rows_of(scratch, layer, Z, M)
-        dense_forward(a, weight_of(parameters, layer), bias_of(parameters, layer), z)
-        if index + 1 < layers.shape[0]:
-            a = rows_of(scratch, layer, A, M)
-            call_activate(layer[ACTIVATE], z.reshape(z.size), a.reshape(a.size))
+        a = forward_layer(parameters, layers, index, a, scratch)
+
+
+@kernel
+def is_drawn(draws, row):
+    """Return whether a row of the table of what is left to chance does anything."""
+    return draws.shape[0] > 0 and draws[row, DRAW] != 0
+
+
+@kernel
+def draw(draws, row, step, x, out):
+    """out = x, changed as a row of the table of what is left to chance says, in step 0, 1, …; x, out (M, N), which may be the same."""
+    call_draw(draws[row, DRAW], x, draws[row, KEY], step, draws[row, THRESHOLD], draws[row, NUMBER], out)
+
+
+@kernel
+def forward_by_chance(parameters, layers, draws, step, x, scratch):
+    """The same as forward with units left out: DROPPED of each hidden layer is filled, too, and read by the next one."""
+    a = x
+    for index in range(layers.shape[0]):
+        a = forward_layer(parameters, layers, index, a, scratch)
+        if index + 1 < layers.shape[0] and is_drawn(draws, UNITS_ROW + index):
+            dropped = rows_of(scratch, layers[index], DROPPED, x.shape[0])
+            draw(draws, UNITS_ROW + index, step, a, dropped)
+            a = dropped
 
 
 @kernel
@@ -85,7 +126,8 @@ def backward_to(parameters, layers, index, M, scratch):
 @kernel
 def train_steps(
     parameters, m_state, v_state, total, layers, x, target, sample_weight, order, first, last, batch_size, scale, shift,
-    rates, mean, output, loss, loss_parameter, update, average, scratch, gradient, batch_target, batch_weight,
+    rates, mean, output, loss, loss_parameter, update, average, scratch, gradient, batch_target, batch_weight, first_step, draws, limit,
+    longest,
 ):  # fmt: skip
     """Take one step per batch of order[first:last]; return last, or -(1 + first row of the batch) where a loss is not finite.
 
@@ -93,8 +135,9 @@ def train_steps(
     layers (L, COLUMNS), x (rows, K) bytes or floats, target (rows, T), sample_weight (rows,) or (0,) for ones, order (n,) row numbers,
     scale and shift (K,), rates (steps, RATES): those of updates.Rates, step by step, mean: whether the gradient is divided by the rows of
     its batch, output: SOFTMAX, SIGMOID or IDENTITY, loss, update: addresses, update 0 for plain SGD; loss_parameter: a number of the
-    parameters' type. Overwritten: scratch, gradient (P,) or (0,), batch_target (B, T), batch_weight (B,) or (0,). A batch whose loss is not
-    finite changes no parameter.
+    parameters' type. Overwritten: scratch, gradient (P,) or (0,), batch_target (B, T), batch_weight (B,) or (0,). first_step: number of
+    the first step in the whole training, draws (L + 1, DRAW_COLUMNS) or (0, DRAW_COLUMNS): what is left to chance; limit: address of
+    limit_columns, 0 for none, longest: the limit. A batch whose loss is not finite changes no parameter.
     """
     K = x.shape[1]
     L, T = layers.shape[0], target.shape[1]
@@ -105,6 +148,9 @@ def train_steps(
         rows = order[begin : begin + M]
         batch = scratch[: M * K].reshape((M, K))
         gather(x, rows, scale, shift, batch)
+        for row in (NOISE_ROW, INPUTS_ROW):
+            if is_drawn(draws, row):
+                draw(draws, row, first_step + step, batch, batch)
         weight_sum = 0.0
         for m in range(M):
             for t in range(T):
@@ -115,7 +161,7 @@ def train_steps(
             else:
                 weight_sum += 1.0
 
-        forward(parameters, layers, batch, scratch)
+        forward_by_chance(parameters, layers, draws, first_step + step, batch, scratch)
         z = rows_of(scratch, layers[L - 1], Z, M)
         delta = rows_of(scratch, layers[L - 1], DELTA, M)
         factor = one / parameters.dtype.type(M) if mean else one
@@ -132,7 +178,10 @@ def train_steps(
             a = batch
             if index > 0:
                 backward_to(parameters, layers, index - 1, M, scratch)  # before the weights that it reads change
-                a = rows_of(scratch, layers[index - 1], A, M)
+                if is_drawn(draws, UNITS_ROW + index - 1):
+                    delta = rows_of(scratch, layers[index - 1], DELTA, M)
+                    draw(draws, UNITS_ROW + index - 1, first_step + step, delta, delta)
+                a = rows_of(scratch, layers[index - 1], DROPPED, M)
             delta = rows_of(scratch, layer, DELTA, M)
             if update == 0:
                 dense_sgd_update(weight_of(parameters, layer), bias_of(parameters, layer), a, delta, rates[step, 0])
@@ -140,6 +189,10 @@ def train_steps(
                 dense_backward_parameters(a, delta, weight_of(gradient, layer), bias_of(gradient, layer))
         if update != 0:
             call_update(update, parameters, m_state, v_state, gradient, rates[step])
+        if limit != 0:
+            for index in range(L - 1):
+                layer = layers[index]
+                call_limit(limit, weight_of(parameters, layer), longest, scratch[layer[DELTA] : layer[DELTA] + layer[N_OUT]])
         if average.shape[0] > 0:
             average_weights(average, parameters, rates[step])
     return last

@@ -10,8 +10,9 @@ from fastmlp import machine
 from fastmlp.kernels.compiling import block_call, kernel
 from fastmlp.kernels.layout import Layout
 from fastmlp.kernels.operations import Planner, gather_block
-from fastmlp.kernels.panels import ADDRESS, BARRIER, CHECK, KIND, LOSS, LOSS_ROWS, PANEL
+from fastmlp.kernels.panels import ADDRESS, BARRIER, CHECK, KIND, LOSS, LOSS_ROWS, PANEL, STEP
 from fastmlp.kernels.program import Steps, loss_block, no_steps, output_code
+from fastmlp.kernels.regularisation import NOTHING, Regularisation
 from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, TOTALS, WEIGHT_SUM
 from fastmlp.kernels.team import DECISION, STOP, Team, look, new_shared, wait_for_all
 from fastmlp.kernels.tiles import Shape
@@ -30,8 +31,12 @@ call_loss_rows = block_call(16)
 
 
 @kernel
-def gather_batch(address, x, rows, upcoming, scale, shift, operations, arena, lists, masks, counts, rates):
-    """Run the operations that bring the rows of a batch into a thread's own part of the arena: gather, then what is listed of its zeros."""
+def gather_batch(address, x, rows, upcoming, scale, shift, operations, number, arena, lists, masks, counts, rates):
+    """Run the operations that bring the rows of a batch into a thread's own part of the arena: gather, noise, dropout, lists of zeros.
+
+    number: of the step in the whole training.
+    """
+    tell_step(operations, number)
     call_gather(address, x, rows, upcoming, scale, shift, arena, operations[0])
     for index in range(1, operations.shape[0]):
         op = operations[index]
@@ -39,17 +44,25 @@ def gather_batch(address, x, rows, upcoming, scale, shift, operations, arena, li
 
 
 @kernel
+def tell_step(operations, number):
+    """Write the number of a step into the operations of a thread: random numbers depend on it."""
+    for index in range(operations.shape[0]):
+        operations[index, STEP] = number
+
+
+@kernel
 def train_tiled(
-    x, target, sample_weight, order, first, last, batch_size, scale, shift, rates, fused, mean, output, loss, loss_parameter, gather,
-    gather_ops, ops, arena, lists, masks, counts, batch_target, batch_weight, z, delta, sums, total, shared, thread, threads, shares,
+    x, target, sample_weight, order, first, last, batch_size, first_step, scale, shift, rates, fused, mean, output, loss, loss_parameter,
+    gather, gather_ops, ops, arena, lists, masks, counts, batch_target, batch_weight, z, delta, sums, total, shared, thread, threads,
+    shares,
 ):  # fmt: skip
     """Take one step per batch of order[first:last] as one thread of a team; return the row reached, or -(1 + row) at a loss not finite.
 
-    x (rows, K) bytes or floats, target (rows, T), sample_weight (rows,) or (0,) for ones, order (n,) row numbers, scale and shift (K,);
-    rates (steps, RATES): those of updates.Rates, step by step; fused: whether the gradient comes times -learning_rate, to be added;
-    mean: whether it is divided by the rows of the batch; output: SOFTMAX, SIGMOID or IDENTITY; loss, gather: addresses; loss_parameter: a
-    number of the arena's type; gather_ops, ops (threads, n, COLUMNS): operations on the batch of each thread. Scratch: arena to sums.
-    total (TOTALS,): thread 0 adds to it.
+    x (rows, K) bytes or floats, target (rows, T), sample_weight (rows,) or (0,) for ones, order (n,) row numbers, first_step: number of the
+    first step in the whole training, scale and shift (K,); rates (steps, RATES): those of updates.Rates, step by step; fused: whether the
+    gradient comes times -learning_rate, to be added; mean: whether it is divided by the rows of the batch; output: SOFTMAX,
+    SIGMOID or IDENTITY; loss, gather: addresses; loss_parameter: a number of the arena's type; gather_ops, ops (threads, n, COLUMNS):
+    operations on the batch of each thread. Scratch: arena to sums. total (TOTALS,): thread 0 adds to it.
     """
     arrived = 0
     step = 0
@@ -59,7 +72,9 @@ def train_tiled(
         rows = order[begin : min(begin + batch_size, last)]
         M = rows.shape[0]
         upcoming = order[begin + M : min(begin + M + batch_size, last)]
-        gather_batch(gather, x, rows, upcoming, scale, shift, gather_ops[thread], arena, lists, masks, counts, rates[step])
+        number = first_step + step
+        gather_batch(gather, x, rows, upcoming, scale, shift, gather_ops[thread], number, arena, lists, masks, counts, rates[step])
+        tell_step(ops[thread], number)
         # Two places in turn: who is late may read the decision of this step while that of the next is made, and no later one.
         decision = DECISION + step % 2
         if thread == 0:
@@ -119,7 +134,7 @@ def forward_tiled(
         rows = order[begin : min(begin + batch_size, last)]
         M = rows.shape[0]
         upcoming = order[begin + M : min(begin + M + batch_size, last)]
-        gather_batch(gather, x, rows, upcoming, scale, shift, gather_ops[thread], arena, lists, masks, counts, rates[0])
+        gather_batch(gather, x, rows, upcoming, scale, shift, gather_ops[thread], 0, arena, lists, masks, counts, rates[0])
         for index in range(ops.shape[1]):
             op = ops[thread, index]
             if op[KIND] == BARRIER:
@@ -143,14 +158,15 @@ class TiledProgram:
 
     sizes (L + 1), activations (L - 1): of the hidden layers; loss: its name, None for outputs alone; listed: whether inputs that are zero
     are skipped; shares: parts of the work; shifted: whether `Steps.shift` has numbers other than 0: zeros are then told before
-    it is added; limited: whether gradients are clipped and weights pulled by l1, as the rates say; averages: whether an average of the
-    parameters is kept, step by step. Weights are packed when `train` begins and unpacked when it ends: between two calls the flat vector
-    of parameters is current.
+    it is added, except where noise or dropout changes the normalised inputs; limited: whether gradients are clipped and weights pulled by
+    l1, as the rates say; averages: whether an average of the parameters is kept, step by step. Weights are packed when `train` begins and
+    unpacked when it ends: between two calls the flat vector of parameters is current.
     """
 
     def __init__(
         self, sizes: Sequence[int], activations: Sequence[str], dtype: Any, rows: int, loss: str | None, listed: bool, shares: int,
         update: str = "sgd", shifted: bool = False, limited: bool = False, averages: bool = False,
+        regularisation: Regularisation = NOTHING,
     ) -> None:  # fmt: skip
         self.dtype, self.sizes, self.rows, self.loss = np.dtype(dtype), tuple(sizes), rows, loss
         self.shares = shares if multiply_adds(sizes, rows) >= TEAM_MULTIPLY_ADDS else 1
@@ -158,10 +174,12 @@ class TiledProgram:
         self.threads = self._team.threads
         self._states, self._average = RULES[update].states, RULES[update].states + limited + 1 if averages else 0
         states = self._states + limited + averages
-        self._layout = Layout(sizes, activations, self.dtype, rows, loss is not None, states, self.shares, self._team.threads)
+        drops = [regularisation.drops_units(index) for index in range(len(activations))]
+        self._layout = Layout(sizes, activations, self.dtype, rows, loss is not None, states, self.shares, self._team.threads, drops)
         listed = listed and sizes[0] <= MOST_LISTED_INPUTS
+        shifted = shifted and not regularisation.changes_inputs
         self._shift_apart = listed and shifted
-        planner = Planner(self._layout, activations, listed, update, shifted, limited, averages)
+        planner = Planner(self._layout, activations, listed, update, shifted, limited, averages, regularisation)
         self._is_fused = planner.update.formula is None
         self._gather_ops = planner.table("gather")
         if loss is None:
@@ -243,6 +261,10 @@ class TiledProgram:
             shift = np.zeros_like(shift)
 
         def work(thread: int) -> int:
+            with np.errstate(over="ignore"):  # interpreted, random numbers wrap with a warning
+                return taken(thread)
+
+        def taken(thread: int) -> int:
             return int(
                 train_tiled(
                     steps.x,
@@ -252,6 +274,7 @@ class TiledProgram:
                     steps.first,
                     steps.last,
                     rows,
+                    steps.first_step,
                     steps.scale,
                     shift,
                     steps.rates,

@@ -1,9 +1,6 @@
 """Random numbers: published values, ranges, moments, fairness, streams, pure and compiled alike."""
 
 import math
-import re
-import runpy
-from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
@@ -14,8 +11,7 @@ from fastmlp.kernels import compiling, random
 from fastmlp.kernels.compiling import formula, kernel, specialise
 from fastmlp.kernels.random import from_end, from_median, hash_32, high_half, low_half, row_key, signed_32
 from tests.kernels.comparison import FORMS
-
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "regularisation.md").read_text()
+from tests.kernels.regularised_training import documented
 
 # The first outputs of splitmix64.c (Vigna, public domain) from the state 1234567.
 PUBLISHED_SEED = 1234567
@@ -191,14 +187,6 @@ def hashes(key, step, M, N, first=0):
     return out
 
 
-@pytest.fixture(scope="module")
-def documented(tmp_path_factory):
-    """Return the functions that the document defines in NumPy, by name."""
-    script = tmp_path_factory.mktemp("document") / "regularisation.py"
-    script.write_text("\n".join(block for block in re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL) if "def " in block))
-    return runpy.run_path(str(script))
-
-
 def test_wellons_hash_of_some_numbers():
     # lowbias32 in whole numbers, as published
     def published(x):
@@ -212,8 +200,8 @@ def test_wellons_hash_of_some_numbers():
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**40 + 7, 2**63 - 1])
-def test_hashes_are_those_of_the_document(seed, documented):
-    expected = documented["random_32"]
+def test_hashes_are_those_of_the_document(seed):
+    expected = documented()["random_32"]
     for layer, step in ((0, 0), (1, 0), (1, 1), (3, 123_456_789_012)):
         found = hashes(key(seed, random.DROPOUT, layer), step, 5, 40)
         np.testing.assert_array_equal(found, expected(seed, random.DROPOUT, layer, step, 5, 40))
@@ -368,6 +356,6 @@ def test_noise_has_the_distribution_of_normal_numbers_everywhere():
     assert np.abs((steps + 0.5) / standard.size - expected).max() < 2.23 / math.sqrt(standard.size)
 
 
-def test_noise_of_the_document_is_the_noise(documented):
+def test_noise_of_the_document_is_the_noise():
     found = normals_of(hashes(key(3, random.NOISE), 8, 3, 20).ravel(), np.float64).reshape(3, 20)
-    np.testing.assert_allclose(documented["noise"](3, 8, 3, 20), found, rtol=1e-14)
+    np.testing.assert_allclose(documented()["noise"](3, 8, 3, 20), found, rtol=1e-14)

@@ -22,6 +22,7 @@ FLOOR_PLAN = (
     "fastmlp.kernels.names",
     "fastmlp.kernels.random",
     "fastmlp.kernels.orthogonal",
+    "fastmlp.kernels.regularisation",
     "fastmlp.kernels.activations",
     "fastmlp.kernels.losses",
     "fastmlp.kernels.updates",
