@@ -202,7 +202,10 @@ def _code(task: Task) -> tuple[Any, ...]:
     with_state = (settings.momentum > 0, settings.nesterov, settings.weight_decay > 0, limits_gradient(settings), settings.average == "ema")
     stopping = (settings.monitor, settings.patience is None, settings.restore_best, settings.target_accuracy is None)
     names = (settings.optimizer, settings.loss, settings.kernels, settings.zero_skipping, settings.normalize, settings.per_feature)
-    return (task.network, settings.batch_size, settings.validation, names, with_state, stopping, augmentation.is_wanted(settings))
+    drops = tuple(share > 0 for share in settings.dropout) if isinstance(settings.dropout, tuple) else settings.dropout > 0
+    regularised = (drops, settings.input_dropout > 0, settings.input_noise > 0, settings.max_norm is not None)
+    augmented = augmentation.is_wanted(settings)
+    return (task.network, settings.batch_size, settings.validation, names, with_state, stopping, augmented, regularised)
 
 
 def _network(task: Task, data: Dataset) -> Network:

@@ -15,6 +15,7 @@ from fastmlp.inputs import as_rows, as_sample_weight, as_target, frozen, weight_
 from fastmlp.kernels import random
 from fastmlp.kernels.losses import LOSSES, SMOOTHING
 from fastmlp.kernels.program import Program, Steps
+from fastmlp.kernels.regularisation import Regularisation
 from fastmlp.kernels.step import LOSS_SUM, ROWS, TOTALS, WEIGHT_SUM
 from fastmlp.kernels.tiled import TiledProgram, tiles_pay
 from fastmlp.kernels.updates import UPDATES
@@ -134,6 +135,7 @@ class Trainer:
         held_out = settings.validation if validation is None else validation
         if held_out is not None and not isinstance(held_out, tuple):
             held_out = TrainingSettings(validation=held_out).validation
+        self._regularisation = _regularisation(settings, network)
         weight = None if sample_weight is None else as_sample_weight(sample_weight, rows.shape[0])
         self.rows, self.target, weight, self.validation = _split(network, rows, target, weight, held_out)
         _check_counts(loss, self.target, "y")
@@ -243,24 +245,31 @@ class Trainer:
             skip_zeros = settings.zero_skipping != "off"
             return Program(
                 sizes, network.hidden_activations, network.dtype, self.batch_size, loss, settings.kernels, skip_zeros, wanted, self._update,
-                self._limited, settings.average == "ema",
+                self._limited, settings.average == "ema", self._regularisation,
             )  # fmt: skip
         asked_for = settings.zero_skipping == "on" and network.n_inputs <= MOST_LISTED_INPUTS
         listed = asked_for or (settings.zero_skipping == "auto" and self._zeros_pay())
         shifted = bool((self._shift != 0).any())
         return TiledProgram(
             sizes, network.hidden_activations, network.dtype, self.batch_size, loss, listed, wanted, self._update, shifted,
-            self._limited, settings.average == "ema",
+            self._limited, settings.average == "ema", self._regularisation,
         )  # fmt: skip
 
     def _zeros_pay(self) -> bool:
-        """Return whether a tile of rows finds enough inputs at zero: measured on a fixed sample of the rows."""
+        """Return whether a tile of rows finds enough inputs at zero: measured on a fixed sample of the rows.
+
+        Where the inputs themselves are changed, those left out are zero; others only where they are so before, and no shift or noise is
+        added.
+        """
         if self.network.n_inputs > MOST_LISTED_INPUTS:
             return False
+        kept = 1.0 - self.settings.input_dropout
+        if self.settings.input_noise > 0 or (self.settings.input_dropout > 0 and (self._shift != 0).any()):
+            return kept < LIVE_SHARE
         sample = np.linspace(0, self.n_rows - 1, min(self.n_rows, ZERO_SAMPLE_ROWS)).astype(np.int64)
         with np.errstate(over="ignore"):
             random.shuffle(sample, np.uint64(random.stream_key(0, random.SAMPLE, 0)))
-        return bool((self.rows[sample] != 0).mean() < LIVE_SHARE)
+        return bool((self.rows[sample] != 0).mean() * kept < LIVE_SHARE)
 
     @property
     def n_rows(self) -> int:
@@ -399,6 +408,7 @@ class Trainer:
             mean=self.settings.reduction == "mean",
             loss_parameter=self._loss_parameter,
             average=self._average if self.settings.average == "ema" else None,
+            first_step=self.steps,
         )
         try:
             reached = self.program.train(steps)
@@ -573,6 +583,19 @@ def _check_counts(loss: str, target: np.ndarray, name: str) -> None:
         row, column = np.argwhere(wrong)[0]
         found = target[row, column]
         raise DataError(f"{name}: expected counts or rates, at least 0, with the loss {loss}, got {found:g} in row {row}")
+
+
+def _regularisation(settings: TrainingSettings, network: Network) -> Regularisation:
+    """Return dropout, noise and max-norm for a network; raise ConfigError for numbers that do not fit it."""
+    n_hidden = len(network.hidden_activations)
+    shares = settings.dropout if isinstance(settings.dropout, tuple) else (settings.dropout,) * n_hidden
+    if len(shares) not in (1, n_hidden):
+        raise ConfigError(f"dropout: expected one number, or one for each hidden layer ({n_hidden}), got {len(shares)}")
+    for name, value in (("input_noise", settings.input_noise), ("max_norm", settings.max_norm)):
+        if value is not None and not np.float64(value) <= np.finfo(network.dtype).max:
+            raise ConfigError(f"{name}: expected a number that {network.dtype} can hold, got {value:g}")
+    each = shares * n_hidden if len(shares) == 1 else shares
+    return Regularisation(settings.seed, each, settings.input_dropout, settings.input_noise, settings.max_norm)
 
 
 def _check_memory(network: Network, batch_size: int, states: int) -> None:

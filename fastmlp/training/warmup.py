@@ -23,13 +23,17 @@ RULES: dict[str, dict[str, Any]] = {
     "adam": {"optimizer": "adam"},
     "adamw": {"optimizer": "adamw"},
 }
+REGULARISED: dict[str, dict[str, Any]] = {
+    "dropout, max-norm": {"dropout": 0.5, "max_norm": 3.0},
+    "dropout, noise on inputs": {"input_dropout": 0.2, "input_noise": 0.1},
+}
 
 
 def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
     """Run the trainings for parameters of a type, float32 or float64; yield what each is for after it has run.
 
     Covered are bytes and floats as inputs, with zeros skipped and without, batches and single rows, every activation, loss and rule of
-    the optimisers, and predicting. Depth, sizes and combinations compile nothing more.
+    the optimisers, dropout, noise and max-norm, and predicting. Depth, sizes and combinations compile nothing more.
     """
     generator = np.random.default_rng(0)
     sparse = np.where(generator.random((ROWS, N_INPUTS)) < 0.2, generator.integers(1, 256, (ROWS, N_INPUTS)), 0).astype(np.uint8)
@@ -50,6 +54,9 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
             _train(dtype, sparse, units, default, "softmax", settings)
             _train(dtype, dense, units, default, "softmax", settings)
             yield f"{name}, {units} units"
+        for name, settings in REGULARISED.items():
+            _train(dtype, sparse, units, default, "softmax", settings)
+            yield f"{name}, {units} units"
         _train(dtype, sparse, units, default, "softmax", {"normalize": "standardize"})
         yield f"standardized inputs, {units} units"
         _train(dtype, floats, units, default, "softmax", {}, outputs=2)
@@ -64,6 +71,9 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
             yield f"{name}, {kind}"
         _train(dtype, x, 3, default, "softmax", {"augment_shift": 1.0})
         yield f"augmentation, {kind}"
+        for name, settings in REGULARISED.items():
+            _train(dtype, x, 3, default, "softmax", {"batch_size": 3, **settings})
+            yield f"{name}, {kind}"
         for activation in ACTIVATIONS:
             for units, batch_size in ((3, 3), (3, 1), (20, 1)):
                 _train(dtype, x, units, activation, "softmax", {"batch_size": batch_size})
