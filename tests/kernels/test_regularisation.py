@@ -116,7 +116,7 @@ def test_the_seed_decides_the_masks(seed):
     assert error(run(tiled_with(how, dtype="float64"), steps_of(JOB, "float64")).parameters, by_the_oracle(how)) < 1e-12
 
 
-@pytest.mark.parametrize("activation", mlp.ACTIVATIONS)
+@pytest.mark.parametrize("activation", ["identity", "sigmoid", "tanh", "relu", "silu"])
 @pytest.mark.parametrize("widths", [(17,), (81, 40), (30, 16, 65), (5, 33, 20, 7)])
 def test_dropout_of_any_activation_and_depth_equals_the_oracle(widths, activation):
     job = Job([33, *widths, 4], [activation] * len(widths), "mse", rows=50, batch_size=12, learning_rate=0.1)
