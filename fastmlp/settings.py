@@ -186,7 +186,7 @@ class TrainingSettings(Settings):
     max_norm: float | None = setting(None, "largest length of the weights into one hidden unit", above=0.0, group="Regularisation")
     dropout: float | tuple[float, ...] = setting(
         0.0,
-        "share of hidden units left out in each step, one number or one per layer",
+        "share of hidden units left out in each step; repeat for one per layer",
         minimum=0.0,
         below=1.0,
         repeat=True,

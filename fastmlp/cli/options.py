@@ -126,6 +126,7 @@ def _setting_flag(field: dataclasses.Field[Any], several: bool) -> inspect.Param
         names, metavar = flag(field.name), (choices or "A,B") + ",…"
         annotation: Any = str | None
         help_text = help_text.replace("; repeat for more layers", ", 300-100 for two")
+        help_text = help_text.replace("; repeat for one per layer", ", 0.5-0.2 for two layers")
     elif field.type in (bool, bool | None):
         help_text = field.metadata["help"]  # what is off unless it is asked for need not say so
         names, metavar = f"{flag(field.name)}/--no-{flag(field.name)[2:]}", None

@@ -1,6 +1,7 @@
 """`fastmlp sweep`: settings compared, each with several seeds."""
 
 import os
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,7 +103,7 @@ def read_axes(flags: Mapping[str, str | None], ranges: bool) -> tuple[dict[str, 
 
 def _value(name: str, text: str) -> Any:
     """Return one value of a setting; 300-100 stands for two widths."""
-    return value_of_flag(name, text.split("-") if FIELDS[name].metadata["repeat"] else text)
+    return value_of_flag(name, re.split("(?<![eE])-", text) if FIELDS[name].metadata["repeat"] else text)  # 1e-3 is one number
 
 
 def _range(name: str, text: str, allowed: bool) -> Any:
@@ -111,7 +112,7 @@ def _range(name: str, text: str, allowed: bool) -> Any:
     kind = FIELDS[name].type
     if not allowed:
         raise typer.BadParameter(f"expected values such as 1,2,3, got a range, {text}; ranges go with --random N", param_hint=flag(name))
-    if kind not in (int, int | None, float, float | None):
+    if kind not in (int, int | None, float, float | None, float | tuple[float, ...]):
         raise typer.BadParameter(f"expected values such as A,B, got a range, {text}; ranges are for numbers", param_hint=flag(name))
     low, _, high = text.partition(RANGE)
     first, last = value_of_flag(name, low), value_of_flag(name, high)

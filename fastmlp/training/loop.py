@@ -591,8 +591,9 @@ def _regularisation(settings: TrainingSettings, network: Network) -> Regularisat
     shares = settings.dropout if isinstance(settings.dropout, tuple) else (settings.dropout,) * n_hidden
     if len(shares) not in (1, n_hidden):
         raise ConfigError(f"dropout: expected one number, or one for each hidden layer ({n_hidden}), got {len(shares)}")
+    range_of = np.finfo(network.dtype)
     for name, value in (("input_noise", settings.input_noise), ("max_norm", settings.max_norm)):
-        if value is not None and not np.float64(value) <= np.finfo(network.dtype).max:
+        if value and not float(range_of.tiny) <= value <= float(range_of.max):
             raise ConfigError(f"{name}: expected a number that {network.dtype} can hold, got {value:g}")
     each = shares * n_hidden if len(shares) == 1 else shares
     return Regularisation(settings.seed, each, settings.input_dropout, settings.input_noise, settings.max_norm)

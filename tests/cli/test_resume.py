@@ -53,6 +53,16 @@ def without_times(epochs):
     return [{name: value for name, value in epoch.items() if name not in ("seconds", "samples_per_second")} for epoch in epochs]
 
 
+def test_a_run_with_dropout_goes_on_with_the_same_masks(command, stopped, tmp_path):
+    flags = ("--hidden", "20", "--hidden", "10", "--dropout", "0.2", "--dropout", "0.1", "--input-noise", "0.1")
+    stopped(3, *flags)
+    resumed = command("train", "--resume", "run", "--json").json
+    whole = command(*TRAIN, "--epochs", "4", "--run-folder", "whole", *flags, "--json").json
+    assert without_times(resumed["epochs"]) == without_times(whole["epochs"])
+    ours, theirs = (fastmlp.Network.load(tmp_path / record["model"]).parameters for record in (resumed, whole))
+    assert ours.tobytes() == theirs.tobytes()
+
+
 @pytest.mark.parametrize("chunks", [1, 2, 3, 5, 8])
 def test_a_run_goes_on_as_if_nothing_had_happened(command, stopped, tmp_path, chunks):
     folder = stopped(chunks)

@@ -18,6 +18,13 @@ def test_several_values_are_an_axis_and_one_is_fixed():
     assert axes == {"learning_rate": [0.1, 0.2], "hidden": [(300,), (300, 100)], "nesterov": [True, False]}
 
 
+def test_shares_of_dropout_may_be_one_for_all_layers_or_one_for_each():
+    _, axes = read_axes({"dropout": "0,0.5,0.5-0.25,1e-3-2E-1"}, ranges=False)
+    assert axes == {"dropout": [0.0, 0.5, (0.5, 0.25), (1e-3, 0.2)]}
+    _, axes = read_axes({"dropout": "0..0.5"}, ranges=True)
+    assert axes == {"dropout": Range(0.0, 0.5, False)}
+
+
 def test_ranges_are_for_numbers_of_a_random_sweep():
     _, axes = read_axes({"learning_rate": "1e-4..0.1", "batch_size": "10..200"}, ranges=True)
     assert axes == {"learning_rate": Range(1e-4, 0.1, False), "batch_size": Range(10, 200, True)}

@@ -103,6 +103,19 @@ def test_hidden_and_activation_are_repeated_per_layer(command):
     assert fastmlp.Network.load(record["model"]).hidden_activations == ("tanh", "relu")
 
 
+def test_dropout_is_one_share_or_one_for_each_hidden_layer(command):
+    layers = (*QUICK, "--hidden", "20", "--hidden", "10")
+    record = command(*layers, "--dropout", "0.5", "--dropout", "0.25", "--max-norm", "2", "--json").json
+    assert (record["settings"]["train"]["dropout"], record["settings"]["train"]["max_norm"]) == ([0.5, 0.25], 2.0)
+    assert command(*layers, "--dropout", "0.5", "--json").json["settings"]["train"]["dropout"] == 0.5
+    assert command(*layers, "--json").json["settings"]["train"]["dropout"] == 0.0
+    refused = command(*layers, *("--dropout", "0.5") * 3)
+    assert (refused.code, refused.err.splitlines()[-1]) == (
+        78,
+        "error: dropout: expected one number, or one for each hidden layer (2), got 3",
+    )
+
+
 def test_same_as_from_python(command):
     record = command(*QUICK, "--hidden", "4", "--activation", "relu", "--seed", "3", "--json").json
     data = fastmlp.load_dataset("synthetic")
