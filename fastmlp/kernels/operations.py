@@ -119,9 +119,10 @@ class Planner:
                 name = "activate_rows" if layer.z == layer.a else "activate_rows_keeping_z"
                 found.append(
                     operation(
-                        self._block(name, NR=layer.width, formula=(self.activations[index], "formula")),
+                        self._block(name, formula=(self.activations[index], "formula")),
                         N=layer.n_out,
                         PANELS=layer.panels,
+                        WIDTH=layer.width,
                         D=layer.z,
                         OUT=layer.a,
                         OUT_ROW=layer.row,
@@ -267,8 +268,9 @@ class Planner:
     def _activation_backward(self, index: int) -> list[Operation]:
         layer = self.layout.hidden[index]
         backward = operation(
-            self._block("activate_rows_backward", NR=layer.width, formula=(self.activations[index], "derivative")),
-            N=layer.n_out, PANELS=layer.panels, X=layer.a, D=layer.z, OUT=layer.delta, OUT_ROW=layer.row, OUT_PANEL=layer.column,
+            self._block("activate_rows_backward", formula=(self.activations[index], "derivative")),
+            N=layer.n_out, PANELS=layer.panels, WIDTH=layer.width, X=layer.a, D=layer.z,
+            OUT=layer.delta, OUT_ROW=layer.row, OUT_PANEL=layer.column,
         )  # fmt: skip
         return [backward, self._drop(index, "drop_rows", OUT=layer.delta)] if self.regularisation.drops_units(index) else [backward]
 

@@ -256,14 +256,14 @@ def activate_rows(arena, lists, masks, counts, rates, op, M, share, shares):
     """out = f(out) for the units of one share. Padding behind the last unit stays 0."""
     full_width()
     p, end = own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)
-    runs, length, first, step = runs_of(NR, op[OUT_ROW], op[OUT_PANEL], M, p, end)
+    runs, length, first, step = runs_of(op[WIDTH], op[OUT_ROW], op[OUT_PANEL], M, p, end)
     for run in range(runs):
         at = op[OUT] + first + run * step
         out = arena[at : at + length]
         for n in range(length):  # whole vectors; what that makes of the padding is wiped out again
             out[n] = FORMULA(out[n])
     if end == op[PANELS]:
-        wipe_padding(arena, op, M, NR)
+        wipe_padding(arena, op, M, op[WIDTH])
 
 
 @kernel
@@ -274,14 +274,14 @@ def activate_rows_keeping_z(arena, lists, masks, counts, rates, op, M, share, sh
     """
     full_width()
     p, end = own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)
-    runs, length, first, step = runs_of(NR, op[OUT_ROW], op[OUT_PANEL], M, p, end)
+    runs, length, first, step = runs_of(op[WIDTH], op[OUT_ROW], op[OUT_PANEL], M, p, end)
     for run in range(runs):
         at = first + run * step
         z, out = arena[op[D] + at : op[D] + at + length], arena[op[OUT] + at : op[OUT] + at + length]
         for n in range(length):
             out[n] = FORMULA(z[n])
     if end == op[PANELS]:
-        wipe_padding(arena, op, M, NR)
+        wipe_padding(arena, op, M, op[WIDTH])
 
 
 @kernel
@@ -289,7 +289,7 @@ def activate_rows_backward(arena, lists, masks, counts, rates, op, M, share, sha
     """out *= f'(z, a) for the units of one share; a at X, z at D (where f' reads only a, at X as well)."""
     full_width()
     p, end = own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)
-    runs, length, first, step = runs_of(NR, op[OUT_ROW], op[OUT_PANEL], M, p, end)
+    runs, length, first, step = runs_of(op[WIDTH], op[OUT_ROW], op[OUT_PANEL], M, p, end)
     for run in range(runs):
         at = first + run * step
         z, a = arena[op[D] + at : op[D] + at + length], arena[op[X] + at : op[X] + at + length]

@@ -47,9 +47,6 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
         _train(dtype, sparse, units, default, "softmax", {})
         yield f"one panel of {units} units"
     for units in _units_per_tile(dtype, panels=2):
-        for activation in ACTIVATIONS:
-            _train(dtype, sparse, units, activation, "softmax", {})
-            yield f"{activation}, {units} units"
         for name, settings in RULES.items():
             _train(dtype, sparse, units, default, "softmax", settings)
             _train(dtype, dense, units, default, "softmax", settings)
@@ -61,9 +58,14 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
         yield f"standardized inputs, {units} units"
         _train(dtype, floats, units, default, "softmax", {}, outputs=2)
         yield f"two outputs, {units} units"
+    ways = ((2 * N_INPUTS, 50), (3, 3), (3, 1), (20, 1))  # units and rows that take tiles, the textbook loops, and go row by row
+    for activation in ACTIVATIONS:
+        for units, batch_size in ways:
+            _train(dtype, sparse, units, activation, "softmax", {"batch_size": batch_size})
+        yield activation
     for x, kind in ((sparse, "bytes"), (floats, "floats")):
         for loss in LOSSES.values():
-            for units, batch_size in ((2 * N_INPUTS, 50), (3, 3), (3, 1), (20, 1)):  # tiles, the textbook loops, row by row
+            for units, batch_size in ways:
                 _train(dtype, x, units, default, loss.output, {"loss": loss.name, "batch_size": batch_size})
             yield f"{loss.name}, {kind}"
         for name, settings in RULES.items():
@@ -74,10 +76,6 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
         for name, settings in REGULARISED.items():
             _train(dtype, x, 3, default, "softmax", {"batch_size": 3, **settings})
             yield f"{name}, {kind}"
-        for activation in ACTIVATIONS:
-            for units, batch_size in ((3, 3), (3, 1), (20, 1)):
-                _train(dtype, x, units, activation, "softmax", {"batch_size": batch_size})
-            yield f"{activation}, {kind}"
 
 
 def _units_per_tile(dtype: str, panels: int) -> list[int]:

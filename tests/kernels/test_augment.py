@@ -9,7 +9,7 @@ from scipy import ndimage
 from scipy.interpolate import BSpline
 
 from fastmlp.kernels import augment, compiling
-from tests.training.reference import ALL, GOLDEN, mix
+from tests.oracle.randomness import ALL, GOLDEN, mix
 
 KEY = 987654321
 H, W = 13, 17
