@@ -19,6 +19,8 @@ _HOMES = {
     "Trainer": "fastmlp.training.loop",
     "train": "fastmlp.training.loop",
     "train_epochs": "fastmlp.training.loop",
+    "find_learning_rate": "fastmlp.training.lr_find",
+    "RateSweep": "fastmlp.training.lr_find",
     "check_gradient": "fastmlp.gradient_check",
     "SGD": "fastmlp.training.optimizers",
     "RMSprop": "fastmlp.training.optimizers",
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
     from fastmlp.network import Network
     from fastmlp.settings import NetworkSettings, TrainingSettings
     from fastmlp.training.loop import Epoch, History, Progress, State, Trainer, train, train_epochs
+    from fastmlp.training.lr_find import RateSweep, find_learning_rate
     from fastmlp.training.optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
 
 

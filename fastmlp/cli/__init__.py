@@ -14,7 +14,24 @@ from typing import Annotated
 
 import typer
 
-from fastmlp.cli import bench, check, cv, data, doctor, evaluate, predict, repeat, report, reproduce, runs, signals, sweep, train, warmup
+from fastmlp.cli import (
+    bench,
+    check,
+    cv,
+    data,
+    doctor,
+    evaluate,
+    lr_find,
+    predict,
+    repeat,
+    report,
+    reproduce,
+    runs,
+    signals,
+    sweep,
+    train,
+    warmup,
+)
 from fastmlp.cli.options import Group, add_command
 from fastmlp.errors import FastmlpError, NotEnoughMemory, WriteError
 from fastmlp.rendering.output import Output
@@ -58,6 +75,7 @@ add_command(app, "report", report.report, examples=report.EXAMPLES)
 add_command(app, "repeat", repeat.repeat, settings=True, examples=repeat.EXAMPLES)
 add_command(app, "sweep", sweep.sweep, settings=True, several=True, examples=sweep.EXAMPLES)
 add_command(app, "cv", cv.cv, settings=True, examples=cv.EXAMPLES)
+add_command(app, "lr-find", lr_find.lr_find, settings=True, examples=lr_find.EXAMPLES)
 add_command(app, "reproduce", reproduce.reproduce, examples=reproduce.EXAMPLES)
 add_command(app, "warmup", warmup.warmup, examples=warmup.EXAMPLES)
 add_command(app, "runs", runs.runs, examples=runs.EXAMPLES)

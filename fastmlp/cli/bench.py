@@ -9,7 +9,7 @@ import typer
 
 from fastmlp import machine
 from fastmlp.benchmark.workloads import WORKLOADS
-from fastmlp.cli.options import DataDir
+from fastmlp.cli.options import TERMINAL, DataDir, known_picture
 from fastmlp.errors import ScoreMissed
 from fastmlp.rendering.output import Output, json_text
 from fastmlp.rendering.progress import waiting
@@ -33,8 +33,6 @@ PEERS, PREDICT, SCALING, STARTUP, ALL = "peers", "predict", "scaling", "startup"
 WORDS = (*LADDERS, SCALING, STARTUP, PREDICT, PEERS, ALL)
 PREDICTIONS = ("H", "H'")
 QUICK_ROWS, QUICK_REPEATS = 700, 1  # rows for several batches, the last of them shorter
-PICTURES = (".png", ".svg")
-TERMINAL = Path("-")
 BUSY = 0.5  # load per core from which on a measurement is disturbed
 
 
@@ -69,12 +67,6 @@ def _known_rungs(names: list[str] | None) -> list[str] | None:
     return names
 
 
-def _known_picture(path: Path | None) -> Path | None:
-    if path is not None and path != TERMINAL and path.suffix not in PICTURES:
-        raise typer.BadParameter(f"expected a name that ends in {' or '.join(PICTURES)}, or - for the terminal, got {str(path)!r}")
-    return path
-
-
 def bench(
     output: Output,
     what: Annotated[
@@ -103,7 +95,7 @@ def bench(
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", callback=_known_picture, help="draw bars and a roofline: a .png or .svg file, - for the terminal"),
+        typer.Option(metavar="FILE", callback=known_picture, help="draw bars and a roofline: a .png or .svg file, - for the terminal"),
     ] = None,
     data_dir: DataDir = None,
 ) -> dict[str, Any]:

@@ -40,6 +40,17 @@ ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="a model file t
 DataDir = Annotated[Path | None, typer.Option(metavar="DIR", help="folder that holds the data sets; FASTMLP_DATA_DIR names it, too")]
 
 
+PICTURES = (".png", ".svg")
+TERMINAL = Path("-")  # --plot - draws there
+
+
+def known_picture(path: Path | None) -> Path | None:
+    """Return where a picture goes; raise typer.BadParameter unless it is a kind of picture, or the terminal."""
+    if path is not None and path != TERMINAL and path.suffix not in PICTURES:
+        raise typer.BadParameter(f"expected a name that ends in {' or '.join(PICTURES)}, or - for the terminal, got {str(path)!r}")
+    return path
+
+
 class Group(TyperGroup):
     """A group of commands whose own flags are false by default. By None they would load pydantic, and help would take twice as long."""
 

@@ -1,4 +1,4 @@
-"""Figures for print and page: arrays and records in, one PNG, one SVG and one CSV file per figure out.
+"""Figures for print and page: arrays and records in, one PNG, one SVG and one CSV file per figure out, or one picture.
 
 Each function draws one figure, as wide as a column of a journal, and returns a Plot. Colours are those of Okabe and Ito ("Color
 Universal Design", 2008), told apart by people who are colour-blind; lines differ in dash and marker, too, for prints without colour.
@@ -9,6 +9,7 @@ Needs matplotlib, the extra `plots`. Knows no run folder and no page.
 import contextlib
 import csv
 import html
+import importlib.util
 import io
 import re
 import warnings
@@ -299,6 +300,43 @@ def sweep(
         for (value, runs), mean, std in zip(kept, means, stds, strict=True)
     ]
     return _save(figure, folder, name, title, caption, heading, table)
+
+
+def rate_sweep(
+    rates: Array,
+    losses: Array,
+    smoothed: Array,
+    marks: Mapping[str, float],
+    kind: str,
+    *,
+    loss: str = "loss",
+    title: str = "Learning rates",
+) -> bytes:
+    """Return a picture, ".png" or ".svg", of the loss of each step of a sweep of learning rates (n,), and of its course without noise.
+
+    `marks` are named rates, the last of them the one that counts. What is more than half as high again as the first loss is cut off: how
+    far a loss explodes tells nothing. Raises DataError without a step.
+    """
+    if not len(rates):
+        raise DataError("rates: expected at least one step with a finite loss, got none; the network may be broken")
+    rates, losses, smoothed = (np.asarray(each, np.float64) for each in (rates, losses, smoothed))
+    with _figure(COLUMN, 2.4) as figure:
+        axis = figure.subplots()
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.plot(rates, losses, "-", color=SKY, linewidth=0.4, alpha=0.7, label="each batch")
+        axis.plot(rates, smoothed, "-", color=BLUE, linewidth=1.2, label="smoothed")
+        height = 1.5 * smoothed[0]
+        lowest = min(float(smoothed.min()), float(np.quantile(losses, 0.05)))
+        axis.set_ylim(lowest - 0.08 * (height - lowest), height)
+        for number, (label, rate) in enumerate(marks.items()):
+            strong = number == len(marks) - 1
+            axis.axvline(rate, color=VERMILION if strong else INK, linestyle="-" if strong else DASHES[number + 2],
+                         linewidth=1.2 if strong else 0.8, label=f"{label} {rate:.2g}")  # fmt: skip
+        axis.set_xlabel("learning rate")
+        axis.set_ylabel(loss)
+        figure.legend(loc="outside upper left", ncols=2, alignment="left")
+    return _png(figure) if kind == ".png" else _svg(figure, title).encode()
 
 
 def class_distribution(
@@ -607,6 +645,12 @@ def _short(text: str, most: int = LONGEST_LABEL) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
+def check_installed() -> None:
+    """Raise MissingExtra without matplotlib: before a training rather than after it."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingExtra("--plot: drawing needs matplotlib; run: pip install 'fastmlp[plots]', or draw in the terminal: --plot -")
+
+
 @contextlib.contextmanager
 def _figure(width: float, height: float) -> "Iterator[Figure]":
     """Give a figure of so many inches to draw on; its style holds for the block, and for `_save` after it."""
@@ -623,23 +667,41 @@ def _save(
     figure: "Figure", folder: Path, name: str, title: str, caption: str, heading: Sequence[str], table: Sequence[Sequence[Cell]]
 ) -> Plot:
     """Write a figure as PNG and SVG, its data as CSV, and return all that a page needs."""
-    import matplotlib.style
-
     title, caption = _clean(title), _clean(caption)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise output_error(folder, error) from error
-    with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # a class name in a script that the font lacks
-        png, svg = io.BytesIO(), io.StringIO()
-        figure.savefig(png, format="png", dpi=DOTS_PER_INCH, facecolor="white", metadata={"Software": None})
-        figure.savefig(svg, format="svg", dpi=DOTS_PER_INCH, transparent=True, metadata={"Date": None, "Creator": None, "Title": title})
+    png, svg = _png(figure), _svg(figure, title)
     text = _csv(heading, table)
     paths = (folder / f"{name}.png", folder / f"{name}.svg", folder / f"{name}.csv")
-    for path, content in zip(paths, (png.getvalue(), svg.getvalue().encode(), text.encode()), strict=True):
+    for path, content in zip(paths, (png, svg.encode(), text.encode()), strict=True):
         write_atomically(path, content)
-    return Plot(name, title, caption, _for_page(svg.getvalue(), name, f"{title}. {caption}"), text, paths)
+    return Plot(name, title, caption, _for_page(svg, name, f"{title}. {caption}"), text, paths)
+
+
+@contextlib.contextmanager
+def _saving() -> Iterator[None]:
+    """Hold the style while a figure becomes a file."""
+    import matplotlib.style
+
+    with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # a class name in a script that the font lacks
+        yield
+
+
+def _png(figure: "Figure") -> bytes:
+    png = io.BytesIO()
+    with _saving():
+        figure.savefig(png, format="png", dpi=DOTS_PER_INCH, facecolor="white", metadata={"Software": None})
+    return png.getvalue()
+
+
+def _svg(figure: "Figure", title: str) -> str:
+    svg = io.StringIO()
+    with _saving():
+        figure.savefig(svg, format="svg", dpi=DOTS_PER_INCH, transparent=True, metadata={"Date": None, "Creator": None, "Title": title})
+    return svg.getvalue()
 
 
 def _csv(heading: Sequence[str], table: Sequence[Sequence[Cell]]) -> str:

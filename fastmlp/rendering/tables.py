@@ -143,6 +143,11 @@ def loss(value: float | None) -> str:
     return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.3e}"
 
 
+def rate(value: float) -> str:
+    """Return a learning rate with two digits."""
+    return f"{value:.2g}"
+
+
 def percent(value: float | None, decimals: int = 2) -> str:
     """Return a part of one as a percentage."""
     return MISSING if value is None else f"{100 * value:.{decimals}f} %"

@@ -1,4 +1,4 @@
-"""Learning curves as text, for a look over SSH. Plain characters without colours. Needs plotext, the extra `plots`."""
+"""Curves as text, for a look over SSH. Plain characters without colours. Needs plotext, the extra `plots`."""
 
 import math
 import sys
@@ -23,12 +23,21 @@ def learning_curves(epochs: Sequence[Mapping[str, Any]], encoding: str | None = 
     without plotext.
     """
     panels = [_panel(epochs, "loss", 1.0, "loss"), _panel(epochs, "accuracy", 100.0, "accuracy (%)")]
-    text = "\n\n".join(panel for panel in panels if panel)
-    try:
-        text.encode(encoding or sys.stdout.encoding or "ascii")
-    except UnicodeEncodeError:
-        return text.translate(ASCII)
-    return text
+    return _in_encoding("\n\n".join(panel for panel in panels if panel), encoding)
+
+
+def rate_sweep(rates: Sequence[float], losses: Sequence[float], encoding: str | None = None) -> str:
+    """Return losses over learning rates, which stand on a logarithmic axis, as lines of at most 78 characters; "" where there are none.
+
+    What is more than half as high again as the first loss is cut off: how far a loss explodes tells nothing. `encoding` as above.
+    """
+    ceiling = 1.5 * losses[0] if len(losses) else 0.0
+    points = [(math.log10(rate), loss) for rate, loss in zip(rates, losses, strict=True) if loss <= ceiling]
+    if not points:
+        return ""
+    decades = range(math.ceil(points[0][0] - 0.01), math.floor(points[-1][0] + 0.01) + 1)
+    ticks = ([float(decade) for decade in decades], [f"{10.0**decade:g}" for decade in decades])
+    return _in_encoding(_plot({"train": points}, "mean loss of a batch", "learning rate", ticks), encoding)
 
 
 def check_installed() -> None:
@@ -42,27 +51,42 @@ def check_installed() -> None:
 
 def _panel(epochs: Sequence[Mapping[str, Any]], score: str, scale: float, title: str) -> str:
     """Return one plot; "" where there is nothing to draw."""
-    check_installed()
-    import plotext
-
     lines = {rows: [(epoch["epoch"], epoch.get(f"{rows}_{score}")) for epoch in epochs] for rows in NAMES}
     found = {rows: [(x, scale * y) for x, y in points if y is not None and math.isfinite(y)] for rows, points in lines.items()}
     found = {rows: points for rows, points in found.items() if points}
     if not found:
         return ""
+    title += ": " + ", ".join(f"{SIGNS[rows]} {NAMES[rows]}" for rows in found)  # a legend would cover the beginning
+    numbers = [epoch["epoch"] for epoch in epochs][:: -(-len(epochs) // MOST_TICKS)]
+    return _plot(found, title, "epoch", (numbers, [str(number) for number in numbers]))
+
+
+def _plot(lines: Mapping[str, Sequence[tuple[float, float]]], title: str, label: str, ticks: tuple[Sequence[float], Sequence[str]]) -> str:
+    """Return one plot of lines of points, with ticks on the lower axis at these places."""
+    check_installed()
+    import plotext
+
     figure = plotext.figure
     figure.clear()  # it is one for the whole process
     try:
         figure.plot_size(WIDTH, HEIGHT)
         figure.theme("colorless")
-        for rows, points in found.items():
+        for rows, points in lines.items():
             line = figure.signal([x for x, _ in points], [y for _, y in points], marker=MARKERS[rows])
             figure.draw(line.lines())
-        figure.title(f"{title}: " + ", ".join(f"{SIGNS[rows]} {NAMES[rows]}" for rows in found))  # a legend would cover the beginning
-        figure.label("epoch", "x")
-        numbers = [epoch["epoch"] for epoch in epochs]
-        figure.ruler("x").ticks(numbers[:: -(-len(numbers) // MOST_TICKS)])
+        figure.title(title)
+        figure.label(label, "x")
+        figure.ruler("x").ticks(*map(list, ticks))
         text = plotext.uncolorize(str(figure.build()))
     finally:
         figure.clear()
     return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
+
+
+def _in_encoding(text: str, encoding: str | None) -> str:
+    """Return a text in plain characters where the terminal's encoding, by default that of standard output, lacks the others."""
+    try:
+        text.encode(encoding or sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return text.translate(ASCII)
+    return text

@@ -281,16 +281,20 @@ class Trainer:
         """Number of steps in one epoch."""
         return int(-(-self.n_rows // self.batch_size))
 
+    @property
+    def totals(self) -> tuple[float, ...]:
+        """Sums over the rows done of the epoch under way: loss, correct, weight, rows."""
+        return tuple(float(value) for value in self._total)
+
     def state(self) -> State:
         """Return where this training stands."""
         m, v = (state.copy() if state.size else None for state in self._states)
-        total = tuple(float(value) for value in self._total)
         last, best = (None if weights is None else weights.copy() for weights in (self._last_weights, self._best_weights))
         return State(
             epoch=self.epoch,
             row=self.row,
             steps=self.steps,
-            total=total,
+            total=self.totals,
             seconds=self._seconds,
             earlier_seconds=self._earlier_seconds,
             m=m,

@@ -19,6 +19,7 @@ COMMANDS = (
     ("repeat",),
     ("sweep",),
     ("cv",),
+    ("lr-find",),
     ("reproduce",),
     ("warmup",),
     ("runs",),

@@ -22,6 +22,7 @@ LINES = {
     "repeat": ("repeat", "synthetic", *QUICK, "--runs", "2"),
     "sweep": ("sweep", "synthetic", "--epochs", "1", "--batch-size", "50,100", "--runs", "1"),
     "cv": ("cv", "synthetic", *QUICK, "--folds", "2"),
+    "lr-find": ("lr-find", "synthetic", "--batch-size", "50", "--steps", "100"),
     "doctor": ("doctor", "--rows", "1000"),
     "data list": ("data", "list"),
     "data path": ("data", "path", "mnist"),

@@ -26,6 +26,7 @@ PUBLIC = ERRORS | {
     "NetworkSettings",
     "Progress",
     "RMSprop",
+    "RateSweep",
     "SGD",
     "State",
     "Trainer",
@@ -33,6 +34,7 @@ PUBLIC = ERRORS | {
     "__version__",
     "check_gradient",
     "errors",
+    "find_learning_rate",
     "kernels",
     "load_dataset",
     "train",
@@ -70,7 +72,7 @@ def test_help_of_every_command_imports_nothing_heavy():
     code = """
 import contextlib, io, sys
 from fastmlp.cli import main
-names = "train evaluate predict check data bench doctor report repeat sweep cv reproduce runs warmup".split()
+names = "train evaluate predict check data bench doctor report repeat sweep cv lr-find reproduce runs warmup".split()
 for command in ([], *([name] for name in names)):
     sys.argv = ["fastmlp", *command, "--help"]
     with contextlib.redirect_stdout(io.StringIO()) as shown, contextlib.suppress(SystemExit):

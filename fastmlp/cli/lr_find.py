@@ -1,0 +1,121 @@
+"""`fastmlp lr-find`: a learning rate for a data set and settings, from one short training."""
+
+import math
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fastmlp.cli.configuration import flag, given_settings, settings_in_effect
+from fastmlp.cli.options import TERMINAL, DataDir, DatasetName, compile_notes, known_picture
+from fastmlp.cli.train import describe
+from fastmlp.rendering import tables, terminal
+from fastmlp.rendering.output import Output
+
+if TYPE_CHECKING:
+    from fastmlp.training.lr_find import RateSweep
+
+EXAMPLES = (
+    "fastmlp lr-find mnist",
+    "fastmlp lr-find mnist --optimizer adam --hidden 300 --hidden 100 --plot -",
+    "fastmlp lr-find fashion-mnist --batch-size 200 --lowest 1e-4 --plot rates.png --json",
+)
+LOWEST, HIGHEST = 1e-6, 10.0  # a test compares them with those of training/lr_find.py, which takes numba to load
+ROWS = 12  # of the table
+
+
+def lr_find(
+    output: Output,
+    flags: dict[str, Any],
+    dataset: DatasetName,
+    lowest: Annotated[float, typer.Option(metavar="X", help="begin with this learning rate")] = LOWEST,
+    highest: Annotated[float, typer.Option(metavar="X", help="end with this one, unless the loss explodes before")] = HIGHEST,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", min=2, help="rates to try  [default: one per batch of a pass, 100 to 5000]")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", callback=known_picture, help="draw the losses: a .png or .svg file, - for the terminal")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with the tables [network] and [train]")] = None,
+    data_dir: DataDir = None,
+) -> dict[str, Any]:
+    """Find a learning rate: one step with each of many rates, from too small to too large.
+
+    The loss of the batches falls as soon as a rate is large enough, and explodes where it is too large. Suggested is a rate between the
+    one where it falls fastest and the one where it is smallest. All settings of a training apply, but for those of its length and its
+    schedule. Rows that are held out (--validation), and the test rows, are not looked at.
+    """
+    from fastmlp.data.dataset import load_dataset
+    from fastmlp.rendering import plots
+    from fastmlp.storage.atomic import check_creatable, write_atomically
+
+    started = time.perf_counter()
+    given = given_settings(flags, os.environ, config)
+    if not 0.0 < lowest < highest < math.inf:
+        raise typer.BadParameter(f"expected more than 0 and less than --highest {highest:g}, got {lowest:g}", param_hint="--lowest")
+    if flags.get("learning_rate") is not None:
+        raise typer.BadParameter("expected none, as it is looked for; set --lowest and --highest", param_hint=flag("learning_rate"))
+    if plot == TERMINAL:
+        terminal.check_installed()
+    elif plot is not None:
+        plots.check_installed()
+        check_creatable(plot)
+    output.note(f"loading {dataset} …")
+    data = load_dataset(dataset, data_dir, notify=output.note)
+    network_settings, training_settings = settings_in_effect(given, data.network_defaults, data.training_defaults)
+
+    from fastmlp.network import network_for
+    from fastmlp.training import lr_find
+    from fastmlp.training.loop import Progress, Trainer
+
+    lr_find.check_optimizer(training_settings.optimizer)
+    network = network_for(data, network_settings, training_settings.seed)
+    with compile_notes(output) as display:
+        trainer = Trainer(network, data.x_train, data.y_train, training_settings.replace(**lr_find.NEUTRAL))
+        rates = lr_find.learning_rates(lowest, highest, lr_find.steps_of(trainer) if steps is None else steps)
+        display.clear()
+        output.note(f"{describe(data, trainer)}; {len(rates):,} steps with rates from {lowest:g} to {highest:g}")
+        began, tried = time.perf_counter(), []
+        for each in lr_find.sweep(trainer, rates):
+            tried.append(each)
+            rows, of = (count * trainer.batch_size for count in (each.step, len(rates)))
+            display.epoch(Progress(1, 1, rows, of, time.perf_counter() - began, each.mean_loss))
+    found = lr_find.summarise(tried, len(rates))
+    _show(output, found, plot == TERMINAL)
+    if plot is not None and plot != TERMINAL:
+        marks = {"falls fastest": found.steepest, "smallest": found.smallest, "suggestion": found.suggestion}
+        known = {name: rate for name, rate in marks.items() if rate is not None}
+        shown = f"training loss ({trainer.settings.loss})"
+        write_atomically(plot, plots.rate_sweep(found.learning_rates, found.losses, found.smoothed, known, plot.suffix, loss=shown))
+        output.result(f"figure {plot}")
+    settings = {
+        "network": network_settings.replace(output=network.output).to_dict(),
+        "train": {**trainer.settings.to_dict(), "learning_rate": None},
+    }
+    return {
+        "dataset": data.name,
+        "sizes": network.sizes,
+        "settings": settings,
+        **found._asdict(),
+        "plot": None if plot == TERMINAL else plot,
+        "seconds": {"sweep": time.perf_counter() - began, "total": time.perf_counter() - started},
+        "threads": trainer.threads,
+    }
+
+
+def _show(output: Output, found: "RateSweep", in_terminal: bool) -> None:
+    """Print what was found."""
+    taken = len(found.learning_rates)
+    chosen = sorted({round(place * (taken - 1) / (ROWS - 1)) for place in range(ROWS)}) if taken else []
+    rows = [[tables.rate(found.learning_rates[place]), tables.loss(found.smoothed[place])] for place in chosen]
+    output.detail(tables.table(["learning rate", "loss"], rows, left=()))
+    if in_terminal:
+        output.detail(f"\n{terminal.rate_sweep(found.learning_rates.tolist(), found.smoothed.tolist())}\n")
+    if found.suggestion is None or found.steepest is None or found.smallest is None:
+        output.result("no suggestion: the loss never fell beyond the noise of its batches; try other bounds, or check the network")
+        return
+    end = f", and explodes at {tables.rate(found.learning_rates[-1])}" if found.stopped == "exploded" else ""
+    output.detail(f"the loss falls fastest at {tables.rate(found.steepest)}, is smallest at {tables.rate(found.smallest)}{end}")
+    output.result(f"suggestion: --learning-rate {tables.rate(found.suggestion)}")
