@@ -17,6 +17,7 @@ from fastmlp.errors import ConfigError
 if TYPE_CHECKING:
     from fastmlp.kernels.program import Program
     from fastmlp.kernels.tiled import TiledProgram
+    from fastmlp.training.full_batch import FullBatch
 
 ROWS_OF_AN_EPOCH = 60_000  # of MNIST
 # About as in MNIST: in half of the columns all numbers are zero, in the others so many are; that makes four of five.
@@ -172,7 +173,7 @@ def try_network(sizes: Sequence[int], batch_size: int, rows: int, peaks: Peaks) 
     )  # fmt: skip
 
 
-def _seconds_per_row(sizes: Sequence[int], batch_size: int, with_zeros: bool) -> "tuple[float, Program | TiledProgram]":
+def _seconds_per_row(sizes: Sequence[int], batch_size: int, with_zeros: bool) -> "tuple[float, Program | TiledProgram | FullBatch]":
     from fastmlp.network import Network
     from fastmlp.settings import TrainingSettings
     from fastmlp.training.loop import Epoch, Trainer

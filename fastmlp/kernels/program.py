@@ -20,7 +20,7 @@ from fastmlp.kernels import rows as one_row
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.regularisation import NOTHING, Regularisation
-from fastmlp.kernels.updates import UPDATES, Rates, descend
+from fastmlp.kernels.updates import RULES, Rates, descend
 
 _OUTPUT_CODES = {"identity": scalar.IDENTITY, "softmax": scalar.SOFTMAX, "sigmoid": scalar.SIGMOID}
 # A step with fewer multiply-adds than this is faster on one thread: starting a region costs 2 to 40 us a kernel.
@@ -332,7 +332,7 @@ def loss_block(name: str, dtype: np.dtype, interpreted: bool = False) -> int:
 @functools.cache
 def update_block(name: str, dtype: np.dtype, interpreted: bool = False, limited: bool = False) -> int:
     """Return the address of an update of parameters, from limited gradients where asked for; 0 for plain SGD."""
-    formula = UPDATES[name].formula
+    formula = RULES[name].formula
     if formula is None and not limited:
         return 0
     flat = types.Array(numba.from_dtype(dtype), 1, "C")

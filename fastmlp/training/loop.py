@@ -17,13 +17,14 @@ from fastmlp.kernels.losses import LOSSES, SMOOTHING
 from fastmlp.kernels.program import Program, Steps
 from fastmlp.kernels.regularisation import Regularisation
 from fastmlp.kernels.step import LOSS_SUM, ROWS, TOTALS, WEIGHT_SUM
-from fastmlp.kernels.tiled import TiledProgram, tiles_pay
-from fastmlp.kernels.updates import UPDATES
+from fastmlp.kernels.tiled import FORWARD_ROWS, TiledProgram, tiles_pay
+from fastmlp.kernels.updates import GRADIENT, UPDATES
 from fastmlp.kernels.zeros import MOST_LISTED_INPUTS
 from fastmlp.network import Network
 from fastmlp.settings import TrainingSettings, nearest
-from fastmlp.training import augmentation, optimizers, schedules, stopping
+from fastmlp.training import augmentation, full_batch, lbfgs, optimizers, schedules, stopping
 from fastmlp.training import callbacks as hooks
+from fastmlp.training.full_batch import FullBatch
 from fastmlp.training.keywords import TrainingKeywords, takes_settings
 from fastmlp.training.schedules import Plateau
 from fastmlp.training.weights import ClassWeight, class_weight_of_rows
@@ -82,13 +83,15 @@ class State(NamedTuple):
     average: np.ndarray | None = None  # (P,) of the weights over the steps, or, in float64, over the ends of epochs
     averaged: int = 0  # how many epochs are in it
     plateau: Plateau = Plateau()
+    pairs: np.ndarray | None = None  # (2, k, P) what lbfgs keeps
+    converged: bool = False  # lbfgs: whether there is nothing left to gain
 
 
 class History(list[Epoch]):
     """The epochs of a training, oldest first.
 
-    state: where it stands. stopped: why it ended, "epochs", "patience", "target_accuracy", "time_budget" or "callback"; None while it
-    runs, or where an error ended it. best_epoch: the epoch with the best monitored value, None without held-out rows.
+    state: where it stands. stopped: why it ended, "epochs", "patience", "target_accuracy", "time_budget", "converged" or "callback"; None
+    while it runs, or where an error ended it. best_epoch: the epoch with the best monitored value, None without held-out rows.
     """
 
     state: State | None = None
@@ -129,7 +132,9 @@ class Trainer:
     ) -> None:
         loss = _checked_loss(settings.loss, network)
         self._loss_parameter = _loss_parameter(loss, settings, network.dtype)
-        self._update = optimizers.update_rule(settings, network.dtype)
+        # L-BFGS is no rule of the kernels, and keeps no m or v: as far as these go it is plain gradient descent
+        self._full_batch = settings.optimizer == full_batch.NAME
+        self._update = "sgd" if self._full_batch else optimizers.update_rule(settings, network.dtype)
         rows = as_rows(x, network.n_inputs, network.dtype)
         target = as_target(y, network.output, network.n_outputs, rows.shape[0], network.dtype)
         held_out = settings.validation if validation is None else validation
@@ -147,6 +152,9 @@ class Trainer:
         factors = [factor for factor in (weight, of_class) if factor is not None]
         self.sample_weight = weight_in(network.dtype, np.prod(factors, axis=0)) if factors else None  # (n,), None: each row counts 1
         stopping.check(settings, self.validation is not None, network.output)
+        if self._full_batch:
+            full_batch.check(settings, self.rows.shape[0])
+            settings = settings.replace(batch_size=self.rows.shape[0])
         start = resume or State()
         _check_state(start, self.rows.shape[0], network.parameters.size, self._update, settings.restore_best)
 
@@ -164,14 +172,21 @@ class Trainer:
         self.batch_size = min(settings.batch_size, self.rows.shape[0])
         self._limited = optimizers.limits_gradient(settings)
         states = UPDATES[self._update].states
-        _check_memory(network, self.batch_size, states + self._limited + (settings.average != "none") * 2)
+        block = min(self.batch_size, FORWARD_ROWS) if self._full_batch else self.batch_size  # rows in the kernels at a time
+        pairs = min(lbfgs.MEMORY, settings.epochs) if self._full_batch else 0
+        _check_memory(network, block, states + self._limited + (settings.average != "none") * 2 + 2 * pairs)
         self._scale, self._shift = network.scale_and_shift(self.rows.dtype == np.uint8)
         started = time.perf_counter()
         self._augmentation = None
         if augmentation.is_wanted(settings):
             shares = settings.threads or machine.usable_cores()
             self._augmentation = augmentation.Augmentation(settings, self.rows, np.shape(x)[1:], self.batch_size, shares)
-        self.program = self._choose_program()
+        self.program: Program | TiledProgram | FullBatch
+        if self._full_batch:
+            memory = full_batch.Memory(start.pairs, start.converged)
+            self.program = FullBatch(self._choose_program(block, GRADIENT.name), block, settings.weight_decay, memory)
+        else:
+            self.program = self._choose_program(block, self._update)
         self.program.prepare(self.rows, self.target)
         self.threads = self.program.threads
         self.compile_seconds = time.perf_counter() - started
@@ -236,22 +251,22 @@ class Trainer:
             raise ConfigError("per_feature: this network was trained with the other choice and keeps it; use a new Network")
         return fitted.kind, fitted.per_feature if fitted.kind == "standardize" else None
 
-    def _choose_program(self) -> Program | TiledProgram:
+    def _choose_program(self, batch_size: int, update: str) -> Program | TiledProgram:
         """Return tiles, or the textbook loops where those were asked for or are as fast. Sizes and data decide, never a clock."""
         network, settings = self.network, self.settings
         sizes, loss = network.sizes, network.loss
         wanted = settings.threads or machine.usable_cores()
-        if settings.kernels != "auto" or not tiles_pay(sizes, self.batch_size):
+        if settings.kernels != "auto" or not tiles_pay(sizes, batch_size):
             skip_zeros = settings.zero_skipping != "off"
             return Program(
-                sizes, network.hidden_activations, network.dtype, self.batch_size, loss, settings.kernels, skip_zeros, wanted, self._update,
+                sizes, network.hidden_activations, network.dtype, batch_size, loss, settings.kernels, skip_zeros, wanted, update,
                 self._limited, settings.average == "ema", self._regularisation,
             )  # fmt: skip
         asked_for = settings.zero_skipping == "on" and network.n_inputs <= MOST_LISTED_INPUTS
         listed = asked_for or (settings.zero_skipping == "auto" and self._zeros_pay())
         shifted = bool((self._shift != 0).any())
         return TiledProgram(
-            sizes, network.hidden_activations, network.dtype, self.batch_size, loss, listed, wanted, self._update, shifted,
+            sizes, network.hidden_activations, network.dtype, batch_size, loss, listed, wanted, update, shifted,
             self._limited, settings.average == "ema", self._regularisation,
         )  # fmt: skip
 
@@ -290,6 +305,7 @@ class Trainer:
         """Return where this training stands."""
         m, v = (state.copy() if state.size else None for state in self._states)
         last, best = (None if weights is None else weights.copy() for weights in (self._last_weights, self._best_weights))
+        memory = self.program.memory() if isinstance(self.program, FullBatch) else full_batch.Memory()
         return State(
             epoch=self.epoch,
             row=self.row,
@@ -307,6 +323,8 @@ class Trainer:
             average=None if self._average is None else self._average.copy(),
             averaged=self._averaged,
             plateau=self._plateau,
+            pairs=memory.pairs,
+            converged=memory.converged,
         )
 
     @property
@@ -314,7 +332,8 @@ class Trainer:
         """Why there is nothing left to do: a reason of training/stopping.py, None while there are steps to take."""
         # an epoch whose last step is taken is finished before its seconds count
         seconds = self._earlier_seconds + (self._seconds if self.row < self.n_rows else 0.0)
-        return stopping.reason_to_stop(self.settings, self.epoch, self.best.epoch, self._accuracy, seconds)
+        has_converged = isinstance(self.program, FullBatch) and self.program.converged and self.row == 0
+        return stopping.reason_to_stop(self.settings, self.epoch, self.best.epoch, self._accuracy, seconds, has_converged)
 
     def is_finite(self) -> bool:
         """Return whether every parameter is finite: if not, training is about to find that it has diverged."""
@@ -429,6 +448,10 @@ class Trainer:
         """Return the learning rates (count,) of the steps from `first` on, counted from 0."""
         return schedules.learning_rates(self.settings, first, count, self.epoch_steps, self._plateau.factor)
 
+    def _last_rate(self) -> float:
+        """Return the learning rate of the last step; of L-BFGS how far it went along its direction."""
+        return self.program.length if isinstance(self.program, FullBatch) else float(self._learning_rates(self.steps - 1, 1)[0])
+
     def _finish_epoch(self) -> Epoch:
         self._go_on()
         loss_sum, correct, weight, _ = self._total
@@ -446,7 +469,7 @@ class Trainer:
             train_accuracy=None if regression else float(correct / weight),
             validation_loss=found["loss"],
             validation_accuracy=found["accuracy"],
-            learning_rate=float(self._learning_rates(self.steps - 1, 1)[0]),
+            learning_rate=self._last_rate(),
             seconds=seconds,
             samples_per_second=self.n_rows / seconds,
         )
@@ -627,9 +650,9 @@ def _check_state(state: State, n_rows: int, n_parameters: int, update: str, rest
             raise ConfigError(
                 f"resume: expected a state of {update}, which keeps {name!r}, got one without it; train with the same optimizer"
             )
-    for name in ("m", "v", "weights", "best_weights", "average"):
+    for name in ("m", "v", "weights", "best_weights", "average", "pairs"):
         kept = getattr(state, name)
-        if kept is not None and kept.shape != (n_parameters,):
+        if kept is not None and kept.shape[-1:] != (n_parameters,):
             raise ConfigError(f"resume: expected {name!r} of shape ({n_parameters},), one per parameter, got {kept.shape}")
     if restore_best and state.best_epoch and state.best_weights is None:
         raise ConfigError(

@@ -8,7 +8,7 @@ from fastmlp.errors import ConfigError
 from fastmlp.kernels.updates import NADAM_STEPS, Rates, nadam_momentum
 from fastmlp.settings import TrainingSettings, nearest
 
-OPTIMIZERS = ("sgd", "rmsprop", "adagrad", "adam", "adamw", "nadam", "lion")
+OPTIMIZERS = ("sgd", "rmsprop", "adagrad", "adam", "adamw", "nadam", "lion", "lbfgs")
 
 
 class SGD(NamedTuple):
@@ -96,6 +96,8 @@ def update_rule(settings: TrainingSettings, dtype: np.dtype) -> str:
         raise ConfigError("nesterov: expected a momentum above 0 with it, got 0; set momentum, for example to 0.9")
     if name == "rmsprop":
         return "rmsprop_momentum" if settings.momentum else "rmsprop"
+    if name == "lbfgs":
+        raise ConfigError("optimizer: expected a rule for single steps, got 'lbfgs', which train alone has; use adam")
     if name != "sgd":
         return name
     if settings.momentum == 0 and settings.weight_decay == 0:

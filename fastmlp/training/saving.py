@@ -3,6 +3,7 @@
     layers.*, normalisation.*    the network as in a model file: a checkpoint can be evaluated as it is
     training.total               (TOTALS,) sums over the rows done of the epoch under way
     training.m, training.v       (P,) what the optimiser keeps, where it keeps anything
+    training.pairs               (2, k, P) float64: the last steps of lbfgs, and what each changed in the gradient
     training.best_weights        (P,) the weights of the best epoch, where they are kept
     training.weights             (P,) after the last step, where the network holds others: an average, or those of the best epoch
     training.average             (P,) of the weights, float64 where it is one over ends of epochs
@@ -43,7 +44,7 @@ class Saved(NamedTuple):
 def pack(trainer: Trainer, run: Mapping[str, Any]) -> TensorFile:
     """Return a training as it stands; `run` is plain values that JSON can hold."""
     state = trainer.state()
-    arrays = {"total": np.array(state.total), **{name: getattr(state, name) for name in LIKE_PARAMETERS}}
+    arrays = {"total": np.array(state.total), "pairs": state.pairs, **{name: getattr(state, name) for name in LIKE_PARAMETERS}}
     tensors = {f"{TRAINING_TENSORS}{name}": array for name, array in arrays.items() if array is not None}
     numbers = {name: value for name, value in state._asdict().items() if name not in arrays}
     network = trainer.network.to_tensors(trainer.settings)
@@ -72,6 +73,11 @@ def unpack(path: Path, file: TensorFile) -> Saved:
         types = (network.dtype, np.float64) if name == "average" else (network.dtype,)
         if array is not None and (array.shape != network.parameters.shape or array.dtype not in types):
             raise ModelFileError(f"{path}: expected {TRAINING_TENSORS}{name} to be like the parameters, got {array.dtype} {array.shape}")
+    kept["pairs"] = file.tensors.get(f"{TRAINING_TENSORS}pairs")
+    if (pairs := kept["pairs"]) is not None and (pairs.dtype != np.float64 or pairs.shape[::2] != (2, network.parameters.size)):
+        raise ModelFileError(f"{path}: expected {TRAINING_TENSORS}pairs of shape (2, k, {network.parameters.size}), got {pairs.shape}")
+    if type(numbers.get("converged", False)) is not bool:
+        raise ModelFileError(f"{path}: state: expected converged to be true or false, got {numbers['converged']!r}")
     known = {name: numbers[name] for name in State._fields if name in numbers}
     known["plateau"] = _plateau(path, numbers.get("plateau"))
     return Saved(network, State(**{**known, "total": tuple(total.tolist()), **kept}), run)

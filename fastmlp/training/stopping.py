@@ -10,6 +10,7 @@ EPOCHS = "epochs"  # all of them are done
 PATIENCE = "patience"
 TARGET = "target_accuracy"
 TIME = "time_budget"
+CONVERGED = "converged"  # lbfgs: the gradient is as good as zero, or no step makes the loss smaller
 CALLBACK = "callback"
 
 
@@ -29,15 +30,19 @@ def better(best: Best, epoch: int, value: float | None, monitor: str) -> Best:
     return best
 
 
-def reason_to_stop(settings: TrainingSettings, epochs: int, best_epoch: int, accuracy: float | None, seconds: float) -> str | None:
+def reason_to_stop(
+    settings: TrainingSettings, epochs: int, best_epoch: int, accuracy: float | None, seconds: float, has_converged: bool = False
+) -> str | None:
     """Return why a training ends now, None where it goes on.
 
     epochs: those done; best_epoch: the number of the best of them; accuracy: the held-out rows' after the last of them; seconds: spent
-    on steps.
+    on steps; has_converged: whether the optimiser has nothing left to do.
     """
     target, patience, budget = settings.target_accuracy, settings.patience, settings.time_budget
     if target is not None and accuracy is not None and accuracy >= target:
         return TARGET
+    if has_converged:
+        return CONVERGED
     if epochs >= settings.epochs:
         return EPOCHS
     if patience is not None and epochs - best_epoch >= patience:

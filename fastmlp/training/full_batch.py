@@ -1,0 +1,117 @@
+"""The loss of all rows as one smooth function of the parameters, and L-BFGS on it: what takes the place of steps over batches."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastmlp.errors import ConfigError
+from fastmlp.kernels.program import Program, Steps
+from fastmlp.kernels.step import LOSS_SUM, TOTALS
+from fastmlp.kernels.tiled import TiledProgram
+from fastmlp.kernels.updates import Rates
+from fastmlp.settings import TrainingSettings
+from fastmlp.training import lbfgs
+from fastmlp.training.lbfgs import Pair, Point
+
+NAME = "lbfgs"
+# What has no meaning for whole steps along a line, or makes the function another one at each evaluation, or not smooth.
+NOT_WITH_IT = (
+    "momentum", "nesterov", "clip_value", "clip_norm", "average", "schedule", "warmup_epochs", "l1", "max_norm", "dropout", "input_dropout",
+    "input_noise", "augment_shift", "augment_rotation", "augment_scale", "augment_shear", "augment_elastic", "augment_flip",
+)  # fmt: skip
+
+
+def check(settings: TrainingSettings, n_rows: int) -> None:
+    """Raise ConfigError where settings ask for what goes with batches and rates, but not with L-BFGS over n_rows rows."""
+    asked_for = [
+        name for name in NOT_WITH_IT if _is_on(getattr(settings, name)) and getattr(settings, name) != getattr(TrainingSettings, name)
+    ]
+    if settings.batch_size < n_rows and settings.batch_size != TrainingSettings.batch_size:
+        asked_for.insert(0, "batch_size")
+    if asked_for:
+        raise ConfigError(
+            f"optimizer: lbfgs takes each step over all {n_rows} rows, as far as a line search says, and needs a smooth loss; "
+            f"leave out {', '.join(asked_for)}"
+        )
+
+
+def _is_on(value: object) -> bool:
+    return any(value) if isinstance(value, tuple) else bool(value)
+
+
+class Memory(NamedTuple):
+    """What one step of L-BFGS leaves to the next one, besides the parameters."""
+
+    pairs: np.ndarray | None = None  # (2, k, P) float64: the last k steps, and what each changed in the gradient; None before the first
+    converged: bool = False
+
+
+class FullBatch:
+    """A program that takes one iteration of L-BFGS over all rows in each run of steps.
+
+    program: one for the rule "gradient", which adds up, in blocks of `block` rows; weight_decay: half of it times the sum of squares of
+    all parameters is added to the loss.
+    """
+
+    def __init__(self, program: Program | TiledProgram, block: int, weight_decay: float, memory: Memory) -> None:
+        self.threads = program.threads
+        self.converged = memory.converged
+        self.length = 0.0  # of the last step, along its direction
+        self._program, self._block, self._weight_decay = program, block, weight_decay
+        self._pairs = [] if memory.pairs is None else [Pair(*pair) for pair in np.moveaxis(memory.pairs, 1, 0)]
+        self._last: tuple[Point, np.ndarray] | None = None  # where the last step ended, and the totals there
+
+    def prepare(self, x: np.ndarray, target: np.ndarray) -> None:
+        """Compile what `train` needs, or load it from the cache. Only the types of x and target are read."""
+        self._program.prepare(x, target)
+
+    def memory(self) -> Memory:
+        """Return what a training has to keep to go on bit for bit."""
+        return Memory(np.moveaxis(np.array(self._pairs), 0, 1) if self._pairs else None, self.converged)
+
+    def train(self, steps: Steps) -> int:
+        """Take one step over all rows; return their number, or -1 where the loss at its start is not finite.
+
+        `converged` says afterwards whether the gradient is as good as zero, or no step made the loss smaller.
+        """
+        seen: list[tuple[Point, np.ndarray]] = []
+
+        def loss(parameters: np.ndarray) -> Point:
+            seen.append(self._evaluate(steps, parameters))
+            return seen[-1][0]
+
+        if self._last is None or not np.array_equal(self._last[0].parameters, steps.parameters):
+            self._last = self._evaluate(steps, steps.parameters.copy())
+        start, total = self._last
+        if not np.isfinite(start.value):
+            return -1
+        pairs = list(self._pairs)
+        found = None if lbfgs.is_minimal(start.gradient) else lbfgs.step(loss, start, pairs)
+        # nothing is changed before this line: an interrupt leaves the training where it was
+        steps.total[:] += total
+        self._pairs, self.converged, self.length = pairs, found is None, 0.0
+        if found is not None:
+            end, self.length = found
+            self._last = next(kept for kept in seen if kept[0] is end)
+            self.converged = lbfgs.is_minimal(end.gradient)
+            steps.parameters[:] = end.parameters
+        return steps.last
+
+    def _evaluate(self, steps: Steps, parameters: np.ndarray) -> tuple[Point, np.ndarray]:
+        """Return loss and gradient at some parameters (P,), and the totals (TOTALS,) of all rows there.
+
+        In the order in which the rows stand, whatever that of the epoch: a function that rounds in a new way each time has no minimum.
+        """
+        n, size = steps.last, parameters.size
+        gradient, total = np.zeros(size, parameters.dtype), np.zeros(TOTALS)
+        no_rates = np.zeros((-(-n // self._block), len(Rates._fields)), parameters.dtype)
+        reached = self._program.train(
+            steps._replace(
+                parameters=parameters, m_state=gradient, v_state=np.zeros(0, parameters.dtype), total=total, order=np.arange(n),
+                batch_size=self._block, rates=no_rates, mean=False,
+            )
+        )  # fmt: skip
+        share = 1.0 / n if steps.mean else 1.0
+        exact = parameters.astype(np.float64)
+        value = share * float(total[LOSS_SUM]) + 0.5 * self._weight_decay * lbfgs.dot(exact, exact) if reached >= 0 else np.inf
+        return Point(parameters, value, share * gradient.astype(np.float64) + self._weight_decay * exact), total
