@@ -59,6 +59,7 @@ STOPPED = {
     "patience": "stopped by its patience",
     "target_accuracy": "stopped when the accuracy wanted was reached",
     "time_budget": "stopped when its time was used up",
+    "converged": "stopped where no step made the loss smaller",
 }
 # Settings that the text of the methods names by itself, or that change no result.
 SAID = {

@@ -57,6 +57,8 @@ def ending(trainer: "Trainer") -> list[str]:
     elif trainer.stopped == "time_budget":
         inside = f" and {trainer.row:,} rows" if trainer.row else ""
         lines.append(f"{after}{inside}: the time budget of {_count(settings.time_budget, 'second')} is used up")
+    elif trainer.stopped == "converged":
+        lines.append(f"{after}: converged, no further step makes the loss smaller")
     if settings.restore_best and best.epoch and (best.epoch, 0) != (trainer.epoch, trainer.row):
         lines.append(f"the network is that of epoch {best.epoch}, validation {settings.monitor} {shown(best.value)}")
     return lines

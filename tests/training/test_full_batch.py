@@ -11,8 +11,9 @@ from fastmlp import ConfigError, ModelFileError, Network, TrainingSettings, mach
 from fastmlp.cli.configuration import settings_in_effect
 from fastmlp.kernels import tiled
 from fastmlp.kernels.program import Program
+from fastmlp.rendering.tables import ending
 from fastmlp.training import saving
-from fastmlp.training.loop import Trainer
+from fastmlp.training.loop import Epoch, Trainer
 from tests.oracle import mlp
 
 GENERATOR = np.random.default_rng(6)
@@ -245,6 +246,12 @@ def test_what_changes_nothing_is_accepted(settings):
 def test_compiled_single_steps_of_it_are_refused():
     with pytest.raises(ConfigError, match="expected a rule for single steps, got 'lbfgs'"):
         network().compiled(optimizer="lbfgs")
+
+
+def test_the_end_says_that_it_has_converged():
+    trainer = Trainer(network((5, 3)), X, CLASSES, TrainingSettings(optimizer="lbfgs", epochs=100, weight_decay=DECAY))
+    epochs = [event for event in trainer.run() if isinstance(event, Epoch)]
+    assert ending(trainer) == [f"stopped after {len(epochs)} epochs: converged, no further step makes the loss smaller"]
 
 
 # --- from the command line -------------------------------------------------------------------------------------------------
