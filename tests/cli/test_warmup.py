@@ -27,6 +27,9 @@ with compiling.watch(lambda name, seconds: compiled.append(name) if seconds is N
         ([17], "sigmoid", {"momentum": 0.9, "nesterov": True, "learning_rate": 0.01}),
         ([64, 64], "relu", {"zero_skipping": "off", "batch_size": 100}),
         ([3], "sigmoid", {"batch_size": 1}),
+        ([90, 40], "relu", {"dropout": (0.5, 0.2), "max_norm": 2.0}),
+        ([200], "tanh", {"input_dropout": 0.2, "input_noise": 0.1, "normalize": "standardize"}),
+        ([5], "relu", {"dropout": 0.5, "input_noise": 0.1, "max_norm": 2.0, "batch_size": 1}),
     ]:
         for x, y in ((pictures, classes), (table, values)):
             net = fastmlp.Network([x.shape[1], *sizes, 4 if y is classes else 2], activation, None if y is classes else "identity")
