@@ -17,6 +17,7 @@ _HOMES = {
     "Progress": "fastmlp.training.loop",
     "State": "fastmlp.training.loop",
     "Trainer": "fastmlp.training.loop",
+    "Stepper": "fastmlp.training.stepper",
     "train": "fastmlp.training.loop",
     "train_epochs": "fastmlp.training.loop",
     "find_learning_rate": "fastmlp.training.lr_find",
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from fastmlp.training.loop import Epoch, History, Progress, State, Trainer, train, train_epochs
     from fastmlp.training.lr_find import RateSweep, find_learning_rate
     from fastmlp.training.optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
+    from fastmlp.training.stepper import Stepper
 
 
 def __getattr__(name: str) -> Any:

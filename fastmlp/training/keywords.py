@@ -66,8 +66,11 @@ class TrainingKeywords(TypedDict, total=False):
     augment_flip: bool
 
 
-def takes_settings(function: F) -> F:
-    """Show the settings with their defaults in the signature of a function that takes them as `**settings`, for help() and editors."""
+def takes_settings(function: F, without: tuple[str, ...] = ()) -> F:
+    """Show the settings with their defaults in the signature of a function that takes them as `**settings`, for help() and editors.
+
+    `without`: those that it does not take.
+    """
     signature = inspect.signature(function)
     own = [parameter for parameter in signature.parameters.values() if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
     settings = [
@@ -75,6 +78,7 @@ def takes_settings(function: F) -> F:
             field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=TrainingKeywords.__annotations__[field.name]
         )
         for field in dataclasses.fields(TrainingSettings)
+        if field.name not in without
     ]
     function.__signature__ = signature.replace(parameters=own + settings)  # type: ignore[attr-defined]
     return function

@@ -411,19 +411,53 @@ class Trainer:
             x, target = self._augmentation.pictures(rows, self.epoch), frozen(target[rows])
             weight = weight[rows] if weight is not None else None
             order, skipped = np.arange(last - first), first
+        steps = self._steps_on(x, target, weight, order, first - skipped, last - skipped, self._total)
+        try:
+            reached = self.program.train(steps)
+        finally:  # an interrupt ends the steps early; the kernels have counted the rows that they have done
+            self.row = int(self._total[ROWS])
+            self.steps += -(-(self.row - first) // self.batch_size)
+            self._seconds += time.perf_counter() - started
+            self._show_average()
+        if reached < 0:
+            batch = (skipped - reached - 1) // self.batch_size + 1
+            self._diverged(f"epoch {self.epoch + 1}, batch {batch} of {self.epoch_steps}")
+        return self.row - first
+
+    def step_on(self, x: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None) -> float:
+        """Take one step on other rows than those of the epochs; return their mean loss before it. See fastmlp.Stepper.
+
+        Up to `batch_size` rows, targets and weights that have passed the checks of inputs.py, rows of the type of the trainer's own.
+        """
+        self._go_on()
+        total = np.zeros(TOTALS)
+        try:
+            order = np.arange(x.shape[0])
+            reached = self.program.train(self._steps_on(x, target, sample_weight, order, 0, x.shape[0], total))
+        finally:
+            self.steps += int(total[ROWS] > 0)
+            self._show_average()
+        if reached < 0:
+            self._diverged(f"step {self.steps + 1}")
+        return float(total[LOSS_SUM] / total[WEIGHT_SUM])
+
+    def _steps_on(
+        self, x: np.ndarray, target: np.ndarray, weight: np.ndarray | None, order: np.ndarray, first: int, last: int, total: np.ndarray
+    ) -> Steps:
+        """Return the steps on the rows order[first:last] of x, which add to `total`."""
         count = -(-(last - first) // self.batch_size)
         m_state, v_state = self._states
-        steps = Steps(
+        return Steps(
             parameters=self._weights,
             m_state=m_state,
             v_state=v_state,
-            total=self._total,
+            total=total,
             x=x,
             target=target,
             sample_weight=weight,
             order=order,
-            first=first - skipped,
-            last=last - skipped,
+            first=first,
+            last=last,
             batch_size=self.batch_size,
             scale=self._scale,
             shift=self._shift,
@@ -433,16 +467,6 @@ class Trainer:
             average=self._average if self.settings.average == "ema" else None,
             first_step=self.steps,
         )
-        try:
-            reached = self.program.train(steps)
-        finally:  # an interrupt ends the steps early; the kernels have counted the rows that they have done
-            self.row = int(self._total[ROWS])
-            self.steps += -(-(self.row - first) // self.batch_size)
-            self._seconds += time.perf_counter() - started
-            self._show_average()
-        if reached < 0:
-            self._diverged(skipped - reached - 1)
-        return self.row - first
 
     def _learning_rates(self, first: int, count: int) -> np.ndarray:
         """Return the learning rates (count,) of the steps from `first` on, counted from 0."""
@@ -456,7 +480,7 @@ class Trainer:
         self._go_on()
         loss_sum, correct, weight, _ = self._total
         if not self.is_finite():
-            self._diverged(self.n_rows - 1)
+            self._diverged(f"epoch {self.epoch + 1}, batch {self.epoch_steps} of {self.epoch_steps}")
         self._average_epoch()
         regression = self.network.output == "identity"
         found: dict[str, float | None] = {"loss": None, "accuracy": None}
@@ -485,7 +509,7 @@ class Trainer:
         self._total[:] = 0.0
         return epoch
 
-    def _diverged(self, row: int) -> None:
+    def _diverged(self, where: str) -> None:
         settings = self.settings
         advice = [f"a learning_rate below {settings.learning_rate:g}"]
         if settings.reduction == "sum":
@@ -500,8 +524,8 @@ class Trainer:
             advice.append("normalize='standardize'")
         kept = f"; the network has the weights of epoch {self.best.epoch}" if self._best_weights is not None else ""
         raise TrainingError(
-            f"training diverged: expected a finite loss, got NaN or inf in epoch {self.epoch + 1}, batch {row // self.batch_size + 1} of "
-            f"{self.epoch_steps}; try {', '.join(advice[:-1])}{' or ' if advice[1:] else ''}{advice[-1]}{kept}"
+            f"training diverged: expected a finite loss, got NaN or inf in {where}; "
+            f"try {', '.join(advice[:-1])}{' or ' if advice[1:] else ''}{advice[-1]}{kept}"
         )
 
 

@@ -12,7 +12,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 
 def test_examples_are_found():
-    assert {"cart_pole", "c_callback", "mcmc", "neural_ode", "stream"} <= {path.stem for path in EXAMPLES}
+    assert {"cart_pole", "c_callback", "mcmc", "neural_ode", "pieces", "stream"} <= {path.stem for path in EXAMPLES}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

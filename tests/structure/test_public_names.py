@@ -29,6 +29,7 @@ PUBLIC = ERRORS | {
     "RateSweep",
     "SGD",
     "State",
+    "Stepper",
     "Trainer",
     "TrainingSettings",
     "__version__",

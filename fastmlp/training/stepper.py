@@ -1,0 +1,116 @@
+"""Stepper: training step by step, on rows that arrive bit by bit and may never be there all at once."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any, Unpack
+
+import numpy as np
+
+from fastmlp.errors import ConfigError, DataError
+from fastmlp.inputs import as_rows, as_sample_weight, as_target, is_single, weight_in
+from fastmlp.network import Network
+from fastmlp.settings import TrainingSettings
+from fastmlp.training import optimizers
+from fastmlp.training.keywords import TrainingKeywords, takes_settings
+from fastmlp.training.loop import State, Trainer
+from fastmlp.training.weights import class_weight_of_rows
+
+# What means something only where all rows are there, or an end is in sight.
+OF_EPOCHS = (
+    "epochs", "validation", "schedule", "warmup_epochs", "decay_rate", "decay_epochs", "final_rate", "average_start", "monitor",
+    "patience", "restore_best", "target_accuracy", "time_budget", "augment_shift", "augment_rotation", "augment_scale", "augment_shear",
+    "augment_elastic", "augment_elastic_sigma", "augment_flip",
+)  # fmt: skip
+
+
+class Stepper:
+    """Trains a network on rows as they come: each call is one step of the optimiser, whose state is kept in between.
+
+    The settings are those of `train` that need no epochs; batch_size is the largest number of rows of one step. The first call compiles
+    and fits nothing to the data but whether zeros are skipped. `learning_rate` may be changed between steps. resume: the `state()` of
+    another Stepper, or that of a History. Raises ConfigError for a setting that makes no sense here.
+
+    >>> import fastmlp
+    >>> network = fastmlp.Network([2, 8, 2], seed=1)
+    >>> stepper = fastmlp.Stepper(network, batch_size=4, optimizer="adam", learning_rate=0.01)
+    >>> losses = [stepper.step([[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]) for _ in range(200)]
+    >>> losses[-1] < 0.2 < losses[0]
+    True
+    """
+
+    @functools.partial(takes_settings, without=OF_EPOCHS)
+    def __init__(self, network: Network, *, resume: State | None = None, **settings: Unpack[TrainingKeywords]) -> None:
+        given: dict[str, Any] = dict(settings)
+        for name in OF_EPOCHS:
+            if name in given and given[name] != getattr(TrainingSettings, name):
+                raise ConfigError(
+                    f"{name}: expected none for single steps, which know no epochs, got {given[name]!r:.60}; use fastmlp.train"
+                )
+        class_weight = given.pop("class_weight", None)
+        if class_weight is not None and not isinstance(class_weight, Mapping):
+            raise ConfigError(f"class_weight: expected a mapping {{class: weight}} where rows come bit by bit, got {class_weight!r:.60}")
+        optimizer, of_optimizer = optimizers.as_settings(given.pop("optimizer", TrainingSettings.optimizer))
+        self._settings = TrainingSettings.from_mapping({"optimizer": optimizer, **given, **of_optimizer}, "Stepper")
+        if self._settings.average == "swa":
+            raise ConfigError("average: expected none or ema for single steps, which know no epochs, got 'swa'")
+        fitted = network.normalisation
+        if self._settings.normalize == "standardize" and (fitted is None or fitted.kind != "standardize"):
+            raise ConfigError("normalize: expected none or scale where rows come bit by bit, got 'standardize'; standardize them yourself")
+        self.network = network
+        self._class_weight = class_weight
+        self._trainer: Trainer | None = None  # made by the first step, which shows what kind of rows there are
+        # what matters is the optimiser's state; where it stood in an epoch does not
+        self._start = State() if resume is None else resume._replace(row=0, total=State().total)
+
+    @property
+    def steps(self) -> int:
+        """How many steps have been taken in all."""
+        return self._trainer.steps if self._trainer is not None else self._start.steps
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next step; may be set."""
+        return self._settings.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self._settings = self._settings.replace(learning_rate=value)
+        if self._trainer is not None:
+            self._trainer.settings = self._trainer.settings.replace(learning_rate=value)
+
+    def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
+        """Take one step on rows x (n, K) with targets y, n at most batch_size; return their mean loss before it.
+
+        One row (K,), or one image, with its target is taken as a batch of one. sample_weight (n,): what each row counts. Raises DataError,
+        TrainingError where the loss is not finite: the network then is as before the step.
+        """
+        network = self.network
+        if is_single(x, network.n_inputs):
+            x, y = np.asarray(x)[None], np.asarray(y)[None]
+        rows = as_rows(x, network.n_inputs, network.dtype)
+        target = as_target(y, network.output, network.n_outputs, rows.shape[0], network.dtype)
+        most = self._settings.batch_size
+        if not 1 <= rows.shape[0] <= most:
+            raise DataError(
+                f"x: expected 1 to {most} rows, as batch_size says, got {rows.shape[0]}; choose a larger batch_size or take parts"
+            )
+        weight = None if sample_weight is None else as_sample_weight(sample_weight, rows.shape[0])
+        of_class = class_weight_of_rows(self._class_weight, target, network.output, network.n_outputs)
+        factors = [factor for factor in (weight, of_class) if factor is not None]
+        weights = weight_in(network.dtype, np.prod(factors, axis=0)) if factors else None
+        if self._trainer is None:
+            self._trainer = self._made_for(x, y)
+        if rows.dtype != self._trainer.rows.dtype:
+            raise DataError(f"x: expected {self._trainer.rows.dtype} rows as in the first step, got {rows.dtype}")
+        return self._trainer.step_on(rows, target, weights)
+
+    def state(self) -> State:
+        """Return where the optimiser stands: with it and the network, another Stepper goes on bit for bit."""
+        return self._trainer.state() if self._trainer is not None else self._start
+
+    def _made_for(self, x: Any, y: Any) -> Trainer:
+        """Return a trainer for steps of up to batch_size rows like these."""
+        most = self._settings.batch_size
+        x, y = np.asarray(x), np.asarray(y)
+        shown = np.resize(x, (most, *x.shape[1:])), np.resize(y, (most, *y.shape[1:]))  # the rows again and again
+        return Trainer(self.network, *shown, self._settings, resume=self._start)
