@@ -12,15 +12,17 @@ import numpy as np
 
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.inputs import as_rows, as_target
-from fastmlp.kernels import scalar
+from fastmlp.kernels import normalisation, scalar
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
+from fastmlp.kernels.normalisation import EPSILON
 from fastmlp.kernels.program import Program, delta_of_outputs, loss_of_outputs
 from fastmlp.network import Network
 
 STEP = 1e-6
 TOLERANCE = 1e-6
 FROM_KINK = 10 * STEP
+BEND = 10 * STEP  # a step moves a normalised sum by no more: where sums hardly differ, it would bend, and their difference have few digits
 MOST_PARAMETERS = 2000  # of one array; a larger array is checked at this many places, spread evenly
 
 Pair = tuple[Callable[[float], float], Callable[[float, float], float]]
@@ -62,13 +64,14 @@ class GradientReport(NamedTuple):
 
 
 class Combination(NamedTuple):
-    """A network with one activation and one loss, and the largest relative error of its gradient."""
+    """A network with one activation, one normalisation and one loss, and the largest relative error of its gradient."""
 
     activation: str
     output: str
     loss: str
     error: float
     where: str
+    norm_layers: str = "none"
 
     @property
     def passed(self) -> bool:
@@ -106,13 +109,19 @@ def check_gradient(
 
 
 def check_all() -> Iterator[Combination]:
-    """Check the gradient of a small network for every activation with every loss, all parameters."""
+    """Check the gradient of a small network, all parameters: every activation with every loss, and with every normalisation."""
     for activation in ACTIVATIONS:
         for loss in LOSSES.values():
             network = Network([5, 4, 3, 3], activation, loss.output, dtype="float64", seed=1)
             network.loss, network.loss_parameter = loss.name, _parameter(loss.name)
             worst = check_gradient(network).worst
             yield Combination(activation, loss.output, loss.name, worst.error, worst.what)
+    for norm_layers in ("batch", "layer"):
+        for activation in ACTIVATIONS:
+            # of three units normalised, hardly anything moves the loss: differences of it would have few digits
+            network = Network([5, 8, 6, 3], activation, norm_layers=norm_layers, dtype="float64", seed=1)
+            worst = check_gradient(network).worst
+            yield Combination(activation, network.output, network.loss, worst.error, worst.what, norm_layers)
 
 
 def check_kernels() -> Iterator[Check]:
@@ -123,6 +132,7 @@ def check_kernels() -> Iterator[Check]:
     for loss in LOSSES.values():
         yield _check_loss(loss.name)
     yield from _check_dense()
+    yield from _check_norms()
 
 
 def relative_error(analytic: Any, numeric: Any) -> float:
@@ -140,33 +150,41 @@ def _check_network(network: Network, x: Any, y: Any, gradient: Callable[[Network
     if analytic.shape != double.parameters.shape:
         raise DataError(f"gradient: expected shape {double.parameters.shape}, got {analytic.shape}")
     loss = _mean_loss(double, x, y)
-    checks = []
-    for index, (layer, first) in enumerate(zip(double.layers, _first_parameters(double), strict=True)):
-        n_weights = layer.n_in * layer.n_out
-        for name, start, count in ((f"weights[{index}]", first, n_weights), (f"biases[{index}]", first + n_weights, layer.n_out)):
+    checks, start = [], 0
+    for index, layer in enumerate(double.layers):
+        counts = {"weights": layer.n_in * layer.n_out, "biases": layer.n_out}
+        if layer.kind != "dense":
+            counts["gammas"] = layer.n_out
+        following = double.layers[index + 1].kind if index + 1 < len(double.layers) else ""
+        for name, count in counts.items():
+            if (name, layer.activation, following) == ("biases", "identity", "batch_norm"):
+                start += count  # what they add, the next layer subtracts: the gradient is 0, and its digits are those of rounding
+                continue
             places = start + np.unique(np.linspace(0, count - 1, min(count, MOST_PARAMETERS)).astype(np.int64))
             numeric = [_central_difference(loss, double.parameters, place) for place in places]
-            checks.append(Check(name, f"layer {index + 1}, {layer.activation}", relative_error(analytic[places], numeric), len(places)))
+            where = ", ".join([f"layer {index + 1}", layer.activation, *([layer.kind] if layer.kind != "dense" else [])])
+            checks.append(Check(f"{name}[{index}]", where, relative_error(analytic[places], numeric), len(places)))
+            start += count
     return GradientReport(tuple(checks))
 
 
 def _in_float64(network: Network) -> Network:
-    double = Network(network.sizes, network.hidden_activations or "relu", network.output, dtype="float64")
-    double.parameters[:] = network.parameters
+    double = Network(network.sizes, network.hidden_activations or "relu", network.output, norm_layers=network.norm_layers, dtype="float64")
+    double.parameters[:], double.statistics[:] = network.parameters, network.statistics
     double.normalisation, double.loss, double.loss_parameter = network.normalisation, network.loss, network.loss_parameter
     return double
 
 
 def _mean_loss(network: Network, x: Any, y: Any) -> Callable[[], float]:
-    """Return a function that gives the mean loss at the present parameters."""
+    """Return a function that gives the mean loss at the present parameters, batch normalisation by these rows: as in training."""
     rows = as_rows(x, network.n_inputs, network.dtype)
     target = as_target(y, network.output, network.n_outputs, rows.shape[0], network.dtype)
-    program = Program(network.sizes, network.hidden_activations, network.dtype, rows.shape[0], network.loss)
+    program = Program(network.sizes, network.hidden_activations, network.dtype, rows.shape[0], network.loss, norm=network.norm_layers)
     scale, shift = network.scale_and_shift(rows.dtype == np.uint8)
     z = np.empty((rows.shape[0], network.n_outputs))
 
     def loss() -> float:
-        program.outputs(network.parameters, rows, 0, rows.shape[0], scale, shift, z)
+        program.outputs(network.parameters, rows, 0, rows.shape[0], scale, shift, z, network.statistics)
         return float(loss_of_outputs(network.loss, network.loss_parameter, z, target)[0] / rows.shape[0])
 
     return loss
@@ -183,29 +201,43 @@ def _central_difference(loss: Callable[[], float], parameters: np.ndarray, place
     return float((above - below) / (2 * step))
 
 
-def _first_parameters(network: Network) -> list[int]:
-    counts = [layer.n_in * layer.n_out + layer.n_out for layer in network.layers]
-    return [0, *np.cumsum(counts[:-1]).tolist()]
-
-
 def _random_rows(network: Network, seed: int, n_rows: int = 6) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows and targets at which no hidden z lies near a kink. A parameter's step moves z by up to |x| steps."""
+    """Return rows and targets at which no hidden z lies near a kink."""
     generator = np.random.default_rng(seed)
     x = generator.standard_normal((50 * n_rows, network.n_inputs))
-    a, clear = x, np.ones(len(x), bool)
-    scale, shift = network.scale_and_shift(False)
-    a = a * scale + shift
-    for layer, weight, bias in zip(network.layers[:-1], network.weights, network.biases, strict=False):
-        z = a @ weight + bias
-        clear &= (np.abs(z) > FROM_KINK * np.maximum(1.0, np.abs(a).max(axis=1, keepdims=True))).all(axis=1)
-        f = ACTIVATIONS[layer.activation].formula
-        a = np.vectorize(f, otypes=[np.float64])(z)
-    x = x[clear][:n_rows] if clear.any() else x[:n_rows]
+    if network.norm_layers == "batch":  # a row's z depends on the rows beside it
+        groups = x.reshape(-1, n_rows, network.n_inputs)
+        x = next((group for group in groups if _far_from_kinks(network, group).all()), groups[0])
+    else:
+        clear = _far_from_kinks(network, x)
+        x = x[clear][:n_rows] if clear.any() else x[:n_rows]
     if network.output == "softmax":
         return x, generator.integers(0, network.n_outputs, len(x))
     if network.output == "sigmoid":
         return x, generator.integers(0, 2, (len(x), network.n_outputs))
     return x, generator.standard_normal((len(x), network.n_outputs))
+
+
+def _far_from_kinks(network: Network, x: np.ndarray) -> np.ndarray:
+    """Return for each row (n,) whether no hidden z is near 0, and no normalisation near its bend.
+
+    A parameter's step moves a sum by up to |x| steps, and z by as much times the scale of the normalisation.
+    """
+    scale, shift = network.scale_and_shift(False)
+    a, clear = x * scale + shift, np.ones(len(x), bool)
+    gammas = network.gammas or [np.ones(1)] * len(network.layers)
+    for layer, weight, bias, gamma in zip(network.layers[:-1], network.weights, network.biases, gammas, strict=False):
+        z, inverse = a @ weight, np.ones(1)
+        if layer.kind != "dense":
+            axis = 0 if layer.kind == "batch_norm" else 1
+            inverse = 1 / np.sqrt(z.var(axis, keepdims=True) + EPSILON)
+            z = (z - z.mean(axis, keepdims=True)) * inverse
+        z = gamma * z + bias
+        reach = np.maximum(1.0, np.abs(a).max(axis=1, keepdims=True))
+        clear &= (np.abs(z) > FROM_KINK * reach * np.maximum(1.0, np.abs(gamma * inverse))).all(axis=1)
+        clear &= (STEP * reach * inverse < BEND).all(axis=1)
+        a = np.vectorize(ACTIVATIONS[layer.activation].formula, otypes=[np.float64])(z)
+    return clear
 
 
 def _check_pair(what: str, f: Callable[[float], float], derivative: Callable[[float, float], float]) -> Check:
@@ -256,3 +288,45 @@ def _check_dense() -> Iterator[Check]:
         numeric = [_central_difference(summed, flat, place) for place in range(flat.size)]
         error = relative_error(analytic.reshape(-1), numeric)
         yield Check(f"{kernel}, gradient of {of}", f"fastmlp/kernels/scalar.py, {kernel}", error, flat.size)
+
+
+def _check_norms() -> Iterator[Check]:
+    """Compare the backward kernels of both normalisations with differences of sum(out * r), whose delta is r."""
+    generator = np.random.default_rng(0)
+    z, r = generator.standard_normal((6, 5)), generator.standard_normal((6, 5))
+    gamma, beta = generator.uniform(0.5, 2.0, 5), generator.standard_normal(5)
+    hat, out = np.empty((6, 5)), np.empty((6, 5))
+    mean, variance, inverse, of_rows = np.empty(5), np.empty(5), np.empty(5), np.empty(6)
+    dgamma, dbeta, batch_delta, layer_delta, fixed_delta = np.empty(5), np.empty(5), r.copy(), r.copy(), r.copy()
+
+    def over_rows() -> float:
+        normalisation.batch_moments(z, mean, variance)
+        return with_given_moments()
+
+    def with_given_moments() -> float:
+        normalisation.inverse_deviations(variance, inverse)
+        normalisation.normalise_units(z, mean, inverse, gamma, beta, hat, out)
+        return float((out * r).sum())
+
+    def over_units() -> float:
+        normalisation.layer_norm(z, gamma, beta, hat, of_rows, out)
+        return float((out * r).sum())
+
+    def check(kernel: str, of: str, summed: Callable[[], float], values: np.ndarray, analytic: np.ndarray) -> Check:
+        flat = values.reshape(-1)
+        numeric = [_central_difference(summed, flat, place) for place in range(flat.size)]
+        error = relative_error(analytic.reshape(-1), numeric)
+        return Check(f"{kernel}, gradient of {of}", f"fastmlp/kernels/normalisation.py, {kernel}", error, flat.size)
+
+    over_units()
+    normalisation.layer_norm_backward(layer_delta, hat, of_rows, gamma)
+    yield check("layer_norm_backward", "z", over_units, z, layer_delta)
+    over_rows()
+    normalisation.scale_backward(r, hat, dgamma, dbeta)
+    normalisation.batch_norm_backward(batch_delta, hat, inverse, gamma, dgamma, dbeta)
+    normalisation.fixed_norm_backward(fixed_delta, inverse, gamma)
+    yield check("scale_backward", "gamma", over_rows, gamma, dgamma)
+    yield check("scale_backward", "beta", over_rows, beta, dbeta)
+    yield check("batch_norm_backward", "z", over_rows, z, batch_delta)
+    over_rows()
+    yield check("fixed_norm_backward", "z", with_given_moments, z, fixed_delta)

@@ -16,7 +16,8 @@ from fastmlp.errors import ConfigError, DataError, ModelFileError, NotEnoughMemo
 from fastmlp.inputs import as_rows, as_sample_weight, as_target, is_single, weight_in
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import DEFAULT_LOSS, LOSSES, OUTPUTS, SMOOTHING
-from fastmlp.kernels.program import Program, RowProgram, count_parameters, loss_of_outputs
+from fastmlp.kernels.normalisation import EPSILON
+from fastmlp.kernels.program import Program, RowProgram, count_parameters, count_statistics, loss_of_outputs
 from fastmlp.kernels.tiled import FORWARD_ROWS, TiledProgram, tiles_pay
 from fastmlp.kernels.updates import GRADIENT
 from fastmlp.preprocessing import Normalisation
@@ -31,8 +32,17 @@ TILED_ROWS_INFERENCE = 16  # below this, packing the weights costs more than til
 TRAINING_TENSORS = "training."  # what a checkpoint holds besides the network begins with this
 
 
+# norm_layers -> kind of the hidden layers, and what they have in a file besides weight and bias
+KINDS = {"none": "dense", "batch": "batch_norm", "layer": "layer_norm"}
+NORMALISED = {"none": (), "batch": ("gamma", "running_mean", "running_variance"), "layer": ("gamma",)}
+
+
 class Layer(NamedTuple):
-    """One layer: its kind ("dense"), numbers of inputs and outputs, and the name of its activation."""
+    """One layer: its kind, numbers of inputs and outputs, and the name of its activation f.
+
+    "dense": f(x @ weight + bias). "batch_norm", "layer_norm": f(gamma * hat + bias), hat: x @ weight normalised, over the rows of a batch
+    or over the units of the layer.
+    """
 
     kind: str
     n_in: int
@@ -45,8 +55,9 @@ class Network:
 
     sizes: numbers of units, inputs first, outputs last. activation: of the hidden layers, one name or one per layer.
     output: "softmax" for one class of several, "sigmoid" for yes or no per output, "identity" for numbers; by default softmax,
-    or identity where there is one output. The initial weights follow from `seed` and `initializer` (fastmlp/initial.py has the rules);
-    biases begin at 0. `weights`, `biases` and `parameters` may be written to.
+    or identity where there is one output. norm_layers: "batch" or "layer" normalises the sums of the hidden layers. The initial weights
+    follow from `seed` and `initializer` (fastmlp/initial.py has the rules); biases begin at 0, scales of normalised sums at 1. `weights`,
+    `biases`, `gammas` and `parameters` may be written to.
 
     >>> import fastmlp
     >>> net = fastmlp.Network([2, 3, 2], activation="sigmoid")
@@ -78,6 +89,8 @@ class Network:
         output = checked.output or ("softmax" if sizes[-1] > 1 else "identity")
         if output not in OUTPUTS:
             raise ConfigError(f"output: expected one of {', '.join(OUTPUTS)}, got {output!r}{nearest(output, OUTPUTS)}")
+        if checked.norm_layers == "layer" and 1 in sizes[1:-1]:
+            raise ConfigError("norm_layers: expected hidden layers of at least 2 units to normalise each over its units, got 1; use batch")
         if output == "softmax" and sizes[-1] < 2:
             raise ConfigError("output: softmax needs at least 2 outputs; use sigmoid for one yes-or-no output")
         if class_names is not None:
@@ -89,13 +102,19 @@ class Network:
         self.sizes = sizes
         self.output = output
         self.dtype = np.dtype(checked.dtype)
-        self.layers = tuple(Layer("dense", k, n, f) for k, n, f in zip(sizes, sizes[1:], (*hidden, output), strict=False))
+        self.norm_layers = checked.norm_layers if hidden else "none"  # of hidden layers: without any there is nothing to normalise
+        kinds = [KINDS[self.norm_layers]] * len(hidden) + ["dense"]
+        self.layers = tuple(Layer(*layer) for layer in zip(kinds, sizes, sizes[1:], (*hidden, output), strict=False))
         self.class_names = tuple(class_names) if class_names is not None else None
         self.normalisation: Normalisation | None = None  # fitted by the first training
         self.loss = DEFAULT_LOSS[output]
         self.loss_parameter = 0.0  # huber_delta or quantile of that loss, as trained; 0 for the others
         self.target_is_column = False  # whether y was (n, 1): predictions take its shape
         self.parameters = self._allocate()
+        # what batch normalisation has tracked while training: mean and variance of each hidden unit, layer by layer
+        self.statistics = np.zeros(count_statistics(sizes, self.norm_layers), self.dtype)
+        for scale in (*self.gammas, *self.running_variances):
+            scale[:] = 1
         self._row: tuple[Any, ...] | None = None  # what predicting single rows keeps ready
         self._kept: tuple[Any, ...] | None = None  # what gradients keep ready
         for index, (layer, weight) in enumerate(zip(self.layers, self.weights, strict=True)):
@@ -143,7 +162,8 @@ class Network:
         return network
 
     def _allocate(self) -> np.ndarray:
-        needed = count_parameters(self.sizes) * self.dtype.itemsize
+        count = count_parameters(self.sizes, self.norm_layers)
+        needed = count * self.dtype.itemsize
         limit = machine.memory_limit()
         if limit is not None and needed > limit:
             raise NotEnoughMemory(
@@ -151,7 +171,7 @@ class Network:
                 f"{limit >> 20} MiB; choose fewer units"
             )
         try:
-            return np.zeros(count_parameters(self.sizes), self.dtype)
+            return np.zeros(count, self.dtype)
         except MemoryError:
             raise NotEnoughMemory(f"the parameters need {needed / 2**30:.1f} GiB, which are not free; choose fewer units") from None
 
@@ -165,11 +185,31 @@ class Network:
         """Views (n_out,) of the parameters, one per layer."""
         return [self.parameters[first + k * n : first + k * n + n] for first, k, n in self._offsets()]
 
+    @property
+    def gammas(self) -> list[np.ndarray]:
+        """Views (n_out,) of the parameters, one per hidden layer whose sums are normalised: what the normalised sums are multiplied by."""
+        ends = ((first + k * n + n, n) for first, k, n in self._offsets()[:-1])
+        return [self.parameters[end : end + n] for end, n in ends] if self.norm_layers != "none" else []
+
+    @property
+    def running_means(self) -> list[np.ndarray]:
+        """Views (n_out,) of the statistics, one per hidden layer of batch normalisation: the means that inference subtracts."""
+        return self._statistics_of_layers()[::2]
+
+    @property
+    def running_variances(self) -> list[np.ndarray]:
+        """Views (n_out,) of the statistics, one per hidden layer of batch normalisation: the variances that inference divides by."""
+        return self._statistics_of_layers()[1::2]
+
+    def _statistics_of_layers(self) -> list[np.ndarray]:
+        counts = [n for n in self.sizes[1:-1] for _ in range(2)]  # a mean and a variance for each unit
+        return np.split(self.statistics, np.cumsum(counts)[:-1]) if self.statistics.size else []
+
     def _offsets(self) -> list[tuple[int, int, int]]:
         offsets, first = [], 0
         for layer in self.layers:
             offsets.append((first, layer.n_in, layer.n_out))
-            first += layer.n_in * layer.n_out + layer.n_out
+            first += layer.n_in * layer.n_out + layer.n_out * (1 if layer.kind == "dense" else 2)
         return offsets
 
     @property
@@ -189,7 +229,8 @@ class Network:
 
     def __repr__(self) -> str:
         hidden = ", ".join(self.hidden_activations)
-        return f"Network({'-'.join(map(str, self.sizes))}, {hidden + ' → ' if hidden else ''}{self.output}, {self.dtype})"
+        norm = f", {self.norm_layers} normalisation" if self.norm_layers != "none" else ""
+        return f"Network({'-'.join(map(str, self.sizes))}, {hidden + ' → ' if hidden else ''}{self.output}{norm}, {self.dtype})"
 
     def copy(self) -> "Network":
         """Return an independent copy."""
@@ -211,14 +252,16 @@ class Network:
         n, threads = rows.shape[0], threads or machine.usable_cores()
         out = np.empty((n, self.n_outputs), self.dtype)
         scale, shift = self.scale_and_shift(rows.dtype == np.uint8)
+        norm = self._norm_of_inference
         if kernels == "auto" and n >= TILED_ROWS_INFERENCE and tiles_pay(self.sizes, FORWARD_ROWS):
-            tiled = TiledProgram(self.sizes, self.hidden_activations, self.dtype, min(n, FORWARD_ROWS), None, False, threads)
-            tiled.outputs(self.parameters, rows, 0, n, scale, shift, out)
+            tiled = TiledProgram(self.sizes, self.hidden_activations, self.dtype, min(n, FORWARD_ROWS), None, False, threads, norm=norm)
+            tiled.outputs(self.parameters, rows, 0, n, scale, shift, out, self.statistics)
             return out
         block = max(1, min(n, FORWARD_ROWS))
-        program = Program(self.sizes, self.hidden_activations, self.dtype, block, kernels=kernels, threads=threads)
+        program = Program(self.sizes, self.hidden_activations, self.dtype, block, kernels=kernels, threads=threads, norm=norm)
         for first in range(0, n, block):
-            program.outputs(self.parameters, rows, first, min(first + block, n), scale, shift, out[first : first + block])
+            last = min(first + block, n)
+            program.outputs(self.parameters, rows, first, last, scale, shift, out[first:last], self.statistics)
         return out
 
     def _row_logits(self, x: Any) -> np.ndarray | None:
@@ -227,10 +270,10 @@ class Network:
         if not is_row or not x.flags.writeable or self.parameters.dtype != self.dtype:
             return None
         if self._row is None or self._row[0] is not self.normalisation:
-            program = RowProgram(self.sizes, self.hidden_activations, self.dtype)
+            program = RowProgram(self.sizes, self.hidden_activations, self.dtype, self._norm_of_inference)
             self._row = (self.normalisation, program, self.scale_and_shift(False), self.scale_and_shift(True))
         _, program, of_floats, of_bytes = self._row
-        z: np.ndarray | None = program.outputs(self.parameters, x, *(of_bytes if x.dtype == np.uint8 else of_floats))
+        z: np.ndarray | None = program.outputs(self.parameters, x, *(of_bytes if x.dtype == np.uint8 else of_floats), self.statistics)
         return z
 
     def __getstate__(self) -> dict[str, Any]:
@@ -313,27 +356,39 @@ class Network:
         return np.bincount(pairs, minlength=self.n_outputs**2).reshape(self.n_outputs, self.n_outputs)
 
     def gradient(self, x: Any, y: Any) -> np.ndarray:
-        """Return the gradient of the mean loss over rows x and targets y, (P,), laid out like `parameters`."""
+        """Return the gradient of the mean loss over rows x and targets y, (P,), laid out like `parameters`.
+
+        Batch normalisation takes mean and variance of these rows, as in a step of training; of a single row, the running ones.
+        """
         rows = as_rows(x, self.n_inputs, self.dtype)
         if rows.shape[0] == 0:
             raise DataError("x: expected at least one row to take the gradient of, got none")
         target = as_target(y, self.output, self.n_outputs, rows.shape[0], self.dtype)
         n = rows.shape[0]
-        block = min(n, FORWARD_ROWS) if tiles_pay(self.sizes, n) else n
+        # of batch normalisation, a gradient takes mean and variance of all the rows
+        block = min(n, FORWARD_ROWS) if tiles_pay(self.sizes, n) and self.norm_layers != "batch" else n
         key = (block, self.loss, rows.dtype, self.normalisation)
         kept, self._kept = self._kept, None  # taken away, so that a second thread makes one of its own
         if kept is None or kept[0][:3] != key[:3] or kept[0][3] is not self.normalisation:
             kept = (key, self._new_gradient_program(block), *self.scale_and_shift(rows.dtype == np.uint8))
         _, program, scale, shift = kept
-        gradient: np.ndarray = program.gradient(self.parameters, rows, target, scale, shift, 1.0 / n, self.loss_parameter)[1]
+        given = (self.parameters, rows, target, scale, shift, 1.0 / n, self.loss_parameter)
+        gradient: np.ndarray
+        _, gradient = program.gradient(*given, self.statistics) if isinstance(program, Program) else program.gradient(*given)
         self._kept = kept
         return gradient
 
     def _new_gradient_program(self, rows: int) -> Program | TiledProgram:
+        norm = self.norm_layers
         if tiles_pay(self.sizes, rows):
             threads = machine.usable_cores()
-            return TiledProgram(self.sizes, self.hidden_activations, self.dtype, rows, self.loss, False, threads, GRADIENT.name)
-        return Program(self.sizes, self.hidden_activations, self.dtype, rows, self.loss)
+            return TiledProgram(self.sizes, self.hidden_activations, self.dtype, rows, self.loss, False, threads, GRADIENT.name, norm=norm)
+        return Program(self.sizes, self.hidden_activations, self.dtype, rows, self.loss, norm=norm)
+
+    @property
+    def _norm_of_inference(self) -> str:
+        """What normalises hidden sums when outputs are asked for, by its name in program.NORMS."""
+        return "running" if self.norm_layers == "batch" else self.norm_layers
 
     def compiled(self, optimizer: Any = TrainingSettings.optimizer) -> tuple["State", "Functions"]:
         """Return (state, functions): this network as arrays, and what compiled code of your own can do with them.
@@ -343,9 +398,34 @@ class Network:
         """
         from fastmlp.embedding import FUNCTIONS, compiled_state
 
+        if self.norm_layers != "none":
+            advice = "; use folded().compiled()" if self.norm_layers == "batch" else ""
+            raise ConfigError(f"compiled: expected a network without {self.norm_layers} normalisation, got one with it{advice}")
         inputs = np.stack([*self.scale_and_shift(False), *self.scale_and_shift(True)])
         activations, loss = self.hidden_activations, (self.loss, self.loss_parameter)
         return compiled_state(self.parameters, self.sizes, activations, *loss, inputs, optimizer), FUNCTIONS
+
+    def folded(self) -> "Network":
+        """Return a copy without batch normalisation, its scales and running statistics folded into weights and biases.
+
+        The outputs are the same but for rounding: z = (x @ weight - mean) s + bias with s = gamma / sqrt(variance + epsilon) is
+        x @ (weight s) + (bias - mean s). It trains, is saved and compiled like any other network. Raises ConfigError for layer
+        normalisation, whose statistics are those of each row.
+        """
+        if self.norm_layers == "layer":
+            raise ConfigError("folded: expected a network with batch normalisation, got one with layer normalisation; keep it as it is")
+        names = self.hidden_activations or NetworkSettings.activation
+        plain = Network(self.sizes, names, self.output, dtype=self.dtype.name, class_names=self.class_names)
+        plain.loss, plain.loss_parameter, plain.target_is_column = self.loss, self.loss_parameter, self.target_is_column
+        plain.normalisation = copy.deepcopy(self.normalisation)
+        for ours, theirs in zip((*self.weights, *self.biases), (*plain.weights, *plain.biases), strict=True):
+            theirs[:] = ours
+        moments = zip(plain.weights, plain.biases, self.gammas, self.running_means, self.running_variances, strict=False)
+        for weight, bias, gamma, mean, variance in moments:
+            scale = gamma.astype(np.float64) / np.sqrt(variance.astype(np.float64) + EPSILON)
+            weight[:] = weight * scale
+            bias[:] = bias - mean * scale
+        return plain
 
     # --- files -----------------------------------------------------------------------------------------------------------
 
@@ -360,6 +440,8 @@ class Network:
         for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             tensors[f"layers.{index}.weight"] = weight
             tensors[f"layers.{index}.bias"] = bias
+        for name, arrays in self._normalised_arrays().items():
+            tensors |= {f"layers.{index}.{name}": array for index, array in enumerate(arrays)}
         if normalisation is not None:
             tensors["normalisation.mean"] = normalisation.mean
             tensors["normalisation.deviation"] = normalisation.deviation
@@ -368,11 +450,15 @@ class Network:
             "activations": list(self.hidden_activations),
             "output": self.output,
             "loss": self.loss,
-            "loss_parameter": self.loss_parameter,
             "dtype": self.dtype.name,
             "target_is_column": self.target_is_column,
             "training": settings.to_dict() if settings is not None else None,
         }
+        # what most networks do not have is not mentioned: their files stay the same, byte for byte
+        if self.loss_parameter:
+            config["loss_parameter"] = self.loss_parameter
+        if self.norm_layers != "none":
+            config["norm_layers"] = self.norm_layers
         metadata = {
             "fastmlp.version": __version__,
             "config": json.dumps(config),
@@ -380,6 +466,10 @@ class Network:
             "preprocess": json.dumps({"normalize": normalisation.kind if normalisation else None}),
         }
         return model_file.TensorFile(tensors, metadata)
+
+    def _normalised_arrays(self) -> dict[str, list[np.ndarray]]:
+        """Return what the hidden layers have because their sums are normalised, by its name in a file."""
+        return {"gamma": self.gammas, "running_mean": self.running_means, "running_variance": self.running_variances}
 
     @classmethod
     def from_tensors(cls, path: str | Path, file: model_file.TensorFile) -> Self:
@@ -417,10 +507,13 @@ def _network_from(cls: Any, path: str, file: model_file.TensorFile) -> Any:
         raise ModelFileError(f"{path}: expected a list of names in metadata classes")
     try:
         sizes, activations, output = config["sizes"], config["activations"], config["output"]
-        _check_tensors(path, sizes, file.tensors, config["dtype"])
+        norm_layers = config.get("norm_layers", "none")
+        _check_tensors(path, sizes, file.tensors, config["dtype"], norm_layers)
         if not isinstance(activations, list) or len(activations) != len(sizes) - 2:
             raise ModelFileError(f"{path}: expected {len(sizes) - 2} activations, one per hidden layer, got {_short(activations)}")
-        net = cls(sizes, activations or NetworkSettings.activation, output, dtype=config["dtype"], class_names=classes)
+        net = cls(
+            sizes, activations or NetworkSettings.activation, output, norm_layers=norm_layers, dtype=config["dtype"], class_names=classes
+        )
         loss = config["loss"]
         if loss not in LOSSES or LOSSES[loss].output != output:
             raise ModelFileError(f"{path}: expected a loss that fits {output} output, got {_short(loss)}")
@@ -435,6 +528,11 @@ def _network_from(cls: Any, path: str, file: model_file.TensorFile) -> Any:
         raise ModelFileError(f"{path}: the metadata do not describe a network: {_short(error)}") from None
     for index, (weight, bias) in enumerate(zip(net.weights, net.biases, strict=True)):
         weight[:], bias[:] = file.tensors[f"layers.{index}.weight"], file.tensors[f"layers.{index}.bias"]
+    for name, arrays in net._normalised_arrays().items():
+        for index, array in enumerate(arrays):
+            array[:] = file.tensors[f"layers.{index}.{name}"]
+    if not np.isfinite(net.statistics).all() or any((variance < 0).any() for variance in net.running_variances):
+        raise ModelFileError(f"{path}: expected finite running means, and finite running variances of at least 0, found others")
     if not np.isfinite(net.parameters).all():
         raise ModelFileError(f"{path}: expected finite weights, found NaN or inf")
     net.normalisation = _normalisation_from(path, kind, file.tensors, net)
@@ -452,12 +550,16 @@ def _checked_parameter(loss: str, value: Any) -> float:
     return checked
 
 
-def _check_tensors(path: str, sizes: Any, tensors: dict[str, np.ndarray], dtype: Any) -> None:
+def _check_tensors(path: str, sizes: Any, tensors: dict[str, np.ndarray], dtype: Any, norm_layers: Any) -> None:
     """Compare the tensors of a file with the sizes that it states, before anything of that size is allocated."""
     sizes = _checked_sizes(sizes)
+    if norm_layers not in NORMALISED:
+        raise ModelFileError(f"{path}: expected norm_layers to be none, batch or layer, got {_short(norm_layers)}")
     expected: dict[str, tuple[int, ...]] = {}
     for index, (k, n) in enumerate(zip(sizes, sizes[1:], strict=False)):
         expected |= {f"layers.{index}.weight": (k, n), f"layers.{index}.bias": (n,)}
+        if index + 2 < len(sizes):
+            expected |= {f"layers.{index}.{name}": (n,) for name in NORMALISED[norm_layers]}
     for name, shape in expected.items():
         if name not in tensors:
             raise ModelFileError(f"{path}: expected a tensor {name}, found none")

@@ -16,6 +16,7 @@ import numpy as np
 
 from fastmlp.kernels import tiles, zeros
 from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.panels import MOMENT_VECTORS
 from fastmlp.kernels.vectors import vector_bytes
 
 CACHE_LINE = 64  # bytes
@@ -50,10 +51,14 @@ class LayerLayout(NamedTuple):
     row: int  # length of a row of z, a and delta
     column: int  # from a row's part in one panel to its part in the next
     dropped: int = 0  # what the next layer reads: a after dropout, where there is some, else the same as a
+    gamma: int = 0  # of layers whose sums are normalised: their scales; 0 for others, as are the next ones
+    hat: int = 0  # the sums, then normalised
+    moments: int = 0  # the vectors of panels.py, one `panels` * `width` after another
+    running: int = 0  # running means and variances; of sums normalised over the units, the inverse deviation of each row
 
 
 class Run(NamedTuple):
-    """Weights or biases of a layer as they lie in the arena, panel by panel: `first` of `panels` of a length, padding included."""
+    """Weights, biases or scales of a layer as they lie in the arena, panel by panel: `first` of `panels` of a length, padding included."""
 
     first: int
     length: int
@@ -69,15 +74,17 @@ class Layout:
 
     def __init__(
         self, sizes: Sequence[int], activations: Sequence[str], dtype: np.dtype, rows: int, trains: bool, states: int = 0, shares: int = 1,
-        threads: int = 1, drops: Sequence[bool] = (),
+        threads: int = 1, drops: Sequence[bool] = (), norm: str = "none",
     ) -> None:  # fmt: skip
-        """Lay out a network; `drops`: of which hidden layers units are left out, () for none."""
-        self.dtype, self.rows = dtype, rows
+        """Lay out a network; `drops`: of which hidden layers units are left out, () for none; norm: theirs, one of program.NORMS."""
+        self.dtype, self.rows, self.norm = dtype, rows, norm
         self._size = 0
         self._lanes = vector_bytes() // dtype.itemsize
         last = len(sizes) - 2
         # the weights first, then as often again their states: from a weight to its state it is the same distance everywhere
-        layers = [self._weights(k, n) for k, n in zip(sizes[: last + (not trains)], sizes[1:], strict=False)]
+        layers = [self._weights(k, n, index < last) for index, (k, n) in enumerate(zip(sizes, sizes[1:], strict=False))][
+            : last + (not trains)
+        ]
         output = self._output_weights(sizes[-2], sizes[-1], layers[-1]) if trains else None
         self.state = self._size
         self._size *= 1 + states
@@ -88,11 +95,11 @@ class Layout:
         keeps_z = [trains and ACTIVATIONS[activation].needs in ("z", "both") for activation in activations] + [False]
         drops = [*drops, *[False] * (len(layers) - len(drops))]
         self.hidden = [
-            self._rows(layer, keeps, has_dropped, by_panel=trains and layer is layers[-1])
+            self._rows(layer, keeps, has_dropped, by_panel=trains and layer is layers[-1] and norm != "layer")
             for layer, keeps, has_dropped in zip(layers, keeps_z, drops, strict=False)
         ]
         self.output = self._output_rows(output) if output else None
-        self.no_bias = self._take(layers[-1].width)
+        self.no_bias = self._take(max(layers[-1].width, *(layer.panels * layer.width for layer in layers if layer.gamma), 0))
         self.shifted_bias = self._take(layers[0].panels * layers[0].width)
         self.gradient_row = _round_up(UPDATE_ROWS * max(layer.width for layer in layers), CACHE_LINE)
         self.gradient = self._take(shares * self.gradient_row if states else 0)
@@ -111,6 +118,7 @@ class Layout:
         for layer in (*self.hidden, *([self.output] if self.output else [])):
             of_biases = -(-layer.n_out // layer.width)  # of the outputs, too, which are packed by their inputs
             found += [Run(layer.weight, layer.panel, layer.panels), Run(layer.bias, layer.width, of_biases)]
+            found += [Run(layer.gamma, layer.width, layer.panels)] if layer.gamma else []
         return found
 
     @property
@@ -118,19 +126,24 @@ class Layout:
         """Rows of a batch and those behind it."""
         return self.rows + PADDED_ROWS
 
-    def _weights(self, k: int, n: int) -> LayerLayout:
+    def _weights(self, k: int, n: int, is_hidden: bool) -> LayerLayout:
         shape = shape_for(n, self._lanes)
         width = shape.NV * self._lanes
         panels = -(-n // width)
         panel, row = _round_up(k, PADDED_INPUTS) * width, _row_length(panels * width, self._lanes)
         weight, bias = self._take(panels * panel), self._take(panels * width)
-        return LayerLayout(k, n, shape, panels, width, weight, panel, bias, 0, 0, 0, row, column=width)
+        gamma = self._take(panels * width) if is_hidden and self.norm != "none" else 0
+        return LayerLayout(k, n, shape, panels, width, weight, panel, bias, 0, 0, 0, row, column=width, gamma=gamma)
 
     def _rows(self, layer: LayerLayout, keeps_z: bool, has_dropped: bool, by_panel: bool) -> LayerLayout:
         if by_panel:  # its units are read by their own share alone: no two cores work on neighbouring cache lines
             layer = layer._replace(row=layer.width, column=self.rows_padded * layer.width)
         count = max(self.rows_padded * layer.row, layer.panels * layer.column)
         a = self._take(count)
+        if layer.gamma:
+            units = layer.panels * layer.width
+            hat, moments = self._take(count), self._take(MOMENT_VECTORS * units)
+            layer = layer._replace(hat=hat, moments=moments, running=self._take(max(2 * units, self.rows_padded)))
         z, dropped = (self._take(count) if is_apart else a for is_apart in (keeps_z, has_dropped))
         return layer._replace(a=a, z=z, delta=self._take(count), dropped=dropped)
 
@@ -164,6 +177,26 @@ class Layout:
         for dense, packed in self._parts(vector, self._copy(copy)):
             packed[:] = dense
 
+    def pack_statistics(self, statistics: np.ndarray) -> None:
+        """Copy running statistics (S,) into the arena: mean and variance, layer by layer."""
+        for dense, packed in self._running(statistics):
+            packed[:] = dense
+
+    def unpack_statistics(self, statistics: np.ndarray) -> None:
+        """Copy running statistics out of the arena into a vector (S,)."""
+        for dense, packed in self._running(statistics):
+            dense[:] = packed
+
+    def _running(self, statistics: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return pairs of views of the same means or variances: in the vector, in the arena."""
+        parts, first = [], 0
+        if self.norm in ("batch", "running"):
+            for layer in (layer for layer in self.hidden if layer.gamma):
+                for at in (layer.running, layer.running + layer.panels * layer.width):
+                    parts.append((statistics[first : first + layer.n_out], self.arena[at : at + layer.n_out]))
+                    first += layer.n_out
+        return parts
+
     def clear_states(self) -> None:
         """Set the states of all weights and biases to 0."""
         self.arena[self.state : self.states_end] = 0
@@ -184,7 +217,7 @@ class Layout:
     def _places(self) -> np.ndarray:
         """Where each parameter lies in its copy: for a few of them, one list is quicker than two views for each panel."""
         layers = (*self.hidden, *([self.output] if self.output else []))
-        places = np.zeros(sum(layer.n_in * layer.n_out + layer.n_out for layer in layers), np.intp)
+        places = np.zeros(sum(layer.n_in * layer.n_out + layer.n_out * (2 if layer.gamma else 1) for layer in layers), np.intp)
         for dense, packed in self._parts(places, np.arange(self.arena.size)):
             dense[:] = packed
         return places
@@ -200,8 +233,10 @@ class Layout:
             for p in range(layer.panels):
                 part = columns[:, p * layer.width : (p + 1) * layer.width]
                 parts.append((part, packed[p, : part.shape[0], : part.shape[1]]))
-            parts.append((parameters[first + k * n : first + k * n + n], arena[layer.bias : layer.bias + n]))
-            first += k * n + n
+            first += k * n
+            for vector in (layer.bias, layer.gamma) if layer.gamma else (layer.bias,):
+                parts.append((parameters[first : first + n], arena[vector : vector + n]))
+                first += n
         return parts
 
 

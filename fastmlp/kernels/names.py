@@ -14,6 +14,16 @@ HOMES = {
     "sgd_update": "scalar",
     "softmax": "scalar",
     "softmax_cross_entropy": "scalar",
+    # the sums of a layer, normalised
+    "batch_moments": "normalisation",
+    "batch_norm_backward": "normalisation",
+    "fixed_norm_backward": "normalisation",
+    "inverse_deviations": "normalisation",
+    "layer_norm": "normalisation",
+    "layer_norm_backward": "normalisation",
+    "normalise_units": "normalisation",
+    "scale_backward": "normalisation",
+    "track_moments": "normalisation",
     # formulas over arrays
     "adagrad_update": "named",
     "adam_update": "named",

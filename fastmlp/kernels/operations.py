@@ -22,7 +22,7 @@ from fastmlp.kernels import compiling, panels, random, tiles, zeros
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.layout import UPDATE_ROWS, LayerLayout, Layout, Run
 from fastmlp.kernels.regularisation import NOTHING, Regularisation, bits_of
-from fastmlp.kernels.updates import RULES, STORE, UPDATES, descend
+from fastmlp.kernels.updates import GRADIENT, RULES, STORE, UPDATES, descend
 
 NARROW_OUTPUT = 2  # up to so many outputs, a dot tile takes them one at a time
 
@@ -92,10 +92,11 @@ class Planner:
             if index > 0:
                 found.append(BARRIER)
             listed = self.listed and index == 0
-            bias = layer.bias
+            # sums that are normalised have no bias: it is added after that
+            sums, bias = (layer.hat, layout.no_bias) if layer.gamma else (layer.z, layer.bias)
             if self.shifted and index == 0:
+                found.append(self._bias_of_shift(layer, layout.batches[thread], bias))
                 bias = layout.shifted_bias
-                found.append(self._bias_of_shift(layer, layout.batches[thread]))
             found.append(
                 operation(
                     self._forward_block(layer, listed),
@@ -107,7 +108,7 @@ class Planner:
                     W=layer.weight,
                     W_PANEL=layer.panel,
                     BIAS=bias,
-                    OUT=layer.z,
+                    OUT=sums,
                     OUT_ROW=layer.row,
                     OUT_PANEL=layer.column,
                     SUMS=layout.sums,
@@ -115,6 +116,7 @@ class Planner:
                     **(layout.sparse.columns(thread) if listed else {}),
                 )  # fmt: skip
             )
+            found += self._normalise(layer)
             if index < len(self.activations):
                 name = "activate_rows" if layer.z == layer.a else "activate_rows_keeping_z"
                 found.append(
@@ -148,12 +150,12 @@ class Planner:
         shape = tiles.Shape(MR, layer.shape.NV)
         return self._block("forward_listed", ("product", shape, True), MR, layer.width, SIDE=side)
 
-    def _bias_of_shift(self, layer: LayerLayout, batch: int) -> Operation:
+    def _bias_of_shift(self, layer: LayerLayout, batch: int, bias: int) -> Operation:
         shape = tiles.Shape(1, layer.shape.NV)
         return operation(
             self._block("bias_of_shift", ("product", shape, False), 1, layer.width),
             K=layer.n_in, PANELS=layer.panels, X=batch + self.layout.extra_row * self.layout.batch_row, W=layer.weight, W_PANEL=layer.panel,
-            BIAS=layer.bias, OUT=self.layout.shifted_bias,
+            BIAS=bias, OUT=self.layout.shifted_bias,
         )  # fmt: skip
 
     def _sums_of_outputs(self, output: LayerLayout) -> Operation:
@@ -173,6 +175,8 @@ class Planner:
         hidden = layout.hidden
         found = [BARRIER] if len(hidden) > 1 else []  # who is still in the last step reads activations of all units
         found += [*self._forward(thread), self._sums_of_outputs(output), BARRIER, self._loss(output), BARRIER, CHECK]
+        if layout.norm == "batch" and self.update is not GRADIENT:
+            found += [self._of_sums("track_panels", layer, layer.z) for layer in hidden]
         found += self._from_outputs(output)
         for index in range(len(hidden) - 1, 0, -1):
             found += [BARRIER, *self._from_layer(index)]
@@ -226,6 +230,7 @@ class Planner:
                 OUT_PANEL=last.column,
             ),  # fmt: skip
             *self._activation_backward(len(self.layout.hidden) - 1),
+            *self._normalise_backward(last),
             self._weight_update(
                 "update_dense",
                 last,
@@ -263,6 +268,7 @@ class Planner:
                 OUT_ROW=before.row,
             ),  # fmt: skip
             *self._activation_backward(index - 1),
+            *self._normalise_backward(before),
         ]
 
     def _activation_backward(self, index: int) -> list[Operation]:
@@ -273,6 +279,49 @@ class Planner:
             OUT=layer.delta, OUT_ROW=layer.row, OUT_PANEL=layer.column,
         )  # fmt: skip
         return [backward, self._drop(index, "drop_rows", OUT=layer.delta)] if self.regularisation.drops_units(index) else [backward]
+
+    def _normalise(self, layer: LayerLayout) -> list[Operation]:
+        """Return what makes z of the sums of a layer: nothing where they are z."""
+        if not layer.gamma:
+            return []
+        if self.layout.norm == "layer":  # rows need the sums of all units, and give z to all
+            return [BARRIER, self._of_sums("normalise_rows_by_layer", layer, layer.z), BARRIER]
+        return [self._of_sums(f"normalise_panels_by_{self.layout.norm}", layer, layer.z)]
+
+    def _normalise_backward(self, layer: LayerLayout) -> list[Operation]:
+        """Return what turns delta with respect to z into that with respect to the sums, and finds dgamma and dbeta."""
+        if not layer.gamma:
+            return []
+        scale = self._of_sums("scale_backward_panels", layer, layer.delta)
+        if self.layout.norm == "layer":
+            return [scale, BARRIER, self._of_sums("layer_backward_rows", layer, layer.delta), BARRIER]
+        return [scale, self._of_sums("batch_backward_panels", layer, layer.delta)]
+
+    def _of_sums(self, name: str, layer: LayerLayout, out: int) -> Operation:
+        return operation(
+            self._block(name), N=layer.n_out, PANELS=layer.panels, WIDTH=layer.width, D=layer.hat, D_ROW=layer.row, D_PANEL=layer.column,
+            BIAS=layer.bias, GAMMA=layer.gamma, OUT=out, OUT_ROW=layer.row, OUT_PANEL=layer.column, MOMENTS=layer.moments,
+            MOMENTS_ROW=layer.panels * layer.width, RUNNING=layer.running,
+        )  # fmt: skip
+
+    def _units_updates(self, layer: LayerLayout) -> list[Operation]:
+        """Return the updates of scales and biases of normalised sums, whose gradients are there."""
+        units = layer.panels * layer.width
+        vectors = ((layer.gamma, panels.DGAMMA), (layer.bias, panels.DBETA))
+        return [
+            self._stepped(
+                "update_units",
+                layer,
+                (),
+                1,
+                N=layer.n_out,
+                PANELS=layer.panels,
+                WIDTH=layer.width,
+                BIAS=place,
+                D=layer.moments + of_gradient * units,
+            )  # fmt: skip
+            for place, of_gradient in vectors
+        ]
 
     def _update(self, layer: LayerLayout, below: int, below_row: int, thread: int | None = None) -> list[Operation]:
         masks = dict(self.layout.sparse.columns(thread, group_masks=True)) if thread is not None else {}
@@ -304,7 +353,7 @@ class Planner:
                 W_PANEL=layer.panel,
                 **masks,
             ),  # fmt: skip
-            self._bias_update(layer, layer.panels),
+            *(self._units_updates(layer) if layer.gamma else [self._bias_update(layer, layer.panels)]),
             *([] if self.limited else self._limit(layer)),  # limited, the weights take their step later
         ]
 

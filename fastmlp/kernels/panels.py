@@ -18,6 +18,17 @@ from typing import Any
 import numpy as np
 
 from fastmlp.kernels.compiling import kernel
+from fastmlp.kernels.normalisation import (
+    batch_norm_backward_row,
+    fixed_norm_backward_row,
+    inverse_deviations,
+    layer_norm_backward_row,
+    layer_norm_row,
+    moments_of_units,
+    normalise_row,
+    scale_backward_of_units,
+    track_moments,
+)
 from fastmlp.kernels.random import from_end, from_median, hash_32, high_half, low_half, number_of, row_key, signed_32
 from fastmlp.kernels.scalar import averaged, clipped, count_correct, penalised, rates_of
 from fastmlp.kernels.step import call_loss
@@ -41,11 +52,17 @@ from fastmlp.kernels.zeros import (
 # the panels of w; W_ROW, W_VECTORS: numbers and vectors in a row of one; WIDTH: numbers in a row of the panels counted by PANELS; SUMS,
 # SUMS_SHARE: scratch for unfinished sums, and how much of it a share has; LISTS, FOLDED, MASKS, COUNTS: offsets into the arrays of
 # zeros.py; LIST: length of a live list; EXTRA: the row behind all batches that holds the shift of the inputs, 0 where there is none;
-# STATE: from a weight to its m, twice that to its v; KEY, THRESHOLD, NUMBER: regularisation.Draw. STEP is written while a run goes on: the
-# number of the step in the whole training. It lies in the middle of a row, where no other thread has anything in the same cache line.
+# STATE: from a weight to its m, twice that to its v; KEY, THRESHOLD, NUMBER: regularisation.Draw; GAMMA: scales of normalised sums;
+# MOMENTS: what belongs to each unit of them, vectors one MOMENTS_ROW after another; RUNNING: running means, and variances one MOMENTS_ROW
+# behind. STEP is written while a run goes on: the number of the step in the whole training. It lies in the middle of a row, where no
+# other thread has anything in the same cache line.
 (KIND, ADDRESS, K, N, PANELS, WIDTH, X, X_ROW, X_PANEL, D, D_ROW, D_PANEL, W, W_ROW, W_PANEL, W_PANELS, STEP, W_VECTORS, BIAS, OUT,
- OUT_ROW, OUT_PANEL, SUMS, SUMS_SHARE, LISTS, LIST, FOLDED, MASKS, EXTRA, COUNTS, STATE, KEY, THRESHOLD, NUMBER) = range(34)  # fmt: skip
-COLUMNS = 34
+ OUT_ROW, OUT_PANEL, SUMS, SUMS_SHARE, LISTS, LIST, FOLDED, MASKS, EXTRA, COUNTS, STATE, KEY, THRESHOLD, NUMBER,
+ GAMMA, MOMENTS, MOMENTS_ROW, RUNNING) = range(38)  # fmt: skip
+COLUMNS = 38
+# Vectors at MOMENTS. Of sums normalised over the units of a layer, INVERSE is that of each row, and lies where RUNNING says.
+MEAN, VARIANCE, INVERSE, DGAMMA, DBETA = range(5)
+MOMENT_VECTORS = 5
 # Kinds of operations.
 BARRIER, PANEL, LOSS, CHECK = range(4)
 
@@ -637,3 +654,144 @@ def average_panels(arena, lists, masks, counts, rates, op, M, share, shares):
         w, average = arena[first : first + op[W_PANEL]], arena[first + op[X] : first + op[X] + op[W_PANEL]]
         for i in range(w.shape[0]):
             average[i] = averaged(average[i], w[i], r)
+
+
+# --- sums of a layer, normalised: the loops of normalisation.py on panels, or on rows ------------------------------------
+
+
+@kernel
+def rows_of_panel(arena, first, row, panel, p, M):
+    """Return the part of M rows in panel p as the first columns of a view (M, row)."""
+    at = first + p * panel
+    return arena[at : at + M * row].reshape((M, row))
+
+
+@kernel
+def moments_of_panel(arena, op, vector, p):
+    """Return what one of the vectors at MOMENTS holds of the units of panel p, as a view."""
+    first = op[MOMENTS] + vector * op[MOMENTS_ROW] + p * op[WIDTH]
+    return arena[first : first + op[WIDTH]]
+
+
+@kernel
+def of_panel(arena, first, op, p):
+    """Return the part of a vector of all units that belongs to panel p, as a view."""
+    return arena[first + p * op[WIDTH] : first + (p + 1) * op[WIDTH]]
+
+
+@kernel
+def normalise_panel(arena, op, M, p):
+    """hat = (hat - mean) inverse, out = gamma hat + bias for the units of a panel, by the mean and the variance at MOMENTS; hat at D."""
+    mean, inverse = moments_of_panel(arena, op, MEAN, p), moments_of_panel(arena, op, INVERSE, p)
+    inverse_deviations(moments_of_panel(arena, op, VARIANCE, p), inverse)
+    gamma, beta = of_panel(arena, op[GAMMA], op, p), of_panel(arena, op[BIAS], op, p)
+    hat, out = rows_of_panel(arena, op[D], op[D_ROW], op[D_PANEL], p, M), rows_of_panel(arena, op[OUT], op[OUT_ROW], op[OUT_PANEL], p, M)
+    for m in range(M):
+        normalise_row(hat, m, op[WIDTH], mean, inverse, gamma, beta, hat, out)
+
+
+@kernel
+def take_running(arena, op, p):
+    """Put the running statistics of the units of a panel into its mean and variance."""
+    mean, variance = moments_of_panel(arena, op, MEAN, p), moments_of_panel(arena, op, VARIANCE, p)
+    running_mean, running_variance = of_panel(arena, op[RUNNING], op, p), of_panel(arena, op[RUNNING] + op[MOMENTS_ROW], op, p)
+    for n in range(op[WIDTH]):
+        mean[n] = running_mean[n]
+        variance[n] = running_variance[n]
+
+
+@kernel
+def normalise_panels_by_batch(arena, lists, masks, counts, rates, op, M, share, shares):
+    """Normalise the sums at D over the rows, for the units of one share: out = gamma hat + bias. One row goes by the running statistics."""
+    full_width()
+    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
+        if M > 1:
+            hat = rows_of_panel(arena, op[D], op[D_ROW], op[D_PANEL], p, M)
+            moments_of_units(hat, 0, op[WIDTH], moments_of_panel(arena, op, MEAN, p), moments_of_panel(arena, op, VARIANCE, p))
+        else:
+            take_running(arena, op, p)
+        normalise_panel(arena, op, M, p)
+
+
+@kernel
+def normalise_panels_by_running(arena, lists, masks, counts, rates, op, M, share, shares):
+    """The same by the running statistics, in inference."""
+    full_width()
+    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
+        take_running(arena, op, p)
+        normalise_panel(arena, op, M, p)
+
+
+@kernel
+def track_panels(arena, lists, masks, counts, rates, op, M, share, shares):
+    """Let the running statistics of the units of one share follow those of the batch; one row has none."""
+    full_width()
+    if M > 1:
+        for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
+            running_mean, running_variance = of_panel(arena, op[RUNNING], op, p), of_panel(arena, op[RUNNING] + op[MOMENTS_ROW], op, p)
+            mean, variance = moments_of_panel(arena, op, MEAN, p), moments_of_panel(arena, op, VARIANCE, p)
+            track_moments(running_mean, running_variance, mean, variance, M)
+
+
+@kernel
+def scale_backward_panels(arena, lists, masks, counts, rates, op, M, share, shares):
+    """dgamma, dbeta = sums over the rows of delta hat, of delta, for the units of one share; delta at OUT, hat at D."""
+    full_width()
+    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
+        hat = rows_of_panel(arena, op[D], op[D_ROW], op[D_PANEL], p, M)
+        delta = rows_of_panel(arena, op[OUT], op[OUT_ROW], op[OUT_PANEL], p, M)
+        dgamma, dbeta = moments_of_panel(arena, op, DGAMMA, p), moments_of_panel(arena, op, DBETA, p)
+        scale_backward_of_units(delta, hat, 0, op[WIDTH], dgamma, dbeta)
+
+
+@kernel
+def batch_backward_panels(arena, lists, masks, counts, rates, op, M, share, shares):
+    """Turn delta, at OUT, from that with respect to z into that with respect to the sums, for the units of one share; hat at D."""
+    full_width()
+    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
+        hat = rows_of_panel(arena, op[D], op[D_ROW], op[D_PANEL], p, M)
+        delta = rows_of_panel(arena, op[OUT], op[OUT_ROW], op[OUT_PANEL], p, M)
+        dgamma, dbeta = moments_of_panel(arena, op, DGAMMA, p), moments_of_panel(arena, op, DBETA, p)
+        inverse, gamma = moments_of_panel(arena, op, INVERSE, p), of_panel(arena, op[GAMMA], op, p)
+        for m in range(M):
+            if M > 1:
+                batch_norm_backward_row(delta, hat, m, op[WIDTH], inverse, gamma, dgamma, dbeta)
+            else:
+                fixed_norm_backward_row(delta, m, op[WIDTH], inverse, gamma)
+
+
+@kernel
+def normalise_rows_by_layer(arena, lists, masks, counts, rates, op, M, share, shares):
+    """Normalise each of the own rows of the sums at D over its N units: out = gamma hat + bias. All panels of a row lie side by side."""
+    full_width()
+    hat, out = rows_of_panel(arena, op[D], op[D_ROW], 0, 0, M), rows_of_panel(arena, op[OUT], op[OUT_ROW], 0, 0, M)
+    gamma, beta = arena[op[GAMMA] : op[GAMMA] + op[N]], arena[op[BIAS] : op[BIAS] + op[N]]
+    inverse = arena[op[RUNNING] : op[RUNNING] + M]
+    for m in range(own(M, share, shares), own(M, share + 1, shares)):
+        layer_norm_row(hat, m, op[N], gamma, beta, hat, inverse, out)
+
+
+@kernel
+def layer_backward_rows(arena, lists, masks, counts, rates, op, M, share, shares):
+    """Turn delta, at OUT, from that with respect to z into that with respect to the sums, for own rows; hat at D."""
+    full_width()
+    hat, delta = rows_of_panel(arena, op[D], op[D_ROW], 0, 0, M), rows_of_panel(arena, op[OUT], op[OUT_ROW], 0, 0, M)
+    gamma, inverse = arena[op[GAMMA] : op[GAMMA] + op[N]], arena[op[RUNNING] : op[RUNNING] + M]
+    for m in range(own(M, share, shares), own(M, share + 1, shares)):
+        layer_norm_backward_row(delta, hat, m, op[N], inverse, gamma)
+
+
+@kernel
+def update_units(arena, lists, masks, counts, rates, op, M, share, shares):
+    """v[n] += dv[n] for the units of one share: v at BIAS, dv at D, scaled by -learning_rate before."""
+    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
+        for n in range(p * op[WIDTH], min(op[N], (p + 1) * op[WIDTH])):
+            arena[op[BIAS] + n] += arena[op[D] + n]
+
+
+@kernel
+def update_units_stepped(arena, lists, masks, counts, rates, op, M, share, shares):
+    """Step of v for the units of one share: v at BIAS, its gradient at D."""
+    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
+        first = p * op[WIDTH]
+        step_run(arena, op[D] + first, min(op[WIDTH], op[N] - first), op[BIAS] + first, op[STATE], rates)

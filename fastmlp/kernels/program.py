@@ -22,6 +22,14 @@ from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.regularisation import NOTHING, Regularisation
 from fastmlp.kernels.updates import RULES, Rates, descend
 
+# What normalises the sums of hidden layers: blocks for the way forward, the way back and the running statistics. "running" is inference
+# after training with "batch".
+NORMS: dict[str, tuple[Any, ...]] = {
+    "none": (),
+    "batch": (step.normalise_by_batch, step.batch_backward, step.track_batch),
+    "layer": (step.normalise_by_layer, step.layer_backward),
+    "running": (step.normalise_by_running,),
+}
 _OUTPUT_CODES = {"identity": scalar.IDENTITY, "softmax": scalar.SOFTMAX, "sigmoid": scalar.SIGMOID}
 # A step with fewer multiply-adds than this is faster on one thread: starting a region costs 2 to 40 us a kernel.
 PARALLEL_MULTIPLY_ADDS = 500_000
@@ -49,11 +57,12 @@ class Steps(NamedTuple):
     loss_parameter: float = 0.0  # the number that the loss has besides: losses.Loss.parameter
     average: np.ndarray | None = None  # (P,) of the parameters over the steps, updated in place by programs that average
     first_step: int = 0  # how many steps of the training were taken before: random numbers depend on it
+    statistics: np.ndarray | None = None  # (S,) running means and variances of batch normalisation, updated in place
 
 
-def no_steps(x: np.ndarray, target: np.ndarray, sizes: Sequence[int], batch_size: int, dtype: np.dtype) -> Steps:
+def no_steps(x: np.ndarray, target: np.ndarray, sizes: Sequence[int], batch_size: int, dtype: np.dtype, norm: str = "none") -> Steps:
     """Return a run of no steps on rows of these types: running it compiles all that a run needs."""
-    parameters, zero = np.zeros(count_parameters(sizes), dtype), np.zeros(sizes[0], dtype)
+    parameters, zero = np.zeros(count_parameters(sizes, norm), dtype), np.zeros(sizes[0], dtype)
     total, rates = np.zeros(step.TOTALS), np.zeros((1, len(Rates._fields)), dtype)
     order = np.empty(0, np.int64)
     return Steps(parameters, parameters, parameters, total, x, target, None, order, 0, 0, batch_size, zero, zero, rates, True)
@@ -64,7 +73,8 @@ class Program:
 
     sizes (L + 1 numbers of units), activations (L - 1 names of hidden layers), loss: its name, or None for outputs alone.
     `kernels` is "auto" or "scalar" for compiled loops, "python" for the same loops interpreted. `limited`: the gradient is clipped and
-    weights are pulled by l1, as the rates say; `averages`: an average of the parameters is kept, step by step.
+    weights are pulled by l1, as the rates say; `averages`: an average of the parameters is kept, step by step; norm: one of NORMS, for
+    the hidden layers.
     """
 
     def __init__(
@@ -81,21 +91,23 @@ class Program:
         limited: bool = False,
         averages: bool = False,
         regularisation: Regularisation = NOTHING,
+        norm: str = "none",
     ) -> None:
         self.dtype = np.dtype(dtype)
-        self.sizes = tuple(sizes)
+        self.sizes, self.norm = tuple(sizes), norm
         self.rows = rows
         self.interpreted = kernels == "python"
         self.skip_zeros = skip_zeros
         multiply_adds = rows * sum(k * n for k, n in zip(sizes, sizes[1:], strict=False))
         over_threads = not self.interpreted and multiply_adds >= PARALLEL_MULTIPLY_ADDS
         self.threads = max(1, min(threads, machine.usable_cores(), numba.config.NUMBA_NUM_THREADS)) if over_threads else 1
-        has_more = limited or averages or regularisation.is_random or regularisation.max_norm is not None
+        has_more = limited or averages or regularisation.is_random or regularisation.max_norm is not None or norm != "none"
         is_plain = update == "sgd" and not has_more
         self.by_row = rows == 1 and is_plain and loss is not None and not over_threads
         blocks = [_activation_blocks(name, self.dtype, self.interpreted, self.by_row) for name in activations] + [(0, 0, 0, 0)]
         drops = [regularisation.drops_units(index) for index in range(len(activations))]
-        self.layers, size = layer_table(sizes, blocks, rows, drops)
+        self.layers, size = layer_table(sizes, blocks, rows, drops, norm)
+        self.layers[:-1, step.NORM : step.NORM + len(NORMS[norm])] = norm_blocks(norm, self.dtype, self.interpreted)
         self.draws = draw_table(regularisation, len(activations), self.dtype, self.interpreted)
         self.limit = 0 if regularisation.max_norm is None else limit_block(self.dtype, self.interpreted)
         self.longest = self.dtype.type(regularisation.max_norm or 0)
@@ -109,7 +121,7 @@ class Program:
 
     def prepare(self, x: np.ndarray, target: np.ndarray) -> None:
         """Compile what `train` needs, or load it from the cache. Only the types of x and target are read."""
-        self.train(no_steps(x, target, self.sizes, self.rows, self.dtype))
+        self.train(no_steps(x, target, self.sizes, self.rows, self.dtype, self.norm))
 
     def train(self, steps: Steps) -> int:
         """Take the steps; see step.train_steps. Return the row reached, or -(1 + first row of a batch whose loss is not finite)."""
@@ -128,13 +140,18 @@ class Program:
         # a rule gives back what it keeps no state of as it gets it
         m_state, v_state = (state if state.size else gradient for state in (steps.m_state, steps.v_state))
         average = steps.average if self.averages and steps.average is not None else empty
-        with self._threads(), np.errstate(**self._wrapping()):
-            row = self._entry(step.train_steps)(
-                steps.parameters, m_state, v_state, steps.total, self.layers, steps.x, steps.target, weight, steps.order,
-                steps.first, steps.last, steps.batch_size, steps.scale, steps.shift, steps.rates, steps.mean, self.output, self.loss,
-                loss_parameter, self.update, average, self.scratch, gradient, batch_target, batch_weight, steps.first_step, self.draws,
-                self.limit, self.longest,
-            )  # fmt: skip
+        tracked = self._statistics(steps.statistics)
+        try:
+            with self._threads(), np.errstate(**self._wrapping()):
+                row = self._entry(step.train_steps)(
+                    steps.parameters, m_state, v_state, steps.total, self.layers, steps.x, steps.target, weight, steps.order,
+                    steps.first, steps.last, steps.batch_size, steps.scale, steps.shift, steps.rates, steps.mean, self.output, self.loss,
+                    loss_parameter, self.update, average, self.scratch, gradient, batch_target, batch_weight, steps.first_step, self.draws,
+                    self.limit, self.longest,
+                )  # fmt: skip
+        finally:  # an interrupt ends the steps early
+            if steps.statistics is not None:
+                steps.statistics[:] = tracked
         return int(row)
 
     def _wrapping(self) -> dict[str, Any]:
@@ -142,26 +159,37 @@ class Program:
         return {"over": "ignore"} if self.draws.size and (self.interpreted or not compiling.JIT) else {}
 
     def outputs(
-        self, parameters: np.ndarray, x: np.ndarray, first: int, last: int, scale: np.ndarray, shift: np.ndarray, out: np.ndarray
-    ) -> None:
-        """out = z of the output layer for rows first to last of x, at most `rows` of them."""
+        self, parameters: np.ndarray, x: np.ndarray, first: int, last: int, scale: np.ndarray, shift: np.ndarray, out: np.ndarray,
+        statistics: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
+        """out = z of the output layer for rows first to last of x, at most `rows` of them; statistics (S,): running means and variances."""
+        self._statistics(statistics)
         with self._threads():
             order = np.arange(first, last)
             self._entry(step.outputs_of_rows)(parameters, self.layers, x, order, scale, shift, self.scratch, out)
 
     def gradient(
         self, parameters: np.ndarray, x: np.ndarray, target: np.ndarray, scale: np.ndarray, shift: np.ndarray, factor: float,
-        loss_parameter: float,
+        loss_parameter: float, statistics: np.ndarray | None = None,
     ) -> tuple[float, np.ndarray]:  # fmt: skip
-        """Return the summed loss of all rows of x, and factor times its gradient (P,)."""
+        """Return the summed loss of all rows of x, and factor times its gradient (P,); statistics (S,): running means and variances."""
         gradient = np.empty_like(parameters)
         order = np.arange(x.shape[0])
+        self._statistics(statistics)
         with self._threads():
             loss = self._entry(step.gradient_of_rows)(
                 parameters, self.layers, x, target, EMPTY[self.dtype], order, self.dtype.type(factor), scale, shift,
                 self.loss, self.dtype.type(loss_parameter), self.scratch, gradient,
             )  # fmt: skip
         return float(loss), gradient
+
+    def _statistics(self, statistics: np.ndarray | None) -> np.ndarray:
+        """Put running statistics (S,) where the kernels have them, at the end of the scratch, and return that part of it."""
+        count = 0 if statistics is None else statistics.size
+        held = self.scratch[self.scratch.size - count :]
+        if statistics is not None:
+            held[:] = statistics
+        return held
 
     def _entry(self, serial: Any) -> Any:
         if not self.skip_zeros:
@@ -219,40 +247,67 @@ def delta_of_outputs(loss: str, parameter: float, z: np.ndarray, target: np.ndar
 class RowProgram:
     """The same layers for the outputs of one row at a time, from Python: everything but the arithmetic is as little as it can be."""
 
-    def __init__(self, sizes: Sequence[int], activations: Sequence[str], dtype: np.dtype) -> None:
+    def __init__(self, sizes: Sequence[int], activations: Sequence[str], dtype: np.dtype, norm: str = "none") -> None:
         blocks = [_activation_blocks(name, dtype, False, True) for name in activations] + [(0, 0, 0, 0)]
-        self._layers, self._size = layer_table(sizes, blocks, 1)
+        self._layers, self._size = layer_table(sizes, blocks, 1, norm=norm)
+        self._layers[:-1, step.NORM : step.NORM + len(NORMS[norm])] = norm_blocks(norm, dtype)
         self._n_outputs, self._most_inputs = sizes[-1], max(sizes[:-1])
-        self._kernel = _outputs_of_row(dtype)
+        self._kernel = _outputs_of_row(dtype, norm != "none")
         self._dtype = dtype
 
-    def outputs(self, parameters: np.ndarray, x: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray | None:
-        """Return z (N,) of the output layer for one contiguous row x (K,); None where x is not finite."""
+    def outputs(
+        self, parameters: np.ndarray, x: np.ndarray, scale: np.ndarray, shift: np.ndarray, statistics: np.ndarray
+    ) -> np.ndarray | None:
+        """Return z (N,) of the output layer for one contiguous row x (K,), statistics (S,): running ones; None where x is not finite."""
         out, scratch = np.empty(self._n_outputs, self._dtype), np.empty(self._size, self._dtype)
+        if statistics.size:
+            scratch[self._size - statistics.size :] = statistics
         places = np.empty(self._most_inputs, np.uint64)  # made for each call: two threads may predict at once
         return out if self._kernel(parameters, self._layers, x, scale, shift, scratch, places, out) else None
 
 
-def count_parameters(sizes: Sequence[int]) -> int:
-    """Return the number of parameters of dense layers: weights and biases."""
-    return sum(k * n + n for k, n in zip(sizes, sizes[1:], strict=False))
+def count_parameters(sizes: Sequence[int], norm: str = "none") -> int:
+    """Return the number of parameters of a network: weights, biases, and a scale for each hidden unit whose sums are normalised."""
+    dense = sum(k * n + n for k, n in zip(sizes, sizes[1:], strict=False))
+    return dense if norm == "none" else dense + sum(sizes[1:-1])
 
 
-def layer_table(sizes: Sequence[int], blocks: Sequence[tuple[int, ...]], rows: int, drops: Sequence[bool] = ()) -> tuple[np.ndarray, int]:
+def count_statistics(sizes: Sequence[int], norm: str) -> int:
+    """Return how many running statistics batch normalisation keeps: a mean and a variance for each hidden unit."""
+    return 2 * sum(sizes[1:-1]) if norm in ("batch", "running") else 0
+
+
+def layer_table(
+    sizes: Sequence[int], blocks: Sequence[tuple[int, ...]], rows: int, drops: Sequence[bool] = (), norm: str = "none"
+) -> tuple[np.ndarray, int]:
     """Return the table of layers (L, COLUMNS) that step.py reads, and the size of the scratch for batches of `rows` rows.
 
-    drops: of which hidden layers units are left out; () for none.
+    drops: of which hidden layers units are left out; () for none. norm: one of NORMS, for the hidden layers; the addresses of its blocks
+    are left to the caller. Running statistics are the last of the scratch: mean and variance, layer by layer.
     """
-    table = []
+    table = np.zeros((len(sizes) - 1, step.COLUMNS), np.int64)
     parameter, scratch = 0, rows * sizes[0]  # the scratch begins with the batch itself
-    for index, (k, n, addresses) in enumerate(zip(sizes, sizes[1:], blocks, strict=False)):
-        z, a, delta = scratch, scratch + rows * n, scratch + 2 * rows * n
-        has_dropped = index < len(drops) and drops[index]
-        dropped = scratch + 3 * rows * n if has_dropped else a
-        table.append([k, n, parameter, parameter + k * n, z, a, delta, *addresses, dropped])
+
+    def take(count: int) -> int:
+        nonlocal scratch
+        scratch += count
+        return scratch - count
+
+    for index, (row, k, n, addresses) in enumerate(zip(table, sizes, sizes[1:], blocks, strict=False)):
+        z, a, delta = (take(rows * n) for _ in range(3))
+        dropped = take(rows * n) if index < len(drops) and drops[index] else a
+        row[: step.NORM] = [k, n, parameter, parameter + k * n, z, a, delta, *addresses, dropped]
         parameter += k * n + n
-        scratch += (4 if has_dropped else 3) * rows * n
-    return np.array(table, np.int64), scratch
+        if norm != "none" and index + 1 < len(table):
+            row[step.GAMMA], row[step.HAT] = parameter, take(rows * n)
+            for column in (step.MEAN, step.VARIANCE, step.DGAMMA, step.DBETA):
+                row[column] = take(n)
+            row[step.INVERSE] = take(max(rows, n))
+            parameter += n
+    if count_statistics(sizes, norm):
+        for row, n in zip(table, sizes[1:-1], strict=False):
+            row[step.RUNNING_MEAN], row[step.RUNNING_VARIANCE] = take(n), take(n)
+    return table, scratch
 
 
 def draw_table(regularisation: Regularisation, n_hidden: int, dtype: np.dtype, interpreted: bool) -> np.ndarray:
@@ -287,6 +342,14 @@ def _activation_blocks(name: str, dtype: np.dtype, interpreted: bool, by_row: bo
 
 
 @functools.cache
+def norm_blocks(norm: str, dtype: np.dtype, interpreted: bool = False) -> tuple[int, ...]:
+    """Return the addresses of what normalises sums, in the order of the columns from step.NORM on."""
+    flat = types.Array(numba.from_dtype(dtype), 1, "C")
+    layer = types.Array(types.int64, 1, "C")
+    return tuple(compiling.address(block, flat, layer, types.int64, flat, interpreted=interpreted) for block in NORMS[norm])
+
+
+@functools.cache
 def _loss_formulas(name: str, dtype: np.dtype, interpreted: bool) -> tuple[int, int]:
     """Return the addresses of the formulas of a loss by output and of its derivative; zeros for softmax."""
     number = numba.from_dtype(dtype)
@@ -296,14 +359,16 @@ def _loss_formulas(name: str, dtype: np.dtype, interpreted: bool) -> tuple[int, 
 
 
 @functools.cache
-def _forward_row(dtype: np.dtype) -> Any:
+def _forward_row(dtype: np.dtype, normalised: bool = False) -> Any:
     call = one_row.call_formula_32 if dtype == np.float32 else one_row.call_formula_64
-    return compiling.specialise(one_row.forward_row, dtype.name, call_formula=call)
+    suffix = f"{dtype.name}_normalised" if normalised else dtype.name
+    return compiling.specialise(one_row.forward_row, suffix, call_formula=call, NORMALISED=normalised)
 
 
 @functools.cache
-def _outputs_of_row(dtype: np.dtype) -> Any:
-    return compiling.specialise(one_row.outputs_of_row, dtype.name, forward_row=_forward_row(dtype))
+def _outputs_of_row(dtype: np.dtype, normalised: bool) -> Any:
+    suffix = f"{dtype.name}_normalised" if normalised else dtype.name
+    return compiling.specialise(one_row.outputs_of_row, suffix, forward_row=_forward_row(dtype, normalised))
 
 
 @functools.cache

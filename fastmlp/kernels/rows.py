@@ -19,9 +19,11 @@ from fastmlp.kernels.step import (
     DELTA,
     DERIVATIVE,
     FORMULA,
+    HAT,
     LOSS_SUM,
     N_IN,
     N_OUT,
+    NORM,
     ROWS,
     WEIGHT,
     WEIGHT_SUM,
@@ -29,9 +31,11 @@ from fastmlp.kernels.step import (
     Z,
     call_activate,
     call_activate_backward,
+    call_norm,
 )
 
 U = np.uint64  # unsigned places: a signed one might be negative, and each access would look whether it is
+NORMALISED = False  # whether there may be layers whose sums are normalised; bound when a kernel is specialised
 MANY = 8  # from so many units on, one call for all of them, through views, is cheaper than a call for each
 
 
@@ -89,17 +93,25 @@ def forward_row(parameters, layers, scratch, places):
     for index in range(layers.shape[0]):
         K, N = U(layers[index, N_IN]), U(layers[index, N_OUT])
         w, b, z, a = U(layers[index, WEIGHT]), U(layers[index, BIAS]), U(layers[index, Z]), U(layers[index, A])
-        for n in range(N):
-            scratch[z + n] = parameters[b + n]
+        sums = z
+        if NORMALISED and layers[index, NORM] != 0:  # sums without a bias, which comes after the normalisation
+            sums = U(layers[index, HAT])
+            for n in range(N):
+                scratch[sums + n] = 0
+        else:
+            for n in range(N):
+                scratch[sums + n] = parameters[b + n]
         if N < MANY:
             for k in range(K):
                 value = scratch[below + k]
                 if value != 0:
                     for n in range(N):
-                        scratch[z + n] += value * parameters[w + k * N + n]
+                        scratch[sums + n] += value * parameters[w + k * N + n]
         else:
             count = list_nonzero(scratch, below, K, places)
-            add_rows(parameters, w, N, scratch, below, places, count, scratch, z)
+            add_rows(parameters, w, N, scratch, below, places, count, scratch, sums)
+        if NORMALISED and layers[index, NORM] != 0:
+            call_norm(layers[index, NORM], parameters, layers[index], np.int64(1), scratch)
         if index + 1 < layers.shape[0]:
             if N < MANY:
                 for n in range(N):

@@ -8,6 +8,17 @@ import numpy as np
 from numba import types
 
 from fastmlp.kernels.compiling import block_call, kernel
+from fastmlp.kernels.normalisation import (
+    batch_moments,
+    batch_norm_backward,
+    fixed_norm_backward,
+    inverse_deviations,
+    layer_norm,
+    layer_norm_backward,
+    normalise_units,
+    scale_backward,
+    track_moments,
+)
 from fastmlp.kernels.scalar import (
     average_weights,
     count_correct,
@@ -21,8 +32,13 @@ from fastmlp.kernels.scalar import (
 # Columns of the table of layers: sizes, then offsets into the parameters (WEIGHT, BIAS) and into the scratch (Z, A, DELTA),
 # then the addresses of f and f', as kernels over arrays (ACTIVATE, ACTIVATE_BACKWARD) and as formulas of single numbers. The output
 # layer's activation is part of its loss: A and the addresses are not read there. DROPPED: offset of a after dropout, A where there is none.
-N_IN, N_OUT, WEIGHT, BIAS, Z, A, DELTA, ACTIVATE, ACTIVATE_BACKWARD, FORMULA, DERIVATIVE, DROPPED = range(12)
-COLUMNS = 12
+# Where the sums of a layer are normalised, there follow the addresses of blocks, 0 where they are not: NORM, NORM_BACKWARD, TRACK (0 where
+# nothing is tracked); GAMMA, an offset into the parameters; offsets into the scratch: HAT (M, N), the sums, then normalised; MEAN, VARIANCE
+# and INVERSE of each unit (N,), or INVERSE of each row (M,); DGAMMA, DBETA (N,); RUNNING_MEAN and RUNNING_VARIANCE (N,), which the caller
+# puts there and takes from there.
+(N_IN, N_OUT, WEIGHT, BIAS, Z, A, DELTA, ACTIVATE, ACTIVATE_BACKWARD, FORMULA, DERIVATIVE, DROPPED,
+ NORM, NORM_BACKWARD, TRACK, GAMMA, HAT, MEAN, VARIANCE, INVERSE, DGAMMA, DBETA, RUNNING_MEAN, RUNNING_VARIANCE) = range(24)  # fmt: skip
+COLUMNS = 24
 # Columns of the table of what is left to chance, empty where nothing is: address of the kernel (0: none), and what it is told: see
 # regularisation.Draw. Its rows: noise on the inputs, dropout of inputs, dropout of each hidden layer.
 DRAW, KEY, THRESHOLD, NUMBER = range(4)
@@ -38,6 +54,7 @@ call_loss = block_call(6, returns=types.float64)
 call_update = block_call(5)
 call_draw = block_call(6)
 call_limit = block_call(3)
+call_norm = block_call(4)
 
 
 @kernel
@@ -61,14 +78,33 @@ def rows_of(scratch, layer, column, M):
 
 
 @kernel
+def gamma_of(vector, layer):
+    """Return the scales (N,) of a normalised layer as a view of a flat vector (P,) of parameters or gradients."""
+    return vector[layer[GAMMA] : layer[GAMMA] + layer[N_OUT]]
+
+
+@kernel
+def units_of(scratch, layer, column):
+    """Return what normalisation keeps of each unit (N,) of a layer as a view of the scratch."""
+    return scratch[layer[column] : layer[column] + layer[N_OUT]]
+
+
+@kernel
 def forward_layer(parameters, layers, index, x, scratch):
     """Fill z of a layer, and a = f(z) if it is hidden, for its inputs x (M, K); return a, of the output layer z.
 
-    parameters (P,), layers (L, COLUMNS); scratch: z and a of the layer overwritten.
+    parameters (P,), layers (L, COLUMNS); scratch: z and a of the layer overwritten, and what belongs to its normalisation.
     """
     layer, M = layers[index], x.shape[0]
     z = rows_of(scratch, layer, Z, M)
-    dense_forward(x, weight_of(parameters, layer), bias_of(parameters, layer), z)
+    sums, bias = z, bias_of(parameters, layer)
+    if layer[NORM] != 0:  # sums without a bias, which comes after the normalisation
+        sums, bias = rows_of(scratch, layer, HAT, M), units_of(scratch, layer, MEAN)
+        for n in range(bias.shape[0]):
+            bias[n] = 0
+    dense_forward(x, weight_of(parameters, layer), bias, sums)
+    if layer[NORM] != 0:
+        call_norm(layer[NORM], parameters, layer, np.int64(M), scratch)
     if index + 1 == layers.shape[0]:
         return z
     a = rows_of(scratch, layer, A, M)
@@ -113,7 +149,7 @@ def forward_by_chance(parameters, layers, draws, step, x, scratch):
 
 @kernel
 def backward_to(parameters, layers, index, M, scratch):
-    """Fill delta of a hidden layer from the delta of the layer after it. Bishop 2006, eq. 5.56.
+    """Fill delta of a hidden layer, with respect to z, from the delta of the layer after it. Bishop 2006, eq. 5.56.
 
     parameters (P,), layers (L, COLUMNS), index: the hidden layer; scratch: z, a and deltas of a batch of M rows.
     """
@@ -121,6 +157,39 @@ def backward_to(parameters, layers, index, M, scratch):
     z, a, delta = rows_of(scratch, layer, Z, M), rows_of(scratch, layer, A, M), rows_of(scratch, layer, DELTA, M)
     dense_backward_input(rows_of(scratch, layers[index + 1], DELTA, M), weight_of(parameters, layers[index + 1]), delta)
     call_activate_backward(layer[ACTIVATE_BACKWARD], delta.reshape(delta.size), z.reshape(z.size), a.reshape(a.size))
+
+
+@kernel
+def to_sums(parameters, layer, M, scratch):
+    """Where the sums of a layer are normalised, turn its delta into that with respect to the sums; fill dgamma and dbeta, too."""
+    if layer[NORM] != 0:
+        call_norm(layer[NORM_BACKWARD], parameters, layer, np.int64(M), scratch)
+
+
+@kernel
+def layer_gradient(layer, x, M, scratch, gradient):
+    """Put the gradient of the parameters of one layer into its part of gradient (P,), from its inputs x (M, K) and its delta."""
+    dbias = bias_of(gradient, layer)
+    if layer[NORM] != 0:
+        dgamma, dbeta, gamma_gradient = units_of(scratch, layer, DGAMMA), units_of(scratch, layer, DBETA), gamma_of(gradient, layer)
+        for n in range(dgamma.shape[0]):
+            gamma_gradient[n] = dgamma[n]
+            dbias[n] = dbeta[n]
+        dbias = units_of(scratch, layer, MEAN)  # the sums have no bias: nobody reads its gradient
+    dense_backward_parameters(x, rows_of(scratch, layer, DELTA, M), weight_of(gradient, layer), dbias)
+
+
+@kernel
+def layer_sgd_update(parameters, layer, x, M, scratch, learning_rate):
+    """Take the step of plain SGD for the parameters (P,) of one layer, from its inputs x (M, K) and its delta; store no gradient."""
+    bias = bias_of(parameters, layer)
+    if layer[NORM] != 0:
+        dgamma, dbeta, gamma = units_of(scratch, layer, DGAMMA), units_of(scratch, layer, DBETA), gamma_of(parameters, layer)
+        for n in range(dgamma.shape[0]):
+            gamma[n] -= learning_rate * dgamma[n]
+            bias[n] -= learning_rate * dbeta[n]
+        bias = units_of(scratch, layer, MEAN)  # the sums have no bias: nobody reads it
+    dense_sgd_update(weight_of(parameters, layer), bias, x, rows_of(scratch, layer, DELTA, M), learning_rate)
 
 
 @kernel
@@ -137,7 +206,8 @@ def train_steps(
     its batch, output: SOFTMAX, SIGMOID or IDENTITY, loss, update: addresses, update 0 for plain SGD; loss_parameter: a number of the
     parameters' type. Overwritten: scratch, gradient (P,) or (0,), batch_target (B, T), batch_weight (B,) or (0,). first_step: number of
     the first step in the whole training, draws (L + 1, DRAW_COLUMNS) or (0, DRAW_COLUMNS): what is left to chance; limit: address of
-    limit_columns, 0 for none, longest: the limit. A batch whose loss is not finite changes no parameter.
+    limit_columns, 0 for none, longest: the limit. The running statistics of a layer normalised over the batch lie in the scratch, and are
+    updated there. A batch whose loss is not finite changes nothing.
     """
     K = x.shape[1]
     L, T = layers.shape[0], target.shape[1]
@@ -172,6 +242,9 @@ def train_steps(
         total[CORRECT] += count_correct(z, batch_target[:M], batch_weight[:M], output)
         total[WEIGHT_SUM] += weight_sum
         total[ROWS] += M
+        for index in range(L):
+            if layers[index, TRACK] != 0:
+                call_norm(layers[index, TRACK], parameters, layers[index], np.int64(M), scratch)
 
         for index in range(L - 1, -1, -1):
             layer = layers[index]
@@ -181,12 +254,12 @@ def train_steps(
                 if is_drawn(draws, UNITS_ROW + index - 1):
                     delta = rows_of(scratch, layers[index - 1], DELTA, M)
                     draw(draws, UNITS_ROW + index - 1, first_step + step, delta, delta)
+                to_sums(parameters, layers[index - 1], M, scratch)
                 a = rows_of(scratch, layers[index - 1], DROPPED, M)
-            delta = rows_of(scratch, layer, DELTA, M)
             if update == 0:
-                dense_sgd_update(weight_of(parameters, layer), bias_of(parameters, layer), a, delta, rates[step, 0])
+                layer_sgd_update(parameters, layer, a, M, scratch, rates[step, 0])
             else:
-                dense_backward_parameters(a, delta, weight_of(gradient, layer), bias_of(gradient, layer))
+                layer_gradient(layer, a, M, scratch, gradient)
         if update != 0:
             call_update(update, parameters, m_state, v_state, gradient, rates[step])
         if limit != 0:
@@ -217,8 +290,9 @@ def gradient_of_rows(parameters, layers, x, target, sample_weight, order, factor
         a = batch
         if index > 0:
             backward_to(parameters, layers, index - 1, M, scratch)
+            to_sums(parameters, layers[index - 1], M, scratch)
             a = rows_of(scratch, layers[index - 1], A, M)
-        dense_backward_parameters(a, rows_of(scratch, layer, DELTA, M), weight_of(gradient, layer), bias_of(gradient, layer))
+        layer_gradient(layer, a, M, scratch, gradient)
     return summed
 
 
@@ -243,3 +317,73 @@ def outputs_of_rows(parameters, layers, x, order, scale, shift, scratch, out):
 def loss_of_outputs(loss, z, target, sample_weight, factor, loss_parameter, delta):
     """Return the summed loss of the outputs z (M, N), by the address of a loss; delta (M, N) overwritten."""
     return call_loss(loss, z, target, sample_weight, factor, loss_parameter, delta)
+
+
+# --- normalisation of sums: blocks, so that only a network that has them compiles them -----------------------------------
+#
+# Each is called with parameters (P,), layer (COLUMNS,), M rows and the scratch, and reads and writes what belongs to the layer.
+
+
+@kernel
+def normalise_by_batch(parameters, layer, M, scratch):
+    """Fill hat and z from the sums at HAT: over the rows of the batch. One row has no variance: it is taken as in inference."""
+    if M > 1:
+        batch_moments(rows_of(scratch, layer, HAT, M), units_of(scratch, layer, MEAN), units_of(scratch, layer, VARIANCE))
+        normalise_by_moments(parameters, layer, M, scratch)
+    else:
+        normalise_by_running(parameters, layer, M, scratch)
+
+
+@kernel
+def normalise_by_running(parameters, layer, M, scratch):
+    """Fill hat and z from the sums at HAT, by the running statistics: inference."""
+    mean, variance = units_of(scratch, layer, MEAN), units_of(scratch, layer, VARIANCE)
+    running_mean, running_variance = units_of(scratch, layer, RUNNING_MEAN), units_of(scratch, layer, RUNNING_VARIANCE)
+    for n in range(mean.shape[0]):
+        mean[n] = running_mean[n]
+        variance[n] = running_variance[n]
+    normalise_by_moments(parameters, layer, M, scratch)
+
+
+@kernel
+def normalise_by_moments(parameters, layer, M, scratch):
+    """Fill hat and z from the sums at HAT, by the means and variances at MEAN and VARIANCE."""
+    mean, inverse = units_of(scratch, layer, MEAN), units_of(scratch, layer, INVERSE)
+    inverse_deviations(units_of(scratch, layer, VARIANCE), inverse)
+    hat, z = rows_of(scratch, layer, HAT, M), rows_of(scratch, layer, Z, M)
+    normalise_units(hat, mean, inverse, gamma_of(parameters, layer), bias_of(parameters, layer), hat, z)
+
+
+@kernel
+def normalise_by_layer(parameters, layer, M, scratch):
+    """Fill hat and z from the sums at HAT: each row over its units."""
+    hat, z, inverse = rows_of(scratch, layer, HAT, M), rows_of(scratch, layer, Z, M), scratch[layer[INVERSE] : layer[INVERSE] + M]
+    layer_norm(hat, gamma_of(parameters, layer), bias_of(parameters, layer), hat, inverse, z)
+
+
+@kernel
+def batch_backward(parameters, layer, M, scratch):
+    """Turn delta from that with respect to z into that with respect to the sums; fill dgamma and dbeta."""
+    delta, hat, gamma = rows_of(scratch, layer, DELTA, M), rows_of(scratch, layer, HAT, M), gamma_of(parameters, layer)
+    inverse, dgamma, dbeta = units_of(scratch, layer, INVERSE), units_of(scratch, layer, DGAMMA), units_of(scratch, layer, DBETA)
+    scale_backward(delta, hat, dgamma, dbeta)
+    if M > 1:
+        batch_norm_backward(delta, hat, inverse, gamma, dgamma, dbeta)
+    else:
+        fixed_norm_backward(delta, inverse, gamma)
+
+
+@kernel
+def layer_backward(parameters, layer, M, scratch):
+    """Turn delta from that with respect to z into that with respect to the sums; fill dgamma and dbeta."""
+    delta, hat = rows_of(scratch, layer, DELTA, M), rows_of(scratch, layer, HAT, M)
+    scale_backward(delta, hat, units_of(scratch, layer, DGAMMA), units_of(scratch, layer, DBETA))
+    layer_norm_backward(delta, hat, scratch[layer[INVERSE] : layer[INVERSE] + M], gamma_of(parameters, layer))
+
+
+@kernel
+def track_batch(parameters, layer, M, scratch):
+    """Let the running statistics follow those of the batch; one row has none."""
+    if M > 1:
+        mean, variance = units_of(scratch, layer, MEAN), units_of(scratch, layer, VARIANCE)
+        track_moments(units_of(scratch, layer, RUNNING_MEAN), units_of(scratch, layer, RUNNING_VARIANCE), mean, variance, M)

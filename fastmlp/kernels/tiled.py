@@ -159,23 +159,23 @@ class TiledProgram:
     sizes (L + 1), activations (L - 1): of the hidden layers; loss: its name, None for outputs alone; listed: whether inputs that are zero
     are skipped; shares: parts of the work; shifted: whether `Steps.shift` has numbers other than 0: zeros are then told before
     it is added, except where noise or dropout changes the normalised inputs; limited: whether gradients are clipped and weights pulled by
-    l1, as the rates say; averages: whether an average of the parameters is kept, step by step. Weights are packed when `train` begins and
-    unpacked when it ends: between two calls the flat vector of parameters is current.
+    l1, as the rates say; averages: whether an average of the parameters is kept, step by step; norm: one of program.NORMS, for the hidden
+    layers. Weights are packed when `train` begins and unpacked when it ends: between two calls the flat vector of parameters is current.
     """
 
     def __init__(
         self, sizes: Sequence[int], activations: Sequence[str], dtype: Any, rows: int, loss: str | None, listed: bool, shares: int,
         update: str = "sgd", shifted: bool = False, limited: bool = False, averages: bool = False,
-        regularisation: Regularisation = NOTHING,
+        regularisation: Regularisation = NOTHING, norm: str = "none",
     ) -> None:  # fmt: skip
-        self.dtype, self.sizes, self.rows, self.loss = np.dtype(dtype), tuple(sizes), rows, loss
+        self.dtype, self.sizes, self.rows, self.loss, self.norm = np.dtype(dtype), tuple(sizes), rows, loss, norm
         self.shares = shares if multiply_adds(sizes, rows) >= TEAM_MULTIPLY_ADDS else 1
         self._team = Team(min(self.shares, machine.usable_cores()))
         self.threads = self._team.threads
         self._states, self._average = RULES[update].states, RULES[update].states + limited + 1 if averages else 0
         states = self._states + limited + averages
         drops = [regularisation.drops_units(index) for index in range(len(activations))]
-        self._layout = Layout(sizes, activations, self.dtype, rows, loss is not None, states, self.shares, self._team.threads, drops)
+        self._layout = Layout(sizes, activations, self.dtype, rows, loss is not None, states, self.shares, self._team.threads, drops, norm)
         listed = listed and sizes[0] <= MOST_LISTED_INPUTS
         shifted = shifted and not regularisation.changes_inputs
         self._shift_apart = listed and shifted
@@ -195,7 +195,7 @@ class TiledProgram:
 
     def prepare(self, x: np.ndarray, target: np.ndarray) -> None:
         """Compile what `train` needs, or load it from the cache. Only the types of x and target are read."""
-        self.train(no_steps(x, target, self.sizes, self.rows, self.dtype))
+        self.train(no_steps(x, target, self.sizes, self.rows, self.dtype, self.norm))
 
     def train(self, steps: Steps) -> int:
         """Take the steps; see train_tiled. Return the row reached, or -(1 + first row of a batch whose loss is not finite)."""
@@ -207,10 +207,14 @@ class TiledProgram:
         def pack() -> None:
             for copy, vector in vectors.items():
                 layout.pack(vector, copy)
+            if steps.statistics is not None:
+                layout.pack_statistics(steps.statistics)
 
         def unpack() -> None:
             for copy, vector in vectors.items():
                 layout.unpack(vector, copy)
+            if steps.statistics is not None:
+                layout.unpack_statistics(steps.statistics)
 
         return self._team.run(self._worker(steps, shared), shared, pack, unpack)
 
@@ -306,9 +310,10 @@ class TiledProgram:
         return work
 
     def outputs(
-        self, parameters: np.ndarray, x: np.ndarray, first: int, last: int, scale: np.ndarray, shift: np.ndarray, out: np.ndarray
-    ) -> None:
-        """out = z of the output layer for rows first to last of x; see forward_tiled."""
+        self, parameters: np.ndarray, x: np.ndarray, first: int, last: int, scale: np.ndarray, shift: np.ndarray, out: np.ndarray,
+        statistics: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
+        """out = z of the output layer for rows first to last of x; statistics (S,): running means and variances. See forward_tiled."""
         layout, sparse = self._layout, self._layout.sparse
         shared = new_shared()
         gather = gather_block(self.dtype, x.dtype)
@@ -316,6 +321,8 @@ class TiledProgram:
         outputs = layout.hidden[-1]
         no_rates = np.zeros((1, len(Rates._fields)), self.dtype)
         layout.pack(parameters)
+        if statistics is not None:
+            layout.pack_statistics(statistics)
 
         def work(thread: int) -> int:
             return int(

@@ -108,11 +108,20 @@ def gradient_checks(checks: "Iterable[Check]") -> str:
 
 
 def combinations(checks: "Iterable[Combination]") -> str:
-    """Return one row per activation and loss: the array in which the gradient is worst, and by how much."""
+    """Return one row per activation, output, loss and normalisation: the array in which the gradient is worst, and by how much."""
     rows = (
-        [check.activation, check.output, check.loss, check.where, f"{check.error:.1e}", "" if check.passed else "WRONG"] for check in checks
+        [
+            check.activation,
+            check.output,
+            check.loss,
+            check.norm_layers,
+            check.where,
+            f"{check.error:.1e}",
+            "" if check.passed else "WRONG",
+        ]
+        for check in checks
     )
-    return table(["activation", "output", "loss", "worst in", "error", ""], rows, left=(0, 1, 2, 3))
+    return table(["activation", "output", "loss", "normalised", "worst in", "error", ""], rows, left=(0, 1, 2, 3, 4))
 
 
 def runs(found: "Iterable[RunSummary]") -> str:

@@ -85,6 +85,8 @@ class State(NamedTuple):
     plateau: Plateau = Plateau()
     pairs: np.ndarray | None = None  # (2, k, P) what lbfgs keeps
     converged: bool = False  # lbfgs: whether there is nothing left to gain
+    statistics: np.ndarray | None = None  # (S,) the running statistics of batch normalisation that belong to weights
+    best_statistics: np.ndarray | None = None  # (S,) and to best_weights
 
 
 class History(list[Epoch]):
@@ -153,10 +155,14 @@ class Trainer:
         self.sample_weight = weight_in(network.dtype, np.prod(factors, axis=0)) if factors else None  # (n,), None: each row counts 1
         stopping.check(settings, self.validation is not None, network.output)
         if self._full_batch:
+            if network.norm_layers == "batch":
+                raise ConfigError(
+                    "optimizer: lbfgs goes through all rows in blocks, each of which would be normalised by itself; use norm_layers='layer'"
+                )
             full_batch.check(settings, self.rows.shape[0])
             settings = settings.replace(batch_size=self.rows.shape[0])
         start = resume or State()
-        _check_state(start, self.rows.shape[0], network.parameters.size, self._update, settings.restore_best)
+        _check_state(start, self.rows.shape[0], network, self._update, settings.restore_best)
 
         self.network = network
         normalize, per_feature = self._normalise(settings, np.ndim(x) > 2)
@@ -170,6 +176,8 @@ class Trainer:
             validation=held_out if isinstance(held_out, int) else 0 if held_out is None else None,
         )
         self.batch_size = min(settings.batch_size, self.rows.shape[0])
+        if network.norm_layers == "batch" and self.batch_size < 2:
+            raise ConfigError("batch_size: expected at least 2 rows for batch normalisation, got 1; use norm_layers='layer' or more rows")
         self._limited = optimizers.limits_gradient(settings)
         states = UPDATES[self._update].states
         block = min(self.batch_size, FORWARD_ROWS) if self._full_batch else self.batch_size  # rows in the kernels at a time
@@ -198,6 +206,8 @@ class Trainer:
         self._best_weights = None if start.best_weights is None else start.best_weights.astype(network.dtype)
         self._plateau = start.plateau
         self._begin_weights(start)
+        self._best_statistics = None if start.best_statistics is None else start.best_statistics.astype(network.dtype)
+        self._last_statistics = None if start.statistics is None else start.statistics.astype(network.dtype)
         given = (start.m, start.v)[:states]
         self._states = [np.zeros_like(network.parameters) if one is None else one.astype(network.dtype) for one in given]
         self._states += [np.zeros(0, network.dtype)] * (2 - states)
@@ -260,14 +270,14 @@ class Trainer:
             skip_zeros = settings.zero_skipping != "off"
             return Program(
                 sizes, network.hidden_activations, network.dtype, batch_size, loss, settings.kernels, skip_zeros, wanted, update,
-                self._limited, settings.average == "ema", self._regularisation,
+                self._limited, settings.average == "ema", self._regularisation, network.norm_layers,
             )  # fmt: skip
         asked_for = settings.zero_skipping == "on" and network.n_inputs <= MOST_LISTED_INPUTS
         listed = asked_for or (settings.zero_skipping == "auto" and self._zeros_pay())
         shifted = bool((self._shift != 0).any())
         return TiledProgram(
             sizes, network.hidden_activations, network.dtype, batch_size, loss, listed, wanted, update, shifted,
-            self._limited, settings.average == "ema", self._regularisation,
+            self._limited, settings.average == "ema", self._regularisation, network.norm_layers,
         )  # fmt: skip
 
     def _zeros_pay(self) -> bool:
@@ -304,7 +314,8 @@ class Trainer:
     def state(self) -> State:
         """Return where this training stands."""
         m, v = (state.copy() if state.size else None for state in self._states)
-        last, best = (None if weights is None else weights.copy() for weights in (self._last_weights, self._best_weights))
+        kept = (self._last_weights, self._best_weights, self._last_statistics, self._best_statistics)
+        last, best, last_statistics, best_statistics = (None if numbers is None else numbers.copy() for numbers in kept)
         memory = self.program.memory() if isinstance(self.program, FullBatch) else full_batch.Memory()
         return State(
             epoch=self.epoch,
@@ -325,6 +336,8 @@ class Trainer:
             plateau=self._plateau,
             pairs=memory.pairs,
             converged=memory.converged,
+            statistics=last_statistics,
+            best_statistics=best_statistics,
         )
 
     @property
@@ -359,12 +372,18 @@ class Trainer:
         if self.settings.restore_best and self._best_weights is not None and self._last_weights is None:
             self._last_weights = self.network.parameters.copy()
             self.network.parameters[:] = self._best_weights
+            if self._best_statistics is not None:
+                self._last_statistics = self.network.statistics.copy() if self._last_statistics is None else self._last_statistics
+                self.network.statistics[:] = self._best_statistics
 
     def _go_on(self) -> None:
         """Give the network the weights that steps go on from."""
         if self._last_weights is not None:
             self.network.parameters[:] = self._last_weights
             self._last_weights = None
+        if self._last_statistics is not None:
+            self.network.statistics[:] = self._last_statistics
+            self._last_statistics = None
 
     def step(self) -> None:
         """Take one step: one batch of the epoch under way. Ends no training by itself: `stopped` says whether it should."""
@@ -466,6 +485,7 @@ class Trainer:
             loss_parameter=self._loss_parameter,
             average=self._average if self.settings.average == "ema" else None,
             first_step=self.steps,
+            statistics=self.network.statistics,
         )
 
     def _learning_rates(self, first: int, count: int) -> np.ndarray:
@@ -501,6 +521,7 @@ class Trainer:
         self.best = stopping.better(self.best, epoch.epoch, found[self.settings.monitor], self.settings.monitor)
         if self.settings.restore_best and self.best.epoch == epoch.epoch:
             self._best_weights = self.network.parameters.copy()
+            self._best_statistics = self.network.statistics.copy() if self.network.statistics.size else None
         if self.settings.schedule == "plateau":
             monitored = epoch.train_loss if epoch.validation_loss is None else epoch.validation_loss
             self._plateau = schedules.after_epoch(self._plateau, monitored, self.settings)
@@ -664,7 +685,7 @@ def _check_memory(network: Network, batch_size: int, states: int) -> None:
         )
 
 
-def _check_state(state: State, n_rows: int, n_parameters: int, update: str, restore_best: bool) -> None:
+def _check_state(state: State, n_rows: int, network: Network, update: str, restore_best: bool) -> None:
     """Raise ConfigError unless a training of this size and optimiser can go on from a state."""
     if state.row > n_rows:
         raise ConfigError(f"resume: expected a state of training on these {n_rows} rows, got one that has done {state.row}")
@@ -674,11 +695,13 @@ def _check_state(state: State, n_rows: int, n_parameters: int, update: str, rest
             raise ConfigError(
                 f"resume: expected a state of {update}, which keeps {name!r}, got one without it; train with the same optimizer"
             )
-    for name in ("m", "v", "weights", "best_weights", "average", "pairs"):
+    for name in ("m", "v", "weights", "best_weights", "average", "pairs", "statistics", "best_statistics"):
         kept = getattr(state, name)
-        if kept is not None and kept.shape[-1:] != (n_parameters,):
-            raise ConfigError(f"resume: expected {name!r} of shape ({n_parameters},), one per parameter, got {kept.shape}")
-    if restore_best and state.best_epoch and state.best_weights is None:
+        what, size = ("parameter", network.parameters.size) if "statistics" not in name else ("running statistic", network.statistics.size)
+        if kept is not None and kept.shape[-1:] != (size,):
+            raise ConfigError(f"resume: expected {name!r} of shape ({size},), one per {what}, got {kept.shape}")
+    incomplete = state.best_weights is None or (network.statistics.size > 0 and state.best_statistics is None)
+    if restore_best and state.best_epoch and incomplete:
         raise ConfigError(
             f"resume: expected a state that keeps the weights of its best epoch, {state.best_epoch}, got one without; "
             "train with restore_best from the beginning"

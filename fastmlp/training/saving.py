@@ -7,6 +7,7 @@
     training.best_weights        (P,) the weights of the best epoch, where they are kept
     training.weights             (P,) after the last step, where the network holds others: an average, or those of the best epoch
     training.average             (P,) of the weights, float64 where it is one over ends of epochs
+    training.best_statistics     (S,) of batch normalisation, and training.statistics: what belongs to those weights
 
 Metadata: those of a model file; "state", the other fields of training.loop.State; "run", what the caller says about the run.
 Later versions may add tensors and keys.
@@ -31,6 +32,7 @@ COUNTERS = ("epoch", "row", "steps", "best_epoch", "averaged")
 NUMBERS = ("seconds", "earlier_seconds")
 NUMBERS_OR_NULL = ("best_value", "validation_accuracy")
 LIKE_PARAMETERS = ("m", "v", "weights", "best_weights", "average")
+LIKE_STATISTICS = ("statistics", "best_statistics")
 
 
 class Saved(NamedTuple):
@@ -44,7 +46,8 @@ class Saved(NamedTuple):
 def pack(trainer: Trainer, run: Mapping[str, Any]) -> TensorFile:
     """Return a training as it stands; `run` is plain values that JSON can hold."""
     state = trainer.state()
-    arrays = {"total": np.array(state.total), "pairs": state.pairs, **{name: getattr(state, name) for name in LIKE_PARAMETERS}}
+    named = {name: getattr(state, name) for name in LIKE_PARAMETERS + LIKE_STATISTICS}
+    arrays = {"total": np.array(state.total), "pairs": state.pairs, **named}
     tensors = {f"{TRAINING_TENSORS}{name}": array for name, array in arrays.items() if array is not None}
     numbers = {name: value for name, value in state._asdict().items() if name not in arrays}
     network = trainer.network.to_tensors(trainer.settings)
@@ -68,11 +71,14 @@ def unpack(path: Path, file: TensorFile) -> Saved:
     total = file.tensors.get(f"{TRAINING_TENSORS}total")
     if total is None or total.shape != (TOTALS,) or total.dtype != np.float64 or total[ROWS] != numbers["row"]:
         raise ModelFileError(f"{path}: expected the sums over the {numbers['row']} rows done of an epoch, found others")
-    kept = {name: file.tensors.get(f"{TRAINING_TENSORS}{name}") for name in LIKE_PARAMETERS}
+    kept = {name: file.tensors.get(f"{TRAINING_TENSORS}{name}") for name in LIKE_PARAMETERS + LIKE_STATISTICS}
     for name, array in kept.items():
         types = (network.dtype, np.float64) if name == "average" else (network.dtype,)
-        if array is not None and (array.shape != network.parameters.shape or array.dtype not in types):
-            raise ModelFileError(f"{path}: expected {TRAINING_TENSORS}{name} to be like the parameters, got {array.dtype} {array.shape}")
+        shape = network.statistics.shape if name in LIKE_STATISTICS else network.parameters.shape
+        if array is not None and (array.shape != shape or array.dtype not in types):
+            raise ModelFileError(
+                f"{path}: expected {TRAINING_TENSORS}{name} to be {network.dtype} {shape}, got {array.dtype} {array.shape}"
+            )
     kept["pairs"] = file.tensors.get(f"{TRAINING_TENSORS}pairs")
     if (pairs := kept["pairs"]) is not None and (pairs.dtype != np.float64 or pairs.shape[::2] != (2, network.parameters.size)):
         raise ModelFileError(f"{path}: expected {TRAINING_TENSORS}pairs of shape (2, k, {network.parameters.size}), got {pairs.shape}")

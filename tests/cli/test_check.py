@@ -7,10 +7,12 @@ from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 
 
-def test_every_activation_is_checked_with_every_loss(command):
+def test_every_activation_is_checked_with_every_loss_and_every_normalisation(command):
     record = command("check", "--json").json
     pairs = {(check["activation"], check["loss"]) for check in record["checks"]}
     assert pairs == {(activation, loss) for activation in ACTIVATIONS for loss in LOSSES}
+    normalised = {(check["activation"], check["norm_layers"]) for check in record["checks"]}
+    assert normalised == {(activation, norm) for activation in ACTIVATIONS for norm in ("none", "batch", "layer")}
     assert record["largest_error"] == max(check["error"] for check in record["checks"]) < record["tolerance"] == 1e-6
     assert all(check["passed"] for check in record["checks"])
 
@@ -19,7 +21,7 @@ def test_largest_error_is_the_last_line(command):
     result = command("check")
     assert result.code == 0
     assert result.out.splitlines()[-1].startswith("largest relative error ")
-    assert len(result.out.splitlines()) == 2 + len(ACTIVATIONS) * len(LOSSES)
+    assert len(result.out.splitlines()) == 2 + len(ACTIVATIONS) * (len(LOSSES) + 2)
 
 
 def test_quiet_leaves_the_largest_error(command):

@@ -8,6 +8,7 @@ import pytest
 import fastmlp
 from fastmlp import ConfigError, DataError, Network
 from fastmlp.gradient_check import check_all, check_gradient, check_kernels, relative_error
+from fastmlp.kernels import normalisation
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.program import Program
@@ -28,9 +29,10 @@ def first_weights(gradient: np.ndarray) -> np.ndarray:
 # What is right
 
 
-def test_every_activation_with_every_loss_passes():
+def test_every_activation_with_every_loss_and_every_normalisation_passes():
     rows = list(check_all())
     assert {(row.activation, row.loss) for row in rows} == {(activation, loss) for activation in ACTIVATIONS for loss in LOSSES}
+    assert {row.norm_layers for row in rows} == {"none", "batch", "layer"}
     assert [row for row in rows if not row.passed] == []
     assert max(row.error for row in rows) < 1e-6
 
@@ -39,7 +41,8 @@ def test_every_kernel_passes_and_says_where_it_stands():
     checks = list(check_kernels())
     assert [check for check in checks if not check.passed] == []
     assert all(check.where.startswith("fastmlp/kernels/") for check in checks)
-    for name in [*ACTIVATIONS, *LOSSES, "dense_backward_input", "dense_backward_parameters"]:
+    of_normalisation = ["scale_backward", "batch_norm_backward", "fixed_norm_backward", "layer_norm_backward"]
+    for name in [*ACTIVATIONS, *LOSSES, "dense_backward_input", "dense_backward_parameters", *of_normalisation]:
         assert any(name in check.what for check in checks)
 
 
@@ -182,6 +185,26 @@ def test_a_wrong_derivative_is_named_by_the_check_of_the_kernels(monkeypatch, na
     monkeypatch.setitem(ACTIVATIONS, name, ACTIVATIONS[name]._replace(derivative=wrong))
     failed = [check for check in check_kernels() if not check.passed]
     assert [(check.what, check.where) for check in failed] == [(f"derivative of {name}", "fastmlp/kernels/activations.py, wrong")]
+
+
+@pytest.mark.parametrize("name", ["scale_backward", "batch_norm_backward", "fixed_norm_backward", "layer_norm_backward"])
+def test_a_wrong_way_back_through_a_normalisation_is_named_by_the_check_of_the_kernels(monkeypatch, name):
+    right = getattr(normalisation, name)
+
+    def wrong(first, *others):
+        right(first, *others)
+        (others[1] if name == "scale_backward" else first)[:] *= 1.001
+
+    monkeypatch.setattr(normalisation, name, wrong)
+    failed = [check for check in check_kernels() if not check.passed]
+    assert {check.where for check in failed} >= {f"fastmlp/kernels/normalisation.py, {name}"}
+
+
+def test_biases_that_a_normalisation_takes_away_again_are_not_checked():
+    net = Network([5, 8, 6, 3], ("identity", "tanh"), norm_layers="batch", dtype="float64")
+    report = check_gradient(net)
+    assert report.passed
+    assert [check.what for check in report.checks if check.what.startswith("biases")] == ["biases[1]", "biases[2]"]
 
 
 # Pairs

@@ -88,12 +88,13 @@ def gradient(
     *,
     norm: str = "none",
     masks: Sequence[Array] | None = None,
+    running: Sequence[normalisation.Running] | None = None,
 ) -> tuple[list[Layer], Array]:
     """Return the gradient of sum over m of row_weights[m] l[m], shaped like the layers, and z of the output layer.
 
-    parameter: the number that the loss may have; norm, masks: see forward.
+    parameter: the number that the loss may have; norm, masks, running: see forward.
     """
-    passed = forward(layers, activations, x, norm=norm, masks=masks)
+    passed = forward(layers, activations, x, norm=norm, masks=masks, running=running)
     inputs = [np.asarray(x, np.float64), *(a for _, a in passed)]
     z = passed[-1][0]
     delta = row_weights[:, None] * output_delta(loss, z, target, parameter)
@@ -102,8 +103,12 @@ def gradient(
         layer, dbias, dgamma = layers[index], delta.sum(axis=0), None
         if layer.gamma is not None:
             sums = inputs[index] @ layer.weight
-            dgamma = (delta * normalisation.standardised(norm, sums)).sum(axis=0)
-            delta = normalisation.backward(norm, sums, delta * layer.gamma)
+            zhat = normalisation.in_use(running[index], sums) if running else normalisation.standardised(norm, sums)
+            dgamma = (delta * zhat).sum(axis=0)
+            if running:
+                delta = delta * layer.gamma / np.sqrt(running[index].variance + normalisation.EPSILON)
+            else:
+                delta = normalisation.backward(norm, sums, delta * layer.gamma)
         gradients.insert(0, Layer(inputs[index].T @ delta, dbias, dgamma))
         if index > 0:
             delta = delta @ layer.weight.T

@@ -71,7 +71,7 @@ def targets(loss, generator, rows, outputs):
     return kinds[losses.OUTPUT_OF[loss]]().astype(float)
 
 
-def largest_error_of_gradient(loss, parameter, activation="tanh", norm="none", dropped=False):
+def largest_error_of_gradient(loss, parameter, activation="tanh", norm="none", dropped=False, running=None):
     """Return the largest difference of a gradient from the differences of the loss, relative to its largest number."""
     generator = np.random.default_rng(3)
     sizes, activations, normed = [3, 4, 5, 2], [activation, activation], norm != "none"
@@ -81,11 +81,11 @@ def largest_error_of_gradient(loss, parameter, activation="tanh", norm="none", d
     masks = [generator.integers(0, 2, (6, width)) * 2.0 for width in sizes[1:-1]] if dropped else None
 
     def weighted_loss(vector):
-        z = mlp.forward(mlp.layers_of(vector, sizes, normed), activations, x, norm=norm, masks=masks)[-1][0]
+        z = mlp.forward(mlp.layers_of(vector, sizes, normed), activations, x, norm=norm, masks=masks, running=running)[-1][0]
         return float((weights * mlp.row_losses(loss, z, target, parameter)).sum())
 
     layers = mlp.layers_of(parameters, sizes, normed)
-    analytic = mlp.flat(mlp.gradient(layers, activations, loss, x, target, weights, parameter, norm=norm, masks=masks)[0])
+    analytic = mlp.flat(mlp.gradient(layers, activations, loss, x, target, weights, parameter, norm=norm, masks=masks, running=running)[0])
     steps = 1e-6 * np.eye(parameters.size)
     numeric = [(weighted_loss(parameters + step) - weighted_loss(parameters - step)) / 2e-6 for step in steps]
     return np.abs(analytic - numeric).max() / max(1.0, np.abs(analytic).max())
@@ -105,6 +105,11 @@ def test_gradient_equals_differences_of_the_loss(activation, loss, parameter):
 @pytest.mark.parametrize("norm", ["none", "batch", "layer"])
 def test_gradient_of_normalised_and_dropped_units_equals_differences_of_the_loss(norm, dropped):
     assert largest_error_of_gradient("cross_entropy", 0.0, "silu", norm, dropped) < 1e-8
+
+
+def test_gradient_of_units_normalised_by_running_statistics_equals_differences_of_the_loss():
+    running = [mlp.normalisation.Running(np.linspace(-1.0, 1.0, width), np.linspace(0.5, 2.0, width)) for width in (4, 5)]
+    assert largest_error_of_gradient("cross_entropy", 0.0, "silu", "batch", running=running) < 1e-8
 
 
 def test_a_wrong_derivative_of_the_normalisation_is_found_by_differences(monkeypatch):

@@ -117,9 +117,9 @@ def _gradient(
     masks = [randomness.dropout_factors(share, p.seed, 1 + index, step, (M, width)) for index, (share, width) in enumerate(shares)]
     found, z = mlp.gradient(
         layers, p.activations, p.loss, x, p.target[rows], weights / M if p.mean else weights, _loss_parameter(p, True),
-        norm=p.norm_layers, masks=masks or None,
+        norm=p.norm_layers, masks=masks or None, running=running if M == 1 else None,
     )  # fmt: skip
-    if running:
+    if running and M > 1:  # one row has no variance: it is standardised as inference does it, and leaves the statistics as they are
         below = [x, *(a for _, a in mlp.forward(layers, p.activations, x, norm=p.norm_layers, masks=masks or None))]
         running = [normalisation.updated(old, a @ layer.weight) for old, a, layer in zip(running, below, layers, strict=False)]
     return mlp.flat(found), z, running

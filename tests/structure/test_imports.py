@@ -28,6 +28,7 @@ FLOOR_PLAN = (
     "fastmlp.kernels.updates",
     "fastmlp.kernels.scalar",
     "fastmlp.kernels.named",
+    "fastmlp.kernels.normalisation",
     "fastmlp.kernels.step",
     "fastmlp.kernels.rows",
     "fastmlp.kernels.embedded",

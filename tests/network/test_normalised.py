@@ -1,0 +1,395 @@
+"""Networks whose hidden sums are normalised: their layout, what they compute, and that they come back from a file."""
+
+import copy
+import hashlib
+import json
+import pickle
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import fastmlp
+from fastmlp import ConfigError, ModelFileError, Network
+from fastmlp.storage import model_file
+from tests.oracle import mlp, normalisation
+
+GENERATOR = np.random.default_rng(0)
+SIZES = (4, 6, 5, 3)
+X = GENERATOR.standard_normal((40, 4))
+TARGETS = {
+    "softmax": GENERATOR.integers(0, 3, len(X)),
+    "sigmoid": GENERATOR.integers(0, 2, (len(X), 3)),
+    "identity": GENERATOR.standard_normal((len(X), 3)),
+}
+LOSSES = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy", "identity": "mse"}
+NORMS = ["batch", "layer"]
+
+
+def network(norm, activation=("tanh", "relu"), output="softmax", dtype="float64", sizes=SIZES) -> Network:
+    """A network no number of which is what it begins with."""
+    net = Network(sizes, activation, output, norm_layers=norm, dtype=dtype, seed=1)
+    generator = np.random.default_rng(2)
+    for part in (*net.biases, *net.running_means):
+        part[:] = 0.5 * generator.standard_normal(part.shape)
+    for part in (*net.gammas, *net.running_variances):
+        part[:] = generator.uniform(0.5, 2.0, part.shape)
+    return net
+
+
+def running(net):
+    moments = zip(net.running_means, net.running_variances, strict=True)
+    return [normalisation.Running(mean.astype(float), variance.astype(float)) for mean, variance in moments] or None
+
+
+def layers(net):
+    return mlp.layers_of(net.parameters, net.sizes, normed=True)
+
+
+def z_by_numpy(net, x):
+    return mlp.forward(layers(net), net.hidden_activations, x, norm=net.norm_layers, running=running(net))[-1][0]
+
+
+def gradient_by_numpy(net, x, y):
+    """The gradient in NumPy, batch normalisation by the rows themselves, of one row by the running statistics."""
+    target, given = y.reshape(len(x), -1).astype(float), running(net) if len(x) == 1 else None
+    found, _ = mlp.gradient(
+        layers(net), net.hidden_activations, LOSSES[net.output], x, target, np.full(len(x), 1 / len(x)), norm=net.norm_layers, running=given
+    )
+    return mlp.flat(found)
+
+
+# Layout
+
+
+@pytest.mark.parametrize(("norm", "kind"), [("batch", "batch_norm"), ("layer", "layer_norm")])
+def test_the_kind_of_a_layer_tells_that_its_sums_are_normalised(norm, kind):
+    net = Network(SIZES, ("tanh", "relu"), norm_layers=norm)
+    assert [tuple(layer) for layer in net.layers] == [(kind, 4, 6, "tanh"), (kind, 6, 5, "relu"), ("dense", 5, 3, "softmax")]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_parameters_are_weights_biases_and_scales_layer_by_layer(norm):
+    net = network(norm)
+    (w0, w1, w2), (b0, b1, b2), (g0, g1) = net.weights, net.biases, net.gammas
+    in_order = [w0.ravel(), b0, g0, w1.ravel(), b1, g1, w2.ravel(), b2]
+    assert_array_equal(net.parameters, np.concatenate(in_order))
+    assert [part.size for part in in_order] == [24, 6, 6, 30, 5, 5, 15, 3]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_scales_are_views_of_the_parameters(norm):
+    net = Network(SIZES, norm_layers=norm)
+    net.gammas[1][2] = 7.0
+    assert np.flatnonzero(net.parameters == 7.0).tolist() == [24 + 6 + 6 + 30 + 5 + 2]
+
+
+def test_statistics_are_mean_and_variance_of_each_hidden_layer():
+    net = network("batch")
+    (m0, m1), (v0, v1) = net.running_means, net.running_variances
+    assert_array_equal(net.statistics, np.concatenate([m0, v0, m1, v1]))
+    net.running_variances[1][3] = 7.0
+    assert net.statistics[6 + 6 + 5 + 3] == 7.0
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_network_begins_with_the_weights_of_one_without_normalisation_and_with_scales_of_1(norm):
+    net, plain = Network(SIZES, norm_layers=norm, seed=3), Network(SIZES, seed=3)
+    for weight, expected in zip(net.weights, plain.weights, strict=True):
+        assert_array_equal(weight, expected)
+    assert_array_equal(np.concatenate([*net.biases, *net.gammas]), [0] * 14 + [1] * 11)
+
+
+def test_batch_normalisation_begins_with_means_of_0_and_variances_of_1():
+    assert Network([4, 2, 1, 3], norm_layers="batch").statistics.tolist() == [0, 0, 1, 1, 0, 1]
+
+
+@pytest.mark.parametrize("norm", ["none", "layer"])
+def test_only_batch_normalisation_keeps_statistics(norm):
+    net = Network(SIZES, norm_layers=norm)
+    assert (net.statistics.size, net.running_means, net.running_variances) == (0, [], [])
+
+
+def test_a_network_without_normalisation_has_no_scales():
+    assert (Network(SIZES).gammas, Network(SIZES).parameters.size) == ([], 24 + 6 + 30 + 5 + 15 + 3)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_without_hidden_layers_there_is_nothing_to_normalise(norm):
+    net = Network([4, 3], norm_layers=norm)
+    assert (net.norm_layers, net.parameters.size, net.layers[0].kind) == ("none", 15, "dense")
+
+
+def test_a_layer_of_one_unit_cannot_be_normalised_over_its_units():
+    with pytest.raises(ConfigError, match="norm_layers: expected hidden layers of at least 2 units .* got 1; use batch"):
+        Network([4, 5, 1, 3], norm_layers="layer")
+
+
+def test_an_unknown_normalisation_is_refused():
+    with pytest.raises(ConfigError, match="norm_layers: expected one of none, batch, layer, got 'bach'; did you mean 'batch'"):
+        Network([4, 5, 3], norm_layers="bach")
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_network_says_how_it_is_normalised(norm):
+    assert f"softmax, {norm} normalisation, float64" in repr(network(norm))
+
+
+@pytest.mark.parametrize("twin", [Network.copy, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])  # noqa: S301
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_copy_shares_nothing(norm, twin):
+    net = network(norm)
+    before = net.logits(X)
+    other = twin(net)
+    assert_array_equal(other.logits(X), before)
+    other.parameters[:], other.statistics[:] = 0.0, 2.0
+    assert_array_equal(net.logits(X), before)
+
+
+# Outputs
+
+
+@pytest.mark.parametrize("kernels", ["auto", "scalar", "python"])
+@pytest.mark.parametrize("norm", NORMS)
+def test_outputs_are_those_of_numpy(norm, kernels):
+    net = network(norm)
+    assert_allclose(net.logits(X, kernels), z_by_numpy(net, X), rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("activation", ["identity", "sigmoid", "silu", ("relu", "silu")])
+@pytest.mark.parametrize("norm", NORMS)
+def test_outputs_of_other_activations_are_those_of_numpy(norm, activation):
+    net = network(norm, activation)
+    assert_allclose(net.logits(X), z_by_numpy(net, X), rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_outputs_in_float32_are_those_of_numpy_to_rounding(norm):
+    net = network(norm, "silu", dtype="float32", sizes=(4, 90, 33, 3))
+    assert_allclose(net.logits(X), z_by_numpy(net, X.astype(np.float32)), rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("norm", NORMS)
+def test_how_many_rows_are_asked_for_at_once_changes_no_bit(norm, dtype):
+    net = network(norm, dtype=dtype, sizes=(20, 90, 33, 3))
+    x = GENERATOR.standard_normal((300, 20)).astype(dtype)
+    together = net.logits(x)
+    assert_array_equal(np.concatenate([net.logits(part) for part in np.array_split(x, [1, 4, 20, 57, 290])]), together)
+    assert_array_equal([net.predict_proba(row) for row in x[:20]], net.predict_proba(x[:20]))
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_number_of_threads_changes_no_bit_of_the_outputs(norm, threads):
+    net = network(norm, dtype="float32", sizes=(120, 130, 33, 3))
+    x = GENERATOR.standard_normal((700, 120))
+    assert_array_equal(net.logits(x, threads=threads), net.logits(x, threads=1))
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.uint8])
+@pytest.mark.parametrize("norm", NORMS)
+def test_one_row_alone_is_predicted_as_by_numpy(norm, kind):
+    net = network(norm, sizes=(4, 20, 5, 3))
+    row = (X[0] * 50 + 100).astype(kind)
+    z = z_by_numpy(net, row[None] / 255 if kind == np.uint8 else row[None])
+    assert_allclose(net.predict_proba(row), mlp.softmax(z)[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [1, 30])
+@pytest.mark.parametrize("norm", NORMS)
+def test_what_is_written_into_the_network_counts_at_once(norm, rows):
+    net = network(norm)
+    x = X[:rows]
+    net.logits(x)
+    net.predict(X[0])
+    for part in (*net.gammas, *net.running_means, *net.running_variances, *net.weights):
+        part *= 1.25
+    assert_allclose(net.logits(x), z_by_numpy(net, x), rtol=1e-11, atol=1e-12)
+    assert_allclose(net.predict_proba(X[0]), mlp.softmax(z_by_numpy(net, X[:1]))[0], rtol=1e-6)
+
+
+def test_predicting_leaves_the_running_statistics():
+    net = network("batch")
+    before = net.statistics.copy()
+    net.logits(X), net.predict(X[0]), net.gradient(X, TARGETS["softmax"]), net.evaluate(X, TARGETS["softmax"])
+    assert_array_equal(net.statistics, before)
+
+
+# Gradients
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 40])
+@pytest.mark.parametrize("output", TARGETS)
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_gradient_is_that_of_numpy(norm, output, rows):
+    net = network(norm, output=output)
+    x, y = X[:rows], TARGETS[output][:rows]
+    assert_allclose(net.gradient(x, y), gradient_by_numpy(net, x, y), rtol=1e-8, atol=1e-11)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_gradient_of_many_rows_and_units_is_that_of_numpy(norm):
+    net = network(norm, sizes=(40, 90, 70, 3))
+    x, y = GENERATOR.standard_normal((300, 40)), GENERATOR.integers(0, 3, 300)
+    assert_allclose(net.gradient(x, y), gradient_by_numpy(net, x, y), rtol=1e-8, atol=1e-11)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_gradient_passes_the_check(norm):
+    report = fastmlp.check_gradient(network(norm))
+    assert report.passed
+    assert [check.what for check in report.checks if "gammas" in check.what] == ["gammas[0]", "gammas[1]"]
+    assert "batch_norm" in report.checks[0].where or "layer_norm" in report.checks[0].where
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_gradient_without_the_way_through_the_statistics_fails_the_check(norm):
+    def wrong(net, x, y):  # as if mean and variance were constants: that of the weights before a normalisation is another one
+        gradient = net.gradient(x, y)
+        gradient[:24] *= 1.001
+        return gradient
+
+    report = fastmlp.check_gradient(network(norm), gradient=wrong)
+    assert [check.what for check in report.checks if not check.passed] == ["weights[0]"]
+
+
+# Folding
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("output", TARGETS)
+def test_a_folded_network_gives_the_same_outputs(output, dtype):
+    net = network("batch", output=output, dtype=dtype)
+    fastmlp.train(net, 5 * X + 1, TARGETS[output], epochs=1, learning_rate=0.01, normalize="standardize")
+    plain = net.folded()
+    assert {layer.kind for layer in plain.layers} == {"dense"}
+    tolerance = 1e-12 if dtype == "float64" else 1e-4
+    assert_allclose(plain.logits(5 * X + 1), net.logits(5 * X + 1), rtol=tolerance, atol=tolerance)
+    assert plain.evaluate(X, TARGETS[output])["loss"] == pytest.approx(net.evaluate(X, TARGETS[output])["loss"], rel=1e-4)
+
+
+def test_a_folded_network_is_another_one():
+    net = network("batch")
+    before = net.parameters.tobytes()
+    net.folded().parameters[:] = 0
+    assert net.parameters.tobytes() == before
+
+
+def test_a_folded_network_can_be_compiled():
+    net = network("batch")
+    state, functions = net.folded().compiled()
+    out = np.empty((len(X), 3))
+    functions.predict_batch(state, functions.make_scratch(state), X, out)
+    assert_allclose(out, mlp.softmax(z_by_numpy(net, X)), rtol=1e-10)
+
+
+def test_batch_normalisation_is_not_compiled_unfolded():
+    with pytest.raises(ConfigError, match=r"compiled: expected a network without batch normalisation, .*use folded\(\)\.compiled\(\)"):
+        network("batch").compiled()
+
+
+def test_layer_normalisation_cannot_be_folded():
+    with pytest.raises(ConfigError, match="folded: expected a network with batch normalisation, got one with layer"):
+        network("layer").folded()
+
+
+def test_a_network_without_normalisation_is_folded_to_a_copy():
+    net = Network(SIZES)
+    assert_array_equal(net.folded().parameters, net.parameters)
+
+
+# Files
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "net.safetensors"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_network_comes_back_to_the_bit(path, norm, dtype):
+    net = network(norm, dtype=dtype)
+    fastmlp.train(net, X, TARGETS["softmax"], epochs=1)
+    net.save(path)
+    loaded = Network.load(path)
+    assert (loaded.norm_layers, loaded.layers) == (norm, net.layers)
+    assert loaded.parameters.tobytes() == net.parameters.tobytes()
+    assert loaded.statistics.tobytes() == net.statistics.tobytes()
+    assert loaded.logits(X).tobytes() == net.logits(X).tobytes()
+
+
+def test_a_file_names_what_a_normalised_layer_has(path):
+    network("batch").save(path)
+    names = {name for name in model_file.read_tensors(path).tensors if name.startswith("layers.1.")}
+    assert names == {f"layers.1.{name}" for name in ("weight", "bias", "gamma", "running_mean", "running_variance")}
+
+
+def test_layer_normalisation_has_no_statistics_in_a_file(path):
+    network("layer").save(path)
+    names = {name for name in model_file.read_tensors(path).tensors if name.startswith("layers.1.")}
+    assert names == {f"layers.1.{name}" for name in ("weight", "bias", "gamma")}
+
+
+def test_a_file_without_normalisation_has_the_bytes_that_it_always_had(path, monkeypatch):
+    monkeypatch.setattr(fastmlp, "__version__", "0.1.0")
+    net = Network([2, 3, 2], "sigmoid", class_names=("no", "yes"))
+    net.parameters[:] = np.arange(17) / 8
+    tensors, metadata = net.to_tensors()
+    assert "norm" not in metadata["config"]
+    model_file.write_tensors(path, tensors, {**metadata, "created": "2026-11-01T00:00:00+00:00"})
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == "a16ad2fef157ac9580a806b3c448c09e5fa971b6b03d0ad94ad62cb96d47b4d3"
+
+
+def spoilt(path, norm, tensors=(), without=(), **config):
+    """A file of a normalised network with other tensors, without some, and with another configuration."""
+    network(norm, dtype="float32").save(path)
+    file = model_file.read_tensors(path)
+    kept = {name: tensor for name, tensor in {**file.tensors, **dict(tensors)}.items() if name not in without}
+    changed = json.dumps({**json.loads(file.metadata["config"]), **config})
+    model_file.write_tensors(path, kept, {**file.metadata, "config": changed})
+    with pytest.raises(ModelFileError) as raised:
+        Network.load(path)
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["gamma", "running_mean", "running_variance"])
+@pytest.mark.parametrize("layer", [0, 1])
+def test_a_tensor_that_is_missing_is_named(path, layer, name):
+    assert f"expected a tensor layers.{layer}.{name}, found none" in spoilt(path, "batch", without=[f"layers.{layer}.{name}"])
+
+
+@pytest.mark.parametrize("name", ["gamma", "running_mean", "running_variance"])
+@pytest.mark.parametrize("tensor", [np.ones(7, np.float32), np.ones((6, 1), np.float32), np.ones(6), np.ones((), np.float32)])
+def test_a_tensor_of_another_shape_or_type_is_named(path, name, tensor):
+    assert f"tensor layers.0.{name}: expected float32 (6,), found" in spoilt(path, "batch", {f"layers.0.{name}": tensor})
+
+
+@pytest.mark.parametrize(("norm", "name"), [("layer", "layers.0.running_mean"), ("batch", "layers.2.gamma"), ("batch", "layers.0.beta")])
+def test_a_tensor_that_belongs_to_no_layer_is_named(path, norm, name):
+    assert f"tensor '{name}' belongs to no layer" in spoilt(path, norm, {name: np.ones(6, np.float32)})
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_scales_that_are_not_finite_are_refused(path, value):
+    assert "expected finite weights" in spoilt(path, "layer", {"layers.0.gamma": np.full(6, value, np.float32)})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("running_mean", np.nan), ("running_mean", np.inf), ("running_variance", np.nan), ("running_variance", -1.0)]
+)
+def test_running_statistics_that_cannot_be_are_refused(path, name, value):
+    message = spoilt(path, "batch", {f"layers.1.{name}": np.full(5, value, np.float32)})
+    assert "expected finite running means, and finite running variances of at least 0" in message
+
+
+@pytest.mark.parametrize("value", ["bach", None, 3, ["batch"], {"batch": 1}, True])
+def test_an_unknown_normalisation_in_a_file_is_refused(path, value):
+    spoilt(path, "batch", norm_layers=value)
+
+
+def test_a_normalisation_that_the_tensors_do_not_fit_is_refused(path):
+    assert "belongs to no layer" in spoilt(path, "batch", norm_layers="layer")
