@@ -124,7 +124,10 @@ def sweep(trainer: Trainer, rates: np.ndarray) -> Iterator[Tried]:
         except TrainingError:
             return
         after = trainer.totals
-        loss = (after[LOSS_SUM] - before[LOSS_SUM]) / (after[WEIGHT_SUM] - before[WEIGHT_SUM])
+        counted = after[WEIGHT_SUM] - before[WEIGHT_SUM]
+        if counted == 0.0:  # a batch of rows that count nothing
+            continue
+        loss = (after[LOSS_SUM] - before[LOSS_SUM]) / counted
         summed, weight = keeps * summed + (1.0 - keeps) * loss, keeps * weight + (1.0 - keeps)
         mean = summed / weight
         yield Tried(step, float(rate), loss, mean)
@@ -139,7 +142,7 @@ def summarise(tried: Iterable[Tried], steps: int) -> RateSweep:
     rates, losses = (np.array([getattr(each, name) for each in taken], np.float64) for name in ("learning_rate", "loss"))
     # forwards and backwards: what comes after a step counts as much as what came before it, so that no curve is late
     smoothed = _fading_mean(_fading_mean(losses, steps)[::-1], steps)[::-1]
-    stopped = HIGHEST_REACHED if len(taken) == steps else LOSS_EXPLODED
+    stopped = HIGHEST_REACHED if taken and taken[-1].step == steps else LOSS_EXPLODED
     return RateSweep(rates, losses, smoothed, *_suggest(rates, losses, smoothed, steps), stopped)
 
 

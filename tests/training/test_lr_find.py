@@ -107,6 +107,14 @@ def test_settings_of_the_length_and_the_rates_of_a_training_have_no_effect(setti
     np.testing.assert_array_equal(found.losses, plain.losses)
 
 
+def test_rows_that_count_nothing_say_nothing():
+    weights = np.zeros(200)
+    weights[17] = 1.0
+    found = find_learning_rate(Network([6, 5, 3]), X, Y, batch_size=50, sample_weight=weights, highest=1e-5)
+    assert len(found.losses) == 25  # one batch of each pass
+    assert np.isfinite(found.losses).all()
+
+
 # What is suggested
 
 
