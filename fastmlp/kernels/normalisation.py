@@ -78,14 +78,22 @@ def batch_moments(z, mean, variance):
 
 
 @kernel
+def inverse_root(variance):
+    """Return 1 / sqrt(variance + EPSILON), float64.
+
+    Of float32, LLVM estimates it where it makes vectors, and divides where it does not: the bits would depend on how many there are.
+    """
+    return 1.0 / np.sqrt(np.float64(variance) + EPSILON)
+
+
+@kernel
 def inverse_deviations(variance, out):
     """out[n] = 1 / sqrt(variance[n] + EPSILON).
 
     variance (N,) -> out (N,), overwritten; out may be variance.
     """
-    one, epsilon = variance.dtype.type(1), variance.dtype.type(EPSILON)
     for n in range(variance.shape[0]):
-        out[n] = one / np.sqrt(variance[n] + epsilon)
+        out[n] = inverse_root(variance[n])
 
 
 @kernel
@@ -126,7 +134,7 @@ def normalise_units(z, mean, inverse, gamma, beta, hat, out):
 @kernel
 def layer_norm_row(z, m, N, gamma, beta, hat, inverse, out):
     """Do what layer_norm does for row m, of N units."""
-    zero, one, count, epsilon = z.dtype.type(0), z.dtype.type(1), z.dtype.type(N), z.dtype.type(EPSILON)
+    zero, count = z.dtype.type(0), z.dtype.type(N)
     total = zero
     for n in range(N):
         total += z[m, n]
@@ -138,7 +146,7 @@ def layer_norm_row(z, m, N, gamma, beta, hat, inverse, out):
     total = zero
     for n in range(N):
         total += (z[m, n] - mean) * (z[m, n] - mean)
-    inverse[m] = one / np.sqrt(total / count + epsilon)
+    inverse[m] = inverse_root(total / count)
     for n in range(N):
         hat[m, n] = (z[m, n] - mean) * inverse[m]
     for n in range(N):
