@@ -10,7 +10,7 @@ from fastmlp.errors import ConfigError, DataError
 from fastmlp.inputs import as_rows, as_sample_weight, as_target, is_single, weight_in
 from fastmlp.network import Network
 from fastmlp.settings import TrainingSettings
-from fastmlp.training import optimizers
+from fastmlp.training import full_batch, optimizers
 from fastmlp.training.keywords import TrainingKeywords, takes_settings
 from fastmlp.training.loop import State, Trainer
 from fastmlp.training.weights import class_weight_of_rows
@@ -53,6 +53,8 @@ class Stepper:
         self._settings = TrainingSettings.from_mapping({"optimizer": optimizer, **given, **of_optimizer}, "Stepper")
         if self._settings.average == "swa":
             raise ConfigError("average: expected none or ema for single steps, which know no epochs, got 'swa'")
+        if self._settings.optimizer == full_batch.NAME:
+            raise ConfigError(f"optimizer: expected one that takes single steps, got {full_batch.NAME!r}, which needs all rows at once")
         fitted = network.normalisation
         if self._settings.normalize == "standardize" and (fitted is None or fitted.kind != "standardize"):
             raise ConfigError("normalize: expected none or scale where rows come bit by bit, got 'standardize'; standardize them yourself")

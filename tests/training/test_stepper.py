@@ -195,6 +195,7 @@ def test_bytes_after_numbers_are_refused():
         ({"validation": 10}, "validation: expected none for single steps"),
         ({"patience": 3}, "patience: expected none for single steps"),
         ({"augment_shift": 1.0}, "augment_shift: expected none for single steps"),
+        ({"optimizer": "lbfgs"}, "optimizer: expected one that takes single steps, got 'lbfgs', which needs all rows at once"),
         ({"average": "swa"}, "average: expected none or ema for single steps"),
         ({"class_weight": "balanced"}, "class_weight: expected a mapping {class: weight} where rows come bit by bit, got 'balanced'"),
         ({"normalize": "standardize"}, "normalize: expected none or scale where rows come bit by bit, got 'standardize'"),

@@ -102,6 +102,18 @@ def test_a_weighted_training_goes_on_bit_for_bit():
     assert net.parameters.tobytes() == trained(sample_weight=WEIGHT)[0].parameters.tobytes()
 
 
+@pytest.mark.parametrize("shift", [0.0, 1.0])
+def test_a_row_keeps_its_weight_where_pictures_are_augmented(shift):
+    generator = np.random.default_rng(2)
+    x = generator.integers(0, 256, (50, 8, 8)).astype(np.uint8)
+    y, weight = generator.integers(0, 3, 50), generator.integers(0, 2, 50)
+    other = np.where(weight[:, None, None] > 0, x, 255 - x)  # rows that do not count
+    nets = [Network([64, 20, 3]) for _ in range(2)]
+    for net, pictures in zip(nets, (x, other), strict=True):
+        fastmlp.train(net, pictures, y, sample_weight=weight, augment_shift=shift, zero_skipping="off", **SETTINGS)
+    assert nets[0].parameters.tobytes() == nets[1].parameters.tobytes()
+
+
 # What is reported
 
 
@@ -245,15 +257,3 @@ def test_wrong_weights_of_classes_are_refused(output, weight, message):
 def test_a_mapping_that_counts_no_row_is_refused():
     with pytest.raises(DataError, match="expected some rows to count"):
         trained(class_weight={0: 0, 1: 0, 2: 0})
-
-
-@pytest.mark.parametrize("shift", [0.0, 1.0])
-def test_a_row_keeps_its_weight_where_pictures_are_augmented(shift):
-    generator = np.random.default_rng(2)
-    x = generator.integers(0, 256, (50, 8, 8)).astype(np.uint8)
-    y, weight = generator.integers(0, 3, 50), generator.integers(0, 2, 50)
-    other = np.where(weight[:, None, None] > 0, x, 255 - x)  # rows that do not count
-    nets = [Network([64, 20, 3]) for _ in range(2)]
-    for net, pictures in zip(nets, (x, other), strict=True):
-        fastmlp.train(net, pictures, y, sample_weight=weight, augment_shift=shift, zero_skipping="off", **SETTINGS)
-    assert nets[0].parameters.tobytes() == nets[1].parameters.tobytes()
