@@ -22,7 +22,13 @@ RULES: dict[str, dict[str, Any]] = {
     "nesterov": {"momentum": 0.9, "nesterov": True},
     "adam": {"optimizer": "adam"},
     "adamw": {"optimizer": "adamw"},
+    "nadam": {"optimizer": "nadam"},
+    "rmsprop": {"optimizer": "rmsprop"},
+    "rmsprop with momentum": {"optimizer": "rmsprop", "momentum": 0.9},
+    "adagrad": {"optimizer": "adagrad"},
+    "lion": {"optimizer": "lion"},
 }
+LIMITED = {"clip_norm": 1.0, "average": "ema"}  # a gradient that is stored before the rule gets it
 REGULARISED: dict[str, dict[str, Any]] = {
     "dropout, max-norm": {"dropout": 0.5, "max_norm": 3.0},
     "dropout, noise on inputs": {"input_dropout": 0.2, "input_noise": 0.1},
@@ -33,7 +39,8 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
     """Run the trainings for parameters of a type, float32 or float64; yield what each is for after it has run.
 
     Covered are bytes and floats as inputs, with zeros skipped and without, batches and single rows, every activation, loss and rule of
-    the optimisers, dropout, noise and max-norm, and predicting. Depth, sizes and combinations compile nothing more.
+    the optimisers, with gradients clipped and weights averaged, too, dropout, noise and max-norm, and predicting. Depth, sizes and
+    combinations compile nothing more.
     """
     generator = np.random.default_rng(0)
     sparse = np.where(generator.random((ROWS, N_INPUTS)) < 0.2, generator.integers(1, 256, (ROWS, N_INPUTS)), 0).astype(np.uint8)
@@ -51,6 +58,9 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
             _train(dtype, sparse, units, default, "softmax", settings)
             _train(dtype, dense, units, default, "softmax", settings)
             yield f"{name}, {units} units"
+        for x in (sparse, dense):
+            _train(dtype, x, units, default, "softmax", LIMITED)
+        yield f"clipped, {units} units"
         for name, settings in REGULARISED.items():
             _train(dtype, sparse, units, default, "softmax", settings)
             yield f"{name}, {units} units"
@@ -69,6 +79,8 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
                 _train(dtype, x, units, default, loss.output, {"loss": loss.name, "batch_size": batch_size})
             yield f"{loss.name}, {kind}"
         for name, settings in RULES.items():
+            for units, batch_size in ((N_INPUTS, 50), (3, 3)):
+                _train(dtype, x, units, default, "softmax", {**settings, **LIMITED, "batch_size": batch_size})
             _train(dtype, x, 3, default, "softmax", {"batch_size": 3, **settings})
             yield f"{name}, {kind}"
         _train(dtype, x, 3, default, "softmax", {"augment_shift": 1.0})

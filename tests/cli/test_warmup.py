@@ -30,6 +30,10 @@ with compiling.watch(lambda name, seconds: compiled.append(name) if seconds is N
         ([90, 40], "relu", {"dropout": (0.5, 0.2), "max_norm": 2.0}),
         ([200], "tanh", {"input_dropout": 0.2, "input_noise": 0.1, "normalize": "standardize"}),
         ([5], "relu", {"dropout": 0.5, "input_noise": 0.1, "max_norm": 2.0, "batch_size": 1}),
+        ([50], "tanh", {"optimizer": "lion", "learning_rate": 0.001, "clip_value": 0.1, "l1": 1e-4}),
+        ([90, 20], "relu", {"optimizer": "rmsprop", "learning_rate": 0.001, "average": "swa"}),
+        ([300], "relu", {"clip_norm": 1.0, "average": "ema", "schedule": "cosine", "normalize": "standardize"}),
+        ([3], "sigmoid", {"batch_size": 2, "optimizer": "nadam", "learning_rate": 0.001, "clip_norm": 1.0}),
     ]:
         for x, y in ((pictures, classes), (table, values)):
             net = fastmlp.Network([x.shape[1], *sizes, 4 if y is classes else 2], activation, None if y is classes else "identity")
