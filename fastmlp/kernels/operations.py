@@ -306,21 +306,17 @@ class Planner:
 
     def _units_updates(self, layer: LayerLayout) -> list[Operation]:
         """Return the updates of scales and biases of normalised sums, whose gradients are there."""
+        if self.update.formula is None:
+            address, state = self._block("update_units"), 0
+        else:
+            address = self._block("update_units_stepped", update=self.update.name)
+            state = self._gradient if self.limited else self.layout.state
         units = layer.panels * layer.width
-        vectors = ((layer.gamma, panels.DGAMMA), (layer.bias, panels.DBETA))
         return [
-            self._stepped(
-                "update_units",
-                layer,
-                (),
-                1,
-                N=layer.n_out,
-                PANELS=layer.panels,
-                WIDTH=layer.width,
-                BIAS=place,
-                D=layer.moments + of_gradient * units,
-            )  # fmt: skip
-            for place, of_gradient in vectors
+            operation(
+                address, N=layer.n_out, PANELS=layer.panels, WIDTH=layer.width, BIAS=place, D=layer.moments + vector * units, STATE=state
+            )
+            for place, vector in ((layer.gamma, panels.DGAMMA), (layer.bias, panels.DBETA))
         ]
 
     def _update(self, layer: LayerLayout, below: int, below_row: int, thread: int | None = None) -> list[Operation]:

@@ -39,8 +39,8 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
     """Run the trainings for parameters of a type, float32 or float64; yield what each is for after it has run.
 
     Covered are bytes and floats as inputs, with zeros skipped and without, batches and single rows, every activation, loss and rule of
-    the optimisers, with gradients clipped and weights averaged, too, dropout, noise and max-norm, and predicting. Depth, sizes and
-    combinations compile nothing more.
+    the optimisers, with gradients clipped and weights averaged, too, dropout, noise and max-norm, normalised sums, and predicting. Depth,
+    sizes and combinations compile nothing more.
     """
     generator = np.random.default_rng(0)
     sparse = np.where(generator.random((ROWS, N_INPUTS)) < 0.2, generator.integers(1, 256, (ROWS, N_INPUTS)), 0).astype(np.uint8)
@@ -88,6 +88,11 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
         for name, settings in REGULARISED.items():
             _train(dtype, x, 3, default, "softmax", {"batch_size": 3, **settings})
             yield f"{name}, {kind}"
+    for norm in ("batch", "layer"):
+        for name, settings in RULES.items():
+            for units, batch_size in ((2 * N_INPUTS, 50), (3, 3)):
+                _train(dtype, sparse, units, default, "softmax", {"batch_size": batch_size, **settings}, norm=norm)
+            yield f"{name}, sums normalised: {norm}"
 
 
 def _units_per_tile(dtype: str, panels: int) -> list[int]:
@@ -101,8 +106,11 @@ def _units_per_tile(dtype: str, panels: int) -> list[int]:
     return list(found.values())
 
 
-def _train(dtype: str, x: np.ndarray, units: int, activation: str, output: str, settings: dict[str, Any], outputs: int = N_OUTPUTS) -> None:
-    network = Network([x.shape[1], units, units, outputs], activation, output, dtype=dtype)
+def _train(
+    dtype: str, x: np.ndarray, units: int, activation: str, output: str, settings: dict[str, Any], outputs: int = N_OUTPUTS,
+    norm: str = "none",
+) -> None:  # fmt: skip
+    network = Network([x.shape[1], units, units, outputs], activation, output, norm_layers=norm, dtype=dtype)
     y = np.random.default_rng(1).integers(0, 2, ROWS if output == "softmax" else (ROWS, outputs))
     trainer = Trainer(network, x, y, TrainingSettings(epochs=1, learning_rate=1e-3).replace(**settings))
     for _ in trainer.run():

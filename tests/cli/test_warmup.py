@@ -34,9 +34,14 @@ with compiling.watch(lambda name, seconds: compiled.append(name) if seconds is N
         ([90, 20], "relu", {"optimizer": "rmsprop", "learning_rate": 0.001, "average": "swa"}),
         ([300], "relu", {"clip_norm": 1.0, "average": "ema", "schedule": "cosine", "normalize": "standardize"}),
         ([3], "sigmoid", {"batch_size": 2, "optimizer": "nadam", "learning_rate": 0.001, "clip_norm": 1.0}),
+        ([90, 40], "relu", {"norm_layers": "batch", "optimizer": "adam"}),
+        ([40, 5], "tanh", {"norm_layers": "layer", "momentum": 0.9}),
+        ([5], "tanh", {"norm_layers": "layer", "batch_size": 1}),
     ]:
+        norm_layers = options.pop("norm_layers", "none")
         for x, y in ((pictures, classes), (table, values)):
-            net = fastmlp.Network([x.shape[1], *sizes, 4 if y is classes else 2], activation, None if y is classes else "identity")
+            outputs, output = (4, "softmax") if y is classes else (2, "identity")
+            net = fastmlp.Network([x.shape[1], *sizes, outputs], activation, output, norm_layers=norm_layers)
             fastmlp.train(net, x, y, epochs=1, validation=30, **{"learning_rate": 0.01, **options})
             net.predict(x), net.predict(x[0].astype(x.dtype))
 print(json.dumps(compiled))

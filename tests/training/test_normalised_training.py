@@ -8,6 +8,7 @@ import fastmlp
 from fastmlp import ConfigError, Epoch, Network, Trainer, TrainingError, TrainingSettings
 from fastmlp.storage.checkpoints import Checkpoints
 from fastmlp.training.saving import pack, unpack
+from tests.kernels.processes import result_of
 from tests.oracle import training
 from tests.oracle.schedules import Schedule
 from tests.oracle.updates import Rule
@@ -33,8 +34,8 @@ RULES = {
 }
 
 
-def both(net, rows=N_ROWS, output="softmax", rule=RULES["momentum"][1], reduction="mean", held_out=None, **settings):
-    """Train a network, and its twin in NumPy; return the history and what the twin came to."""
+def both(net, rows=N_ROWS, output="softmax", rule=RULES["momentum"][1], reduction="mean", held_out=None, shared=(), **settings):
+    """Train a network, and its twin in NumPy; return the history and what the twin came to. shared: settings that both know by name."""
     x, y = X[:rows], TARGETS[output][:rows]
     target = y.reshape(rows, -1).astype(float)
     validation = None if held_out is None else (held_out[0], held_out[1].reshape(len(held_out[0]), -1).astype(float))
@@ -43,8 +44,8 @@ def both(net, rows=N_ROWS, output="softmax", rule=RULES["momentum"][1], reductio
         validation=validation, epochs=settings["epochs"], batch_size=settings["batch_size"],
         schedule=Schedule(learning_rate=settings["learning_rate"]), rule=rule, mean=reduction == "mean", seed=settings.get("seed", 0),
     )  # fmt: skip
-    expected = training.train(problem)
-    return fastmlp.train(net, x, y, reduction=reduction, validation=held_out, **settings), expected
+    expected = training.train(problem._replace(**dict(shared)))
+    return fastmlp.train(net, x, y, reduction=reduction, validation=held_out, **settings, **dict(shared)), expected
 
 
 def assert_same(net, expected):
@@ -101,6 +102,73 @@ def test_validation_is_taken_by_the_running_statistics(norm):
     net = Network([4, 20, 3], "tanh", norm_layers=norm, dtype="float64", seed=3)
     history, expected = both(net, held_out=held_out, epochs=2, batch_size=BATCH, learning_rate=0.1, **SGD)
     assert_allclose([epoch.validation_loss for epoch in history], [epoch.validation_loss for epoch in expected.epochs], rtol=1e-9)
+
+
+COMPANY = {
+    "dropout and noise": {"dropout": (0.3, 0.2), "input_dropout": 0.1, "input_noise": 0.2},
+    "max-norm": {"max_norm": 0.7},
+    "a limited gradient": {"clip_value": 0.02, "clip_norm": 0.1, "l1": 0.01},
+    "an average": {"average": "ema", "average_decay": 0.9},
+    "all of it": {"dropout": (0.0, 0.4), "max_norm": 0.9, "clip_norm": 0.2, "average": "ema", "average_decay": 0.8},
+}
+
+
+@pytest.mark.parametrize("kernels", ["auto", "scalar"])
+@pytest.mark.parametrize("company", COMPANY)
+@pytest.mark.parametrize("norm", NORMS)
+def test_normalisation_goes_with_other_settings(norm, company, kernels):
+    net = Network([4, 20, 33, 3], ("tanh", "silu"), norm_layers=norm, dtype="float64", seed=3)
+    settings = {"epochs": 2, "batch_size": BATCH, "learning_rate": 0.05, "seed": 5, "normalize": "none"}
+    _, expected = both(net, kernels=kernels, shared=COMPANY[company], **settings, **SGD)
+    assert_same(net, expected)
+
+
+# Panels of tiles that are full, nearly empty, and one unit more than that
+WIDTHS = [(8, 17), (17, 8), (80, 81), (163, 2)]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("widths", WIDTHS, ids=str)
+def test_layers_of_any_width_train_in_tiles_as_by_the_textbook(widths, norm, optimizer):
+    nets = []
+    for kernels in ("auto", "scalar"):
+        net = Network([5, *widths, 3], ("tanh", "silu"), norm_layers=norm, dtype="float64", seed=2)
+        x = np.concatenate([X, X[:, :1]], axis=1)
+        fastmlp.train(net, x, Y, epochs=2, batch_size=11, learning_rate=0.01, optimizer=optimizer, kernels=kernels)
+        nets.append(net)
+    assert_allclose(nets[0].parameters, nets[1].parameters, rtol=1e-8, atol=1e-10)
+    assert_allclose(nets[0].statistics, nets[1].statistics, rtol=1e-8, atol=1e-10)
+
+
+def test_a_layer_of_one_unit_is_normalised_over_the_batch():
+    net = Network([4, 9, 1, 3], "tanh", norm_layers="batch", dtype="float64", seed=3)
+    _, expected = both(net, epochs=2, batch_size=BATCH, learning_rate=0.1, **SGD)
+    assert_same(net, expected)
+
+
+INTERPRETED = """
+import json
+import numpy as np
+import fastmlp
+
+generator = np.random.default_rng(0)
+x, y = generator.standard_normal((25, 4)), generator.integers(0, 3, 25)
+found = []
+for norm in ("batch", "layer"):
+    for optimizer in ("sgd", "adam"):
+        net = fastmlp.Network([4, 12, 9, 3], "tanh", norm_layers=norm, dtype="float64")
+        fastmlp.train(net, x, y, epochs=1, batch_size=8, optimizer=optimizer, learning_rate=0.01)
+        found += [net.parameters.tolist(), net.statistics.tolist(), net.logits(x).ravel().tolist(), net.gradient(x, y).tolist()]
+print(json.dumps(found))
+"""
+
+
+def test_without_a_compiler_the_numbers_are_the_same():
+    compiled, interpreted = result_of(INTERPRETED), result_of(INTERPRETED, NUMBA_DISABLE_JIT="1")
+    assert len(compiled) == len(interpreted) == 16
+    for expected, found in zip(compiled, interpreted, strict=True):
+        assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
 # One row in a batch
