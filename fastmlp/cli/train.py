@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "fastmlp train mnist",
     "fastmlp train mnist --hidden 300 --hidden 100 --epochs 10 --out digits.safetensors",
+    "fastmlp train mnist --epochs 50 --patience 3 --restore-best",
     "fastmlp train fashion-mnist --config run.toml --json",
     "fastmlp train --resume runs/20261124T030656Z-mnist-b11a7d",
 )

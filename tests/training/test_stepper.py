@@ -15,7 +15,7 @@ GENERATOR = np.random.default_rng(0)
 X = GENERATOR.standard_normal((60, 6))
 Y = GENERATOR.integers(0, 3, 60)
 WEIGHT = GENERATOR.exponential(size=60)
-SIZES = {"textbook loops": [6, 5, 3], "tiles": [6, 40, 30, 3], "single layer": [6, 3]}
+SIZES = {"textbook loops": [6, 5, 3], "tiles": [6, 40, 30, 3], "single layer": [6, 3], "normalised sums": [6, 5, 3]}
 RULES = {
     "sgd": {},
     "momentum": {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
@@ -38,13 +38,15 @@ def batches(seed, epochs, size, n=60):
 @pytest.mark.parametrize("kind", SIZES)
 def test_steps_on_the_batches_of_a_training_are_that_training_bit_for_bit(kind, rule, weighted):
     settings = {"batch_size": 16, "learning_rate": 0.2, "zero_skipping": "off", "seed": 4} | RULES[rule]
-    whole, stepped = (Network(SIZES[kind], "tanh", seed=1) for _ in range(2))
+    norm = "batch" if kind == "normalised sums" else "none"
+    whole, stepped = (Network(SIZES[kind], "tanh", seed=1, norm_layers=norm) for _ in range(2))
     fastmlp.train(whole, X, Y, epochs=3, sample_weight=WEIGHT if weighted else None, **settings)
     stepper = Stepper(stepped, **settings)
     for rows in batches(4, 3, 16):
         stepper.step(X[rows], Y[rows], WEIGHT[rows] if weighted else None)
     assert stepper.steps == 12
     assert stepped.parameters.tobytes() == whole.parameters.tobytes()
+    assert stepped.statistics.tobytes() == whole.statistics.tobytes()
 
 
 def test_a_step_takes_any_number_of_rows_up_to_the_largest_and_returns_their_mean_loss_before_it():
