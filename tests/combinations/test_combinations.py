@@ -1,0 +1,120 @@
+"""Every setting alone, and random combinations of all of them, take the steps of the float64 oracle."""
+
+import os
+
+import numpy as np
+import pytest
+
+from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.losses import LOSSES
+from fastmlp.settings import SCHEDULES
+from fastmlp.training.optimizers import OPTIMIZERS
+from tests.combinations import cases
+from tests.oracle import training
+
+# Two correct trainings in float64 differ by rounding, 1e-16 of each number, which a dozen steps make larger: cases.MOST_SENSITIVE says by
+# how much at most. What is drawn stays below 1e-11; a wrong term of the smallest share that is drawn is above 1e-5.
+TOLERANCE = 1e-9
+COUNT = 2000 if os.environ.get("FASTMLP_QUALITY") == "full" else 200
+both_kernels = pytest.mark.parametrize("kernels", ["auto", "scalar"])
+
+
+def assert_equal_to_the_oracle(case, **changes):
+    found = cases.differences(cases.by_fastmlp(case, **changes), training.train(cases.problem_of(case)))
+    assert {what: difference for what, difference in found.items() if difference > TOLERANCE} == {}
+
+
+@both_kernels
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activation_trains_as_the_oracle_does(activation, kernels):
+    assert_equal_to_the_oracle(cases.simple(activation=activation), kernels=kernels)
+
+
+LOSS_CASES = [
+    *((loss, {}) for loss in LOSSES),
+    ("cross_entropy", {"label_smoothing": 0.2}),
+    ("binary_cross_entropy", {"label_smoothing": 0.2}),
+    ("huber", {"huber_delta": 0.3}),
+    ("quantile", {"quantile": 0.9}),
+]
+
+
+@both_kernels
+@pytest.mark.parametrize(("loss", "settings"), LOSS_CASES, ids=str)
+def test_loss_trains_as_the_oracle_does(loss, settings, kernels):
+    assert_equal_to_the_oracle(cases.simple(loss, **settings), kernels=kernels)
+
+
+OPTIMIZER_CASES = [
+    *((name, {}) for name in OPTIMIZERS if name != "lbfgs"),
+    *((name, {"weight_decay": 0.1}) for name in OPTIMIZERS if name != "lbfgs"),
+    ("sgd", {"momentum": 0.9}),
+    ("sgd", {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
+    ("rmsprop", {"momentum": 0.9, "weight_decay": 0.1}),
+    ("adam", {"beta1": 0.5, "beta2": 0.8, "epsilon": 1e-3}),
+]
+
+
+@both_kernels
+@pytest.mark.parametrize(("optimizer", "settings"), OPTIMIZER_CASES, ids=str)
+def test_optimizer_trains_as_the_oracle_does(optimizer, settings, kernels):
+    rate = cases.LEARNING_RATES[optimizer]
+    assert_equal_to_the_oracle(cases.simple(optimizer=optimizer, learning_rate=rate, **settings), kernels=kernels)
+
+
+@pytest.mark.parametrize("warmup_epochs", [0.0, 1.3])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_schedule_trains_as_the_oracle_does(schedule, warmup_epochs):
+    settings = {"decay_rate": 0.5, "decay_epochs": 0.7, "final_rate": 0.1, "epochs": 5, "warmup_epochs": warmup_epochs}
+    assert_equal_to_the_oracle(cases.simple(schedule=schedule, **settings))
+
+
+REGULARISERS = {
+    "weight_decay": {"weight_decay": 0.1},
+    "l1": {"l1": 0.02},
+    "max_norm": {"max_norm": 0.8},
+    "dropout": {"dropout": 0.4},
+    "dropout per layer": {"dropout": (0.0, 0.5)},
+    "input_dropout": {"input_dropout": 0.3},
+    "input_noise": {"input_noise": 0.2},
+    "all drawn numbers": {"dropout": 0.4, "input_dropout": 0.3, "input_noise": 0.2},
+    "clip_value": {"clip_value": 0.01},
+    "clip_norm": {"clip_norm": 0.1},
+    "both clips and both penalties": {"clip_value": 0.03, "clip_norm": 0.1, "l1": 0.02, "weight_decay": 0.1},
+    "ema": {"average": "ema", "average_decay": 0.8},
+    "swa": {"average": "swa", "average_start": 0.4},
+    "label_smoothing": {"label_smoothing": 0.2},
+    "sum": {"reduction": "sum", "learning_rate": 0.01},
+    "standardize": {"normalize": "standardize"},
+}
+
+
+@both_kernels
+@pytest.mark.parametrize("name", REGULARISERS)
+def test_setting_alone_trains_as_the_oracle_does(name, kernels):
+    assert_equal_to_the_oracle(cases.simple(**REGULARISERS[name]), kernels=kernels)
+
+
+@both_kernels
+@pytest.mark.parametrize("norm_layers", ["batch", "layer"])
+def test_normalised_layers_train_as_the_oracle_does(norm_layers, kernels):
+    assert_equal_to_the_oracle(cases.simple()._replace(norm_layers=norm_layers), kernels=kernels)
+
+
+WEIGHTS = {
+    "rows": {"sample_weight": np.random.default_rng(4).uniform(0.0, 2.0, 23)},
+    "balanced": {"class_weight": "balanced"},
+    "mapping": {"class_weight": {0: 0.5, 2: 3.0}},
+    "rows and classes": {"sample_weight": np.random.default_rng(4).uniform(0.0, 2.0, 23), "class_weight": "balanced"},
+}
+
+
+@both_kernels
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_weights_train_as_the_oracle_does(name, kernels):
+    assert_equal_to_the_oracle(cases.simple()._replace(**WEIGHTS[name]), kernels=kernels)
+
+
+@pytest.mark.parametrize("number", range(COUNT))
+def test_random_combination_trains_as_the_oracle_does(number):
+    assert_equal_to_the_oracle(cases.drawn(number))
