@@ -94,7 +94,7 @@ REFUSED = {
     "bounds the wrong way round": (("--lowest", "1", "--highest", "0.1"), 2, "less than --highest 0.1, got 1"),
     "no rate at all": (("--steps", "1"), 2, "greater than or equal to 2"),
     "an unknown setting": (("--optimizer", "sdg"), 2, "did you mean 'sgd'"),
-    "an optimiser without a rate": (("--optimizer", "lbfgs"), 2, "optimizer"),
+    "an optimiser without a rate": (("--optimizer", "lbfgs"), 78, "has a learning rate"),
 }
 
 

@@ -362,7 +362,7 @@ def test_state_cannot_leave_the_process_because_its_addresses_would_not_hold(sen
 
 
 def test_unknown_optimiser_is_refused():
-    with pytest.raises(ConfigError, match="optimizer: expected one of sgd, .*, lion, got 'adma'; did you mean 'adam'"):
+    with pytest.raises(ConfigError, match="optimizer: expected one of sgd, .*, got 'adma'; did you mean 'adam'"):
         problem([4, 5, 3]).network.compiled("adma")
 
 

@@ -121,7 +121,9 @@ def test_parallel_form_is_made_once():
 
 
 def test_parallel_form_reaches_the_kernels_that_a_kernel_calls():
-    assert compiling.parallel(step.forward).py_func.__globals__["dense_forward"] is compiling.parallel(scalar.dense_forward)
+    called = compiling.parallel(step.outputs_of_rows).py_func.__globals__
+    assert called["gather"] is compiling.parallel(scalar.gather)
+    assert called["forward"] is compiling.parallel(step.forward)
 
 
 def test_constant_is_replaced_in_the_kernels_that_a_kernel_calls(cache):
