@@ -81,8 +81,8 @@ class Planner:
         if rule.input_noise > 0:
             found.append(operation(self._block("add_noise_to_rows"), K=K, OUT=batch, OUT_ROW=row, **rule.of_noise()._asdict()))
         if rule.input_dropout > 0:
-            address = self._block("drop_rows", NR=1)
-            found.append(operation(address, PANELS=K, OUT=batch, OUT_ROW=row, OUT_PANEL=1, **rule.of_inputs()._asdict()))
+            columns = {"PANELS": K, "WIDTH": 1, "OUT": batch, "OUT_ROW": row, "OUT_PANEL": 1}
+            found.append(operation(self._block("drop_rows"), **columns, **rule.of_inputs()._asdict()))
         return found
 
     def _forward(self, thread: int) -> list[Operation]:
@@ -139,7 +139,7 @@ class Planner:
     def _drop(self, index: int, name: str, **columns: int) -> Operation:
         layer = self.layout.hidden[index]
         return operation(
-            self._block(name, NR=layer.width), PANELS=layer.panels, OUT_ROW=layer.row, OUT_PANEL=layer.column,
+            self._block(name), PANELS=layer.panels, WIDTH=layer.width, OUT_ROW=layer.row, OUT_PANEL=layer.column,
             **self.regularisation.of_units(index)._asdict(), **columns,
         )  # fmt: skip
 

@@ -323,14 +323,14 @@ def drop_rows(arena, lists, masks, counts, rates, op, M, share, shares):
     """
     full_width()
     p, end = own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)
-    runs, length = runs_of_row(NR, op[OUT_PANEL], p, end)
+    runs, length = runs_of_row(op[WIDTH], op[OUT_PANEL], p, end)
     factor, zero, threshold = arena.dtype.type(number_of(op[NUMBER])), arena.dtype.type(0), np.uint32(op[THRESHOLD])
     for m in range(M):
         of_row = row_key(np.uint64(op[KEY]), op[STEP], m)
         low, high = low_half(of_row), high_half(of_row)
         for run in range(runs):
             at = op[OUT] + m * op[OUT_ROW] + (p + run) * op[OUT_PANEL]
-            out, first = arena[at : at + length], (p + run) * NR
+            out, first = arena[at : at + length], (p + run) * op[WIDTH]
             for n in range(length):
                 out[n] = out[n] * factor if hash_32(first + n, low, high) >= threshold else zero
 
@@ -340,14 +340,14 @@ def drop_rows_keeping_a(arena, lists, masks, counts, rates, op, M, share, shares
     """The same from a at D, which the way back needs as it is. Not one function with the above: see activate_rows_keeping_z."""
     full_width()
     p, end = own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)
-    runs, length = runs_of_row(NR, op[OUT_PANEL], p, end)
+    runs, length = runs_of_row(op[WIDTH], op[OUT_PANEL], p, end)
     factor, zero, threshold = arena.dtype.type(number_of(op[NUMBER])), arena.dtype.type(0), np.uint32(op[THRESHOLD])
     for m in range(M):
         of_row = row_key(np.uint64(op[KEY]), op[STEP], m)
         low, high = low_half(of_row), high_half(of_row)
         for run in range(runs):
             at = m * op[OUT_ROW] + (p + run) * op[OUT_PANEL]
-            a, out, first = arena[op[D] + at : op[D] + at + length], arena[op[OUT] + at : op[OUT] + at + length], (p + run) * NR
+            a, out, first = arena[op[D] + at : op[D] + at + length], arena[op[OUT] + at : op[OUT] + at + length], (p + run) * op[WIDTH]
             for n in range(length):
                 out[n] = a[n] * factor if hash_32(first + n, low, high) >= threshold else zero
 

@@ -42,7 +42,9 @@ listed_or_not = pytest.mark.parametrize("listed", [True, False], ids=["listed", 
 
 
 def tiled_with(how, job=JOB, dtype="float32", listed=True, shares=2, update="sgd", shifted=False):
-    return TiledProgram(job.sizes, job.activations, dtype, job.batch_size, job.loss, listed, shares, update, shifted, regularisation=how)
+    return TiledProgram(
+        job.sizes, job.activations, dtype, job.batch_size, job.loss, listed, shares, update, shifted, regularisation=how
+    )  # fmt: skip
 
 
 def textbook_with(how, job=JOB, dtype="float32", kernels="scalar", update="sgd"):
@@ -385,7 +387,7 @@ def test_loops_become_vectors_and_stay_in_float32(name, tmp_path, monkeypatch):
         operations._panel_block.cache_clear()
         before = set(compiling._ALIVE)
         monkeypatch.setattr(compiling, "_ALIVE", {})
-        operations._panel_block(name, np.dtype(np.float32), (), 0, 16, 0, 1, None, None, None)
+        operations._panel_block(name, np.dtype(np.float32), (), 0, 0, 0, 1, None, None, None)
         ((block, signature, _),) = set(compiling._ALIVE) - before
         text = block.inspect_asm(signature)
     finally:
