@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help mnist reproduce test quality clean
+.PHONY: help mnist reproduce recipes test quality clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -16,6 +16,11 @@ mnist: $(VENV)/installed ## install fastmlp and train a network on MNIST
 reproduce: $(VENV)/installed-plots ## check every claim of the original report, on real data, in minutes
 	$(fetch_fashion_mnist)
 	$(BIN)/fastmlp reproduce
+
+recipes: $(VENV)/installed ## train every recipe with five seeds and write docs/recipes.md, which takes an hour on two cores
+	$(fetch_fashion_mnist)
+	$(BIN)/python bench/recipes.py --again
+	$(BIN)/python bench/make_tables.py docs/recipes.md
 
 # Tests keep data and compiled code in a cache of their own, the same one for all of them (tests/conftest.py).
 test: export FASTMLP_CACHE_DIR ?= $(CURDIR)/.cache

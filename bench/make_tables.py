@@ -6,6 +6,7 @@ A table stands between two comments, and is written anew from bench/results:
     <!-- bench:mnist-epoch -->          a ladder, by the name of its scene: 2-3-2, layer, mnist-step, mnist-epoch
     <!-- bench:scaling width -->        the cost along an axis: batch, width, depth, rows, threads
     <!-- bench:startup -->              how long it takes until something happens
+    <!-- bench:recipes from FILE -->    the recipes of fastmlp train --recipe: test accuracy over seeds, and the time of a training
     <!-- bench:reproduction from FILE --> the claims of the report beside what fastmlp reproduce measured
     <!-- /bench -->
 
@@ -23,7 +24,7 @@ from typing import Any
 from fastmlp.benchmark.implementations import IMPLEMENTATIONS
 from fastmlp.benchmark.workloads import WORKLOADS
 from fastmlp.experiments.claims import Row
-from fastmlp.experiments.statistics import Summary
+from fastmlp.experiments.statistics import Summary, summarise
 from fastmlp.rendering.benchmark import duration
 from fastmlp.rendering.experiments import measured
 from fastmlp.rendering.ladder import share, times
@@ -98,6 +99,8 @@ def table(record: Record, name: str, what: str | None) -> str:
         return markdown(["from start to end", "time"], ([start["what"], start["fault"] or duration(start["median"])] for start in starts))
     if name == "reproduction":
         return reproduction(record)
+    if name == "recipes":
+        return recipes(record)
     return ladder(entry(record, "ladders", "scene", name))
 
 
@@ -209,6 +212,22 @@ def reproduction(record: Record) -> str:
         claim = Row(**{**row, "measured": found})
         rows.append([claim.id, claim.experiment, claim.report_says, measured(claim), claim.same])
     return markdown(["", "experiment", "the report says", "we measured, mean ± standard deviation", "the same?"], rows, right=False)
+
+
+def recipes(record: Record) -> str:
+    """Return one row per recipe, from the file of bench/recipes.py: mean and spread over its seeds on the test rows, and its time."""
+    rows = []
+    for each in record["recipes"]:
+        found, seconds = summarise([run["accuracy"] for run in each["runs"]]), summarise([run["seconds"] for run in each["runs"]])
+        if found is None or seconds is None:
+            raise ValueError(f"expected trainings of {each['dataset']}/{each['name']}, found none; record them with bench/recipes.py")
+        spread = "" if found.std is None else f" ± {100 * found.std:.2f}"
+        accuracies = [f"{100 * found.mean:.2f}{spread} %", f"{100 * found.lowest:.2f}–{100 * found.highest:.2f} %"]
+        rows.append([f"`{each['dataset']}`", f"`{each['name']}`", each["summary"], *accuracies, duration(seconds.mean), str(found.n)])
+    headings = ["data set", "recipe", "", "test accuracy", "lowest–highest", "time", "seeds"]
+    threads = sorted({run["threads"] for each in record["recipes"] for run in each["runs"]})
+    machine = f"On {' or '.join(map(str, threads))} threads of {record['machine']['cpu']}; fastmlp {record['version']}."
+    return markdown(headings, rows) + "\n\n" + machine
 
 
 def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]], right: bool = True) -> str:

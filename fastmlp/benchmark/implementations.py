@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from fastmlp.benchmark.problem import Problem
 from fastmlp.benchmark.protocol import Configuration
-from fastmlp.benchmark.runner import Runner, Unavailable
-from fastmlp.benchmark.workloads import GRADIENT, PREDICT, TRAIN
+from fastmlp.benchmark.runner import Course, Runner, Unavailable
+from fastmlp.benchmark.workloads import COURSE, GRADIENT, PREDICT, TRAIN
 
 
 class Implementation(NamedTuple):
@@ -34,15 +34,22 @@ IMPLEMENTATIONS = {
     "jax": Implementation(
         "JAX",
         {"jax": "jax", "jaxlib": "jaxlib"},
-        {TRAIN: ("unroll 1", "unroll 4", "gathered"), GRADIENT: ("jit",), PREDICT: ("jit",)},
+        {TRAIN: ("unroll 1", "unroll 4", "gathered"), GRADIENT: ("jit",), PREDICT: ("jit",), COURSE: ("scan",)},
     ),
     "torch": Implementation(
         "PyTorch",
         {"torch": "torch"},
-        {TRAIN: ("eager", "fused", "compile", "in-place"), GRADIENT: ("eager", "in-place"), PREDICT: ("eager", "in-place", "compile")},
+        {
+            TRAIN: ("eager", "fused", "compile", "in-place"),
+            GRADIENT: ("eager", "in-place"),
+            PREDICT: ("eager", "in-place", "compile"),
+            COURSE: ("eager", "in-place"),
+        },
     ),
     "sklearn": Implementation("scikit-learn", {"sklearn": "scikit-learn"}, {TRAIN: ("partial_fit",), PREDICT: ("predict",)}),
-    "numpy": Implementation("NumPy", {"numpy": "numpy"}, {TRAIN: ("plain",), GRADIENT: ("plain",), PREDICT: ("plain",)}),
+    "numpy": Implementation(
+        "NumPy", {"numpy": "numpy"}, {TRAIN: ("plain",), GRADIENT: ("plain",), PREDICT: ("plain",), COURSE: ("plain",)}
+    ),
     "onnxruntime": Implementation("ONNX Runtime", {"onnxruntime": "onnxruntime", "onnx": "onnx"}, {PREDICT: ("session",)}),
     "c": Implementation("C", {}, {TRAIN: ("O3", "fast-math")}),
     "python": Implementation("pure Python", {}, {TRAIN: ("lists",)}, uses_threads=False),
@@ -91,3 +98,23 @@ def build(peer: str, problem: Problem, variant: str, threads: int) -> Runner:
 
             return python_peer.build(problem, variant)
     raise Unavailable(f"expected one of {', '.join(IMPLEMENTATIONS)}, got {peer!r}")
+
+
+def build_course(peer: str, problem: Problem, variant: str, threads: int, smoothing: float = 0.0) -> Course:
+    """Return a peer ready for a whole training of a problem's network, by SGD, its labels smoothed; loads its packages."""
+    match peer:
+        case "jax":
+            from fastmlp.benchmark.peers import jax_peer
+
+            return jax_peer.course(problem, smoothing)
+        case "torch":
+            from fastmlp.benchmark.peers import torch_peer
+
+            return torch_peer.course(problem, variant, threads, smoothing)
+        case "numpy":
+            from fastmlp.benchmark.peers import numpy_peer
+
+            return numpy_peer.course(problem, smoothing)
+    raise Unavailable(
+        f"expected one of {', '.join(name for name, each in IMPLEMENTATIONS.items() if COURSE in each.variants)}, got {peer!r}"
+    )

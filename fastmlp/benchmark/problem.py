@@ -33,7 +33,7 @@ class Problem(NamedTuple):
     @property
     def inputs(self) -> np.ndarray:
         """The rows as float32, bytes as v / 255: a copy, in the form that most libraries like best."""
-        return self.x.astype(np.float32) / np.float32(BYTE_SCALE) if self.x.dtype == np.uint8 else self.x
+        return as_inputs(self.x)
 
     def write(self, folder: Path) -> None:
         """Write the arrays and the facts of the workload into a folder, from where every process reads them."""
@@ -50,6 +50,17 @@ class Problem(NamedTuple):
         facts = json.loads((folder / WORKLOAD_FILE).read_text())
         workload = Workload(**{**facts, "sizes": tuple(facts["sizes"])}, targets=())
         return cls(workload, *(np.load(folder / f"{name}.npy") for name in ("x", "y", "parameters", "orders")))
+
+
+def as_inputs(x: np.ndarray) -> np.ndarray:
+    """Return rows as float32, bytes as v / 255."""
+    return x.astype(np.float32) / np.float32(BYTE_SCALE) if x.dtype == np.uint8 else x
+
+
+def smoothed(y: np.ndarray, n_classes: int, smoothing: float) -> np.ndarray:
+    """Return class numbers (n,) as targets (n, C), float32: (1 - smoothing) one-hot + smoothing / C."""
+    rows = np.eye(n_classes) * (1.0 - smoothing) + smoothing / n_classes
+    return rows.astype(np.float32).take(y, axis=0)
 
 
 def make_problem(workload: Workload, data_dir: Path | None = None) -> Problem:

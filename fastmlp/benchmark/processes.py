@@ -90,10 +90,10 @@ class Process:
             self._process.communicate()
         self._errors.close()
 
-    def ask(self, do: str, variant: str = "", problem: str = "", seconds: float | None = None) -> dict[str, Any]:
+    def ask(self, do: str, variant: str = "", problem: str = "", seconds: float | None = None, seed: int = 0) -> dict[str, Any]:
         """Send a request and wait for the answer: see worker.py. Where none can come, it is {"fault": why}."""
         if self.fault() is None:
-            answer = self._exchange({"do": do, "variant": variant, "problem": problem, "seconds": seconds})
+            answer = self._exchange({"do": do, "variant": variant, "problem": problem, "seconds": seconds, "seed": seed})
             if answer is not None:
                 return answer
         return {"fault": self._fault}

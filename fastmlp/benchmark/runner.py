@@ -47,6 +47,20 @@ class Repeated(NamedTuple):
     answer: Callable[[], np.ndarray]
 
 
+class Course(NamedTuple):
+    """A whole training with a learning rate for each step, that can begin again.
+
+    `start(parameters)` begins it with a flat vector (P,); `show(x)` gives the rows (n, K), bytes, that come next, in the form that the
+    implementation likes best; neither is timed. `epoch(order, rates)` takes every step over the rows in that order (n,), at the rates
+    (steps,), and is what is timed. `parameters()` gives the flat vector as it then is.
+    """
+
+    start: Callable[[np.ndarray], None]
+    show: Callable[[np.ndarray], None]
+    epoch: Callable[[np.ndarray, np.ndarray], None]
+    parameters: Callable[[], np.ndarray]
+
+
 Runner = Training | Gradient | Prediction | Repeated
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 # What is timed: one epoch of training, one gradient over all rows, one prediction of one row from Python, one operation of one layer.
 TRAIN, GRADIENT, PREDICT, LAYER = "train", "gradient", "predict", "layer"
+COURSE = "course"  # a whole training, at rates that change from step to step
 # The operations of one layer: outputs from inputs, the delta of the inputs from that of the outputs, the step of weights and biases.
 OPERATIONS = ("forward", "backward", "update")
 FLOAT32 = 4  # bytes

@@ -28,6 +28,7 @@ from fastmlp.cli import (
     reproduce,
     runs,
     signals,
+    speedrun,
     sweep,
     train,
     warmup,
@@ -96,6 +97,7 @@ add_command(datasets, "data path", data.path, examples=data.PATH_EXAMPLES)
 app.add_typer(datasets, name="data")
 
 add_command(app, "bench", bench.bench, examples=bench.EXAMPLES)
+add_command(app, "speedrun", speedrun.speedrun, examples=speedrun.EXAMPLES)
 add_command(app, "doctor", doctor.doctor, examples=doctor.EXAMPLES)
 
 

@@ -1,6 +1,6 @@
 """Which settings a run was given, and by whom: flags, environment, configuration file. Knows no data and no network.
 
-What comes later wins: default, the data set's own, configuration file, environment, flag.
+What comes later wins: default, the data set's own, recipe, configuration file, environment, flag.
 """
 
 import dataclasses
@@ -18,12 +18,26 @@ TABLES: dict[str, type[NetworkSettings] | type[TrainingSettings]] = {"network": 
 FIELDS = {field.name: field for record in TABLES.values() for field in dataclasses.fields(record)}
 
 
-def given_settings(flags: Mapping[str, Any], environment: Mapping[str, str], config: Path | None) -> dict[str, Any]:
-    """Return the settings that flags (None: not given), FASTMLP_* variables and a configuration file give, checked.
+def given_settings(
+    flags: Mapping[str, Any], environment: Mapping[str, str], config: Path | None, recipe: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the settings that flags (None: not given), FASTMLP_* variables, a configuration file and a recipe give, checked.
 
     Raises typer.BadParameter for a flag, ConfigError for a variable or the file, InputNotFound for a file that is not there.
     """
-    return {**(from_file(config) if config else {}), **from_environment(environment), **from_flags(flags)}
+    return {**(recipe or {}), **(from_file(config) if config else {}), **from_environment(environment), **from_flags(flags)}
+
+
+def recipe_settings(dataset: str | None, name: str | None) -> dict[str, Any]:
+    """Return the settings of the recipe of that name, none where none was asked for; raise typer.BadParameter for an unknown one."""
+    from fastmlp.training.recipes import recipe
+
+    if name is None:
+        return {}
+    try:
+        return dict(recipe(str(dataset), name).settings)
+    except ConfigError as error:
+        raise typer.BadParameter(_reason("recipe", error), param_hint="--recipe") from error
 
 
 def settings_in_effect(

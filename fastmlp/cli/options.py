@@ -31,12 +31,27 @@ def _complete_dataset(begun: str) -> list[str]:
     return [name for name in DATASETS if name.startswith(begun)]
 
 
+def _complete_recipe(begun: str) -> list[str]:
+    from fastmlp.training.recipes import RECIPES
+
+    names = dict.fromkeys(name for recipes in RECIPES.values() for name in recipes)
+    return [name for name in names if name.startswith(begun)]
+
+
 _dataset = typer.Argument(
     metavar="DATASET", help="a name from: fastmlp data list", callback=_known_dataset, autocompletion=_complete_dataset
 )
 DatasetName = Annotated[str, _dataset]
 OptionalDatasetName = Annotated[str | None, _dataset]
 ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="a model file that fastmlp train wrote")]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="settings tuned for the data set: plain, dropout or elastic for mnist, plain or best for fashion-mnist",
+        autocompletion=_complete_recipe,
+    ),
+]
 DataDir = Annotated[Path | None, typer.Option(metavar="DIR", help="folder that holds the data sets; FASTMLP_DATA_DIR names it, too")]
 
 

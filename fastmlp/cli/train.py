@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from fastmlp.cli.configuration import given_settings, settings_in_effect
-from fastmlp.cli.options import DataDir, OptionalDatasetName, compile_notes
+from fastmlp.cli.configuration import given_settings, recipe_settings, settings_in_effect
+from fastmlp.cli.options import DataDir, OptionalDatasetName, RecipeOption, compile_notes
 from fastmlp.cli.resume import FACTS, Earlier, open_earlier
 from fastmlp.cli.signals import Patience
 from fastmlp.errors import FastmlpError, ScoreMissed, TrainingError
@@ -32,6 +32,7 @@ EXAMPLES = (
     "fastmlp train mnist",
     "fastmlp train mnist --hidden 300 --hidden 100 --epochs 10 --out digits.safetensors",
     "fastmlp train mnist --epochs 50 --patience 3 --restore-best",
+    "fastmlp train mnist --recipe dropout",
     "fastmlp train fashion-mnist --config run.toml --json",
     "fastmlp train --resume runs/20261124T030656Z-mnist-b11a7d",
 )
@@ -112,6 +113,7 @@ def train(
     output: Output,
     flags: dict[str, Any],
     dataset: OptionalDatasetName = None,
+    recipe: RecipeOption = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="where the model goes  [default: the run folder]")] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with the tables [network] and [train]")] = None,
     data_dir: DataDir = None,
@@ -131,7 +133,7 @@ def train(
     """Train a network on a data set and save it.
 
     Prints a line per epoch and then the accuracy on the test rows, which are looked at once, at the end. A setting may also come
-    from the environment (FASTMLP_EPOCHS=3) or from the file given with --config; a flag wins over both.
+    from the environment (FASTMLP_EPOCHS=3) or from the file given with --config; a flag wins over both, and all of them over --recipe.
     Ctrl-C ends it after the batch; --resume goes on as if nothing had happened.
     """
     from fastmlp import __version__, machine
@@ -139,8 +141,8 @@ def train(
     from fastmlp.storage.atomic import check_creatable
 
     started = time.perf_counter()
-    given = given_settings(flags, os.environ, config)
-    _check_usage(dataset, resume, run_folder, no_run_folder)
+    _check_usage(dataset, resume, recipe, run_folder, no_run_folder)
+    given = given_settings(flags, os.environ, config, recipe_settings(dataset, recipe))
     if out is not None:
         check_creatable(out)
     if plot:
@@ -206,6 +208,7 @@ def train(
         raise ScoreMissed(f"expected a test accuracy of at least {require_accuracy:g}, got {test['accuracy']}; the model is in {to.model}")
     return {
         "dataset": name,
+        "recipe": recipe,
         "sizes": network.sizes,
         "settings": settings,
         "epochs": epochs,
@@ -227,12 +230,14 @@ def train(
     }
 
 
-def _check_usage(dataset: str | None, resume: Path | None, run_folder: Path | None, no_run_folder: bool) -> None:
+def _check_usage(dataset: str | None, resume: Path | None, recipe: str | None, run_folder: Path | None, no_run_folder: bool) -> None:
     """Raise typer.BadParameter where the flags contradict each other or say too little."""
     if no_run_folder and run_folder is not None:
         raise typer.BadParameter("expected one of --run-folder and --no-run-folder, got both", param_hint="--no-run-folder")
     if resume is not None and (no_run_folder or run_folder is not None):
         raise typer.BadParameter("expected no other run folder with --resume, got one", param_hint="--resume")
+    if resume is not None and recipe is not None:
+        raise typer.BadParameter("expected no recipe with --resume, got one: the run knows its settings", param_hint="--recipe")
     if dataset is None and resume is None:
         raise typer.BadParameter("expected the name of a data set, or --resume RUN, got neither", param_hint="DATASET")
 

@@ -60,6 +60,17 @@ def compare(better: Sequence[float], worse: Sequence[float], seed: int = 0) -> C
     return Comparison(mean, low, high, n, low > 0)
 
 
+def lower_bound(values: Sequence[float]) -> float | None:
+    """Return the bound above which the mean of endlessly many runs lies, at LEVEL: mean - t s / sqrt(n), one-sided, for normal noise.
+
+    None with fewer than two values.
+    """
+    n = len(values)
+    if n < 2:
+        return None
+    return statistics.fmean(values) - student_quantile(LEVEL, n - 1) * statistics.stdev(values) / math.sqrt(n)
+
+
 def next_run_margin(std: float, n: int) -> float:
     """Return how far from the mean of n runs one more run may lie, at LEVEL: t s sqrt(1 + 1/n), for normal noise."""
     return student_quantile((1 + LEVEL) / 2, n - 1) * std * math.sqrt(1 + 1 / n)

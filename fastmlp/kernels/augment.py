@@ -127,38 +127,46 @@ def displace(key, strength, grid, along, weights, places, moved):
 
 
 @kernel
-def sample(image, affine, moved, half, padded, out):
+def sample(image, affine, moved, half, padded, parts, corners, out):
     """out[y W + x] = the image at the place that pixel (y, x) comes from: affine, plus what `moved` (2, H, W) adds. (H W,) -> (H W,).
 
-    Scratch: padded (H + MARGIN, W + MARGIN), with zeros at its edges already. half: 0.5 where out holds whole numbers, else 0.
+    Scratch: padded ((H + MARGIN) (W + MARGIN),), with zeros at its edges already; parts (2, W), corners (W,) of 32-bit numbers. half: 0.5
+    where out holds whole numbers, else 0.
     """
     _, H, W = moved.shape
+    row_length = W + MARGIN
     for y in range(H):
         for x in range(W):
-            padded[y + 1, x + 1] = image[y * W + x]
+            padded[(y + 1) * row_length + x + 1] = image[y * W + x]
     number = padded.dtype.type
-    zero, one = number(0), number(1)
+    zero = number(0)
     last_x, last_y = number(W + 1), number(H + 1)
-    a0, a3 = number(affine[0]), number(affine[3])
+    step_x, step_y = number(affine[0]), number(affine[3])
     for y in range(H):
         begin_x, begin_y = number(affine[1] * y + affine[2] + 1.0), number(affine[4] * y + affine[5] + 1.0)
-        for x in range(W):
-            # places in the padded image; beyond its edges there are zeros only, as at the edges
-            at_x = min(max(begin_x + a0 * number(x) + moved[0, y, x], zero), last_x)
-            at_y = min(max(begin_y + a3 * number(x) + moved[1, y, x], zero), last_y)
-            column, row = int(at_x), int(at_y)
-            part_x, part_y = at_x - number(column), at_y - number(row)
-            above = (one - part_x) * padded[row, column] + part_x * padded[row, column + 1]
-            below = (one - part_x) * padded[row + 1, column] + part_x * padded[row + 1, column + 1]
-            out[y * W + x] = out.dtype.type((one - part_y) * above + part_y * below + half)
+        for x in range(W):  # by vectors: places in the padded image; beyond its edges there are zeros only, as at the edges
+            at_x = min(max(begin_x + step_x * number(x) + moved[0, y, x], zero), last_x)
+            at_y = min(max(begin_y + step_y * number(x) + moved[1, y, x], zero), last_y)
+            column, row = np.int32(at_x), np.int32(at_y)
+            parts[0, x], parts[1, x] = at_x - number(column), at_y - number(row)
+            corners[x] = row * np.int32(row_length) + column
+        for x in range(W):  # one by one; unsigned places, of which Numba does not ask whether they count from the end
+            above, below = U(corners[x]), U(corners[x]) + U(row_length)
+            left, right = padded[above], padded[above + U(1)]
+            upper = left + parts[0, x] * (right - left)
+            left, right = padded[below], padded[below + U(1)]
+            lower = left + parts[0, x] * (right - left)
+            out[y * W + x] = out.dtype.type(upper + parts[1, x] * (lower - upper) + half)
 
 
 @kernel
-def augment_images(images, numbers, first, last, key, strength, half, affine, grid, along, weights, places, moved, padded, out):
+def augment_images(
+    images, numbers, first, last, key, strength, half, affine, grid, along, weights, places, moved, padded, parts, corners, out
+):  # fmt: skip
     """out[i] = image numbers[i] as the random numbers of (key, numbers[i]) change it, for first <= i < last.
 
-    images (n, H W) and out (m, H W) of bytes or floats, numbers (m,), strength (STRENGTHS,), half: see sample. Scratch: affine (6,), grid
-    to places: see displace; moved (2, H, W), zeros at first and where ELASTIC is 0; padded: see sample.
+    images (n, H W) and out (m, H W) of bytes or floats, numbers (m,), strength (STRENGTHS,), half: see sample. Scratch: affine (6,); grid
+    to places: see displace; moved (2, H, W), zeros at first and where ELASTIC is 0; padded to corners: see sample.
     """
     _, H, W = moved.shape
     for i in range(first, last):
@@ -166,4 +174,4 @@ def augment_images(images, numbers, first, last, key, strength, half, affine, gr
         draw_affine(image_key, strength, H, W, affine)
         if strength[ELASTIC] > 0.0:
             displace(image_key, strength, grid, along, weights, places, moved)
-        sample(images[numbers[i]], affine, moved, half, padded, out[i])
+        sample(images[numbers[i]], affine, moved, half, padded, parts, corners, out[i])

@@ -577,8 +577,9 @@ def _methods(run: "RunRecord", models: int, tested: bool) -> str:
     rate = f"learning rate {_value_text(train.get('learning_rate'))}"
     minimised = str(train.get("loss") or "cross_entropy").replace("_", " ")
     may_stop = any(train.get(name) is not None for name in ("patience", "target_accuracy", "time_budget"))
+    epochs = ("up to " if may_stop else "") + _many(train.get("epochs"), "epoch")
     parts = [
-        f"{subject}, for {'up to ' if may_stop else ''}{_many(train.get('epochs'), 'epoch')} of {optimizer} with batches of {_many(train.get('batch_size'), 'row')}, "
+        f"{subject}, for {epochs} of {optimizer} with batches of {_many(train.get('batch_size'), 'row')}, "
         f"{rate} and gradients {reduction} over the batch, minimising the {minimised}.",
         INPUTS.get(str(train.get("normalize") or "scale"), ""),
         f"{_initial_text(network)}; biases start at zero.",

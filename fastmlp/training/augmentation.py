@@ -40,7 +40,9 @@ class Augmentation:
                 np.zeros((augment.SUPPORT, width + 1), number),
                 np.zeros(width, np.int64),
                 np.zeros((2, height, width), number),
-                np.zeros((height + augment.MARGIN, width + augment.MARGIN), number),
+                np.zeros((height + augment.MARGIN) * (width + augment.MARGIN), number),
+                np.zeros((2, width), number),
+                np.zeros(width, np.int32),
             )
             for _ in range(self._team.threads)
         ]

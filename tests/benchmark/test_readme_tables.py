@@ -92,6 +92,25 @@ def test_scaling_ends_with_the_exponents(results):
     assert table(results, "scaling width")[2:] == ["| 1,000 | 1.00 ms | 2.00 ms (2.0×) |", "| grows to the power of | 1.50 | – |"]
 
 
+def test_recipes_have_a_row_with_mean_and_spread(results):
+    runs = [{"accuracy": accuracy, "seconds": seconds, "threads": 2} for accuracy, seconds in ((0.98, 10.0), (0.99, 13.0))]
+    entry = {"dataset": "mnist", "name": "plain", "summary": "784-300-10", "runs": runs}
+    record = {"machine": {"cpu": "a processor"}, "version": "1.0", "recipes": [entry]}
+    (results / "recipes.json").write_text(json.dumps(record))
+    assert table(results, "recipes from recipes")[2:] == [
+        "| `mnist` | `plain` | 784-300-10 | 98.50 ± 0.71 % | 98.00–99.00 % | 11.5 s | 2 |",
+        "",
+        "On 2 threads of a processor; fastmlp 1.0.",
+    ]
+
+
+def test_recipe_that_was_never_trained_makes_no_table(results):
+    record = {"machine": {"cpu": "a processor"}, "version": "1.0", "recipes": [{"dataset": "mnist", "name": "plain", "runs": []}]}
+    (results / "recipes.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="expected trainings of mnist/plain, found none"):
+        table(results, "recipes from recipes")
+
+
 def test_starts_are_a_table(results):
     assert table(results, "startup")[2:] == ["| import fastmlp | 50.0 ms |"]
 

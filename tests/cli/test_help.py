@@ -27,6 +27,7 @@ COMMANDS = (
     ("data", "fetch"),
     ("data", "path"),
     ("bench",),
+    ("speedrun",),
     ("doctor",),
 )
 

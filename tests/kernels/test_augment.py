@@ -9,7 +9,7 @@ from scipy import ndimage
 from scipy.interpolate import BSpline
 
 from fastmlp.kernels import augment, compiling
-from tests.oracle.randomness import ALL, GOLDEN, mix
+from tests.oracle.randomness import random_64 as bits
 
 KEY = 987654321
 H, W = 13, 17
@@ -43,7 +43,7 @@ def scratch(strength, height, width, number):
     return (
         np.full(6, np.nan), np.full((2, gy, gx), np.nan, number), np.full((2, gy, width), np.nan, number),
         np.full((4, width + 1), np.nan, number), np.zeros(width, np.int64), np.zeros((2, height, width), number),
-        np.zeros((height + 3, width + 3), number),
+        np.zeros((height + 3) * (width + 3), number), np.full((2, width), np.nan, number), np.zeros(width, np.int32),
     )  # fmt: skip
 
 
@@ -59,10 +59,6 @@ def augmented(images, height=H, width=W, numbers=None, key=KEY, kernel=augment.a
 
 
 # --- the oracle: the same random numbers in Python's integers, everything else composed otherwise -------------------------
-
-
-def bits(key, counter):
-    return mix(key + counter * GOLDEN & ALL)
 
 
 def uniform(key, counter):
@@ -195,7 +191,7 @@ def test_mirroring_happens_to_every_other_image():
 
 def fields(spacing, count=4000, height=28, width=20):
     strength = strengths(ELASTIC=1.5, SPACING=spacing)
-    _, grid, along, weights, places, moved, _ = scratch(strength, height, width, np.dtype(np.float64))
+    _, grid, along, weights, places, moved, *_ = scratch(strength, height, width, np.dtype(np.float64))
     found = np.empty((count, *moved.shape))
     for number in range(count):
         augment.displace(np.uint64(bits(KEY, number)), strength, grid, along, weights, places, moved)

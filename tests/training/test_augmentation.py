@@ -38,13 +38,15 @@ def pictures(epoch, x=IMAGES, **changes):
     return augmentation.Augmentation(settings, rows, x.shape[1:], settings.batch_size, 1).pictures(np.arange(len(rows)), epoch).copy()
 
 
-def test_network_is_trained_on_the_pictures_of_each_epoch():
+@pytest.mark.parametrize("weight", [None, GENERATOR.random(130)], ids=["unweighted", "weighted"])
+def test_network_is_trained_on_the_pictures_of_each_epoch(weight):
     augmented, plain = fastmlp.Network([144, 20, 3]), fastmlp.Network([144, 20, 3])
-    fastmlp.train(augmented, IMAGES, LABELS, **SETTINGS)
+    fastmlp.train(augmented, IMAGES, LABELS, sample_weight=weight, **SETTINGS)
+    without = {name: value for name, value in SETTINGS.items() if name not in EVERYTHING}
     state = None
     for epoch in range(3):
-        without = {name: value for name, value in SETTINGS.items() if name not in EVERYTHING}
-        state = fastmlp.train(plain, pictures(epoch), LABELS, resume=state, **without | {"epochs": epoch + 1}).state
+        history = fastmlp.train(plain, pictures(epoch), LABELS, sample_weight=weight, resume=state, **without | {"epochs": epoch + 1})
+        state = history.state
     assert_array_equal(augmented.parameters, plain.parameters)
 
 

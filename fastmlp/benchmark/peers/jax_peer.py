@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.benchmark.problem import Problem, delta_of, flat, layers_of
-from fastmlp.benchmark.runner import Gradient, Prediction, Repeated, Runner, Training, from_python
+from fastmlp.benchmark.problem import Problem, as_inputs, delta_of, flat, layers_of, smoothed
+from fastmlp.benchmark.runner import Course, Gradient, Prediction, Repeated, Runner, Training, from_python
 from fastmlp.benchmark.workloads import GRADIENT, LAYER, TRAIN
 
 UNROLL = {"unroll 1": 1, "unroll 4": 4, "gathered": 1}
@@ -108,6 +108,48 @@ def _training(problem: Problem, unroll: int, gathers_first: bool) -> Training:
         carried = jax.block_until_ready(compiled(carried, order.astype(np.int32), x, y))
 
     return Training(epoch, lambda: flat(carried[0]))
+
+
+def course(problem: Problem, smoothing: float) -> Course:
+    """Return JAX ready for a whole training: an epoch is one compiled scan over its batches and their rates."""
+    import jax
+    import jax.numpy as jnp
+
+    workload = problem.workload
+    parameters, outputs, _ = _network(problem)
+    y = jnp.array(smoothed(problem.y, workload.sizes[-1], smoothing))
+    x = jnp.zeros((0, workload.sizes[0]), jnp.float32)
+
+    def mean_loss(parameters: Any, batch: Any, target: Any) -> Any:
+        return -jnp.mean(jnp.sum(target * jax.nn.log_softmax(outputs(parameters, batch)), axis=1))
+
+    def step(parameters: Any, batch: Any, target: Any, rate: Any) -> Any:
+        return jax.tree.map(lambda value, g: value - rate * g, parameters, jax.grad(mean_loss)(parameters, batch, target))
+
+    def epoch_steps(parameters: Any, order: Any, rates: Any, x: Any, y: Any) -> Any:
+        whole = len(order) // workload.batch_size
+        batches = order[: whole * workload.batch_size].reshape(whole, -1)
+        parameters, _ = jax.lax.scan(
+            lambda carried, each: (step(carried, x[each[0]], y[each[0]], each[1]), None), parameters, (batches, rates[:whole])
+        )
+        rest = order[whole * workload.batch_size :]
+        return step(parameters, x[rest], y[rest], rates[whole]) if len(rest) else parameters
+
+    compiled = jax.jit(epoch_steps, donate_argnums=0)
+
+    def start(initial: np.ndarray) -> None:
+        nonlocal parameters
+        parameters = [(jnp.array(weight), jnp.array(bias)) for weight, bias in layers_of(initial, workload.sizes)]
+
+    def show(rows: np.ndarray) -> None:
+        nonlocal x
+        x = jax.block_until_ready(jnp.array(as_inputs(rows)))
+
+    def epoch(order: np.ndarray, rates: np.ndarray) -> None:
+        nonlocal parameters
+        parameters = jax.block_until_ready(compiled(parameters, order.astype(np.int32), rates.astype(np.float32), x, y))
+
+    return Course(start, show, epoch, lambda: flat(parameters))
 
 
 def _gradient(problem: Problem) -> Gradient:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fastmlp.benchmark.problem import Problem, delta_of, flat, layers_of
-from fastmlp.benchmark.runner import Gradient, Prediction, Repeated, Runner, Training, called_often, from_python
+from fastmlp.benchmark.problem import Problem, as_inputs, delta_of, flat, layers_of, smoothed
+from fastmlp.benchmark.runner import Course, Gradient, Prediction, Repeated, Runner, Training, called_often, from_python
 from fastmlp.benchmark.workloads import GRADIENT, LAYER, TRAIN
 
 Array = np.ndarray
@@ -49,7 +49,10 @@ def _output_delta(loss: str, z: Array, target: Array) -> Array:
         return difference * np.float32(2 / z.size)
     p: Array = np.exp(z - z.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
-    p[np.arange(len(p)), target] -= 1
+    if target.ndim == 2:
+        p -= target
+    else:
+        p[np.arange(len(p)), target] -= 1
     p /= np.float32(len(p))
     return p
 
@@ -78,6 +81,29 @@ def _training(problem: Problem) -> Training:
             update(_gradients(problem, layers, x[rows], y[rows]))
 
     return Training(epoch, parameters.copy)
+
+
+def course(problem: Problem, smoothing: float) -> Course:
+    """Return NumPy ready for a whole training."""
+    workload = problem.workload
+    target = smoothed(problem.y, workload.sizes[-1], smoothing)
+    parameters = problem.parameters.copy()
+    layers = layers_of(parameters, workload.sizes)
+    x = np.empty((0, workload.sizes[0]), np.float32)
+
+    def start(initial: Array) -> None:
+        parameters[:] = initial
+
+    def show(rows: Array) -> None:
+        nonlocal x
+        x = as_inputs(rows)
+
+    def epoch(order: Array, rates: Array) -> None:
+        for step, first in enumerate(range(0, len(order), workload.batch_size)):
+            rows = order[first : first + workload.batch_size]
+            _sgd(layers, rates[step])(_gradients(problem, layers, x[rows], target[rows]))
+
+    return Course(start, show, epoch, parameters.copy)
 
 
 def _sgd(layers: Layers, learning_rate: float) -> Callable[[Layers], None]:

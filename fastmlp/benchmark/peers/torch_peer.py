@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.benchmark.problem import Problem, delta_of, flat, layers_of
-from fastmlp.benchmark.runner import Gradient, Prediction, Repeated, Runner, Training, Unavailable, called_often, from_python
+from fastmlp.benchmark.problem import Problem, as_inputs, delta_of, flat, layers_of, smoothed
+from fastmlp.benchmark.runner import Course, Gradient, Prediction, Repeated, Runner, Training, Unavailable, called_often, from_python
 from fastmlp.benchmark.workloads import GRADIENT, LAYER, TRAIN
 
 
@@ -32,6 +32,14 @@ def build(problem: Problem, variant: str, threads: int) -> Runner:
     if task == GRADIENT:
         return _in_place_gradient(problem) if variant == "in-place" else _autograd_gradient(problem)
     return _in_place_prediction(problem) if variant == "in-place" else _prediction(problem, variant)
+
+
+def course(problem: Problem, variant: str, threads: int, smoothing: float) -> Course:
+    """Return PyTorch ready for a whole training: the usual loop, or products into buffers made once."""
+    import torch
+
+    torch.set_num_threads(threads)
+    return _in_place_course(problem, smoothing) if variant == "in-place" else _autograd_course(problem, smoothing)
 
 
 # --- with autograd -------------------------------------------------------------------------------------------------------
@@ -90,6 +98,34 @@ def _autograd_training(problem: Problem, variant: str) -> Training:
             optimizer.step()
 
     return Training(epoch, lambda: _parameters(model))
+
+
+def _autograd_course(problem: Problem, smoothing: float) -> Course:
+    import torch
+
+    workload, y, x = problem.workload, torch.from_numpy(problem.y), torch.empty(0)
+    model, loss = _model(problem), torch.nn.CrossEntropyLoss(label_smoothing=smoothing)
+    optimizer = _optimizer(problem, model.parameters(), fused=False)
+
+    def start(initial: np.ndarray) -> None:
+        linear = [module for module in model if hasattr(module, "weight")]
+        with torch.no_grad():
+            for module, (weight, bias) in zip(linear, layers_of(initial, workload.sizes), strict=True):
+                module.weight.copy_(torch.from_numpy(weight.T.copy()))
+                module.bias.copy_(torch.from_numpy(bias))
+
+    def show(rows: np.ndarray) -> None:
+        nonlocal x
+        x = torch.from_numpy(as_inputs(rows))
+
+    def epoch(order: np.ndarray, rates: np.ndarray) -> None:
+        for rows, rate in zip(torch.from_numpy(order).split(workload.batch_size), rates.tolist(), strict=True):
+            optimizer.param_groups[0]["lr"] = rate
+            optimizer.zero_grad()
+            loss(model(x[rows]), y[rows]).backward()
+            optimizer.step()
+
+    return Course(start, show, epoch, lambda: _parameters(model))
 
 
 def _autograd_gradient(problem: Problem) -> Gradient:
@@ -216,6 +252,38 @@ def _in_place_training(problem: Problem) -> Training:
                 optimizer.step()
 
     return Training(torch.no_grad()(epoch), lambda: flat(layers))
+
+
+def _in_place_course(problem: Problem, smoothing: float) -> Course:
+    import torch
+
+    workload = problem.workload
+    x, _, layers = _tensors(problem)
+    targets = torch.from_numpy(smoothed(problem.y, workload.sizes[-1], smoothing))
+    buffers = {rows: Buffers(problem, layers, rows) for rows in {workload.batch_size, workload.rows % workload.batch_size} - {0}}
+
+    def start(initial: np.ndarray) -> None:
+        for layer, (weight, bias) in zip(layers, layers_of(initial, workload.sizes), strict=True):
+            layer[0].copy_(torch.from_numpy(weight))
+            layer[1].copy_(torch.from_numpy(bias))
+
+    def show(rows: np.ndarray) -> None:
+        nonlocal x
+        x = torch.from_numpy(as_inputs(rows))
+
+    def epoch(order: np.ndarray, rates: np.ndarray) -> None:
+        for rows, rate in zip(torch.from_numpy(order).split(workload.batch_size), rates.tolist(), strict=True):
+            buffer = buffers[len(rows)]
+
+            def descend(index: int, inputs: Any, delta: Any, rate: float = -rate / len(rows), ones: Any = buffer.ones) -> None:
+                weight, bias = layers[index]
+                weight.addmm_(inputs.T, delta, alpha=rate)
+                bias.addmv_(delta.T, ones, alpha=rate)
+
+            buffer.gather(x, targets, rows)
+            buffer.backward(descend)
+
+    return Course(start, show, torch.no_grad()(epoch), lambda: flat(layers))
 
 
 def _in_place_gradient(problem: Problem) -> Gradient:

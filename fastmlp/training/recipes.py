@@ -1,0 +1,74 @@
+"""Recipes: named settings for a data set, tuned on held-out training rows. docs/recipes.md says what they reach.
+
+The settings of a recipe stand between the defaults of the data set and whatever else is given. All training rows are trained on; hold
+some out with validation=10000 to see what tuning saw.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from fastmlp.errors import ConfigError
+from fastmlp.settings import nearest
+
+
+class Recipe(NamedTuple):
+    """What a recipe is good for, and its settings, those of the network and those of its training."""
+
+    summary: str
+    settings: Mapping[str, Any]
+
+
+# A rate that is too high to begin with, so that it rises over the first epoch, and falls to zero in a straight line.
+HIGH_AND_FALLING = {"batch_size": 64, "schedule": "linear", "warmup_epochs": 1.0, "validation": 0}
+
+RECIPES: dict[str, dict[str, Recipe]] = {
+    "mnist": {
+        "plain": Recipe(
+            "784-300-10, labels smoothed",
+            {**HIGH_AND_FALLING, "hidden": (300,), "epochs": 10, "learning_rate": 1.0, "label_smoothing": 0.1},
+        ),
+        "dropout": Recipe(
+            "784-1024-1024-10, inputs and units dropped, labels smoothed",
+            {
+                **HIGH_AND_FALLING, "hidden": (1024, 1024), "epochs": 60, "learning_rate": 0.7, "label_smoothing": 0.1,
+                "input_dropout": 0.2, "dropout": 0.3,
+            },
+        ),
+        "elastic": Recipe(
+            "784-1024-512-10, each digit turned, scaled, slanted and distorted anew in each epoch",
+            {
+                **HIGH_AND_FALLING, "hidden": (1024, 512), "epochs": 80, "learning_rate": 1.0, "augment_rotation": 10.0,
+                "augment_scale": 0.12, "augment_shear": 8.0, "augment_elastic": 1.0,
+            },
+        ),
+    },
+    "fashion-mnist": {
+        "plain": Recipe(
+            "784-300-10, labels smoothed",
+            {**HIGH_AND_FALLING, "hidden": (300,), "epochs": 20, "learning_rate": 0.4, "label_smoothing": 0.1},
+        ),
+        "dropout": Recipe(
+            "784-1024-512-10, inputs and units dropped, labels smoothed",
+            {
+                **HIGH_AND_FALLING, "hidden": (1024, 512), "epochs": 50, "learning_rate": 0.4, "label_smoothing": 0.1,
+                "input_dropout": 0.1, "dropout": 0.3,
+            },
+        ),
+        "best": Recipe(
+            "the same, each picture moved and every other one mirrored, anew in each epoch",
+            {
+                **HIGH_AND_FALLING, "hidden": (1024, 512), "epochs": 60, "learning_rate": 0.4, "label_smoothing": 0.1, "dropout": 0.2,
+                "augment_shift": 1.0, "augment_flip": True,
+            },
+        ),
+    },
+}  # fmt: skip
+
+
+def recipe(dataset: str, name: str) -> Recipe:
+    """Return a recipe by the names of its data set and itself; raise ConfigError with those that there are for any other name."""
+    known = RECIPES.get(dataset, {})
+    if name not in known:
+        there = f"one of {', '.join(known)}" if known else f"none: there are recipes for {' and '.join(RECIPES)} only"
+        raise ConfigError(f"recipe: expected {there}, got {name!r} for {dataset}{nearest(name, known)}")
+    return known[name]
