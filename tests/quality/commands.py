@@ -32,7 +32,6 @@ LEFT_OUT = {  # and why; each has tests of its own in tests/cli
     "bench": "measures for minutes",
     "bench peers": "measures for minutes",
     "warmup": "compiles for minutes",
-    "lr-find": "sweeps over an epoch",
     "speedrun": "trains for minutes",
     "reproduce": "trains for minutes",
     "report": "draws the curves of a run that has some",
