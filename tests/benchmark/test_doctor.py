@@ -69,7 +69,7 @@ def test_this_machine_is_examined(monkeypatch):
     assert report.plan.kernels == "tiles"
     assert report.plan.tiles
     assert 0 < report.plan.seconds < 10
-    assert 0 < report.plan.share_of_peak < 1
+    assert report.plan.share_of_peak > 0  # no bound above: on a busy machine the peak is what was slowed down
     assert report.cache.folder == code_folder()
     assert report.cache.kernels > 0  # of what was tried just now
     assert report.cache.writable
