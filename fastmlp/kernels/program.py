@@ -119,9 +119,9 @@ class Program:
         self.scratch = np.empty(size, self.dtype)
         self.places = np.empty(max(sizes), np.uint64) if self.by_row else None
 
-    def prepare(self, x: np.ndarray, target: np.ndarray) -> None:
-        """Compile what `train` needs, or load it from the cache. Only the types of x and target are read."""
-        self.train(no_steps(x, target, self.sizes, self.rows, self.dtype, self.norm))
+    def prepare(self, x: np.ndarray, target: np.ndarray, loss_parameter: float = 0.0) -> None:
+        """Compile what `train` needs, or load it from the cache. Of x and target only the types are read."""
+        self.train(no_steps(x, target, self.sizes, self.rows, self.dtype, self.norm)._replace(loss_parameter=loss_parameter))
 
     def train(self, steps: Steps) -> int:
         """Take the steps; see step.train_steps. Return the row reached, or -(1 + first row of a batch whose loss is not finite)."""
@@ -129,7 +129,7 @@ class Program:
         weight = empty if steps.sample_weight is None else steps.sample_weight
         loss_parameter = self.dtype.type(steps.loss_parameter)
         if self.by_row:
-            row = self._entry(_train_rows(self.dtype))(
+            row = self._entry(_train_rows(self.dtype, self.output == scalar.SOFTMAX and steps.loss_parameter > 0))(
                 steps.parameters, steps.total, self.layers, steps.x, steps.target, weight, steps.order, steps.first, steps.last,
                 steps.scale, steps.shift, steps.rates, self.output, *self.loss_formulas, loss_parameter, self.scratch, self.places,
             )  # fmt: skip
@@ -372,13 +372,15 @@ def _outputs_of_row(dtype: np.dtype, normalised: bool) -> Any:
 
 
 @functools.cache
-def _train_rows(dtype: np.dtype) -> Any:
+def _train_rows(dtype: np.dtype, smoothed: bool) -> Any:
     is_single = dtype == np.float32
     of_two = one_row.call_formula_of_two_32 if is_single else one_row.call_formula_of_two_64
     of_three = one_row.call_formula_of_three_32 if is_single else one_row.call_formula_of_three_64
+    suffix = f"{dtype.name}_smoothed" if smoothed else dtype.name
     return compiling.specialise(
-        one_row.train_rows, dtype.name, forward_row=_forward_row(dtype), call_formula_of_two=of_two, call_formula_of_three=of_three
-    )
+        one_row.train_rows, suffix, forward_row=_forward_row(dtype), call_formula_of_two=of_two, call_formula_of_three=of_three,
+        SMOOTHED=smoothed,
+    )  # fmt: skip
 
 
 @functools.cache

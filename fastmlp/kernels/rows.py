@@ -35,7 +35,8 @@ from fastmlp.kernels.step import (
 )
 
 U = np.uint64  # unsigned places: a signed one might be negative, and each access would look whether it is
-NORMALISED = False  # whether there may be layers whose sums are normalised; bound when a kernel is specialised
+# Bound when a kernel is specialised: whether there may be layers whose sums are normalised, whether labels are smoothed.
+NORMALISED, SMOOTHED = False, False
 MANY = 8  # from so many units on, one call for all of them, through views, is cheaper than a call for each
 
 
@@ -177,15 +178,16 @@ def train_rows(
                 scratch[d + n] = exp(scratch[z + n] - largest)
                 summed += scratch[d + n]
             t = U(target[row, 0])
-            row_loss = math.log(summed) + (one - loss_parameter) * (largest - scratch[z + t])
+            row_loss = math.log(summed) + (largest - scratch[z + t])
             for n in range(N):
                 scratch[d + n] *= weight / summed
-            scratch[d + t] -= weight * (one - loss_parameter)
-            if loss_parameter > 0:  # label smoothing
+            scratch[d + t] -= weight
+            if SMOOTHED:  # labels, by loss_parameter
                 spread = loss_parameter / parameters.dtype.type(N)
                 for n in range(N):
-                    row_loss += spread * (largest - scratch[z + n])
+                    row_loss += spread * (scratch[z + t] - scratch[z + n])
                     scratch[d + n] -= weight * spread
+                scratch[d + t] += weight * loss_parameter
             correct = 1.0 if best == t else 0.0
         else:
             share = one / parameters.dtype.type(N)

@@ -61,9 +61,9 @@ class FullBatch:
         self._pairs = [] if memory.pairs is None else [Pair(*pair) for pair in np.moveaxis(memory.pairs, 1, 0)]
         self._last: tuple[Point, np.ndarray] | None = None  # where the last step ended, and the totals there
 
-    def prepare(self, x: np.ndarray, target: np.ndarray) -> None:
-        """Compile what `train` needs, or load it from the cache. Only the types of x and target are read."""
-        self._program.prepare(x, target)
+    def prepare(self, x: np.ndarray, target: np.ndarray, loss_parameter: float = 0.0) -> None:
+        """Compile what `train` needs, or load it from the cache. Of x and target only the types are read."""
+        self._program.prepare(x, target, loss_parameter)
 
     def memory(self) -> Memory:
         """Return what a training has to keep to go on bit for bit."""

@@ -195,7 +195,7 @@ class Trainer:
             self.program = FullBatch(self._choose_program(block, GRADIENT.name), block, settings.weight_decay, memory)
         else:
             self.program = self._choose_program(block, self._update)
-        self.program.prepare(self.rows, self.target)
+        self.program.prepare(self.rows, self.target, self._loss_parameter)
         self.threads = self.program.threads
         self.compile_seconds = time.perf_counter() - started
 

@@ -139,17 +139,16 @@ def rates(settings: TrainingSettings, first: int, learning_rates: np.ndarray, dt
         l1=settings.l1,
         average_decay=settings.average_decay,
     )
-    table = np.empty((len(learning_rates), len(fixed)))
-    table[:] = fixed
-    table[:, _LEARNING_RATE] = learning_rates
+    table = np.tile(np.array(fixed, dtype), (len(learning_rates), 1))
+    with np.errstate(over="ignore"):  # a schedule may grow beyond what the type holds: the loss will tell
+        table[:, _LEARNING_RATE] = learning_rates
     if settings.optimizer in ("adam", "adamw", "nadam"):
         step = np.arange(first + 1, first + len(table) + 1, dtype=np.float64)
         table[:, _CORRECTION1] = 1.0 / (1.0 - settings.beta1**step)
         table[:, _CORRECTION2] = 1.0 / (1.0 - settings.beta2**step)
         if settings.optimizer == "nadam":
             table[:, _CORRECTION1], table[:, _CORRECTION3] = _corrections_of_nadam(settings.beta1, step)
-    with np.errstate(over="ignore"):  # a schedule may grow beyond what the type holds: the loss will tell
-        return table.astype(dtype)
+    return table
 
 
 def _corrections_of_nadam(beta1: float, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

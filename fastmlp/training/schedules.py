@@ -37,6 +37,8 @@ def learning_rates(settings: TrainingSettings, first: int, count: int, epoch_ste
 
     epoch_steps: steps in an epoch; factor: of Plateau, for that schedule.
     """
+    if settings.schedule == "constant" and settings.warmup_epochs == 0:  # what follows takes longer than the steps of a small network
+        return np.full(count, settings.learning_rate, np.float64)
     step = np.arange(first, first + count, dtype=np.float64)
     warmup = round(settings.warmup_epochs * epoch_steps)
     after = np.maximum(step - warmup, 0.0)

@@ -1,0 +1,125 @@
+"""Compare the speed of two versions of fastmlp: their source folders, in turns, on the same problems.
+
+    python bench/versions.py OLD NEW [--only A --only F] [--pairs 31] [--threads 2] [--json FILE]
+
+OLD and NEW: folders with a checkout each, as `git worktree add` makes them.
+Each version trains in a process of its own that stays. One pair is a turn of the old one and a turn of the new one, the next pair the
+other way round, so that what the machine does meanwhile meets both alike; a turn is the fastest of its epochs or groups of calls. The
+ratio old/new, above 1 where the new version is faster, is given as the median of all pairs with the order statistics around it that hold
+the true median in at least 95 % of cases. Exit 1 where that interval lies below the bound.
+"""
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+import numpy as np
+
+from fastmlp import machine
+from fastmlp.benchmark.problem import make_problem
+from fastmlp.benchmark.workloads import WORKLOADS
+
+CONFIDENCE = 0.95
+BOUND = 0.95
+PAIRS = 31
+ONLY = ("A", "A'", "C", "E", "F", "G", "H", "K", "L")
+TURN_SECONDS = 0.4
+
+
+class Version:
+    """A process that imports fastmlp from one folder and keeps machine code in a cache of its own."""
+
+    def __init__(self, source: Path, threads: int, folder: Path, cache: Path) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(source), "FASTMLP_CACHE_DIR": str(cache)}
+        command = [sys.executable, "-m", "fastmlp.benchmark.worker", "fastmlp", str(threads), str(folder)]
+        self._process = subprocess.Popen(command, cwd=source, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._requests, self._answers = cast(TextIO, self._process.stdin), cast(TextIO, self._process.stdout)
+        self._read()
+
+    def ask(self, what: str, **more: Any) -> dict[str, Any]:
+        """Send a request of the worker's, and return its answer."""
+        print(json.dumps({"do": what, "variant": "auto", **more}), file=self._requests, flush=True)
+        return self._read()
+
+    def end(self) -> None:
+        """End the process."""
+        self._requests.close()
+        self._process.wait()
+
+    def _read(self) -> dict[str, Any]:
+        line = self._answers.readline()
+        answer: dict[str, Any] = json.loads(line) if line else {"fault": "the process has ended"}
+        if "fault" in answer:
+            raise SystemExit(f"versions: {answer['fault']}")
+        return answer
+
+
+def interval_of_median(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return the closest pair of order statistics that holds the median with this confidence (sign test)."""
+    ordered, n = sorted(values), len(values)
+    outside, rank = 0.0, 0
+    while rank < n // 2 and 2 * (outside + math.comb(n, rank) / 2**n) <= 1 - confidence:
+        outside += math.comb(n, rank) / 2**n
+        rank += 1
+    rank = max(rank - 1, 0)
+    return ordered[rank], ordered[n - 1 - rank]
+
+
+def compare(name: str, old: Path, new: Path, pairs: int, threads: int, folder: Path) -> dict[str, Any]:
+    """Return what one workload gave: the ratios of all pairs and the best seconds of both versions."""
+    problem_folder = folder / name.replace("'", "-dense")
+    problem = make_problem(WORKLOADS[name])
+    problem.write(problem_folder)
+    versions = [Version(source.resolve(), threads, problem_folder, folder / f"cache-{i}") for i, source in enumerate((old, new))]
+    answers = [np.load(problem_folder / version.ask("first")["answer"]) for version in versions]
+    difference = float(np.abs(answers[0] - answers[1]).max() / max(np.abs(answers[0]).max(), 1e-30))
+    ratios, best = [], [math.inf, math.inf]
+    for pair in range(pairs):
+        seconds = [0.0, 0.0]
+        for i in (0, 1) if pair % 2 == 0 else (1, 0):
+            seconds[i] = min(versions[i].ask("turn", seconds=TURN_SECONDS)["seconds"])
+            best[i] = min(best[i], seconds[i])
+        ratios.append(seconds[0] / seconds[1])
+    for version in versions:
+        version.end()
+    low, high = interval_of_median(ratios)
+    return {
+        "workload": name, "threads": threads, "pairs": pairs, "old_seconds": best[0], "new_seconds": best[1],
+        "ratio": float(np.median(ratios)), "low": low, "high": high, "difference": difference,
+    }  # fmt: skip
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Compare and print one line per workload."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("old", type=Path)
+    parser.add_argument("new", type=Path)
+    parser.add_argument("--only", action="append", choices=list(WORKLOADS), help=f"this workload; by default {', '.join(ONLY)}")
+    parser.add_argument("--pairs", type=int, default=PAIRS)
+    parser.add_argument("--threads", type=int, default=machine.usable_cores())
+    parser.add_argument("--bound", type=float, default=BOUND, help="the ratio old/new that the interval has to reach")
+    parser.add_argument("--json", type=Path, help="write the results into this file too")
+    options = parser.parse_args(arguments)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in options.only or ONLY:
+            row = compare(name, options.old, options.new, options.pairs, options.threads, Path(folder))
+            rows.append(row)
+            times = f"{row['old_seconds']:.4g} s -> {row['new_seconds']:.4g} s"
+            ratio = f"{row['ratio']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+            verdict = "" if row["high"] >= options.bound else f"   below {options.bound:g}"
+            print(f"{name:3} {times:28} {ratio}  apart {row['difference']:.1e}{verdict}", flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    return int(any(row["high"] < options.bound for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
