@@ -22,6 +22,8 @@ _HOMES = {
     "train_epochs": "fastmlp.training.loop",
     "find_learning_rate": "fastmlp.training.lr_find",
     "RateSweep": "fastmlp.training.lr_find",
+    "activation": "fastmlp.formulas",
+    "loss": "fastmlp.formulas",
     "check_gradient": "fastmlp.gradient_check",
     "SGD": "fastmlp.training.optimizers",
     "RMSprop": "fastmlp.training.optimizers",
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
         TrainingError,
         WriteError,
     )
+    from fastmlp.formulas import activation, loss
     from fastmlp.gradient_check import check_gradient
     from fastmlp.network import Network
     from fastmlp.settings import NetworkSettings, TrainingSettings

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from fastmlp import __version__, initial, machine
+from fastmlp import __version__, formulas, initial, machine
 from fastmlp.data.dataset import Dataset
 from fastmlp.data.gzipped import display_name
 from fastmlp.errors import ConfigError, DataError, ModelFileError, NotEnoughMemory
@@ -279,6 +279,10 @@ class Network:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_row": None, "_kept": None}  # they hold addresses of this process
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        formulas.check_described(self.hidden_activations, self.loss, None)  # in another process they may not be registered
+
     def predict_proba(self, x: Any) -> np.ndarray:
         """Return probabilities (n, N), float32; (N,) for a single row."""
         if self.output == "identity":
@@ -459,6 +463,8 @@ class Network:
             config["loss_parameter"] = self.loss_parameter
         if self.norm_layers != "none":
             config["norm_layers"] = self.norm_layers
+        if own := formulas.described(self.hidden_activations, self.loss):
+            config["formulas"] = own
         metadata = {
             "fastmlp.version": __version__,
             "config": json.dumps(config),
@@ -511,10 +517,11 @@ def _network_from(cls: Any, path: str, file: model_file.TensorFile) -> Any:
         _check_tensors(path, sizes, file.tensors, config["dtype"], norm_layers)
         if not isinstance(activations, list) or len(activations) != len(sizes) - 2:
             raise ModelFileError(f"{path}: expected {len(sizes) - 2} activations, one per hidden layer, got {_short(activations)}")
+        loss = config["loss"]
+        formulas.check_described(activations, loss, config.get("formulas"))
         net = cls(
             sizes, activations or NetworkSettings.activation, output, norm_layers=norm_layers, dtype=config["dtype"], class_names=classes
         )
-        loss = config["loss"]
         if loss not in LOSSES or LOSSES[loss].output != output:
             raise ModelFileError(f"{path}: expected a loss that fits {output} output, got {_short(loss)}")
         net.loss, net.loss_parameter = loss, _checked_parameter(loss, config.get("loss_parameter", 0.0))
@@ -626,5 +633,6 @@ def _one_per_layer(names: str | tuple[str, ...], n_hidden: int) -> tuple[str, ..
         raise ConfigError(f"activation: expected one name, or {n_hidden} names, one per hidden layer, got {len(each)}")
     for name in each:
         if name not in ACTIVATIONS:
-            raise ConfigError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {name!r}{nearest(name, ACTIVATIONS)}")
+            hint = nearest(name, ACTIVATIONS) or "; register one of your own with @fastmlp.activation"
+            raise ConfigError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {name!r}{hint}")
     return each * n_hidden if len(each) == 1 else each

@@ -13,7 +13,8 @@ from fastmlp.kernels.elementary import erfc, exp, expm1, log1p, tanh
 class Activation(NamedTuple):
     """One activation: its formula, its derivative, what the derivative reads ("z", "a" or "both"), the source.
 
-    initializer: how the weights before it begin where nothing else is asked for, a name of settings.INITIALIZERS.
+    initializer: how the weights before it begin where nothing else is asked for, a name of settings.INITIALIZERS. A user's activation has
+    a digest of its text: `key` names its machine code, so that another formula under this name never runs it.
     """
 
     name: str
@@ -22,6 +23,12 @@ class Activation(NamedTuple):
     needs: str
     source: str
     initializer: str = "glorot_normal"
+    digest: str = ""
+
+    @property
+    def key(self) -> str:
+        """The name of its machine code."""
+        return f"{self.name}_{self.digest}" if self.digest else self.name
 
 
 def identity(z):

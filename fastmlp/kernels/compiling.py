@@ -232,7 +232,7 @@ _POLYNOMIALS: dict[str, Any] = {}
 def _register_elementary(name: str) -> None:
     """Tell Numba how to compile one function of elementary.py: by polynomial in float32, by the C library in float64."""
     polynomial = _polynomial(elementary.POLYNOMIALS[name])
-    library = getattr(math, name)
+    library = getattr(math, name, None) or _polynomial(elementary.LIBRARY[name])
 
     @overload(getattr(elementary, name), jit_options={"fastmath": set(FASTMATH), "forceinline": True}, inline="never")
     def _(x):

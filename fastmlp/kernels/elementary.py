@@ -1,6 +1,6 @@
 """Elementary functions of formulas, as Python calls them and as vectorisable polynomials for float32.
 
-    exp  expm1  log  log1p  tanh  erf  erfc  sin  cos  sqrt  power
+    exp  exp_bounded  expm1  log  log1p  tanh  erf  erfc  sin  cos  sqrt  power
 
 Interpreted formulas call the functions without a suffix, which take Python's precision and give inf where Python raises. Compiled float32
 formulas get the polynomials (the C library's functions are called one number at a time, fifteen times slower: 102 us against 7 us
@@ -18,6 +18,7 @@ LN2_LOW = F(-2.12194440e-4)
 # Within these the exponent bits of 2^n hold a normal number; beyond, e^x counts as 0 and as infinite.
 EXP_LOWEST, EXP_HIGHEST = F(-87.3), F(88.37)
 ZERO, INFINITY = F(0), F(math.inf)
+HIGHEST_BOUNDED, HIGHEST_BOUNDED_64 = F(80), 700.0
 ROOT_OF_HALF = np.int32(0x3F3504F3)  # its bits
 SMALLEST_NORMAL = F(2.0**-126)
 TWO_BY_PI = 0.6366197723675814  # float64, as are the three parts of pi / 2: the first two have 23 bits, so that n times them is exact
@@ -31,6 +32,12 @@ def exp(x: float) -> float:
         return math.exp(x)
     except OverflowError:
         return math.inf
+
+
+def exp_bounded(x: float) -> float:
+    """Return e^x, of at most e^700, of a float32 x at most e^80: quotients and products of it stay finite, as derivatives need it."""
+    highest = HIGHEST_BOUNDED if isinstance(x, np.float32) else HIGHEST_BOUNDED_64
+    return math.exp(highest if x > highest else x)
 
 
 def tanh(x: float) -> float:
@@ -120,6 +127,11 @@ def exp_polynomial(x):
     result = INFINITY if x > EXP_HIGHEST else result
     result = ZERO if x < EXP_LOWEST else result
     return result if x == x else x  # min and max drop a NaN; the caller must see it
+
+
+def exp_bounded_polynomial(x):
+    """Return e^x, of at most e^80, for a float32 x."""
+    return exp_polynomial(HIGHEST_BOUNDED if x > HIGHEST_BOUNDED else x)
 
 
 def expm1_polynomial(x):
@@ -262,9 +274,16 @@ def cos_polynomial(x):
     return result if abs(x) < INFINITY else F(math.nan)
 
 
+def exp_bounded_64(x):
+    """Return e^x, of at most e^700, for a float64 x."""
+    return math.exp(HIGHEST_BOUNDED_64 if x > HIGHEST_BOUNDED_64 else x)
+
+
+LIBRARY = {"exp_bounded": exp_bounded_64}  # float64 forms of what no library has
 HELPERS = (exp_parts, quarter_turns, sine_of_turns)
 POLYNOMIALS = {
     "exp": exp_polynomial,
+    "exp_bounded": exp_bounded_polynomial,
     "expm1": expm1_polynomial,
     "tanh": tanh_polynomial,
     "log": log_polynomial,

@@ -16,7 +16,7 @@ class Loss(NamedTuple):
 
     p is the number that the loss has besides, `parameter` the setting that gives it; without one it is 0 and not read. Without a
     formula the outputs of a row depend on each other, and the loss is a kernel of its own in scalar.py. `link` is "log" where z is the
-    logarithm of what the network predicts.
+    logarithm of what the network predicts. A user's loss has a digest of its text: `key` names its machine code.
     """
 
     name: str
@@ -26,6 +26,12 @@ class Loss(NamedTuple):
     source: str
     parameter: str | None = None
     link: str | None = None
+    digest: str = ""
+
+    @property
+    def key(self) -> str:
+        """The name of its machine code."""
+        return f"{self.name}_{self.digest}" if self.digest else self.name
 
 
 SMOOTHING = "label_smoothing"

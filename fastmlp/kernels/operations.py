@@ -447,7 +447,7 @@ def _panel_block(
     if formula is not None:
         activation, part = formula
         bound["FORMULA"] = compiling.formula(getattr(ACTIVATIONS[activation], part))
-        suffix += f"_{activation}"
+        suffix += f"_{ACTIVATIONS[activation].key}"
     if update is not None:
         rule = RULES[update]
         step = {"FORMULA": compiling.formula(rule.formula), "STATES": rule.states} if rule.formula else {}

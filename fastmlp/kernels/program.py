@@ -331,8 +331,10 @@ def _activation_blocks(name: str, dtype: np.dtype, interpreted: bool, by_row: bo
     activation = ACTIVATIONS[name]
     number = numba.from_dtype(dtype)
     flat = types.Array(number, 1, "C")
-    forward = compiling.specialise(scalar.activate, name, ACTIVATION=compiling.formula(activation.formula))
-    backward = compiling.specialise(scalar.activate_backward, name, ACTIVATION_DERIVATIVE=compiling.formula(activation.derivative))
+    forward = compiling.specialise(scalar.activate, activation.key, ACTIVATION=compiling.formula(activation.formula))
+    backward = compiling.specialise(
+        scalar.activate_backward, activation.key, ACTIVATION_DERIVATIVE=compiling.formula(activation.derivative)
+    )
     return (
         compiling.address(forward, flat, flat, interpreted=interpreted),
         compiling.address(backward, flat, flat, flat, interpreted=interpreted),
@@ -390,7 +392,7 @@ def loss_block(name: str, dtype: np.dtype, interpreted: bool = False) -> int:
     kernel = scalar.softmax_cross_entropy
     if loss.formula is not None and loss.derivative is not None:
         formula, derivative = compiling.formula(loss.formula), compiling.formula(loss.derivative)
-        kernel = compiling.specialise(scalar.separate_loss, name, LOSS=formula, LOSS_DERIVATIVE=derivative)
+        kernel = compiling.specialise(scalar.separate_loss, loss.key, LOSS=formula, LOSS_DERIVATIVE=derivative)
     number = numba.from_dtype(dtype)
     flat, table = types.Array(number, 1, "C"), types.Array(number, 2, "C")
     return compiling.address(kernel, table, table, flat, number, number, table, interpreted=interpreted)

@@ -626,7 +626,8 @@ def _checked_loss(name: str | None, network: Network) -> str:
     if name is None:
         return network.loss
     if name not in LOSSES:
-        raise ConfigError(f"loss: expected one of {', '.join(LOSSES)}, got {name!r}{nearest(name, LOSSES)}")
+        hint = nearest(name, LOSSES) or "; register one of your own with @fastmlp.loss"
+        raise ConfigError(f"loss: expected one of {', '.join(LOSSES)}, got {name!r}{hint}")
     if LOSSES[name].output != network.output:
         fitting = ", ".join(loss.name for loss in LOSSES.values() if loss.output == network.output)
         raise ConfigError(f"loss: {name!r} goes with {LOSSES[name].output} output, this network has {network.output}; use {fitting}")

@@ -33,11 +33,13 @@ PUBLIC = ERRORS | {
     "Trainer",
     "TrainingSettings",
     "__version__",
+    "activation",
     "check_gradient",
     "errors",
     "find_learning_rate",
     "kernels",
     "load_dataset",
+    "loss",
     "train",
     "train_epochs",
 }
