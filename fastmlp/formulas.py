@@ -183,12 +183,20 @@ def _check_loss(record: Loss) -> None:
 
 
 def _values(what: str, name: str, function: Any, arguments: Sequence[tuple[float, ...]]) -> np.ndarray:
-    """Return a function at some arguments, in float64; dividing by 0 and the like give what floating-point numbers give."""
+    """Return a function at some arguments, in float64."""
+    try:
+        return np.array([_value(function, [np.float64(number) for number in each]) for each in arguments])
+    except (ArithmeticError, TypeError, ValueError) as error:
+        raise ConfigError(f"{what}: expected {name} to give a number, got {type(error).__name__}: {error}") from None
+
+
+def _value(function: Any, arguments: Sequence[Any]) -> float:
+    """Return what a translated function gives, NaN where Python raises an error for a division by 0."""
     with np.errstate(all="ignore"):
         try:
-            return np.array([float(function(*map(np.float64, each))) for each in arguments])
-        except (ArithmeticError, TypeError, ValueError, NameError) as error:
-            raise ConfigError(f"{what}: expected {name} to give a number, got {type(error).__name__}: {error}") from None
+            return float(function(*arguments))
+        except ZeroDivisionError:
+            return math.nan
 
 
 def _compare(
@@ -220,9 +228,8 @@ def _check_float32(
         z = arguments[place][0]
         given = list(map(np.float32, arguments[place]))
         with np.errstate(all="ignore"):
-            found = float(single[0](*given))
             with_a = given if len(given) > 1 else [*given, np.float32(value)]
-            found_slope = float(single[1](*with_a))
+        found, found_slope = _value(single[0], given), _value(single[1], with_a)
         for name, wide, narrow in (("value", value, found), ("derivative", slope, found_slope)):
             if abs(wide) < largest and not math.isfinite(narrow):
                 raise ConfigError(
@@ -256,7 +263,7 @@ def check_described(activations: Sequence[Any], loss: Any, known: Any) -> None:
     for kind, name in (*(("activation", name) for name in activations), ("loss", loss)):
         if isinstance(name, str) and name not in _registry(kind):
             raise ConfigError(
-                f"expected one of {', '.join(_registry(kind))} as {kind}, got {name[:80]!r}; if it is your own, register it first with "
+                f"expected the {kind} to be built in or registered, got {name[:80]!r}; if it is your own, register it first with "
                 f"@fastmlp.{kind}, as where this network was trained"
             )
         values = known.get(f"{kind} {name}") if isinstance(known, dict) else None

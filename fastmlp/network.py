@@ -518,7 +518,7 @@ def _network_from(cls: Any, path: str, file: model_file.TensorFile) -> Any:
         if not isinstance(activations, list) or len(activations) != len(sizes) - 2:
             raise ModelFileError(f"{path}: expected {len(sizes) - 2} activations, one per hidden layer, got {_short(activations)}")
         loss = config["loss"]
-        formulas.check_described(activations, loss, config.get("formulas"))
+        _check_formulas(path, activations, loss, config.get("formulas"))
         net = cls(
             sizes, activations or NetworkSettings.activation, output, norm_layers=norm_layers, dtype=config["dtype"], class_names=classes
         )
@@ -544,6 +544,13 @@ def _network_from(cls: Any, path: str, file: model_file.TensorFile) -> Any:
         raise ModelFileError(f"{path}: expected finite weights, found NaN or inf")
     net.normalisation = _normalisation_from(path, kind, file.tensors, net)
     return net
+
+
+def _check_formulas(path: str, activations: Any, loss: Any, known: Any) -> None:
+    try:
+        formulas.check_described(activations, loss, known)
+    except ConfigError as error:
+        raise ModelFileError(f"{path}: {error}") from None
 
 
 def _checked_parameter(loss: str, value: Any) -> float:
