@@ -10,6 +10,7 @@ from numba import types
 
 from fastmlp.kernels import compiling, scalar
 from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.updates import UPDATES
 from tests.kernels.comparison import activation, activation_backward
 
 pytestmark = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads x86-64 assembly")
@@ -29,6 +30,10 @@ KERNELS = {
 }
 KERNELS |= {f"activate_{name}": (activation(name), (flat, flat)) for name in ACTIVATIONS}
 KERNELS |= {f"activate_backward_{name}": (activation_backward(name), (flat, flat, flat)) for name in ACTIVATIONS}
+RULES = {f"update_{name}": rule.formula for name, rule in UPDATES.items() if rule.formula is not None}
+for each in RULES:
+    KERNELS[each] = (compiling.specialise(scalar.update_with_state, each, UPDATE=compiling.formula(RULES[each])), (flat,) * 5)
+KERNELS["average_weights"] = (scalar.average_weights, (flat, flat, flat))
 
 TO_DOUBLE = r"\bv?cvt(?:ss2sd|ps2pd)\b"
 PACKED_FMA = r"\bvfn?m(?:add|sub)\w*ps\b"
@@ -66,7 +71,7 @@ def test_float32_kernel_never_converts_to_float64(assembly, name):
 
 
 @has_fma
-@pytest.mark.parametrize("name", MULTIPLY_ADD + POLYNOMIALS + DERIVATIVES)
+@pytest.mark.parametrize("name", MULTIPLY_ADD + POLYNOMIALS + DERIVATIVES + [*RULES, "average_weights"])
 def test_multiply_and_add_are_one_vector_instruction(assembly, name):
     assert re.findall(PACKED_FMA, assembly(name))
 
