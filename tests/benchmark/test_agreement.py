@@ -1,0 +1,31 @@
+"""docs/agreement.md, written where PyTorch is installed: it speaks of everything there is, and nothing in it disagrees without a reason."""
+
+from pathlib import Path
+
+import pytest
+
+from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.losses import LOSSES
+from fastmlp.settings import SCHEDULES
+from fastmlp.training.optimizers import OPTIMIZERS
+
+TABLE = (Path(__file__).parents[2] / "docs" / "agreement.md").read_text(encoding="utf-8")
+ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in TABLE.splitlines() if line.startswith("|")][2:]
+NAMES = {row[1].split(",")[0] for row in ROWS}
+
+
+@pytest.mark.parametrize("name", [*ACTIVATIONS, *LOSSES, *OPTIMIZERS, *(name for name in SCHEDULES if name != "constant")])
+def test_it_speaks_of(name):
+    assert name in NAMES
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[1])
+def test_it_agrees_or_says_how_the_definitions_differ(row):
+    _, _, _, difference, verdict = row
+    if difference == "–":
+        assert len(verdict) > 10
+    elif verdict == "yes":
+        assert float(difference) <= 1e-9
+    else:
+        assert verdict.startswith("differs: ")
+        assert float(difference) < 0.01
