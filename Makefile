@@ -38,7 +38,7 @@ quality: export FASTMLP_QUALITY_LOG := $(CURDIR)/.cache/quality.jsonl
 quality: $(VENV)/installed-test ## try to break it, as often as the quality list says, and write docs/quality.md
 	mkdir -p .cache docs && rm -f .cache/quality.jsonl && touch .cache/quality.jsonl
 	-@$(BIN)/python -m pip install --quiet --disable-pip-version-check tbb # one threading layer more, where there is one
-	$(BIN)/python -m pytest tests/quality; status=$$?; \
+	$(BIN)/python -m pytest tests/quality tests/combinations; status=$$?; \
 	    $(BIN)/python bench/quality.py .cache/quality.jsonl docs/quality.md && exit $$status
 
 clean: ## remove the environment, caches and builds

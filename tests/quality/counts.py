@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def count(ci: int, full: int) -> int:
@@ -15,3 +17,14 @@ def record(row: str, tried: int, failures: int) -> None:
     if path:
         with open(path, "a") as file:
             file.write(json.dumps({"row": row, "tried": tried, "failures": failures}) + "\n")
+
+
+@contextmanager
+def recorded(row: str) -> Iterator[None]:
+    """Record one try of a row: a failure where the block raises anything."""
+    failures = 1
+    try:
+        yield
+        failures = 0
+    finally:
+        record(row, 1, failures)
