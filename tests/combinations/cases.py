@@ -295,9 +295,10 @@ def differences(outcome: Outcome, expected: Trained) -> dict[str, float]:
     state = history.state
     raw = net.parameters if state is None or state.weights is None else state.weights
     pairs = {"parameters": (net.parameters, expected.parameters), "weights of the last step": (raw, expected.raw)}
-    if expected.running:
-        pairs["running means"] = np.concatenate(net.running_means), np.concatenate([one.mean for one in expected.running])
-        pairs["running variances"] = np.concatenate(net.running_variances), np.concatenate([one.variance for one in expected.running])
+    if expected.running:  # means beside deviations: where one batch is all rows, standardised ones, the means are 0 but for rounding
+        statistics = [*net.running_means, *map(np.sqrt, net.running_variances)]
+        right = [one.mean for one in expected.running] + [np.sqrt(one.variance) for one in expected.running]
+        pairs["running statistics"] = np.concatenate(statistics), np.concatenate(right)
     for name in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate"):
         pairs[name] = column(history, name), column(expected.epochs, name)
     return {name: _relative(found, right) for name, (found, right) in pairs.items()}

@@ -21,6 +21,11 @@ def test_random_combination_trains_as_the_oracle_does(number):
         assert_equal_to_the_oracle(cases.drawn(number))
 
 
+@pytest.mark.parametrize("number", range(20))
+def test_random_combination_trains_as_the_oracle_does_without_a_compiler(number):
+    assert_equal_to_the_oracle(cases.drawn(number), kernels="python")
+
+
 def test_what_is_drawn_covers_everything_there_is():
     drawn = [cases.first_draw(number) for number in range(cases.FEW)]
     found = Counter(value for case in drawn for value in {*case.activations, case.loss, case.norm_layers, case.settings["optimizer"]})

@@ -1,6 +1,8 @@
 """Training by L-BFGS: the optimum that SciPy finds, the same bits however it is cut, and what it refuses."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from fastmlp.training import saving
 from fastmlp.training.loop import Epoch, Trainer
 from tests.oracle import mlp
 
+PAGE = Path(__file__).parents[2] / "docs" / "lbfgs.md"
 GENERATOR = np.random.default_rng(6)
 X = GENERATOR.standard_normal((300, 5))
 CLASSES = (X[:, :3] + GENERATOR.standard_normal((300, 3))).argmax(axis=1)  # so many of them wrong that the optimum is finite
@@ -95,6 +98,13 @@ def test_accuracy_is_that_of_the_parameters_before_the_step():
     before = net.evaluate(X, CLASSES)["accuracy"]
     _, history = trained(net, CLASSES, epochs=1)
     assert history[0].train_accuracy == before
+
+
+def test_the_code_of_the_page_runs_and_converges():
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    found = {"print": lambda *values: None}
+    exec(compile(code, PAGE.name, "exec"), found)  # noqa: S102  our own page
+    assert found["history"].stopped == "converged"
 
 
 # --- the same bits ---------------------------------------------------------------------------------------------------------
