@@ -25,6 +25,7 @@ from fastmlp.kernels.program import (
     count_parameters,
     layer_table,
     loss_block,
+    norm_blocks,
     output_code,
     update_block,
 )
@@ -52,28 +53,28 @@ FUNCTIONS = Functions(*(getattr(embedded, name) for name in Functions._fields))
 
 def compiled_state(
     parameters: np.ndarray, sizes: Sequence[int], activations: Sequence[str], loss: str, loss_parameter: float, inputs: np.ndarray,
-    optimizer: Any,
+    optimizer: Any, norm: str = "none",
 ) -> State:  # fmt: skip
-    """Return dense layers as a State. Compiles the blocks that it needs, or loads them, and takes their addresses.
+    """Return a network's layers as a State. Compiles the blocks that it needs, or loads them, and takes their addresses.
 
     parameters (P,), not copied; sizes (L + 1), activations (L - 1 names of hidden layers), loss: its name; loss_parameter: the number
     that it has besides; inputs (4, K): scale and shift of floats, then of bytes; optimizer: a name or a record such as
-    SGD(momentum=0.9). Raises ConfigError for an unknown optimiser.
+    SGD(momentum=0.9); norm: "none" or "layer", for the hidden layers. Raises ConfigError for an unknown optimiser.
     """
     dtype = parameters.dtype
     name, fields = optimizers.as_settings(optimizer)
     settings = TrainingSettings(optimizer=name, **fields)
     update = optimizers.update_rule(settings, dtype)
     blocks = [_activation_blocks(activation, dtype, not compiling.JIT, True) for activation in activations] + [(0, 0, 0, 0)]
-    layers, at = layer_table(sizes, blocks, embedded.ROWS)
+    layers, at = layer_table(sizes, blocks, embedded.ROWS, norm=norm, of_norm=norm_blocks(norm, dtype, not compiling.JIT))
 
-    count, n_targets = count_parameters(sizes), 1 if LOSSES[loss].output == "softmax" else sizes[-1]
+    count, n_targets = count_parameters(sizes, norm), 1 if LOSSES[loss].output == "softmax" else sizes[-1]
     n_moments = 2 if UPDATES[update].states else 0
     codes = np.zeros(embedded.CODES, np.int64)
     codes[embedded.N_INPUTS], codes[embedded.N_OUTPUTS], codes[embedded.N_LAYERS] = sizes[0], sizes[-1], len(layers)
     codes[embedded.N_PARAMETERS], codes[embedded.N_TARGETS], codes[embedded.N_MOMENTS] = count, n_targets, n_moments
     codes[embedded.STAMPED], codes[embedded.OUTPUT] = embedded.STAMP, output_code(loss)
-    for code, address in embedded.block_addresses(numba.from_dtype(dtype)).items():
+    for code, address in embedded.block_addresses(numba.from_dtype(dtype), norm != "none").items():
         codes[code] = address
     codes[embedded.LOSS] = loss_block(loss, dtype, not compiling.JIT)
     codes[embedded.UPDATE] = update_block(update, dtype, not compiling.JIT)

@@ -399,15 +399,15 @@ class Network:
 
         `optimizer` is the one of functions.train_step: a name, or a record such as fastmlp.SGD(momentum=0.9). The state's parameters are
         this network's own; its normalisation and loss are those of now, so call this again after a training, and in each process.
+        Raises ConfigError for batch normalisation, whose statistics are no parameters: fold it first.
         """
         from fastmlp.embedding import FUNCTIONS, compiled_state
 
-        if self.norm_layers != "none":
-            advice = "; use folded().compiled()" if self.norm_layers == "batch" else ""
-            raise ConfigError(f"compiled: expected a network without {self.norm_layers} normalisation, got one with it{advice}")
+        if self.norm_layers == "batch":
+            raise ConfigError("compiled: expected a network without batch normalisation, got one with it; use folded().compiled()")
         inputs = np.stack([*self.scale_and_shift(False), *self.scale_and_shift(True)])
         activations, loss = self.hidden_activations, (self.loss, self.loss_parameter)
-        return compiled_state(self.parameters, self.sizes, activations, *loss, inputs, optimizer), FUNCTIONS
+        return compiled_state(self.parameters, self.sizes, activations, *loss, inputs, optimizer, self.norm_layers), FUNCTIONS
 
     def folded(self) -> "Network":
         """Return a copy without batch normalisation, its scales and running statistics folded into weights and biases.

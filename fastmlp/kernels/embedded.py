@@ -19,8 +19,29 @@ from fastmlp.kernels import updates
 from fastmlp.kernels.compiling import LIKE_FIRST, address, block_call, borrow, entry, formula, kernel, source_stamp, specialise
 from fastmlp.kernels.elementary import exp
 from fastmlp.kernels.rows import forward_row
-from fastmlp.kernels.scalar import EXPONENTIAL, SIGMOID, SOFTMAX, dense_backward_input, dense_sgd_update, sgd_update
-from fastmlp.kernels.step import DELTA, N_IN, N_OUT, A, Z, backward_to, bias_of, call_loss, call_update, forward, rows_of, weight_of
+from fastmlp.kernels.scalar import EXPONENTIAL, SIGMOID, SOFTMAX, dense_backward_input, sgd_update
+from fastmlp.kernels.step import (
+    DBETA,
+    DELTA,
+    DGAMMA,
+    MEAN,
+    N_IN,
+    N_OUT,
+    NORM,
+    A,
+    Z,
+    backward_to,
+    bias_of,
+    call_loss,
+    call_update,
+    forward,
+    gamma_of,
+    layer_sgd_update,
+    rows_of,
+    to_sums,
+    units_of,
+    weight_of,
+)
 from fastmlp.kernels.updates import NADAM_STEPS, Rates
 
 ROWS = 32  # of a block: weights that do not fit into a cache are read once per block
@@ -48,7 +69,7 @@ RATES = len(Rates._fields)
 class State(NamedTuple):
     """A network for compiled code. Holds addresses of this process: send the network to another one, and call compiled() there."""
 
-    parameters: np.ndarray  # (P,) W0, b0, W1, b1, …: the network's own
+    parameters: np.ndarray  # (P,) W0, b0, W1, b1, …: the network's own; with the scales of normalised sums W0, b0, gamma0, W1, …
     layers: np.ndarray  # (L, step.COLUMNS) int64, the table of layers for batches of ROWS rows
     inputs: np.ndarray  # (4, K): an input is x * scale + shift; one pair for floats, one for bytes
     moments: np.ndarray  # (2, P) what the optimiser keeps: m and v; (0, P) for plain SGD
@@ -64,7 +85,9 @@ class State(NamedTuple):
 # --- blocks: long, of fixed types, called by address ---------------------------------------------------------------------
 
 # The same for float32 and float64: a formula returns what it is given.
-forward_any_row = specialise(forward_row, "any", call_formula=block_call(1, returns=LIKE_FIRST))
+call_any_formula = block_call(1, returns=LIKE_FIRST)
+forward_any_row = specialise(forward_row, "any", call_formula=call_any_formula)
+forward_normalised_row = specialise(forward_row, "any_normalised", call_formula=call_any_formula, NORMALISED=True)
 
 call_row = block_call(5)
 call_forward = block_call(4)
@@ -140,10 +163,19 @@ def add_gradient(x, delta, dweight, dbias):
 def add_gradients(parameters, layers, M, scratch, out):
     """Add the gradient of a block of M rows to out (P,), from z and a of each layer and the delta of the last; fill the other deltas."""
     for index in range(layers.shape[0] - 1, -1, -1):
-        delta = rows_of(scratch, layers[index], DELTA, M)
-        add_gradient(inputs_of_layer(layers, scratch, index, M), delta, weight_of(out, layers[index]), bias_of(out, layers[index]))
+        layer = layers[index]
+        dbias = bias_of(out, layer)
+        if layer[NORM] != 0:
+            dgamma, dbeta, gamma_gradient = units_of(scratch, layer, DGAMMA), units_of(scratch, layer, DBETA), gamma_of(out, layer)
+            for n in range(dgamma.shape[0]):
+                gamma_gradient[n] += dgamma[n]
+                dbias[n] += dbeta[n]
+            dbias = units_of(scratch, layer, MEAN)  # the sums have no bias: nobody reads its gradient
+        delta = rows_of(scratch, layer, DELTA, M)
+        add_gradient(inputs_of_layer(layers, scratch, index, M), delta, weight_of(out, layer), dbias)
         if index > 0:
             backward_to(parameters, layers, index - 1, M, scratch)
+            to_sums(parameters, layers[index - 1], M, scratch)
 
 
 @kernel
@@ -153,8 +185,8 @@ def descend(parameters, layers, M, scratch, learning_rate):
         layer = layers[index]
         if index > 0:
             backward_to(parameters, layers, index - 1, M, scratch)  # before the weights that it reads change
-        x, delta = inputs_of_layer(layers, scratch, index, M), rows_of(scratch, layer, DELTA, M)
-        dense_sgd_update(weight_of(parameters, layer), bias_of(parameters, layer), x, delta, learning_rate)
+            to_sums(parameters, layers[index - 1], M, scratch)
+        layer_sgd_update(parameters, layer, inputs_of_layer(layers, scratch, index, M), M, scratch, learning_rate)
 
 
 @kernel
@@ -162,15 +194,17 @@ def to_inputs(parameters, layers, M, scratch):
     """Put into the place of a batch of M rows the derivative with respect to it, from z and a of each layer and the delta of the last."""
     for index in range(layers.shape[0] - 1, 0, -1):
         backward_to(parameters, layers, index - 1, M, scratch)
+        to_sums(parameters, layers[index - 1], M, scratch)
     dense_backward_input(rows_of(scratch, layers[0], DELTA, M), weight_of(parameters, layers[0]), batch_of(layers, scratch, M))
 
 
-def block_addresses(number):
-    """Return {index into the codes: address} of the blocks above, for parameters of a Numba type."""
+def block_addresses(number, normalised):
+    """Return {index into the codes: address} of the blocks above, for parameters of a Numba type; normalised: whether sums may be."""
     flat, table, whole = types.Array(number, 1, "C"), types.Array(number, 2, "C"), types.int64
     layers = types.Array(types.int64, 2, "C")
+    row = specialise(row_outputs, "normalised", forward_any_row=forward_normalised_row) if normalised else row_outputs
     return {
-        ROW: address(row_outputs, flat, layers, whole, flat, whole),
+        ROW: address(row, flat, layers, whole, flat, whole),
         FORWARD: address(forward, flat, layers, table, flat),
         ADD_GRADIENTS: address(add_gradients, flat, layers, whole, flat, flat),
         TO_INPUTS: address(to_inputs, flat, layers, whole, flat),

@@ -106,8 +106,7 @@ class Program:
         self.by_row = rows == 1 and is_plain and loss is not None and not over_threads
         blocks = [_activation_blocks(name, self.dtype, self.interpreted, self.by_row) for name in activations] + [(0, 0, 0, 0)]
         drops = [regularisation.drops_units(index) for index in range(len(activations))]
-        self.layers, size = layer_table(sizes, blocks, rows, drops, norm)
-        self.layers[:-1, step.NORM : step.NORM + len(NORMS[norm])] = norm_blocks(norm, self.dtype, self.interpreted)
+        self.layers, size = layer_table(sizes, blocks, rows, drops, norm, norm_blocks(norm, self.dtype, self.interpreted))
         self.draws = draw_table(regularisation, len(activations), self.dtype, self.interpreted)
         self.limit = 0 if regularisation.max_norm is None else limit_block(self.dtype, self.interpreted)
         self.longest = self.dtype.type(regularisation.max_norm or 0)
@@ -249,8 +248,7 @@ class RowProgram:
 
     def __init__(self, sizes: Sequence[int], activations: Sequence[str], dtype: np.dtype, norm: str = "none") -> None:
         blocks = [_activation_blocks(name, dtype, False, True) for name in activations] + [(0, 0, 0, 0)]
-        self._layers, self._size = layer_table(sizes, blocks, 1, norm=norm)
-        self._layers[:-1, step.NORM : step.NORM + len(NORMS[norm])] = norm_blocks(norm, dtype)
+        self._layers, self._size = layer_table(sizes, blocks, 1, norm=norm, of_norm=norm_blocks(norm, dtype))
         self._n_outputs, self._most_inputs = sizes[-1], max(sizes[:-1])
         self._kernel = _outputs_of_row(dtype, norm != "none")
         self._dtype = dtype
@@ -278,12 +276,13 @@ def count_statistics(sizes: Sequence[int], norm: str) -> int:
 
 
 def layer_table(
-    sizes: Sequence[int], blocks: Sequence[tuple[int, ...]], rows: int, drops: Sequence[bool] = (), norm: str = "none"
-) -> tuple[np.ndarray, int]:
+    sizes: Sequence[int], blocks: Sequence[tuple[int, ...]], rows: int, drops: Sequence[bool] = (), norm: str = "none",
+    of_norm: Sequence[int] = (),
+) -> tuple[np.ndarray, int]:  # fmt: skip
     """Return the table of layers (L, COLUMNS) that step.py reads, and the size of the scratch for batches of `rows` rows.
 
-    drops: of which hidden layers units are left out; () for none. norm: one of NORMS, for the hidden layers; the addresses of its blocks
-    are left to the caller. Running statistics are the last of the scratch: mean and variance, layer by layer.
+    blocks: addresses for the activation of each layer; drops: of which hidden layers units are left out, () for none; norm: one of NORMS,
+    for the hidden layers, of_norm: its addresses. Running statistics are the last of the scratch: mean and variance, layer by layer.
     """
     table = np.zeros((len(sizes) - 1, step.COLUMNS), np.int64)
     parameter, scratch = 0, rows * sizes[0]  # the scratch begins with the batch itself
@@ -299,6 +298,7 @@ def layer_table(
         row[: step.NORM] = [k, n, parameter, parameter + k * n, z, a, delta, *addresses, dropped]
         parameter += k * n + n
         if norm != "none" and index + 1 < len(table):
+            row[step.NORM : step.NORM + len(of_norm)] = of_norm
             row[step.GAMMA], row[step.HAT] = parameter, take(rows * n)
             for column in (step.MEAN, step.VARIANCE, step.DGAMMA, step.DBETA):
                 row[column] = take(n)
