@@ -200,11 +200,23 @@ def test_a_wrong_way_back_through_a_normalisation_is_named_by_the_check_of_the_k
     assert {check.where for check in failed} >= {f"fastmlp/kernels/normalisation.py, {name}"}
 
 
-def test_biases_that_a_normalisation_takes_away_again_are_not_checked():
-    net = Network([5, 8, 6, 3], ("identity", "tanh"), norm_layers="batch", dtype="float64")
+@pytest.mark.parametrize("activation", ["identity", "hard_sigmoid"])  # linear, and linear where all sums are small
+def test_biases_that_the_next_normalisation_takes_away_pass_with_the_gradient_0_that_they_have(activation):
+    net = Network([5, 8, 6, 3], (activation, "tanh"), norm_layers="batch", dtype="float64")
+    net.gammas[0][:] = 0.1
     report = check_gradient(net)
     assert report.passed
-    assert [check.what for check in report.checks if check.what.startswith("biases")] == ["biases[1]", "biases[2]"]
+    assert [check.error for check in report.checks if check.what == "biases[0]"] == [0.0]
+
+
+def test_biases_that_the_next_normalisation_takes_away_fail_with_another_gradient_than_0():
+    def wrong(net, x, y):
+        gradient = RIGHT(net, x, y)
+        gradient[40:48] += 1e-6
+        return gradient
+
+    report = check_gradient(Network([5, 8, 6, 3], ("identity", "tanh"), norm_layers="batch", dtype="float64"), gradient=wrong)
+    assert [check.what for check in report.checks if not check.passed] == ["biases[0]"]
 
 
 # Pairs
