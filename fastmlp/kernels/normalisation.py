@@ -132,23 +132,50 @@ def normalise_units(z, mean, inverse, gamma, beta, hat, out):
 
 
 @kernel
+def row_sum(a, m, N):
+    """Return the sum of the first N numbers of row m, in four parts: an addition then waits for the fourth before it, not for the last."""
+    t0 = a.dtype.type(0)
+    t1, t2, t3 = t0, t0, t0
+    whole = N - N % 4
+    for n in range(0, whole, 4):
+        t0 += a[m, n]
+        t1 += a[m, n + 1]
+        t2 += a[m, n + 2]
+        t3 += a[m, n + 3]
+    for n in range(whole, N):
+        t0 += a[m, n]
+    return (t0 + t1) + (t2 + t3)
+
+
+@kernel
+def row_dot(a, b, m, N):
+    """Return the sum of the products of the first N numbers of rows m of a and b, in four parts like row_sum."""
+    t0 = a.dtype.type(0)
+    t1, t2, t3 = t0, t0, t0
+    whole = N - N % 4
+    for n in range(0, whole, 4):
+        t0 += a[m, n] * b[m, n]
+        t1 += a[m, n + 1] * b[m, n + 1]
+        t2 += a[m, n + 2] * b[m, n + 2]
+        t3 += a[m, n + 3] * b[m, n + 3]
+    for n in range(whole, N):
+        t0 += a[m, n] * b[m, n]
+    return (t0 + t1) + (t2 + t3)
+
+
+@kernel
 def layer_norm_row(z, m, N, gamma, beta, hat, inverse, out):
     """Do what layer_norm does for row m, of N units."""
-    zero, count = z.dtype.type(0), z.dtype.type(N)
-    total = zero
+    count = z.dtype.type(N)
+    mean = row_sum(z, m, N) / count
     for n in range(N):
-        total += z[m, n]
-    mean = total / count
-    total = zero
+        hat[m, n] = z[m, n] - mean
+    rest = row_sum(hat, m, N) / count  # 0 but for rounding
     for n in range(N):
-        total += z[m, n] - mean  # 0 but for rounding
-    mean += total / count
-    total = zero
+        hat[m, n] -= rest
+    inverse[m] = inverse_root(row_dot(hat, hat, m, N) / count)
     for n in range(N):
-        total += (z[m, n] - mean) * (z[m, n] - mean)
-    inverse[m] = inverse_root(total / count)
-    for n in range(N):
-        hat[m, n] = (z[m, n] - mean) * inverse[m]
+        hat[m, n] *= inverse[m]
     for n in range(N):
         out[m, n] = gamma[n] * hat[m, n] + beta[n]
 
@@ -234,16 +261,11 @@ def layer_norm_backward_row(delta, hat, m, N, inverse, gamma):
     """Do what layer_norm_backward does for row m, of N units."""
     # forward: out[m, n] = gamma[n] * hat[m, n] + beta[n], hat[m, n] = (z[m, n] - mean[m]) * inverse[m], the moments over n of z itself
     share = delta.dtype.type(1) / delta.dtype.type(N)
-    along_mean = delta.dtype.type(0)
-    along_hat = delta.dtype.type(0)
     for n in range(N):
-        g = gamma[n] * delta[m, n]
-        along_mean += g
-        along_hat += g * hat[m, n]
-    along_mean *= share
-    along_hat *= share
+        delta[m, n] *= gamma[n]
+    along_mean, along_hat = share * row_sum(delta, m, N), share * row_dot(delta, hat, m, N)
     for n in range(N):
-        delta[m, n] = inverse[m] * (gamma[n] * delta[m, n] - along_mean - hat[m, n] * along_hat)
+        delta[m, n] = inverse[m] * (delta[m, n] - along_mean - hat[m, n] * along_hat)
 
 
 @kernel
