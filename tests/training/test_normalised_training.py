@@ -147,27 +147,22 @@ def test_a_layer_of_one_unit_is_normalised_over_the_batch():
     assert_same(net, expected)
 
 
-INTERPRETED = """
-import json
-import numpy as np
-import fastmlp
-
-generator = np.random.default_rng(0)
-x, y = generator.standard_normal((25, 4)), generator.integers(0, 3, 25)
-found = []
-for norm in ("batch", "layer"):
-    for optimizer in ("sgd", "adam"):
-        net = fastmlp.Network([4, 12, 9, 3], "tanh", norm_layers=norm, dtype="float64")
-        fastmlp.train(net, x, y, epochs=1, batch_size=8, optimizer=optimizer, learning_rate=0.01)
-        found += [net.parameters.tolist(), net.statistics.tolist(), net.logits(x).ravel().tolist(), net.gradient(x, y).tolist()]
-print(json.dumps(found))
-"""
+def numbers():
+    """Return what small trainings by tiles come to: parameters, statistics, outputs and gradients."""
+    generator = np.random.default_rng(0)
+    x, y = generator.standard_normal((25, 4)), generator.integers(0, 3, 25)
+    found = []
+    for norm in NORMS:
+        for name in ("sgd", "adam"):
+            net = Network([4, 12, 9, 3], "tanh", norm_layers=norm, dtype="float64")
+            fastmlp.train(net, x, y, epochs=1, batch_size=8, optimizer=name, learning_rate=0.01)
+            found += [net.parameters.tolist(), net.statistics.tolist(), net.logits(x).ravel().tolist(), net.gradient(x, y).tolist()]
+    return found
 
 
 def test_without_a_compiler_the_numbers_are_the_same():
-    compiled, interpreted = result_of(INTERPRETED), result_of(INTERPRETED, NUMBA_DISABLE_JIT="1")
-    assert len(compiled) == len(interpreted) == 16
-    for expected, found in zip(compiled, interpreted, strict=True):
+    code = "import json; from tests.training.test_normalised_training import numbers; print(json.dumps(numbers()))"
+    for expected, found in zip(numbers(), result_of(code, NUMBA_DISABLE_JIT="1"), strict=True):
         assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
