@@ -4,6 +4,8 @@ import copy
 import hashlib
 import json
 import pickle
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -297,6 +299,15 @@ def test_layer_normalisation_cannot_be_folded():
 def test_a_network_without_normalisation_is_folded_to_a_copy():
     net = Network(SIZES)
     assert_array_equal(net.folded().parameters, net.parameters)
+
+
+def test_the_code_of_the_page_about_it_runs():
+    page = (Path(__file__).parents[2] / "docs" / "normalisation.md").read_text()
+    made = {}
+    exec("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), made)  # noqa: S102  our own page
+    assert made["net"].norm_layers == "batch"
+    assert made["plain"].norm_layers == "none"
+    assert made["state"].parameters is made["plain"].parameters
 
 
 # Files
