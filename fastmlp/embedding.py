@@ -21,7 +21,7 @@ from fastmlp.kernels import compiling, embedded, foreign
 from fastmlp.kernels.embedded import State
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.program import (
-    _activation_blocks,
+    activation_blocks,
     count_parameters,
     layer_table,
     loss_block,
@@ -65,7 +65,7 @@ def compiled_state(
     name, fields = optimizers.as_settings(optimizer)
     settings = TrainingSettings(optimizer=name, **fields)
     update = optimizers.update_rule(settings, dtype)
-    blocks = [_activation_blocks(activation, dtype, not compiling.JIT, True) for activation in activations] + [(0, 0, 0, 0)]
+    blocks = [activation_blocks(activation, dtype, not compiling.JIT, True) for activation in activations] + [(0, 0, 0, 0)]
     layers, at = layer_table(sizes, blocks, embedded.ROWS, norm=norm, of_norm=norm_blocks(norm, dtype, not compiling.JIT))
 
     count, n_targets = count_parameters(sizes, norm), 1 if LOSSES[loss].output == "softmax" else sizes[-1]
