@@ -6,6 +6,7 @@ A table stands between two comments, and is written anew from bench/results:
     <!-- bench:mnist-epoch -->          a ladder, by the name of its scene: 2-3-2, layer, mnist-step, mnist-epoch
     <!-- bench:scaling width -->        the cost along an axis: batch, width, depth, rows, threads
     <!-- bench:startup -->              how long it takes until something happens
+    <!-- bench:costs from FILE -->      what settings cost: an epoch with them, as a multiple of one without
     <!-- bench:recipes from FILE -->    the recipes of fastmlp train --recipe: test accuracy over seeds, and the time of a training
     <!-- bench:reproduction from FILE --> the claims of the report beside what fastmlp reproduce measured
     <!-- /bench -->
@@ -101,6 +102,8 @@ def table(record: Record, name: str, what: str | None) -> str:
         return reproduction(record)
     if name == "recipes":
         return recipes(record)
+    if name == "costs":
+        return costs(record)
     return ladder(entry(record, "ladders", "scene", name))
 
 
@@ -237,6 +240,17 @@ def recipes(record: Record) -> str:
     threads = sorted({run["threads"] for each in record["recipes"] for run in each["runs"]})
     machine = f"On {' or '.join(map(str, threads))} threads of {record['machine']['cpu']}; fastmlp {record['version']}."
     return markdown(headings, rows) + "\n\n" + machine
+
+
+def costs(record: Record) -> str:
+    """Return one row per setting, from the file of bench/costs.py: its epoch, and how many times that of what it stands beside."""
+    least = {each["what"]: each["seconds"] for each in record["costs"]}
+    rows = []
+    for what, seconds in least.items():
+        beside = next(each["beside"] for each in record["costs"] if each["what"] == what)
+        rows.append([what, duration(seconds), MISSING if what == beside else f"{seconds / least[beside]:.2f}×", beside])
+    machine = f"On {record['machine']['cores']} cores of {record['machine']['cpu']}; fastmlp {record['version']}."
+    return markdown(["with", "epoch", "", "of one with"], rows) + "\n\n" + machine
 
 
 def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]], right: bool = True) -> str:

@@ -98,7 +98,7 @@ def test_recipes_have_a_row_with_mean_and_spread(results):
     record = {"machine": {"cpu": "a processor"}, "version": "1.0", "recipes": [entry]}
     (results / "recipes.json").write_text(json.dumps(record))
     assert table(results, "recipes from recipes")[2:] == [
-        "| `mnist` | `plain` | 784-300-10 | 98.50 ± 0.71 % | 98.00–99.00 % | 11.5 s | 2 |",
+        "| `mnist` | `plain` | 784-300-10 | 98.50 ± 0.71 % | 98.00–99.00 % | 10.0 s | 2 |",
         "",
         "On 2 threads of a processor; fastmlp 1.0.",
     ]
@@ -109,6 +109,20 @@ def test_recipe_that_was_never_trained_makes_no_table(results):
     (results / "recipes.json").write_text(json.dumps(record))
     with pytest.raises(ValueError, match="expected trainings of mnist/plain, found none"):
         table(results, "recipes from recipes")
+
+
+def test_costs_are_multiples_of_the_epoch_that_they_stand_beside(results):
+    found = [("nothing", 0.1, "nothing"), ("silu", 0.2, "nothing"), ("yours", 0.25, "silu")]
+    rows = [{"what": what, "seconds": seconds, "beside": beside} for what, seconds, beside in found]
+    record = {"machine": {"cpu": "a processor", "cores": 2}, "version": "1.0", "costs": rows}
+    (results / "costs.json").write_text(json.dumps(record))
+    assert table(results, "costs from costs")[2:] == [
+        "| nothing | 100 ms | – | nothing |",
+        "| silu | 200 ms | 2.00× | nothing |",
+        "| yours | 250 ms | 1.25× | silu |",
+        "",
+        "On 2 cores of a processor; fastmlp 1.0.",
+    ]
 
 
 def test_starts_are_a_table(results):
