@@ -29,7 +29,7 @@ test: $(VENV)/installed-test ## install fastmlp with its test tools, lint, check
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(fetch_fashion_mnist)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 # Hours, not minutes. What fails is in the page, too.
 quality: export FASTMLP_CACHE_DIR ?= $(CURDIR)/.cache

@@ -22,6 +22,11 @@ hypothesis.settings.register_profile("fastmlp", deadline=None)
 hypothesis.settings.load_profile("fastmlp")
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the warm-up: it takes longest, and hands what it compiled to the tests after it."""
+    items.sort(key=lambda item: item.path.name != "test_warmup.py")
+
+
 @pytest.fixture(scope="session")
 def mnist():
     """Real MNIST, fetched where it has to be. A test that needs it fails without it."""

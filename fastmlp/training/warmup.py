@@ -83,6 +83,8 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
                 _train(dtype, x, units, default, "softmax", {**settings, **LIMITED, "batch_size": batch_size})
             _train(dtype, x, 3, default, "softmax", {"batch_size": 3, **settings})
             yield f"{name}, {kind}"
+        _train(dtype, x, 3, default, "softmax", {"batch_size": 1, "label_smoothing": 0.1})
+        yield f"labels smoothed, {kind}"
         _train(dtype, x, 3, default, "softmax", {"augment_shift": 1.0})
         yield f"augmentation, {kind}"
         for name, settings in REGULARISED.items():
