@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from numba import config
 
 from fastmlp import machine
 from fastmlp.kernels import compiling, operations, panels, program, scalar, tiled
@@ -378,7 +379,7 @@ def test_a_training_without_any_of_it_compiles_none_of_it(monkeypatch):
 X86 = platform.machine() in ("x86_64", "AMD64")
 
 
-@pytest.mark.skipif(not X86 or not compiling.JIT, reason="reads x86-64 assembly")
+@pytest.mark.skipif(not X86 or not compiling.JIT or bool(config.BOUNDSCHECK), reason="reads x86-64 assembly of loops without checks")
 @pytest.mark.parametrize("name", ["drop_rows", "drop_rows_keeping_a", "add_noise_to_rows", "limit_weights"])
 def test_loops_become_vectors_and_stay_in_float32(name, tmp_path, monkeypatch):
     monkeypatch.setenv("FASTMLP_CACHE_DIR", str(tmp_path))
