@@ -8,6 +8,7 @@ A table stands between two comments, and is written anew from bench/results:
     <!-- bench:startup -->              how long it takes until something happens
     <!-- bench:costs from FILE -->      what settings cost: an epoch with them, as a multiple of one without
     <!-- bench:recipes from FILE -->    the recipes of fastmlp train --recipe: test accuracy over seeds, and the time of a training
+    <!-- bench:speedrun from FILE -->   how soon an accuracy is reached: a fastmlp speedrun --json
     <!-- bench:reproduction from FILE --> the claims of the report beside what fastmlp reproduce measured
     <!-- /bench -->
 
@@ -104,6 +105,8 @@ def table(record: Record, name: str, what: str | None) -> str:
         return recipes(record)
     if name == "costs":
         return costs(record)
+    if name == "speedrun":
+        return speedrun(record)
     return ladder(entry(record, "ladders", "scene", name))
 
 
@@ -240,6 +243,25 @@ def recipes(record: Record) -> str:
     threads = sorted({run["threads"] for each in record["recipes"] for run in each["runs"]})
     machine = f"On {' or '.join(map(str, threads))} threads of {record['machine']['cpu']}; fastmlp {record['version']}."
     return markdown(headings, rows) + "\n\n" + machine
+
+
+def speedrun(record: Record) -> str:
+    """Return one row for fastmlp and each variant of a peer: seconds of training, test accuracy, the bound below its mean."""
+    rows = []
+    for each in (record["ours"], *record["peers"]):
+        title = " ".join(filter(None, (IMPLEMENTATIONS[each["peer"]].title, each["variant"])))
+        if not each["runs"]:
+            rows.append([title, each["fault"] or MISSING, MISSING, MISSING, "0"])
+            continue
+        accuracy = Summary(**each["accuracy"])
+        spread = "" if accuracy.std is None else f" ± {100 * accuracy.std:.2f}"
+        bound = MISSING if each["lower_bound"] is None else f"{100 * each['lower_bound']:.2f} %"
+        rows.append([title, duration(each["median_seconds"]), f"{100 * accuracy.mean:.2f}{spread} %", bound, str(accuracy.n)])
+    headings = ["", "median time", "test accuracy", "mean at least", "runs"]
+    train = record["settings"]["train"]
+    network = f"{'-'.join(map(str, record['sizes']))} ReLU, batches of {train['batch_size']}, {train['epochs']} epochs"
+    about = f"{network}, on {record['ours']['threads']} threads of {record['machine']['cpu']}; fastmlp {record['version']}."
+    return markdown(headings, rows) + "\n\n" + about
 
 
 def costs(record: Record) -> str:

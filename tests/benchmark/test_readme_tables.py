@@ -125,6 +125,28 @@ def test_costs_are_multiples_of_the_epoch_that_they_stand_beside(results):
     ]
 
 
+def test_speedrun_has_a_row_for_everybody(results):
+    accuracy = {"n": 2, "mean": 0.981, "std": 0.001, "lowest": 0.98, "highest": 0.982}
+    ours = {
+        "peer": "fastmlp",
+        "variant": "",
+        "threads": 2,
+        "runs": [{}, {}],
+        "median_seconds": 0.75,
+        "accuracy": accuracy,
+        "lower_bound": 0.9795,
+    }
+    absent = {"peer": "jax", "variant": "unroll 1", "threads": 2, "runs": [], "fault": "jax is missing", "accuracy": None}
+    record = {"ours": ours, "peers": [absent], "sizes": [784, 256, 10], "settings": {"train": {"batch_size": 64, "epochs": 5}}}
+    (results / "speedrun.json").write_text(json.dumps({**record, "machine": {"cpu": "a processor"}, "version": "1.0"}))
+    assert table(results, "speedrun from speedrun")[2:] == [
+        "| fastmlp | 750 ms | 98.10 ± 0.10 % | 97.95 % | 2 |",
+        "| JAX unroll 1 | jax is missing | – | – | 0 |",
+        "",
+        "784-256-10 ReLU, batches of 64, 5 epochs, on 2 threads of a processor; fastmlp 1.0.",
+    ]
+
+
 def test_starts_are_a_table(results):
     assert table(results, "startup")[2:] == ["| import fastmlp | 50.0 ms |"]
 
