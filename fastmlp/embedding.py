@@ -21,8 +21,8 @@ from fastmlp.kernels import compiling, embedded, foreign
 from fastmlp.kernels.embedded import State
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.program import (
-    activation_blocks,
     count_parameters,
+    layer_blocks,
     layer_table,
     loss_block,
     norm_blocks,
@@ -65,7 +65,7 @@ def compiled_state(
     name, fields = optimizers.as_settings(optimizer)
     settings = TrainingSettings(optimizer=name, **fields)
     update = optimizers.update_rule(settings, dtype)
-    blocks = [activation_blocks(activation, dtype, not compiling.JIT, True) for activation in activations] + [(0, 0, 0, 0)]
+    blocks = layer_blocks(activations, dtype, not compiling.JIT, by_row=True)
     layers, at = layer_table(sizes, blocks, embedded.ROWS, norm=norm, of_norm=norm_blocks(norm, dtype, not compiling.JIT))
 
     count, n_targets = count_parameters(sizes, norm), 1 if LOSSES[loss].output == "softmax" else sizes[-1]

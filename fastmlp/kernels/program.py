@@ -104,7 +104,7 @@ class Program:
         has_more = limited or averages or regularisation.is_random or regularisation.max_norm is not None or norm != "none"
         is_plain = update == "sgd" and not has_more
         self.by_row = rows == 1 and is_plain and loss is not None and not over_threads
-        blocks = [activation_blocks(name, self.dtype, self.interpreted, self.by_row) for name in activations] + [(0, 0, 0, 0)]
+        blocks = layer_blocks(activations, self.dtype, self.interpreted, self.by_row)
         drops = [regularisation.drops_units(index) for index in range(len(activations))]
         self.layers, size = layer_table(sizes, blocks, rows, drops, norm, norm_blocks(norm, self.dtype, self.interpreted))
         self.draws = draw_table(regularisation, len(activations), self.dtype, self.interpreted)
@@ -247,7 +247,7 @@ class RowProgram:
     """The same layers for the outputs of one row at a time, from Python: everything but the arithmetic is as little as it can be."""
 
     def __init__(self, sizes: Sequence[int], activations: Sequence[str], dtype: np.dtype, norm: str = "none") -> None:
-        blocks = [activation_blocks(name, dtype, False, True) for name in activations] + [(0, 0, 0, 0)]
+        blocks = layer_blocks(activations, dtype, interpreted=False, by_row=True)
         self._layers, self._size = layer_table(sizes, blocks, 1, norm=norm, of_norm=norm_blocks(norm, dtype))
         self._n_outputs, self._most_inputs = sizes[-1], max(sizes[:-1])
         self._kernel = _outputs_of_row(dtype, norm != "none")
@@ -325,8 +325,13 @@ def draw_table(regularisation: Regularisation, n_hidden: int, dtype: np.dtype, i
     return table
 
 
+def layer_blocks(activations: Sequence[str], dtype: np.dtype, interpreted: bool, by_row: bool) -> list[tuple[int, int, int, int]]:
+    """Return the addresses for the activation of each layer, as layer_table takes them: zeros for the outputs, which have none."""
+    return [_activation_blocks(name, dtype, interpreted, by_row) for name in activations] + [(0, 0, 0, 0)]
+
+
 @functools.cache
-def activation_blocks(name: str, dtype: np.dtype, interpreted: bool, by_row: bool) -> tuple[int, int, int, int]:
+def _activation_blocks(name: str, dtype: np.dtype, interpreted: bool, by_row: bool) -> tuple[int, int, int, int]:
     """Return the addresses of f and f' over arrays, and, where a step takes one row, as formulas."""
     activation = ACTIVATIONS[name]
     number = numba.from_dtype(dtype)
