@@ -10,20 +10,21 @@ where that interval lies below the bound.
 """
 
 import argparse
+import contextlib
 import json
 import math
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any
 
 import numpy as np
 
 from fastmlp import machine
 from fastmlp.benchmark.problem import make_problem
+from fastmlp.benchmark.processes import Process
+from fastmlp.benchmark.scaling import OURS
 from fastmlp.benchmark.workloads import WORKLOADS
 
 CONFIDENCE = 0.95
@@ -32,34 +33,6 @@ PAIRS = 15
 TURNS = 3  # of each version in a pair
 ONLY = ("A", "A'", "C", "E", "F", "G", "H", "K", "L")
 TURN_SECONDS = 0.3
-
-
-class Version:
-    """A process that imports fastmlp from one folder and keeps machine code in a cache of its own."""
-
-    def __init__(self, source: Path, threads: int, folder: Path, cache: Path) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(source), "FASTMLP_CACHE_DIR": str(cache)}
-        command = [sys.executable, "-m", "fastmlp.benchmark.worker", "fastmlp", str(threads), str(folder)]
-        self._process = subprocess.Popen(command, cwd=source, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._requests, self._answers = cast(TextIO, self._process.stdin), cast(TextIO, self._process.stdout)
-        self._read()
-
-    def ask(self, what: str, **more: Any) -> dict[str, Any]:
-        """Send a request of the worker's, and return its answer."""
-        print(json.dumps({"do": what, "variant": "auto", **more}), file=self._requests, flush=True)
-        return self._read()
-
-    def end(self) -> None:
-        """End the process."""
-        self._requests.close()
-        self._process.wait()
-
-    def _read(self) -> dict[str, Any]:
-        line = self._answers.readline()
-        answer: dict[str, Any] = json.loads(line) if line else {"fault": "the process has ended"}
-        if "fault" in answer:
-            raise SystemExit(f"versions: {answer['fault']}")
-        return answer
 
 
 def interval_of_median(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -73,22 +46,35 @@ def interval_of_median(values: Sequence[float], confidence: float = CONFIDENCE) 
     return ordered[rank], ordered[n - 1 - rank]
 
 
+def answer_of(version: Process, do: str, seconds: float | None = None) -> dict[str, Any]:
+    """Return what a version answers; end the program where it cannot."""
+    answer = version.ask(do, "auto", seconds=seconds)
+    if "fault" in answer:
+        raise SystemExit(f"versions: {answer['fault']}")
+    return answer
+
+
 def compare(name: str, old: Path, new: Path, pairs: int, threads: int, folder: Path) -> dict[str, Any]:
     """Return what one workload gave: the ratios of all pairs and the best seconds of both versions."""
-    problem_folder = folder / name.replace("'", "-dense")
+    sources = (old.resolve(), new.resolve())
+    folders = [folder / f"{name}-{version}" for version in ("old", "new")]
+    caches = [folder / f"cache-{version}" for version in ("old", "new")]  # kept from workload to workload
     problem = make_problem(WORKLOADS[name])
-    problem.write(problem_folder)
+    for each in folders:
+        problem.write(each)
     ratios, best, difference = [], [math.inf, math.inf], 0.0
     for pair in range(pairs):
-        versions = [Version(source.resolve(), threads, problem_folder, folder / f"cache-{i}") for i, source in enumerate((old, new))]
-        answers = [np.load(problem_folder / version.ask("first")["answer"]) for version in versions]
-        difference = max(difference, float(np.abs(answers[0] - answers[1]).max() / max(np.abs(answers[0]).max(), 1e-30)))
-        seconds = [math.inf, math.inf]
-        for turn in range(TURNS):
-            for i in (0, 1) if (pair + turn) % 2 == 0 else (1, 0):
-                seconds[i] = min(seconds[i], *versions[i].ask("turn", seconds=TURN_SECONDS)["seconds"])
-        for version in versions:
-            version.end()
+        with contextlib.ExitStack() as stack:
+            versions = [
+                stack.enter_context(Process(OURS, threads, own, cache=cache, source=source))
+                for own, cache, source in zip(folders, caches, sources, strict=True)
+            ]
+            answers = [np.load(own / answer_of(version, "first")["answer"]) for own, version in zip(folders, versions, strict=True)]
+            difference = max(difference, float(np.abs(answers[0] - answers[1]).max() / max(np.abs(answers[0]).max(), 1e-30)))
+            seconds = [math.inf, math.inf]
+            for turn in range(TURNS):
+                for i in (0, 1) if (pair + turn) % 2 == 0 else (1, 0):
+                    seconds[i] = min(seconds[i], *answer_of(versions[i], "turn", TURN_SECONDS)["seconds"])
         best = [min(both) for both in zip(best, seconds, strict=True)]
         ratios.append(seconds[0] / seconds[1])
     low, high = interval_of_median(ratios)

@@ -43,12 +43,13 @@ def check_instruction_set(name: str) -> None:
         raise ConfigError(f"--avx2: expected an x86-64 processor, this is {platform.machine()}; leave it out")
 
 
-def environment(threads: int, instruction_set: str, cache: Path | None = None) -> dict[str, str]:
+def environment(threads: int, instruction_set: str, cache: Path | None = None, source: Path | None = None) -> dict[str, str]:
     """Return the environment of a worker process: this one's, with our package found, threads and instructions as asked for.
 
-    `cache` is the folder in which it keeps compiled code; None for the user's own.
+    `cache` is the folder in which it keeps compiled code; None for the user's own. `source` is the folder that holds the package; None for
+    that of this process.
     """
-    root = str(Path(__file__).parents[2])
+    root = str(source or Path(__file__).parents[2])
     return {
         **{name: value for name, value in os.environ.items() if name != "NUMBA_DISABLE_JIT"},  # interpreted, it would never end
         **INSTRUCTION_SETS[instruction_set],
@@ -61,10 +62,18 @@ def environment(threads: int, instruction_set: str, cache: Path | None = None) -
 class Process:
     """One implementation on a number of threads, alive in a process of its own. A context, so that it ends in any case.
 
-    `folder` holds a problem, or several in folders of their own.
+    `folder` holds a problem, or several in folders of their own. `cache` and `source` are those of `environment`.
     """
 
-    def __init__(self, peer: str, threads: int, folder: Path, instruction_set: str = "native", cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        peer: str,
+        threads: int,
+        folder: Path,
+        instruction_set: str = "native",
+        cache: Path | None = None,
+        source: Path | None = None,
+    ) -> None:
         line = [sys.executable, "-m", "fastmlp.benchmark.worker", peer, str(threads), str(folder)]
         self.versions: dict[str, str] = {}
         self._fault: str | None = None  # why it answers no more
@@ -72,7 +81,8 @@ class Process:
         self._errors = open(folder / f"errors-{peer}-{threads}.txt", "w+", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
             line,
-            env=environment(threads, instruction_set, cache),
+            cwd=source,  # where Python looks before anything else
+            env=environment(threads, instruction_set, cache, source),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
