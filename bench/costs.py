@@ -24,7 +24,6 @@ RESULTS = Path(__file__).with_name("results") / "costs.json"
 TURNS = 15
 ENDLESS = 10**9  # epochs
 SGD: dict[str, Any] = {"batch_size": 50, "learning_rate": 0.05, "validation": 0, "epochs": ENDLESS}
-ADAM = {"optimizer": "adam", "learning_rate": 0.001}
 
 
 @activation
@@ -39,7 +38,7 @@ COSTS: dict[str, tuple[dict[str, Any], str]] = {
     PLAIN: ({}, PLAIN),
     "momentum 0.9": ({"momentum": 0.9}, PLAIN),
     "weight_decay 0.0001": ({"weight_decay": 0.0001}, PLAIN),
-    "optimizer adam": (ADAM, PLAIN),
+    "optimizer adam": ({"optimizer": "adam", "learning_rate": 0.001}, PLAIN),
     "optimizer lion": ({"optimizer": "lion", "learning_rate": 0.0001}, PLAIN),
     "label_smoothing 0.1": ({"label_smoothing": 0.1}, PLAIN),
     "l1 0.00001": ({"l1": 0.00001}, PLAIN),

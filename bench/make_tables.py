@@ -28,7 +28,7 @@ from fastmlp.benchmark.workloads import WORKLOADS
 from fastmlp.experiments.claims import Row
 from fastmlp.experiments.statistics import Summary, summarise
 from fastmlp.rendering.benchmark import duration
-from fastmlp.rendering.experiments import measured
+from fastmlp.rendering.experiments import measured, percent_and_std
 from fastmlp.rendering.ladder import share, times
 from fastmlp.rendering.tables import MISSING
 
@@ -227,18 +227,9 @@ def recipes(record: Record) -> str:
         found = summarise([run["accuracy"] for run in each["runs"]])
         if found is None:
             raise ValueError(f"expected trainings of {each['dataset']}/{each['name']}, found none; record them with bench/recipes.py")
-        spread = "" if found.std is None else f" ± {100 * found.std:.2f}"
-        accuracies = [f"{100 * found.mean:.2f}{spread} %", f"{100 * found.lowest:.2f}–{100 * found.highest:.2f} %"]
-        rows.append(
-            [
-                f"`{each['dataset']}`",
-                f"`{each['name']}`",
-                each["summary"],
-                *accuracies,
-                duration(min(run["seconds"] for run in each["runs"])),
-                str(found.n),
-            ]
-        )
+        accuracies = [f"{percent_and_std(found)} %", f"{100 * found.lowest:.2f}–{100 * found.highest:.2f} %"]
+        least = min(run["seconds"] for run in each["runs"])
+        rows.append([f"`{each['dataset']}`", f"`{each['name']}`", each["summary"], *accuracies, duration(least), str(found.n)])
     headings = ["data set", "recipe", "", "test accuracy", "lowest–highest", "least time", "seeds"]
     threads = sorted({run["threads"] for each in record["recipes"] for run in each["runs"]})
     machine = f"On {' or '.join(map(str, threads))} threads of {record['machine']['cpu']}; fastmlp {record['version']}."
@@ -254,9 +245,8 @@ def speedrun(record: Record) -> str:
             rows.append([title, each["fault"] or MISSING, MISSING, MISSING, "0"])
             continue
         accuracy = Summary(**each["accuracy"])
-        spread = "" if accuracy.std is None else f" ± {100 * accuracy.std:.2f}"
         bound = MISSING if each["lower_bound"] is None else f"{100 * each['lower_bound']:.2f} %"
-        rows.append([title, duration(each["median_seconds"]), f"{100 * accuracy.mean:.2f}{spread} %", bound, str(accuracy.n)])
+        rows.append([title, duration(each["median_seconds"]), f"{percent_and_std(accuracy)} %", bound, str(accuracy.n)])
     headings = ["", "median time", "test accuracy", "mean at least", "runs"]
     train = record["settings"]["train"]
     network = f"{'-'.join(map(str, record['sizes']))} ReLU, batches of {train['batch_size']}, {train['epochs']} epochs"
@@ -268,8 +258,8 @@ def costs(record: Record) -> str:
     """Return one row per setting, from the file of bench/costs.py: its epoch, and how many times that of what it stands beside."""
     least = {each["what"]: each["seconds"] for each in record["costs"]}
     rows = []
-    for what, seconds in least.items():
-        beside = next(each["beside"] for each in record["costs"] if each["what"] == what)
+    for each in record["costs"]:
+        what, seconds, beside = each["what"], each["seconds"], each["beside"]
         rows.append([what, duration(seconds), MISSING if what == beside else f"{seconds / least[beside]:.2f}×", beside])
     machine = f"On {record['machine']['cores']} cores of {record['machine']['cpu']}; fastmlp {record['version']}."
     return markdown(["with", "epoch", "", "of one with"], rows) + "\n\n" + machine
