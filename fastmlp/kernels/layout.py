@@ -16,8 +16,8 @@ import numpy as np
 
 from fastmlp.kernels import tiles, zeros
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.panels import MOMENT_VECTORS
-from fastmlp.kernels.vectors import vector_bytes
+from fastmlp.kernels.panels import GRADIENT_NUMBERS, LOSS_ROWS, MOMENT_VECTORS
+from fastmlp.kernels.vectors import aligned_zeros, vector_bytes
 
 CACHE_LINE = 64  # bytes
 PADDED_INPUTS = 20  # weights have a multiple of so many rows: of the rows of every update and dot tile
@@ -74,10 +74,13 @@ class Layout:
 
     def __init__(
         self, sizes: Sequence[int], activations: Sequence[str], dtype: np.dtype, rows: int, trains: bool, states: int = 0, shares: int = 1,
-        threads: int = 1, drops: Sequence[bool] = (), norm: str = "none",
+        threads: int = 1, drops: Sequence[bool] = (), norm: str = "none", loss_rows: int = LOSS_ROWS,
     ) -> None:  # fmt: skip
-        """Lay out a network; `drops`: of which hidden layers units are left out, () for none; norm: theirs, one of program.NORMS."""
-        self.dtype, self.rows, self.norm = dtype, rows, norm
+        """Lay out a network; `drops`: of which hidden layers units are left out, () for none; norm: theirs, one of program.NORMS.
+
+        loss_rows: so many rows have their losses added up together.
+        """
+        self.dtype, self.rows, self.norm, self.loss_rows = dtype, rows, norm, loss_rows
         self._size = 0
         self._lanes = vector_bytes() // dtype.itemsize
         last = len(sizes) - 2
@@ -99,15 +102,19 @@ class Layout:
             for layer, keeps, has_dropped in zip(layers, keeps_z, drops, strict=False)
         ]
         self.output = self._output_rows(output) if output else None
-        self.no_bias = self._take(max(layers[-1].width, *(layer.panels * layer.width for layer in layers if layer.gamma), 0))
+        self.one = self._take(1)  # a 1: the input of all biases
+        widest = max(layer.width for layer in layers)
+        self.no_bias = self._take(max(widest, *(layer.panels * layer.width for layer in layers if layer.gamma), 0))
         self.shifted_bias = self._take(layers[0].panels * layers[0].width)
-        self.gradient_row = _round_up(UPDATE_ROWS * max(layer.width for layer in layers), CACHE_LINE)
+        self.gradient_row = _round_up(max(GRADIENT_NUMBERS, UPDATE_ROWS * widest), CACHE_LINE)
         self.gradient = self._take(shares * self.gradient_row if states else 0)
         self.listed = listed_shape(layers[0])
-        self.sums_share = _round_up(self.rows_padded * max(2 * layer.width for layer in layers), CACHE_LINE)
+        # of up to two panels side by side, or of one with a transposed square of weights
+        self.sums_share = _round_up(self.rows_padded * 2 * widest + widest * widest, CACHE_LINE)
         self.sums = self._take(shares * self.sums_share)
         self.lengths = self._take(sum(run.panels for run in self.runs) if states else 0)  # of the gradient of each panel
-        self.arena = _aligned_zeros(self._size, dtype)
+        self.arena = aligned_zeros(self._size, dtype)
+        self.arena[self.one] = 1
         self.sparse = SparseLayout(sizes[0], rows, self.listed.MR, threads)
         self.extra_row = rows
 
@@ -303,9 +310,3 @@ def _row_length(length: int, to: int) -> int:
 
 def _round_up(count: int, to: int) -> int:
     return -(-count // to) * to
-
-
-def _aligned_zeros(count: int, dtype: np.dtype) -> np.ndarray:
-    whole = np.zeros(count + CACHE_LINE // dtype.itemsize, dtype)
-    first = -whole.ctypes.data % CACHE_LINE // dtype.itemsize
-    return whole[first : first + count]

@@ -23,8 +23,10 @@ from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.layout import UPDATE_ROWS, LayerLayout, Layout, Run
 from fastmlp.kernels.regularisation import NOTHING, Regularisation, bits_of
 from fastmlp.kernels.updates import GRADIENT, RULES, STORE, UPDATES, descend
+from fastmlp.kernels.vectors import vector_bytes
 
 NARROW_OUTPUT = 2  # up to so many outputs, a dot tile takes them one at a time
+TRANSPOSED_ROWS = 64  # from so many rows of a batch on, a transposed copy of w pays for the delta of the layer before
 
 Operation = list[int]
 
@@ -174,7 +176,7 @@ class Planner:
             raise ConfigError("a layout for the forward pass alone has no steps")
         hidden = layout.hidden
         found = [BARRIER] if len(hidden) > 1 else []  # who is still in the last step reads activations of all units
-        found += [*self._forward(thread), self._sums_of_outputs(output), BARRIER, self._loss(output), BARRIER, CHECK]
+        found += [*self._forward(thread), self._sums_of_outputs(output), BARRIER, self._loss(output), BARRIER, self._check()]
         if layout.norm == "batch" and self.update is not GRADIENT:
             found += [self._of_sums("track_panels", layer, layer.z) for layer in hidden]
         found += self._from_outputs(output)
@@ -209,9 +211,12 @@ class Planner:
 
     def _loss(self, output: LayerLayout) -> Operation:
         return operation(
-            loss_rows_block(self.layout.dtype), panels.LOSS, PANELS=output.panels, X=output.a, X_ROW=output.row, BIAS=output.bias,
-            OUT=output.delta, OUT_ROW=output.row, OUT_PANEL=self.layout.rows_padded * output.row,
+            loss_rows_block(self.layout.dtype), panels.LOSS, CHUNK=self.layout.loss_rows, PANELS=output.panels, X=output.a,
+            X_ROW=output.row, BIAS=output.bias, OUT=output.delta, OUT_ROW=output.row, OUT_PANEL=self.layout.rows_padded * output.row,
         )  # fmt: skip
+
+    def _check(self) -> Operation:
+        return operation(kind=panels.CHECK, CHUNK=self.layout.loss_rows)
 
     def _from_outputs(self, output: LayerLayout) -> list[Operation]:
         last = self.layout.hidden[-1]
@@ -243,33 +248,40 @@ class Planner:
                 W=output.weight,
                 W_PANEL=output.panel,
             ),  # fmt: skip
-            self._bias_update(output, -(-output.n_out // last.width)),
+            self._bias_update(output),
         ]
 
     def _from_layer(self, index: int) -> list[Operation]:
+        before = self.layout.hidden[index - 1]
+        return [self._delta_from_layer(index), *self._activation_backward(index - 1), *self._normalise_backward(before)]
+
+    def _delta_from_layer(self, index: int) -> Operation:
         layer, before = self.layout.hidden[index], self.layout.hidden[index - 1]
+        if layer.panels == 1 or self.layout.rows >= TRANSPOSED_ROWS:
+            return operation(
+                self._block("delta_from_transposed", ("product", before.shape, False), before.shape.MR, before.width),
+                K=layer.n_in, N=layer.n_out, PANELS=before.panels, D=layer.delta, D_ROW=layer.row, D_PANEL=layer.column,
+                W=layer.weight, W_ROW=layer.width, W_PANEL=layer.panel, W_PANELS=layer.panels, BIAS=self.layout.no_bias,
+                OUT=before.delta, OUT_ROW=before.row, SUMS=self.layout.sums, SUMS_SHARE=self.layout.sums_share,
+            )  # fmt: skip
         # a panel of inputs is whole tiles: one that ran over its edge would write into the next share's, or the next row's
         MR, NI = next(shape for shape in ((5, 5), (6, 4), (6, 2)) if before.width % shape[1] == 0)
-        return [
-            operation(
-                self._block("delta_from_layer", ("dot", MR, NI), MR, NI=NI),
-                K=layer.n_in,
-                PANELS=before.panels,
-                WIDTH=before.width,
-                D=layer.delta,
-                D_ROW=layer.row,
-                D_PANEL=layer.column,
-                W=layer.weight,
-                W_ROW=layer.width,
-                W_PANEL=layer.panel,
-                W_PANELS=layer.panels,
-                W_VECTORS=layer.shape.NV,
-                OUT=before.delta,
-                OUT_ROW=before.row,
-            ),  # fmt: skip
-            *self._activation_backward(index - 1),
-            *self._normalise_backward(before),
-        ]
+        return operation(
+            self._block("delta_from_layer", ("dot", MR, NI), MR, NI=NI),
+            K=layer.n_in,
+            PANELS=before.panels,
+            WIDTH=before.width,
+            D=layer.delta,
+            D_ROW=layer.row,
+            D_PANEL=layer.column,
+            W=layer.weight,
+            W_ROW=layer.width,
+            W_PANEL=layer.panel,
+            W_PANELS=layer.panels,
+            W_VECTORS=layer.shape.NV,
+            OUT=before.delta,
+            OUT_ROW=before.row,
+        )  # fmt: skip
 
     def _activation_backward(self, index: int) -> list[Operation]:
         layer = self.layout.hidden[index]
@@ -349,7 +361,7 @@ class Planner:
                 W_PANEL=layer.panel,
                 **masks,
             ),  # fmt: skip
-            *(self._units_updates(layer) if layer.gamma else [self._bias_update(layer, layer.panels)]),
+            *(self._units_updates(layer) if layer.gamma else [self._bias_update(layer)]),
             *([] if self.limited else self._limit(layer)),  # limited, the weights take their step later
         ]
 
@@ -375,19 +387,24 @@ class Planner:
         masked = name == "update_masked"
         tile = ("update", zeros.GROUP if masked else UPDATE_ROWS, layer.shape.NV, masked)
         side = self.layout.listed.side if masked and self.update.formula is None else 1
-        return self._stepped(name, layer, tile, side, PANELS=layer.panels, **columns)
+        return self._stepped(name, layer, tile, UPDATE_ROWS, side, PANELS=layer.panels, **columns)
 
-    def _bias_update(self, layer: LayerLayout, count: int) -> Operation:
-        return self._stepped(
-            "update_bias", layer, (), 1, N=layer.n_out, PANELS=count, D=layer.delta, D_ROW=layer.row, D_PANEL=layer.column,
-            BIAS=layer.bias,
+    def _bias_update(self, layer: LayerLayout) -> Operation:
+        if layer is self.layout.output:  # its deltas lie row by row, at no multiple of a vector
+            count = -(-layer.n_out // layer.width)
+            return self._stepped("update_bias", layer, N=layer.n_out, PANELS=count, D=layer.delta, D_ROW=layer.row, BIAS=layer.bias)
+        return self._stepped(  # biases are the weights of an input that is 1 in all rows
+            "update_dense", layer, ("update", 1, layer.shape.NV, False), 1, K=1, X=self.layout.one, X_ROW=0, PANELS=layer.panels,
+            D=layer.delta, D_ROW=layer.row, D_PANEL=layer.column, W=layer.bias, W_PANEL=layer.width,
         )  # fmt: skip
 
-    def _stepped(self, name: str, layer: LayerLayout, tile: tuple[Any, ...], side: int, **columns: int) -> Operation:
+    def _stepped(
+        self, name: str, layer: LayerLayout, tile: tuple[Any, ...] = (), MR: int = 0, SIDE: int = 1, **columns: int
+    ) -> Operation:  # fmt: skip
         """Return the operation of an update: fused with the gradient for plain SGD, else by the rule's formula on each finished tile."""
         if self.update.formula is None:
-            return operation(self._block(name, tile, UPDATE_ROWS, layer.width, SIDE=side), **columns)
-        address = self._block(f"{name}_stepped", tile, UPDATE_ROWS, layer.width, update=self.update.name)
+            return operation(self._block(name, tile, MR, layer.width, SIDE=SIDE), **columns)
+        address = self._block(f"{name}_stepped", tile, MR, layer.width, update=self.update.name)
         layout = self.layout
         state = self._gradient if self.limited else layout.state
         return operation(address, OUT=layout.gradient, OUT_ROW=layout.gradient_row, STATE=state, **columns)
@@ -413,7 +430,6 @@ def _of_run(address: int, run: Run, **columns: int) -> Operation:
 
 
 BARRIER = operation(kind=panels.BARRIER)
-CHECK = operation(kind=panels.CHECK)
 
 _COUNTS = types.int64[::1]
 
@@ -456,6 +472,8 @@ def _panel_block(
     if stepped is not None:
         bound |= {"FORMULA": compiling.formula(UPDATES[stepped].formula or descend), "STATES": UPDATES[stepped].states}
         suffix += f"_{stepped}"
+    if name == "delta_from_transposed":
+        bound |= {"TRANSPOSE": tiles.transpose(), "LANES": vector_bytes() // dtype.itemsize}
     if name == "add_noise_to_rows":
         bound["HALF_NORMAL"] = compiling.formula(random.HALF_NORMAL[dtype.name])
     number = numba.from_dtype(dtype)

@@ -32,7 +32,7 @@ from fastmlp.kernels.normalisation import (
 from fastmlp.kernels.random import from_end, from_median, hash_32, high_half, low_half, number_of, row_key, signed_32
 from fastmlp.kernels.scalar import averaged, clipped, count_correct, penalised, rates_of
 from fastmlp.kernels.step import call_loss
-from fastmlp.kernels.vectors import full_width, prefetch
+from fastmlp.kernels.vectors import full_width, prefetch, short_loops
 from fastmlp.kernels.zeros import (
     GROUP,
     GROUPS_PER_WORD,
@@ -60,6 +60,7 @@ from fastmlp.kernels.zeros import (
  OUT_ROW, OUT_PANEL, SUMS, SUMS_SHARE, LISTS, LIST, FOLDED, MASKS, EXTRA, COUNTS, STATE, KEY, THRESHOLD, NUMBER,
  GAMMA, MOMENTS, MOMENTS_ROW, RUNNING) = range(38)  # fmt: skip
 COLUMNS = 38
+CHUNK = K  # of a loss and its check: rows whose loss is added up together
 # Vectors at MOMENTS. Of sums normalised over the units of a layer, INVERSE is that of each row, and lies where RUNNING says.
 MEAN, VARIANCE, INVERSE, DGAMMA, DBETA = range(5)
 MOMENT_VECTORS = 5
@@ -69,14 +70,17 @@ BARRIER, PANEL, LOSS, CHECK = range(4)
 BLOCK = 128  # inputs of one pass over all rows: their part of a panel, 40 KiB, stays in the first-level cache
 CACHE_LINE = 64  # bytes
 BLOCK_OF_ROWS = 160  # rows of w that meet all rows of a batch at a time: a multiple of the rows of every dot tile
-LOSS_ROWS = 8  # rows whose loss is added up together: fixed, so that the sum does not depend on the shares
+# Rows whose loss is added up together: so few where there may be shares, so many where there is one. Neither depends on their number.
+LOSS_ROWS, LOSS_ROWS_ALONE = 8, 64
+GRADIENT_NUMBERS = 2048  # of a gradient that waits in the first-level cache for its step
 
 # Bound when a block is specialised: a tile, its rows, its numbers per panel row, a formula.
 TILE: Any = None
 TILE_ALONE: Any = None
+TRANSPOSE: Any = None
 FORMULA: Any = None
 HALF_NORMAL: Any = None
-MR = NR = NI = STATES = 0
+MR = NR = NI = LANES = STATES = 0
 SIDE = 1
 
 
@@ -430,10 +434,11 @@ def loss_of_rows(
 
     z (B, C) and delta (B, C) are scratch; the delta goes on to the arena, in rows padded with zeros.
     """
+    short_loops()
     M, C = rows.shape[0], z.shape[1]
-    chunks = (M + LOSS_ROWS - 1) // LOSS_ROWS
+    chunks = (M + op[CHUNK] - 1) // op[CHUNK]
     for chunk in range(own(chunks, share, shares), own(chunks, share + 1, shares)):
-        first, last = chunk * LOSS_ROWS, min(M, (chunk + 1) * LOSS_ROWS)
+        first, last = chunk * op[CHUNK], min(M, (chunk + 1) * op[CHUNK])
         for m in range(first, last):
             for c in range(C):
                 total = arena[op[BIAS] + c]
@@ -479,6 +484,36 @@ def delta_from_layer(arena, lists, masks, counts, rates, op, M, share, shares):
 
 
 @kernel
+def delta_from_transposed(arena, lists, masks, counts, rates, op, M, share, shares):
+    """The same by tiles of `product`, from a transposed copy of each panel of w.
+
+    A tile of `dot` adds up the lanes of its sums at the end. Where it has few vectors to go through, or so many that they come from far
+    away, the copy is cheaper: it is made once for all rows of the batch, and lies in the first-level cache.
+    """
+    width = op[W_ROW]
+    copy = op[SUMS] + share * op[SUMS_SHARE]
+    sums = copy + NR * width
+    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
+        for q in range(op[W_PANELS]):
+            w = op[W] + q * op[W_PANEL] + p * NR * width
+            for k in range(0, NR, LANES):
+                for n in range(0, width, LANES):
+                    TRANSPOSE(arena, w + k * width + n, width, arena, copy + n * NR + k, NR)
+            is_last = q + 1 == op[W_PANELS]
+            for m in range(0, M, MR):
+                start, start_row = (op[BIAS], 0) if q == 0 else (sums + m * NR, NR)
+                out, out_row = (op[OUT] + m * op[OUT_ROW] + p * NR, op[OUT_ROW]) if is_last else (sums + m * NR, NR)
+                TILE(
+                    arena, copy, 0, arena, op[D] + m * op[D_ROW] + q * op[D_PANEL], op[D_ROW], 1, lists, 0, min(width, op[N] - q * width),
+                    start, start_row, 0, arena, out, out_row, 0,
+                )  # fmt: skip
+    if own(op[PANELS], share + 1, shares) == op[PANELS]:  # behind the last unit lies what is behind w
+        for m in range(M):
+            for k in range(op[K], op[PANELS] * NR):
+                arena[op[OUT] + m * op[OUT_ROW] + k] = 0
+
+
+@kernel
 def update_dense(arena, lists, masks, counts, rates, op, M, share, shares):
     """w[k, j] += sum over m of x[m, k] d[m, j] for the panels of one share: x at X, d at D, scaled by -learning_rate before."""
     for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
@@ -511,16 +546,13 @@ def update_masked(arena, lists, masks, counts, rates, op, M, share, shares):
 
 @kernel
 def update_bias(arena, lists, masks, counts, rates, op, M, share, shares):
-    """bias[j] += sum over m of d[m, j] for the units of one share; d at D, scaled by -learning_rate before."""
-    full_width()
+    """bias[c] += sum over m of d[m, c] for the outputs of one share; d at D, scaled by -learning_rate before."""
     for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
-        count = min(NR, op[N] - p * NR)
-        bias = arena[op[BIAS] + p * NR : op[BIAS] + p * NR + count]
-        for m in range(M):
-            first = op[D] + m * op[D_ROW] + p * op[D_PANEL]
-            d = arena[first : first + count]
-            for n in range(count):
-                bias[n] += d[n]
+        for n in range(p * NR, min(op[N], (p + 1) * NR)):
+            total = arena[op[BIAS] + n]
+            for m in range(M):
+                total += arena[op[D] + m * op[D_ROW] + n]
+            arena[op[BIAS] + n] = total
 
 
 @kernel
@@ -541,15 +573,19 @@ def step_run(arena, gradient, count, place, state, rates):
 
 @kernel
 def update_dense_stepped(arena, lists, masks, counts, rates, op, M, share, shares):
-    """Gradient and step of w for the panels of one share, MR rows of w at a time: their gradient, at OUT, never leaves the cache."""
+    """Gradient and step of w for the panels of one share, some rows of w at a time: their gradient, at OUT, never leaves the cache."""
     gradient = op[OUT] + share * op[OUT_ROW]
-    g = arena[gradient : gradient + MR * NR]
+    rows = max(MR, GRADIENT_NUMBERS // NR // MR * MR)
     for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
-        for k in range(0, op[K], MR):
+        for first in range(0, op[K], rows):
+            tiles = (min(rows, op[K] - first) + MR - 1) // MR
+            g = arena[gradient : gradient + tiles * MR * NR]
             for i in range(g.shape[0]):
                 g[i] = 0
-            TILE(arena, gradient, 0, arena, op[X] + k, op[X_ROW], 1, arena, op[D] + p * op[D_PANEL], op[D_ROW], 0, M)
-            step_run(arena, gradient, MR * NR, op[W] + p * op[W_PANEL] + k * NR, op[STATE], rates)
+            for tile in range(tiles):
+                at, k = gradient + tile * MR * NR, first + tile * MR
+                TILE(arena, at, 0, arena, op[X] + k, op[X_ROW], 1, arena, op[D] + p * op[D_PANEL], op[D_ROW], 0, M)
+            step_run(arena, gradient, g.shape[0], op[W] + p * op[W_PANEL] + first * NR, op[STATE], rates)
 
 
 @kernel
@@ -575,18 +611,16 @@ def update_masked_stepped(arena, lists, masks, counts, rates, op, M, share, shar
 
 @kernel
 def update_bias_stepped(arena, lists, masks, counts, rates, op, M, share, shares):
-    """Gradient and step of the biases for the units of one share; d at D."""
+    """Gradient and step of the biases for the outputs of one share; d at D."""
     gradient = op[OUT] + share * op[OUT_ROW]
+    zero = arena.dtype.type(0)
     for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
         count = min(NR, op[N] - p * NR)
-        g = arena[gradient : gradient + count]
         for n in range(count):
-            g[n] = 0
-        for m in range(M):
-            first = op[D] + m * op[D_ROW] + p * op[D_PANEL]
-            d = arena[first : first + count]
-            for n in range(count):
-                g[n] += d[n]
+            total = zero
+            for m in range(M):
+                total += arena[op[D] + m * op[D_ROW] + p * NR + n]
+            arena[gradient + n] = total
         step_run(arena, gradient, count, op[BIAS] + p * NR, op[STATE], rates)
 
 

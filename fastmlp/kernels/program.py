@@ -15,12 +15,13 @@ from numba import types
 
 from fastmlp import machine
 from fastmlp.errors import ConfigError
-from fastmlp.kernels import compiling, random, scalar, step
+from fastmlp.kernels import compiling, narrow, random, scalar, step
 from fastmlp.kernels import rows as one_row
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.regularisation import NOTHING, Regularisation
 from fastmlp.kernels.updates import RULES, Rates, descend
+from fastmlp.kernels.vectors import aligned_zeros, vector_bytes
 
 # What normalises the sums of hidden layers: blocks for the way forward, the way back and the running statistics. "running" is inference
 # after training with "batch".
@@ -52,7 +53,7 @@ class Steps(NamedTuple):
     batch_size: int
     scale: np.ndarray  # (K,): an input is x * scale + shift
     shift: np.ndarray
-    rates: np.ndarray  # (steps, RATES): updates.Rates, step by step
+    rates: np.ndarray  # (steps, RATES): updates.Rates, step by step, of which the last holds for all steps after it
     mean: bool  # whether the gradient of a batch is divided by its rows
     loss_parameter: float = 0.0  # the number that the loss has besides: losses.Loss.parameter
     average: np.ndarray | None = None  # (P,) of the parameters over the steps, updated in place by programs that average
@@ -117,6 +118,10 @@ class Program:
         self.averages = averages
         self.scratch = np.empty(size, self.dtype)
         self.places = np.empty(max(sizes), np.uint64) if self.by_row else None
+        fits = max(sizes[1:]) <= vector_bytes() // self.dtype.itemsize and sizes[0] <= narrow.MOST_INPUTS
+        in_vectors = self.by_row and fits and kernels == "auto" and compiling.JIT
+        self.narrow = _narrow_table(sizes, activations, self.dtype) if in_vectors else None
+        self.arena = aligned_zeros(self.narrow[1], self.dtype) if self.narrow else None
 
     def prepare(self, x: np.ndarray, target: np.ndarray, loss_parameter: float = 0.0) -> None:
         """Compile what `train` needs, or load it from the cache. Of x and target only the types are read."""
@@ -127,8 +132,15 @@ class Program:
         empty = EMPTY[self.dtype]
         weight = empty if steps.sample_weight is None else steps.sample_weight
         loss_parameter = self.dtype.type(steps.loss_parameter)
+        smoothed = self.output == scalar.SOFTMAX and steps.loss_parameter > 0
+        if self.by_row and self.narrow is not None:
+            row = _train_narrow(self.dtype, smoothed)(
+                steps.parameters, steps.total, self.narrow[0], steps.x, steps.target, weight, steps.order, steps.first, steps.last,
+                steps.scale, steps.shift, steps.rates, self.output, *self.loss_formulas, loss_parameter, self.arena,
+            )  # fmt: skip
+            return int(row)
         if self.by_row:
-            row = self._entry(_train_rows(self.dtype, self.output == scalar.SOFTMAX and steps.loss_parameter > 0))(
+            row = self._entry(_train_rows(self.dtype, smoothed))(
                 steps.parameters, steps.total, self.layers, steps.x, steps.target, weight, steps.order, steps.first, steps.last,
                 steps.scale, steps.shift, steps.rates, self.output, *self.loss_formulas, loss_parameter, self.scratch, self.places,
             )  # fmt: skip
@@ -310,6 +322,20 @@ def layer_table(
     return table, scratch
 
 
+def _narrow_table(sizes: Sequence[int], activations: Sequence[str], dtype: np.dtype) -> tuple[np.ndarray, int]:
+    """Return the table of layers (L, narrow.COLUMNS), and the size of the arena."""
+    blocks = [_vector_block(name, dtype) for name in activations] + [0]
+    lanes = vector_bytes() // dtype.itemsize
+    table = np.zeros((len(sizes) - 1, narrow.COLUMNS), np.int64)
+    parameter, arena = 0, 2 * lanes + -(-sizes[0] // lanes) * lanes
+    for row, k, n, block in zip(table, sizes, sizes[1:], blocks, strict=False):
+        across = arena + (k + 1) * lanes
+        z = across + n * lanes
+        row[:] = [k, n, parameter, parameter + k * n, arena, across, z, z + lanes, z + 2 * lanes, z + 3 * lanes, block]
+        parameter, arena = parameter + k * n + n, z + 4 * lanes
+    return table, arena
+
+
 def draw_table(regularisation: Regularisation, n_hidden: int, dtype: np.dtype, interpreted: bool) -> np.ndarray:
     """Return the table of what is left to chance that step.py reads: (n_hidden + 2, DRAW_COLUMNS), no rows where nothing is."""
     if not regularisation.is_random:
@@ -380,14 +406,41 @@ def _outputs_of_row(dtype: np.dtype, normalised: bool) -> Any:
 
 @functools.cache
 def _train_rows(dtype: np.dtype, smoothed: bool) -> Any:
-    is_single = dtype == np.float32
-    of_two = one_row.call_formula_of_two_32 if is_single else one_row.call_formula_of_two_64
-    of_three = one_row.call_formula_of_three_32 if is_single else one_row.call_formula_of_three_64
+    of_two = one_row.call_formula_of_two_32 if dtype == np.float32 else one_row.call_formula_of_two_64
     suffix = f"{dtype.name}_smoothed" if smoothed else dtype.name
     return compiling.specialise(
-        one_row.train_rows, suffix, forward_row=_forward_row(dtype), call_formula_of_two=of_two, call_formula_of_three=of_three,
-        SMOOTHED=smoothed,
-    )  # fmt: skip
+        one_row.train_rows, suffix, forward_row=_forward_row(dtype), call_formula_of_two=of_two, loss_of_row=_loss_of_row(dtype, smoothed)
+    )
+
+
+def _vectors_of(dtype: np.dtype) -> dict[str, Any]:
+    return {"NUMBER": dtype.type, "SIZE": dtype.itemsize, "LANES": vector_bytes() // dtype.itemsize}
+
+
+@functools.cache
+def _vector_block(name: str, dtype: np.dtype) -> int:
+    """Return the address of an activation over vectors at addresses."""
+    activation = ACTIVATIONS[name]
+    f, slope = compiling.formula(activation.formula), compiling.formula(activation.derivative)
+    block = compiling.specialise(
+        narrow.activate_vector, f"{activation.key}_{dtype.name}", ACTIVATION=f, ACTIVATION_DERIVATIVE=slope, **_vectors_of(dtype)
+    )
+    return compiling.address(block, *(types.int64,) * 4)
+
+
+@functools.cache
+def _train_narrow(dtype: np.dtype, smoothed: bool) -> Any:
+    lanes = _vectors_of(dtype)
+    suffix = f"{dtype.name}_smoothed" if smoothed else dtype.name
+    pack, unpack = (compiling.specialise(copy, dtype.name, **lanes) for copy in (narrow.pack, narrow.unpack))
+    return compiling.specialise(narrow.train_narrow, suffix, loss_of_row=_loss_of_row(dtype, smoothed), pack=pack, unpack=unpack, **lanes)
+
+
+@functools.cache
+def _loss_of_row(dtype: np.dtype, smoothed: bool) -> Any:
+    of_three = one_row.call_formula_of_three_32 if dtype == np.float32 else one_row.call_formula_of_three_64
+    suffix = f"{dtype.name}_smoothed" if smoothed else dtype.name
+    return compiling.specialise(one_row.loss_of_row, suffix, call_formula_of_three=of_three, SMOOTHED=smoothed)
 
 
 @functools.cache

@@ -32,6 +32,7 @@ from fastmlp.kernels.step import (
     call_activate,
     call_activate_backward,
     call_norm,
+    rates_in,
 )
 
 U = np.uint64  # unsigned places: a signed one might be negative, and each access would look whether it is
@@ -90,25 +91,23 @@ def forward_row(parameters, layers, scratch, places):
 
     parameters (P,), layers (L, COLUMNS) for batches of one row; scratch: z and a overwritten; places (largest K,): overwritten.
     """
-    below = U(0)
+    below, zero = U(0), parameters.dtype.type(0)
     for index in range(layers.shape[0]):
         K, N = U(layers[index, N_IN]), U(layers[index, N_OUT])
         w, b, z, a = U(layers[index, WEIGHT]), U(layers[index, BIAS]), U(layers[index, Z]), U(layers[index, A])
         sums = z
-        if NORMALISED and layers[index, NORM] != 0:  # sums without a bias, which comes after the normalisation
+        normalised = NORMALISED and layers[index, NORM] != 0
+        if normalised:  # sums without a bias, which comes after the normalisation
             sums = U(layers[index, HAT])
+        if N < MANY:  # each sum in a register: in memory, it would be waited for at each addition
             for n in range(N):
-                scratch[sums + n] = 0
+                total = zero if normalised else parameters[b + n]
+                for k in range(K):
+                    total += scratch[below + k] * parameters[w + k * N + n]
+                scratch[sums + n] = total
         else:
             for n in range(N):
-                scratch[sums + n] = parameters[b + n]
-        if N < MANY:
-            for k in range(K):
-                value = scratch[below + k]
-                if value != 0:
-                    for n in range(N):
-                        scratch[sums + n] += value * parameters[w + k * N + n]
-        else:
+                scratch[sums + n] = zero if normalised else parameters[b + n]
             count = list_nonzero(scratch, below, K, places)
             add_rows(parameters, w, N, scratch, below, places, count, scratch, sums)
         if NORMALISED and layers[index, NORM] != 0:
@@ -142,6 +141,47 @@ def outputs_of_row(parameters, layers, x, scale, shift, scratch, places, out):
 
 
 @kernel(reassociate=True)
+def loss_of_row(scratch, z, d, N, target, row, weight, output, loss, derivative, loss_parameter):
+    """Return the loss of one row and whether it is classified correctly, from its outputs; put weight * dl/dz there, too.
+
+    scratch: the outputs (N,) from z on, overwritten: their delta (N,) from d on. The others: see train_rows.
+    """
+    zero, one = scratch.dtype.type(0), scratch.dtype.type(1)
+    row_loss = 0.0
+    correct = 0.0
+    if output == SOFTMAX:
+        best, largest = U(0), scratch[z]
+        for n in range(U(1), N):
+            value = scratch[z + n]
+            best = U(n) if value > largest else best  # without a branch: which is the largest cannot be predicted
+            largest = max(largest, value)
+        summed = zero
+        for n in range(N):
+            scratch[d + n] = exp(scratch[z + n] - largest)
+            summed += scratch[d + n]
+        t = U(target[row, 0])
+        row_loss = math.log(summed) + (largest - scratch[z + t])
+        for n in range(N):
+            scratch[d + n] *= weight / summed
+        scratch[d + t] -= weight
+        if SMOOTHED:  # labels, by loss_parameter
+            spread = loss_parameter / scratch.dtype.type(N)
+            for n in range(N):
+                row_loss += spread * (scratch[z + t] - scratch[z + n])
+                scratch[d + n] -= weight * spread
+            scratch[d + t] += weight * loss_parameter
+        correct = 1.0 if best == t else 0.0
+    else:
+        share = one / scratch.dtype.type(N)
+        for n in range(N):
+            row_loss += share * call_formula_of_three(loss, scratch[z + n], target[row, n], loss_parameter)
+            scratch[d + n] = weight * share * call_formula_of_three(derivative, scratch[z + n], target[row, n], loss_parameter)
+            if output == SIGMOID and (scratch[z + n] > 0) == (target[row, n] > 0):
+                correct += share
+    return row_loss, correct
+
+
+@kernel(reassociate=True)
 def train_rows(
     parameters, total, layers, x, target, sample_weight, order, first, last, scale, shift, rates, output, loss, derivative, loss_parameter,
     scratch, places,
@@ -165,37 +205,7 @@ def train_rows(
         # loss, and delta = dl/dz of the outputs
         N, z, d = U(layers[L - 1, N_OUT]), U(layers[L - 1, Z]), U(layers[L - 1, DELTA])
         weight = sample_weight[row] if sample_weight.shape[0] > 0 else one
-        row_loss = 0.0
-        correct = 0.0
-        if output == SOFTMAX:
-            best = U(0)
-            for n in range(N):
-                if scratch[z + n] > scratch[z + best]:
-                    best = U(n)
-            largest = scratch[z + best]
-            summed = zero
-            for n in range(N):
-                scratch[d + n] = exp(scratch[z + n] - largest)
-                summed += scratch[d + n]
-            t = U(target[row, 0])
-            row_loss = math.log(summed) + (largest - scratch[z + t])
-            for n in range(N):
-                scratch[d + n] *= weight / summed
-            scratch[d + t] -= weight
-            if SMOOTHED:  # labels, by loss_parameter
-                spread = loss_parameter / parameters.dtype.type(N)
-                for n in range(N):
-                    row_loss += spread * (scratch[z + t] - scratch[z + n])
-                    scratch[d + n] -= weight * spread
-                scratch[d + t] += weight * loss_parameter
-            correct = 1.0 if best == t else 0.0
-        else:
-            share = one / parameters.dtype.type(N)
-            for n in range(N):
-                row_loss += share * call_formula_of_three(loss, scratch[z + n], target[row, n], loss_parameter)
-                scratch[d + n] = weight * share * call_formula_of_three(derivative, scratch[z + n], target[row, n], loss_parameter)
-                if output == SIGMOID and (scratch[z + n] > 0) == (target[row, n] > 0):
-                    correct += share
+        row_loss, correct = loss_of_row(scratch, z, d, N, target, row, weight, output, loss, derivative, loss_parameter)
         if not math.isfinite(row_loss):
             return -(i + 1)
         total[LOSS_SUM] += weight * row_loss
@@ -204,7 +214,7 @@ def train_rows(
         total[ROWS] += 1.0
 
         # backward and update, weight by weight: delta of the layer before is summed from the weights before they change
-        rate = rates[i - first, 0]
+        rate = rates_in(rates, i - first)[0]
         for index in range(L - 1, -1, -1):
             K, N = U(layers[index, N_IN]), U(layers[index, N_OUT])
             w, b, d = U(layers[index, WEIGHT]), U(layers[index, BIAS]), U(layers[index, DELTA])

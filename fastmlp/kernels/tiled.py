@@ -10,10 +10,10 @@ from fastmlp import machine
 from fastmlp.kernels.compiling import JIT, block_call, kernel
 from fastmlp.kernels.layout import Layout
 from fastmlp.kernels.operations import Planner, gather_block
-from fastmlp.kernels.panels import ADDRESS, BARRIER, CHECK, KIND, LOSS, LOSS_ROWS, PANEL, STEP
+from fastmlp.kernels.panels import ADDRESS, BARRIER, CHECK, CHUNK, KIND, LOSS, LOSS_ROWS, LOSS_ROWS_ALONE, PANEL, STEP
 from fastmlp.kernels.program import Steps, loss_block, no_steps, output_code
 from fastmlp.kernels.regularisation import NOTHING, Regularisation
-from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, TOTALS, WEIGHT_SUM
+from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, TOTALS, WEIGHT_SUM, rates_in
 from fastmlp.kernels.team import DECISION, STOP, Team, look, new_shared, wait_for_all
 from fastmlp.kernels.tiles import Shape
 from fastmlp.kernels.updates import RULES, Rates
@@ -59,8 +59,8 @@ def train_tiled(
     """Take one step per batch of order[first:last] as one thread of a team; return the row reached, or -(1 + row) at a loss not finite.
 
     x (rows, K) bytes or floats, target (rows, T), sample_weight (rows,) or (0,) for ones, order (n,) row numbers, first_step: number of the
-    first step in the whole training, scale and shift (K,); rates (steps, RATES): those of updates.Rates, step by step; fused: whether the
-    gradient comes times -learning_rate, to be added; mean: whether it is divided by the rows of the batch; output: SOFTMAX,
+    first step in the whole training, scale and shift (K,); rates (steps, RATES): those of updates.Rates, step by step, see rates_in; fused:
+    whether the gradient comes times -learning_rate, to be added; mean: whether it is divided by the rows of the batch; output: SOFTMAX,
     SIGMOID or IDENTITY; loss, gather: addresses; loss_parameter: a number of the arena's type; gather_ops, ops (threads, n, COLUMNS):
     operations on the batch of each thread. Scratch: arena to sums. total (TOTALS,): thread 0 adds to it.
     """
@@ -73,7 +73,8 @@ def train_tiled(
         M = rows.shape[0]
         upcoming = order[begin + M : min(begin + M + batch_size, last)]
         number = first_step + step
-        gather_batch(gather, x, rows, upcoming, scale, shift, gather_ops[thread], number, arena, lists, masks, counts, rates[step])
+        now = rates_in(rates, step)
+        gather_batch(gather, x, rows, upcoming, scale, shift, gather_ops[thread], number, arena, lists, masks, counts, now)
         tell_step(ops[thread], number)
         # Two places in turn: who is late may read the decision of this step while that of the next is made, and no later one.
         decision = DECISION + step % 2
@@ -86,9 +87,9 @@ def train_tiled(
                 wait_for_all(shared, arrived)
             elif op[KIND] == PANEL:
                 for share in range(thread, shares, threads):
-                    call_panel(op[ADDRESS], arena, lists, masks, counts, rates[step], op, M, share, shares)
+                    call_panel(op[ADDRESS], arena, lists, masks, counts, now, op, M, share, shares)
             elif op[KIND] == LOSS:
-                factor = -rates[step, 0] if fused else one
+                factor = -now[0] if fused else one
                 scaled = factor / arena.dtype.type(M) if mean else factor
                 for share in range(thread, shares, threads):
                     call_loss_rows(
@@ -98,7 +99,7 @@ def train_tiled(
             elif op[KIND] == CHECK:  # every thread comes to the same answer
                 summed = 0.0
                 correct = 0.0
-                for chunk in range((M + LOSS_ROWS - 1) // LOSS_ROWS):
+                for chunk in range((M + op[CHUNK] - 1) // op[CHUNK]):
                     summed += sums[0, chunk]
                     correct += sums[1, chunk]
                 if not np.isfinite(summed):
@@ -129,7 +130,6 @@ def forward_tiled(
     lie in the arena; scratch: arena to counts -> out (last - first, C), overwritten.
     """
     arrived = 0
-    step = 0  # of one row of rates, which no block of a forward pass reads
     for begin in range(first, last, batch_size):
         rows = order[begin : min(begin + batch_size, last)]
         M = rows.shape[0]
@@ -142,7 +142,7 @@ def forward_tiled(
                 wait_for_all(shared, arrived)
             else:
                 for share in range(thread, shares, threads):
-                    call_panel(op[ADDRESS], arena, lists, masks, counts, rates[step], op, M, share, shares)
+                    call_panel(op[ADDRESS], arena, lists, masks, counts, rates[0], op, M, share, shares)
         arrived += threads
         wait_for_all(shared, arrived)
         for m in range(M * thread // threads, M * (thread + 1) // threads):
@@ -169,13 +169,16 @@ class TiledProgram:
         regularisation: Regularisation = NOTHING, norm: str = "none",
     ) -> None:  # fmt: skip
         self.dtype, self.sizes, self.rows, self.loss, self.norm = np.dtype(dtype), tuple(sizes), rows, loss, norm
-        self.shares = shares if multiply_adds(sizes, rows) >= TEAM_MULTIPLY_ADDS else 1
+        pays = multiply_adds(sizes, rows) >= TEAM_MULTIPLY_ADDS  # whatever the number of threads: the bits must not depend on it
+        self.shares, loss_rows = (shares, LOSS_ROWS) if pays else (1, LOSS_ROWS_ALONE)
         self._team = Team(min(self.shares, machine.usable_cores()))
         self.threads = self._team.threads
         self._states, self._average = RULES[update].states, RULES[update].states + limited + 1 if averages else 0
         states = self._states + limited + averages
         drops = [regularisation.drops_units(index) for index in range(len(activations))]
-        self._layout = Layout(sizes, activations, self.dtype, rows, loss is not None, states, self.shares, self._team.threads, drops, norm)
+        self._layout = Layout(
+            sizes, activations, self.dtype, rows, loss is not None, states, self.shares, self._team.threads, drops, norm, loss_rows
+        )
         listed = listed and sizes[0] <= MOST_LISTED_INPUTS
         shifted = shifted and not regularisation.changes_inputs
         self._shift_apart = listed and shifted
@@ -257,7 +260,8 @@ class TiledProgram:
         weight = np.empty(0, self.dtype) if steps.sample_weight is None else steps.sample_weight
         batch_target = np.empty((rows, steps.target.shape[1]), self.dtype)
         batch_weight = np.empty(0 if steps.sample_weight is None else rows, self.dtype)
-        z, delta, sums = np.empty((rows, outputs), self.dtype), np.empty((rows, outputs), self.dtype), np.zeros((2, -(-rows // LOSS_ROWS)))
+        z, delta = np.empty((rows, outputs), self.dtype), np.empty((rows, outputs), self.dtype)
+        sums = np.zeros((2, -(-rows // layout.loss_rows)))
         gather = gather_block(self.dtype, steps.x.dtype)
         shift = steps.shift
         if self._shift_apart:

@@ -3,6 +3,7 @@
     product   out[m, j] (+)= sum over k of x[m, k] w[k, j]        forward; delta of a hidden layer from few outputs
     dot       out[m, i]  = sum over j of a[m, j] b[i, j]          outputs from hidden units; delta from a wide layer
     update    w[k, j]   += sum over m of x[m, k] d[m, j]          the weights' step, d scaled by -learning_rate beforehand
+    transpose out[n, k]  = w[k, n]                                so that `product` may do the work of `dot`
 
                NV vectors (NR numbers) of w[k, :]
               +-----+-----+-----+-----+-----+
@@ -190,3 +191,88 @@ def update(MK: int, width: int, masked: bool, side: int = 1) -> Any:
                     )
 
     return emitted(twin, emit, 12)
+
+
+def row_product(times: bool) -> Any:
+    """out[:] = (start[:] + sum over k of x[k] w[k, :]) for one row of vectors; where `times`, the sum is multiplied by slope[:].
+
+    f(w, w0, x, x0, count, start0, slope0, out0): w[w0 + k lanes + j], x[x0 + k] for k < count, start, slope and out from w[start0],
+    w[slope0] and w[out0] on.
+    """
+
+    def emit(v: Emitter, w, w0, x, x0, count, start0, slope0, out0):
+        acc = v.variable(v.load(w, start0))
+        with v.loop(count) as loop:
+            xk = v.broadcast(v.number(x, v.at(x0, loop.index)))
+            v.builder.store(v.multiply_add(xk, v.load(w, v.at(w0, (loop.index, v.lanes))), v.builder.load(acc)), acc)
+        total = v.builder.load(acc)
+        v.store(v.builder.fmul(total, v.load(w, slope0)) if times else total, w, out0)
+
+    def twin(w, w0, x, x0, count, start0, slope0, out0):
+        lanes = vector_bytes() // w.itemsize
+        for j in range(lanes):
+            total = w[start0 + j]
+            for k in range(count):
+                total += x[x0 + k] * w[w0 + k * lanes + j]
+            w[out0 + j] = total * w[slope0 + j] if times else total
+
+    return emitted(twin, emit, 8)
+
+
+def outer(scaled: str) -> Any:
+    """w[k, :] += factor x[k] d[:] for `count` inputs k and one row of vectors.
+
+    f(w, w0, x, x0, count, d, d0, factor): w[w0 + k lanes + j], x[x0 + k], d[d0 + j]. `scaled` says which of both is multiplied with the
+    factor first, "x" or "d": the sums of a matrix and of its transpose, of which one has x and d exchanged, are then the same numbers.
+    """
+
+    def emit(v: Emitter, w, w0, x, x0, count, d, d0, factor):
+        row = v.load(d, d0)
+        if scaled == "d":
+            row = v.builder.fmul(v.broadcast(factor), row)
+        with v.loop(count) as loop:
+            number = v.number(x, v.at(x0, loop.index))
+            if scaled == "x":
+                number = v.builder.fmul(factor, number)
+            place = v.at(w0, (loop.index, v.lanes))
+            v.store(v.multiply_add(v.broadcast(number), row, v.load(w, place)), w, place)
+
+    def twin(w, w0, x, x0, count, d, d0, factor):
+        lanes = vector_bytes() // w.itemsize
+        for k in range(count):
+            for j in range(lanes):
+                change = factor * x[x0 + k] * d[d0 + j] if scaled == "x" else x[x0 + k] * (factor * d[d0 + j])
+                w[w0 + k * lanes + j] += change
+
+    return emitted(twin, emit, 8)
+
+
+# --- transpose -------------------------------------------------------------------------------------------------------------
+
+
+def transpose() -> Any:
+    """out[n, k] = w[k, n] for a square of as many rows and columns as a vector has numbers.
+
+    f(w, w0, w_row, out, out0, out_row): w[w0 + k w_row + n], out[out0 + n out_row + k].
+    """
+
+    def emit(v: Emitter, w, w0, w_row, out, out0, out_row):
+        rows = [v.load(w, v.at(w0, (w_row, k))) for k in range(v.lanes)]
+        distance = 1
+        while distance < v.lanes:  # of each square of 2 x 2 squares of this size, the two off the diagonal change places
+            for k in (k for k in range(v.lanes) if not k & distance):
+                upper, lower = rows[k], rows[k + distance]
+                left = [v.lanes + n - distance if n & distance else n for n in range(v.lanes)]
+                right = [v.lanes + n if n & distance else n + distance for n in range(v.lanes)]
+                rows[k], rows[k + distance] = v.shuffled(upper, lower, left), v.shuffled(upper, lower, right)
+            distance *= 2
+        for n in range(v.lanes):
+            v.store(rows[n], out, v.at(out0, (out_row, n)))
+
+    def twin(w, w0, w_row, out, out0, out_row):
+        lanes = vector_bytes() // out.itemsize
+        for k in range(lanes):
+            for n in range(lanes):
+                out[out0 + n * out_row + k] = w[w0 + k * w_row + n]
+
+    return emitted(twin, emit, 6)

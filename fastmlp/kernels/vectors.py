@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -19,6 +20,7 @@ from fastmlp.kernels.compiling import JIT, with_arity
 
 INDEX = ir.IntType(64)
 BYTES_AVX512, BYTES_AVX, BYTES_SSE_NEON = 64, 32, 16
+CACHE_LINE = 64  # bytes
 
 
 @functools.cache
@@ -36,6 +38,14 @@ def has_feature(name: str) -> bool:
         return False
     _, _, features = cpu_target.target_context.codegen().magic_tuple()
     return f"+{name}" in features.split(",")
+
+
+def aligned_zeros(count: int, dtype: Any) -> np.ndarray:
+    """Return zeros (count,) that begin where a cache line does: at a multiple of every vector's size."""
+    number = np.dtype(dtype)
+    whole = np.zeros(count + CACHE_LINE // number.itemsize, number)
+    first = -whole.ctypes.data % CACHE_LINE // number.itemsize
+    return whole[first : first + count]
 
 
 class Emitter:
@@ -112,11 +122,11 @@ class Emitter:
                 pairs = list(zip(registers[::2], registers[1::2], strict=True))
             else:
                 pairs = [(register, register) for register in registers]
-            registers = [self.builder.fadd(self._shuffled(*pair, lower), self._shuffled(*pair, upper)) for pair in pairs]
+            registers = [self.builder.fadd(self.shuffled(*pair, lower), self.shuffled(*pair, upper)) for pair in pairs]
             width, count = half, count * (2 if packs else 1)
         return [(register, count) for register in registers]
 
-    def _shuffled(self, first: Any, second: Any, places: list[int]) -> Any:
+    def shuffled(self, first: Any, second: Any, places: list[int]) -> Any:
         """Return a vector of the numbers at these places of two vectors; what is behind them does not count."""
         mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [*places, *[0] * (self.lanes - len(places))])
         return self.builder.shuffle_vector(first, second, mask)
@@ -173,6 +183,16 @@ if JIT:
         return types.void(), generate
 
     @intrinsic
+    def short_loops(typing_context: Any) -> Any:
+        """Leave the loops of the kernel that calls this as they are: getting ready for vectors takes longer than a few turns."""
+
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            builder.function.attributes.add("optsize")
+            return context.get_dummy_value()
+
+        return types.void(), generate
+
+    @intrinsic
     def prefetch(typing_context: Any, x: Any, row: Any, column: Any) -> Any:
         """Ask for the cache line of x[row, column], without waiting for it."""
 
@@ -193,6 +213,9 @@ else:
 
     def full_width() -> None:
         """Do nothing: interpreted loops have no width."""
+
+    def short_loops() -> None:
+        """Do nothing: interpreted loops are what they are."""
 
     def prefetch(x: Any, row: int, column: int) -> None:
         """Do nothing: only a processor can."""

@@ -124,7 +124,13 @@ def limits_gradient(settings: TrainingSettings) -> bool:
 
 
 def rates(settings: TrainingSettings, first: int, learning_rates: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Return the numbers (count, RATES) of updates.Rates for steps with these learning rates (count,), after `first` steps taken."""
+    """Return the numbers (count, RATES) of updates.Rates for steps with these learning rates (count,), after `first` steps taken.
+
+    Where they are the same in all steps, (1, RATES): a run of one sample a step has as many steps as rows.
+    """
+    has_corrections = settings.optimizer in ("adam", "adamw", "nadam")
+    if not has_corrections and (learning_rates == learning_rates[:1]).all():
+        learning_rates = learning_rates[:1]
     by_momentum = settings.optimizer in ("sgd", "rmsprop")
     fixed = Rates(
         learning_rate=0.0,
@@ -142,7 +148,7 @@ def rates(settings: TrainingSettings, first: int, learning_rates: np.ndarray, dt
     table = np.tile(np.array(fixed, dtype), (len(learning_rates), 1))
     with np.errstate(over="ignore"):  # a schedule may grow beyond what the type holds: the loss will tell
         table[:, _LEARNING_RATE] = learning_rates
-    if settings.optimizer in ("adam", "adamw", "nadam"):
+    if has_corrections:
         step = np.arange(first + 1, first + len(table) + 1, dtype=np.float64)
         table[:, _CORRECTION1] = 1.0 / (1.0 - settings.beta1**step)
         table[:, _CORRECTION2] = 1.0 / (1.0 - settings.beta2**step)

@@ -46,7 +46,8 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
     sparse = np.where(generator.random((ROWS, N_INPUTS)) < 0.2, generator.integers(1, 256, (ROWS, N_INPUTS)), 0).astype(np.uint8)
     dense = generator.integers(1, 256, (ROWS, N_INPUTS)).astype(np.uint8)
     floats = generator.standard_normal((ROWS, N_INPUTS)).astype(dtype)
-    default = "relu"
+    few = floats[:, :4]  # inputs, as a network has whose layers are vectors
+    default, one_row = "relu", {"batch_size": 1}
     for initializer in INITIALIZERS:
         Network([N_OUTPUTS, N_OUTPUTS], initializer=initializer, dtype=dtype)
     yield "initial weights"
@@ -72,6 +73,7 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
     for activation in ACTIVATIONS:
         for units, batch_size in ways:
             _train(dtype, sparse, units, activation, "softmax", {"batch_size": batch_size})
+        _train(dtype, few, 3, activation, "softmax", one_row, outputs=2)
         yield activation
     for x, kind in ((sparse, "bytes"), (floats, "floats")):
         for loss in LOSSES.values():
@@ -83,7 +85,9 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
                 _train(dtype, x, units, default, "softmax", {**settings, **LIMITED, "batch_size": batch_size})
             _train(dtype, x, 3, default, "softmax", {"batch_size": 3, **settings})
             yield f"{name}, {kind}"
-        _train(dtype, x, 3, default, "softmax", {"batch_size": 1, "label_smoothing": 0.1})
+        for inputs in (x, x[:, :4]):
+            for settings in (one_row, {**one_row, "label_smoothing": 0.1}):
+                _train(dtype, inputs, 3, default, "softmax", settings, outputs=2)
         yield f"labels smoothed, {kind}"
         _train(dtype, x, 3, default, "softmax", {"augment_shift": 1.0})
         yield f"augmentation, {kind}"

@@ -32,6 +32,8 @@ with compiling.watch(lambda name, seconds: compiled.append(name) if seconds is N
         ([64, 64], "relu", {"zero_skipping": "off", "batch_size": 100}),
         ([3], "sigmoid", {"batch_size": 1}),
         ([30, 4], "relu", {"batch_size": 1, "label_smoothing": 0.2}),
+        ([6, 4], "tanh", {"batch_size": 1, "label_smoothing": 0.2}),
+        ([33, 90, 200], "gelu", {"batch_size": 128}),
         ([90, 40], "relu", {"dropout": (0.5, 0.2), "max_norm": 2.0}),
         ([200], "tanh", {"input_dropout": 0.2, "input_noise": 0.1, "normalize": "standardize"}),
         ([5], "relu", {"dropout": 0.5, "input_noise": 0.1, "max_norm": 2.0, "batch_size": 1}),

@@ -95,8 +95,9 @@ def test_rows_of_a_batch_and_of_hidden_layers_do_not_fall_into_the_same_cache_se
 
 
 @given(layouts())
-def test_a_new_arena_is_zero(arguments):
-    assert not Layout(*arguments).arena.any()
+def test_a_new_arena_is_zero_but_for_the_input_of_biases(arguments):
+    layout = Layout(*arguments)
+    assert np.flatnonzero(layout.arena).tolist() == [layout.one]
 
 
 # --- packing -------------------------------------------------------------------------------------------------------------
@@ -134,14 +135,15 @@ def test_each_weight_lies_at_its_place_in_its_panel(arguments):
 def test_packing_writes_nothing_but_parameters(arguments):
     layout, P = Layout(*arguments), count_parameters(arguments[0])
     layout.pack(np.ones(P, layout.dtype))
-    assert np.count_nonzero(layout.arena) == P
+    assert np.count_nonzero(layout.arena) == P + 1
     layout.pack(np.zeros(P, layout.dtype))
-    assert np.count_nonzero(layout.arena) == 0
+    assert np.flatnonzero(layout.arena).tolist() == [layout.one]
 
 
 @given(layouts())
 def test_a_state_lies_as_far_from_its_weight_as_any_other(arguments):
     layout, P, states = Layout(*arguments), count_parameters(arguments[0]), arguments[5]
+    layout.arena[layout.one] = 0  # which is neither
     layout.pack(np.ones(P, layout.dtype))
     weights = np.flatnonzero(layout.arena)
     for copy in range(1, 1 + states):

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from fastmlp.kernels import compiling, narrow
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.program import Program
+from fastmlp.kernels.vectors import vector_bytes
 from tests.kernels.comparison import EACH_ONCE, integers
 from tests.kernels.test_step import Job, assert_equal_to_the_oracle, program_of, trained
 
@@ -17,24 +19,53 @@ def by_row(job, dtype, by_row=True, **form):
     return program
 
 
+# "auto" takes networks whose layers are no wider than a vector in vectors, the others in the loops of "scalar"
+each_form = pytest.mark.parametrize("kernels", ["scalar", "auto"])
+
+
+@each_form
 @pytest.mark.parametrize("sizes", NETWORKS, ids=str)
 @pytest.mark.parametrize(("activation", "loss"), EACH_ONCE)
-def test_row_by_row_equals_the_oracle(activation, sizes, loss):
+def test_row_by_row_equals_the_oracle(activation, sizes, loss, kernels):
     job = Job(sizes, [activation] * (len(sizes) - 2), loss, rows=9, batch_size=1, learning_rate=0.002)
-    assert_equal_to_the_oracle(trained(job, np.float64, program=by_row(job, np.float64)), job, 1e-10)
+    assert_equal_to_the_oracle(trained(job, np.float64, program=by_row(job, np.float64, kernels=kernels)), job, 1e-10)
 
 
+@each_form
 @pytest.mark.parametrize("loss", LOSSES)
-def test_row_by_row_takes_sample_weights(loss):
+def test_row_by_row_takes_sample_weights(loss, kernels):
     job = Job([3, 4, 3], ["tanh"], loss, rows=9, batch_size=1, learning_rate=0.1, weighted=True)
-    assert_equal_to_the_oracle(trained(job, np.float64, program=by_row(job, np.float64)), job, 1e-10)
+    assert_equal_to_the_oracle(trained(job, np.float64, program=by_row(job, np.float64, kernels=kernels)), job, 1e-10)
 
 
+@each_form
 @pytest.mark.parametrize("sizes", NETWORKS, ids=str)
-def test_row_by_row_equals_batches_of_one_on_whole_numbers(sizes):
+def test_row_by_row_equals_batches_of_one_on_whole_numbers(sizes, kernels):
     job = Job(sizes, ["identity"] * (len(sizes) - 2), "mse", rows=2, batch_size=1, learning_rate=0.5)
-    rows, batches = (trained(job, np.float32, integers, program=by_row(job, np.float32, choice)) for choice in (True, False))
+    rows = trained(job, np.float32, integers, program=by_row(job, np.float32, kernels=kernels))
+    batches = trained(job, np.float32, integers, program=by_row(job, np.float32, by_row=False))
     np.testing.assert_array_equal(rows.parameters, batches.parameters)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_networks_of_up_to_a_vector_a_layer_are_taken_in_vectors(dtype):
+    lanes = vector_bytes() // np.dtype(dtype).itemsize
+    found = {
+        (inputs, units): Program([inputs, units, 1], ["relu"], dtype, 1, "mse").narrow is not None
+        for inputs in (1, narrow.MOST_INPUTS, narrow.MOST_INPUTS + 1)
+        for units in (1, lanes, lanes + 1)
+    }
+    fit = compiling.JIT
+    assert found == {(inputs, units): fit and inputs <= narrow.MOST_INPUTS and units <= lanes for inputs, units in found}
+
+
+def test_a_training_in_vectors_may_be_cut_anywhere():
+    job = Job([5, 6, 4, 3], ["tanh", "sigmoid"], "cross_entropy", rows=9, batch_size=1, learning_rate=0.1)
+    whole, cut = (
+        trained(job, np.float32, program=by_row(job, np.float32, kernels="auto"), ranges=ranges)
+        for ranges in ([(0, 9)], [(0, 1), (1, 4), (4, 9)])
+    )
+    assert whole.parameters.tobytes() == cut.parameters.tobytes()
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -53,9 +84,10 @@ class Exploded(Job):
         return parameters
 
 
-def test_a_row_whose_loss_is_not_finite_changes_no_parameter_and_is_named():
+@each_form
+def test_a_row_whose_loss_is_not_finite_changes_no_parameter_and_is_named(kernels):
     job = Exploded([2, 3, 1], ["relu"], "mse", rows=3, batch_size=1)
-    found = trained(job, np.float32, integers, program=by_row(job, np.float32))
+    found = trained(job, np.float32, integers, program=by_row(job, np.float32, kernels=kernels))
     assert found.reached == -1
     np.testing.assert_array_equal(found.parameters, np.array(job.parameters(), np.float32))
 

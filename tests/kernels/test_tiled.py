@@ -66,8 +66,9 @@ def assert_same_bits(one, other):
 
 @each_dtype
 @pytest.mark.parametrize("units", UNITS)
-def test_training_with_any_number_of_units_equals_the_oracle(units, dtype):
-    check(Job([9, units, units, 3], ["tanh", "relu"], "cross_entropy", rows=23, batch_size=10), dtype)
+@pytest.mark.parametrize("batch_size", [10, operations.TRANSPOSED_ROWS])
+def test_training_with_any_number_of_units_equals_the_oracle(units, batch_size, dtype):
+    check(Job([9, units, units, 3], ["tanh", "relu"], "cross_entropy", rows=2 * batch_size + 3, batch_size=batch_size), dtype)
 
 
 @each_dtype
@@ -146,6 +147,7 @@ EXACT_SIZES = {
     "one of everything": [1, 1, 1],
     "over the edges of blocks, panels and tiles": [129, 83, 4],
     "two hidden layers": [65, 17, 81, 4],
+    "two hidden layers of several panels": [65, 170, 131, 4],
     "three hidden layers": [40, 33, 16, 17, 2],
 }
 
@@ -321,6 +323,7 @@ def always_shared(monkeypatch):
 SHARED = {
     "listed": Job([300, 90, 4], ["relu"], "cross_entropy", rows=150, batch_size=70),
     "deep": Job([33, 81, 16, 130, 3], ["relu", "silu", "tanh"], "mse", rows=60, batch_size=13, weighted=True),
+    "deep, with many rows": Job([33, 170, 81, 130, 3], ["relu", "silu", "tanh"], "mse", rows=150, batch_size=operations.TRANSPOSED_ROWS),
     "fewer panels, outputs and rows than shares": Job([2, 3, 3, 1], ["tanh", "relu"], "binary_cross_entropy", rows=11, batch_size=5),
 }
 

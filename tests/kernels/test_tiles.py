@@ -283,6 +283,58 @@ def test_update_reads_x_along_any_step(tile, shape):
     np.testing.assert_array_equal(*run_update(call, shape, "float32", 9, list(range(9)), x_step=3))
 
 
+# --- one row, and a transpose --------------------------------------------------------------------------------------------
+
+
+@each_form
+@each_dtype
+@pytest.mark.parametrize("times", [False, True], ids=["sum", "sum times slope"])
+def test_row_product_is_exact_on_integers_for_any_number_of_inputs(tile, times, dtype):
+    call, lanes = tile(tiles.row_product, times), vector_bytes() // np.dtype(dtype).itemsize
+    for count in (0, 1, 2, 7, 64):
+        w_values, x_values, start, slope = (integers(rows, lanes, seed=rows) for rows in (count + 3, 70, 1, 2))
+        w = matrix(np.vstack([w_values, start, slope[:1], np.zeros((1, lanes))]), dtype)
+        x = matrix(x_values[:count, :1].T, dtype, first=67)
+        places = [w.first + (count + 3 + row) * lanes for row in range(3)]
+        call(w.array, w.first, x.array, x.first, count, *places)
+        sums = start + x_values[:count, :1].T @ w_values[:count]
+        assert_holds(w, np.vstack([w_values, start, slope[:1], sums * slope[:1] if times else sums]))
+
+
+@each_form
+@each_dtype
+@pytest.mark.parametrize("scaled", ["x", "d"])
+def test_outer_is_exact_on_integers_for_any_number_of_inputs(tile, scaled, dtype):
+    call, lanes = tile(tiles.outer, scaled), vector_bytes() // np.dtype(dtype).itemsize
+    for count in (0, 1, 2, 7, 64):
+        w_values, x_values, d_values = integers(count, lanes), integers(1, count, seed=1), integers(1, lanes, seed=2)
+        w, x, d = matrix(w_values, dtype), matrix(x_values, dtype, first=67), matrix(d_values, dtype)
+        call(w.array, w.first, x.array, x.first, count, d.array, d.first, np.dtype(dtype).type(-0.5))
+        assert_holds(w, w_values - 0.5 * x_values.T @ d_values)
+
+
+@each_form
+@each_dtype
+def test_outer_of_a_matrix_and_of_its_transpose_round_alike(tile, dtype):
+    lanes, factor = vector_bytes() // np.dtype(dtype).itemsize, np.dtype(dtype).type(-0.1)
+    rows = np.random.default_rng(0).standard_normal((2, lanes)).astype(dtype)
+    x, d = (matrix(row[None], dtype) for row in rows)
+    plain, across = (matrix(np.zeros((lanes, lanes)), dtype) for _ in range(2))
+    tile(tiles.outer, "x")(plain.array, plain.first, x.array, x.first, lanes, d.array, d.first, factor)
+    tile(tiles.outer, "d")(across.array, across.first, d.array, d.first, lanes, x.array, x.first, factor)
+    np.testing.assert_array_equal(plain.view(lanes, lanes), across.view(lanes, lanes).T)
+
+
+@each_form
+@each_dtype
+def test_transpose_exchanges_rows_and_columns_of_a_square(tile, dtype):
+    lanes = vector_bytes() // np.dtype(dtype).itemsize
+    values = np.arange(lanes * lanes).reshape(lanes, lanes)
+    w, out = matrix(values, dtype, row=3 * lanes), matrix(np.zeros((lanes, lanes)), dtype, row=2 * lanes)
+    tile(tiles.transpose)(w.array, w.first, w.row, out.array, out.first, out.row)
+    assert_holds(out, values.T)
+
+
 # --- what the compiler makes of them -------------------------------------------------------------------------------------
 
 FMA = re.compile(r"\bvfn?m(?:add|sub)\w*ps\b.*%zmm")

@@ -1,0 +1,133 @@
+"""One sample a step in a network whose layers are no wider than a vector: weights in rows of one vector each, no loop over units.
+
+    forward     z = bias + sum over k of x[k] w[k, :]           a vector of sums, a multiply-add for each input
+    delta       dx = sum over n of delta[n] across[n, :]        across = w transposed, kept beside w: no vector is added up lane by lane
+    update      w[k, :] -= rate x[k] delta                      across[n, :] -= rate delta[n] x        the same numbers in both
+
+The lanes behind the last unit are units, too, that nobody reads: they start from zeros each time, and what becomes of them does not matter.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import carray
+
+from fastmlp.kernels import tiles
+from fastmlp.kernels.compiling import block_call, kernel, pointer
+from fastmlp.kernels.rows import loss_of_row
+from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, WEIGHT_SUM, rates_in
+from fastmlp.kernels.vectors import full_width, prefetch, short_loops
+
+# Columns of the table of layers: sizes; offsets of weights and biases in the parameters; in the arena, offsets of w (K, LANES) with the
+# biases as its last row, of its transpose (N, LANES), which the first layer does without, of z, a = f(z), f'(z) and delta (LANES,);
+# address of activate_vector. The arena begins with a vector of zeros, one that begins with 1, and the inputs.
+N_IN, N_OUT, WEIGHT, BIAS, W, ACROSS, Z, A, SLOPE, DELTA, ACTIVATE = range(11)
+COLUMNS = 11
+MOST_INPUTS = 64  # more may be worth a look which of them are zero
+
+U = np.uint64
+# Bound when a kernel is specialised: the parameters' type, its bytes, how many of it a vector has, formulas.
+NUMBER: Any = np.float32
+SIZE, LANES = 4, 16
+ACTIVATION: Any = None
+ACTIVATION_DERIVATIVE: Any = None
+
+weighted_sum, weighted_sum_times = tiles.row_product(False), tiles.row_product(True)
+add_outer, add_outer_across = tiles.outer("x"), tiles.outer("d")
+call_activate = block_call(4)
+
+
+@kernel
+def activate_vector(z, a, slope, count):
+    """a = f(z), slope = f'(z, a) for vectors at three addresses. Arrays as arguments would take longer than what is done with them."""
+    full_width()
+    sums, out = carray(pointer(z), (count,), NUMBER), carray(pointer(a), (count,), NUMBER)
+    slopes = carray(pointer(slope), (count,), NUMBER)
+    for n in range(count):
+        out[n] = ACTIVATION(sums[n])
+    for n in range(count):
+        slopes[n] = ACTIVATION_DERIVATIVE(sums[n], out[n])
+
+
+@kernel
+def pack(parameters, layers, arena):
+    """Copy the parameters (P,) of all layers into their rows of vectors."""
+    for index in range(layers.shape[0]):
+        K, N = layers[index, N_IN], layers[index, N_OUT]
+        for n in range(N):
+            for k in range(K):
+                weight = parameters[layers[index, WEIGHT] + k * N + n]
+                arena[layers[index, W] + k * LANES + n] = weight
+                if index > 0:
+                    arena[layers[index, ACROSS] + n * LANES + k] = weight
+            arena[layers[index, W] + K * LANES + n] = parameters[layers[index, BIAS] + n]
+
+
+@kernel
+def unpack(parameters, layers, arena):
+    """Copy the rows of vectors back into the parameters (P,)."""
+    for index in range(layers.shape[0]):
+        K, N = layers[index, N_IN], layers[index, N_OUT]
+        for n in range(N):
+            for k in range(K):
+                parameters[layers[index, WEIGHT] + k * N + n] = arena[layers[index, W] + k * LANES + n]
+            parameters[layers[index, BIAS] + n] = arena[layers[index, W] + K * LANES + n]
+
+
+@kernel
+def train_narrow(
+    parameters, total, layers, x, target, sample_weight, order, first, last, scale, shift, rates, output, loss, derivative, loss_parameter,
+    arena,
+):  # fmt: skip
+    """The same as rows.train_rows: one SGD step per row of order[first:last]; return last, or -(1 + row) at a loss that is not finite.
+
+    In place: parameters (P,), total (TOTALS,). layers (L, COLUMNS), arena: zeros but for what earlier runs left, overwritten. The
+    others: see there.
+    """
+    short_loops()
+    address = arena.ctypes.data
+    L, inputs, constant_one = layers.shape[0], 2 * LANES, LANES
+    one = parameters.dtype.type(1)
+    arena[constant_one] = one
+    reached = last
+    pack(parameters, layers, arena)
+    for i in range(first, last):
+        row = order[i]
+        if i + 1 < last:
+            prefetch(x, order[i + 1], 0)
+        for k in range(x.shape[1]):
+            arena[inputs + k] = parameters.dtype.type(x[row, k]) * scale[k] + shift[k]
+
+        below = inputs
+        for index in range(L):
+            w, K, z, a = layers[index, W], layers[index, N_IN], layers[index, Z], layers[index, A]
+            weighted_sum(arena, w, arena, below, K, w + K * LANES, z, z)
+            if index + 1 < L:  # the slopes now, while the next sums are waited for
+                slope = layers[index, SLOPE]
+                call_activate(layers[index, ACTIVATE], address + SIZE * z, address + SIZE * a, address + SIZE * slope, LANES)
+                below = a
+
+        N, z, d = U(layers[L - 1, N_OUT]), U(layers[L - 1, Z]), U(layers[L - 1, DELTA])
+        weight = sample_weight[row] if sample_weight.shape[0] > 0 else one
+        row_loss, correct = loss_of_row(arena, z, d, N, target, row, weight, output, loss, derivative, loss_parameter)
+        if not math.isfinite(row_loss):
+            reached = -(i + 1)
+            break
+        total[LOSS_SUM] += weight * row_loss
+        total[CORRECT] += weight * correct
+        total[WEIGHT_SUM] += weight
+        total[ROWS] += 1.0
+
+        factor = -rates_in(rates, i - first)[0]
+        for index in range(L - 1, -1, -1):
+            K, N, w, delta = layers[index, N_IN], layers[index, N_OUT], layers[index, W], layers[index, DELTA]
+            below = inputs
+            if index > 0:  # delta of the layer before, from the weights before they change
+                below, across, before = layers[index - 1, A], layers[index, ACROSS], layers[index - 1, DELTA]
+                weighted_sum_times(arena, across, arena, delta, N, 0, layers[index - 1, SLOPE], before)
+                add_outer_across(arena, across, arena, delta, N, arena, below, factor)
+            add_outer(arena, w, arena, below, K, arena, delta, factor)
+            add_outer(arena, w + K * LANES, arena, constant_one, 1, arena, delta, factor)
+    unpack(parameters, layers, arena)
+    return reached
