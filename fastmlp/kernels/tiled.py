@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp import machine
-from fastmlp.kernels.compiling import JIT, block_call, kernel
+from fastmlp.kernels.compiling import JIT, block_call, borrow, kernel
 from fastmlp.kernels.layout import Layout
 from fastmlp.kernels.operations import Planner, gather_block
 from fastmlp.kernels.panels import ADDRESS, BARRIER, CHECK, CHUNK, KIND, LOSS, LOSS_ROWS, LOSS_ROWS_ALONE, PANEL, STEP
@@ -64,6 +64,11 @@ def train_tiled(
     SIGMOID or IDENTITY; loss, gather: addresses; loss_parameter: a number of the arena's type; gather_ops, ops (threads, n, COLUMNS):
     operations on the batch of each thread. Scratch: arena to sums. total (TOTALS,): thread 0 adds to it.
     """
+    # borrowed: otherwise each view of them is counted, by an atomic instruction on a number that all threads change
+    x, target, sample_weight, order, rates = borrow(x), borrow(target), borrow(sample_weight), borrow(order), borrow(rates)
+    scale, shift, gather_ops, ops, arena = borrow(scale), borrow(shift), borrow(gather_ops), borrow(ops), borrow(arena)
+    lists, masks, counts, batch_target = borrow(lists), borrow(masks), borrow(counts), borrow(batch_target)
+    batch_weight, z, delta, sums = borrow(batch_weight), borrow(z), borrow(delta), borrow(sums)
     arrived = 0
     step = 0
     begin = first
@@ -129,6 +134,8 @@ def forward_tiled(
     x (rows, K), order (n,), scale and shift (K,), gather: address, gather_ops and ops (threads, n, COLUMNS), z and z_row: where the outputs
     lie in the arena; scratch: arena to counts -> out (last - first, C), overwritten.
     """
+    x, order, scale, shift, gather_ops, ops = borrow(x), borrow(order), borrow(scale), borrow(shift), borrow(gather_ops), borrow(ops)
+    arena, lists, masks, counts, rates, out = borrow(arena), borrow(lists), borrow(masks), borrow(counts), borrow(rates), borrow(out)
     arrived = 0
     for begin in range(first, last, batch_size):
         rows = order[begin : min(begin + batch_size, last)]
