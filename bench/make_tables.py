@@ -3,6 +3,7 @@
 A table stands between two comments, and is written anew from bench/results:
 
     <!-- bench:peers -->                one workload a row: our time, and how many times as long the others take
+    <!-- bench:targets -->              the same ratios beside what we aim for, with AVX-512 and without
     <!-- bench:mnist-epoch -->          a ladder, by the name of its scene: 2-3-2, layer, mnist-step, mnist-epoch
     <!-- bench:scaling width -->        the cost along an axis: batch, width, depth, rows, threads
     <!-- bench:startup -->              how long it takes until something happens
@@ -92,6 +93,8 @@ def table(record: Record, name: str, what: str | None) -> str:
     """Return one table as Markdown."""
     if name == "peers":
         return peers(record)
+    if name == "targets":
+        return targets(record)
     if name == "scaling":
         return scaling(entry(record, "scaling", "axis", what))
     if name == "startup":
@@ -157,13 +160,8 @@ def ladder(found: Record) -> str:
 
 def peers(record: Record) -> str:
     """Return one row per workload: our time, and how many times as long the others take, each by its fastest configuration."""
-    order = list(WORKLOADS)
-    found = [each for each in record.get("workloads") or () if each["instruction_set"] == "native"]
-    workloads = sorted(found, key=lambda each: order.index(each["name"]))
-    if not workloads:
-        raise ValueError("expected results of fastmlp bench peers, found none; record them with --save")
     rows = []
-    for each in workloads:
+    for each in _workloads(record, "native"):
         ours = _fastest(each, "fastmlp", ("auto",), record["machine"]["cores"])
         if ours is None:
             raise ValueError(f"expected a time of fastmlp on workload {each['name']}, found none; record it again")
@@ -176,6 +174,43 @@ def peers(record: Record) -> str:
             ]
         )
     return markdown(["one epoch, or one call", "fastmlp", *(heading for heading, _, _ in PEERS)], rows)
+
+
+def targets(record: Record) -> str:
+    """Return one row per ratio that has a target: ours with zeros skipped, without, and without AVX-512, and by how much it falls short."""
+    without = {each["name"]: each["ratios"] for each in _workloads(record, "avx2", none_is_fine=True)}
+    rows = []
+    for each in _workloads(record, "native"):
+        title = each["name"]
+        for ratio in each["ratios"]:
+            if ratio["target"] is None or ratio["ratio"] is None:
+                continue
+            same = (other for other in without.get(each["name"], ()) if (other["of"], other["against"]) == (ratio["of"], ratio["against"]))
+            numbers = (ratio["ratio"], ratio["ratio_without_zero_skipping"], next(same, {"ratio": None})["ratio"])
+            missed = ratio["missed_by"]
+            rows.append(
+                [
+                    title,
+                    f"{ratio['ours']} : {ratio['theirs']}",
+                    *(MISSING if number is None else f"{number:.2f}×" for number in numbers),
+                    f"{ratio['target']:g}×",
+                    "reached" if not missed else f"{100 * missed:.0f} % short",
+                ]
+            )
+            title = ""
+        if each["limit"] and each["limit"]["seconds"]:
+            limit = each["limit"]
+            missed = "reached" if not limit["missed_by"] else f"{100 * limit['missed_by']:.0f} % over"
+            rows.append([title, f"{limit['text']}: {duration(limit['seconds'])}", *[MISSING] * 4, missed])
+    return markdown(["", "ours : theirs", "ratio", "nothing skipped", "AVX2", "aim", ""], rows)
+
+
+def _workloads(record: Record, instruction_set: str, none_is_fine: bool = False) -> list[Record]:
+    order = list(WORKLOADS)
+    found = [each for each in record.get("workloads") or () if each["instruction_set"] == instruction_set]
+    if not found and not none_is_fine:
+        raise ValueError("expected results of fastmlp bench peers, found none; record them with --save")
+    return sorted(found, key=lambda each: order.index(each["name"]))
 
 
 def _fastest(workload: Record, peer: str, variants: tuple[str, ...], threads: int | None) -> float | None:

@@ -34,7 +34,7 @@ ACTIVATION: Any = None
 ACTIVATION_DERIVATIVE: Any = None
 
 weighted_sum, weighted_sum_times = tiles.row_product(False), tiles.row_product(True)
-add_outer, add_outer_across = tiles.outer("x"), tiles.outer("d")
+update_rows, update_across = tiles.row_update("x"), tiles.row_update("d")
 call_activate = block_call(4)
 
 
@@ -126,8 +126,8 @@ def train_narrow(
             if index > 0:  # delta of the layer before, from the weights before they change
                 below, across, before = layers[index - 1, A], layers[index, ACROSS], layers[index - 1, DELTA]
                 weighted_sum_times(arena, across, arena, delta, N, 0, layers[index - 1, SLOPE], before)
-                add_outer_across(arena, across, arena, delta, N, arena, below, factor)
-            add_outer(arena, w, arena, below, K, arena, delta, factor)
-            add_outer(arena, w + K * LANES, arena, constant_one, 1, arena, delta, factor)
+                update_across(arena, across, arena, delta, N, arena, below, factor)
+            update_rows(arena, w, arena, below, K, arena, delta, factor)
+            update_rows(arena, w + K * LANES, arena, constant_one, 1, arena, delta, factor)
     unpack(parameters, layers, arena)
     return reached

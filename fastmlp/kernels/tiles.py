@@ -219,7 +219,7 @@ def row_product(times: bool) -> Any:
     return emitted(twin, emit, 8)
 
 
-def outer(scaled: str) -> Any:
+def row_update(scaled: str) -> Any:
     """w[k, :] += factor x[k] d[:] for `count` inputs k and one row of vectors.
 
     f(w, w0, x, x0, count, d, d0, factor): w[w0 + k lanes + j], x[x0 + k], d[d0 + j]. `scaled` says which of both is multiplied with the

@@ -304,8 +304,8 @@ def test_row_product_is_exact_on_integers_for_any_number_of_inputs(tile, times, 
 @each_form
 @each_dtype
 @pytest.mark.parametrize("scaled", ["x", "d"])
-def test_outer_is_exact_on_integers_for_any_number_of_inputs(tile, scaled, dtype):
-    call, lanes = tile(tiles.outer, scaled), vector_bytes() // np.dtype(dtype).itemsize
+def test_row_update_is_exact_on_integers_for_any_number_of_inputs(tile, scaled, dtype):
+    call, lanes = tile(tiles.row_update, scaled), vector_bytes() // np.dtype(dtype).itemsize
     for count in (0, 1, 2, 7, 64):
         w_values, x_values, d_values = integers(count, lanes), integers(1, count, seed=1), integers(1, lanes, seed=2)
         w, x, d = matrix(w_values, dtype), matrix(x_values, dtype, first=67), matrix(d_values, dtype)
@@ -315,13 +315,13 @@ def test_outer_is_exact_on_integers_for_any_number_of_inputs(tile, scaled, dtype
 
 @each_form
 @each_dtype
-def test_outer_of_a_matrix_and_of_its_transpose_round_alike(tile, dtype):
+def test_row_update_of_a_matrix_and_of_its_transpose_round_alike(tile, dtype):
     lanes, factor = vector_bytes() // np.dtype(dtype).itemsize, np.dtype(dtype).type(-0.1)
     rows = np.random.default_rng(0).standard_normal((2, lanes)).astype(dtype)
     x, d = (matrix(row[None], dtype) for row in rows)
     plain, across = (matrix(np.zeros((lanes, lanes)), dtype) for _ in range(2))
-    tile(tiles.outer, "x")(plain.array, plain.first, x.array, x.first, lanes, d.array, d.first, factor)
-    tile(tiles.outer, "d")(across.array, across.first, d.array, d.first, lanes, x.array, x.first, factor)
+    tile(tiles.row_update, "x")(plain.array, plain.first, x.array, x.first, lanes, d.array, d.first, factor)
+    tile(tiles.row_update, "d")(across.array, across.first, d.array, d.first, lanes, x.array, x.first, factor)
     np.testing.assert_array_equal(plain.view(lanes, lanes), across.view(lanes, lanes).T)
 
 
