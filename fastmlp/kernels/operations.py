@@ -26,7 +26,7 @@ from fastmlp.kernels.updates import GRADIENT, RULES, STORE, UPDATES, descend
 from fastmlp.kernels.vectors import vector_bytes
 
 NARROW_OUTPUT = 2  # up to so many outputs, a dot tile takes them one at a time
-TRANSPOSED_ROWS = 64  # from so many rows of a batch on, a transposed copy of w pays for the delta of the layer before
+TRANSPOSED_ROWS = 192  # from so many rows of a batch on, a transposed copy of several panels of w pays for the delta of the layer before
 
 Operation = list[int]
 

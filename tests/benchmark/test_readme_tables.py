@@ -40,7 +40,15 @@ def a_workload(name):
             (("jax", "unroll 1", 2), None),
         )
     ]  # fmt: skip
-    return {"name": name, "title": "a network", "instruction_set": "native", "times": times}
+    limit = {"text": "90 ms per epoch", "allowed": 0.09, "seconds": 0.1, "missed_by": 0.11}
+    ratios = [a_ratio("torch", 4.0, 5.0), a_ratio("jax", 3.0, 2.5), a_ratio("numpy", 2.0, None)]
+    return {"name": name, "title": "a network", "instruction_set": "native", "times": times, "ratios": ratios, "limit": limit}
+
+
+def a_ratio(peer, ratio, target):
+    found = {"ours": "fastmlp auto, 2 threads", "theirs": peer, "of": {"peer": "fastmlp"}, "against": {"peer": peer}, "ratio": ratio}
+    missed_by = None if target is None else max(0.0, 1.0 - ratio / target)
+    return found | {"ratio_without_zero_skipping": None, "target": target, "missed_by": missed_by}
 
 
 RECORD = {
@@ -86,6 +94,16 @@ def test_ladder_has_a_row_for_every_time_that_counts(results):
 
 def test_peers_are_multiples_of_our_time_on_all_threads(results):
     assert table(results, "peers")[2:] == ["| A: a network | 100 ms | – | 8.0× | 4.0× | – | – |"]
+
+
+def test_targets_stand_beside_the_ratios_that_have_one(results):
+    without = {**a_workload("A"), "instruction_set": "avx2", "ratios": [a_ratio("jax", 1.5, 2.5)]}
+    (results / "xeon.json").write_text(json.dumps({**RECORD, "workloads": [*RECORD["workloads"], without]}))
+    assert table(results, "targets")[2:] == [
+        "| A | fastmlp auto, 2 threads : torch | 4.00× | – | – | 5× | 20 % short |",
+        "|  | fastmlp auto, 2 threads : jax | 3.00× | – | 1.50× | 2.5× | reached |",
+        "|  | 90 ms per epoch: 100 ms | – | – | – | – | 11 % over |",
+    ]
 
 
 def test_scaling_ends_with_the_exponents(results):
