@@ -16,7 +16,7 @@ from numba import carray
 from fastmlp.kernels import tiles
 from fastmlp.kernels.compiling import block_call, kernel, pointer
 from fastmlp.kernels.rows import loss_of_row
-from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, WEIGHT_SUM, rates_in
+from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, WEIGHT_SUM
 from fastmlp.kernels.vectors import full_width, prefetch, short_loops
 
 # Columns of the table of layers: sizes; offsets of weights and biases in the parameters; in the arena, offsets of w (K, LANES) with the
@@ -119,7 +119,7 @@ def train_narrow(
         total[WEIGHT_SUM] += weight
         total[ROWS] += 1.0
 
-        factor = -rates_in(rates, i - first)[0]
+        factor = -rates[min(i - first, rates.shape[0] - 1), 0]
         for index in range(L - 1, -1, -1):
             K, N, w, delta = layers[index, N_IN], layers[index, N_OUT], layers[index, W], layers[index, DELTA]
             below = inputs

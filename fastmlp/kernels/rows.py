@@ -32,7 +32,6 @@ from fastmlp.kernels.step import (
     call_activate,
     call_activate_backward,
     call_norm,
-    rates_in,
 )
 
 U = np.uint64  # unsigned places: a signed one might be negative, and each access would look whether it is
@@ -214,7 +213,7 @@ def train_rows(
         total[ROWS] += 1.0
 
         # backward and update, weight by weight: delta of the layer before is summed from the weights before they change
-        rate = rates_in(rates, i - first)[0]
+        rate = rates[min(i - first, rates.shape[0] - 1), 0]
         for index in range(L - 1, -1, -1):
             K, N = U(layers[index, N_IN]), U(layers[index, N_OUT])
             w, b, d = U(layers[index, WEIGHT]), U(layers[index, BIAS]), U(layers[index, DELTA])

@@ -58,12 +58,6 @@ call_norm = block_call(4)
 
 
 @kernel
-def rates_in(rates, step):
-    """Return the numbers (RATES,) of a step, counted from 0; rates (steps, RATES), of which the last holds for all steps after it, too."""
-    return rates[min(step, rates.shape[0] - 1)]
-
-
-@kernel
 def weight_of(vector, layer):
     """Return the weights (K, N) of a layer as a view of a flat vector (P,) of parameters or gradients."""
     K, N = layer[N_IN], layer[N_OUT]
@@ -208,12 +202,12 @@ def train_steps(
 
     In place: parameters (P,); total (TOTALS,) is added to; m_state, v_state (P,) or (0,), average (P,) of the parameters, (0,) for none.
     layers (L, COLUMNS), x (rows, K) bytes or floats, target (rows, T), sample_weight (rows,) or (0,) for ones, order (n,) row numbers,
-    scale and shift (K,), rates (steps, RATES): those of updates.Rates, step by step, see rates_in; mean: whether the gradient is divided by
-    the rows of its batch, output: SOFTMAX, SIGMOID or IDENTITY, loss, update: addresses, update 0 for plain SGD; loss_parameter: a number
-    of the parameters' type. Overwritten: scratch, gradient (P,) or (0,), batch_target (B, T), batch_weight (B,) or (0,). first_step: number
-    of the first step in the whole training, draws (L + 1, DRAW_COLUMNS) or (0, DRAW_COLUMNS): what is left to chance; limit: address of
-    limit_columns, 0 for none, longest: the limit. The running statistics of a layer normalised over the batch lie in the scratch, and are
-    updated there. A batch whose loss is not finite changes nothing.
+    scale and shift (K,), rates (steps, RATES): those of updates.Rates, step by step, the last to the end; mean: whether the gradient is
+    divided by the rows of its batch, output: SOFTMAX, SIGMOID or IDENTITY, loss, update: addresses, update 0 for plain SGD;
+    loss_parameter: a number of the parameters' type. Overwritten: scratch, gradient (P,) or (0,), batch_target (B, T), batch_weight (B,) or
+    (0,). first_step: number of the first step in the whole training, draws (L + 1, DRAW_COLUMNS) or (0, DRAW_COLUMNS): what is left to
+    chance; limit: address of limit_columns, 0 for none, longest: the limit. The running statistics of a layer normalised over the batch lie
+    in the scratch, and are updated there. A batch whose loss is not finite changes nothing.
     """
     K = x.shape[1]
     L, T = layers.shape[0], target.shape[1]
@@ -221,7 +215,7 @@ def train_steps(
     for step in range((last - first + batch_size - 1) // batch_size):
         begin = first + step * batch_size
         M = min(batch_size, last - begin)
-        now = rates_in(rates, step)
+        now = rates[min(step, rates.shape[0] - 1)]
         rows = order[begin : begin + M]
         batch = scratch[: M * K].reshape((M, K))
         gather(x, rows, scale, shift, batch)

@@ -13,7 +13,7 @@ from fastmlp.kernels.operations import Planner, gather_block
 from fastmlp.kernels.panels import ADDRESS, BARRIER, CHECK, CHUNK, KIND, LOSS, LOSS_ROWS, LOSS_ROWS_ALONE, PANEL, STEP
 from fastmlp.kernels.program import Steps, loss_block, no_steps, output_code
 from fastmlp.kernels.regularisation import NOTHING, Regularisation
-from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, TOTALS, WEIGHT_SUM, rates_in
+from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, TOTALS, WEIGHT_SUM
 from fastmlp.kernels.team import DECISION, STOP, Team, look, new_shared, wait_for_all
 from fastmlp.kernels.tiles import Shape
 from fastmlp.kernels.updates import RULES, Rates
@@ -59,10 +59,10 @@ def train_tiled(
     """Take one step per batch of order[first:last] as one thread of a team; return the row reached, or -(1 + row) at a loss not finite.
 
     x (rows, K) bytes or floats, target (rows, T), sample_weight (rows,) or (0,) for ones, order (n,) row numbers, first_step: number of the
-    first step in the whole training, scale and shift (K,); rates (steps, RATES): those of updates.Rates, step by step, see rates_in; fused:
-    whether the gradient comes times -learning_rate, to be added; mean: whether it is divided by the rows of the batch; output: SOFTMAX,
-    SIGMOID or IDENTITY; loss, gather: addresses; loss_parameter: a number of the arena's type; gather_ops, ops (threads, n, COLUMNS):
-    operations on the batch of each thread. Scratch: arena to sums. total (TOTALS,): thread 0 adds to it.
+    first step in the whole training, scale and shift (K,); rates (steps, RATES): those of updates.Rates, step by step, the last to the end;
+    fused: whether the gradient comes times -learning_rate, to be added; mean: whether it is divided by the rows of the batch; output:
+    SOFTMAX, SIGMOID or IDENTITY; loss, gather: addresses; loss_parameter: a number of the arena's type; gather_ops, ops (threads, n,
+    COLUMNS): operations on the batch of each thread. Scratch: arena to sums. total (TOTALS,): thread 0 adds to it.
     """
     # borrowed: otherwise each view of them is counted, by an atomic instruction on a number that all threads change
     x, target, sample_weight, order, rates = borrow(x), borrow(target), borrow(sample_weight), borrow(order), borrow(rates)
@@ -78,7 +78,7 @@ def train_tiled(
         M = rows.shape[0]
         upcoming = order[begin + M : min(begin + M + batch_size, last)]
         number = first_step + step
-        now = rates_in(rates, step)
+        now = rates[min(step, rates.shape[0] - 1)]
         gather_batch(gather, x, rows, upcoming, scale, shift, gather_ops[thread], number, arena, lists, masks, counts, now)
         tell_step(ops[thread], number)
         # Two places in turn: who is late may read the decision of this step while that of the next is made, and no later one.
@@ -134,8 +134,6 @@ def forward_tiled(
     x (rows, K), order (n,), scale and shift (K,), gather: address, gather_ops and ops (threads, n, COLUMNS), z and z_row: where the outputs
     lie in the arena; scratch: arena to counts -> out (last - first, C), overwritten.
     """
-    x, order, scale, shift, gather_ops, ops = borrow(x), borrow(order), borrow(scale), borrow(shift), borrow(gather_ops), borrow(ops)
-    arena, lists, masks, counts, rates, out = borrow(arena), borrow(lists), borrow(masks), borrow(counts), borrow(rates), borrow(out)
     arrived = 0
     for begin in range(first, last, batch_size):
         rows = order[begin : min(begin + batch_size, last)]

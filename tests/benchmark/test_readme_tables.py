@@ -47,6 +47,7 @@ def a_workload(name):
 
 def a_ratio(peer, ratio, target):
     found = {"ours": "fastmlp auto, 2 threads", "theirs": peer, "of": {"peer": "fastmlp"}, "against": {"peer": peer}, "ratio": ratio}
+    found["ratio_of_bests"] = ratio + 0.5
     missed_by = None if target is None else max(0.0, 1.0 - ratio / target)
     return found | {"ratio_without_zero_skipping": None, "target": target, "missed_by": missed_by}
 
@@ -100,9 +101,9 @@ def test_targets_stand_beside_the_ratios_that_have_one(results):
     without = {**a_workload("A"), "instruction_set": "avx2", "ratios": [a_ratio("jax", 1.5, 2.5)]}
     (results / "xeon.json").write_text(json.dumps({**RECORD, "workloads": [*RECORD["workloads"], without]}))
     assert table(results, "targets")[2:] == [
-        "| A | fastmlp auto, 2 threads : torch | 4.00× | – | – | 5× | 20 % short |",
-        "|  | fastmlp auto, 2 threads : jax | 3.00× | – | 1.50× | 2.5× | reached |",
-        "|  | 90 ms per epoch: 100 ms | – | – | – | – | 11 % over |",
+        "| A | fastmlp auto, 2 threads : torch | 4.00× | 4.50× | – | – | 5× | 20 % short |",
+        "|  | fastmlp auto, 2 threads : jax | 3.00× | 3.50× | – | 1.50× | 2.5× | reached |",
+        "|  | 90 ms per epoch: 100 ms | – | – | – | – | – | 11 % over |",
     ]
 
 

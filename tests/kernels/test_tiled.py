@@ -1,5 +1,6 @@
 """Whole trainings by register tiles: against the float64 oracle, against the textbook loops, for any shares and threads."""
 
+import math
 import platform
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -68,7 +69,8 @@ def assert_same_bits(one, other):
 @pytest.mark.parametrize("units", UNITS)
 @pytest.mark.parametrize("batch_size", [10, operations.TRANSPOSED_ROWS])
 def test_training_with_any_number_of_units_equals_the_oracle(units, batch_size, dtype):
-    check(Job([9, units, units, 3], ["tanh", "relu"], "cross_entropy", rows=2 * batch_size + 3, batch_size=batch_size), dtype)
+    job = Job([9, units, units, 3], ["tanh", "relu"], "cross_entropy", rows=2 * batch_size + 3, batch_size=batch_size)
+    check(job, dtype, tolerance=TOLERANCES[dtype] * math.sqrt(batch_size / 10))  # rounding grows with the sums over the rows
 
 
 @each_dtype
