@@ -369,13 +369,13 @@ class Network:
             raise DataError("x: expected at least one row to take the gradient of, got none")
         target = as_target(y, self.output, self.n_outputs, rows.shape[0], self.dtype)
         n = rows.shape[0]
-        key = (n, self.loss, rows.dtype)
+        # of batch normalisation, a gradient takes mean and variance of all the rows
+        block = min(n, FORWARD_ROWS) if tiles_pay(self.sizes, n) and self.norm_layers != "batch" else n
+        key = (block, self.loss, rows.dtype, self.normalisation)
         kept, self._kept = self._kept, None  # taken away, so that a second thread makes one of its own
-        if kept is None or kept[0] != key or kept[1] is not self.normalisation:
-            # of batch normalisation, a gradient takes mean and variance of all the rows
-            block = min(n, FORWARD_ROWS) if tiles_pay(self.sizes, n) and self.norm_layers != "batch" else n
-            kept = (key, self.normalisation, self._new_gradient_program(block), *self.scale_and_shift(rows.dtype == np.uint8))
-        _, _, program, scale, shift = kept
+        if kept is None or kept[0][:3] != key[:3] or kept[0][3] is not self.normalisation:
+            kept = (key, self._new_gradient_program(block), *self.scale_and_shift(rows.dtype == np.uint8))
+        _, program, scale, shift = kept
         given = (self.parameters, rows, target, scale, shift, 1.0 / n, self.loss_parameter)
         gradient: np.ndarray
         _, gradient = program.gradient(*given, self.statistics) if isinstance(program, Program) else program.gradient(*given)

@@ -90,23 +90,25 @@ def forward_row(parameters, layers, scratch, places):
 
     parameters (P,), layers (L, COLUMNS) for batches of one row; scratch: z and a overwritten; places (largest K,): overwritten.
     """
-    below, zero = U(0), parameters.dtype.type(0)
+    below = U(0)
     for index in range(layers.shape[0]):
         K, N = U(layers[index, N_IN]), U(layers[index, N_OUT])
         w, b, z, a = U(layers[index, WEIGHT]), U(layers[index, BIAS]), U(layers[index, Z]), U(layers[index, A])
         sums = z
-        normalised = NORMALISED and layers[index, NORM] != 0
-        if normalised:  # sums without a bias, which comes after the normalisation
+        if NORMALISED and layers[index, NORM] != 0:  # sums without a bias, which comes after the normalisation
             sums = U(layers[index, HAT])
-        if N < MANY:  # each sum in a register: in memory, it would be waited for at each addition
             for n in range(N):
-                total = zero if normalised else parameters[b + n]
-                for k in range(K):
-                    total += scratch[below + k] * parameters[w + k * N + n]
-                scratch[sums + n] = total
+                scratch[sums + n] = 0
         else:
             for n in range(N):
-                scratch[sums + n] = zero if normalised else parameters[b + n]
+                scratch[sums + n] = parameters[b + n]
+        if N < MANY:
+            for k in range(K):
+                value = scratch[below + k]
+                if value != 0:
+                    for n in range(N):
+                        scratch[sums + n] += value * parameters[w + k * N + n]
+        else:
             count = list_nonzero(scratch, below, K, places)
             add_rows(parameters, w, N, scratch, below, places, count, scratch, sums)
         if NORMALISED and layers[index, NORM] != 0:
