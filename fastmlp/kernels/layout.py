@@ -17,9 +17,8 @@ import numpy as np
 from fastmlp.kernels import tiles, zeros
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.panels import GRADIENT_NUMBERS, LOSS_ROWS, MOMENT_VECTORS
-from fastmlp.kernels.vectors import aligned_zeros, vector_bytes
+from fastmlp.kernels.vectors import CACHE_LINE, aligned_zeros, lanes_of
 
-CACHE_LINE = 64  # bytes
 PADDED_INPUTS = 20  # weights have a multiple of so many rows: of the rows of every update and dot tile
 UPDATE_ROWS = 4  # rows of w of one tile of a dense update
 LISTED_SUMS = 8  # at least so many sums at a time: they hide the latency of a multiply-add
@@ -82,7 +81,7 @@ class Layout:
         """
         self.dtype, self.rows, self.norm, self.loss_rows = dtype, rows, norm, loss_rows
         self._size = 0
-        self._lanes = vector_bytes() // dtype.itemsize
+        self._lanes = lanes_of(dtype)
         last = len(sizes) - 2
         # the weights first, then as often again their states: from a weight to its state it is the same distance everywhere
         layers = [self._weights(k, n, index < last) for index, (k, n) in enumerate(zip(sizes, sizes[1:], strict=False))][

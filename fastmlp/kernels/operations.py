@@ -23,7 +23,7 @@ from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.layout import UPDATE_ROWS, LayerLayout, Layout, Run
 from fastmlp.kernels.regularisation import NOTHING, Regularisation, bits_of
 from fastmlp.kernels.updates import GRADIENT, RULES, STORE, UPDATES, descend
-from fastmlp.kernels.vectors import vector_bytes
+from fastmlp.kernels.vectors import lanes_of
 
 NARROW_OUTPUT = 2  # up to so many outputs, a dot tile takes them one at a time
 TRANSPOSED_ROWS = 192  # from so many rows of a batch on, a transposed copy of several panels of w pays for the delta of the layer before
@@ -260,9 +260,10 @@ class Planner:
         if layer.panels == 1 or self.layout.rows >= TRANSPOSED_ROWS:
             return operation(
                 self._block("delta_from_transposed", ("product", before.shape, False), before.shape.MR, before.width),
-                K=layer.n_in, N=layer.n_out, PANELS=before.panels, D=layer.delta, D_ROW=layer.row, D_PANEL=layer.column,
+                K=layer.n_out, N=layer.n_in, PANELS=before.panels, D=layer.delta, D_ROW=layer.row, D_PANEL=layer.column,
                 W=layer.weight, W_ROW=layer.width, W_PANEL=layer.panel, W_PANELS=layer.panels, BIAS=self.layout.no_bias,
-                OUT=before.delta, OUT_ROW=before.row, SUMS=self.layout.sums, SUMS_SHARE=self.layout.sums_share,
+                OUT=before.delta, OUT_ROW=before.row, OUT_PANEL=before.column,
+                SUMS=self.layout.sums, SUMS_SHARE=self.layout.sums_share,
             )  # fmt: skip
         # a panel of inputs is whole tiles: one that ran over its edge would write into the next share's, or the next row's
         MR, NI = next(shape for shape in ((5, 5), (6, 4), (6, 2)) if before.width % shape[1] == 0)
@@ -473,7 +474,7 @@ def _panel_block(
         bound |= {"FORMULA": compiling.formula(UPDATES[stepped].formula or descend), "STATES": UPDATES[stepped].states}
         suffix += f"_{stepped}"
     if name == "delta_from_transposed":
-        bound |= {"TRANSPOSE": tiles.transpose(), "LANES": vector_bytes() // dtype.itemsize}
+        bound |= {"TRANSPOSE": tiles.transpose(), "LANES": lanes_of(dtype)}
     if name == "add_noise_to_rows":
         bound["HALF_NORMAL"] = compiling.formula(random.HALF_NORMAL[dtype.name])
     number = numba.from_dtype(dtype)

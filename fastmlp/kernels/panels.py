@@ -32,7 +32,7 @@ from fastmlp.kernels.normalisation import (
 from fastmlp.kernels.random import from_end, from_median, hash_32, high_half, low_half, number_of, row_key, signed_32
 from fastmlp.kernels.scalar import averaged, clipped, count_correct, penalised, rates_of
 from fastmlp.kernels.step import call_loss
-from fastmlp.kernels.vectors import full_width, prefetch, short_loops
+from fastmlp.kernels.vectors import CACHE_LINE, full_width, prefetch, short_loops
 from fastmlp.kernels.zeros import (
     GROUP,
     GROUPS_PER_WORD,
@@ -68,7 +68,6 @@ MOMENT_VECTORS = 5
 BARRIER, PANEL, LOSS, CHECK = range(4)
 
 BLOCK = 128  # inputs of one pass over all rows: their part of a panel, 40 KiB, stays in the first-level cache
-CACHE_LINE = 64  # bytes
 BLOCK_OF_ROWS = 160  # rows of w that meet all rows of a batch at a time: a multiple of the rows of every dot tile
 # Rows whose loss is added up together: so few where there may be shares, so many where there is one. Neither depends on their number.
 LOSS_ROWS, LOSS_ROWS_ALONE = 8, 64
@@ -502,15 +501,13 @@ def delta_from_transposed(arena, lists, masks, counts, rates, op, M, share, shar
             is_last = q + 1 == op[W_PANELS]
             for m in range(0, M, MR):
                 start, start_row = (op[BIAS], 0) if q == 0 else (sums + m * NR, NR)
-                out, out_row = (op[OUT] + m * op[OUT_ROW] + p * NR, op[OUT_ROW]) if is_last else (sums + m * NR, NR)
+                out, out_row = (op[OUT] + m * op[OUT_ROW] + p * op[OUT_PANEL], op[OUT_ROW]) if is_last else (sums + m * NR, NR)
                 TILE(
-                    arena, copy, 0, arena, op[D] + m * op[D_ROW] + q * op[D_PANEL], op[D_ROW], 1, lists, 0, min(width, op[N] - q * width),
+                    arena, copy, 0, arena, op[D] + m * op[D_ROW] + q * op[D_PANEL], op[D_ROW], 1, lists, 0, min(width, op[K] - q * width),
                     start, start_row, 0, arena, out, out_row, 0,
                 )  # fmt: skip
-    if own(op[PANELS], share + 1, shares) == op[PANELS]:  # behind the last unit lies what is behind w
-        for m in range(M):
-            for k in range(op[K], op[PANELS] * NR):
-                arena[op[OUT] + m * op[OUT_ROW] + k] = 0
+    if own(op[PANELS], share + 1, shares) == op[PANELS]:  # what was copied there is what lies behind w
+        wipe_padding(arena, op, M, NR)
 
 
 @kernel

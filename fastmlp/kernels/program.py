@@ -21,7 +21,7 @@ from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.regularisation import NOTHING, Regularisation
 from fastmlp.kernels.updates import RULES, Rates, descend
-from fastmlp.kernels.vectors import aligned_zeros, vector_bytes
+from fastmlp.kernels.vectors import aligned_zeros, lanes_of
 
 # What normalises the sums of hidden layers: blocks for the way forward, the way back and the running statistics. "running" is inference
 # after training with "batch".
@@ -118,7 +118,7 @@ class Program:
         self.averages = averages
         self.scratch = np.empty(size, self.dtype)
         self.places = np.empty(max(sizes), np.uint64) if self.by_row else None
-        fits = max(sizes[1:]) <= vector_bytes() // self.dtype.itemsize and sizes[0] <= narrow.MOST_INPUTS
+        fits = max(sizes[1:]) <= lanes_of(self.dtype) and sizes[0] <= narrow.MOST_INPUTS
         in_vectors = self.by_row and fits and kernels == "auto" and compiling.JIT
         self.narrow = _narrow_table(sizes, activations, self.dtype) if in_vectors else None
         self.arena = aligned_zeros(self.narrow[1], self.dtype) if self.narrow else None
@@ -325,7 +325,7 @@ def layer_table(
 def _narrow_table(sizes: Sequence[int], activations: Sequence[str], dtype: np.dtype) -> tuple[np.ndarray, int]:
     """Return the table of layers (L, narrow.COLUMNS), and the size of the arena."""
     blocks = [_vector_block(name, dtype) for name in activations] + [0]
-    lanes = vector_bytes() // dtype.itemsize
+    lanes = lanes_of(dtype)
     table = np.zeros((len(sizes) - 1, narrow.COLUMNS), np.int64)
     parameter, arena = 0, 2 * lanes + -(-sizes[0] // lanes) * lanes
     for row, k, n, block in zip(table, sizes, sizes[1:], blocks, strict=False):
@@ -414,7 +414,7 @@ def _train_rows(dtype: np.dtype, smoothed: bool) -> Any:
 
 
 def _vectors_of(dtype: np.dtype) -> dict[str, Any]:
-    return {"NUMBER": dtype.type, "SIZE": dtype.itemsize, "LANES": vector_bytes() // dtype.itemsize}
+    return {"NUMBER": dtype.type, "SIZE": dtype.itemsize, "LANES": lanes_of(dtype)}
 
 
 @functools.cache

@@ -193,8 +193,11 @@ def update(MK: int, width: int, masked: bool, side: int = 1) -> Any:
     return emitted(twin, emit, 12)
 
 
+# --- one row ---------------------------------------------------------------------------------------------------------------
+
+
 def row_product(times: bool) -> Any:
-    """out[:] = (start[:] + sum over k of x[k] w[k, :]) for one row of vectors; where `times`, the sum is multiplied by slope[:].
+    """out[:] = start[:] + sum over k of x[k] w[k, :] for one row of vectors; where `times`, all of it is multiplied by slope[:].
 
     f(w, w0, x, x0, count, start0, slope0, out0): w[w0 + k lanes + j], x[x0 + k] for k < count, start, slope and out from w[start0],
     w[slope0] and w[out0] on.

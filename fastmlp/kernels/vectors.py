@@ -48,6 +48,12 @@ def aligned_zeros(count: int, dtype: Any) -> np.ndarray:
     return whole[first : first + count]
 
 
+def lanes_of(dtype: Any) -> int:
+    """Return how many numbers of a type a vector has."""
+    number: np.dtype[Any] = np.dtype(dtype)
+    return vector_bytes() // number.itemsize
+
+
 class Emitter:
     """Writes the instructions of one tile on vectors of `lanes` numbers."""
 

@@ -9,12 +9,13 @@ from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.layout import shape_for
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.tiles import Shape
-from fastmlp.kernels.vectors import vector_bytes
+from fastmlp.kernels.vectors import lanes_of
 from fastmlp.network import Network
 from fastmlp.settings import INITIALIZERS, NetworkSettings, TrainingSettings
 from fastmlp.training.loop import Trainer
 
 ROWS, N_INPUTS, N_OUTPUTS = 120, 100, 10  # two batches of 50 rows and a shorter one
+FEW_INPUTS = 4  # of a network whose layers are taken as vectors, row by row
 MOST_VECTORS = 41  # of units among which every shape of tiles is the best one for some number
 RULES: dict[str, dict[str, Any]] = {
     "sgd": {},
@@ -46,7 +47,6 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
     sparse = np.where(generator.random((ROWS, N_INPUTS)) < 0.2, generator.integers(1, 256, (ROWS, N_INPUTS)), 0).astype(np.uint8)
     dense = generator.integers(1, 256, (ROWS, N_INPUTS)).astype(np.uint8)
     floats = generator.standard_normal((ROWS, N_INPUTS)).astype(dtype)
-    few = floats[:, :4]  # inputs, as a network has whose layers are vectors
     default, one_row = "relu", {"batch_size": 1}
     for initializer in INITIALIZERS:
         Network([N_OUTPUTS, N_OUTPUTS], initializer=initializer, dtype=dtype)
@@ -73,7 +73,7 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
     for activation in ACTIVATIONS:
         for units, batch_size in ways:
             _train(dtype, sparse, units, activation, "softmax", {"batch_size": batch_size})
-        _train(dtype, few, 3, activation, "softmax", one_row, outputs=2)
+        _train(dtype, floats[:, :FEW_INPUTS], 3, activation, "softmax", one_row, outputs=2)
         yield activation
     for x, kind in ((sparse, "bytes"), (floats, "floats")):
         for loss in LOSSES.values():
@@ -85,9 +85,9 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
                 _train(dtype, x, units, default, "softmax", {**settings, **LIMITED, "batch_size": batch_size})
             _train(dtype, x, 3, default, "softmax", {"batch_size": 3, **settings})
             yield f"{name}, {kind}"
-        for inputs in (x, x[:, :4]):
-            for settings in (one_row, {**one_row, "label_smoothing": 0.1}):
-                _train(dtype, inputs, 3, default, "softmax", settings, outputs=2)
+        smoothed = {**one_row, "label_smoothing": 0.1}
+        for inputs, settings in ((x, smoothed), (x[:, :FEW_INPUTS], smoothed), (x[:, :FEW_INPUTS], one_row)):
+            _train(dtype, inputs, 3, default, "softmax", settings, outputs=2)
         yield f"labels smoothed, {kind}"
         _train(dtype, x, 3, default, "softmax", {"augment_shift": 1.0})
         yield f"augmentation, {kind}"
@@ -103,7 +103,7 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
 
 def _units_per_tile(dtype: str, panels: int) -> list[int]:
     """Return, for each shape of tiles, the smallest number of units that take so many panels of it, or more."""
-    lanes = vector_bytes() // np.dtype(dtype).itemsize
+    lanes = lanes_of(dtype)
     found: dict[Shape, int] = {}
     for vectors in range(1, MOST_VECTORS):
         shape = shape_for(vectors * lanes, lanes)
