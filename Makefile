@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help mnist reproduce recipes test quality clean
+.PHONY: help mnist reproduce recipes test long quality clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -23,13 +23,17 @@ recipes: $(VENV)/installed ## train every recipe with five seeds and write docs/
 	$(BIN)/python bench/make_tables.py docs/recipes.md
 
 # Tests keep data and compiled code in a cache of their own, the same one for all of them (tests/conftest.py).
-test: export FASTMLP_CACHE_DIR ?= $(CURDIR)/.cache
-test: $(VENV)/installed-test ## install fastmlp with its test tools, lint, check types, run every test
+test long: export FASTMLP_CACHE_DIR ?= $(CURDIR)/.cache
+test: $(VENV)/installed-test ## install fastmlp with its test tools, lint, check types, run the tests that one runs before a commit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(fetch_fashion_mnist)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(pytest) -m "not long"
+
+long: $(VENV)/installed-test ## run the tests that need wheels, notebooks or many minutes
+	$(fetch_fashion_mnist)
+	$(pytest) -m long
 
 # Hours, not minutes. What fails is in the page, too.
 quality: export FASTMLP_CACHE_DIR ?= $(CURDIR)/.cache
@@ -44,6 +48,8 @@ quality: $(VENV)/installed-test ## try to break it, as often as the quality list
 clean: ## remove the environment, caches and builds
 	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+pytest = $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 # Where no mirror answers, Debian's package index may have to be brought up to date first.
 define fetch_fashion_mnist

@@ -9,7 +9,7 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 # A batch of this network takes milliseconds, an epoch far longer: the interrupt falls between the ends of two epochs.
 PREPARE = """

@@ -13,6 +13,8 @@ import fastmlp
 
 ROOT = Path(__file__).parents[2]
 
+pytestmark = pytest.mark.long
+
 TRAIN = """
 import numpy as np
 import fastmlp
@@ -80,7 +82,6 @@ def test_installed_command_tells_its_version(site, tmp_path):
     assert fastmlp.__version__ in run(site / "bin" / "fastmlp", "--version", folder=tmp_path, PYTHONPATH=str(site))
 
 
-@pytest.mark.slow
 def test_installed_package_trains_from_an_empty_folder(site, tmp_path):
     said = run(sys.executable, "-c", TRAIN, folder=tmp_path, PYTHONPATH=str(site))
     assert said.split() == ["3", "(200,)", str(site / "fastmlp" / "__init__.py")]
