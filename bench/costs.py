@@ -32,7 +32,7 @@ def users_swish(z):
     return z / (1 + exp(-z))
 
 
-# What stands in the table, setting by setting, and what it is a multiple of; activation and norm_layers are those of the network.
+# What stands in the table, setting by setting, and what it is a multiple of; activation and normalization are those of the network.
 PLAIN, SKIPPING_OFF, SILU = "nothing", "zeros not skipped", "activation silu"
 COSTS: dict[str, tuple[dict[str, Any], str]] = {
     PLAIN: ({}, PLAIN),
@@ -48,8 +48,8 @@ COSTS: dict[str, tuple[dict[str, Any], str]] = {
     "max_norm 3": ({"max_norm": 3.0}, PLAIN),
     "dropout 0.5": ({"dropout": 0.5}, PLAIN),
     "input_dropout 0.2": ({"input_dropout": 0.2}, PLAIN),
-    "norm_layers batch": ({"norm_layers": "batch"}, PLAIN),
-    "norm_layers layer": ({"norm_layers": "layer"}, PLAIN),
+    "normalization batch": ({"normalization": "batch"}, PLAIN),
+    "normalization layer": ({"normalization": "layer"}, PLAIN),
     SILU: ({"activation": "silu"}, PLAIN),
     "the same formula, yours": ({"activation": "users_swish"}, SILU),
     "augment_shift 1": ({"augment_shift": 1.0}, PLAIN),
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
 def epoch_of(settings: dict[str, Any], data: Any) -> Callable[[], float]:
     """Return what takes one more epoch with some settings and says how long it took, the first one done."""
     mine = dict(settings)
-    network = Network([784, 300, 10], mine.pop("activation", "relu"), seed=0, norm_layers=mine.pop("norm_layers", "none"))
+    network = Network([784, 300, 10], mine.pop("activation", "relu"), seed=0, normalization=mine.pop("normalization", "none"))
     events = Trainer(network, data.x_train, data.y_train, TrainingSettings(**{**SGD, **mine})).run()
 
     def epoch() -> float:

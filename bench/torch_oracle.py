@@ -36,7 +36,7 @@ class Row(NamedTuple):
     by: str
     settings: Mapping[str, Any] = {}
     activation: str = "tanh"
-    norm_layers: str = "none"
+    normalization: str = "none"
     torch: Mapping[str, Any] = {}
     differs: str = ""
     allowed: float = AGREES
@@ -135,19 +135,19 @@ def rows(torch: Any) -> Iterator[Row]:
         "step": (
             f"`StepLR(3 · {per_epoch}, 0.5)`, by steps",
             lambda o: S.StepLR(o, 3 * per_epoch, 0.5),
-            {"decay_rate": 0.5, "decay_epochs": 3},
+            {"gamma": 0.5, "step_size": 3},
         ),
         "exponential": (
             "`ExponentialLR`, by steps",
             lambda o: S.ExponentialLR(o, 0.5 ** (1 / (3 * per_epoch))),
-            {"decay_rate": 0.5, "decay_epochs": 3},
+            {"gamma": 0.5, "step_size": 3},
         ),
-        "linear": ("`LinearLR(1, 0.1)`", lambda o: S.LinearLR(o, 1.0, 0.1, total), {"final_rate": 0.1}),
-        "cosine": ("`CosineAnnealingLR`", lambda o: S.CosineAnnealingLR(o, total, 0.01), {"final_rate": 0.1}),
+        "linear": ("`LinearLR(1, 0.1)`", lambda o: S.LinearLR(o, 1.0, 0.1, total), {"end_factor": 0.1}),
+        "cosine": ("`CosineAnnealingLR`", lambda o: S.CosineAnnealingLR(o, total, 0.01), {"end_factor": 0.1}),
         "inverse": (
             "`LambdaLR`",
             lambda o: S.LambdaLR(o, lambda step: 1.0 / (1.0 + 0.5 * step / per_epoch / 3)),
-            {"decay_rate": 0.5, "decay_epochs": 3},
+            {"gamma": 0.5, "step_size": 3},
         ),
     }
     for name, (by, made, settings) in each_step.items():
@@ -155,7 +155,7 @@ def rows(torch: Any) -> Iterator[Row]:
     warmup = 2 * per_epoch
     yield Row(
         "schedule", "cosine, warmup_epochs 2", "`SequentialLR` of `LinearLR` and `CosineAnnealingLR`",
-        {"schedule": "cosine", "final_rate": 0.1, "warmup_epochs": 2},
+        {"schedule": "cosine", "end_factor": 0.1, "warmup_epochs": 2},
         torch={
             "schedule": lambda o: S.SequentialLR(
                 o,
@@ -166,14 +166,14 @@ def rows(torch: Any) -> Iterator[Row]:
     )  # fmt: skip
     yield Row(
         "schedule", "plateau", "`ReduceLROnPlateau(threshold=0)`",
-        {"schedule": "plateau", "decay_rate": 0.5, "decay_epochs": 1, "learning_rate": 0.1, "loss": "mse", "momentum": 0.95},
+        {"schedule": "plateau", "gamma": 0.5, "step_size": 1, "learning_rate": 0.1, "loss": "mse", "momentum": 0.95},
         torch={
             "loss": losses[4][2],
             "optimizer": lambda ps: O.SGD(ps, lr=0.1, momentum=0.95),
             "plateau": lambda o: S.ReduceLROnPlateau(o, factor=0.5, patience=1, threshold=0.0),
         },
     )  # fmt: skip
-    one_cycle = {"schedule": "one_cycle", "final_rate": 0.1}
+    one_cycle = {"schedule": "one_cycle", "end_factor": 0.1}
     yield Row(
         "schedule", "one_cycle", "`OneCycleLR`", one_cycle,
         torch={"schedule": lambda o: S.OneCycleLR(o, 0.1, total_steps=total, cycle_momentum=False, final_div_factor=0.4)},
@@ -197,9 +197,9 @@ def rows(torch: Any) -> Iterator[Row]:
         differs="PyTorch adds 1e-7 to the length before it divides by it", allowed=1e-6,
     )  # fmt: skip
     for kind, by in (("batch", "`BatchNorm1d`"), ("layer", "`LayerNorm`")):
-        yield Row("normalisation", kind, by, norm_layers=kind)
+        yield Row("normalisation", kind, by, normalization=kind)
         yield Row(
-            "normalisation", f"{kind}, adam", by, {"optimizer": "adam", "learning_rate": 0.01}, norm_layers=kind,
+            "normalisation", f"{kind}, adam", by, {"optimizer": "adam", "learning_rate": 0.01}, normalization=kind,
             torch={"optimizer": lambda ps: O.Adam(ps, lr=0.01)},
         )  # fmt: skip
     yield Row(
@@ -232,7 +232,7 @@ def difference(torch: Any, row: Row) -> float:
     }.get(loss, lambda: generator.standard_normal((ROWS, SIZES[-1])))()
     weights = generator.uniform(0.0, 2.0, ROWS) if row.torch.get("weighted") else None
     output = {"cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}.get(loss, "identity")
-    net = fastmlp.Network(SIZES, row.activation, output, norm_layers=row.norm_layers, dtype="float64", seed=3)
+    net = fastmlp.Network(SIZES, row.activation, output, normalization=row.normalization, dtype="float64", seed=3)
     net.parameters[:] += 0.2 * generator.standard_normal(net.parameters.size)
     theirs = _Theirs(torch, net, row)
     settings = {"epochs": EPOCHS, "batch_size": BATCH, "learning_rate": 0.1, "normalize": "none", "loss": loss, "seed": 4, **row.settings}
@@ -255,13 +255,13 @@ class _Theirs:
         self._linear = []
         for index, (weight, bias) in enumerate(zip(net.weights, net.biases, strict=True)):
             is_hidden = index + 1 < len(net.weights)
-            normed = is_hidden and row.norm_layers != "none"
+            normed = is_hidden and row.normalization != "none"
             linear = torch.nn.Linear(*weight.shape, bias=not normed, dtype=torch.float64)
             self._linear.append(linear)
             parts = [linear]
             _set(torch, linear.weight, weight.T)
             if normed:
-                norm = {"batch": torch.nn.BatchNorm1d, "layer": torch.nn.LayerNorm}[row.norm_layers](len(bias), dtype=torch.float64)
+                norm = {"batch": torch.nn.BatchNorm1d, "layer": torch.nn.LayerNorm}[row.normalization](len(bias), dtype=torch.float64)
                 _set(torch, norm.weight, net.gammas[index])
                 _set(torch, norm.bias, bias)
                 parts.append(norm)

@@ -26,9 +26,9 @@ def pieces(x, y, seed):
 
 def learn(network, arriving, state=None):
     """Take a step on each piece; return where the optimiser stands then, and the mean loss of the last ten pieces."""
-    stepper = fastmlp.Stepper(network, resume=state, **SETTINGS)
-    losses = [stepper.step(x, y) for x, y in arriving]
-    return stepper.state(), np.mean(losses[-10:])
+    online = fastmlp.OnlineTrainer(network, resume=state, **SETTINGS)
+    losses = [online.step(x, y) for x, y in arriving]
+    return online.state(), np.mean(losses[-10:])
 
 
 def save(folder, network, state):
@@ -40,7 +40,7 @@ def save(folder, network, state):
 def load(folder):
     """Return a network and the state of its optimiser as they were saved."""
     with np.load(folder / "state.npz") as kept:
-        state = fastmlp.State(m=kept["m"], steps=int(kept["steps"]))
+        state = fastmlp.TrainingState(m=kept["m"], steps=int(kept["steps"]))
     return fastmlp.Network.load(folder / "network.safetensors"), state
 
 

@@ -15,13 +15,13 @@ _HOMES = {
     "Epoch": "fastmlp.training.loop",
     "History": "fastmlp.training.loop",
     "Progress": "fastmlp.training.loop",
-    "State": "fastmlp.training.loop",
+    "TrainingState": "fastmlp.training.loop",
     "Trainer": "fastmlp.training.loop",
-    "Stepper": "fastmlp.training.stepper",
+    "OnlineTrainer": "fastmlp.training.online",
     "train": "fastmlp.training.loop",
     "train_epochs": "fastmlp.training.loop",
     "find_learning_rate": "fastmlp.training.lr_find",
-    "RateSweep": "fastmlp.training.lr_find",
+    "LearningRateFinderResult": "fastmlp.training.lr_find",
     "activation": "fastmlp.formulas",
     "loss": "fastmlp.formulas",
     "check_gradient": "fastmlp.gradient_check",
@@ -49,6 +49,9 @@ _HOMES = {
     "WriteError": "fastmlp.errors",
 }
 
+# Public names of version 0.1.0 -> their names now; accepted with a warning for one version.
+_RENAMED = {"Stepper": "OnlineTrainer", "State": "TrainingState", "RateSweep": "LearningRateFinderResult"}
+
 __all__ = ["__version__", "errors", "kernels", *_HOMES]  # noqa: PLE0604
 
 if TYPE_CHECKING:
@@ -73,13 +76,18 @@ if TYPE_CHECKING:
     from fastmlp.gradient_check import check_gradient
     from fastmlp.network import Network
     from fastmlp.settings import NetworkSettings, TrainingSettings
-    from fastmlp.training.loop import Epoch, History, Progress, State, Trainer, train, train_epochs
-    from fastmlp.training.lr_find import RateSweep, find_learning_rate
+    from fastmlp.training.loop import Epoch, History, Progress, Trainer, TrainingState, train, train_epochs
+    from fastmlp.training.lr_find import LearningRateFinderResult, find_learning_rate
+    from fastmlp.training.online import OnlineTrainer
     from fastmlp.training.optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
-    from fastmlp.training.stepper import Stepper
 
 
 def __getattr__(name: str) -> Any:
+    if name in _RENAMED:
+        from fastmlp.settings import warn_renamed
+
+        warn_renamed(f"fastmlp.{name}", f"fastmlp.{_RENAMED[name]}")
+        return __getattr__(_RENAMED[name])
     if name in _HOMES:
         value = getattr(importlib.import_module(_HOMES[name]), name)
     elif name in ("errors", "kernels"):

@@ -72,7 +72,7 @@ class Combination(NamedTuple):
     loss: str
     error: float
     where: str
-    norm_layers: str = "none"
+    normalization: str = "none"
 
     @property
     def passed(self) -> bool:
@@ -117,12 +117,12 @@ def check_all() -> Iterator[Combination]:
             network.loss, network.loss_parameter = loss.name, _parameter(loss.name)
             worst = check_gradient(network).worst
             yield Combination(activation, loss.output, loss.name, worst.error, worst.what)
-    for norm_layers in ("batch", "layer"):
+    for normalization in ("batch", "layer"):
         for activation in ACTIVATIONS:
             # of three units normalised, hardly anything moves the loss: differences of it would have few digits
-            network = Network([5, 8, 6, 3], activation, norm_layers=norm_layers, dtype="float64", seed=1)
+            network = Network([5, 8, 6, 3], activation, normalization=normalization, dtype="float64", seed=1)
             worst = check_gradient(network).worst
-            yield Combination(activation, network.output, network.loss, worst.error, worst.what, norm_layers)
+            yield Combination(activation, network.output, network.loss, worst.error, worst.what, normalization)
 
 
 def check_kernels() -> Iterator[Check]:
@@ -171,9 +171,11 @@ def _check_network(network: Network, x: Any, y: Any, gradient: Callable[[Network
 
 
 def _in_float64(network: Network) -> Network:
-    double = Network(network.sizes, network.hidden_activations or "relu", network.output, norm_layers=network.norm_layers, dtype="float64")
-    double.parameters[:], double.statistics[:] = network.parameters, network.statistics
-    double.normalisation, double.loss, double.loss_parameter = network.normalisation, network.loss, network.loss_parameter
+    double = Network(
+        network.sizes, network.hidden_activations or "relu", network.output, normalization=network.normalization, dtype="float64"
+    )
+    double.parameters[:], double.running_stats[:] = network.parameters, network.running_stats
+    double.input_scaling, double.loss, double.loss_parameter = network.input_scaling, network.loss, network.loss_parameter
     return double
 
 
@@ -181,12 +183,12 @@ def _mean_loss(network: Network, x: Any, y: Any) -> Callable[[], float]:
     """Return a function that gives the mean loss at the present parameters, batch normalisation by these rows: as in training."""
     rows = as_rows(x, network.n_inputs, network.dtype)
     target = as_target(y, network.output, network.n_outputs, rows.shape[0], network.dtype)
-    program = Program(network.sizes, network.hidden_activations, network.dtype, rows.shape[0], network.loss, norm=network.norm_layers)
+    program = Program(network.sizes, network.hidden_activations, network.dtype, rows.shape[0], network.loss, norm=network.normalization)
     scale, shift = network.scale_and_shift(rows.dtype == np.uint8)
     z = np.empty((rows.shape[0], network.n_outputs))
 
     def loss() -> float:
-        program.outputs(network.parameters, rows, 0, rows.shape[0], scale, shift, z, network.statistics)
+        program.outputs(network.parameters, rows, 0, rows.shape[0], scale, shift, z, network.running_stats)
         return float(loss_of_outputs(network.loss, network.loss_parameter, z, target)[0] / rows.shape[0])
 
     return loss
@@ -207,7 +209,7 @@ def _random_rows(network: Network, seed: int, n_rows: int = 6) -> tuple[np.ndarr
     """Return rows and targets at which no hidden z lies near a kink."""
     generator = np.random.default_rng(seed)
     x = generator.standard_normal((50 * n_rows, network.n_inputs))
-    if network.norm_layers == "batch":  # a row's z depends on the rows beside it
+    if network.normalization == "batch":  # a row's z depends on the rows beside it
         groups = x.reshape(-1, n_rows, network.n_inputs)
         x = next((group for group in groups if _far_from_kinks(network, group).all()), groups[0])
     else:

@@ -4,7 +4,7 @@
     he          N(0, 2/K), b = sqrt(6/K)                              He et al. 2015, eq. 10
     lecun       N(0, 1/K), b = sqrt(3/K)                              LeCun et al. 1998, eq. 16
     orthogonal  orthonormal rows or columns, times a gain             Saxe, McClelland, Ganguli 2014, section 3
-    zeros, constant, report: 0, a given value, 0.01 times a whole number from 0 to 9
+    zeros, constant, course: 0, a given value, 0.01 times a whole number from 0 to 9
 
 K inputs, N units. Every draw is a function of (seed, layer, place). Biases begin at 0.
 """
@@ -35,7 +35,7 @@ def fill(weight: np.ndarray, initializer: str, cuts_half: bool, seed: int, layer
             if not np.isfinite(weight.dtype.type(value)):
                 raise ConfigError(f"initial_value: expected a number that {weight.dtype} can hold, got {value:g}")
             weight[:] = value
-        elif initializer == "report":
+        elif initializer == "course":
             places = np.empty(weight.size)
             random.fill_uniform(key, 5.0, places)
             weight[:] = 0.01 * np.floor(places + 5.0).reshape(K, N)

@@ -17,11 +17,11 @@ from fastmlp.inputs import as_rows, as_sample_weight, as_target, is_single, weig
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import DEFAULT_LOSS, LOSSES, OUTPUTS, SMOOTHING
 from fastmlp.kernels.normalisation import EPSILON
-from fastmlp.kernels.program import Program, RowProgram, count_parameters, count_statistics, loss_of_outputs
+from fastmlp.kernels.program import Program, RowProgram, count_parameters, count_running_stats, loss_of_outputs
 from fastmlp.kernels.tiled import FORWARD_ROWS, TiledProgram, tiles_pay
 from fastmlp.kernels.updates import GRADIENT
-from fastmlp.preprocessing import Normalisation
-from fastmlp.settings import NetworkSettings, TrainingSettings, nearest
+from fastmlp.preprocessing import InputScaling
+from fastmlp.settings import NetworkSettings, TrainingSettings, current_names, nearest, warn_renamed
 from fastmlp.storage import model_file
 
 if TYPE_CHECKING:
@@ -32,7 +32,10 @@ TILED_ROWS_INFERENCE = 16  # below this, packing the weights costs more than til
 TRAINING_TENSORS = "training."  # what a checkpoint holds besides the network begins with this
 
 
-# norm_layers -> kind of the hidden layers, and what they have in a file besides weight and bias
+# Attributes and a keyword of version 0.1.0 -> their names now; accepted with a warning for one version.
+RENAMED = {"norm_layers": "normalization", "statistics": "running_stats", "normalisation": "input_scaling"}
+
+# normalization -> kind of the hidden layers, and what they have in a file besides weight and bias
 KINDS = {"none": "dense", "batch": "batch_norm", "layer": "layer_norm"}
 NORMALISED = {"none": (), "batch": ("gamma", "running_mean", "running_variance"), "layer": ("gamma",)}
 
@@ -55,7 +58,7 @@ class Network:
 
     sizes: numbers of units, inputs first, outputs last. activation: of the hidden layers, one name or one per layer.
     output: "softmax" for one class of several, "sigmoid" for yes or no per output, "identity" for numbers; by default softmax,
-    or identity where there is one output. norm_layers: "batch" or "layer" normalises the sums of the hidden layers. The initial weights
+    or identity where there is one output. normalization: "batch" or "layer" normalises the sums of the hidden layers. The initial weights
     follow from `seed` and `initializer` (fastmlp/initial.py has the rules); biases begin at 0, scales of normalised sums at 1. `weights`,
     `biases`, `gammas` and `parameters` may be written to.
 
@@ -71,26 +74,32 @@ class Network:
         activation: str | Sequence[str] = NetworkSettings.activation,
         output: str | None = NetworkSettings.output,
         *,
-        norm_layers: str = NetworkSettings.norm_layers,
+        normalization: str = NetworkSettings.normalization,
         initializer: str | None = NetworkSettings.initializer,
         initial_value: float = NetworkSettings.initial_value,
         dtype: str = NetworkSettings.dtype,
         seed: int = TrainingSettings.seed,
         class_names: Sequence[str] | None = None,
+        norm_layers: str | None = None,
     ) -> None:
+        if norm_layers is not None:
+            warn_renamed("norm_layers", RENAMED["norm_layers"])
+            normalization = norm_layers
         sizes = _checked_sizes(sizes)
         names = tuple(activation) if isinstance(activation, Iterable) and not isinstance(activation, str) else activation
         # the record checks types and ranges; a network without hidden layers has an activation all the same
         checked = NetworkSettings(
-            hidden=sizes[1:-1], activation=names, output=output, norm_layers=norm_layers, initializer=initializer,
+            hidden=sizes[1:-1], activation=names, output=output, normalization=normalization, initializer=initializer,
             initial_value=initial_value, dtype=_dtype_name(dtype),
         )  # fmt: skip
         hidden = _one_per_layer(checked.activation, len(sizes) - 2)
         output = checked.output or ("softmax" if sizes[-1] > 1 else "identity")
         if output not in OUTPUTS:
             raise ConfigError(f"output: expected one of {', '.join(OUTPUTS)}, got {output!r}{nearest(output, OUTPUTS)}")
-        if checked.norm_layers == "layer" and 1 in sizes[1:-1]:
-            raise ConfigError("norm_layers: expected hidden layers of at least 2 units to normalise each over its units, got 1; use batch")
+        if checked.normalization == "layer" and 1 in sizes[1:-1]:
+            raise ConfigError(
+                "normalization: expected hidden layers of at least 2 units to normalise each over its units, got 1; use batch"
+            )
         if output == "softmax" and sizes[-1] < 2:
             raise ConfigError("output: softmax needs at least 2 outputs; use sigmoid for one yes-or-no output")
         if class_names is not None:
@@ -102,17 +111,17 @@ class Network:
         self.sizes = sizes
         self.output = output
         self.dtype = np.dtype(checked.dtype)
-        self.norm_layers = checked.norm_layers if hidden else "none"  # of hidden layers: without any there is nothing to normalise
-        kinds = [KINDS[self.norm_layers]] * len(hidden) + ["dense"]
+        self.normalization = checked.normalization if hidden else "none"  # of hidden layers: without any there is nothing to normalise
+        kinds = [KINDS[self.normalization]] * len(hidden) + ["dense"]
         self.layers = tuple(Layer(*layer) for layer in zip(kinds, sizes, sizes[1:], (*hidden, output), strict=False))
         self.class_names = tuple(class_names) if class_names is not None else None
-        self.normalisation: Normalisation | None = None  # fitted by the first training
+        self.input_scaling: InputScaling | None = None  # fitted by the first training
         self.loss = DEFAULT_LOSS[output]
         self.loss_parameter = 0.0  # huber_delta or quantile of that loss, as trained; 0 for the others
         self.target_is_column = False  # whether y was (n, 1): predictions take its shape
         self.parameters = self._allocate()
         # what batch normalisation has tracked while training: mean and variance of each hidden unit, layer by layer
-        self.statistics = np.zeros(count_statistics(sizes, self.norm_layers), self.dtype)
+        self.running_stats = np.zeros(count_running_stats(sizes, self.normalization), self.dtype)
         for scale in (*self.gammas, *self.running_variances):
             scale[:] = 1
         self._row: tuple[Any, ...] | None = None  # what predicting single rows keeps ready
@@ -162,7 +171,7 @@ class Network:
         return network
 
     def _allocate(self) -> np.ndarray:
-        count = count_parameters(self.sizes, self.norm_layers)
+        count = count_parameters(self.sizes, self.normalization)
         needed = count * self.dtype.itemsize
         limit = machine.memory_limit()
         if limit is not None and needed > limit:
@@ -189,21 +198,21 @@ class Network:
     def gammas(self) -> list[np.ndarray]:
         """Views (n_out,) of the parameters, one per hidden layer whose sums are normalised: what the normalised sums are multiplied by."""
         ends = ((first + k * n + n, n) for first, k, n in self._offsets()[:-1])
-        return [self.parameters[end : end + n] for end, n in ends] if self.norm_layers != "none" else []
+        return [self.parameters[end : end + n] for end, n in ends] if self.normalization != "none" else []
 
     @property
     def running_means(self) -> list[np.ndarray]:
         """Views (n_out,) of the statistics, one per hidden layer of batch normalisation: the means that inference subtracts."""
-        return self._statistics_of_layers()[::2]
+        return self._running_stats_of_layers()[::2]
 
     @property
     def running_variances(self) -> list[np.ndarray]:
         """Views (n_out,) of the statistics, one per hidden layer of batch normalisation: the variances that inference divides by."""
-        return self._statistics_of_layers()[1::2]
+        return self._running_stats_of_layers()[1::2]
 
-    def _statistics_of_layers(self) -> list[np.ndarray]:
+    def _running_stats_of_layers(self) -> list[np.ndarray]:
         counts = [n for n in self.sizes[1:-1] for _ in range(2)]  # a mean and a variance for each unit
-        return np.split(self.statistics, np.cumsum(counts)[:-1]) if self.statistics.size else []
+        return np.split(self.running_stats, np.cumsum(counts)[:-1]) if self.running_stats.size else []
 
     def _offsets(self) -> list[tuple[int, int, int]]:
         offsets, first = [], 0
@@ -227,9 +236,16 @@ class Network:
         """Names of the activations of the hidden layers."""
         return tuple(layer.activation for layer in self.layers[:-1])
 
+    def __getattr__(self, name: str) -> Any:
+        """Answer to the attributes of version 0.1.0 by their names now."""
+        if name not in RENAMED:
+            raise AttributeError(f"'Network' has no attribute {name!r}{nearest(name, dir(self))}", name=name, obj=self)
+        warn_renamed(f"Network.{name}", f"Network.{RENAMED[name]}")
+        return getattr(self, RENAMED[name])
+
     def __repr__(self) -> str:
         hidden = ", ".join(self.hidden_activations)
-        norm = f", {self.norm_layers} normalisation" if self.norm_layers != "none" else ""
+        norm = f", {self.normalization} normalisation" if self.normalization != "none" else ""
         return f"Network({'-'.join(map(str, self.sizes))}, {hidden + ' → ' if hidden else ''}{self.output}{norm}, {self.dtype})"
 
     def copy(self) -> "Network":
@@ -238,7 +254,7 @@ class Network:
 
     def scale_and_shift(self, is_bytes: bool) -> tuple[np.ndarray, np.ndarray]:
         """Return the normalisation of inputs as (K,) arrays: v * scale + shift."""
-        normalisation = self.normalisation or Normalisation("scale", np.zeros(()), np.ones(()))
+        normalisation = self.input_scaling or InputScaling("scale", np.zeros(()), np.ones(()))
         return normalisation.scale_and_shift(self.n_inputs, self.dtype, is_bytes)
 
     # --- inference -------------------------------------------------------------------------------------------------------
@@ -255,13 +271,13 @@ class Network:
         norm = self._norm_of_inference
         if kernels == "auto" and n >= TILED_ROWS_INFERENCE and tiles_pay(self.sizes, FORWARD_ROWS):
             tiled = TiledProgram(self.sizes, self.hidden_activations, self.dtype, min(n, FORWARD_ROWS), None, False, threads, norm=norm)
-            tiled.outputs(self.parameters, rows, 0, n, scale, shift, out, self.statistics)
+            tiled.outputs(self.parameters, rows, 0, n, scale, shift, out, self.running_stats)
             return out
         block = max(1, min(n, FORWARD_ROWS))
         program = Program(self.sizes, self.hidden_activations, self.dtype, block, kernels=kernels, threads=threads, norm=norm)
         for first in range(0, n, block):
             last = min(first + block, n)
-            program.outputs(self.parameters, rows, first, last, scale, shift, out[first:last], self.statistics)
+            program.outputs(self.parameters, rows, first, last, scale, shift, out[first:last], self.running_stats)
         return out
 
     def _row_logits(self, x: Any) -> np.ndarray | None:
@@ -269,11 +285,11 @@ class Network:
         is_row = type(x) is np.ndarray and x.shape == (self.n_inputs,) and x.flags.c_contiguous and x.dtype in (np.uint8, self.dtype)
         if not is_row or not x.flags.writeable or self.parameters.dtype != self.dtype:
             return None
-        if self._row is None or self._row[0] is not self.normalisation:
+        if self._row is None or self._row[0] is not self.input_scaling:
             program = RowProgram(self.sizes, self.hidden_activations, self.dtype, self._norm_of_inference)
-            self._row = (self.normalisation, program, self.scale_and_shift(False), self.scale_and_shift(True))
+            self._row = (self.input_scaling, program, self.scale_and_shift(False), self.scale_and_shift(True))
         _, program, of_floats, of_bytes = self._row
-        z: np.ndarray | None = program.outputs(self.parameters, x, *(of_bytes if x.dtype == np.uint8 else of_floats), self.statistics)
+        z: np.ndarray | None = program.outputs(self.parameters, x, *(of_bytes if x.dtype == np.uint8 else of_floats), self.running_stats)
         return z
 
     def __getstate__(self) -> dict[str, Any]:
@@ -370,20 +386,20 @@ class Network:
         target = as_target(y, self.output, self.n_outputs, rows.shape[0], self.dtype)
         n = rows.shape[0]
         # of batch normalisation, a gradient takes mean and variance of all the rows
-        block = min(n, FORWARD_ROWS) if tiles_pay(self.sizes, n) and self.norm_layers != "batch" else n
-        key = (block, self.loss, rows.dtype, self.normalisation)
+        block = min(n, FORWARD_ROWS) if tiles_pay(self.sizes, n) and self.normalization != "batch" else n
+        key = (block, self.loss, rows.dtype, self.input_scaling)
         kept, self._kept = self._kept, None  # taken away, so that a second thread makes one of its own
-        if kept is None or kept[0][:3] != key[:3] or kept[0][3] is not self.normalisation:
+        if kept is None or kept[0][:3] != key[:3] or kept[0][3] is not self.input_scaling:
             kept = (key, self._new_gradient_program(block), *self.scale_and_shift(rows.dtype == np.uint8))
         _, program, scale, shift = kept
         given = (self.parameters, rows, target, scale, shift, 1.0 / n, self.loss_parameter)
         gradient: np.ndarray
-        _, gradient = program.gradient(*given, self.statistics) if isinstance(program, Program) else program.gradient(*given)
+        _, gradient = program.gradient(*given, self.running_stats) if isinstance(program, Program) else program.gradient(*given)
         self._kept = kept
         return gradient
 
     def _new_gradient_program(self, rows: int) -> Program | TiledProgram:
-        norm = self.norm_layers
+        norm = self.normalization
         if tiles_pay(self.sizes, rows):
             threads = machine.usable_cores()
             return TiledProgram(self.sizes, self.hidden_activations, self.dtype, rows, self.loss, False, threads, GRADIENT.name, norm=norm)
@@ -392,7 +408,7 @@ class Network:
     @property
     def _norm_of_inference(self) -> str:
         """What normalises hidden sums when outputs are asked for, by its name in program.NORMS."""
-        return "running" if self.norm_layers == "batch" else self.norm_layers
+        return "running" if self.normalization == "batch" else self.normalization
 
     def compiled(self, optimizer: Any = TrainingSettings.optimizer) -> tuple["State", "Functions"]:
         """Return (state, functions): this network as arrays, and what compiled code of your own can do with them.
@@ -403,11 +419,11 @@ class Network:
         """
         from fastmlp.embedding import FUNCTIONS, compiled_state
 
-        if self.norm_layers == "batch":
+        if self.normalization == "batch":
             raise ConfigError("compiled: expected a network without batch normalisation, got one with it; use folded().compiled()")
         inputs = np.stack([*self.scale_and_shift(False), *self.scale_and_shift(True)])
         activations, loss = self.hidden_activations, (self.loss, self.loss_parameter)
-        return compiled_state(self.parameters, self.sizes, activations, *loss, inputs, optimizer, self.norm_layers), FUNCTIONS
+        return compiled_state(self.parameters, self.sizes, activations, *loss, inputs, optimizer, self.normalization), FUNCTIONS
 
     def folded(self) -> "Network":
         """Return a copy without batch normalisation, its scales and running statistics folded into weights and biases.
@@ -416,12 +432,12 @@ class Network:
         x @ (weight s) + (bias - mean s). It trains, is saved and compiled like any other network. Raises ConfigError for layer
         normalisation, whose statistics are those of each row.
         """
-        if self.norm_layers == "layer":
+        if self.normalization == "layer":
             raise ConfigError("folded: expected a network with batch normalisation, got one with layer normalisation; keep it as it is")
         names = self.hidden_activations or NetworkSettings.activation
         plain = Network(self.sizes, names, self.output, dtype=self.dtype.name, class_names=self.class_names)
         plain.loss, plain.loss_parameter, plain.target_is_column = self.loss, self.loss_parameter, self.target_is_column
-        plain.normalisation = copy.deepcopy(self.normalisation)
+        plain.input_scaling = copy.deepcopy(self.input_scaling)
         for ours, theirs in zip((*self.weights, *self.biases), (*plain.weights, *plain.biases), strict=True):
             theirs[:] = ours
         moments = zip(plain.weights, plain.biases, self.gammas, self.running_means, self.running_variances, strict=False)
@@ -439,7 +455,7 @@ class Network:
 
     def to_tensors(self, settings: TrainingSettings | None = None) -> model_file.TensorFile:
         """Return what a file of the network holds: tensors (views of the parameters) and metadata."""
-        normalisation = self.normalisation
+        normalisation = self.input_scaling
         tensors = {}
         for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             tensors[f"layers.{index}.weight"] = weight
@@ -448,7 +464,7 @@ class Network:
             tensors |= {f"layers.{index}.{name}": array for index, array in enumerate(arrays)}
         if normalisation is not None:
             tensors["normalisation.mean"] = normalisation.mean
-            tensors["normalisation.deviation"] = normalisation.deviation
+            tensors["normalisation.deviation"] = normalisation.std
         config = {
             "sizes": list(self.sizes),
             "activations": list(self.hidden_activations),
@@ -461,8 +477,8 @@ class Network:
         # what most networks do not have is not mentioned: their files stay the same, byte for byte
         if self.loss_parameter:
             config["loss_parameter"] = self.loss_parameter
-        if self.norm_layers != "none":
-            config["norm_layers"] = self.norm_layers
+        if self.normalization != "none":
+            config["normalization"] = self.normalization
         if own := formulas.described(self.hidden_activations, self.loss):
             config["formulas"] = own
         metadata = {
@@ -497,7 +513,7 @@ def network_for(data: Dataset, settings: NetworkSettings, seed: int) -> Network:
     output = settings.output or {"classes": "softmax", "labels": "sigmoid", "values": "identity"}[data.target_kind]
     sizes = (n_inputs, *settings.hidden, n_outputs)
     return Network(
-        sizes, settings.activation, output, norm_layers=settings.norm_layers, initializer=settings.initializer,
+        sizes, settings.activation, output, normalization=settings.normalization, initializer=settings.initializer,
         initial_value=settings.initial_value, dtype=settings.dtype, seed=seed, class_names=data.class_names,
     )  # fmt: skip
 
@@ -512,15 +528,21 @@ def _network_from(cls: Any, path: str, file: model_file.TensorFile) -> Any:
     if classes is not None and not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
         raise ModelFileError(f"{path}: expected a list of names in metadata classes")
     try:
+        config = current_names(config, warn=False)
         sizes, activations, output = config["sizes"], config["activations"], config["output"]
-        norm_layers = config.get("norm_layers", "none")
-        _check_tensors(path, sizes, file.tensors, config["dtype"], norm_layers)
+        normalization = config.get("normalization", "none")
+        _check_tensors(path, sizes, file.tensors, config["dtype"], normalization)
         if not isinstance(activations, list) or len(activations) != len(sizes) - 2:
             raise ModelFileError(f"{path}: expected {len(sizes) - 2} activations, one per hidden layer, got {_short(activations)}")
         loss = config["loss"]
         _check_formulas(path, activations, loss, config.get("formulas"))
         net = cls(
-            sizes, activations or NetworkSettings.activation, output, norm_layers=norm_layers, dtype=config["dtype"], class_names=classes
+            sizes,
+            activations or NetworkSettings.activation,
+            output,
+            normalization=normalization,
+            dtype=config["dtype"],
+            class_names=classes,
         )
         if loss not in LOSSES or LOSSES[loss].output != output:
             raise ModelFileError(f"{path}: expected a loss that fits {output} output, got {_short(loss)}")
@@ -538,11 +560,11 @@ def _network_from(cls: Any, path: str, file: model_file.TensorFile) -> Any:
     for name, arrays in net._normalised_arrays().items():
         for index, array in enumerate(arrays):
             array[:] = file.tensors[f"layers.{index}.{name}"]
-    if not np.isfinite(net.statistics).all() or any((variance < 0).any() for variance in net.running_variances):
+    if not np.isfinite(net.running_stats).all() or any((variance < 0).any() for variance in net.running_variances):
         raise ModelFileError(f"{path}: expected finite running means, and finite running variances of at least 0, found others")
     if not np.isfinite(net.parameters).all():
         raise ModelFileError(f"{path}: expected finite weights, found NaN or inf")
-    net.normalisation = _normalisation_from(path, kind, file.tensors, net)
+    net.input_scaling = _normalisation_from(path, kind, file.tensors, net)
     return net
 
 
@@ -564,16 +586,16 @@ def _checked_parameter(loss: str, value: Any) -> float:
     return checked
 
 
-def _check_tensors(path: str, sizes: Any, tensors: dict[str, np.ndarray], dtype: Any, norm_layers: Any) -> None:
+def _check_tensors(path: str, sizes: Any, tensors: dict[str, np.ndarray], dtype: Any, normalization: Any) -> None:
     """Compare the tensors of a file with the sizes that it states, before anything of that size is allocated."""
     sizes = _checked_sizes(sizes)
-    if norm_layers not in NORMALISED:
-        raise ModelFileError(f"{path}: expected norm_layers to be none, batch or layer, got {_short(norm_layers)}")
+    if normalization not in NORMALISED:
+        raise ModelFileError(f"{path}: expected normalization to be none, batch or layer, got {_short(normalization)}")
     expected: dict[str, tuple[int, ...]] = {}
     for index, (k, n) in enumerate(zip(sizes, sizes[1:], strict=False)):
         expected |= {f"layers.{index}.weight": (k, n), f"layers.{index}.bias": (n,)}
         if index + 2 < len(sizes):
-            expected |= {f"layers.{index}.{name}": (n,) for name in NORMALISED[norm_layers]}
+            expected |= {f"layers.{index}.{name}": (n,) for name in NORMALISED[normalization]}
     for name, shape in expected.items():
         if name not in tensors:
             raise ModelFileError(f"{path}: expected a tensor {name}, found none")
@@ -586,7 +608,7 @@ def _check_tensors(path: str, sizes: Any, tensors: dict[str, np.ndarray], dtype:
             raise ModelFileError(f"{path}: tensor {_short(name)} belongs to no layer")
 
 
-def _normalisation_from(path: str, kind: Any, tensors: dict[str, np.ndarray], net: Network) -> Normalisation | None:
+def _normalisation_from(path: str, kind: Any, tensors: dict[str, np.ndarray], net: Network) -> InputScaling | None:
     if kind is None:
         return None
     if kind not in ("none", "scale", "standardize"):
@@ -597,12 +619,12 @@ def _normalisation_from(path: str, kind: Any, tensors: dict[str, np.ndarray], ne
         if values is None or values.dtype != np.float64 or values.shape not in ((), (net.n_inputs,)) or not np.isfinite(values).all():
             raise ModelFileError(f"{path}: expected a finite float64 tensor {name} of shape () or ({net.n_inputs},)")
         pair.append(values)
-    mean, deviation = pair
-    if kind != "standardize" and (mean.any() or (deviation != 1).any()):
-        raise ModelFileError(f"{path}: expected mean 0 and deviation 1 for normalize {kind!r}, got others")
-    if mean.shape != deviation.shape or (deviation <= 0).any():
+    mean, std = pair
+    if kind != "standardize" and (mean.any() or (std != 1).any()):
+        raise ModelFileError(f"{path}: expected mean 0 and std 1 for normalize {kind!r}, got others")
+    if mean.shape != std.shape or (std <= 0).any():
         raise ModelFileError(f"{path}: expected positive deviations of the same shape as the means")
-    found = Normalisation(kind, mean, deviation)
+    found = InputScaling(kind, mean, std)
     with np.errstate(all="ignore"):
         factors = found.scale_and_shift(net.n_inputs, net.dtype, is_bytes=False)
     if not np.isfinite(factors).all():

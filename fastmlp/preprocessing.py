@@ -1,4 +1,4 @@
-"""Normalisation of inputs: fitted on the rows trained on, kept by the network, applied by the first layer's kernel."""
+"""Scaling of inputs: fitted on the rows trained on, kept by the network, applied by the first layer's kernel."""
 
 from typing import NamedTuple
 
@@ -10,42 +10,42 @@ from fastmlp.inputs import BLOCK_ROWS
 BYTE_SCALE = 255.0
 
 
-class Normalisation(NamedTuple):
-    """What happens to an input: bytes v/255 unless kind is "none", then (v - mean) / deviation where kind is "standardize".
+class InputScaling(NamedTuple):
+    """What happens to an input: bytes v/255 unless kind is "none", then (v - mean) / std where kind is "standardize".
 
-    mean, deviation: float64, () for one pair for all features, (K,) for one per feature.
+    mean, std: float64, () for one pair for all features, (K,) for one per feature.
     """
 
     kind: str
     mean: np.ndarray
-    deviation: np.ndarray
+    std: np.ndarray
 
     @property
     def per_feature(self) -> bool:
-        """Whether each feature has its own mean and deviation."""
+        """Whether each feature has its own mean and std."""
         return self.mean.ndim == 1
 
     def scale_and_shift(self, n_features: int, dtype: np.dtype, is_bytes: bool) -> tuple[np.ndarray, np.ndarray]:
         """Return (K,) arrays such that the normalised input is v * scale + shift."""
         factor = 1.0 / BYTE_SCALE if is_bytes and self.kind != "none" else 1.0
-        scale = np.broadcast_to(factor / self.deviation, n_features).astype(dtype)
-        shift = np.broadcast_to(-self.mean / self.deviation, n_features).astype(dtype)
+        scale = np.broadcast_to(factor / self.std, n_features).astype(dtype)
+        shift = np.broadcast_to(-self.mean / self.std, n_features).astype(dtype)
         return scale, shift
 
 
-def fit(kind: str, rows: np.ndarray, per_feature: bool) -> Normalisation:
-    """Return the normalisation of a kind for training rows (n, K). A deviation of 0 counts as 1."""
+def fit(kind: str, rows: np.ndarray, per_feature: bool) -> InputScaling:
+    """Return the scaling of a kind for training rows (n, K). A std of 0 counts as 1."""
     if kind != "standardize" or rows.size == 0:
-        return Normalisation(kind, np.zeros(()), np.ones(()))
+        return InputScaling(kind, np.zeros(()), np.ones(()))
     is_bytes = rows.dtype == np.uint8
-    mean, deviation = _byte_moments(rows) if is_bytes and not per_feature else _moments(rows, axis=0 if per_feature else None)
+    mean, std = _byte_moments(rows) if is_bytes and not per_feature else _moments(rows, axis=0 if per_feature else None)
     if is_bytes:
-        mean, deviation = mean / BYTE_SCALE, deviation / BYTE_SCALE
-    deviation = np.where(deviation > 0, deviation, 1.0)
-    smallest = 0.0 if is_bytes else 1.0 / float(np.finfo(rows.dtype).max)  # a deviation's inverse has to fit into the rows' type
-    if not (np.isfinite(mean).all() and np.isfinite(deviation).all() and (deviation > smallest).all()):
+        mean, std = mean / BYTE_SCALE, std / BYTE_SCALE
+    std = np.where(std > 0, std, 1.0)
+    smallest = 0.0 if is_bytes else 1.0 / float(np.finfo(rows.dtype).max)  # a std's inverse has to fit into the rows' type
+    if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > smallest).all()):
         raise DataError("x: expected numbers that can be standardized, got some too large or too close together; use normalize='none'")
-    return Normalisation(kind, mean, deviation)
+    return InputScaling(kind, mean, std)
 
 
 def _byte_moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ import difflib
 import math
 import types
 import typing
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
@@ -31,8 +32,12 @@ INITIALIZERS = (
     "orthogonal",
     "zeros",
     "constant",
-    "report",
+    "course",
 )
+# Settings, and values of settings, of version 0.1.0 that have another name now. Accepted with a warning for one version; what was recorded
+# under them is read as it was meant, without one.
+RENAMED = {"norm_layers": "normalization", "decay_rate": "gamma", "decay_epochs": "step_size", "final_rate": "end_factor"}
+RENAMED_VALUES = {("initializer", "report"): "course"}
 SCHEDULES = ("constant", "step", "exponential", "linear", "cosine", "one_cycle", "inverse", "plateau")
 
 
@@ -85,12 +90,17 @@ class Settings:
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], source: str = "settings") -> Self:
         """Build the record from plain values; an unknown name raises ConfigError and suggests the nearest known one."""
-        known = cls.names()
+        known, values = cls.names(), current_names(values)
         for name in values:
             if name not in known:
                 hint = nearest(str(name), known) or f"; known are {', '.join(known)}"
                 raise ConfigError(f"{source}: unknown setting {name!r}{hint}")
         return cls(**values)
+
+    @classmethod
+    def from_record(cls, values: Mapping[str, Any], source: str = "settings") -> Self:
+        """Build the record from what a file says of an earlier training, perhaps by an earlier version."""
+        return cls.from_mapping(current_names(values, warn=False), source)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as values that JSON and TOML can hold."""
@@ -118,7 +128,7 @@ class NetworkSettings(Settings):
     output: str | None = setting(
         None, "output: softmax, sigmoid or identity; default: by the kind of target", registry=OUTPUTS, group="Network"
     )
-    norm_layers: str = setting(
+    normalization: str = setting(
         "none",
         "normalise the sums of each hidden layer: over the batch, or over the layer",
         choices=("none", "batch", "layer"),
@@ -170,13 +180,11 @@ class TrainingSettings(Settings):
     average_start: float = setting(0.75, "swa: share of the epochs after which averaging begins", minimum=0.0, below=1.0, group="Optimizer")
     schedule: str = setting("constant", f"how the learning rate changes: {', '.join(SCHEDULES)}", choices=SCHEDULES, group="Schedule")
     warmup_epochs: float = setting(0.0, "epochs over which the learning rate rises to its value first", minimum=0.0, group="Schedule")
-    decay_rate: float = setting(
-        0.1, "step, exponential, plateau: factor of the learning rate; inverse: its slope", above=0.0, group="Schedule"
-    )
-    decay_epochs: float = setting(
+    gamma: float = setting(0.1, "step, exponential, plateau: factor of the learning rate; inverse: its slope", above=0.0, group="Schedule")
+    step_size: float = setting(
         10.0, "step, exponential, inverse: epochs for that factor; plateau: epochs to wait", above=0.0, group="Schedule"
     )
-    final_rate: float = setting(
+    end_factor: float = setting(
         0.0, "linear, cosine, one_cycle: share of the learning rate that is left at the end", minimum=0.0, maximum=1.0, group="Schedule"
     )
     weight_decay: float = setting(
@@ -243,6 +251,31 @@ class TrainingSettings(Settings):
     augment_flip: bool = setting(False, "images: mirror every other one", group="Augmentation")
 
 
+def current_names(values: Mapping[str, Any], warn: bool = True) -> dict[str, Any]:
+    """Return settings under the names that they have now, with a FutureWarning for each that came under an earlier one."""
+    current = {}
+    for name, value in values.items():
+        if name in RENAMED:
+            if RENAMED[name] in values:
+                raise ConfigError(f"{name}: expected one of {name!r} and {RENAMED[name]!r}, got both; {RENAMED[name]!r} is its name now")
+            if warn:
+                warn_renamed(name, RENAMED[name])
+        current[RENAMED.get(name, name)] = value if warn else _current_value(name, value, warn=False)
+    return current
+
+
+def warn_renamed(before: str, now: str, stacklevel: int = 3) -> None:
+    """Warn the caller of the caller that a name has changed."""
+    warnings.warn(f"{before} is called {now} now; the next version will not know the old name", FutureWarning, stacklevel=stacklevel)
+
+
+def _current_value(name: str, value: Any, warn: bool) -> Any:
+    now = RENAMED_VALUES.get((name, value)) if isinstance(value, str) else None
+    if now is not None and warn:
+        warn_renamed(f"{name} {value!r}", repr(now), stacklevel=5)
+    return value if now is None else now
+
+
 def as_text(value: Any) -> str:
     """Return a setting as it is written on the command line: 300-100 for the widths of two layers."""
     if isinstance(value, (tuple, list)):
@@ -280,7 +313,7 @@ def _check_scalar(field: dataclasses.Field[Any], rules: Mapping[str, Any], kind:
     if kind is str:
         if not isinstance(value, str):
             raise ConfigError(_message(field, "a name", value))
-        choices = rules["choices"]
+        choices, value = rules["choices"], _current_value(field.name, value, warn=True)
         if choices and value not in choices:
             raise ConfigError(_message(field, "one of " + ", ".join(choices), value) + nearest(value, choices))
         return value

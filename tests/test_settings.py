@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import fastmlp
+from fastmlp import settings
 from fastmlp.errors import ConfigError
 from fastmlp.settings import NetworkSettings, TrainingSettings, as_text, nearest
 from fastmlp.training.keywords import TrainingKeywords
@@ -192,3 +193,20 @@ def test_the_nearest_known_name_is_suggested_where_one_is_near(name, known, hint
 )
 def test_settings_are_shown_as_they_are_typed(value, text):
     assert as_text(value) == text
+
+
+@pytest.mark.parametrize(("before", "now"), [*settings.RENAMED.items()])
+def test_the_old_name_of_a_setting_is_taken_with_a_warning(before, now):
+    record = NetworkSettings if now in NetworkSettings.names() else TrainingSettings
+    value = record().to_dict()[now]
+    with pytest.warns(FutureWarning, match=f"{before} is called {now} now"):
+        assert record.from_mapping({before: value}) == record()
+    assert record.from_record({before: value}) == record()  # a file is read as it was meant, without a word
+    with pytest.raises(ConfigError, match="got both"):
+        record.from_mapping({before: value, now: value})
+
+
+def test_the_old_name_of_an_initializer_is_taken_with_a_warning():
+    with pytest.warns(FutureWarning, match="'report' is called 'course' now"):
+        assert NetworkSettings(initializer="report").initializer == "course"
+    assert NetworkSettings.from_record({"initializer": "report"}).initializer == "course"

@@ -12,7 +12,18 @@ from typing import Any
 import typer
 
 from fastmlp.errors import ConfigError, InputNotFound
-from fastmlp.settings import ACTIVATIONS, LOSSES, OPTIMIZERS, OUTPUTS, NetworkSettings, TrainingSettings, check_value, nearest
+from fastmlp.settings import (
+    ACTIVATIONS,
+    LOSSES,
+    OPTIMIZERS,
+    OUTPUTS,
+    RENAMED,
+    NetworkSettings,
+    TrainingSettings,
+    check_value,
+    current_names,
+    nearest,
+)  # fmt: skip
 
 TABLES: dict[str, type[NetworkSettings] | type[TrainingSettings]] = {"network": NetworkSettings, "train": TrainingSettings}
 FIELDS = {field.name: field for record in TABLES.values() for field in dataclasses.fields(record)}
@@ -57,7 +68,8 @@ def settings_in_effect(
 
 def from_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that were given as flags: text, several texts, or a truth value; None means not given."""
-    return {name: value_of_flag(name, value) for name, value in flags.items() if value is not None}
+    given = {name: value for name, value in flags.items() if value is not None}
+    return {name: value_of_flag(name, value) for name, value in current_names(given).items()}
 
 
 def value_of_flag(name: str, value: str | bool | list[str]) -> Any:
@@ -71,14 +83,14 @@ def value_of_flag(name: str, value: str | bool | list[str]) -> Any:
 def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     """Return the settings that FASTMLP_* variables give; several values in one variable are separated by commas."""
     given = {}
-    for name, field in FIELDS.items():
-        variable = f"FASTMLP_{name.upper()}"
-        text = environment.get(variable, "").strip()
-        if text:
-            try:
-                given[name] = _checked(name, _values(text.split(",")) if field.metadata["repeat"] else _value(text))
-            except ConfigError as error:
-                raise ConfigError(f"{variable}: {_reason(name, error)}") from error
+    variables = {name: f"FASTMLP_{name.upper()}" for name in (*FIELDS, *RENAMED)}
+    texts = {name: environment.get(variable, "").strip() for name, variable in variables.items()}
+    for name, text in current_names({name: text for name, text in texts.items() if text}).items():
+        field, variable = FIELDS[name], variables[name]
+        try:
+            given[name] = _checked(name, _values(text.split(",")) if field.metadata["repeat"] else _value(text))
+        except ConfigError as error:
+            raise ConfigError(f"{variable}: {_reason(name, error)}") from error
     return given
 
 
@@ -90,7 +102,7 @@ def from_file(path: Path) -> dict[str, Any]:
             raise ConfigError(f"{path}: {_unknown_table(table)}")
         if not isinstance(values, dict):
             raise ConfigError(f"{path}: expected {table} to be a table, [{table}], got {values!r}")
-        for name, value in values.items():
+        for name, value in current_names(values).items():
             if name not in TABLES[table].names():
                 hint = nearest(name, TABLES[table].names()) or f"; known are {', '.join(TABLES[table].names())}"
                 raise ConfigError(f"{path}: [{table}] unknown setting {name!r}{hint}")
@@ -172,6 +184,6 @@ def _reason(name: str, error: ConfigError) -> str:
 
 def _unknown_table(name: str) -> str:
     for table, record in TABLES.items():
-        if name in record.names():
+        if name in record.names() or RENAMED.get(name) in record.names():
             return f"{name!r} belongs into the table [{table}]"
     return f"expected the tables {', '.join(f'[{table}]' for table in TABLES)}, got {name!r}{nearest(name, TABLES)}"

@@ -88,8 +88,8 @@ def earlier_plan(kind: str, folder: Path, arguments: Sequence[str]) -> "tuple[Pl
         found = manifest.get("kind", "train")
         if found != kind:
             raise ConfigError(f"expected the folder of a {kind} at {str(folder)!r}, got one of a {found}; go on with it: fastmlp {found}")
-        network = NetworkSettings.from_mapping(manifest["settings"]["network"])
-        training = TrainingSettings.from_mapping(manifest["settings"]["train"])
+        network = NetworkSettings.from_record(manifest["settings"]["network"])
+        training = TrainingSettings.from_record(manifest["settings"]["train"])
         asked = {name: manifest["arguments"][name] for name in arguments}
         return Plan(kind, manifest["data"]["name"], network, training, asked), run
     except (KeyError, TypeError) as error:

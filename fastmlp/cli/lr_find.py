@@ -15,7 +15,7 @@ from fastmlp.rendering import tables, terminal
 from fastmlp.rendering.output import Output
 
 if TYPE_CHECKING:
-    from fastmlp.training.lr_find import RateSweep
+    from fastmlp.training.lr_find import LearningRateFinderResult
 
 EXAMPLES = (
     "fastmlp lr-find mnist",
@@ -105,7 +105,7 @@ def lr_find(
     }
 
 
-def _show(output: Output, found: "RateSweep", in_terminal: bool) -> None:
+def _show(output: Output, found: "LearningRateFinderResult", in_terminal: bool) -> None:
     """Print what was found."""
     taken = len(found.learning_rates)
     chosen = sorted({round(place * (taken - 1) / (ROWS - 1)) for place in range(ROWS)}) if taken else []

@@ -13,7 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 from fastmlp.cli.configuration import FIELDS, TABLES, flag
 from fastmlp.rendering.output import Output
 from fastmlp.rendering.progress import Display
-from fastmlp.settings import nearest
+from fastmlp.settings import RENAMED, nearest
 
 
 def _known_dataset(name: str | None) -> str | None:
@@ -117,7 +117,7 @@ def add_command(
     def call(json: bool, quiet: bool, debug: bool, **values: Any) -> None:  # debug is read where errors are caught, in fastmlp.cli
         output = Output(json, quiet)
         if settings:
-            values["flags"] = {setting: values.pop(setting) for setting in FIELDS}
+            values["flags"] = {setting: values.pop(setting) for setting in (*FIELDS, *RENAMED)}
         output.record({"command": name, **function(output, **values)})
 
     parameters = own + (setting_flags(several) if settings else []) + COMMON_FLAGS
@@ -138,7 +138,9 @@ def compile_notes(output: Output) -> Iterator[Display]:
 
 def setting_flags(several: bool = False) -> list[inspect.Parameter]:
     """Return one flag for every field of the settings, in order, each None by default: not given; all of them texts where `several`."""
-    return [_setting_flag(field, several) for record in TABLES.values() for field in dataclasses.fields(record)]
+    return [_setting_flag(field, several) for record in TABLES.values() for field in dataclasses.fields(record)] + [
+        _parameter(name, Annotated[str | None, typer.Option(flag(name), hidden=True)], None) for name in RENAMED
+    ]
 
 
 def _setting_flag(field: dataclasses.Field[Any], several: bool) -> inspect.Parameter:

@@ -11,6 +11,7 @@ import typer
 from fastmlp.cli.configuration import FIELDS, flag
 from fastmlp.cli.options import DataDir, compile_notes
 from fastmlp.rendering.output import Output
+from fastmlp.settings import current_names
 
 if TYPE_CHECKING:
     from fastmlp.insight import Insight
@@ -119,7 +120,8 @@ def commands_of(run: "RunRecord") -> list[str]:
     own += [f"--{name}" for name in ("halving", "quick", "test") if arguments.get(name) is True]
     if run.kind == "reproduce":
         return [" ".join(["fastmlp reproduce", *own])]
-    settings = {**run.manifest["settings"]["network"], **run.manifest["settings"]["train"]}
+    recorded = run.manifest["settings"]
+    settings = current_names({**recorded["network"], **recorded["train"]}, warn=False)
     start = f"fastmlp {run.kind} {shlex.quote(run.manifest['data']['name'])}"
     if run.kind != "sweep":
         return [" ".join([start, *setting_flags(settings, run.kind), *own])]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
     from fastmlp.storage.checkpoints import Checkpoints
     from fastmlp.storage.runs import RunFolder
-    from fastmlp.training.loop import State
+    from fastmlp.training.loop import TrainingState
     from fastmlp.training.saving import Saved
 
 # None of them changes a bit of an epoch, but see _may_change.
@@ -21,7 +21,7 @@ MAY_CHANGE = ("epochs", "threads", "patience", "target_accuracy", "time_budget")
 FACTS = ("started", "seed", "settings", "data", "versions", "cpu", "threads", "out")  # what a checkpoint keeps of the manifest
 
 
-class Earlier(NamedTuple):
+class ResumedRun(NamedTuple):
     """An earlier run, held open: what it was, the settings to go on with, and what it had saved (None: nothing yet)."""
 
     run: "RunFolder"
@@ -37,7 +37,7 @@ class Earlier(NamedTuple):
         return str(self.facts["data"]["name"])
 
     @property
-    def state(self) -> "State | None":
+    def state(self) -> "TrainingState | None":
         """Where the training stood, None at its beginning."""
         return self.saved.state if self.saved is not None else None
 
@@ -53,7 +53,7 @@ class Earlier(NamedTuple):
         _refuse(self.run, [f"{name} {_short(before, name)} → {_short(now, name)}" for name in names if before.get(name) != now.get(name)])
 
 
-def open_earlier(named: Path, runs: Path, dataset: str | None, given: Mapping[str, Any]) -> Earlier:
+def open_earlier(named: Path, runs: Path, dataset: str | None, given: Mapping[str, Any]) -> ResumedRun:
     """Hold the run in the folder `named`, or of that name in `runs`, to go on with the settings that are `given` anew.
 
     Raises InputNotFound where there is no run, RunInUse while it runs, ModelFileError where no checkpoint is sound, DataError where
@@ -72,7 +72,7 @@ def open_earlier(named: Path, runs: Path, dataset: str | None, given: Mapping[st
         facts = saved.run if saved is not None else run.manifest
         network, training = _settings(folder, facts)
         new_network, new_training = settings_in_effect(given, network.to_dict(), training.to_dict())
-        earlier = Earlier(run, checkpoints, facts, new_network, new_training, saved)
+        earlier = ResumedRun(run, checkpoints, facts, new_network, new_training, saved)
         changes = [f"data set {earlier.dataset} → {dataset}"] if dataset not in (None, earlier.dataset) else []
         may_change = _may_change(training)
         for before, now in ((network, new_network), (training, new_training)):
@@ -95,7 +95,7 @@ def _settings(folder: Path, facts: Mapping[str, Any]) -> tuple[NetworkSettings, 
             isinstance(settings, dict) and isinstance(data, dict) and isinstance(data["name"], str) and isinstance(data["files"], dict)
         ):
             raise TypeError("no settings")
-        return NetworkSettings.from_mapping(settings["network"], str(folder)), TrainingSettings.from_mapping(settings["train"], str(folder))
+        return NetworkSettings.from_record(settings["network"], str(folder)), TrainingSettings.from_record(settings["train"], str(folder))
     except (KeyError, TypeError, AttributeError):
         raise DataError(
             f"expected the settings and the data set of a run in {str(folder / 'manifest.json')!r}, found none; it ended before it began, "

@@ -1,6 +1,6 @@
 """How a command ends when it is told to: SIGINT (Ctrl-C), SIGTERM and SIGHUP, exit codes 130, 143 and 129.
 
-Anywhere else they end it at once, by a KeyboardInterrupt that cleans up on its way. A training is given `Patience`: the first signal
+Anywhere else they end it at once, by a KeyboardInterrupt that cleans up on its way. A training is given `GracefulStop`: the first signal
 only asks it to end, after the batch.
 """
 
@@ -32,7 +32,7 @@ def exit_code() -> int:
     return 128 + _last
 
 
-class Patience:
+class GracefulStop:
     """A context in which the first signal is kept in `received`, for the training to see; the second calls `at_once`, and that is the end.
 
     A second SIGHUP is not: a closed terminal sends one, and the shell in it another.

@@ -15,8 +15,8 @@ import typer
 
 from fastmlp.cli.configuration import given_settings, recipe_settings, settings_in_effect
 from fastmlp.cli.options import DataDir, OptionalDatasetName, RecipeOption, compile_notes
-from fastmlp.cli.resume import FACTS, Earlier, open_earlier
-from fastmlp.cli.signals import Patience
+from fastmlp.cli.resume import FACTS, ResumedRun, open_earlier
+from fastmlp.cli.signals import GracefulStop
 from fastmlp.errors import FastmlpError, ScoreMissed, TrainingError
 from fastmlp.rendering import tables, terminal
 from fastmlp.rendering.output import Output
@@ -71,10 +71,10 @@ class Saver:
     """Saves a training in its run folder, when it is due and when it is told to; without a run folder it does nothing."""
 
     def __init__(self, trainer: "Trainer", run: "RunFolder | None", checkpoints: "Checkpoints | None", seconds: float) -> None:
-        from fastmlp.training.saving import Pace
+        from fastmlp.training.saving import CheckpointSchedule
 
         self._trainer, self._run, self._checkpoints = trainer, run, checkpoints
-        self._pace = Pace(seconds)
+        self._pace = CheckpointSchedule(seconds)
         self._saved_at = (trainer.epoch, trainer.steps)
 
     def save_if_due(self, epoch_ended: bool) -> None:
@@ -190,7 +190,7 @@ def train(
             display.clear()
             output.error(Interrupted.__name__, f"ended at once; {to.how_to_go_on()}", 128 + number)
 
-        patience = held.enter_context(Patience(at_once))
+        patience = held.enter_context(GracefulStop(at_once))
         epochs = run_epochs(output, display, trainer, to, saver, patience)
         saver.save()
         trained, compiled = time.perf_counter(), compile_seconds() - compiled
@@ -242,7 +242,9 @@ def _check_usage(dataset: str | None, resume: Path | None, recipe: str | None, r
         raise typer.BadParameter("expected the name of a data set, or --resume RUN, got neither", param_hint="DATASET")
 
 
-def go_on(output: Output, earlier: Earlier, trainer: "Trainer", settings: Mapping[str, Mapping[str, Any]], out: Path | None) -> Destination:
+def go_on(
+    output: Output, earlier: ResumedRun, trainer: "Trainer", settings: Mapping[str, Mapping[str, Any]], out: Path | None
+) -> Destination:
     """Note in the run folder that the run goes on, say from where, and say what might change a bit."""
     run, model = earlier.run, earlier.model(out)
     at = {"epoch": trainer.epoch + 1, "row": trainer.row}
@@ -255,7 +257,7 @@ def go_on(output: Output, earlier: Earlier, trainer: "Trainer", settings: Mappin
 
 
 def run_epochs(
-    output: Output, display: Display, trainer: "Trainer", to: Destination, saver: Saver, patience: Patience
+    output: Output, display: Display, trainer: "Trainer", to: Destination, saver: Saver, patience: GracefulStop
 ) -> list[dict[str, Any]]:
     """Train to the end, print each epoch when it is done, and return all epochs of the run, those done earlier included.
 

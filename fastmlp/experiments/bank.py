@@ -21,7 +21,7 @@ from fastmlp.errors import ConfigError, TrainingError
 from fastmlp.inputs import as_rows, as_target
 from fastmlp.kernels.program import count_parameters
 from fastmlp.network import Network, network_for
-from fastmlp.preprocessing import Normalisation
+from fastmlp.preprocessing import InputScaling
 from fastmlp.settings import NetworkSettings, TrainingSettings
 from fastmlp.training import augmentation
 from fastmlp.training.loop import Epoch, History, Progress, Trainer
@@ -138,13 +138,13 @@ def _compile(tasks: Sequence[Task], data: Dataset, rows: "_SharedRows") -> None:
 class _SharedRows:
     """The training rows of a data set in the form that kernels take: bytes as they are, numbers once per type of the parameters.
 
-    Normalisation is fitted once for all models that train on the same rows: it is a pass over them in which a thread holds the others up.
+    InputScaling is fitted once for all models that train on the same rows: it is a pass over them in which a thread holds the others up.
     """
 
     def __init__(self, data: Dataset) -> None:
         self._x, self._y = data.x_train, data.y_train
         self._converted: dict[np.dtype, np.ndarray] = {}
-        self.normalisations: dict[tuple[Any, ...], Normalisation | None] = {}
+        self.normalisations: dict[tuple[Any, ...], InputScaling | None] = {}
 
     def of(self, network: Network) -> tuple[np.ndarray, np.ndarray]:
         """Return x and y for a network; x keeps its shape, which tells images from tables."""
@@ -162,9 +162,9 @@ def _train(task: Task, data: Dataset, rows: _SharedRows, report: Callable[[float
     settings = task.training.replace(threads=1)
     if task.train_rows is None:
         fitted_for = (settings.normalize, settings.per_feature, settings.validation, network.dtype)
-        network.normalisation = rows.normalisations.get(fitted_for)
+        network.input_scaling = rows.normalisations.get(fitted_for)
         trainer = Trainer(network, x, y, settings)
-        rows.normalisations[fitted_for] = network.normalisation
+        rows.normalisations[fitted_for] = network.input_scaling
     else:
         held_out = np.empty(0, np.int64) if task.validation_rows is None else task.validation_rows
         # a copy, while this model is trained: kernels take rows that lie one after the other

@@ -183,23 +183,23 @@ class Layout:
         for dense, packed in self._parts(vector, self._copy(copy)):
             packed[:] = dense
 
-    def pack_statistics(self, statistics: np.ndarray) -> None:
+    def pack_running_stats(self, running_stats: np.ndarray) -> None:
         """Copy running statistics (S,) into the arena: mean and variance, layer by layer."""
-        for dense, packed in self._running(statistics):
+        for dense, packed in self._running(running_stats):
             packed[:] = dense
 
-    def unpack_statistics(self, statistics: np.ndarray) -> None:
+    def unpack_running_stats(self, running_stats: np.ndarray) -> None:
         """Copy running statistics out of the arena into a vector (S,)."""
-        for dense, packed in self._running(statistics):
+        for dense, packed in self._running(running_stats):
             dense[:] = packed
 
-    def _running(self, statistics: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _running(self, running_stats: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return pairs of views of the same means or variances: in the vector, in the arena."""
         parts, first = [], 0
         if self.norm in ("batch", "running"):
             for layer in (layer for layer in self.hidden if layer.gamma):
                 for at in (layer.running, layer.running + layer.panels * layer.width):
-                    parts.append((statistics[first : first + layer.n_out], self.arena[at : at + layer.n_out]))
+                    parts.append((running_stats[first : first + layer.n_out], self.arena[at : at + layer.n_out]))
                     first += layer.n_out
         return parts
 

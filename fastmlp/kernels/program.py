@@ -58,7 +58,7 @@ class Steps(NamedTuple):
     loss_parameter: float = 0.0  # the number that the loss has besides: losses.Loss.parameter
     average: np.ndarray | None = None  # (P,) of the parameters over the steps, updated in place by programs that average
     first_step: int = 0  # how many steps of the training were taken before: random numbers depend on it
-    statistics: np.ndarray | None = None  # (S,) running means and variances of batch normalisation, updated in place
+    running_stats: np.ndarray | None = None  # (S,) running means and variances of batch normalisation, updated in place
 
 
 def no_steps(x: np.ndarray, target: np.ndarray, sizes: Sequence[int], batch_size: int, dtype: np.dtype, norm: str = "none") -> Steps:
@@ -151,7 +151,7 @@ class Program:
         # a rule gives back what it keeps no state of as it gets it
         m_state, v_state = (state if state.size else gradient for state in (steps.m_state, steps.v_state))
         average = steps.average if self.averages and steps.average is not None else empty
-        tracked = self._statistics(steps.statistics)
+        tracked = self._place_running_stats(steps.running_stats)
         try:
             with self._threads(), np.errstate(**self._wrapping()):
                 row = self._entry(step.train_steps)(
@@ -161,8 +161,8 @@ class Program:
                     self.limit, self.longest,
                 )  # fmt: skip
         finally:  # an interrupt ends the steps early
-            if steps.statistics is not None:
-                steps.statistics[:] = tracked
+            if steps.running_stats is not None:
+                steps.running_stats[:] = tracked
         return int(row)
 
     def _wrapping(self) -> dict[str, Any]:
@@ -171,22 +171,22 @@ class Program:
 
     def outputs(
         self, parameters: np.ndarray, x: np.ndarray, first: int, last: int, scale: np.ndarray, shift: np.ndarray, out: np.ndarray,
-        statistics: np.ndarray | None = None,
+        running_stats: np.ndarray | None = None,
     ) -> None:  # fmt: skip
-        """out = z of the output layer for rows first to last of x, at most `rows` of them; statistics (S,): running means and variances."""
-        self._statistics(statistics)
+        """out = z of the output layer for rows first to last of x, at most `rows` of them; running_stats (S,): means, variances."""
+        self._place_running_stats(running_stats)
         with self._threads():
             order = np.arange(first, last)
             self._entry(step.outputs_of_rows)(parameters, self.layers, x, order, scale, shift, self.scratch, out)
 
     def gradient(
         self, parameters: np.ndarray, x: np.ndarray, target: np.ndarray, scale: np.ndarray, shift: np.ndarray, factor: float,
-        loss_parameter: float, statistics: np.ndarray | None = None,
+        loss_parameter: float, running_stats: np.ndarray | None = None,
     ) -> tuple[float, np.ndarray]:  # fmt: skip
-        """Return the summed loss of all rows of x, and factor times its gradient (P,); statistics (S,): running means and variances."""
+        """Return the summed loss of all rows of x, and factor times its gradient (P,); running_stats (S,): running means and variances."""
         gradient = np.empty_like(parameters)
         order = np.arange(x.shape[0])
-        self._statistics(statistics)
+        self._place_running_stats(running_stats)
         with self._threads():
             loss = self._entry(step.gradient_of_rows)(
                 parameters, self.layers, x, target, EMPTY[self.dtype], order, self.dtype.type(factor), scale, shift,
@@ -194,12 +194,12 @@ class Program:
             )  # fmt: skip
         return float(loss), gradient
 
-    def _statistics(self, statistics: np.ndarray | None) -> np.ndarray:
+    def _place_running_stats(self, running_stats: np.ndarray | None) -> np.ndarray:
         """Put running statistics (S,) where the kernels have them, at the end of the scratch, and return that part of it."""
-        count = 0 if statistics is None else statistics.size
+        count = 0 if running_stats is None else running_stats.size
         held = self.scratch[self.scratch.size - count :]
-        if statistics is not None:
-            held[:] = statistics
+        if running_stats is not None:
+            held[:] = running_stats
         return held
 
     def _entry(self, serial: Any) -> Any:
@@ -266,12 +266,12 @@ class RowProgram:
         self._dtype = dtype
 
     def outputs(
-        self, parameters: np.ndarray, x: np.ndarray, scale: np.ndarray, shift: np.ndarray, statistics: np.ndarray
+        self, parameters: np.ndarray, x: np.ndarray, scale: np.ndarray, shift: np.ndarray, running_stats: np.ndarray
     ) -> np.ndarray | None:
-        """Return z (N,) of the output layer for one contiguous row x (K,), statistics (S,): running ones; None where x is not finite."""
+        """Return z (N,) of the output layer for one contiguous row x (K,), running_stats (S,): running ones; None where x is not finite."""
         out, scratch = np.empty(self._n_outputs, self._dtype), np.empty(self._size, self._dtype)
-        if statistics.size:
-            scratch[self._size - statistics.size :] = statistics
+        if running_stats.size:
+            scratch[self._size - running_stats.size :] = running_stats
         places = np.empty(self._most_inputs, np.uint64)  # made for each call: two threads may predict at once
         return out if self._kernel(parameters, self._layers, x, scale, shift, scratch, places, out) else None
 
@@ -282,7 +282,7 @@ def count_parameters(sizes: Sequence[int], norm: str = "none") -> int:
     return dense if norm == "none" else dense + sum(sizes[1:-1])
 
 
-def count_statistics(sizes: Sequence[int], norm: str) -> int:
+def count_running_stats(sizes: Sequence[int], norm: str) -> int:
     """Return how many running statistics batch normalisation keeps: a mean and a variance for each hidden unit."""
     return 2 * sum(sizes[1:-1]) if norm in ("batch", "running") else 0
 
@@ -316,7 +316,7 @@ def layer_table(
                 row[column] = take(n)
             row[step.INVERSE] = take(max(rows, n))
             parameter += n
-    if count_statistics(sizes, norm):
+    if count_running_stats(sizes, norm):
         for row, n in zip(table, sizes[1:-1], strict=False):
             row[step.RUNNING_MEAN], row[step.RUNNING_VARIANCE] = take(n), take(n)
     return table, scratch

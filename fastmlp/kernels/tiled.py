@@ -215,14 +215,14 @@ class TiledProgram:
         def pack() -> None:
             for copy, vector in vectors.items():
                 layout.pack(vector, copy)
-            if steps.statistics is not None:
-                layout.pack_statistics(steps.statistics)
+            if steps.running_stats is not None:
+                layout.pack_running_stats(steps.running_stats)
 
         def unpack() -> None:
             for copy, vector in vectors.items():
                 layout.unpack(vector, copy)
-            if steps.statistics is not None:
-                layout.unpack_statistics(steps.statistics)
+            if steps.running_stats is not None:
+                layout.unpack_running_stats(steps.running_stats)
 
         return self._team.run(self._worker(steps, shared), shared, pack, unpack)
 
@@ -320,9 +320,9 @@ class TiledProgram:
 
     def outputs(
         self, parameters: np.ndarray, x: np.ndarray, first: int, last: int, scale: np.ndarray, shift: np.ndarray, out: np.ndarray,
-        statistics: np.ndarray | None = None,
+        running_stats: np.ndarray | None = None,
     ) -> None:  # fmt: skip
-        """out = z of the output layer for rows first to last of x; statistics (S,): running means and variances. See forward_tiled."""
+        """out = z of the output layer for rows first to last of x; running_stats (S,): running means and variances. See forward_tiled."""
         layout, sparse = self._layout, self._layout.sparse
         shared = new_shared()
         gather = gather_block(self.dtype, x.dtype)
@@ -330,8 +330,8 @@ class TiledProgram:
         outputs = layout.hidden[-1]
         no_rates = np.zeros((1, len(Rates._fields)), self.dtype)
         layout.pack(parameters)
-        if statistics is not None:
-            layout.pack_statistics(statistics)
+        if running_stats is not None:
+            layout.pack_running_stats(running_stats)
 
         def work(thread: int) -> int:
             return int(

@@ -12,7 +12,7 @@ from fastmlp.rendering import plots
 from fastmlp.rendering.page import Fact, Mark, Page, Section, Table
 from fastmlp.rendering.plots import Plot, Series
 from fastmlp.rendering.tables import MISSING, loss, percent
-from fastmlp.settings import NetworkSettings, TrainingSettings
+from fastmlp.settings import NetworkSettings, TrainingSettings, current_names
 
 if TYPE_CHECKING:
     from fastmlp.insight import Examples, Insight
@@ -52,7 +52,7 @@ INITIAL = {
     "orthogonal": "orthogonal (Saxe et al. 2014)",
     "zeros": "zero",
     "constant": "all alike",
-    "report": "0.01 times a random whole number from 0 to 9",
+    "course": "0.01 times a random whole number from 0 to 9",
 }
 DEFAULT_RULE = "glorot_normal"
 STOPPED = {
@@ -803,8 +803,7 @@ def _number(value: Any) -> float | None:
 
 
 def _settings(run: "RunRecord", table: str) -> dict[str, Any]:
-    found: dict[str, Any] = run.manifest["settings"][table]
-    return found
+    return current_names(run.manifest["settings"][table], warn=False)
 
 
 def _setting(run: "RunRecord", name: str) -> str:

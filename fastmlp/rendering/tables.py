@@ -114,7 +114,7 @@ def combinations(checks: "Iterable[Combination]") -> str:
             check.activation,
             check.output,
             check.loss,
-            check.norm_layers,
+            check.normalization,
             check.where,
             f"{check.error:.1e}",
             "" if check.passed else "WRONG",

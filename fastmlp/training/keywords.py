@@ -30,9 +30,9 @@ class TrainingKeywords(TypedDict, total=False):
     average_start: float
     schedule: str
     warmup_epochs: float
-    decay_rate: float
-    decay_epochs: float
-    final_rate: float
+    gamma: float
+    step_size: float
+    end_factor: float
     weight_decay: float
     l1: float
     max_norm: float | None

@@ -61,7 +61,7 @@ class Progress(NamedTuple):
     loss: float  # mean so far
 
 
-class State(NamedTuple):
+class TrainingState(NamedTuple):
     """Where a training stands: with it, the network and the same settings and data, training goes on bit for bit.
 
     A schedule that ends with the last epoch, and average="swa", depend on the number of epochs: it is one of those settings then.
@@ -85,8 +85,8 @@ class State(NamedTuple):
     plateau: Plateau = Plateau()
     pairs: np.ndarray | None = None  # (2, k, P) what lbfgs keeps
     converged: bool = False  # lbfgs: whether there is nothing left to gain
-    statistics: np.ndarray | None = None  # (S,) the running statistics of batch normalisation that belong to weights
-    best_statistics: np.ndarray | None = None  # (S,) and to best_weights
+    running_stats: np.ndarray | None = None  # (S,) the running statistics of batch normalisation that belong to weights
+    best_running_stats: np.ndarray | None = None  # (S,) and to best_weights
 
 
 class History(list[Epoch]):
@@ -96,7 +96,7 @@ class History(list[Epoch]):
     while it runs, or where an error ended it. best_epoch: the epoch with the best monitored value, None without held-out rows.
     """
 
-    state: State | None = None
+    state: TrainingState | None = None
     stopped: str | None = None
     best_epoch: int | None = None
 
@@ -128,7 +128,7 @@ class Trainer:
         y: Any,
         settings: TrainingSettings,
         validation: Validation = None,
-        resume: State | None = None,
+        resume: TrainingState | None = None,
         sample_weight: Any = None,
         class_weight: ClassWeight = None,
     ) -> None:
@@ -155,13 +155,13 @@ class Trainer:
         self.sample_weight = weight_in(network.dtype, np.prod(factors, axis=0)) if factors else None  # (n,), None: each row counts 1
         stopping.check(settings, self.validation is not None, network.output)
         if self._full_batch:
-            if network.norm_layers == "batch":
+            if network.normalization == "batch":
                 raise ConfigError(
-                    "optimizer: lbfgs goes through all rows in blocks, each of which would be normalised by itself; use norm_layers='layer'"
+                    "optimizer: lbfgs takes all rows in blocks, each of which would be normalised by itself; use normalization='layer'"
                 )
             full_batch.check(settings, self.rows.shape[0])
             settings = settings.replace(batch_size=self.rows.shape[0])
-        start = resume or State()
+        start = resume or TrainingState()
         _check_state(start, self.rows.shape[0], network, self._update, settings.restore_best)
 
         self.network = network
@@ -176,8 +176,8 @@ class Trainer:
             validation=held_out if isinstance(held_out, int) else 0 if held_out is None else None,
         )
         self.batch_size = min(settings.batch_size, self.rows.shape[0])
-        if network.norm_layers == "batch" and self.batch_size < 2:
-            raise ConfigError("batch_size: expected at least 2 rows for batch normalisation, got 1; use norm_layers='layer' or more rows")
+        if network.normalization == "batch" and self.batch_size < 2:
+            raise ConfigError("batch_size: expected at least 2 rows for batch normalisation, got 1; use normalization='layer' or more rows")
         self._limited = optimizers.limits_gradient(settings)
         states = UPDATES[self._update].states
         block = min(self.batch_size, FORWARD_ROWS) if self._full_batch else self.batch_size  # rows in the kernels at a time
@@ -206,8 +206,8 @@ class Trainer:
         self._best_weights = None if start.best_weights is None else start.best_weights.astype(network.dtype)
         self._plateau = start.plateau
         self._begin_weights(start)
-        self._best_statistics = None if start.best_statistics is None else start.best_statistics.astype(network.dtype)
-        self._last_statistics = None if start.statistics is None else start.statistics.astype(network.dtype)
+        self._best_statistics = None if start.best_running_stats is None else start.best_running_stats.astype(network.dtype)
+        self._last_running_stats = None if start.running_stats is None else start.running_stats.astype(network.dtype)
         given = (start.m, start.v)[:states]
         self._states = [np.zeros_like(network.parameters) if one is None else one.astype(network.dtype) for one in given]
         self._states += [np.zeros(0, network.dtype)] * (2 - states)
@@ -216,7 +216,7 @@ class Trainer:
         self._chunk = self.batch_size
         self._speed = 0.0  # rows per second of the last steps
 
-    def _begin_weights(self, start: State) -> None:
+    def _begin_weights(self, start: TrainingState) -> None:
         """Set the weights that steps are taken from, and their average; while there is one, that is what the network holds."""
         parameters = self.network.parameters
         self._averages = self.settings.average != "none"
@@ -250,11 +250,11 @@ class Trainer:
     def _normalise(self, settings: TrainingSettings, is_image: bool) -> tuple[str, bool | None]:
         """Fit the network's normalisation, once; return the kind in effect and whether it is per feature."""
         network, kind = self.network, settings.normalize
-        fitted = network.normalisation
+        fitted = network.input_scaling
         if fitted is None:
             is_table = self.rows.dtype != np.uint8 and not is_image
             per_feature = is_table if settings.per_feature is None else settings.per_feature
-            network.normalisation = fitted = preprocessing.fit(kind or "scale", self.rows, per_feature)
+            network.input_scaling = fitted = preprocessing.fit(kind or "scale", self.rows, per_feature)
         elif kind is not None and kind != fitted.kind:
             raise ConfigError(f"normalize: this network was trained with {fitted.kind!r} and keeps it, got {kind!r}; use a new Network")
         elif settings.per_feature not in (None, fitted.per_feature) and fitted.kind == "standardize":
@@ -270,14 +270,14 @@ class Trainer:
             skip_zeros = settings.zero_skipping != "off"
             return Program(
                 sizes, network.hidden_activations, network.dtype, batch_size, loss, settings.kernels, skip_zeros, wanted, update,
-                self._limited, settings.average == "ema", self._regularisation, network.norm_layers,
+                self._limited, settings.average == "ema", self._regularisation, network.normalization,
             )  # fmt: skip
         asked_for = settings.zero_skipping == "on" and network.n_inputs <= MOST_LISTED_INPUTS
         listed = asked_for or (settings.zero_skipping == "auto" and self._zeros_pay())
         shifted = bool((self._shift != 0).any())
         return TiledProgram(
             sizes, network.hidden_activations, network.dtype, batch_size, loss, listed, wanted, update, shifted,
-            self._limited, settings.average == "ema", self._regularisation, network.norm_layers,
+            self._limited, settings.average == "ema", self._regularisation, network.normalization,
         )  # fmt: skip
 
     def _zeros_pay(self) -> bool:
@@ -311,13 +311,13 @@ class Trainer:
         """Sums over the rows done of the epoch under way: loss, correct, weight, rows."""
         return tuple(float(value) for value in self._total)
 
-    def state(self) -> State:
+    def state(self) -> TrainingState:
         """Return where this training stands."""
         m, v = (state.copy() if state.size else None for state in self._states)
-        kept = (self._last_weights, self._best_weights, self._last_statistics, self._best_statistics)
-        last, best, last_statistics, best_statistics = (None if numbers is None else numbers.copy() for numbers in kept)
+        kept = (self._last_weights, self._best_weights, self._last_running_stats, self._best_statistics)
+        last, best, last_running_stats, best_running_stats = (None if numbers is None else numbers.copy() for numbers in kept)
         memory = self.program.memory() if isinstance(self.program, FullBatch) else full_batch.Memory()
-        return State(
+        return TrainingState(
             epoch=self.epoch,
             row=self.row,
             steps=self.steps,
@@ -336,8 +336,8 @@ class Trainer:
             plateau=self._plateau,
             pairs=memory.pairs,
             converged=memory.converged,
-            statistics=last_statistics,
-            best_statistics=best_statistics,
+            running_stats=last_running_stats,
+            best_running_stats=best_running_stats,
         )
 
     @property
@@ -373,17 +373,19 @@ class Trainer:
             self._last_weights = self.network.parameters.copy()
             self.network.parameters[:] = self._best_weights
             if self._best_statistics is not None:
-                self._last_statistics = self.network.statistics.copy() if self._last_statistics is None else self._last_statistics
-                self.network.statistics[:] = self._best_statistics
+                self._last_running_stats = (
+                    self.network.running_stats.copy() if self._last_running_stats is None else self._last_running_stats
+                )
+                self.network.running_stats[:] = self._best_statistics
 
     def _go_on(self) -> None:
         """Give the network the weights that steps go on from."""
         if self._last_weights is not None:
             self.network.parameters[:] = self._last_weights
             self._last_weights = None
-        if self._last_statistics is not None:
-            self.network.statistics[:] = self._last_statistics
-            self._last_statistics = None
+        if self._last_running_stats is not None:
+            self.network.running_stats[:] = self._last_running_stats
+            self._last_running_stats = None
 
     def step(self) -> None:
         """Take one step: one batch of the epoch under way. Ends no training by itself: `stopped` says whether it should."""
@@ -444,7 +446,7 @@ class Trainer:
         return self.row - first
 
     def step_on(self, x: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None) -> float:
-        """Take one step on other rows than those of the epochs; return their mean loss before it. See fastmlp.Stepper.
+        """Take one step on other rows than those of the epochs; return their mean loss before it. See fastmlp.OnlineTrainer.
 
         Up to `batch_size` rows, targets and weights that have passed the checks of inputs.py, rows of the type of the trainer's own.
         """
@@ -485,7 +487,7 @@ class Trainer:
             loss_parameter=self._loss_parameter,
             average=self._average if self.settings.average == "ema" else None,
             first_step=self.steps,
-            statistics=self.network.statistics,
+            running_stats=self.network.running_stats,
         )
 
     def _learning_rates(self, first: int, count: int) -> np.ndarray:
@@ -521,7 +523,7 @@ class Trainer:
         self.best = stopping.better(self.best, epoch.epoch, found[self.settings.monitor], self.settings.monitor)
         if self.settings.restore_best and self.best.epoch == epoch.epoch:
             self._best_weights = self.network.parameters.copy()
-            self._best_statistics = self.network.statistics.copy() if self.network.statistics.size else None
+            self._best_statistics = self.network.running_stats.copy() if self.network.running_stats.size else None
         if self.settings.schedule == "plateau":
             monitored = epoch.train_loss if epoch.validation_loss is None else epoch.validation_loss
             self._plateau = schedules.after_epoch(self._plateau, monitored, self.settings)
@@ -557,7 +559,7 @@ def train_epochs(
     y: Any,
     *,
     sample_weight: Any = None,
-    resume: State | None = None,
+    resume: TrainingState | None = None,
     **settings: Unpack[TrainingKeywords],
 ) -> Iterator[Epoch]:
     """Train a network in place and yield an Epoch after each pass; stop asking, and training stops.
@@ -576,7 +578,7 @@ def train(
     *,
     sample_weight: Any = None,
     callbacks: Iterable[hooks.Callback] = (),
-    resume: State | None = None,
+    resume: TrainingState | None = None,
     **settings: Unpack[TrainingKeywords],
 ) -> History:
     """Train a network in place and return the History.
@@ -613,7 +615,7 @@ def _epochs_of(trainer: Trainer) -> Iterator[Epoch]:
         yield from (event for event in events if isinstance(event, Epoch))
 
 
-def _trainer(network: Network, x: Any, y: Any, sample_weight: Any, resume: State | None, keywords: TrainingKeywords) -> Trainer:
+def _trainer(network: Network, x: Any, y: Any, sample_weight: Any, resume: TrainingState | None, keywords: TrainingKeywords) -> Trainer:
     given: dict[str, Any] = dict(keywords)
     validation = given.pop("validation", None)
     class_weight = given.pop("class_weight") if isinstance(given.get("class_weight"), Mapping) else None
@@ -686,7 +688,7 @@ def _check_memory(network: Network, batch_size: int, states: int) -> None:
         )
 
 
-def _check_state(state: State, n_rows: int, network: Network, update: str, restore_best: bool) -> None:
+def _check_state(state: TrainingState, n_rows: int, network: Network, update: str, restore_best: bool) -> None:
     """Raise ConfigError unless a training of this size and optimiser can go on from a state."""
     if state.row > n_rows:
         raise ConfigError(f"resume: expected a state of training on these {n_rows} rows, got one that has done {state.row}")
@@ -696,12 +698,14 @@ def _check_state(state: State, n_rows: int, network: Network, update: str, resto
             raise ConfigError(
                 f"resume: expected a state of {update}, which keeps {name!r}, got one without it; train with the same optimizer"
             )
-    for name in ("m", "v", "weights", "best_weights", "average", "pairs", "statistics", "best_statistics"):
+    for name in ("m", "v", "weights", "best_weights", "average", "pairs", "running_stats", "best_running_stats"):
         kept = getattr(state, name)
-        what, size = ("parameter", network.parameters.size) if "statistics" not in name else ("running statistic", network.statistics.size)
+        what, size = (
+            ("parameter", network.parameters.size) if "running_stats" not in name else ("running statistic", network.running_stats.size)
+        )
         if kept is not None and kept.shape[-1:] != (size,):
             raise ConfigError(f"resume: expected {name!r} of shape ({size},), one per {what}, got {kept.shape}")
-    incomplete = state.best_weights is None or (network.statistics.size > 0 and state.best_statistics is None)
+    incomplete = state.best_weights is None or (network.running_stats.size > 0 and state.best_running_stats is None)
     if restore_best and state.best_epoch and incomplete:
         raise ConfigError(
             f"resume: expected a state that keeps the weights of its best epoch, {state.best_epoch}, got one without; "

@@ -44,7 +44,7 @@ class Tried(NamedTuple):
     mean_loss: float
 
 
-class RateSweep(NamedTuple):
+class LearningRateFinderResult(NamedTuple):
     """A sweep of learning rates: arrays (n,), one entry for each step taken, and what they suggest; None where the loss never fell.
 
     suggestion: half-way, on a logarithmic axis, between the rates where the loss falls fastest and where it is smallest. The first alone
@@ -71,7 +71,7 @@ def find_learning_rate(
     steps: int | None = None,
     sample_weight: Any = None,
     **settings: Unpack[TrainingKeywords],
-) -> RateSweep:
+) -> LearningRateFinderResult:
     """Train a copy of a network with a learning rate that grows from `lowest` to `highest`; return its losses and a suggestion.
 
     The parameters are those of `train`; those of its learning rate, its schedule, its end and its averages have no effect. steps: so many,
@@ -136,14 +136,14 @@ def sweep(trainer: Trainer, rates: np.ndarray) -> Iterator[Tried]:
             return
 
 
-def summarise(tried: Iterable[Tried], steps: int) -> RateSweep:
+def summarise(tried: Iterable[Tried], steps: int) -> LearningRateFinderResult:
     """Return what the steps of a sweep say, of which `steps` were planned."""
     taken = list(tried)
     rates, losses = (np.array([getattr(each, name) for each in taken], np.float64) for name in ("learning_rate", "loss"))
     # forwards and backwards: what comes after a step counts as much as what came before it, so that no curve is late
     smoothed = _fading_mean(_fading_mean(losses, steps)[::-1], steps)[::-1]
     stopped = HIGHEST_REACHED if taken and taken[-1].step == steps else LOSS_EXPLODED
-    return RateSweep(rates, losses, smoothed, *_suggest(rates, losses, smoothed, steps), stopped)
+    return LearningRateFinderResult(rates, losses, smoothed, *_suggest(rates, losses, smoothed, steps), stopped)
 
 
 def _suggest(rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray, steps: int) -> tuple[float | None, float | None, float | None]:

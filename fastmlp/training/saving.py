@@ -7,9 +7,9 @@
     training.best_weights        (P,) the weights of the best epoch, where they are kept
     training.weights             (P,) after the last step, where the network holds others: an average, or those of the best epoch
     training.average             (P,) of the weights, float64 where it is one over ends of epochs
-    training.best_statistics     (S,) of batch normalisation, and training.statistics: what belongs to those weights
+    training.best_running_stats     (S,) of batch normalisation, and training.running_stats: what belongs to those weights
 
-Metadata: those of a model file; "state", the other fields of training.loop.State; "run", what the caller says about the run.
+Metadata: those of a model file; "state", the other fields of training.loop.TrainingState; "run", what the caller says about the run.
 Later versions may add tensors and keys.
 """
 
@@ -25,28 +25,29 @@ from fastmlp.errors import ModelFileError
 from fastmlp.kernels.step import ROWS, TOTALS
 from fastmlp.network import TRAINING_TENSORS, Network
 from fastmlp.storage.model_file import TensorFile, strict_json
-from fastmlp.training.loop import State, Trainer
+from fastmlp.training.loop import Trainer, TrainingState
 from fastmlp.training.schedules import Plateau
 
 COUNTERS = ("epoch", "row", "steps", "best_epoch", "averaged")
 NUMBERS = ("seconds", "earlier_seconds")
 NUMBERS_OR_NULL = ("best_value", "validation_accuracy")
 LIKE_PARAMETERS = ("m", "v", "weights", "best_weights", "average")
-LIKE_STATISTICS = ("statistics", "best_statistics")
+LIKE_RUNNING_STATS = ("running_stats", "best_running_stats")
+RENAMED_TENSORS = {"running_stats": "statistics", "best_running_stats": "best_statistics"}  # now -> in checkpoints of version 0.1.0
 
 
 class Saved(NamedTuple):
     """A training as it was saved: the network, where the training of it stood, what the caller said about the run."""
 
     network: Network
-    state: State
+    state: TrainingState
     run: dict[str, Any]
 
 
 def pack(trainer: Trainer, run: Mapping[str, Any]) -> TensorFile:
     """Return a training as it stands; `run` is plain values that JSON can hold."""
     state = trainer.state()
-    named = {name: getattr(state, name) for name in LIKE_PARAMETERS + LIKE_STATISTICS}
+    named = {name: getattr(state, name) for name in LIKE_PARAMETERS + LIKE_RUNNING_STATS}
     arrays = {"total": np.array(state.total), "pairs": state.pairs, **named}
     tensors = {f"{TRAINING_TENSORS}{name}": array for name, array in arrays.items() if array is not None}
     numbers = {name: value for name, value in state._asdict().items() if name not in arrays}
@@ -71,10 +72,12 @@ def unpack(path: Path, file: TensorFile) -> Saved:
     total = file.tensors.get(f"{TRAINING_TENSORS}total")
     if total is None or total.shape != (TOTALS,) or total.dtype != np.float64 or total[ROWS] != numbers["row"]:
         raise ModelFileError(f"{path}: expected the sums over the {numbers['row']} rows done of an epoch, found others")
-    kept = {name: file.tensors.get(f"{TRAINING_TENSORS}{name}") for name in LIKE_PARAMETERS + LIKE_STATISTICS}
+    kept = {name: file.tensors.get(f"{TRAINING_TENSORS}{name}") for name in LIKE_PARAMETERS + LIKE_RUNNING_STATS}
+    for name, before in RENAMED_TENSORS.items():
+        kept[name] = file.tensors.get(f"{TRAINING_TENSORS}{before}") if kept[name] is None else kept[name]
     for name, array in kept.items():
         types = (network.dtype, np.float64) if name == "average" else (network.dtype,)
-        shape = network.statistics.shape if name in LIKE_STATISTICS else network.parameters.shape
+        shape = network.running_stats.shape if name in LIKE_RUNNING_STATS else network.parameters.shape
         if array is not None and (array.shape != shape or array.dtype not in types):
             raise ModelFileError(
                 f"{path}: expected {TRAINING_TENSORS}{name} to be {network.dtype} {shape}, got {array.dtype} {array.shape}"
@@ -84,9 +87,9 @@ def unpack(path: Path, file: TensorFile) -> Saved:
         raise ModelFileError(f"{path}: expected {TRAINING_TENSORS}pairs of shape (2, k, {network.parameters.size}), got {pairs.shape}")
     if type(numbers.get("converged", False)) is not bool:
         raise ModelFileError(f"{path}: state: expected converged to be true or false, got {numbers['converged']!r}")
-    known = {name: numbers[name] for name in State._fields if name in numbers}
+    known = {name: numbers[name] for name in TrainingState._fields if name in numbers}
     known["plateau"] = _plateau(path, numbers.get("plateau"))
-    return Saved(network, State(**{**known, "total": tuple(total.tolist()), **kept}), run)
+    return Saved(network, TrainingState(**{**known, "total": tuple(total.tolist()), **kept}), run)
 
 
 def _plateau(path: Path, values: Any) -> Plateau:
@@ -98,7 +101,7 @@ def _plateau(path: Path, values: Any) -> Plateau:
     raise ModelFileError(f"{path}: state: expected plateau to be a factor, a loss and a count, got {values!r}")
 
 
-class Pace:
+class CheckpointSchedule:
     """When a training is saved: every `seconds`, and when an epoch ends.
 
     Epochs that follow each other within a second share a save, and no more than a twentieth of the time goes into those at their

@@ -4,13 +4,13 @@ In float64; S steps in an epoch, T in all, W of warm-up. Step s < W has learning
 q = p / S epochs, r = p / (T - W) is the share of the training that is done, and the learning rate is multiplied by
 
     constant      1
-    step          decay_rate ^ floor(q / decay_epochs)
-    exponential   decay_rate ^ (q / decay_epochs)
-    inverse       1 / (1 + decay_rate q / decay_epochs)
-    linear        from 1 to final_rate: 1 - (1 - final_rate) r
+    step          gamma ^ floor(q / step_size)
+    exponential   gamma ^ (q / step_size)
+    inverse       1 / (1 + gamma q / step_size)
+    linear        from 1 to end_factor: 1 - (1 - end_factor) r
     cosine        the same along half a cosine (Loshchilov and Hutter 2017, eq. 5, one run)
-    one_cycle     from 1/25 to 1 over the first three tenths, then to final_rate, both along half a cosine (Smith and Topin 2019)
-    plateau       decay_rate for each time that the loss did not fall for more than decay_epochs epochs
+    one_cycle     from 1/25 to 1 over the first three tenths, then to end_factor, both along half a cosine (Smith and Topin 2019)
+    plateau       gamma for each time that the loss did not fall for more than step_size epochs
 """
 
 import math
@@ -49,17 +49,17 @@ def learning_rates(settings: TrainingSettings, first: int, count: int, epoch_ste
 
 def _factor(settings: TrainingSettings, after: np.ndarray, epoch_steps: int, warmup: int, factor: float) -> np.ndarray:
     """Return by what the learning rate is multiplied, so many steps after the warm-up."""
-    periods = after / epoch_steps / settings.decay_epochs
+    periods = after / epoch_steps / settings.step_size
     # a training may go on beyond its last epoch, step by step: at the rate that it ended with
     done = np.minimum(after / max(settings.epochs * epoch_steps - warmup, 1), 1.0)
-    final = settings.final_rate
+    final = settings.end_factor
     match settings.schedule:
         case "step":
-            return settings.decay_rate ** np.floor(periods)
+            return settings.gamma ** np.floor(periods)
         case "exponential":
-            return settings.decay_rate**periods
+            return settings.gamma**periods
         case "inverse":
-            return 1.0 / (1.0 + settings.decay_rate * periods)
+            return 1.0 / (1.0 + settings.gamma * periods)
         case "linear":
             return 1.0 - (1.0 - final) * done
         case "cosine":
@@ -82,6 +82,6 @@ def after_epoch(plateau: Plateau, loss: float, settings: TrainingSettings) -> Pl
     """Return what is known after an epoch with this loss, of the held-out rows where there are any: lower the rate or wait on."""
     if loss < (math.inf if plateau.best is None else plateau.best):
         return plateau._replace(best=loss, waited=0)
-    if plateau.waited + 1 > settings.decay_epochs:
-        return plateau._replace(factor=plateau.factor * settings.decay_rate, waited=0)
+    if plateau.waited + 1 > settings.step_size:
+        return plateau._replace(factor=plateau.factor * settings.gamma, waited=0)
     return plateau._replace(waited=plateau.waited + 1)

@@ -116,7 +116,7 @@ def _train(
     dtype: str, x: np.ndarray, units: int, activation: str, output: str, settings: dict[str, Any], outputs: int = N_OUTPUTS,
     norm: str = "none",
 ) -> None:  # fmt: skip
-    network = Network([x.shape[1], units, units, outputs], activation, output, norm_layers=norm, dtype=dtype)
+    network = Network([x.shape[1], units, units, outputs], activation, output, normalization=norm, dtype=dtype)
     y = np.random.default_rng(1).integers(0, 2, ROWS if output == "softmax" else (ROWS, outputs))
     trainer = Trainer(network, x, y, TrainingSettings(epochs=1, learning_rate=1e-3).replace(**settings))
     for _ in trainer.run():

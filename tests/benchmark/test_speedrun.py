@@ -57,7 +57,7 @@ def test_recipes_of_all_targets_are_settings(target):
     assert (settings.seed, settings.threads, settings.validation) == (7, 2, 0)
     # what the peers do, too
     assert (settings.optimizer, settings.momentum, settings.weight_decay, settings.dropout, settings.average) == ("sgd", 0, 0, 0, "none")
-    assert (recipe.network_settings.activation, recipe.network_settings.norm_layers) == ("relu", "none")
+    assert (recipe.network_settings.activation, recipe.network_settings.normalization) == ("relu", "none")
 
 
 def test_target_without_a_recipe_is_refused():

@@ -11,7 +11,7 @@ def test_every_activation_is_checked_with_every_loss_and_every_normalisation(com
     record = command("check", "--json").json
     pairs = {(check["activation"], check["loss"]) for check in record["checks"]}
     assert pairs == {(activation, loss) for activation in ACTIVATIONS for loss in LOSSES}
-    normalised = {(check["activation"], check["norm_layers"]) for check in record["checks"]}
+    normalised = {(check["activation"], check["normalization"]) for check in record["checks"]}
     assert normalised == {(activation, norm) for activation in ACTIVATIONS for norm in ("none", "batch", "layer")}
     assert record["largest_error"] == max(check["error"] for check in record["checks"]) < record["tolerance"] == 1e-6
     assert all(check["passed"] for check in record["checks"])

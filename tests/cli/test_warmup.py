@@ -41,16 +41,16 @@ with compiling.watch(lambda name, seconds: compiled.append(name) if seconds is N
         ([90, 20], "relu", {"optimizer": "rmsprop", "learning_rate": 0.001, "average": "swa"}),
         ([300], "relu", {"clip_norm": 1.0, "average": "ema", "schedule": "cosine", "normalize": "standardize"}),
         ([3], "sigmoid", {"batch_size": 2, "optimizer": "nadam", "learning_rate": 0.001, "clip_norm": 1.0}),
-        ([90, 40], "relu", {"norm_layers": "batch", "optimizer": "adam"}),
-        ([40, 5], "tanh", {"norm_layers": "layer", "momentum": 0.9}),
-        ([5], "tanh", {"norm_layers": "layer", "batch_size": 1}),
+        ([90, 40], "relu", {"normalization": "batch", "optimizer": "adam"}),
+        ([40, 5], "tanh", {"normalization": "layer", "momentum": 0.9}),
+        ([5], "tanh", {"normalization": "layer", "batch_size": 1}),
     ]:
-        norm_layers = options.pop("norm_layers", "none")
+        normalization = options.pop("normalization", "none")
         for x, y in ((pictures, classes), (table, values)):
             outputs, output = (4, "softmax") if y is classes else (2, "identity")
             if "label_smoothing" in options and output == "identity":
                 continue
-            net = fastmlp.Network([x.shape[1], *sizes, outputs], activation, output, norm_layers=norm_layers)
+            net = fastmlp.Network([x.shape[1], *sizes, outputs], activation, output, normalization=normalization)
             fastmlp.train(net, x, y, epochs=1, validation=30, **{"learning_rate": 0.01, **options})
             net.predict(x), net.predict(x[0].astype(x.dtype))
 print(json.dumps(compiled))

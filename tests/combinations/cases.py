@@ -40,7 +40,7 @@ class Case(NamedTuple):
     x: np.ndarray  # (n, K) floats or bytes
     y: np.ndarray  # (n,) classes or (n, T)
     settings: Mapping[str, Any]
-    norm_layers: str = "none"
+    normalization: str = "none"
     seed: int = 0  # of the network's parameters
     validation: tuple[np.ndarray, np.ndarray] | None = None
     sample_weight: np.ndarray | None = None
@@ -64,7 +64,7 @@ def initial_parameters(case: Case) -> np.ndarray:
     generator, parts = np.random.default_rng([SEED, case.seed]), []
     for index, (n_in, n_out) in enumerate(zip(case.sizes, case.sizes[1:], strict=False)):
         parts += [generator.normal(0.0, n_in**-0.5, n_in * n_out), generator.normal(0.0, 0.3, n_out)]
-        if case.norm_layers != "none" and index + 2 < len(case.sizes):
+        if case.normalization != "none" and index + 2 < len(case.sizes):
             parts.append(generator.uniform(0.5, 1.5, n_out))
     return np.concatenate(parts)
 
@@ -72,7 +72,7 @@ def initial_parameters(case: Case) -> np.ndarray:
 def network_of(case: Case) -> fastmlp.Network:
     """Return the network to be trained."""
     net = fastmlp.Network(
-        case.sizes, case.activations or "relu", LOSS_OUTPUTS[case.loss], norm_layers=case.norm_layers, dtype="float64",
+        case.sizes, case.activations or "relu", LOSS_OUTPUTS[case.loss], normalization=case.normalization, dtype="float64",
     )  # fmt: skip
     net.parameters[:] = initial_parameters(case)
     return net
@@ -93,14 +93,14 @@ def problem_of(case: Case) -> Problem:
     rules = {"sgd": "nesterov" if s["nesterov"] else "momentum", "rmsprop": "rmsprop_momentum"}
     beta1 = s["momentum"] if s["optimizer"] in rules else s["beta1"]
     rule = Rule(rules.get(s["optimizer"], s["optimizer"]), 0.0, s["weight_decay"], beta1, s["beta2"], s["epsilon"])
-    schedule = Schedule(s["schedule"], s["learning_rate"], s["warmup_epochs"], s["decay_rate"], s["decay_epochs"], s["final_rate"])
+    schedule = Schedule(s["schedule"], s["learning_rate"], s["warmup_epochs"], s["gamma"], s["step_size"], s["end_factor"])
     share = s["dropout"]
     validation = None
     if case.validation is not None:
         validation = normalised(case, case.validation[0]), as_columns(case.validation[1])
     return Problem(
         case.sizes, case.activations, initial_parameters(case), normalised(case, case.x), as_columns(case.y), case.loss,
-        validation=validation, row_weights=row_weights(case), norm_layers=case.norm_layers, epochs=s["epochs"],
+        validation=validation, row_weights=row_weights(case), normalization=case.normalization, epochs=s["epochs"],
         batch_size=s["batch_size"], schedule=schedule, rule=rule, clip_value=s["clip_value"], clip_norm=s["clip_norm"], l1=s["l1"],
         max_norm=s["max_norm"], dropout=share if isinstance(share, tuple) else (share,) * len(case.activations),
         input_dropout=s["input_dropout"], input_noise=s["input_noise"],
@@ -114,7 +114,7 @@ def problem_of(case: Case) -> Problem:
 DEFAULTS: dict[str, Any] = {
     "epochs": 3, "batch_size": 5, "learning_rate": 0.05, "optimizer": "sgd", "momentum": 0.0, "nesterov": False, "beta1": 0.9,
     "beta2": 0.999, "epsilon": 1e-8, "clip_value": None, "clip_norm": None, "average": "none", "average_decay": 0.999,
-    "average_start": 0.75, "schedule": "constant", "warmup_epochs": 0.0, "decay_rate": 0.1, "decay_epochs": 10.0, "final_rate": 0.0,
+    "average_start": 0.75, "schedule": "constant", "warmup_epochs": 0.0, "gamma": 0.1, "step_size": 10.0, "end_factor": 0.0,
     "weight_decay": 0.0, "l1": 0.0, "max_norm": None, "dropout": 0.0, "input_dropout": 0.0, "input_noise": 0.0, "label_smoothing": 0.0,
     "huber_delta": 1.0, "quantile": 0.5, "reduction": "mean", "normalize": "none", "seed": 0,
 }  # fmt: skip
@@ -253,9 +253,9 @@ def _draw(g: np.random.Generator, number: int) -> Case:
         "average_start": one_of(0.0, 0.3, 0.75),
         "schedule": one_of("constant", "step", "exponential", "linear", "cosine", "one_cycle", "inverse", "plateau"),
         "warmup_epochs": between(0.2, 1.5) if some(0.3) else 0.0,
-        "decay_rate": between(0.3, 0.9),
-        "decay_epochs": between(0.3, 1.5),
-        "final_rate": between(0.0, 0.5),
+        "gamma": between(0.3, 0.9),
+        "step_size": between(0.3, 1.5),
+        "end_factor": between(0.0, 0.5),
         "input_dropout": between(0.05, 0.5) if some(0.2) else 0.0,
         "input_noise": between(0.05, 0.5) if some(0.2) else 0.0,
         "label_smoothing": between(0.02, 0.4) if kind != "identity" and some(0.4) else 0.0,

@@ -52,7 +52,7 @@ def test_optimizer_trains_as_the_oracle_does(optimizer, settings, kernels):
     assert_equal_to_the_oracle(cases.simple(optimizer=optimizer, learning_rate=rate, **settings), kernels=kernels)
 
 
-SCHEDULE_SETTINGS = {"decay_rate": 0.5, "decay_epochs": 0.7, "final_rate": 0.1, "epochs": 5, "learning_rate": 0.5}
+SCHEDULE_SETTINGS = {"gamma": 0.5, "step_size": 0.7, "end_factor": 0.1, "epochs": 5, "learning_rate": 0.5}
 
 
 @pytest.mark.parametrize("warmup_epochs", [0.0, 1.3])
@@ -88,9 +88,9 @@ def test_setting_alone_trains_as_the_oracle_does(name, kernels):
 
 
 @both_kernels
-@pytest.mark.parametrize("norm_layers", ["batch", "layer"])
-def test_normalised_layers_train_as_the_oracle_does(norm_layers, kernels):
-    assert_equal_to_the_oracle(cases.simple()._replace(norm_layers=norm_layers), kernels=kernels)
+@pytest.mark.parametrize("normalization", ["batch", "layer"])
+def test_normalised_layers_train_as_the_oracle_does(normalization, kernels):
+    assert_equal_to_the_oracle(cases.simple()._replace(normalization=normalization), kernels=kernels)
 
 
 WEIGHTS = {

@@ -18,7 +18,7 @@ COUNT = count(40, 400)
 def bits(net, state):
     """Return what a training comes to, as bytes: the network's numbers, and those that it would go on from."""
     raw = net.parameters if state.weights is None else state.weights
-    return net.parameters.tobytes(), net.statistics.tobytes(), raw.tobytes()
+    return net.parameters.tobytes(), net.running_stats.tobytes(), raw.tobytes()
 
 
 def trainer_of(case, net, resume=None):

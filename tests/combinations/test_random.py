@@ -28,7 +28,7 @@ def test_random_combination_trains_as_the_oracle_does_without_a_compiler(number)
 
 def test_what_is_drawn_covers_everything_there_is():
     drawn = [cases.first_draw(number) for number in range(cases.FEW)]
-    found = Counter(value for case in drawn for value in {*case.activations, case.loss, case.norm_layers, case.settings["optimizer"]})
+    found = Counter(value for case in drawn for value in {*case.activations, case.loss, case.normalization, case.settings["optimizer"]})
     found.update(value for case in drawn for value in (case.settings["schedule"], case.settings["average"]))
     found.update(name for case in drawn for name in cases.DEFAULTS if case.settings.get(name, 0) != cases.DEFAULTS[name])
     found.update(name for case in drawn for name in ("validation", "sample_weight", "class_weight") if getattr(case, name) is not None)

@@ -6,7 +6,7 @@ import numpy as np
 
 import fastmlp
 from fastmlp.kernels.losses import DEFAULT_LOSS
-from fastmlp.preprocessing import Normalisation
+from fastmlp.preprocessing import InputScaling
 from tests.oracle import mlp
 
 Array = np.ndarray
@@ -70,5 +70,5 @@ def problem(sizes, output="softmax", activation="tanh", rows=5, dtype="float64",
 def standardised(network: fastmlp.Network, rng: np.random.Generator) -> tuple[Array, Array]:
     """Give a network a normalisation per feature; return its means and deviations."""
     mean, deviation = rng.standard_normal(network.n_inputs), rng.uniform(0.5, 2.0, network.n_inputs)
-    network.normalisation = Normalisation("standardize", mean, deviation)
+    network.input_scaling = InputScaling("standardize", mean, deviation)
     return mean, deviation

@@ -129,7 +129,7 @@ def test_inputs_are_normalised_as_the_network_says():
 @pytest.mark.parametrize("kind", ["none", "scale"])
 def test_bytes_are_scaled_as_the_network_says(kind):
     p = problem([4, 5, 3])
-    p.network.normalisation = fit(kind, np.zeros((0, 4)), per_feature=False)
+    p.network.input_scaling = fit(kind, np.zeros((0, 4)), per_feature=False)
     x = np.random.default_rng(0).integers(0, 256, (5, 4)).astype(np.uint8)
     state, functions, scratch = compiled(p)
     out = poisoned(5, 3)

@@ -20,7 +20,7 @@ class Problem:
 
     def __init__(self, sizes=(4, 9, 5, 3), output="softmax", rows=40, dtype="float64"):
         rng = np.random.default_rng(rows)
-        self.network = fastmlp.Network(sizes, "tanh", output, norm_layers="layer", dtype=dtype, seed=1)
+        self.network = fastmlp.Network(sizes, "tanh", output, normalization="layer", dtype=dtype, seed=1)
         self.network.parameters[:] += 0.2 * rng.standard_normal(self.network.parameters.size)
         self.x = rng.standard_normal((rows, sizes[0])).astype(np.float32).astype(np.float64)
         self.target = rng.integers(0, 3, rows) if output == "softmax" else rng.integers(0, 2, (rows, sizes[-1])).astype(float)

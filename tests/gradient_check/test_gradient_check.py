@@ -32,7 +32,7 @@ def first_weights(gradient: np.ndarray) -> np.ndarray:
 def test_every_activation_with_every_loss_and_every_normalisation_passes():
     rows = list(check_all())
     assert {(row.activation, row.loss) for row in rows} == {(activation, loss) for activation in ACTIVATIONS for loss in LOSSES}
-    assert {row.norm_layers for row in rows} == {"none", "batch", "layer"}
+    assert {row.normalization for row in rows} == {"none", "batch", "layer"}
     assert [row for row in rows if not row.passed] == []
     assert max(row.error for row in rows) < 1e-6
 
@@ -202,7 +202,7 @@ def test_a_wrong_way_back_through_a_normalisation_is_named_by_the_check_of_the_k
 
 @pytest.mark.parametrize("activation", ["identity", "hard_sigmoid"])  # linear, and linear where all sums are small
 def test_biases_that_the_next_normalisation_takes_away_pass_with_the_gradient_0_that_they_have(activation):
-    net = Network([5, 8, 6, 3], (activation, "tanh"), norm_layers="batch", dtype="float64")
+    net = Network([5, 8, 6, 3], (activation, "tanh"), normalization="batch", dtype="float64")
     net.gammas[0][:] = 0.1
     report = check_gradient(net)
     assert report.passed
@@ -215,7 +215,7 @@ def test_biases_that_the_next_normalisation_takes_away_fail_with_another_gradien
         gradient[40:48] += 1e-6
         return gradient
 
-    report = check_gradient(Network([5, 8, 6, 3], ("identity", "tanh"), norm_layers="batch", dtype="float64"), gradient=wrong)
+    report = check_gradient(Network([5, 8, 6, 3], ("identity", "tanh"), normalization="batch", dtype="float64"), gradient=wrong)
     assert [check.what for check in report.checks if not check.passed] == ["biases[0]"]
 
 

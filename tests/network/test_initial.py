@@ -88,7 +88,7 @@ def test_constant_weights_have_the_initial_value_and_biases_are_zero():
 
 
 def test_the_weights_of_the_report_are_hundredths_from_0_to_9_evenly_spread():
-    weight = weights("report")[0]
+    weight = weights("course")[0]
     numbers, counts = np.unique(np.round(100 * weight), return_counts=True)
     np.testing.assert_array_equal(numbers, np.arange(10))
     np.testing.assert_allclose(weight, np.round(100 * weight) / 100, rtol=1e-15)

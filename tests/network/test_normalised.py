@@ -30,7 +30,7 @@ NORMS = ["batch", "layer"]
 
 def network(norm, activation=("tanh", "relu"), output="softmax", dtype="float64", sizes=SIZES) -> Network:
     """A network no number of which is what it begins with."""
-    net = Network(sizes, activation, output, norm_layers=norm, dtype=dtype, seed=1)
+    net = Network(sizes, activation, output, normalization=norm, dtype=dtype, seed=1)
     generator = np.random.default_rng(2)
     for part in (*net.biases, *net.running_means):
         part[:] = 0.5 * generator.standard_normal(part.shape)
@@ -49,14 +49,21 @@ def layers(net):
 
 
 def z_by_numpy(net, x):
-    return mlp.forward(layers(net), net.hidden_activations, x, norm=net.norm_layers, running=running(net))[-1][0]
+    return mlp.forward(layers(net), net.hidden_activations, x, norm=net.normalization, running=running(net))[-1][0]
 
 
 def gradient_by_numpy(net, x, y):
     """The gradient in NumPy, batch normalisation by the rows themselves, of one row by the running statistics."""
     target, given = y.reshape(len(x), -1).astype(float), running(net) if len(x) == 1 else None
     found, _ = mlp.gradient(
-        layers(net), net.hidden_activations, LOSSES[net.output], x, target, np.full(len(x), 1 / len(x)), norm=net.norm_layers, running=given
+        layers(net),
+        net.hidden_activations,
+        LOSSES[net.output],
+        x,
+        target,
+        np.full(len(x), 1 / len(x)),
+        norm=net.normalization,
+        running=given,
     )
     return mlp.flat(found)
 
@@ -66,7 +73,7 @@ def gradient_by_numpy(net, x, y):
 
 @pytest.mark.parametrize(("norm", "kind"), [("batch", "batch_norm"), ("layer", "layer_norm")])
 def test_the_kind_of_a_layer_tells_that_its_sums_are_normalised(norm, kind):
-    net = Network(SIZES, ("tanh", "relu"), norm_layers=norm)
+    net = Network(SIZES, ("tanh", "relu"), normalization=norm)
     assert [tuple(layer) for layer in net.layers] == [(kind, 4, 6, "tanh"), (kind, 6, 5, "relu"), ("dense", 5, 3, "softmax")]
 
 
@@ -81,7 +88,7 @@ def test_parameters_are_weights_biases_and_scales_layer_by_layer(norm):
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_scales_are_views_of_the_parameters(norm):
-    net = Network(SIZES, norm_layers=norm)
+    net = Network(SIZES, normalization=norm)
     net.gammas[1][2] = 7.0
     assert np.flatnonzero(net.parameters == 7.0).tolist() == [24 + 6 + 6 + 30 + 5 + 2]
 
@@ -89,27 +96,27 @@ def test_scales_are_views_of_the_parameters(norm):
 def test_statistics_are_mean_and_variance_of_each_hidden_layer():
     net = network("batch")
     (m0, m1), (v0, v1) = net.running_means, net.running_variances
-    assert_array_equal(net.statistics, np.concatenate([m0, v0, m1, v1]))
+    assert_array_equal(net.running_stats, np.concatenate([m0, v0, m1, v1]))
     net.running_variances[1][3] = 7.0
-    assert net.statistics[6 + 6 + 5 + 3] == 7.0
+    assert net.running_stats[6 + 6 + 5 + 3] == 7.0
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_a_network_begins_with_the_weights_of_one_without_normalisation_and_with_scales_of_1(norm):
-    net, plain = Network(SIZES, norm_layers=norm, seed=3), Network(SIZES, seed=3)
+    net, plain = Network(SIZES, normalization=norm, seed=3), Network(SIZES, seed=3)
     for weight, expected in zip(net.weights, plain.weights, strict=True):
         assert_array_equal(weight, expected)
     assert_array_equal(np.concatenate([*net.biases, *net.gammas]), [0] * 14 + [1] * 11)
 
 
 def test_batch_normalisation_begins_with_means_of_0_and_variances_of_1():
-    assert Network([4, 2, 1, 3], norm_layers="batch").statistics.tolist() == [0, 0, 1, 1, 0, 1]
+    assert Network([4, 2, 1, 3], normalization="batch").running_stats.tolist() == [0, 0, 1, 1, 0, 1]
 
 
 @pytest.mark.parametrize("norm", ["none", "layer"])
 def test_only_batch_normalisation_keeps_statistics(norm):
-    net = Network(SIZES, norm_layers=norm)
-    assert (net.statistics.size, net.running_means, net.running_variances) == (0, [], [])
+    net = Network(SIZES, normalization=norm)
+    assert (net.running_stats.size, net.running_means, net.running_variances) == (0, [], [])
 
 
 def test_a_network_without_normalisation_has_no_scales():
@@ -118,18 +125,18 @@ def test_a_network_without_normalisation_has_no_scales():
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_without_hidden_layers_there_is_nothing_to_normalise(norm):
-    net = Network([4, 3], norm_layers=norm)
-    assert (net.norm_layers, net.parameters.size, net.layers[0].kind) == ("none", 15, "dense")
+    net = Network([4, 3], normalization=norm)
+    assert (net.normalization, net.parameters.size, net.layers[0].kind) == ("none", 15, "dense")
 
 
 def test_a_layer_of_one_unit_cannot_be_normalised_over_its_units():
-    with pytest.raises(ConfigError, match="norm_layers: expected hidden layers of at least 2 units .* got 1; use batch"):
-        Network([4, 5, 1, 3], norm_layers="layer")
+    with pytest.raises(ConfigError, match="normalization: expected hidden layers of at least 2 units .* got 1; use batch"):
+        Network([4, 5, 1, 3], normalization="layer")
 
 
 def test_an_unknown_normalisation_is_refused():
-    with pytest.raises(ConfigError, match="norm_layers: expected one of none, batch, layer, got 'bach'; did you mean 'batch'"):
-        Network([4, 5, 3], norm_layers="bach")
+    with pytest.raises(ConfigError, match="normalization: expected one of none, batch, layer, got 'bach'; did you mean 'batch'"):
+        Network([4, 5, 3], normalization="bach")
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -144,7 +151,7 @@ def test_a_copy_shares_nothing(norm, twin):
     before = net.logits(X)
     other = twin(net)
     assert_array_equal(other.logits(X), before)
-    other.parameters[:], other.statistics[:] = 0.0, 2.0
+    other.parameters[:], other.running_stats[:] = 0.0, 2.0
     assert_array_equal(net.logits(X), before)
 
 
@@ -213,9 +220,9 @@ def test_what_is_written_into_the_network_counts_at_once(norm, rows):
 
 def test_predicting_leaves_the_running_statistics():
     net = network("batch")
-    before = net.statistics.copy()
+    before = net.running_stats.copy()
     net.logits(X), net.predict(X[0]), net.gradient(X, TARGETS["softmax"]), net.evaluate(X, TARGETS["softmax"])
-    assert_array_equal(net.statistics, before)
+    assert_array_equal(net.running_stats, before)
 
 
 # Gradients
@@ -305,8 +312,8 @@ def test_the_code_of_the_page_about_it_runs():
     page = (Path(__file__).parents[2] / "docs" / "normalisation.md").read_text()
     made = {}
     exec("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), made)  # noqa: S102  our own page
-    assert made["net"].norm_layers == "batch"
-    assert made["plain"].norm_layers == "none"
+    assert made["net"].normalization == "batch"
+    assert made["plain"].normalization == "none"
     assert made["state"].parameters is made["plain"].parameters
 
 
@@ -325,9 +332,9 @@ def test_a_network_comes_back_to_the_bit(path, norm, dtype):
     fastmlp.train(net, X, TARGETS["softmax"], epochs=1)
     net.save(path)
     loaded = Network.load(path)
-    assert (loaded.norm_layers, loaded.layers) == (norm, net.layers)
+    assert (loaded.normalization, loaded.layers) == (norm, net.layers)
     assert loaded.parameters.tobytes() == net.parameters.tobytes()
-    assert loaded.statistics.tobytes() == net.statistics.tobytes()
+    assert loaded.running_stats.tobytes() == net.running_stats.tobytes()
     assert loaded.logits(X).tobytes() == net.logits(X).tobytes()
 
 
@@ -399,8 +406,8 @@ def test_running_statistics_that_cannot_be_are_refused(path, name, value):
 
 @pytest.mark.parametrize("value", ["bach", None, 3, ["batch"], {"batch": 1}, True])
 def test_an_unknown_normalisation_in_a_file_is_refused(path, value):
-    spoilt(path, "batch", norm_layers=value)
+    spoilt(path, "batch", normalization=value)
 
 
 def test_a_normalisation_that_the_tensors_do_not_fit_is_refused(path):
-    assert "belongs to no layer" in spoilt(path, "batch", norm_layers="layer")
+    assert "belongs to no layer" in spoilt(path, "batch", normalization="layer")

@@ -55,15 +55,15 @@ def test_a_network_comes_back_to_the_bit(path, output, dtype):
 def test_the_normalisation_comes_back_to_the_bit(path, x, normalize, per_feature):
     net = trained(x, normalize=normalize, per_feature=per_feature)
     loaded = assert_comes_back(net, path, x)
-    assert loaded.normalisation.kind == net.normalisation.kind
-    assert loaded.normalisation.mean.tobytes() == net.normalisation.mean.tobytes()
-    assert loaded.normalisation.deviation.shape == net.normalisation.deviation.shape
+    assert loaded.input_scaling.kind == net.input_scaling.kind
+    assert loaded.input_scaling.mean.tobytes() == net.input_scaling.mean.tobytes()
+    assert loaded.input_scaling.std.shape == net.input_scaling.std.shape
 
 
 def test_an_untrained_network_comes_back_and_may_still_choose_its_normalisation(path):
     loaded = assert_comes_back(Network([4, 5, 3]), path)
     fastmlp.train(loaded, X, TARGETS["softmax"], normalize="standardize", epochs=1)
-    assert loaded.normalisation.kind == "standardize"
+    assert loaded.input_scaling.kind == "standardize"
 
 
 def test_a_network_without_hidden_layers_comes_back(path):
@@ -231,7 +231,7 @@ def test_weights_that_are_not_finite_are_refused(parts, name, value):
 )
 def test_a_normalisation_that_cannot_be_applied_is_refused(parts, name, tensor):
     parts.tensors[name] = tensor
-    assert_refused(parts, "normalisation|deviation")
+    assert_refused(parts, "normalisation|std")
 
 
 @pytest.mark.parametrize(

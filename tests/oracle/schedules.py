@@ -11,9 +11,9 @@ class Schedule(NamedTuple):
     name: str = "constant"
     learning_rate: float = 0.2
     warmup_epochs: float = 0.0
-    decay_rate: float = 0.1
-    decay_epochs: float = 10.0
-    final_rate: float = 0.0
+    gamma: float = 0.1
+    step_size: float = 10.0
+    end_factor: float = 0.0
 
 
 def rate(schedule: Schedule, step: int, steps_per_epoch: int, epochs: int, reductions: int = 0) -> float:
@@ -22,9 +22,9 @@ def rate(schedule: Schedule, step: int, steps_per_epoch: int, epochs: int, reduc
     if step < warmup:
         return schedule.learning_rate * (step + 1) / warmup
     done, whole = step - warmup, max(epochs * steps_per_epoch - warmup, 1)
-    passed = done / steps_per_epoch / schedule.decay_epochs
+    passed = done / steps_per_epoch / schedule.step_size
     share = done / whole
-    final, decay = schedule.final_rate, schedule.decay_rate
+    final, decay = schedule.end_factor, schedule.gamma
     if schedule.name == "one_cycle":
         low, high, part = (1.0 / 25.0, 1.0, share / 0.3) if share < 0.3 else (1.0, final, (share - 0.3) / 0.7)
         factor = low + (high - low) * math.sin(0.5 * math.pi * part) ** 2

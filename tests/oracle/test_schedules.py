@@ -21,13 +21,13 @@ BY_HAND = {
 
 @pytest.mark.parametrize("name", BY_HAND)
 def test_rate_is_the_one_worked_out_by_hand(name):
-    schedule = Schedule(name, 2.0, decay_rate=0.5, decay_epochs=2.0, final_rate=0.1)
+    schedule = Schedule(name, 2.0, gamma=0.5, step_size=2.0, end_factor=0.1)
     assert rate(schedule, STEP, STEPS, EPOCHS) == pytest.approx(BY_HAND[name], rel=1e-14)
 
 
 @pytest.mark.parametrize("name", BY_HAND)
 def test_a_schedule_begins_when_the_rate_has_risen(name):
-    schedule = Schedule(name, 2.0, decay_rate=0.5, decay_epochs=2.0, final_rate=0.1)
+    schedule = Schedule(name, 2.0, gamma=0.5, step_size=2.0, end_factor=0.1)
     warmed = schedule._replace(warmup_epochs=1.5)  # six steps
     assert [rate(warmed, step, STEPS, EPOCHS) for step in range(6)] == pytest.approx([2.0 * (step + 1) / 6.0 for step in range(6)])
     if name in ("linear", "cosine", "one_cycle"):  # what ends with the training has 34 steps left of 40
@@ -37,7 +37,7 @@ def test_a_schedule_begins_when_the_rate_has_risen(name):
 
 
 def test_one_cycle_rises_to_the_rate_and_falls_to_its_last_share():
-    schedule = Schedule("one_cycle", 2.0, final_rate=0.1)
+    schedule = Schedule("one_cycle", 2.0, end_factor=0.1)
     assert [rate(schedule, step, 10, 10) for step in (0, 30, 65)] == pytest.approx([0.08, 2.0, 2.0 * 0.55])
     assert rate(schedule, 99, 10, 10) == pytest.approx(0.2, rel=0.01)
 

@@ -103,7 +103,7 @@ def test_running_statistics_come_to_those_of_the_rows():
     sizes = [3, 4, 3]
     vector = np.concatenate([GENERATOR.standard_normal(12), np.zeros(4), np.ones(4), GENERATOR.standard_normal(15)])
     problem = Problem(
-        sizes, ["tanh"], vector, X, CLASSES, "cross_entropy", norm_layers="batch", epochs=200, batch_size=20,
+        sizes, ["tanh"], vector, X, CLASSES, "cross_entropy", normalization="batch", epochs=200, batch_size=20,
         schedule=Schedule(learning_rate=1e-12),
     )  # fmt: skip
     running = training.train(problem).running[0]
@@ -120,7 +120,7 @@ def test_validation_is_taken_with_the_averaged_weights():
 
 def test_plateau_goes_by_the_held_out_rows():
     held_out = (np.ones((1, 1)), np.full((1, 1), -3.0))  # worse with each step
-    schedule = Schedule("plateau", 0.05, decay_rate=0.5, decay_epochs=1.0)
+    schedule = Schedule("plateau", 0.05, gamma=0.5, step_size=1.0)
     run = training.train(LINE._replace(epochs=6, validation=held_out, schedule=schedule))
     assert [epoch.learning_rate for epoch in run.epochs] == pytest.approx([0.05, 0.05, 0.05, 0.025, 0.025, 0.0125])
     run = training.train(LINE._replace(epochs=6, schedule=schedule))  # better with each step

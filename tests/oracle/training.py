@@ -27,7 +27,7 @@ class Problem(NamedTuple):
     loss: str
     validation: tuple[Array, Array] | None = None
     row_weights: Array | None = None  # (n,), class weights included
-    norm_layers: str = "none"
+    normalization: str = "none"
     epochs: int = 1
     batch_size: int = 50
     schedule: Schedule = Schedule()
@@ -71,7 +71,7 @@ def train(problem: Problem) -> Trained:
     steps_per_epoch = -(-n // batch_size)
     weights = np.ones(n) if p.row_weights is None else np.asarray(p.row_weights, np.float64)
     parameters = np.array(p.parameters, np.float64)
-    running = [normalisation.at_the_start(width) for width in p.sizes[1:-1]] if p.norm_layers == "batch" else []
+    running = [normalisation.at_the_start(width) for width in p.sizes[1:-1]] if p.normalization == "batch" else []
     trajectory, ends, gradients, epochs = [parameters], [], [], []
     reductions = 0
 
@@ -92,7 +92,7 @@ def train(problem: Problem) -> Trained:
         validation_loss, validation_accuracy = _evaluate(p, in_use, running)
         epochs.append(Epoch(loss_sum / weights.sum(), correct / weights.sum(), validation_loss, validation_accuracy, rate))
         monitored = [done.train_loss if p.validation is None else done.validation_loss for done in epochs]
-        reductions = schedules.reductions_on_plateau(monitored, p.schedule.decay_epochs)
+        reductions = schedules.reductions_on_plateau(monitored, p.schedule.step_size)
     return Trained(parameters, _averaged(p, trajectory, ends), running, epochs, gradients)
 
 
@@ -107,7 +107,7 @@ def _gradient(
     p: Problem, parameters: Array, rows: Array, weights: Array, running: list[normalisation.Running], step: int
 ) -> tuple[Array, Array, list[normalisation.Running]]:
     """Return the gradient (P,) of a batch, z of its outputs, and the running statistics after it."""
-    M, layers = len(rows), mlp.layers_of(parameters, p.sizes, p.norm_layers != "none")
+    M, layers = len(rows), mlp.layers_of(parameters, p.sizes, p.normalization != "none")
     x = p.x[rows].astype(np.float64)
     if p.input_noise > 0.0:
         x = x + p.input_noise * randomness.noise(p.seed, step, x.shape)
@@ -117,10 +117,10 @@ def _gradient(
     masks = [randomness.dropout_factors(share, p.seed, 1 + index, step, (M, width)) for index, (share, width) in enumerate(shares)]
     found, z = mlp.gradient(
         layers, p.activations, p.loss, x, p.target[rows], weights / M if p.mean else weights, _loss_parameter(p, True),
-        norm=p.norm_layers, masks=masks or None, running=running if M == 1 else None,
+        norm=p.normalization, masks=masks or None, running=running if M == 1 else None,
     )  # fmt: skip
     if running and M > 1:  # one row has no variance: it is standardised as inference does it, and leaves the statistics as they are
-        below = [x, *(a for _, a in mlp.forward(layers, p.activations, x, norm=p.norm_layers, masks=masks or None))]
+        below = [x, *(a for _, a in mlp.forward(layers, p.activations, x, norm=p.normalization, masks=masks or None))]
         running = [normalisation.updated(old, a @ layer.weight) for old, a, layer in zip(running, below, layers, strict=False)]
     return mlp.flat(found), z, running
 
@@ -141,7 +141,7 @@ def _penalised(p: Problem, gradient: Array, parameters: Array) -> Array:
 def _within_max_norm(p: Problem, parameters: Array) -> Array:
     if p.max_norm is None:
         return parameters
-    *hidden, output = mlp.layers_of(parameters, p.sizes, p.norm_layers != "none")
+    *hidden, output = mlp.layers_of(parameters, p.sizes, p.normalization != "none")
     scaled = [layer._replace(weight=layer.weight / np.maximum(np.linalg.norm(layer.weight, axis=0) / p.max_norm, 1.0)) for layer in hidden]
     return mlp.flat([*scaled, output])
 
@@ -163,7 +163,7 @@ def _evaluate(p: Problem, parameters: Array, running: list[normalisation.Running
     if p.validation is None:
         return None, None
     x, target = p.validation
-    layers = mlp.layers_of(parameters, p.sizes, p.norm_layers != "none")
-    z = mlp.forward(layers, p.activations, x, norm=p.norm_layers, running=running or None)[-1][0]
+    layers = mlp.layers_of(parameters, p.sizes, p.normalization != "none")
+    z = mlp.forward(layers, p.activations, x, norm=p.normalization, running=running or None)[-1][0]
     rows = losses.row_losses(p.loss, z, target, _loss_parameter(p, False))
     return float(rows.mean()), float(losses.correct_rows(p.loss, z, target).mean())

@@ -273,7 +273,7 @@ def test_methods_say_how_weights_begin(tmp_path, network, expected):
 
 def test_methods_name_every_setting_that_is_not_the_default(tmp_path):
     train = {"dropout": [0.2, 0.5], "nesterov": True, "patience": 3, "schedule": "cosine"}
-    text = methods(training_page(tmp_path, {"norm_layers": "batch"}, train))
+    text = methods(training_page(tmp_path, {"normalization": "batch"}, train))
     assert "for up to 2 epochs of" in text
     assert "Other settings than the default: norm layers batch, nesterov yes, schedule cosine, dropout 0.2-0.5, patience 3." in text
 

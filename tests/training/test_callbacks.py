@@ -216,7 +216,7 @@ def test_what_is_no_callback_is_refused_before_anything_runs(callback, message):
     with pytest.raises(ConfigError, match="^callbacks: .*" + message):
         train(callback, net=net)
     assert net.parameters.tobytes() == before
-    assert net.normalisation is None
+    assert net.input_scaling is None
 
 
 @pytest.mark.parametrize("callbacks", [print, "print", 3, None])

@@ -29,7 +29,7 @@ def test_the_code_runs_and_prints_what_it_says(names):
     assert names["printed"][2] == ("epochs", True)
     assert names["printed"][3] == ([4, 5, 6],)
     assert names["trainer"].stopped == "epochs"
-    assert (names["stepper"].steps, names["loss"] < 0.7) == (61, True)
+    assert (names["online"].steps, names["loss"] < 0.7) == (61, True)
     assert names["given"].sizes == (2, 2, 3)
 
 

@@ -254,7 +254,7 @@ def test_what_changes_nothing_is_accepted(settings):
 
 
 def test_layer_normalisation_goes_with_it():
-    net, history = trained(Network([5, 8, 3], "tanh", norm_layers="layer", dtype="float64"), CLASSES, epochs=2000, weight_decay=0.05)
+    net, history = trained(Network([5, 8, 3], "tanh", normalization="layer", dtype="float64"), CLASSES, epochs=2000, weight_decay=0.05)
     assert history.stopped == "converged"
     layers, share = mlp.layers_of(net.parameters, net.sizes, normed=True), np.full(300, 1 / 300)
     found, _ = mlp.gradient(layers, ["tanh"], "cross_entropy", X, CLASSES[:, None], share, norm="layer")
@@ -262,8 +262,8 @@ def test_layer_normalisation_goes_with_it():
 
 
 def test_batch_normalisation_is_refused():
-    with pytest.raises(ConfigError, match="use norm_layers='layer'"):
-        trained(Network([5, 8, 3], "tanh", norm_layers="batch"), CLASSES)
+    with pytest.raises(ConfigError, match="use normalization='layer'"):
+        trained(Network([5, 8, 3], "tanh", normalization="batch"), CLASSES)
 
 
 def test_compiled_single_steps_of_it_are_refused():

@@ -41,7 +41,7 @@ def test_the_network_is_left_as_it_is():
     before = net.parameters.copy()
     find_learning_rate(net, X, Y)
     np.testing.assert_array_equal(net.parameters, before)
-    assert net.normalisation is None
+    assert net.input_scaling is None
 
 
 def test_each_step_is_taken_with_its_own_rate():

@@ -1,4 +1,4 @@
-"""Normalisation: fitted on the rows trained on, kept by the network, applied to whatever comes later."""
+"""InputScaling: fitted on the rows trained on, kept by the network, applied to whatever comes later."""
 
 import numpy as np
 import pytest
@@ -41,63 +41,63 @@ def test_none_leaves_bytes_as_they_are():
 
 
 def test_the_default_is_scale():
-    assert trained(IMAGES).normalisation.kind == "scale"
+    assert trained(IMAGES).input_scaling.kind == "scale"
 
 
 def test_bytes_are_standardised_by_one_pair_for_all_pixels():
     net = trained(IMAGES, normalize="standardize")
     scaled = IMAGES.reshape(20, 6) / 255
-    assert_allclose(net.normalisation.mean, scaled.mean(), rtol=1e-14)
-    assert_allclose(net.normalisation.deviation, scaled.std(), rtol=1e-14)
+    assert_allclose(net.input_scaling.mean, scaled.mean(), rtol=1e-14)
+    assert_allclose(net.input_scaling.std, scaled.std(), rtol=1e-14)
     assert_allclose(net.logits(IMAGES), logits(net, (scaled - scaled.mean()) / scaled.std()), rtol=1e-12)
 
 
 def test_images_of_floats_are_standardised_by_one_pair():
     net = trained(FLOATS.reshape(20, 3, 2), normalize="standardize")
-    assert_allclose(net.normalisation.mean, FLOATS.mean(), rtol=1e-14)
-    assert_allclose(net.normalisation.deviation, FLOATS.std(), rtol=1e-14)
+    assert_allclose(net.input_scaling.mean, FLOATS.mean(), rtol=1e-14)
+    assert_allclose(net.input_scaling.std, FLOATS.std(), rtol=1e-14)
 
 
 def test_tables_of_floats_are_standardised_feature_by_feature():
     net = trained(FLOATS, normalize="standardize")
-    assert_allclose(net.normalisation.mean, FLOATS.mean(axis=0), rtol=1e-14)
-    assert_allclose(net.normalisation.deviation, FLOATS.std(axis=0), rtol=1e-14)
+    assert_allclose(net.input_scaling.mean, FLOATS.mean(axis=0), rtol=1e-14)
+    assert_allclose(net.input_scaling.std, FLOATS.std(axis=0), rtol=1e-14)
     assert_allclose(net.logits(FLOATS), logits(net, (FLOATS - FLOATS.mean(axis=0)) / FLOATS.std(axis=0)), rtol=1e-11)
 
 
 def test_bytes_may_be_standardised_feature_by_feature():
     net = trained(IMAGES, normalize="standardize", per_feature=True)
     scaled = IMAGES.reshape(20, 6) / 255
-    assert_allclose(net.normalisation.mean, scaled.mean(axis=0), rtol=1e-14)
-    assert_allclose(net.normalisation.deviation, scaled.std(axis=0), rtol=1e-14)
+    assert_allclose(net.input_scaling.mean, scaled.mean(axis=0), rtol=1e-14)
+    assert_allclose(net.input_scaling.std, scaled.std(axis=0), rtol=1e-14)
 
 
 def test_tables_may_be_standardised_by_one_pair():
     net = trained(FLOATS, normalize="standardize", per_feature=False)
-    assert_allclose(net.normalisation.deviation, FLOATS.std(), rtol=1e-14)
+    assert_allclose(net.input_scaling.std, FLOATS.std(), rtol=1e-14)
 
 
 def test_more_rows_than_one_block_are_all_counted():
     x = GENERATOR.integers(0, 256, (9000, 2), dtype=np.uint8)
     net = Network([2, 2])
     fastmlp.train(net, x, np.zeros(9000, int), normalize="standardize", epochs=0)
-    assert_allclose(net.normalisation.mean, (x / 255).mean(), rtol=1e-13)
-    assert_allclose(net.normalisation.deviation, (x / 255).std(), rtol=1e-13)
+    assert_allclose(net.input_scaling.mean, (x / 255).mean(), rtol=1e-13)
+    assert_allclose(net.input_scaling.std, (x / 255).std(), rtol=1e-13)
 
 
 def test_more_rows_of_floats_than_one_block_are_all_counted():
     x = GENERATOR.standard_normal((9000, 2)) + 1000
     net = Network([2, 2], dtype="float64")
     fastmlp.train(net, x, np.zeros(9000, int), normalize="standardize", epochs=0)
-    assert_allclose(net.normalisation.mean, x.mean(axis=0), rtol=1e-13)
-    assert_allclose(net.normalisation.deviation, x.std(axis=0), rtol=1e-10)
+    assert_allclose(net.input_scaling.mean, x.mean(axis=0), rtol=1e-13)
+    assert_allclose(net.input_scaling.std, x.std(axis=0), rtol=1e-10)
 
 
 def test_rows_held_out_are_not_part_of_the_fit():
     x = FLOATS.copy()
     x[-5:] = 1e6
     net = trained(x, normalize="standardize", validation=5)
-    assert_allclose(net.normalisation.mean, FLOATS[:-5].mean(axis=0), rtol=1e-14)
+    assert_allclose(net.input_scaling.mean, FLOATS[:-5].mean(axis=0), rtol=1e-14)
 
 
 # A feature that is the same in every row
@@ -107,7 +107,7 @@ def test_rows_held_out_are_not_part_of_the_fit():
 @pytest.mark.parametrize("per_feature", [True, False])
 def test_constant_bytes_have_deviation_one(constant, per_feature):
     net = trained(np.full((7, 6), constant, np.uint8), normalize="standardize", per_feature=per_feature)
-    assert_array_equal(net.normalisation.deviation, 1)
+    assert_array_equal(net.input_scaling.std, 1)
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, -3.3, 1e6, 1 / 3])
@@ -115,7 +115,7 @@ def test_constant_bytes_have_deviation_one(constant, per_feature):
 @pytest.mark.parametrize("n_rows", [1, 7, 19])
 def test_constant_floats_have_deviation_one(constant, per_feature, n_rows):
     net = trained(np.full((n_rows, 6), constant), normalize="standardize", per_feature=per_feature)
-    assert_array_equal(net.normalisation.deviation, 1)
+    assert_array_equal(net.input_scaling.std, 1)
 
 
 def test_a_constant_column_among_others_becomes_zero():
@@ -136,9 +136,9 @@ def test_one_row_is_standardised_to_zeros():
 
 def test_a_fit_is_kept_when_training_goes_on_with_other_rows():
     net = trained(FLOATS, normalize="standardize")
-    before = net.normalisation
+    before = net.input_scaling
     fastmlp.train(net, FLOATS + 100, Y, epochs=1, learning_rate=1e-3)
-    assert net.normalisation is before
+    assert net.input_scaling is before
 
 
 @pytest.mark.parametrize("first", ["none", "scale", "standardize"])
@@ -151,7 +151,7 @@ def test_another_explicit_choice_on_a_trained_network_is_refused(first, second):
     else:
         with pytest.raises(ConfigError, match=f"normalize: this network was trained with '{first}' and keeps it, got '{second}'"):
             fastmlp.train(net, FLOATS, Y, normalize=second)
-    assert (net.normalisation.kind, net.parameters.tobytes()) == (first, before)
+    assert (net.input_scaling.kind, net.parameters.tobytes()) == (first, before)
 
 
 def test_another_choice_of_per_feature_on_a_trained_network_is_refused():

@@ -43,7 +43,7 @@ def test_recipe_trains_on_all_rows_with_settings_that_fit_together(dataset, name
 def test_plain_recipe_of_mnist_is_the_network_of_the_textbook():
     settings = recipe("mnist", "plain").settings
     assert settings["hidden"] == (300,)
-    assert not {"dropout", "input_dropout", "input_noise", "norm_layers", "average"} & set(settings)
+    assert not {"dropout", "input_dropout", "input_noise", "normalization", "average"} & set(settings)
     assert not [name for name in settings if name.startswith("augment")]
 
 

@@ -104,7 +104,7 @@ def test_every_kind_of_kernels_gives_the_same_numbers(rule, kernels):
 def test_evaluating_leaves_nothing_out():
     net = trained(**ALL)
     plain = network()
-    plain.parameters[:], plain.normalisation = net.parameters, net.normalisation
+    plain.parameters[:], plain.input_scaling = net.parameters, net.input_scaling
     np.testing.assert_array_equal(net.logits(X), plain.logits(X))
     assert net.evaluate(X, Y) == plain.evaluate(X, Y)
     np.testing.assert_array_equal(net.gradient(X, Y), plain.gradient(X, Y))

@@ -256,5 +256,5 @@ def test_bytes_and_standardisation_train_alike_interpreted_and_compiled():
     for kernels in ("auto", "python"):
         nets.append(fastmlp.Network([144, 4, 10], "sigmoid", dtype="float64"))
         fastmlp.train(nets[-1], x, LABELS[:20], epochs=1, batch_size=6, normalize="standardize", kernels=kernels)
-    assert_array_equal(nets[0].normalisation.mean, nets[1].normalisation.mean)
+    assert_array_equal(nets[0].input_scaling.mean, nets[1].input_scaling.mean)
     np.testing.assert_allclose(nets[0].parameters, nets[1].parameters, rtol=1e-12, atol=1e-13)

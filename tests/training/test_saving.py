@@ -11,7 +11,7 @@ from fastmlp.storage.checkpoints import Checkpoints
 from fastmlp.storage.model_file import TensorFile
 from fastmlp.training import saving
 from fastmlp.training.loop import Epoch, Trainer
-from fastmlp.training.saving import Pace, pack, unpack
+from fastmlp.training.saving import CheckpointSchedule, pack, unpack
 
 GENERATOR = np.random.default_rng(0)
 X = np.where(GENERATOR.random((90, 40)) < 0.6, 0, GENERATOR.integers(0, 256, (90, 40))).astype(np.uint8)
@@ -29,7 +29,7 @@ OPTIMIZERS = {
     "rmsprop with momentum": {"optimizer": "rmsprop", "learning_rate": 0.01, "momentum": 0.9},
     "lion": {"optimizer": "lion", "learning_rate": 0.001},
     "adagrad, clipped": {"optimizer": "adagrad", "clip_norm": 0.5, "l1": 1e-3},
-    "plateau": {"schedule": "plateau", "decay_epochs": 0.5, "learning_rate": 0.5},
+    "plateau": {"schedule": "plateau", "step_size": 0.5, "learning_rate": 0.5},
     "one cycle": {"schedule": "one_cycle", "warmup_epochs": 0.5},
     "ema": {"average": "ema", "average_decay": 0.9},
     "swa": {"average": "swa", "average_start": 0.3},
@@ -222,7 +222,7 @@ def clock(monkeypatch):
 
 
 def test_a_save_is_due_when_its_time_has_come(clock):
-    pace = Pace(30.0)
+    pace = CheckpointSchedule(30.0)
     clock.now += 29.9
     assert not pace.is_due(epoch_ended=False)
     clock.now += 0.1
@@ -232,7 +232,7 @@ def test_a_save_is_due_when_its_time_has_come(clock):
 
 
 def test_epochs_that_end_within_a_second_share_a_save(clock):
-    pace = Pace(30.0)
+    pace = CheckpointSchedule(30.0)
     clock.now += 0.9
     assert not pace.is_due(epoch_ended=True)
     clock.now += 0.1
@@ -240,7 +240,7 @@ def test_epochs_that_end_within_a_second_share_a_save(clock):
 
 
 def test_saves_that_take_long_become_rarer(clock):
-    pace = Pace(30.0)
+    pace = CheckpointSchedule(30.0)
     pace.saved(took=0.5)
     clock.now += 9.9
     assert not pace.is_due(epoch_ended=True)
@@ -249,7 +249,7 @@ def test_saves_that_take_long_become_rarer(clock):
 
 
 def test_a_short_interval_holds_for_epochs_too(clock):
-    pace = Pace(0.05)
+    pace = CheckpointSchedule(0.05)
     pace.saved(took=10.0)
     clock.now += 0.06
     assert pace.is_due(epoch_ended=True)

@@ -21,16 +21,16 @@ def expected_rate(settings: TrainingSettings, s: int, S: int, factor: float = 1.
     T, W = settings.epochs * S, round(settings.warmup_epochs * S)
     if s < W:
         return settings.learning_rate * (s + 1) / W
-    p, R, f = s - W, max(T - W, 1), settings.final_rate
+    p, R, f = s - W, max(T - W, 1), settings.end_factor
     q = p / S
     rise = 0.3 * R
     return (
         settings.learning_rate
         * {
             "constant": lambda: 1.0,
-            "step": lambda: settings.decay_rate ** math.floor(q / settings.decay_epochs),
-            "exponential": lambda: settings.decay_rate ** (q / settings.decay_epochs),
-            "inverse": lambda: 1 / (1 + settings.decay_rate * q / settings.decay_epochs),
+            "step": lambda: settings.gamma ** math.floor(q / settings.step_size),
+            "exponential": lambda: settings.gamma ** (q / settings.step_size),
+            "inverse": lambda: 1 / (1 + settings.gamma * q / settings.step_size),
             "linear": lambda: 1 - (1 - f) * p / R,
             "cosine": lambda: f + (1 - f) * (1 + math.cos(math.pi * p / R)) / 2,
             "one_cycle": lambda: (
@@ -48,14 +48,14 @@ def expected_rate(settings: TrainingSettings, s: int, S: int, factor: float = 1.
     epochs=st.integers(1, 9),
     steps=st.integers(1, 12),
     warmup=st.sampled_from([0.0, 0.25, 1.0, 2.5, 20.0]),
-    decay_rate=st.sampled_from([0.1, 0.5, 3.0]),
-    decay_epochs=st.sampled_from([0.5, 1.0, 3.0]),
-    final_rate=st.sampled_from([0.0, 0.1, 1.0]),
+    gamma=st.sampled_from([0.1, 0.5, 3.0]),
+    step_size=st.sampled_from([0.5, 1.0, 3.0]),
+    end_factor=st.sampled_from([0.0, 0.1, 1.0]),
 )
-def test_every_step_has_the_rate_of_the_formula(schedule, epochs, steps, warmup, decay_rate, decay_epochs, final_rate):
+def test_every_step_has_the_rate_of_the_formula(schedule, epochs, steps, warmup, gamma, step_size, end_factor):
     settings = TrainingSettings(
-        schedule=schedule, epochs=epochs, warmup_epochs=warmup, decay_rate=decay_rate, decay_epochs=decay_epochs,
-        final_rate=final_rate, learning_rate=0.3,
+        schedule=schedule, epochs=epochs, warmup_epochs=warmup, gamma=gamma, step_size=step_size,
+        end_factor=end_factor, learning_rate=0.3,
     )  # fmt: skip
     expected = [expected_rate(settings, s, steps, 0.7) for s in range(epochs * steps)]
     np.testing.assert_allclose(learning_rates(settings, 0, epochs * steps, steps, 0.7), expected, rtol=1e-12, atol=1e-17)
@@ -71,7 +71,7 @@ def test_a_rate_does_not_depend_on_how_many_are_asked_for_at_once(schedule):
 
 @pytest.mark.parametrize(("schedule", "last"), [("linear", 0.2), ("cosine", 0.2), ("one_cycle", 0.2)])
 def test_a_training_that_goes_on_beyond_its_last_epoch_keeps_its_last_rate(schedule, last):
-    settings = TrainingSettings(schedule=schedule, epochs=2, final_rate=0.2, learning_rate=1.0)
+    settings = TrainingSettings(schedule=schedule, epochs=2, end_factor=0.2, learning_rate=1.0)
     np.testing.assert_allclose(learning_rates(settings, 6, 50, 3), last, rtol=1e-15)
 
 
@@ -86,14 +86,14 @@ def test_one_cycle_begins_low_peaks_at_three_tenths_and_ends_low():
 def test_a_rate_that_grows_without_bounds_diverges_and_says_so():
     net = Network([4, 5, 2], output="identity")
     with pytest.raises(fastmlp.TrainingError, match="try a learning_rate below"):
-        fastmlp.train(net, X, Y, epochs=400, batch_size=10, schedule="exponential", decay_rate=1e30, decay_epochs=1.0)
+        fastmlp.train(net, X, Y, epochs=400, batch_size=10, schedule="exponential", gamma=1e30, step_size=1.0)
 
 
 # Plateau
 
 
 def factors(losses, **changes):
-    settings = TrainingSettings(schedule="plateau", **{"decay_rate": 0.5, "decay_epochs": 2.0} | changes)
+    settings = TrainingSettings(schedule="plateau", **{"gamma": 0.5, "step_size": 2.0} | changes)
     plateau, found = Plateau(), []
     for loss in losses:
         plateau = after_epoch(plateau, loss, settings)
@@ -101,7 +101,7 @@ def factors(losses, **changes):
     return found
 
 
-def test_plateau_cuts_the_rate_after_more_than_decay_epochs_without_a_better_loss():
+def test_plateau_cuts_the_rate_after_more_than_step_size_epochs_without_a_better_loss():
     assert factors([5, 4, 4, 4.5, 4, 3, 3, 3, 3, 3, 3, 3]) == [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.125]
 
 
@@ -116,7 +116,7 @@ def test_a_loss_that_is_not_finite_is_no_better_than_none():
 @pytest.mark.parametrize("validation", [20, None])
 def test_a_plateau_goes_by_the_held_out_rows_or_else_by_those_trained_on(validation):
     net = Network([4, 5, 2], output="identity")
-    settings = {"decay_epochs": 1.0, "decay_rate": 0.5, "learning_rate": 0.3, "epochs": 40}
+    settings = {"step_size": 1.0, "gamma": 0.5, "learning_rate": 0.3, "epochs": 40}
     history = fastmlp.train(net, X, Y, validation=validation, batch_size=20, schedule="plateau", **settings)
     losses = [epoch.train_loss if validation is None else epoch.validation_loss for epoch in history]
     expected = [1.0, *factors(losses, **settings)[:-1]]
@@ -131,7 +131,7 @@ def test_a_plateau_goes_by_the_held_out_rows_or_else_by_those_trained_on(validat
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_each_step_descends_at_the_rate_of_its_schedule(schedule, kernels):
     settings = TrainingSettings(
-        epochs=6, batch_size=60, learning_rate=0.2, schedule=schedule, warmup_epochs=2.0, decay_epochs=1.0, kernels=kernels
+        epochs=6, batch_size=60, learning_rate=0.2, schedule=schedule, warmup_epochs=2.0, step_size=1.0, kernels=kernels
     )
     net = Network([4, 17, 2], "tanh", "identity", dtype="float64")
     trainer = Trainer(net, X, Y, settings)
@@ -146,7 +146,7 @@ def test_each_step_descends_at_the_rate_of_its_schedule(schedule, kernels):
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_an_epoch_reports_the_rate_of_its_last_step(schedule):
     net = Network([4, 5, 2], output="identity")
-    settings = {"epochs": 4, "batch_size": 7, "schedule": schedule, "warmup_epochs": 1.5, "learning_rate": 0.1, "decay_epochs": 3.0}
+    settings = {"epochs": 4, "batch_size": 7, "schedule": schedule, "warmup_epochs": 1.5, "learning_rate": 0.1, "step_size": 3.0}
     history = fastmlp.train(net, X, Y, **settings)
     expected = [expected_rate(TrainingSettings(**settings), 9 * epoch - 1, 9) for epoch in (1, 2, 3, 4)]
     assert [epoch.learning_rate for epoch in history] == pytest.approx(expected, rel=1e-12)
@@ -155,7 +155,7 @@ def test_an_epoch_reports_the_rate_of_its_last_step(schedule):
 @pytest.mark.parametrize("steps", [1, 9, 13, 27])
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_a_training_with_a_schedule_goes_on_bit_for_bit(schedule, steps):
-    settings = TrainingSettings(epochs=4, batch_size=7, schedule=schedule, warmup_epochs=0.5, decay_epochs=0.5, learning_rate=0.1)
+    settings = TrainingSettings(epochs=4, batch_size=7, schedule=schedule, warmup_epochs=0.5, step_size=0.5, learning_rate=0.1)
     whole, net = Network([4, 5, 2], output="identity"), Network([4, 5, 2], output="identity")
     list(Trainer(whole, X, Y, settings).run())
     stopped = Trainer(net, X, Y, settings)

@@ -224,7 +224,7 @@ def test_wrong_weights_of_rows_are_refused(where, weight, message):
     net = network(dtype="float32")
     with pytest.raises(DataError, match=message):
         fastmlp.train(net, X, Y, sample_weight=weight) if where == "train" else net.evaluate(X, Y, weight)
-    assert net.normalisation is None
+    assert net.input_scaling is None
 
 
 @pytest.mark.parametrize(("rows", "where"), [(slice(30, None), "sample_weight of the rows held out"), (slice(30), "sample_weight")])

@@ -1,4 +1,4 @@
-"""Stepper: training step by step, on rows that arrive bit by bit and may never be there all at once."""
+"""OnlineTrainer: training step by step, on rows that arrive bit by bit and may never be there all at once."""
 
 import functools
 from collections.abc import Mapping
@@ -12,34 +12,34 @@ from fastmlp.network import Network
 from fastmlp.settings import TrainingSettings
 from fastmlp.training import full_batch, optimizers
 from fastmlp.training.keywords import TrainingKeywords, takes_settings
-from fastmlp.training.loop import State, Trainer
+from fastmlp.training.loop import Trainer, TrainingState
 from fastmlp.training.weights import class_weight_of_rows
 
 # What means something only where all rows are there, or an end is in sight.
 OF_EPOCHS = (
-    "epochs", "validation", "schedule", "warmup_epochs", "decay_rate", "decay_epochs", "final_rate", "average_start", "monitor",
+    "epochs", "validation", "schedule", "warmup_epochs", "gamma", "step_size", "end_factor", "average_start", "monitor",
     "patience", "restore_best", "target_accuracy", "time_budget", "augment_shift", "augment_rotation", "augment_scale", "augment_shear",
     "augment_elastic", "augment_elastic_sigma", "augment_flip",
 )  # fmt: skip
 
 
-class Stepper:
+class OnlineTrainer:
     """Trains a network on rows as they come: each call is one step of the optimiser, whose state is kept in between.
 
     The settings are those of `train` that need no epochs; batch_size is the largest number of rows of one step. The first call compiles
     and fits nothing to the data but whether zeros are skipped. `learning_rate` may be changed between steps. resume: the `state()` of
-    another Stepper, or that of a History. Raises ConfigError for a setting that makes no sense here.
+    another OnlineTrainer, or that of a History. Raises ConfigError for a setting that makes no sense here.
 
     >>> import fastmlp
     >>> network = fastmlp.Network([2, 8, 2], seed=1)
-    >>> stepper = fastmlp.Stepper(network, batch_size=4, optimizer="adam", learning_rate=0.01)
-    >>> losses = [stepper.step([[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]) for _ in range(200)]
+    >>> online = fastmlp.OnlineTrainer(network, batch_size=4, optimizer="adam", learning_rate=0.01)
+    >>> losses = [online.step([[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]) for _ in range(200)]
     >>> losses[-1] < 0.2 < losses[0]
     True
     """
 
     @functools.partial(takes_settings, without=OF_EPOCHS)
-    def __init__(self, network: Network, *, resume: State | None = None, **settings: Unpack[TrainingKeywords]) -> None:
+    def __init__(self, network: Network, *, resume: TrainingState | None = None, **settings: Unpack[TrainingKeywords]) -> None:
         given: dict[str, Any] = dict(settings)
         for name in OF_EPOCHS:
             if name in given and given[name] != getattr(TrainingSettings, name):
@@ -50,19 +50,19 @@ class Stepper:
         if class_weight is not None and not isinstance(class_weight, Mapping):
             raise ConfigError(f"class_weight: expected a mapping {{class: weight}} where rows come bit by bit, got {class_weight!r:.60}")
         optimizer, of_optimizer = optimizers.as_settings(given.pop("optimizer", TrainingSettings.optimizer))
-        self._settings = TrainingSettings.from_mapping({"optimizer": optimizer, **given, **of_optimizer}, "Stepper")
+        self._settings = TrainingSettings.from_mapping({"optimizer": optimizer, **given, **of_optimizer}, "OnlineTrainer")
         if self._settings.average == "swa":
             raise ConfigError("average: expected none or ema for single steps, which know no epochs, got 'swa'")
         if self._settings.optimizer == full_batch.NAME:
             raise ConfigError(f"optimizer: expected one that takes single steps, got {full_batch.NAME!r}, which needs all rows at once")
-        fitted = network.normalisation
+        fitted = network.input_scaling
         if self._settings.normalize == "standardize" and (fitted is None or fitted.kind != "standardize"):
             raise ConfigError("normalize: expected none or scale where rows come bit by bit, got 'standardize'; standardize them yourself")
         self.network = network
         self._class_weight = class_weight
         self._trainer: Trainer | None = None  # made by the first step, which shows what kind of rows there are
         # what matters is the optimiser's state; where it stood in an epoch does not
-        self._start = State() if resume is None else resume._replace(row=0, total=State().total)
+        self._start = TrainingState() if resume is None else resume._replace(row=0, total=TrainingState().total)
 
     @property
     def steps(self) -> int:
@@ -106,8 +106,8 @@ class Stepper:
             raise DataError(f"x: expected {self._trainer.rows.dtype} rows as in the first step, got {rows.dtype}")
         return self._trainer.step_on(rows, target, weights)
 
-    def state(self) -> State:
-        """Return where the optimiser stands: with it and the network, another Stepper goes on bit for bit."""
+    def state(self) -> TrainingState:
+        """Return where the optimiser stands: with it and the network, another OnlineTrainer goes on bit for bit."""
         return self._trainer.state() if self._trainer is not None else self._start
 
     def _made_for(self, x: Any, y: Any) -> Trainer:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import ConfigError, DataError, Network, Stepper, TrainingError
+from fastmlp import ConfigError, DataError, Network, OnlineTrainer, TrainingError
 from tests.oracle import mlp
 from tests.training.reference import shuffled
 
@@ -39,23 +39,23 @@ def batches(seed, epochs, size, n=60):
 def test_steps_on_the_batches_of_a_training_are_that_training_bit_for_bit(kind, rule, weighted):
     settings = {"batch_size": 16, "learning_rate": 0.2, "zero_skipping": "off", "seed": 4} | RULES[rule]
     norm = "batch" if kind == "normalised sums" else "none"
-    whole, stepped = (Network(SIZES[kind], "tanh", seed=1, norm_layers=norm) for _ in range(2))
+    whole, stepped = (Network(SIZES[kind], "tanh", seed=1, normalization=norm) for _ in range(2))
     fastmlp.train(whole, X, Y, epochs=3, sample_weight=WEIGHT if weighted else None, **settings)
-    stepper = Stepper(stepped, **settings)
+    online = OnlineTrainer(stepped, **settings)
     for rows in batches(4, 3, 16):
-        stepper.step(X[rows], Y[rows], WEIGHT[rows] if weighted else None)
-    assert stepper.steps == 12
+        online.step(X[rows], Y[rows], WEIGHT[rows] if weighted else None)
+    assert online.steps == 12
     assert stepped.parameters.tobytes() == whole.parameters.tobytes()
-    assert stepped.statistics.tobytes() == whole.statistics.tobytes()
+    assert stepped.running_stats.tobytes() == whole.running_stats.tobytes()
 
 
 def test_a_step_takes_any_number_of_rows_up_to_the_largest_and_returns_their_mean_loss_before_it():
     net = Network([6, 5, 3], "tanh", dtype="float64")
-    stepper = Stepper(net, batch_size=20, learning_rate=0.3)
+    online = OnlineTrainer(net, batch_size=20, learning_rate=0.3)
     for n in (20, 1, 7, 19, 2):
         layers = mlp.layers_of(net.parameters, net.sizes)
         expected = mlp.train(layers, ["tanh"], "cross_entropy", X[:n], Y[:n, None], order=np.arange(n), batch_size=n, learning_rate=0.3)
-        assert stepper.step(X[:n], Y[:n]) == pytest.approx(expected.step_losses[0], rel=1e-12)
+        assert online.step(X[:n], Y[:n]) == pytest.approx(expected.step_losses[0], rel=1e-12)
         np.testing.assert_allclose(net.parameters, mlp.flat(expected.layers), rtol=1e-11)
 
 
@@ -71,30 +71,30 @@ def test_a_step_takes_any_number_of_rows_up_to_the_largest_and_returns_their_mea
 )
 def test_one_row_is_a_batch_of_one(sizes, x, y):
     one, batch = Network(sizes), Network(sizes)
-    assert Stepper(one).step(x, y) == Stepper(batch).step(x[None], np.array([y]))
+    assert OnlineTrainer(one).step(x, y) == OnlineTrainer(batch).step(x[None], np.array([y]))
     assert one.parameters.tobytes() == batch.parameters.tobytes()
 
 
 def test_one_row_with_several_targets_is_a_batch_of_one():
     one, batch = (Network([6, 4, 2], output="identity") for _ in range(2))
-    assert Stepper(one).step(X[0], [1.0, 2.0]) == Stepper(batch).step(X[:1], [[1.0, 2.0]])
+    assert OnlineTrainer(one).step(X[0], [1.0, 2.0]) == OnlineTrainer(batch).step(X[:1], [[1.0, 2.0]])
     assert one.parameters.tobytes() == batch.parameters.tobytes()
 
 
 @pytest.mark.parametrize("steps", [0, 1, 3])
 @pytest.mark.parametrize("rule", RULES)
-def test_another_stepper_goes_on_from_a_state_bit_for_bit(rule, steps):
+def test_another_online_trainer_goes_on_from_a_state_bit_for_bit(rule, steps):
     settings = {"batch_size": 16, "learning_rate": 0.1} | RULES[rule]
     whole, net = Network([6, 5, 3]), Network([6, 5, 3])
     all_steps = list(batches(0, 2, 16))
-    stepper = Stepper(whole, **settings)
+    online = OnlineTrainer(whole, **settings)
     for rows in all_steps:
-        stepper.step(X[rows], Y[rows])
-    first = Stepper(net, **settings)
+        online.step(X[rows], Y[rows])
+    first = OnlineTrainer(net, **settings)
     for rows in all_steps[:steps]:
         first.step(X[rows], Y[rows])
     copy, state = pickle.loads(pickle.dumps((net, first.state())))  # noqa: S301  our own bytes
-    second = Stepper(copy, resume=state, **settings)
+    second = OnlineTrainer(copy, resume=state, **settings)
     for rows in all_steps[steps:]:
         second.step(X[rows], Y[rows])
     assert (second.steps, copy.parameters.tobytes()) == (len(all_steps), whole.parameters.tobytes())
@@ -105,57 +105,57 @@ def test_steps_go_on_from_a_training():
     whole, net = Network([6, 5, 3]), Network([6, 5, 3])
     fastmlp.train(whole, X, Y, epochs=2, **settings)
     history = fastmlp.train(net, X, Y, epochs=1, **settings)
-    stepper = Stepper(net, resume=history.state, **settings)
+    online = OnlineTrainer(net, resume=history.state, **settings)
     for rows in list(batches(0, 2, 20))[3:]:
-        stepper.step(X[rows], Y[rows])
+        online.step(X[rows], Y[rows])
     assert net.parameters.tobytes() == whole.parameters.tobytes()
 
 
 def test_the_learning_rate_may_change_between_steps():
     nets = [Network([6, 3], dtype="float64") for _ in range(2)]
-    stepper = Stepper(nets[0], learning_rate=0.3)
+    online = OnlineTrainer(nets[0], learning_rate=0.3)
     start = nets[0].parameters.copy()
-    stepper.step(X[:50], Y[:50])
+    online.step(X[:50], Y[:50])
     changed = nets[0].parameters - start
-    other = Stepper(nets[1])
+    other = OnlineTrainer(nets[1])
     other.learning_rate = 0.15  # before the first step
     other.step(X[:50], Y[:50])
     np.testing.assert_allclose(2 * (nets[1].parameters - start), changed, rtol=1e-10)
     before = nets[0].parameters.copy()
     gradient = nets[0].gradient(X[:50], Y[:50])
-    stepper.learning_rate = 0.05
-    stepper.step(X[:50], Y[:50])
-    assert stepper.learning_rate == 0.05
+    online.learning_rate = 0.05
+    online.step(X[:50], Y[:50])
+    assert online.learning_rate == 0.05
     np.testing.assert_allclose(before - nets[0].parameters, 0.05 * gradient, rtol=1e-9, atol=1e-15)
 
 
 def test_class_weights_are_those_of_the_rows_of_a_step():
     nets = [Network([6, 3]) for _ in range(2)]
-    Stepper(nets[0], class_weight={0: 0.5, 2: 3.0}).step(X[:30], Y[:30], WEIGHT[:30])
-    Stepper(nets[1]).step(X[:30], Y[:30], WEIGHT[:30] * np.array([0.5, 1.0, 3.0])[Y[:30]])
+    OnlineTrainer(nets[0], class_weight={0: 0.5, 2: 3.0}).step(X[:30], Y[:30], WEIGHT[:30])
+    OnlineTrainer(nets[1]).step(X[:30], Y[:30], WEIGHT[:30] * np.array([0.5, 1.0, 3.0])[Y[:30]])
     assert nets[0].parameters.tobytes() == nets[1].parameters.tobytes()
 
 
 def test_optimiser_records_are_taken():
     nets = [Network([6, 3]) for _ in range(2)]
-    Stepper(nets[0], optimizer=fastmlp.SGD(momentum=0.5)).step(X[:9], Y[:9])
-    Stepper(nets[1], momentum=0.5).step(X[:9], Y[:9])
+    OnlineTrainer(nets[0], optimizer=fastmlp.SGD(momentum=0.5)).step(X[:9], Y[:9])
+    OnlineTrainer(nets[1], momentum=0.5).step(X[:9], Y[:9])
     assert nets[0].parameters.tobytes() == nets[1].parameters.tobytes()
 
 
 def test_a_network_keeps_the_normalisation_that_it_was_trained_with():
     net = Network([6, 3], dtype="float64")
     fastmlp.train(net, 5 + 3 * X, Y, epochs=1, normalize="standardize")
-    fitted = net.normalisation
+    fitted = net.input_scaling
     expected = net.evaluate(5 + 3 * X[:30], Y[:30])["loss"]
-    assert Stepper(net, normalize="standardize").step(5 + 3 * X[:30], Y[:30]) == pytest.approx(expected, rel=1e-12)
-    assert net.normalisation is fitted
+    assert OnlineTrainer(net, normalize="standardize").step(5 + 3 * X[:30], Y[:30]) == pytest.approx(expected, rel=1e-12)
+    assert net.input_scaling is fitted
 
 
 def test_the_example_of_the_documentation_is_true():
     network = Network([2, 8, 2], seed=1)
-    stepper = Stepper(network, batch_size=4, optimizer="adam", learning_rate=0.01)
-    losses = [stepper.step([[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]) for _ in range(200)]
+    online = OnlineTrainer(network, batch_size=4, optimizer="adam", learning_rate=0.01)
+    losses = [online.step([[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]) for _ in range(200)]
     assert losses[-1] < 0.2 < losses[0]
 
 
@@ -176,17 +176,17 @@ def test_the_example_of_the_documentation_is_true():
 def test_rows_that_do_not_fit_are_refused_and_change_nothing(x, y, message):
     net = Network([6, 3])
     before = net.parameters.tobytes()
-    stepper = Stepper(net, batch_size=8)
+    online = OnlineTrainer(net, batch_size=8)
     with pytest.raises(DataError, match=message):
-        stepper.step(x, y)
-    assert (net.parameters.tobytes(), stepper.steps, net.normalisation) == (before, 0, None)
+        online.step(x, y)
+    assert (net.parameters.tobytes(), online.steps, net.input_scaling) == (before, 0, None)
 
 
 def test_bytes_after_numbers_are_refused():
-    stepper = Stepper(Network([6, 3]))
-    stepper.step(X[:5], Y[:5])
+    online = OnlineTrainer(Network([6, 3]))
+    online.step(X[:5], Y[:5])
     with pytest.raises(DataError, match="x: expected float32 rows as in the first step, got uint8"):
-        stepper.step(np.zeros((5, 6), np.uint8), Y[:5])
+        online.step(np.zeros((5, 6), np.uint8), Y[:5])
 
 
 @pytest.mark.parametrize(
@@ -202,25 +202,25 @@ def test_bytes_after_numbers_are_refused():
         ({"class_weight": "balanced"}, "class_weight: expected a mapping {class: weight} where rows come bit by bit, got 'balanced'"),
         ({"normalize": "standardize"}, "normalize: expected none or scale where rows come bit by bit, got 'standardize'"),
         ({"learning_rate": -1.0}, "learning_rate: expected more than 0"),
-        ({"learning_rat": 1.0}, "Stepper: unknown setting 'learning_rat'; did you mean 'learning_rate'"),
+        ({"learning_rat": 1.0}, "OnlineTrainer: unknown setting 'learning_rat'; did you mean 'learning_rate'"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
-        Stepper(Network([6, 3]), **settings)
+        OnlineTrainer(Network([6, 3]), **settings)
 
 
 def test_its_signature_shows_the_settings_that_it_takes():
-    names = set(inspect.signature(Stepper).parameters)
+    names = set(inspect.signature(OnlineTrainer).parameters)
     assert {"network", "resume", "batch_size", "optimizer", "clip_norm", "loss"} <= names
     assert not {"epochs", "validation", "patience", "schedule"} & names
 
 
 def test_a_step_whose_loss_is_not_finite_changes_nothing_and_says_which_it_was():
     net = Network([6, 3], output="identity")
-    stepper = Stepper(net, learning_rate=0.1)
-    stepper.step(X[:5], np.eye(3)[Y[:5]])
+    online = OnlineTrainer(net, learning_rate=0.1)
+    online.step(X[:5], np.eye(3)[Y[:5]])
     before = net.parameters.tobytes()
     with pytest.raises(TrainingError, match=r"got NaN or inf in step 2; try a learning_rate below 0\.1, clip_norm=1"):
-        stepper.step(X[:5] * 1e30, np.eye(3)[Y[:5]])
-    assert (net.parameters.tobytes(), stepper.steps) == (before, 1)
+        online.step(X[:5] * 1e30, np.eye(3)[Y[:5]])
+    assert (net.parameters.tobytes(), online.steps) == (before, 1)
