@@ -15,7 +15,7 @@ _HOMES = {
     "Epoch": "fastmlp.training.loop",
     "History": "fastmlp.training.loop",
     "Progress": "fastmlp.training.loop",
-    "TrainingState": "fastmlp.training.loop",
+    "TrainingState": "fastmlp.training.state",
     "Trainer": "fastmlp.training.loop",
     "OnlineTrainer": "fastmlp.training.online",
     "train": "fastmlp.training.loop",
@@ -76,10 +76,11 @@ if TYPE_CHECKING:
     from fastmlp.gradient_check import check_gradient
     from fastmlp.network import Network
     from fastmlp.settings import NetworkSettings, TrainingSettings
-    from fastmlp.training.loop import Epoch, History, Progress, Trainer, TrainingState, train, train_epochs
+    from fastmlp.training.loop import Epoch, History, Progress, Trainer, train, train_epochs
     from fastmlp.training.lr_find import LearningRateFinderResult, find_learning_rate
     from fastmlp.training.online import OnlineTrainer
     from fastmlp.training.optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
+    from fastmlp.training.state import TrainingState
 
 
 def __getattr__(name: str) -> Any:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
     from fastmlp.storage.checkpoints import Checkpoints
     from fastmlp.storage.runs import RunFolder
-    from fastmlp.training.loop import TrainingState
     from fastmlp.training.saving import Saved
+    from fastmlp.training.state import TrainingState
 
 # None of them changes a bit of an epoch, but see _may_change.
 MAY_CHANGE = ("epochs", "threads", "patience", "target_accuracy", "time_budget")

@@ -18,12 +18,12 @@ SETTINGS = ("augment_shift", "augment_rotation", "augment_scale", "augment_shear
 class Augmentation:
     """What makes the pictures of a training: a function of (seed, epoch, row number), whatever is asked for together.
 
-    rows (n, K), bytes or floats, of images whose shape is `shape`, or (K,) for square ones. Raises ConfigError where they are no images.
+    rows (n, K), bytes or floats, of images (height, width): `shape`.
     """
 
-    def __init__(self, settings: TrainingSettings, rows: np.ndarray, shape: tuple[int, ...], batch_size: int, threads: int) -> None:
+    def __init__(self, settings: TrainingSettings, rows: np.ndarray, shape: tuple[int, int], batch_size: int, threads: int) -> None:
         self._rows, self._seed = rows, settings.seed
-        height, width = _image_shape(settings, rows.shape[1], shape)
+        height, width = shape
         self.most_rows = max(MOST_ROWS // batch_size, 1) * batch_size
         self._team = Team(min(threads, machine.usable_cores()))
         self._strength = strengths(settings)
@@ -88,8 +88,8 @@ def strengths(settings: TrainingSettings) -> np.ndarray:
     return found
 
 
-def _image_shape(settings: TrainingSettings, n_features: int, shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return height and width of the images: as they came, or of a square."""
+def image_shape(settings: TrainingSettings, n_features: int, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return height and width of images: as they came, (height, width), or of a square, (K,). Raises ConfigError where they are none."""
     if len(shape) == 2:
         return shape[0], shape[1]
     side = math.isqrt(n_features)

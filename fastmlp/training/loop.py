@@ -2,32 +2,30 @@
 
 import contextlib
 import time
-import warnings
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 
-from fastmlp import machine, preprocessing
-from fastmlp.data.dataset import is_test_split
-from fastmlp.errors import ConfigError, DataError, NotEnoughMemory, TrainingError
-from fastmlp.inputs import as_rows, as_sample_weight, as_target, frozen, weight_in
+from fastmlp import machine
+from fastmlp.errors import TrainingError
+from fastmlp.inputs import frozen
 from fastmlp.kernels import random
 from fastmlp.kernels.losses import LOSSES, SMOOTHING
 from fastmlp.kernels.program import Program, Steps
-from fastmlp.kernels.regularisation import Regularisation
 from fastmlp.kernels.step import LOSS_SUM, ROWS, TOTALS, WEIGHT_SUM
-from fastmlp.kernels.tiled import FORWARD_ROWS, TiledProgram, tiles_pay
+from fastmlp.kernels.tiled import TiledProgram, tiles_pay
 from fastmlp.kernels.updates import GRADIENT, UPDATES
 from fastmlp.kernels.zeros import MOST_LISTED_INPUTS
 from fastmlp.network import Network
-from fastmlp.settings import TrainingSettings, nearest
-from fastmlp.training import augmentation, full_batch, lbfgs, optimizers, schedules, stopping
+from fastmlp.settings import TrainingSettings
+from fastmlp.training import augmentation, full_batch, optimizers, schedules, stopping
 from fastmlp.training import callbacks as hooks
 from fastmlp.training.full_batch import FullBatch
 from fastmlp.training.keywords import TrainingKeywords, takes_settings
-from fastmlp.training.schedules import Plateau
-from fastmlp.training.weights import ClassWeight, class_weight_of_rows
+from fastmlp.training.plan import Plan, Validation, make_plan
+from fastmlp.training.state import TrainingState
+from fastmlp.training.weights import ClassWeight
 
 # Zero-skipping: rows looked at, and the share of inputs that are not zero below which it pays.
 ZERO_SAMPLE_ROWS, LIVE_SHARE = 1000, 0.8
@@ -61,34 +59,6 @@ class Progress(NamedTuple):
     loss: float  # mean so far
 
 
-class TrainingState(NamedTuple):
-    """Where a training stands: with it, the network and the same settings and data, training goes on bit for bit.
-
-    A schedule that ends with the last epoch, and average="swa", depend on the number of epochs: it is one of those settings then.
-    """
-
-    epoch: int = 0  # epochs finished
-    row: int = 0  # rows done of the next one
-    steps: int = 0  # steps taken in all
-    total: tuple[float, ...] = (0.0,) * TOTALS  # sums over the rows done: loss, correct, weight, rows
-    seconds: float = 0.0  # spent on those rows
-    earlier_seconds: float = 0.0  # spent on the epochs finished
-    m: np.ndarray | None = None  # (P,) what the optimiser keeps, where it keeps anything
-    v: np.ndarray | None = None
-    best_epoch: int = 0  # the epoch with the best monitored value so far, 0 before there was one
-    best_value: float | None = None
-    validation_accuracy: float | None = None  # after the last epoch finished
-    weights: np.ndarray | None = None  # (P,) after the last step, where the network holds others: an average, or those of the best epoch
-    best_weights: np.ndarray | None = None  # (P,) where they are kept: restore_best
-    average: np.ndarray | None = None  # (P,) of the weights over the steps, or, in float64, over the ends of epochs
-    averaged: int = 0  # how many epochs are in it
-    plateau: Plateau = Plateau()
-    pairs: np.ndarray | None = None  # (2, k, P) what lbfgs keeps
-    converged: bool = False  # lbfgs: whether there is nothing left to gain
-    running_stats: np.ndarray | None = None  # (S,) the running statistics of batch normalisation that belong to weights
-    best_running_stats: np.ndarray | None = None  # (S,) and to best_weights
-
-
 class History(list[Epoch]):
     """The epochs of a training, oldest first.
 
@@ -107,10 +77,6 @@ class History(list[Epoch]):
     def to_dict(self) -> dict[str, list[Any]]:
         """Return {field: [value per epoch]}."""
         return {field: [getattr(epoch, field) for epoch in self] for field in Epoch._fields}
-
-
-Validation = int | tuple[Any, Any] | None
-HeldOut = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # rows, targets, weights
 
 
 class Trainer:
@@ -132,89 +98,54 @@ class Trainer:
         sample_weight: Any = None,
         class_weight: ClassWeight = None,
     ) -> None:
-        loss = _checked_loss(settings.loss, network)
-        self._loss_parameter = _loss_parameter(loss, settings, network.dtype)
-        # L-BFGS is no rule of the kernels, and keeps no m or v: as far as these go it is plain gradient descent
-        self._full_batch = settings.optimizer == full_batch.NAME
-        self._update = "sgd" if self._full_batch else optimizers.update_rule(settings, network.dtype)
-        rows = as_rows(x, network.n_inputs, network.dtype)
-        target = as_target(y, network.output, network.n_outputs, rows.shape[0], network.dtype)
-        held_out = settings.validation if validation is None else validation
-        if held_out is not None and not isinstance(held_out, tuple):
-            held_out = TrainingSettings(validation=held_out).validation
-        self._regularisation = _regularisation(settings, network)
-        weight = None if sample_weight is None else as_sample_weight(sample_weight, rows.shape[0])
-        self.rows, self.target, weight, self.validation = _split(network, rows, target, weight, held_out)
-        _check_counts(loss, self.target, "y")
-        if self.validation is not None:
-            _check_counts(loss, self.validation[1], "validation y")
-        if self.rows.shape[0] == 0:
-            raise DataError(f"x: expected at least one row to train on, got {rows.shape[0]} rows of which {held_out or 0} are held out")
-        of_class = class_weight_of_rows(class_weight or settings.class_weight, self.target, network.output, network.n_outputs)
-        factors = [factor for factor in (weight, of_class) if factor is not None]
-        self.sample_weight = weight_in(network.dtype, np.prod(factors, axis=0)) if factors else None  # (n,), None: each row counts 1
-        stopping.check(settings, self.validation is not None, network.output)
-        if self._full_batch:
-            if network.normalization == "batch":
-                raise ConfigError(
-                    "optimizer: lbfgs takes all rows in blocks, each of which would be normalised by itself; use normalization='layer'"
-                )
-            full_batch.check(settings, self.rows.shape[0])
-            settings = settings.replace(batch_size=self.rows.shape[0])
-        start = resume or TrainingState()
-        _check_state(start, self.rows.shape[0], network, self._update, settings.restore_best)
-
-        self.network = network
-        normalize, per_feature = self._normalise(settings, np.ndim(x) > 2)
-        # smoothing belongs to training: what is evaluated later is the loss without it
-        network.loss, network.loss_parameter = loss, 0.0 if LOSSES[loss].parameter == SMOOTHING else self._loss_parameter
-        network.target_is_column = np.ndim(y) == 2
-        self.settings = settings.replace(
-            loss=loss,
-            normalize=normalize,
-            per_feature=per_feature,
-            validation=held_out if isinstance(held_out, int) else 0 if held_out is None else None,
-        )
-        self.batch_size = min(settings.batch_size, self.rows.shape[0])
-        if network.normalization == "batch" and self.batch_size < 2:
-            raise ConfigError("batch_size: expected at least 2 rows for batch normalisation, got 1; use normalization='layer' or more rows")
-        self._limited = optimizers.limits_gradient(settings)
-        states = UPDATES[self._update].states
-        block = min(self.batch_size, FORWARD_ROWS) if self._full_batch else self.batch_size  # rows in the kernels at a time
-        pairs = min(lbfgs.MEMORY, settings.epochs) if self._full_batch else 0
-        _check_memory(network, block, states + self._limited + (settings.average != "none") * 2 + 2 * pairs)
-        self._scale, self._shift = network.scale_and_shift(self.rows.dtype == np.uint8)
+        plan = make_plan(network, x, y, settings, validation, resume, sample_weight, class_weight)
+        self.network, self.settings = network, plan.settings
+        self.rows, self.target, self.sample_weight, self.validation = plan.rows, plan.target, plan.sample_weight, plan.validation
+        self.batch_size = plan.batch_size
+        self._loss_parameter = plan.loss_parameter
+        self._scale, self._shift = plan.input_scaling.scale_and_shift(network.n_inputs, network.dtype, self.rows.dtype == np.uint8)
         started = time.perf_counter()
         self._augmentation = None
-        if augmentation.is_wanted(settings):
+        if plan.image_shape is not None:
             shares = settings.threads or machine.usable_cores()
-            self._augmentation = augmentation.Augmentation(settings, self.rows, np.shape(x)[1:], self.batch_size, shares)
+            self._augmentation = augmentation.Augmentation(settings, self.rows, plan.image_shape, self.batch_size, shares)
         self.program: Program | TiledProgram | FullBatch
-        if self._full_batch:
-            memory = full_batch.Memory(start.pairs, start.converged)
-            self.program = FullBatch(self._choose_program(block, GRADIENT.name), block, settings.weight_decay, memory)
+        if plan.is_full_batch:
+            memory = full_batch.Memory(plan.start.pairs, plan.start.converged)
+            self.program = FullBatch(self._choose_program(plan, GRADIENT.name), plan.block, settings.weight_decay, memory)
         else:
-            self.program = self._choose_program(block, self._update)
+            self.program = self._choose_program(plan, plan.update)
         self.program.prepare(self.rows, self.target, self._loss_parameter)
         self.threads = self.program.threads
         self.compile_seconds = time.perf_counter() - started
 
+        start = plan.start
         self.epoch, self.row, self.steps = start.epoch, start.row, start.steps
         self._total, self._seconds, self._earlier_seconds = np.array(start.total), start.seconds, start.earlier_seconds
         self.best = stopping.Best(start.best_epoch, start.best_value)
         self._accuracy = start.validation_accuracy
-        self._best_weights = None if start.best_weights is None else start.best_weights.astype(network.dtype)
+        self._best_weights = None if start.best_weights is None else start.best_weights.copy()
         self._plateau = start.plateau
-        self._begin_weights(start)
-        self._best_statistics = None if start.best_running_stats is None else start.best_running_stats.astype(network.dtype)
-        self._last_running_stats = None if start.running_stats is None else start.running_stats.astype(network.dtype)
-        given = (start.m, start.v)[:states]
-        self._states = [np.zeros_like(network.parameters) if one is None else one.astype(network.dtype) for one in given]
+        self._best_running_stats = None if start.best_running_stats is None else start.best_running_stats.copy()
+        self._last_running_stats = None if start.running_stats is None else start.running_stats.copy()
+        states = UPDATES[plan.update].states
+        self._states = [np.zeros_like(network.parameters) if one is None else one.copy() for one in (start.m, start.v)[:states]]
         self._states += [np.zeros(0, network.dtype)] * (2 - states)
         self._order = np.arange(self.rows.shape[0])
         self._ordered_for = -1
         self._chunk = self.batch_size
         self._speed = 0.0  # rows per second of the last steps
+        self._begin_weights(start)
+        self._touch(plan)
+
+    def _touch(self, plan: Plan) -> None:
+        """Tell the network what it is trained for: the one place that changes it before the first step, after all that may fail."""
+        network = self.network
+        network.input_scaling = plan.input_scaling
+        # smoothing belongs to training: what is evaluated later is the loss without it
+        network.loss, network.loss_parameter = plan.loss, 0.0 if LOSSES[plan.loss].parameter == SMOOTHING else plan.loss_parameter
+        network.target_is_column = plan.target_is_column
+        self._show_average()
 
     def _begin_weights(self, start: TrainingState) -> None:
         """Set the weights that steps are taken from, and their average; while there is one, that is what the network holds."""
@@ -230,7 +161,6 @@ class Trainer:
             self._average = (parameters if start.average is None else start.average).astype(parameters.dtype)
         elif self._averages and start.average is not None:
             self._average = start.average.astype(np.float64)
-        self._show_average()
 
     def _show_average(self) -> None:
         """Let the network hold the average of the weights, and the weights themselves as long as there is none."""
@@ -247,37 +177,23 @@ class Trainer:
         self._average = weights if self._average is None else self._average + (weights - self._average) / self._averaged
         self._show_average()
 
-    def _normalise(self, settings: TrainingSettings, is_image: bool) -> tuple[str, bool | None]:
-        """Fit the network's normalisation, once; return the kind in effect and whether it is per feature."""
-        network, kind = self.network, settings.normalize
-        fitted = network.input_scaling
-        if fitted is None:
-            is_table = self.rows.dtype != np.uint8 and not is_image
-            per_feature = is_table if settings.per_feature is None else settings.per_feature
-            network.input_scaling = fitted = preprocessing.fit(kind or "scale", self.rows, per_feature)
-        elif kind is not None and kind != fitted.kind:
-            raise ConfigError(f"normalize: this network was trained with {fitted.kind!r} and keeps it, got {kind!r}; use a new Network")
-        elif settings.per_feature not in (None, fitted.per_feature) and fitted.kind == "standardize":
-            raise ConfigError("per_feature: this network was trained with the other choice and keeps it; use a new Network")
-        return fitted.kind, fitted.per_feature if fitted.kind == "standardize" else None
-
-    def _choose_program(self, batch_size: int, update: str) -> Program | TiledProgram:
+    def _choose_program(self, plan: Plan, update: str) -> Program | TiledProgram:
         """Return tiles, or the textbook loops where those were asked for or are as fast. Sizes and data decide, never a clock."""
         network, settings = self.network, self.settings
-        sizes, loss = network.sizes, network.loss
+        sizes, averages = network.sizes, settings.average == "ema"
         wanted = settings.threads or machine.usable_cores()
-        if settings.kernels != "auto" or not tiles_pay(sizes, batch_size):
+        if settings.kernels != "auto" or not tiles_pay(sizes, plan.block):
             skip_zeros = settings.zero_skipping != "off"
             return Program(
-                sizes, network.hidden_activations, network.dtype, batch_size, loss, settings.kernels, skip_zeros, wanted, update,
-                self._limited, settings.average == "ema", self._regularisation, network.normalization,
+                sizes, network.hidden_activations, network.dtype, plan.block, plan.loss, settings.kernels, skip_zeros, wanted, update,
+                plan.is_limited, averages, plan.regularisation, network.normalization,
             )  # fmt: skip
         asked_for = settings.zero_skipping == "on" and network.n_inputs <= MOST_LISTED_INPUTS
         listed = asked_for or (settings.zero_skipping == "auto" and self._zeros_pay())
         shifted = bool((self._shift != 0).any())
         return TiledProgram(
-            sizes, network.hidden_activations, network.dtype, batch_size, loss, listed, wanted, update, shifted,
-            self._limited, settings.average == "ema", self._regularisation, network.normalization,
+            sizes, network.hidden_activations, network.dtype, plan.block, plan.loss, listed, wanted, update, shifted,
+            plan.is_limited, averages, plan.regularisation, network.normalization,
         )  # fmt: skip
 
     def _zeros_pay(self) -> bool:
@@ -314,7 +230,7 @@ class Trainer:
     def state(self) -> TrainingState:
         """Return where this training stands."""
         m, v = (state.copy() if state.size else None for state in self._states)
-        kept = (self._last_weights, self._best_weights, self._last_running_stats, self._best_statistics)
+        kept = (self._last_weights, self._best_weights, self._last_running_stats, self._best_running_stats)
         last, best, last_running_stats, best_running_stats = (None if numbers is None else numbers.copy() for numbers in kept)
         memory = self.program.memory() if isinstance(self.program, FullBatch) else full_batch.Memory()
         return TrainingState(
@@ -372,11 +288,11 @@ class Trainer:
         if self.settings.restore_best and self._best_weights is not None and self._last_weights is None:
             self._last_weights = self.network.parameters.copy()
             self.network.parameters[:] = self._best_weights
-            if self._best_statistics is not None:
+            if self._best_running_stats is not None:
                 self._last_running_stats = (
                     self.network.running_stats.copy() if self._last_running_stats is None else self._last_running_stats
                 )
-                self.network.running_stats[:] = self._best_statistics
+                self.network.running_stats[:] = self._best_running_stats
 
     def _go_on(self) -> None:
         """Give the network the weights that steps go on from."""
@@ -523,7 +439,7 @@ class Trainer:
         self.best = stopping.better(self.best, epoch.epoch, found[self.settings.monitor], self.settings.monitor)
         if self.settings.restore_best and self.best.epoch == epoch.epoch:
             self._best_weights = self.network.parameters.copy()
-            self._best_statistics = self.network.running_stats.copy() if self.network.running_stats.size else None
+            self._best_running_stats = self.network.running_stats.copy() if self.network.running_stats.size else None
         if self.settings.schedule == "plateau":
             monitored = epoch.train_loss if epoch.validation_loss is None else epoch.validation_loss
             self._plateau = schedules.after_epoch(self._plateau, monitored, self.settings)
@@ -622,123 +538,3 @@ def _trainer(network: Network, x: Any, y: Any, sample_weight: Any, resume: Train
     optimizer, of_optimizer = optimizers.as_settings(given.pop("optimizer", TrainingSettings.optimizer))
     settings = TrainingSettings.from_mapping({"optimizer": optimizer, **given, **of_optimizer}, "train")
     return Trainer(network, x, y, settings, validation, resume, sample_weight, class_weight)
-
-
-def _checked_loss(name: str | None, network: Network) -> str:
-    if name is None:
-        return network.loss
-    if name not in LOSSES:
-        hint = nearest(name, LOSSES) or "; register one of your own with @fastmlp.loss"
-        raise ConfigError(f"loss: expected one of {', '.join(LOSSES)}, got {name!r}{hint}")
-    if LOSSES[name].output != network.output:
-        fitting = ", ".join(loss.name for loss in LOSSES.values() if loss.output == network.output)
-        raise ConfigError(f"loss: {name!r} goes with {LOSSES[name].output} output, this network has {network.output}; use {fitting}")
-    return name
-
-
-def _loss_parameter(loss: str, settings: TrainingSettings, dtype: np.dtype) -> float:
-    """Return the number that a loss has besides, 0 where it has none; raise ConfigError for a smoothing that it does not take."""
-    name = LOSSES[loss].parameter
-    if settings.label_smoothing > 0 and name != SMOOTHING:
-        smoothed = " and ".join(loss.name for loss in LOSSES.values() if loss.parameter == SMOOTHING)
-        raise ConfigError(
-            f"label_smoothing: expected 0 with the loss {loss}, got {settings.label_smoothing:g}; only {smoothed} have labels to smooth"
-        )
-    parameter = float(getattr(settings, name)) if name is not None else 0.0
-    with np.errstate(over="ignore", under="ignore"):
-        held = float(dtype.type(parameter))
-    if not np.isfinite(held) or (held == 0) != (parameter == 0):
-        raise ConfigError(f"{name}: expected a number that {dtype} can hold, got {parameter:g}")
-    return held
-
-
-def _check_counts(loss: str, target: np.ndarray, name: str) -> None:
-    """Raise DataError where a loss of counts would get a negative one."""
-    if LOSSES[loss].link == "log" and (wrong := target < 0).any():
-        row, column = np.argwhere(wrong)[0]
-        found = target[row, column]
-        raise DataError(f"{name}: expected counts or rates, at least 0, with the loss {loss}, got {found:g} in row {row}")
-
-
-def _regularisation(settings: TrainingSettings, network: Network) -> Regularisation:
-    """Return dropout, noise and max-norm for a network; raise ConfigError for numbers that do not fit it."""
-    n_hidden = len(network.hidden_activations)
-    shares = settings.dropout if isinstance(settings.dropout, tuple) else (settings.dropout,) * n_hidden
-    if len(shares) not in (1, n_hidden):
-        raise ConfigError(f"dropout: expected one number, or one for each hidden layer ({n_hidden}), got {len(shares)}")
-    range_of = np.finfo(network.dtype)
-    for name, value in (("input_noise", settings.input_noise), ("max_norm", settings.max_norm)):
-        if value and not float(range_of.tiny) <= value <= float(range_of.max):
-            raise ConfigError(f"{name}: expected a number that {network.dtype} can hold, got {value:g}")
-    each = shares * n_hidden if len(shares) == 1 else shares
-    return Regularisation(settings.seed, each, settings.input_dropout, settings.input_noise, settings.max_norm)
-
-
-def _check_memory(network: Network, batch_size: int, states: int) -> None:
-    """Raise NotEnoughMemory where a training needs more than this process may use, before any of it is allocated.
-
-    Counted is what is sure: the parameters, what the optimiser keeps, z and delta of a batch.
-    """
-    values = network.parameters.size * (1 + states) + 2 * batch_size * sum(network.sizes[1:])
-    needed, limit = values * network.dtype.itemsize, machine.memory_limit()
-    if limit is not None and needed > limit:
-        raise NotEnoughMemory(
-            f"the parameters, the optimizer and a batch of {batch_size} rows need {needed >> 20} MiB, this process may use "
-            f"{limit >> 20} MiB; choose fewer units or a smaller batch_size"
-        )
-
-
-def _check_state(state: TrainingState, n_rows: int, network: Network, update: str, restore_best: bool) -> None:
-    """Raise ConfigError unless a training of this size and optimiser can go on from a state."""
-    if state.row > n_rows:
-        raise ConfigError(f"resume: expected a state of training on these {n_rows} rows, got one that has done {state.row}")
-    for name in ("m", "v")[: UPDATES[update].states]:
-        kept = getattr(state, name)
-        if kept is None and state.steps > 0:
-            raise ConfigError(
-                f"resume: expected a state of {update}, which keeps {name!r}, got one without it; train with the same optimizer"
-            )
-    for name in ("m", "v", "weights", "best_weights", "average", "pairs", "running_stats", "best_running_stats"):
-        kept = getattr(state, name)
-        what, size = (
-            ("parameter", network.parameters.size) if "running_stats" not in name else ("running statistic", network.running_stats.size)
-        )
-        if kept is not None and kept.shape[-1:] != (size,):
-            raise ConfigError(f"resume: expected {name!r} of shape ({size},), one per {what}, got {kept.shape}")
-    incomplete = state.best_weights is None or (network.running_stats.size > 0 and state.best_running_stats is None)
-    if restore_best and state.best_epoch and incomplete:
-        raise ConfigError(
-            f"resume: expected a state that keeps the weights of its best epoch, {state.best_epoch}, got one without; "
-            "train with restore_best from the beginning"
-        )
-
-
-def _split(
-    network: Network, rows: np.ndarray, target: np.ndarray, weight: np.ndarray | None, validation: Validation
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, HeldOut | None]:
-    """Return rows, targets and weights to train on, and those to validate on."""
-    if validation is None:
-        return rows, target, weight, None
-    if isinstance(validation, tuple):
-        if len(validation) != 2:
-            raise ConfigError(f"validation: expected a pair (x, y), got {len(validation)} values")
-        if is_test_split(validation[0]):
-            warnings.warn(
-                "validation=(x_test, y_test): what is chosen by the test set is not tested by it; hold out training "
-                "rows instead: validation=5000",
-                UserWarning,
-                stacklevel=5,
-            )
-        x = as_rows(validation[0], network.n_inputs, network.dtype, "validation x")
-        y = as_target(validation[1], network.output, network.n_outputs, x.shape[0], network.dtype, "validation y")
-        return rows, target, weight, (x, y, None) if x.shape[0] else None
-    held_out = TrainingSettings(validation=validation).validation or 0
-    kept = rows.shape[0] - held_out
-    if kept <= 0:
-        raise ConfigError(f"validation: expected fewer than the {rows.shape[0]} rows there are, got {held_out}")
-    if held_out == 0:
-        return rows, target, weight, None
-    if weight is None:
-        return rows[:kept], target[:kept], None, (rows[kept:], target[kept:], None)
-    of_held_out = weight_in(network.dtype, weight[kept:], "sample_weight of the rows held out")
-    return rows[:kept], target[:kept], weight[:kept], (rows[kept:], target[kept:], of_held_out)

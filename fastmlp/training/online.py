@@ -12,7 +12,8 @@ from fastmlp.network import Network
 from fastmlp.settings import TrainingSettings
 from fastmlp.training import full_batch, optimizers
 from fastmlp.training.keywords import TrainingKeywords, takes_settings
-from fastmlp.training.loop import Trainer, TrainingState
+from fastmlp.training.loop import Trainer
+from fastmlp.training.state import TrainingState, checked
 from fastmlp.training.weights import class_weight_of_rows
 
 # What means something only where all rows are there, or an end is in sight.
@@ -61,8 +62,11 @@ class OnlineTrainer:
         self.network = network
         self._class_weight = class_weight
         self._trainer: Trainer | None = None  # made by the first step, which shows what kind of rows there are
-        # what matters is the optimiser's state; where it stood in an epoch does not
-        self._start = TrainingState() if resume is None else resume._replace(row=0, total=TrainingState().total)
+        start = checked(TrainingState() if resume is None else resume, network)
+        # what matters is the optimiser's state; where a training stood in its epochs does not
+        self._start = TrainingState(
+            steps=start.steps, m=start.m, v=start.v, weights=start.weights, average=start.average, running_stats=start.running_stats
+        )
 
     @property
     def steps(self) -> int:

@@ -9,7 +9,7 @@
     training.average             (P,) of the weights, float64 where it is one over ends of epochs
     training.best_running_stats     (S,) of batch normalisation, and training.running_stats: what belongs to those weights
 
-Metadata: those of a model file; "state", the other fields of training.loop.TrainingState; "run", what the caller says about the run.
+Metadata: those of a model file; "state", the other fields of training.state.TrainingState; "run", what the caller says about the run.
 Later versions may add tensors and keys.
 """
 
@@ -25,8 +25,9 @@ from fastmlp.errors import ModelFileError
 from fastmlp.kernels.step import ROWS, TOTALS
 from fastmlp.network import TRAINING_TENSORS, Network
 from fastmlp.storage.model_file import TensorFile, strict_json
-from fastmlp.training.loop import Trainer, TrainingState
+from fastmlp.training.loop import Trainer
 from fastmlp.training.schedules import Plateau
+from fastmlp.training.state import TrainingState
 
 COUNTERS = ("epoch", "row", "steps", "best_epoch", "averaged")
 NUMBERS = ("seconds", "earlier_seconds")

@@ -7,6 +7,7 @@ import pytest
 
 import fastmlp
 from fastmlp import ConfigError, DataError, Network
+from fastmlp.kernels.program import Program
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.standard_normal((20, 4))
@@ -95,3 +96,25 @@ def test_a_state_of_other_data_is_refused():
     for _ in range(3):
         trainer.step()
     assert_refused(ConfigError, "resume: expected", x=X[:10], y=Y[:10], batch_size=6, resume=trainer.state())
+
+
+def test_what_fails_after_the_checks_leaves_no_trace(monkeypatch):
+    """Kernels are compiled before the network is told what it is trained for."""
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    net = Network([4, 5, 3])
+    before = pickle.dumps(net)
+    monkeypatch.setattr(Program, "prepare", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fastmlp.train(net, X, Y, normalize="standardize", kernels="scalar", average="ema", label_smoothing=0.1)
+    assert pickle.dumps(net) == before
+
+
+def test_a_refused_augmentation_leaves_no_trace():
+    net = Network([5, 3])
+    before = pickle.dumps(net)
+    with pytest.raises(ConfigError, match="augment_shift: expected images"):
+        fastmlp.train(net, np.zeros((20, 5)), Y, augment_shift=1.0, normalize="standardize")
+    assert pickle.dumps(net) == before

@@ -1,0 +1,232 @@
+"""What a training will do, checked in full: every refusal comes from here, and nothing of the network or of the data is touched."""
+
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmlp import machine, preprocessing
+from fastmlp.data.dataset import is_test_split
+from fastmlp.errors import ConfigError, DataError, NotEnoughMemory
+from fastmlp.inputs import as_rows, as_sample_weight, as_target, weight_in
+from fastmlp.kernels.losses import LOSSES, SMOOTHING
+from fastmlp.kernels.regularisation import Regularisation
+from fastmlp.kernels.tiled import FORWARD_ROWS
+from fastmlp.kernels.updates import UPDATES
+from fastmlp.network import Network
+from fastmlp.preprocessing import InputScaling
+from fastmlp.settings import TrainingSettings, nearest
+from fastmlp.training import augmentation, full_batch, lbfgs, optimizers, stopping
+from fastmlp.training import state as states
+from fastmlp.training.state import TrainingState
+from fastmlp.training.weights import ClassWeight, class_weight_of_rows
+
+Validation = int | tuple[Any, Any] | None
+HeldOut = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # rows, targets, weights
+
+
+class Plan(NamedTuple):
+    """A training that may begin: its settings in effect, its rows as kernels take them, and what the network will know of it."""
+
+    settings: TrainingSettings
+    rows: np.ndarray  # (n, K) to train on
+    target: np.ndarray  # (n, T)
+    sample_weight: np.ndarray | None  # (n,), None: each row counts 1
+    validation: HeldOut | None
+    image_shape: tuple[int, int] | None  # of rows that are augmented
+    loss: str
+    loss_parameter: float  # the number that the loss has besides, in training: smoothing included
+    input_scaling: InputScaling
+    target_is_column: bool
+    regularisation: Regularisation
+    update: str  # the rule of the kernels
+    is_full_batch: bool  # L-BFGS
+    is_limited: bool  # gradients are clipped, or weights pulled by l1
+    batch_size: int
+    block: int  # rows in the kernels at a time
+    start: TrainingState
+
+
+def make_plan(
+    network: Network,
+    x: Any,
+    y: Any,
+    settings: TrainingSettings,
+    validation: Validation = None,
+    resume: TrainingState | None = None,
+    sample_weight: Any = None,
+    class_weight: ClassWeight = None,
+) -> Plan:
+    """Return what Trainer does with these arguments, which are its own. Raises DataError, ConfigError, NotEnoughMemory."""
+    loss = _checked_loss(settings.loss, network)
+    loss_parameter = _loss_parameter(loss, settings, network.dtype)
+    # L-BFGS is no rule of the kernels, and keeps no m or v: as far as these go it is plain gradient descent
+    is_full_batch = settings.optimizer == full_batch.NAME
+    update = "sgd" if is_full_batch else optimizers.update_rule(settings, network.dtype)
+    rows = as_rows(x, network.n_inputs, network.dtype)
+    target = as_target(y, network.output, network.n_outputs, rows.shape[0], network.dtype)
+    held_out = settings.validation if validation is None else validation
+    if held_out is not None and not isinstance(held_out, tuple):
+        held_out = TrainingSettings(validation=held_out).validation
+    regularisation = _regularisation(settings, network)
+    weight = None if sample_weight is None else as_sample_weight(sample_weight, rows.shape[0])
+    rows, target, weight, of_held_out = _split(network, rows, target, weight, held_out)
+    _check_counts(loss, target, "y")
+    if of_held_out is not None:
+        _check_counts(loss, of_held_out[1], "validation y")
+    if rows.shape[0] == 0:
+        raise DataError(f"x: expected at least one row to train on, got {rows.shape[0]} rows of which {held_out or 0} are held out")
+    of_class = class_weight_of_rows(class_weight or settings.class_weight, target, network.output, network.n_outputs)
+    factors = [factor for factor in (weight, of_class) if factor is not None]
+    stopping.check(settings, of_held_out is not None, network.output)
+    if is_full_batch:
+        if network.normalization == "batch":
+            raise ConfigError(
+                "optimizer: lbfgs goes through all rows in blocks, each of which would be normalised by itself; use normalization='layer'"
+            )
+        full_batch.check(settings, rows.shape[0])
+        settings = settings.replace(batch_size=rows.shape[0])
+    batch_size = min(settings.batch_size, rows.shape[0])
+    if network.normalization == "batch" and batch_size < 2:
+        raise ConfigError("batch_size: expected at least 2 rows for batch normalisation, got 1; use normalization='layer' or more rows")
+    start = states.checked(TrainingState() if resume is None else resume, network)
+    states.check_fits(start, rows.shape[0], batch_size, update, settings.average, settings.restore_best, network)
+    image_shape = augmentation.image_shape(settings, rows.shape[1], np.shape(x)[1:]) if augmentation.is_wanted(settings) else None
+    is_limited = optimizers.limits_gradient(settings)
+    block = min(batch_size, FORWARD_ROWS) if is_full_batch else batch_size
+    pairs = min(lbfgs.MEMORY, settings.epochs) if is_full_batch else 0
+    _check_memory(network, block, UPDATES[update].states + is_limited + (settings.average != "none") * 2 + 2 * pairs)
+    input_scaling = _input_scaling(network, settings, rows, np.ndim(x) > 2)
+    return Plan(
+        settings=settings.replace(
+            loss=loss,
+            normalize=input_scaling.kind,
+            per_feature=input_scaling.per_feature if input_scaling.kind == "standardize" else None,
+            validation=held_out if isinstance(held_out, int) else 0 if held_out is None else None,
+        ),
+        rows=rows,
+        target=target,
+        sample_weight=weight_in(network.dtype, np.prod(factors, axis=0)) if factors else None,
+        validation=of_held_out,
+        image_shape=image_shape,
+        loss=loss,
+        loss_parameter=loss_parameter,
+        input_scaling=input_scaling,
+        target_is_column=np.ndim(y) == 2,
+        regularisation=regularisation,
+        update=update,
+        is_full_batch=is_full_batch,
+        is_limited=is_limited,
+        batch_size=batch_size,
+        block=block,
+        start=start,
+    )
+
+
+def _input_scaling(network: Network, settings: TrainingSettings, rows: np.ndarray, is_image: bool) -> InputScaling:
+    """Return the network's normalisation: fitted on the rows, where no training did so before."""
+    kind, fitted = settings.normalize, network.input_scaling
+    if fitted is None:
+        is_table = rows.dtype != np.uint8 and not is_image
+        per_feature = is_table if settings.per_feature is None else settings.per_feature
+        return preprocessing.fit(kind or "scale", rows, per_feature)
+    if kind is not None and kind != fitted.kind:
+        raise ConfigError(f"normalize: this network was trained with {fitted.kind!r} and keeps it, got {kind!r}; use a new Network")
+    if settings.per_feature not in (None, fitted.per_feature) and fitted.kind == "standardize":
+        raise ConfigError("per_feature: this network was trained with the other choice and keeps it; use a new Network")
+    return fitted
+
+
+def _checked_loss(name: str | None, network: Network) -> str:
+    if name is None:
+        return network.loss
+    if name not in LOSSES:
+        hint = nearest(name, LOSSES) or "; register one of your own with @fastmlp.loss"
+        raise ConfigError(f"loss: expected one of {', '.join(LOSSES)}, got {name!r}{hint}")
+    if LOSSES[name].output != network.output:
+        fitting = ", ".join(loss.name for loss in LOSSES.values() if loss.output == network.output)
+        raise ConfigError(f"loss: {name!r} goes with {LOSSES[name].output} output, this network has {network.output}; use {fitting}")
+    return name
+
+
+def _loss_parameter(loss: str, settings: TrainingSettings, dtype: np.dtype) -> float:
+    """Return the number that a loss has besides, 0 where it has none; raise ConfigError for a smoothing that it does not take."""
+    name = LOSSES[loss].parameter
+    if settings.label_smoothing > 0 and name != SMOOTHING:
+        smoothed = " and ".join(loss.name for loss in LOSSES.values() if loss.parameter == SMOOTHING)
+        raise ConfigError(
+            f"label_smoothing: expected 0 with the loss {loss}, got {settings.label_smoothing:g}; only {smoothed} have labels to smooth"
+        )
+    parameter = float(getattr(settings, name)) if name is not None else 0.0
+    with np.errstate(over="ignore", under="ignore"):
+        held = float(dtype.type(parameter))
+    if not np.isfinite(held) or (held == 0) != (parameter == 0):
+        raise ConfigError(f"{name}: expected a number that {dtype} can hold, got {parameter:g}")
+    return held
+
+
+def _check_counts(loss: str, target: np.ndarray, name: str) -> None:
+    """Raise DataError where a loss of counts would get a negative one."""
+    if LOSSES[loss].link == "log" and (wrong := target < 0).any():
+        row, column = np.argwhere(wrong)[0]
+        found = target[row, column]
+        raise DataError(f"{name}: expected counts or rates, at least 0, with the loss {loss}, got {found:g} in row {row}")
+
+
+def _regularisation(settings: TrainingSettings, network: Network) -> Regularisation:
+    """Return dropout, noise and max-norm for a network; raise ConfigError for numbers that do not fit it."""
+    n_hidden = len(network.hidden_activations)
+    shares = settings.dropout if isinstance(settings.dropout, tuple) else (settings.dropout,) * n_hidden
+    if len(shares) not in (1, n_hidden):
+        raise ConfigError(f"dropout: expected one number, or one for each hidden layer ({n_hidden}), got {len(shares)}")
+    range_of = np.finfo(network.dtype)
+    for name, value in (("input_noise", settings.input_noise), ("max_norm", settings.max_norm)):
+        if value and not float(range_of.tiny) <= value <= float(range_of.max):
+            raise ConfigError(f"{name}: expected a number that {network.dtype} can hold, got {value:g}")
+    each = shares * n_hidden if len(shares) == 1 else shares
+    return Regularisation(settings.seed, each, settings.input_dropout, settings.input_noise, settings.max_norm)
+
+
+def _check_memory(network: Network, batch_size: int, states: int) -> None:
+    """Raise NotEnoughMemory where a training needs more than this process may use, before any of it is allocated.
+
+    Counted is what is sure: the parameters, what the optimiser keeps, z and delta of a batch.
+    """
+    values = network.parameters.size * (1 + states) + 2 * batch_size * sum(network.sizes[1:])
+    needed, limit = values * network.dtype.itemsize, machine.memory_limit()
+    if limit is not None and needed > limit:
+        raise NotEnoughMemory(
+            f"the parameters, the optimizer and a batch of {batch_size} rows need {needed >> 20} MiB, this process may use "
+            f"{limit >> 20} MiB; choose fewer units or a smaller batch_size"
+        )
+
+
+def _split(
+    network: Network, rows: np.ndarray, target: np.ndarray, weight: np.ndarray | None, validation: Validation
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, HeldOut | None]:
+    """Return rows, targets and weights to train on, and those to validate on."""
+    if validation is None:
+        return rows, target, weight, None
+    if isinstance(validation, tuple):
+        if len(validation) != 2:
+            raise ConfigError(f"validation: expected a pair (x, y), got {len(validation)} values")
+        if is_test_split(validation[0]):
+            warnings.warn(
+                "validation=(x_test, y_test): what is chosen by the test set is not tested by it; hold out training "
+                "rows instead: validation=5000",
+                UserWarning,
+                stacklevel=6,
+            )
+        x = as_rows(validation[0], network.n_inputs, network.dtype, "validation x")
+        y = as_target(validation[1], network.output, network.n_outputs, x.shape[0], network.dtype, "validation y")
+        return rows, target, weight, (x, y, None) if x.shape[0] else None
+    held_out = TrainingSettings(validation=validation).validation or 0
+    kept = rows.shape[0] - held_out
+    if kept <= 0:
+        raise ConfigError(f"validation: expected fewer than the {rows.shape[0]} rows there are, got {held_out}")
+    if held_out == 0:
+        return rows, target, weight, None
+    if weight is None:
+        return rows[:kept], target[:kept], None, (rows[kept:], target[kept:], None)
+    of_held_out = weight_in(network.dtype, weight[kept:], "sample_weight of the rows held out")
+    return rows[:kept], target[:kept], weight[:kept], (rows[kept:], target[kept:], of_held_out)
