@@ -38,7 +38,7 @@ def test_the_keywords_of_training_are_the_training_settings_with_their_defaults(
 
 def test_the_keywords_of_a_network_have_the_defaults_of_the_settings():
     given = keywords(fastmlp.Network)
-    expected = NetworkSettings().__dict__ | {"seed": TrainingSettings().seed, "class_names": None}
+    expected = NetworkSettings().__dict__ | {"seed": TrainingSettings().seed, "class_names": None, "norm_layers": None}
     del expected["hidden"]  # part of sizes
     assert given == expected
 

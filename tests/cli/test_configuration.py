@@ -181,3 +181,10 @@ def test_folder_for_a_file_is_a_config_error(tmp_path):
 @pytest.mark.parametrize("content", ["", "# nothing", "[train]", "[network]\n[train]\n"])
 def test_file_without_settings_gives_none(config, content):
     assert given_settings({}, {}, config(content)) == {}
+
+
+def test_old_names_are_taken_with_a_warning_from_every_source(config):
+    file = config('[network]\nnorm_layers = "layer"\ninitializer = "report"\n[train]\ndecay_rate = 0.5')
+    with pytest.warns(FutureWarning):
+        given = given_settings({"decay_epochs": "3"}, {"FASTMLP_FINAL_RATE": "0.25"}, file)
+    assert given == {"normalization": "layer", "initializer": "course", "gamma": 0.5, "end_factor": 0.25, "step_size": 3.0}

@@ -197,3 +197,17 @@ def test_the_weights_of_a_copy_are_views_of_its_parameters(duplicate):
 
 def test_a_network_describes_itself():
     assert repr(Network([4, 6, 5, 3], ("relu", "tanh"))) == "Network(4-6-5-3, relu, tanh → softmax, float32)"
+
+
+def test_old_names_of_a_network_are_taken_with_a_warning():
+    with pytest.warns(FutureWarning, match="norm_layers is called normalization now"):
+        net = Network([3, 4, 2], norm_layers="batch")
+    assert net.normalization == "batch"
+    for before, now in (("norm_layers", "normalization"), ("statistics", "running_stats"), ("normalisation", "input_scaling")):
+        with pytest.warns(FutureWarning, match=f"Network.{before} is called Network.{now} now"):
+            assert getattr(net, before) is getattr(net, now)
+
+
+def test_an_unknown_attribute_of_a_network_names_the_nearest():
+    with pytest.raises(AttributeError, match="did you mean 'parameters'"):
+        Network([3, 2]).parameter

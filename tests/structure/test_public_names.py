@@ -53,6 +53,14 @@ def test_dir_shows_the_public_names():
     assert set(fastmlp.__all__) <= set(dir(fastmlp))
 
 
+@pytest.mark.parametrize(
+    ("before", "now"), [("Stepper", "OnlineTrainer"), ("State", "TrainingState"), ("RateSweep", "LearningRateFinderResult")]
+)
+def test_an_old_public_name_is_taken_with_a_warning(before, now):
+    with pytest.warns(FutureWarning, match=f"{before} is called fastmlp.{now} now"):
+        assert getattr(fastmlp, before) is getattr(fastmlp, now)
+
+
 @pytest.mark.parametrize("name", sorted(PUBLIC))
 def test_public_name_can_be_used(name):
     assert getattr(fastmlp, name) is not None
