@@ -14,6 +14,7 @@ from fastmlp.cli.options import DataDir, OptionalDatasetName, compile_notes
 from fastmlp.errors import ConfigError
 from fastmlp.rendering import experiments
 from fastmlp.rendering.output import Output
+from fastmlp.settings import current_names
 
 if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
@@ -122,10 +123,9 @@ def _range(name: str, text: str, allowed: bool) -> Any:
 
 
 def _changes(plan: Plan) -> list[dict[str, Any]]:
-    """Return the changes of a plan; JSON made lists of tuples."""
-    return [
-        {name: tuple(value) if isinstance(value, list) else value for name, value in change.items()} for change in plan.arguments["changes"]
-    ]
+    """Return the changes of a plan; JSON made lists of tuples, and version 0.1.0 had other names."""
+    changes = [current_names(change, warn=False) for change in plan.arguments["changes"]]
+    return [{name: tuple(value) if isinstance(value, list) else value for name, value in change.items()} for change in changes]
 
 
 def _tasks(plan: Plan) -> "list[Task]":

@@ -8,6 +8,7 @@ from typing import Any
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import DataError
 from fastmlp.experiments.bank import BankProgress, Task, Trained, train_bank
+from fastmlp.settings import current_names
 from fastmlp.storage.runs import append_record, drop_torn_line, read_metrics
 
 FIELDS = ("key", "changed", "seed", "fold", "history", "validation", "test", "seconds", "outcome")
@@ -26,7 +27,7 @@ class Ledger:
             for record in read_metrics(path):
                 if any(field not in record for field in FIELDS):
                     raise DataError(f"{str(path)!r}: expected models with {', '.join(FIELDS)}; found {', '.join(record)}; remove the line")
-                self._models[record["key"]] = record
+                self._models[_current_key(record["key"])] = {**record, "changed": current_names(record["changed"], warn=False)}
 
     def __contains__(self, key: str) -> bool:
         return key in self._models
@@ -75,6 +76,13 @@ def complete(
         else:
             share = (there + event.share * len(missing)) / len(tasks)
             yield BankProgress(there + event.done, len(tasks), share, time.perf_counter() - started)
+
+
+def _current_key(key: str) -> str:
+    """Return the key of a model with its settings under the names that they have now; see experiments/repeat.py."""
+    parts = (part.partition("=") for part in key.split(" "))
+    pairs = ((before, current_names({before: value}, warn=False)) for before, _, value in parts)
+    return " ".join(f"{name}={value}" for _, current in pairs for name, value in current.items())
 
 
 def _plain(changed: Mapping[str, Any]) -> Record:
