@@ -14,6 +14,7 @@ from tests.kernels.test_step import Job
 from tests.kernels.test_tiled import SHARED, assert_same_bits
 from tests.kernels.tiled_training import Limits, by_the_oracle_with, error, rates, run, small, steps_of, tiled_program
 from tests.oracle.updates import Rule
+from tests.pairs import each_pair
 
 LIMITS = {
     "by value": Limits(clip_value=0.004),
@@ -33,8 +34,6 @@ JOBS = {
 each_job = pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)
 FREE, ALL = Limits(average_decay=0.8), LIMITS["by all"]
 each_limit = pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
-each_rule = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-listed_or_not = pytest.mark.parametrize("listed", [True, False], ids=["listed", "dense"])
 
 
 def by_tiles(job, dtype, rule, limits, listed=True, shares=2, averages=False, limited=True):
@@ -57,21 +56,18 @@ def expected_of(job, rule, limits):
 # --- limits --------------------------------------------------------------------------------------------------------------
 
 
-@each_limit
-@each_job
-@pytest.mark.parametrize("train", [by_tiles, by_loops])
+@each_pair(limits=LIMITS, job=JOBS, train=[by_tiles, by_loops])
 def test_limited_training_equals_the_oracle(train, job, limits):
+    job, limits = JOBS[job], LIMITS[limits]
     for rule in (RULES["sgd"], RULES["adam"]):
         found, expected = train(job, "float64", rule, limits), expected_of(job, rule, limits)
         assert error(found.parameters, expected.parameters) < 1e-10
         assert found.m.size == 0 or error(found.m, expected.m) < 1e-10
 
 
-@each_rule
-@pytest.mark.parametrize("train", [by_tiles, by_loops])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@each_pair(rule=RULES, train=[by_tiles, by_loops], dtype=["float32", "float64"])
 def test_every_rule_takes_limited_gradients(dtype, train, rule):
-    job = JOBS["one hidden layer"]
+    rule, job = RULES[rule], JOBS["one hidden layer"]
     found, expected = train(job, dtype, rule, ALL), expected_of(job, rule, ALL)
     assert error(found.parameters, expected.parameters) < (1e-10 if dtype == "float64" else 1e-5)
 
@@ -98,14 +94,11 @@ def test_limited_training_of_any_network_equals_the_oracle(name, limits, sizes, 
     assert error(found.parameters, expected.parameters) < 1e-9
 
 
-@pytest.mark.parametrize("rule", [RULES["sgd"], RULES["momentum"], RULES["adam"]], ids=lambda rule: rule.name)
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("shares", [2, 3, 7])
-@pytest.mark.parametrize("name", SHARED)
+@each_pair(name=SHARED, shares=[2, 3, 7], threads=[1, 2], rule=["sgd", "momentum", "adam"])
 def test_bits_are_the_same_for_any_shares_on_any_threads(name, shares, threads, rule, monkeypatch):
     monkeypatch.setattr(tiled, "TEAM_MULTIPLY_ADDS", 0)
     monkeypatch.setattr(machine, "usable_cores", lambda: threads)
-    found, alone = (by_tiles(SHARED[name], "float32", rule, ALL, shares=number, averages=True) for number in (shares, 1))
+    found, alone = (by_tiles(SHARED[name], "float32", RULES[rule], ALL, shares=number, averages=True) for number in (shares, 1))
     assert_same_bits(found, alone)
 
 
@@ -222,10 +215,9 @@ def test_a_gradient_shorter_than_the_limit_is_left_as_it_is():
 # --- averages ------------------------------------------------------------------------------------------------------------
 
 
-@each_job
-@pytest.mark.parametrize("limits", [ALL, FREE], ids=["limited", "free"])
-@pytest.mark.parametrize("train", [by_tiles, by_loops])
+@each_pair(job=JOBS, limits=[ALL, FREE], train=[by_tiles, by_loops])
 def test_the_average_of_the_weights_equals_the_oracle(train, limits, job):
+    job = JOBS[job]
     for rule in (RULES["sgd"], RULES["momentum"], RULES["adam"]):
         found, expected = train(job, "float64", rule, limits, averages=True, limited=limits is ALL), expected_of(job, rule, limits)
         assert error(found.average, limits.average(expected.trajectory)) < 1e-10

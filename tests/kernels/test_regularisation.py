@@ -19,9 +19,10 @@ from tests.kernels.comparison import Case, check, integers, normals
 from tests.kernels.processes import result_of
 from tests.kernels.regularised_training import documented, limited
 from tests.kernels.test_step import Job
-from tests.kernels.test_tiled import SHARED, UNITS, rows_with_zeros, shifts
-from tests.kernels.tiled_training import STEPS, error, run, sgd, signs, small, steps_of, units_per_tile
+from tests.kernels.test_tiled import SHARED, rows_with_zeros, shifts
+from tests.kernels.tiled_training import PLACES, STEPS, TILES, error, run, sgd, signs, small, steps_of, units_at, units_per_tile
 from tests.oracle import mlp
+from tests.pairs import each_pair
 
 DTYPES = ["float32", "float64"]
 TOLERANCES = {"float32": 2e-6, "float64": 1e-12}
@@ -69,19 +70,13 @@ def assert_same_bits(one, other):
 # --- against the oracle, with the masks and the noise of the document ----------------------------------------------------
 
 
-@each_dtype
-@listed_or_not
-@each_update
-@each_rule
+@each_pair(rule=RULES, update=STEPS, listed=[True, False], dtype=DTYPES)
 def test_training_by_tiles_equals_the_oracle(rule, update, listed, dtype):
     found = run(tiled_with(RULES[rule], JOB, dtype, listed, update=update), steps_of(JOB, dtype, rule=stepped(JOB, update)))
     assert error(found.parameters, by_the_oracle(RULES[rule], JOB, update)) < TOLERANCES[dtype]
 
 
-@each_dtype
-@pytest.mark.parametrize("kernels", ["scalar", "python"])
-@each_update
-@each_rule
+@each_pair(rule=RULES, update=STEPS, kernels=["scalar", "python"], dtype=DTYPES)
 def test_training_by_the_textbook_loops_equals_the_oracle(rule, update, kernels, dtype):
     job = JOB._replace(sizes=[9, 13, 7, 3], rows=23, batch_size=5)
     found = run(textbook_with(RULES[rule], job, dtype, kernels, update), steps_of(job, dtype, rule=stepped(job, update)))
@@ -143,10 +138,10 @@ def test_batches_of_one_row_are_dropped_and_limited_too():
 # --- exact on whole numbers ----------------------------------------------------------------------------------------------
 
 
-@listed_or_not
-@pytest.mark.parametrize("units", UNITS)
-def test_one_step_with_dropout_is_exact_on_integers(units, listed):
+@each_pair(tile=TILES, place=PLACES, listed=[True, False])
+def test_one_step_with_dropout_is_exact_on_integers(tile, place, listed):
     # 1 / (1 - p), 2 / C and the learning rate are powers of two
+    units = units_at(place, tile, "float32")
     job = Job([65, units, units, 4], ["relu", "identity"], "mse", rows=7, batch_size=7, learning_rate=2.0**-3, mean=False)
     how = Regularisation(SEED, dropout=(0.5, 0.75), input_dropout=0.5)
     found = run(tiled_with(how, job, listed=listed), steps_of(job, "float32", signs))
@@ -197,10 +192,7 @@ def rule_for(job):
     return Regularisation(SEED, (0.5, 0.3, 0.7)[: len(job.activations)], 0.2, 0.1, 0.5)
 
 
-@each_update
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("shares", [2, 3, 7])
-@pytest.mark.parametrize("name", SHARED)
+@each_pair(name=SHARED, shares=[2, 3, 7], threads=[1, 2], update=STEPS)
 def test_bits_are_the_same_for_any_shares_on_any_threads(name, shares, threads, update, always_shared):
     job = SHARED[name]
     always_shared(threads)
@@ -287,10 +279,10 @@ def test_after_each_step_no_column_of_a_hidden_layer_is_longer(longest, dtype):
     assert np.abs(layers[0].bias).max() > 0
 
 
-@pytest.mark.parametrize("shares", [1, 2, 7])
-@pytest.mark.parametrize("units", UNITS)
-def test_columns_of_any_number_of_units_are_limited(units, shares, always_shared):
+@each_pair(tile=TILES, place=PLACES, shares=[1, 2, 7])
+def test_columns_of_any_number_of_units_are_limited(tile, place, shares, always_shared):
     always_shared(1)
+    units = units_at(place, tile, "float64")
     job = Job([33, units, units, 3], ["relu", "relu"], "mse", rows=4, batch_size=4, learning_rate=1e-30)
     found = run(tiled_with(Regularisation(max_norm=0.3), job, "float64", shares=shares), steps_of(job, "float64", normals)).parameters
     layers = mlp.layers_of(job.parameters(normals), job.sizes)

@@ -23,7 +23,9 @@ from tests.kernels.comparison import EACH_ONCE, integers
 from tests.kernels.processes import result_of
 from tests.kernels.test_step import Job, read_only
 from tests.kernels.tiled_training import (
+    PLACES,
     STEPS,
+    TILES,
     by_the_oracle,
     by_the_oracle_with,
     error,
@@ -31,19 +33,20 @@ from tests.kernels.tiled_training import (
     signs,
     small,
     steps_of,
-    tile_widths,
     tiled_program,
+    units_at,
     units_per_tile,
 )
 from tests.oracle import mlp
+from tests.pairs import each_pair
 
 DTYPES = ["float32", "float64"]
 TOLERANCES = {"float32": 1e-6, "float64": 1e-12}
-UNITS = sorted({units for dtype in DTYPES for width in tile_widths(dtype) for units in (1, width - 1, width, width + 1, 2 * width + 3)})
+LISTED = [True, False]
 DEPTHS = {1: ["tanh"], 2: ["tanh", "relu"], 3: ["silu", "tanh", "relu"], 4: ["sigmoid", "silu", "identity", "tanh"]}
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
-listed_or_not = pytest.mark.parametrize("listed", [True, False], ids=["listed", "dense"])
+listed_or_not = pytest.mark.parametrize("listed", LISTED, ids=["listed", "dense"])
 
 
 def check(job, dtype, listed=True, tolerance=None):
@@ -65,31 +68,24 @@ def assert_same_bits(one, other):
 # --- against the oracle --------------------------------------------------------------------------------------------------
 
 
-@each_dtype
-@pytest.mark.parametrize("units", UNITS)
-@pytest.mark.parametrize("batch_size", [10, operations.TRANSPOSED_ROWS])
-def test_training_with_any_number_of_units_equals_the_oracle(units, batch_size, dtype):
+@each_pair(tile=TILES, place=PLACES, batch_size=[10, operations.TRANSPOSED_ROWS], dtype=DTYPES)
+def test_training_with_any_number_of_units_equals_the_oracle(tile, place, batch_size, dtype):
+    units = units_at(place, tile, dtype)
     job = Job([9, units, units, 3], ["tanh", "relu"], "cross_entropy", rows=2 * batch_size + 3, batch_size=batch_size)
     check(job, dtype, tolerance=TOLERANCES[dtype] * math.sqrt(batch_size / 10))  # rounding grows with the sums over the rows
 
 
-@each_dtype
-@listed_or_not
-@pytest.mark.parametrize("K", [1, 2, 3, 63, 64, 65, 127, 128, 129, 783, 784, 785])
+@each_pair(K=[1, 2, 3, 63, 64, 65, 127, 128, 129, 783, 784, 785], listed=LISTED, dtype=DTYPES)
 def test_training_with_any_number_of_inputs_equals_the_oracle(K, listed, dtype):
     check(Job([K, 20, 3], ["tanh"], "cross_entropy", rows=23, batch_size=10), dtype, listed)
 
 
-@each_dtype
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("C", [1, 2, 3, 10, 17, 130])
+@each_pair(C=[1, 2, 3, 10, 17, 130], loss=LOSSES, dtype=DTYPES)
 def test_training_with_any_number_of_outputs_equals_the_oracle(C, loss, dtype):
     check(Job([9, 90, C], ["relu"], loss, rows=23, batch_size=10), dtype)
 
 
-@each_dtype
-@listed_or_not
-@pytest.mark.parametrize("batch_size", [1, 4, 5, 6, 7, 8, 9, 16, 63, 64, 65, 128, 129, 130])
+@each_pair(batch_size=[1, 4, 5, 6, 7, 8, 9, 16, 63, 64, 65, 128, 129, 130], listed=LISTED, dtype=DTYPES)
 def test_training_with_any_size_of_batch_equals_the_oracle(batch_size, listed, dtype):
     check(Job([70, 20, 15, 3], ["relu", "tanh"], "cross_entropy", rows=2 * batch_size + 1, batch_size=batch_size), dtype, listed)
 
@@ -100,10 +96,7 @@ def test_a_last_shorter_batch_is_trained(last, dtype):
     check(Job([70, 20, 15, 3], ["relu", "tanh"], "cross_entropy", rows=130 + last, batch_size=130), dtype)
 
 
-@each_dtype
-@listed_or_not
-@pytest.mark.parametrize("depth", DEPTHS)
-@pytest.mark.parametrize("widths", [(17, 81, 40, 5), (100, 30, 16, 65), (1, 2, 3, 4)])
+@each_pair(depth=DEPTHS, widths=[(17, 81, 40, 5), (100, 30, 16, 65), (1, 2, 3, 4)], listed=LISTED, dtype=DTYPES)
 def test_training_of_one_to_four_hidden_layers_equals_the_oracle(depth, widths, listed, dtype):
     check(Job([33, *widths[:depth], 7], DEPTHS[depth], "mse", rows=50, batch_size=12), dtype, listed)
 
@@ -120,9 +113,13 @@ def test_weighted_rows_train_like_the_oracle(mean, dtype):
     check(Job([33, 21, 5], ["silu"], "mse", rows=50, batch_size=12, learning_rate=0.02, mean=mean, weighted=True), dtype)
 
 
+def units():
+    return st.builds(units_at, st.sampled_from(list(PLACES)), st.sampled_from(TILES), st.sampled_from(DTYPES))
+
+
 @st.composite
 def jobs(draw):
-    sizes = [draw(st.sampled_from([1, 3, 64, 129, 200])), *draw(st.lists(st.sampled_from(UNITS), min_size=1, max_size=4))]
+    sizes = [draw(st.sampled_from([1, 3, 64, 129, 200])), *draw(st.lists(units(), min_size=1, max_size=4))]
     return Job(
         [*sizes, draw(st.integers(1, 20))],
         draw(st.lists(st.sampled_from(sorted(ACTIVATIONS)), min_size=len(sizes) - 1, max_size=len(sizes) - 1)),
@@ -154,12 +151,10 @@ EXACT_SIZES = {
 }
 
 
-@listed_or_not
-@pytest.mark.parametrize("activation", ["identity", "relu"])
-@pytest.mark.parametrize("rows", [1, 4, 67])
-@pytest.mark.parametrize("sizes", EXACT_SIZES.values(), ids=EXACT_SIZES)
-def test_one_step_in_float32_is_exact_on_integers(sizes, rows, activation, listed):
+@each_pair(name=EXACT_SIZES, rows=[1, 4, 67], activation=["identity", "relu"], listed=LISTED)
+def test_one_step_in_float32_is_exact_on_integers(name, rows, activation, listed):
     # 2 / C and the learning rate are powers of two
+    sizes = EXACT_SIZES[name]
     job = Job(sizes, [activation] * (len(sizes) - 2), "mse", rows=rows, batch_size=rows, learning_rate=2.0**-3, mean=False)
     found = run(tiled_program(job, "float32", listed), steps_of(job, "float32", signs))
     np.testing.assert_array_equal(found.parameters, mlp.flat(by_the_oracle(job, signs).layers))
@@ -179,9 +174,7 @@ def test_inputs_beyond_65536_are_listed_as_themselves():
 # --- against the textbook loops, and with and without the skipping of zeros ----------------------------------------------
 
 
-@each_dtype
-@pytest.mark.parametrize("update", STEPS)
-@pytest.mark.parametrize("sizes", [[784, 64, 10], [33, 21, 90, 5]])
+@each_pair(sizes=[[784, 64, 10], [33, 21, 90, 5]], update=STEPS, dtype=DTYPES)
 def test_tiles_train_like_the_textbook_loops(sizes, update, dtype):
     job = Job(sizes, ["silu"] * (len(sizes) - 2), "cross_entropy", rows=103, batch_size=20)
     textbook = Program(job.sizes, job.activations, dtype, job.batch_size, job.loss, "scalar", update=update)
@@ -294,9 +287,7 @@ def test_one_step_on_shifted_inputs_is_exact_on_integers():
     np.testing.assert_array_equal(found.parameters, expected.parameters.astype(np.float32))
 
 
-@pytest.mark.parametrize("update", STEPS)
-@pytest.mark.parametrize("shares", [2, 3, 7])
-@pytest.mark.parametrize("name", ["many panels", "two hidden layers"])
+@each_pair(name=["many panels", "two hidden layers"], shares=[2, 3, 7], update=STEPS)
 def test_bits_on_shifted_inputs_are_the_same_for_any_shares_and_cuts(name, shares, update, monkeypatch):
     monkeypatch.setattr(tiled, "TEAM_MULTIPLY_ADDS", 0)
     job = SHIFTED[name]
@@ -330,10 +321,7 @@ SHARED = {
 }
 
 
-@pytest.mark.parametrize("update", STEPS)
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("shares", [2, 3, 7])
-@pytest.mark.parametrize("name", SHARED)
+@each_pair(name=SHARED, shares=[2, 3, 7], threads=[1, 2], update=STEPS)
 def test_bits_are_the_same_for_any_shares_on_any_threads(name, shares, threads, update, always_shared):
     job = SHARED[name]
     always_shared(threads)
@@ -371,11 +359,7 @@ def test_what_a_program_did_before_changes_nothing():
 # --- a loss that is not finite -------------------------------------------------------------------------------------------
 
 
-@listed_or_not
-@pytest.mark.parametrize("update", STEPS)
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("bad", [0, 1, 2, 4])
-@pytest.mark.parametrize("threads", [1, 2])
+@each_pair(bad=[0, 1, 2, 4], value=[np.nan, np.inf], update=STEPS, listed=LISTED, threads=[1, 2])
 def test_a_batch_whose_loss_is_not_finite_is_named_and_changes_nothing(bad, value, update, listed, threads, always_shared):
     always_shared(threads)
     job = Job([70, 20, 3], ["sigmoid"], "mse", rows=22, batch_size=5)  # five batches, the last one of two rows
@@ -471,9 +455,11 @@ def test_default_training_runs_the_tile(kind, arguments, monkeypatch, fresh_cach
 # --- outputs -------------------------------------------------------------------------------------------------------------
 
 
-@each_dtype
-@pytest.mark.parametrize("rows", [1, 4, 7, 64, FORWARD_ROWS - 1, FORWARD_ROWS, FORWARD_ROWS + 1, 2 * FORWARD_ROWS + 3])
-@pytest.mark.parametrize("sizes", [[784, 90, 10], [33, 81, 17, 130, 1], [1, 1, 1]])
+@each_pair(
+    rows=[1, 4, 7, 64, FORWARD_ROWS - 1, FORWARD_ROWS, FORWARD_ROWS + 1, 2 * FORWARD_ROWS + 3],
+    sizes=[[784, 90, 10], [33, 81, 17, 130, 1], [1, 1, 1]],
+    dtype=DTYPES,
+)
 def test_outputs_are_those_of_the_textbook_loops_to_the_bit(sizes, rows, dtype):
     job = Job(sizes, ["silu", "relu", "tanh"][: len(sizes) - 2], "mse", rows=rows, batch_size=rows)
     parameters, x = np.array(job.parameters(small), dtype), read_only(job.x(small), dtype)
@@ -568,7 +554,7 @@ def reports(tmp_path_factory):
         return dict(zip(TARGETS, processes.map(report, TARGETS), strict=True))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("target", "dtype"), [(target, dtype) for target, (_, dtypes) in TARGETS.items() for dtype in dtypes])
 def test_one_step_with_every_tile_equals_the_oracle_on(target, dtype, reports):
     errors = reports[target].errors[dtype]
@@ -576,14 +562,14 @@ def test_one_step_with_every_tile_equals_the_oracle_on(target, dtype, reports):
     assert [name for name, error in errors.items() if not error < TOLERANCES[dtype]] == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not X86, reason="names registers of x86")
 @pytest.mark.parametrize(("target", "registers"), REGISTERS.items())
 def test_code_for_another_processor_uses_its_registers_and_no_wider_ones(target, registers, reports):
     assert reports[target].registers == registers
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("target", TARGETS)
 def test_other_sizes_and_depths_of_the_same_tiles_compile_nothing(target, reports):
     assert reports[target].compiled == []

@@ -12,10 +12,23 @@ from fastmlp.kernels.program import Program
 from fastmlp.kernels.updates import UPDATES, Rates
 from tests.kernels.comparison import integers
 from tests.kernels.test_step import Job
-from tests.kernels.test_tiled import SHARED, UNITS, assert_same_bits
-from tests.kernels.tiled_training import by_the_oracle_with, error, rates, run, signs, small, steps_of, tiled_program
+from tests.kernels.test_tiled import SHARED, assert_same_bits
+from tests.kernels.tiled_training import (
+    PLACES,
+    TILES,
+    by_the_oracle_with,
+    error,
+    rates,
+    run,
+    signs,
+    small,
+    steps_of,
+    tiled_program,
+    units_at,
+)
 from tests.oracle import mlp, updates
 from tests.oracle.updates import Rule
+from tests.pairs import each_pair
 
 RULES = {
     "sgd": Rule("sgd", 0.3),
@@ -50,7 +63,6 @@ OF_EACH_KIND = {name: RULES[name] for name in ("sgd", "nesterov with decay", "ad
 KINDS_WITH_STATE = {name: rule for name, rule in OF_EACH_KIND.items() if rule.name != "sgd"}
 each_rule = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 each_kind = pytest.mark.parametrize("rule", OF_EACH_KIND.values(), ids=OF_EACH_KIND)
-each_kind_with_state = pytest.mark.parametrize("rule", KINDS_WITH_STATE.values(), ids=KINDS_WITH_STATE)
 each_with_state = pytest.mark.parametrize("rule", WITH_STATE.values(), ids=WITH_STATE)
 listed_or_not = pytest.mark.parametrize("listed", [True, False], ids=["listed", "dense"])
 
@@ -107,11 +119,9 @@ def test_every_rule_trains_as_the_oracle_does(rule):
     assert_trains_as_the_oracle(JOBS["one hidden layer"], rule, listed=True)
 
 
-@each_kind
-@listed_or_not
-@pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)
-def test_training_equals_the_oracle(job, rule, listed):
-    assert_trains_as_the_oracle(job, rule, listed)
+@each_pair(job=JOBS, kind=OF_EACH_KIND, listed=[True, False])
+def test_training_equals_the_oracle(job, kind, listed):
+    assert_trains_as_the_oracle(JOBS[job], RULES[kind], listed)
 
 
 def assert_trains_as_the_oracle(job, rule, listed):
@@ -129,9 +139,9 @@ def test_float32_training_equals_the_oracle(rule):
     assert error(trained(job, "float32", rule).parameters, by_the_oracle_with(rule, job).parameters) < 1e-5
 
 
-@each_kind_with_state
-@pytest.mark.parametrize("units", UNITS)
-def test_training_with_any_number_of_units_equals_the_oracle(units, rule):
+@each_pair(tile=TILES, place=PLACES, kind=KINDS_WITH_STATE)
+def test_training_with_any_number_of_units_equals_the_oracle(tile, place, kind):
+    units, rule = units_at(place, tile, "float64"), RULES[kind]
     job = Job([9, units, units, 3], ["tanh", "silu"], "cross_entropy", rows=23, batch_size=10)
     assert error(trained(job, "float64", rule).parameters, by_the_oracle_with(rule, job).parameters) < 1e-10
 
@@ -177,24 +187,19 @@ def test_one_step_of_momentum_in_float32_is_exact_on_integers(rows, listed):
 # --- the same in other ways ----------------------------------------------------------------------------------------------
 
 
-@each_kind
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)
-def test_tiles_train_like_the_textbook_loops(job, rule, dtype):
-    rule = rule._replace(epsilon=1e-4)
+@each_pair(job=JOBS, kind=OF_EACH_KIND, dtype=["float32", "float64"])
+def test_tiles_train_like_the_textbook_loops(job, kind, dtype):
+    job, rule = JOBS[job], RULES[kind]._replace(epsilon=1e-4)
     textbook = Program(job.sizes, job.activations, dtype, job.batch_size, job.loss, "scalar", update=rule.name)
     expected = run(textbook, steps_of(job, dtype, rule=rule))
     assert error(trained(job, dtype, rule).parameters, expected.parameters) < (1e-5 if dtype == "float32" else 1e-12)
 
 
-@each_kind_with_state
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("shares", [3, 7])
-@pytest.mark.parametrize("name", SHARED)
-def test_bits_are_the_same_for_any_shares_on_any_threads(name, shares, threads, rule, monkeypatch):
+@each_pair(name=SHARED, shares=[3, 7], threads=[1, 2], kind=KINDS_WITH_STATE)
+def test_bits_are_the_same_for_any_shares_on_any_threads(name, shares, threads, kind, monkeypatch):
     monkeypatch.setattr(tiled, "TEAM_MULTIPLY_ADDS", 0)
     monkeypatch.setattr(machine, "usable_cores", lambda: threads)
-    job = SHARED[name]
+    job, rule = SHARED[name], RULES[kind]
     assert_same_bits(trained(job, "float32", rule, shares=shares), trained(job, "float32", rule, shares=1))
 
 

@@ -10,6 +10,7 @@ from fastmlp.kernels import compiling, panels, zeros
 from fastmlp.kernels.operations import operation
 from fastmlp.kernels.zeros import GROUP, GROUPS_PER_WORD, LISTED_BLOCK, PLANE_BITS, PLANES, WORD
 from tests.kernels.comparison import FORMS
+from tests.pairs import each_pair
 
 DTYPES = ["float32", "float64"]
 ALL = 2**64 - 1
@@ -87,13 +88,12 @@ def test_nonzero_bits_has_a_bit_for_each_number_that_is_not_zero(form, dtype, ma
 
 @each_form
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("value", VALUES)
-def test_only_zeros_of_either_sign_count_as_zero(form, dtype, value):
-    number, counts = VALUES[value]
-    for bit in (0, 1, 31, 32, 63):
-        values = np.zeros(WORD)
-        values[bit] = number
-        assert nonzero_bits(form, values, dtype) == (1 << bit if counts else 0)
+def test_only_zeros_of_either_sign_count_as_zero(form, dtype):
+    for name, (number, counts) in VALUES.items():
+        for bit in (0, 1, 31, 32, 63):
+            values = np.zeros(WORD)
+            values[bit] = number
+            assert nonzero_bits(form, values, dtype) == (1 << bit if counts else 0), name
 
 
 # --- append_set_bits, fold_groups, transpose_bits ------------------------------------------------------------------------
@@ -122,9 +122,9 @@ def test_fold_groups_has_a_bit_for_each_group_with_a_bit(form, mask):
 
 
 @each_form
-@pytest.mark.parametrize("bit", range(WORD))
-def test_fold_groups_finds_a_single_bit(form, bit):
-    assert int(FORMS[form](zeros.fold_groups)(np.uint64(1 << bit))) == 1 << bit // GROUP
+def test_fold_groups_finds_a_single_bit(form):
+    for bit in range(WORD):
+        assert int(FORMS[form](zeros.fold_groups)(np.uint64(1 << bit))) == 1 << bit // GROUP
 
 
 @each_form
@@ -173,11 +173,9 @@ def listed(x, shares, extra=0):
     return lists, counts[2:].reshape(n_tiles, blocks + 1), bits[M * words :].reshape(segments, words * GROUPS_PER_WORD)
 
 
-@pytest.mark.parametrize("shares", [1, 2, 3, 7])
-@pytest.mark.parametrize("density", DENSITIES)
-@pytest.mark.parametrize(("M", "K"), SIZES)
-def test_live_lists_have_the_inputs_that_are_not_zero_in_all_rows_of_a_tile(M, K, density, shares):
-    x = batch(M, K, density)
+@each_pair(size=SIZES, density=DENSITIES, shares=[1, 2, 3, 7])
+def test_live_lists_have_the_inputs_that_are_not_zero_in_all_rows_of_a_tile(size, density, shares):
+    x = batch(*size, density)
     lists, counts, _ = listed(x, shares)
     for tile, places in enumerate(counts):
         live = (x[tile * TILE_ROWS : (tile + 1) * TILE_ROWS] != 0).any(axis=0)
@@ -186,11 +184,9 @@ def test_live_lists_have_the_inputs_that_are_not_zero_in_all_rows_of_a_tile(M, K
             assert lists[places[block] : places[block + 1]].tolist() == expected.tolist()
 
 
-@pytest.mark.parametrize("shares", [1, 2, 3, 7])
-@pytest.mark.parametrize("density", DENSITIES)
-@pytest.mark.parametrize(("M", "K"), SIZES)
-def test_group_masks_have_the_rows_in_which_two_inputs_are_not_both_zero(M, K, density, shares):
-    x = batch(M, K, density)
+@each_pair(size=SIZES, density=DENSITIES, shares=[1, 2, 3, 7])
+def test_group_masks_have_the_rows_in_which_two_inputs_are_not_both_zero(size, density, shares):
+    x = batch(*size, density)
     masks = listed(x, shares)[2]
     for segment, of_segment in enumerate(masks):
         rows = x[segment * WORD : (segment + 1) * WORD]

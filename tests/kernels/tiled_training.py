@@ -45,6 +45,22 @@ def tile_widths(dtype: Any) -> list[int]:
     return [shape.NV * vector_bytes() // np.dtype(dtype).itemsize for shape in tiles.shapes()]
 
 
+# Numbers of units at which a tile is left empty, almost full, full, and begun once more.
+PLACES: dict[str, Callable[[int], int]] = {
+    "1": lambda width: 1,
+    "tile - 1": lambda width: width - 1,
+    "tile": lambda width: width,
+    "tile + 1": lambda width: width + 1,
+    "2 tiles + 3": lambda width: 2 * width + 3,
+}
+TILES = range(len(tiles.shapes()))
+
+
+def units_at(place: str, tile: int, dtype: Any) -> int:
+    """Return the number of units at a place beside the width of a tile."""
+    return PLACES[place](tile_widths(dtype)[tile])
+
+
 def units_per_tile(dtype: Any) -> list[int]:
     """Return for each tile the smallest number of units that take more than one of its panels."""
     found: dict[tiles.Shape, int] = {}

@@ -5,10 +5,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+FULL = os.environ.get("FASTMLP_QUALITY") == "full"
+
 
 def count(ci: int, full: int) -> int:
     """Return how often to try: `full` where the environment variable FASTMLP_QUALITY is "full", else `ci`."""
-    return full if os.environ.get("FASTMLP_QUALITY") == "full" else ci
+    return full if FULL else ci
 
 
 def record(row: str, tried: int, failures: int) -> None:

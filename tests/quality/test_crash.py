@@ -26,11 +26,10 @@ from fastmlp.training.loop import Trainer
 from fastmlp.training.saving import pack, unpack
 from tests.crash.server import prepared
 from tests.crash.supervisor import SAVING, Supervisor, calls, can_trace, wait_until
-from tests.quality.counts import count, record
+from tests.quality.counts import FULL, count, record
 from tests.quality.limits import limit
 
 ROOT = Path(__file__).parents[2]
-FULL = count(0, 1) == 1
 
 INTERVAL = 0.05  # seconds between checkpoints
 SETTINGS = {"batch_size": 50, "optimizer": "adam", "learning_rate": 0.01, "seed": 4}

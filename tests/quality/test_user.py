@@ -16,10 +16,8 @@ from fastmlp import gradient_check
 from fastmlp.cli import run
 from tests.crash.supervisor import can_trace
 from tests.quality.commands import LEFT_OUT, LINES, ROOT, Result, commands, prepare, process, single_commands
-from tests.quality.counts import count, record
+from tests.quality.counts import FULL, record
 from tests.quality.limits import limit
-
-FULL = count(0, 1) == 1
 
 
 @pytest.fixture
