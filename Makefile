@@ -31,18 +31,19 @@ test: $(VENV)/installed-test ## install fastmlp with its test tools, lint, check
 	$(fetch_fashion_mnist)
 	$(pytest) -m "not long"
 
-long: $(VENV)/installed-test ## run the tests that need wheels, notebooks or many minutes
+long: $(VENV)/installed-test ## run the tests that need wheels, notebooks, an empty cache of code or many minutes
 	$(fetch_fashion_mnist)
 	$(pytest) -m long
 
-# Hours, not minutes. What fails is in the page, too.
+# Hours, not minutes. What fails is in the page, too. Where `make test` takes all pairs of widths, rules and types, this takes all of them.
+PRODUCTS := $(addprefix tests/,kernels embedding network training)
 quality: export FASTMLP_CACHE_DIR ?= $(CURDIR)/.cache
 quality: export FASTMLP_QUALITY := full
 quality: export FASTMLP_QUALITY_LOG := $(CURDIR)/.cache/quality.jsonl
 quality: $(VENV)/installed-test ## try to break it, as often as the quality list says, and write docs/quality.md
 	mkdir -p .cache docs && rm -f .cache/quality.jsonl && touch .cache/quality.jsonl
 	-@$(BIN)/python -m pip install --quiet --disable-pip-version-check tbb # one threading layer more, where there is one
-	$(BIN)/python -m pytest tests/quality tests/combinations; status=$$?; \
+	$(BIN)/python -m pytest tests/quality tests/combinations $(PRODUCTS); status=$$?; \
 	    $(BIN)/python bench/quality.py .cache/quality.jsonl docs/quality.md && exit $$status
 
 clean: ## remove the environment, caches and builds

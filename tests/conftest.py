@@ -22,9 +22,14 @@ hypothesis.settings.register_profile("fastmlp", deadline=None)
 hypothesis.settings.load_profile("fastmlp")
 
 
+LONG = [ROOT / "tests" / folder for folder in ("combinations", "quality")]
+
+
 def pytest_collection_modifyitems(items):
-    """Begin with the warm-up: it takes longest, and hands what it compiled to the tests after it."""
-    items.sort(key=lambda item: item.path.name != "test_warmup.py")
+    """Mark what tries the same claims again in many more ways."""
+    for item in items:
+        if item.path.parent in LONG:
+            item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from numpy.testing import assert_array_equal
 
 from fastmlp.errors import DataError
 from fastmlp.inputs import BLOCK_ROWS, as_rows, as_target, is_single
+from tests.pairs import each_pair
 
 TABLE = np.arange(12.0).reshape(3, 4)
 IMAGES = np.arange(2 * 28 * 28, dtype=np.uint8).reshape(2, 28, 28)
@@ -60,11 +61,11 @@ class Sparse:
     ],
     ids=lambda x: f"{getattr(x, 'dtype', 'list')} {np.shape(x)}",
 )
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_numbers_in_any_form_become_rows_of_the_networks_type(x, dtype):
-    rows = as_rows(x, 4, dtype)
-    assert_array_equal(rows, TABLE)
-    assert (rows.dtype, rows.flags.c_contiguous, rows.flags.aligned, rows.flags.writeable) == (np.dtype(dtype), True, True, False)
+def test_numbers_in_any_form_become_rows_of_the_networks_type(x):
+    for dtype in ["float32", "float64"]:
+        rows = as_rows(x, 4, dtype)
+        assert_array_equal(rows, TABLE)
+        assert (rows.dtype, rows.flags.c_contiguous, rows.flags.aligned, rows.flags.writeable) == (np.dtype(dtype), True, True, False)
 
 
 def test_booleans_become_zeros_and_ones():
@@ -110,9 +111,7 @@ def test_each_row_keeps_its_place(x):
     assert_array_equal(rows, np.arange(len(x))[:, None] % 2 * np.ones(rows.shape))
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("row", [0, BLOCK_ROWS - 1, BLOCK_ROWS, 2 * BLOCK_ROWS + 2])
-@pytest.mark.parametrize("kind", ["float32", "float64"])
+@each_pair(kind=["float32", "float64"], row=[0, BLOCK_ROWS - 1, BLOCK_ROWS, 2 * BLOCK_ROWS + 2], value=[np.nan, np.inf, -np.inf])
 def test_a_number_that_is_not_finite_is_named_with_row_and_column(value, row, kind):
     x = np.zeros((2 * BLOCK_ROWS + 3, 3), kind)
     x[row, 2] = value
@@ -128,29 +127,30 @@ def test_a_number_too_large_for_the_networks_type_is_named_with_row_and_column()
         as_rows(x, 4, "float32")
 
 
-@pytest.mark.parametrize(
-    ("x", "message"),
-    [
-        (TABLE[:, :3], r"x: expected \(n, 4\), got shape \(3, 3\); the network has 4 inputs"),
-        (TABLE[0], r"x: expected \(n, 4\), got shape \(4,\)"),
-        (TABLE.reshape(1, 2, 6), r"x: expected \(n, 4\), got shape \(1, 2, 6\)"),
-        ([], r"x: expected \(n, 4\), got shape \(0,\)"),
-        (3.0, "x: expected an array, got the single number 3.0"),
-        (None, "x: expected numbers, got object"),
-        ("abcd", "x: expected numbers, got <U4"),
-        (TABLE.astype(str), "x: expected numbers, got <U"),
-        (TABLE.astype(bytes), r"x: expected numbers, got \|S"),
-        (TABLE.astype(object), "x: expected numbers, got object; encode text and categories as numbers first"),
-        (TABLE.astype(complex), "x: expected numbers, got complex128"),
-        (TABLE.astype("M8[s]"), "x: expected numbers, got datetime64"),
-        (np.zeros(3, [("a", "f4"), ("b", "f4")]), "x: expected numbers, got "),
-        ([[1, 2, 3, 4], [5, 6]], "x: expected a rectangular array of numbers"),
-        (Sparse(), r"x: expected a dense array, got a sparse one; convert it with x\.toarray\(\)"),
-    ],
-)
-def test_what_is_no_table_of_numbers_is_refused(x, message):
-    with pytest.raises(DataError, match=message):
-        as_rows(x, 4, "float32")
+NO_TABLES = [
+    (TABLE[:, :3], r"x: expected \(n, 4\), got shape \(3, 3\); the network has 4 inputs"),
+    (TABLE[0], r"x: expected \(n, 4\), got shape \(4,\)"),
+    (TABLE.reshape(1, 2, 6), r"x: expected \(n, 4\), got shape \(1, 2, 6\)"),
+    ([], r"x: expected \(n, 4\), got shape \(0,\)"),
+    (3.0, "x: expected an array, got the single number 3.0"),
+    (None, "x: expected numbers, got object"),
+    ("abcd", "x: expected numbers, got <U4"),
+    (TABLE.astype(str), "x: expected numbers, got <U"),
+    (TABLE.astype(bytes), r"x: expected numbers, got \|S"),
+    (TABLE.astype(object), "x: expected numbers, got object; encode text and categories as numbers first"),
+    (TABLE.astype(complex), "x: expected numbers, got complex128"),
+    (TABLE.astype("M8[s]"), "x: expected numbers, got datetime64"),
+    (np.zeros(3, [("a", "f4"), ("b", "f4")]), "x: expected numbers, got "),
+    ([[1, 2, 3, 4], [5, 6]], "x: expected a rectangular array of numbers"),
+    (Sparse(), r"x: expected a dense array, got a sparse one; convert it with x\.toarray\(\)"),
+]
+
+
+def test_what_is_no_table_of_numbers_is_refused(subtests):
+    for x, message in NO_TABLES:
+        with subtests.test(message=message):
+            with pytest.raises(DataError, match=message):
+                as_rows(x, 4, "float32")
 
 
 # One row
@@ -178,11 +178,11 @@ def test_one_row_and_one_image_are_told_from_many(shape, n_features, single):
 
 
 @pytest.mark.parametrize("kind", ["uint8", "int8", "int64", "uint64", ">i4", "bool"])
-@pytest.mark.parametrize("shape", [(4,), (4, 1)])
-def test_class_numbers_of_any_type_become_one_column_of_floats(kind, shape):
-    target = as_target(np.array([0, 1, 1, 0], kind).reshape(shape), "softmax", 2, 4, "float32")
-    assert (target.dtype, target.shape, target.flags.writeable) == (np.float32, (4, 1), False)
-    assert_array_equal(target[:, 0], [0, 1, 1, 0])
+def test_class_numbers_of_any_type_become_one_column_of_floats(kind):
+    for shape in [(4,), (4, 1)]:
+        target = as_target(np.array([0, 1, 1, 0], kind).reshape(shape), "softmax", 2, 4, "float32")
+        assert (target.dtype, target.shape, target.flags.writeable) == (np.float32, (4, 1), False)
+        assert_array_equal(target[:, 0], [0, 1, 1, 0])
 
 
 def test_the_largest_class_number_is_exact():
@@ -211,31 +211,32 @@ def test_the_callers_targets_stay_writable():
     assert y.flags.writeable
 
 
-@pytest.mark.parametrize(
-    ("y", "output", "n_outputs", "message"),
-    [
-        ([0, 1, 3], "softmax", 3, "y: expected class numbers from 0 to 2, got 3 in row 2"),
-        ([0, -1, 2], "softmax", 3, "y: expected class numbers from 0 to 2, got -1 in row 1"),
-        ([0.0, 1.0, 2.0], "softmax", 3, r"y: expected whole class numbers from 0 to 2, got float64; convert with y\.astype\(int\)"),
-        (np.eye(3, dtype=int), "softmax", 3, r"y: expected class numbers \(n,\), got shape \(3, 3\); use argmax\(axis=1\)"),
-        (["a", "b", "c"], "softmax", 3, "y: expected numbers, got <U1; encode text"),
-        ([0, 1], "softmax", 3, "y: expected 3 rows, as many as x has, got 2"),
-        ([0, 2, 1], "sigmoid", 1, "y: expected 0 or 1 for a sigmoid output, got 2 in row 1"),
-        ([0, np.nan, 1], "sigmoid", 1, "y: expected 0 or 1 for a sigmoid output, got nan in row 1"),
-        ([0, 0.5, 1], "sigmoid", 1, "y: expected 0 or 1 for a sigmoid output, got 0.5 in row 1"),
-        (np.zeros((3, 2)), "sigmoid", 1, r"y: expected \(n,\) or \(n, 1\) for 1 outputs, got shape \(3, 2\)"),
-        ([0, 1, 0], "sigmoid", 2, r"y: expected \(n, 2\) for 2 outputs, got shape \(3,\)"),
-        ([0, np.nan, 1], "identity", 1, "y: expected finite numbers in float32, got nan in row 1, column 0"),
-        ([[0, 1], [2, np.inf], [3, 4]], "identity", 2, "y: expected finite numbers in float32, got inf in row 1, column 1"),
-        (np.zeros((3, 2, 1)), "identity", 2, r"y: expected \(n, 2\) for 2 outputs, got shape \(3, 2, 1\)"),
-        (3.0, "identity", 1, "y: expected an array, got the single number 3.0"),
-        (np.array([1, 2, None]), "identity", 1, "y: expected numbers, got object"),
-        (Sparse(), "identity", 4, r"y: expected a dense array, got a sparse one; convert it with y\.toarray\(\)"),
-    ],
-)
-def test_targets_that_do_not_fit_the_output_are_refused(y, output, n_outputs, message):
-    with pytest.raises(DataError, match=f"^{message}"):
-        as_target(y, output, n_outputs, 3, "float32")
+WRONG_TARGETS = [
+    ([0, 1, 3], "softmax", 3, "y: expected class numbers from 0 to 2, got 3 in row 2"),
+    ([0, -1, 2], "softmax", 3, "y: expected class numbers from 0 to 2, got -1 in row 1"),
+    ([0.0, 1.0, 2.0], "softmax", 3, r"y: expected whole class numbers from 0 to 2, got float64; convert with y\.astype\(int\)"),
+    (np.eye(3, dtype=int), "softmax", 3, r"y: expected class numbers \(n,\), got shape \(3, 3\); use argmax\(axis=1\)"),
+    (["a", "b", "c"], "softmax", 3, "y: expected numbers, got <U1; encode text"),
+    ([0, 1], "softmax", 3, "y: expected 3 rows, as many as x has, got 2"),
+    ([0, 2, 1], "sigmoid", 1, "y: expected 0 or 1 for a sigmoid output, got 2 in row 1"),
+    ([0, np.nan, 1], "sigmoid", 1, "y: expected 0 or 1 for a sigmoid output, got nan in row 1"),
+    ([0, 0.5, 1], "sigmoid", 1, "y: expected 0 or 1 for a sigmoid output, got 0.5 in row 1"),
+    (np.zeros((3, 2)), "sigmoid", 1, r"y: expected \(n,\) or \(n, 1\) for 1 outputs, got shape \(3, 2\)"),
+    ([0, 1, 0], "sigmoid", 2, r"y: expected \(n, 2\) for 2 outputs, got shape \(3,\)"),
+    ([0, np.nan, 1], "identity", 1, "y: expected finite numbers in float32, got nan in row 1, column 0"),
+    ([[0, 1], [2, np.inf], [3, 4]], "identity", 2, "y: expected finite numbers in float32, got inf in row 1, column 1"),
+    (np.zeros((3, 2, 1)), "identity", 2, r"y: expected \(n, 2\) for 2 outputs, got shape \(3, 2, 1\)"),
+    (3.0, "identity", 1, "y: expected an array, got the single number 3.0"),
+    (np.array([1, 2, None]), "identity", 1, "y: expected numbers, got object"),
+    (Sparse(), "identity", 4, r"y: expected a dense array, got a sparse one; convert it with y\.toarray\(\)"),
+]
+
+
+def test_targets_that_do_not_fit_the_output_are_refused(subtests):
+    for y, output, n_outputs, message in WRONG_TARGETS:
+        with subtests.test(message=message):
+            with pytest.raises(DataError, match=f"^{message}"):
+                as_target(y, output, n_outputs, 3, "float32")
 
 
 def test_the_argument_is_named_as_the_caller_calls_it():

@@ -17,7 +17,6 @@ from fastmlp.training.keywords import TrainingKeywords
 
 RECORDS = (NetworkSettings, TrainingSettings)
 FIELDS = [(record, field) for record in RECORDS for field in dataclasses.fields(record)]
-ids = [field.name for _, field in FIELDS]
 
 
 def keywords(function) -> dict[str, object]:
@@ -51,20 +50,21 @@ def test_no_name_is_in_both_records():
     assert not set(NetworkSettings.names()) & set(TrainingSettings.names())
 
 
-@pytest.mark.parametrize(("record", "field"), FIELDS, ids=ids)
-def test_every_setting_has_a_help_text(record, field):
-    assert len(field.metadata["help"]) > 5
+def test_every_setting_has_a_help_text():
+    assert [field.name for _, field in FIELDS if len(field.metadata["help"]) <= 5] == []
 
 
-@pytest.mark.parametrize(("record", "field"), FIELDS, ids=ids)
-def test_every_default_passes_its_own_check(record, field):
-    assert getattr(record(**{field.name: field.default}), field.name) == field.default
+def test_every_default_passes_its_own_check(subtests):
+    for record, field in FIELDS:
+        with subtests.test(field.name):
+            assert getattr(record(**{field.name: field.default}), field.name) == field.default
 
 
-@pytest.mark.parametrize(("record", "field"), FIELDS, ids=ids)
-def test_every_setting_refuses_a_value_of_no_type_that_it_knows(record, field):
-    with pytest.raises(ConfigError, match=f"^{field.name}: expected .*, got <object object"):
-        record(**{field.name: object()})
+def test_every_setting_refuses_a_value_of_no_type_that_it_knows(subtests):
+    for record, field in FIELDS:
+        with subtests.test(field.name):
+            with pytest.raises(ConfigError, match=f"^{field.name}: expected .*, got <object object"):
+                record(**{field.name: object()})
 
 
 def test_the_settings_cost_no_numpy_at_start():
@@ -76,23 +76,24 @@ def test_the_settings_cost_no_numpy_at_start():
 # Values
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "checked"),
-    [
-        ("epochs", np.int32(3), 3),
-        ("epochs", 0, 0),
-        ("batch_size", np.uint8(200), 200),
-        ("learning_rate", 1, 1.0),
-        ("learning_rate", np.float32(0.5), 0.5),
-        ("seed", 2**63 - 1, 2**63 - 1),
-        ("threads", None, None),
-        ("validation", 0, 0),
-        ("per_feature", False, False),
-    ],
-)
-def test_a_value_becomes_a_plain_python_value(name, value, checked):
-    found = getattr(TrainingSettings(**{name: value}), name)
-    assert (type(found), found) == (type(checked), checked)
+PLAIN_VALUES = [
+    ("epochs", np.int32(3), 3),
+    ("epochs", 0, 0),
+    ("batch_size", np.uint8(200), 200),
+    ("learning_rate", 1, 1.0),
+    ("learning_rate", np.float32(0.5), 0.5),
+    ("seed", 2**63 - 1, 2**63 - 1),
+    ("threads", None, None),
+    ("validation", 0, 0),
+    ("per_feature", False, False),
+]
+
+
+def test_a_value_becomes_a_plain_python_value(subtests):
+    for name, value, checked in PLAIN_VALUES:
+        with subtests.test(name=name, value=value):
+            found = getattr(TrainingSettings(**{name: value}), name)
+            assert (type(found), found) == (type(checked), checked)
 
 
 @pytest.mark.parametrize(("value", "checked"), [([300, np.int64(100)], (300, 100)), (300, (300,)), ((), ())])
@@ -105,41 +106,42 @@ def test_activations_are_one_name_or_one_per_layer(value, checked):
     assert NetworkSettings(activation=value).activation == checked
 
 
-@pytest.mark.parametrize(
-    ("record", "name", "value", "message"),
-    [
-        (TrainingSettings, "epochs", -1, "at least 0, got -1"),
-        (TrainingSettings, "epochs", 1.0, "a whole number, got 1.0"),
-        (TrainingSettings, "epochs", True, "a whole number, got True"),
-        (TrainingSettings, "epochs", "3", "a whole number, got '3'"),
-        (TrainingSettings, "epochs", None, "a whole number, got None"),
-        (TrainingSettings, "epochs", [3], r"one value, got \[3\]"),
-        (TrainingSettings, "epochs", np.array([1, 2]), r"a whole number, got array\(\[1, 2\]\)"),
-        (TrainingSettings, "epochs", np.array(1.5), r"a whole number, got array\(1.5\)"),
-        (TrainingSettings, "batch_size", 0, "at least 1, got 0"),
-        (TrainingSettings, "learning_rate", 0.0, "more than 0, got 0.0"),
-        (TrainingSettings, "learning_rate", float("nan"), "a finite number, got nan"),
-        (TrainingSettings, "learning_rate", float("inf"), "a finite number, got inf"),
-        pytest.param(TrainingSettings, "learning_rate", 10**400, "a finite number, got 1000", id="learning_rate-huge"),
-        (TrainingSettings, "learning_rate", 1j, "a number, got 1j"),
-        (TrainingSettings, "learning_rate", np.array([0.1, 0.2]), "a number, got array"),
-        (TrainingSettings, "learning_rate", False, "a number, got False"),
-        (TrainingSettings, "seed", 2**63, "at most 9223372036854775807, got 9223372036854775808"),
-        (TrainingSettings, "optimizer", 3, "a name, got 3"),
-        (TrainingSettings, "per_feature", 1, "true or false, got 1"),
-        (TrainingSettings, "reduction", "men", "one of mean, sum, got 'men'; did you mean 'mean'"),
-        (TrainingSettings, "reduction", "x" * 100, "one of mean, sum, got 'x{56}[.]{3}$"),
-        (NetworkSettings, "hidden", [300, 0], "at least 1, got 0"),
-        (NetworkSettings, "hidden", [300, True], "a whole number, got True"),
-        (NetworkSettings, "hidden", "300", "a whole number, got '300'"),
-        (NetworkSettings, "hidden", None, "a whole number, got None"),
-        (NetworkSettings, "activation", ["relu", 3], "a name, got 3"),
-        (NetworkSettings, "dtype", "float16", "one of float32, float64, got 'float16'; did you mean 'float64'"),
-    ],
-)
-def test_a_wrong_value_is_refused_with_what_was_expected(record, name, value, message):
-    with pytest.raises(ConfigError, match=f"^{name}: expected {message}"):
-        record(**{name: value})
+WRONG_VALUES = [
+    (TrainingSettings, "epochs", -1, "at least 0, got -1"),
+    (TrainingSettings, "epochs", 1.0, "a whole number, got 1.0"),
+    (TrainingSettings, "epochs", True, "a whole number, got True"),
+    (TrainingSettings, "epochs", "3", "a whole number, got '3'"),
+    (TrainingSettings, "epochs", None, "a whole number, got None"),
+    (TrainingSettings, "epochs", [3], r"one value, got \[3\]"),
+    (TrainingSettings, "epochs", np.array([1, 2]), r"a whole number, got array\(\[1, 2\]\)"),
+    (TrainingSettings, "epochs", np.array(1.5), r"a whole number, got array\(1.5\)"),
+    (TrainingSettings, "batch_size", 0, "at least 1, got 0"),
+    (TrainingSettings, "learning_rate", 0.0, "more than 0, got 0.0"),
+    (TrainingSettings, "learning_rate", float("nan"), "a finite number, got nan"),
+    (TrainingSettings, "learning_rate", float("inf"), "a finite number, got inf"),
+    (TrainingSettings, "learning_rate", 10**400, "a finite number, got 1000"),
+    (TrainingSettings, "learning_rate", 1j, "a number, got 1j"),
+    (TrainingSettings, "learning_rate", np.array([0.1, 0.2]), "a number, got array"),
+    (TrainingSettings, "learning_rate", False, "a number, got False"),
+    (TrainingSettings, "seed", 2**63, "at most 9223372036854775807, got 9223372036854775808"),
+    (TrainingSettings, "optimizer", 3, "a name, got 3"),
+    (TrainingSettings, "per_feature", 1, "true or false, got 1"),
+    (TrainingSettings, "reduction", "men", "one of mean, sum, got 'men'; did you mean 'mean'"),
+    (TrainingSettings, "reduction", "x" * 100, "one of mean, sum, got 'x{56}[.]{3}$"),
+    (NetworkSettings, "hidden", [300, 0], "at least 1, got 0"),
+    (NetworkSettings, "hidden", [300, True], "a whole number, got True"),
+    (NetworkSettings, "hidden", "300", "a whole number, got '300'"),
+    (NetworkSettings, "hidden", None, "a whole number, got None"),
+    (NetworkSettings, "activation", ["relu", 3], "a name, got 3"),
+    (NetworkSettings, "dtype", "float16", "one of float32, float64, got 'float16'; did you mean 'float64'"),
+]
+
+
+def test_a_wrong_value_is_refused_with_what_was_expected(subtests):
+    for record, name, value, message in WRONG_VALUES:
+        with subtests.test(message, name=name):
+            with pytest.raises(ConfigError, match=f"^{name}: expected {message}"):
+                record(**{name: value})
 
 
 # Reading, writing, changing

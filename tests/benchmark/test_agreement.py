@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.settings import SCHEDULES
@@ -14,18 +12,18 @@ ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in TABLE.
 NAMES = {row[1].split(",")[0] for row in ROWS}
 
 
-@pytest.mark.parametrize("name", [*ACTIVATIONS, *LOSSES, *OPTIMIZERS, *(name for name in SCHEDULES if name != "constant")])
-def test_it_speaks_of(name):
-    assert name in NAMES
+def test_it_speaks_of_everything_there_is():
+    assert {*ACTIVATIONS, *LOSSES, *OPTIMIZERS, *SCHEDULES} - {"constant"} - NAMES == set()
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[1])
-def test_it_agrees_or_says_how_the_definitions_differ(row):
-    _, _, _, difference, verdict = row
-    if difference == "–":
-        assert len(verdict) > 10
-    elif verdict == "yes":
-        assert float(difference) <= 1e-9
-    else:
-        assert verdict.startswith("differs: ")
-        assert float(difference) < 0.01
+def test_it_agrees_or_says_how_the_definitions_differ(subtests):
+    for row in ROWS:
+        with subtests.test(row[1]):
+            _, _, _, difference, verdict = row
+            if difference == "–":
+                assert len(verdict) > 10
+            elif verdict == "yes":
+                assert float(difference) <= 1e-9
+            else:
+                assert verdict.startswith("differs: ")
+                assert float(difference) < 0.01

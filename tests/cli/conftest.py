@@ -48,9 +48,7 @@ def process(tmp_path):
         variables = {**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})}
         variables = {name: value for name, value in variables.items() if value is not None}
         line = [sys.executable, "-m", "fastmlp", *map(str, arguments)]
-        done = subprocess.run(
-            line, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=options.pop("timeout", 120), **options
-        )
+        done = subprocess.run(line, cwd=tmp_path, env=variables, capture_output=True, text=True, **options)
         return Result(done.returncode, done.stdout, done.stderr)
 
     return process

@@ -112,12 +112,12 @@ def changed(tmp_path):
         source.write_text(original.replace(FORWARD, replacement))
         line = [sys.executable, "-m", "fastmlp", "bench", "kernels", "--quick", "--rung", "njit", *arguments]
         environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-        return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
+        return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
 
     return changed
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_slowed_kernel_is_caught_by_compare_and_no_other(changed):
     before = changed(FORWARD, "--save", "before.json")
     assert before.returncode == 0, before.stderr
@@ -129,6 +129,7 @@ def test_slowed_kernel_is_caught_by_compare_and_no_other(changed):
     assert [line.split()[1] for line in after.stdout.splitlines() if line.endswith("SLOWER")][:1] == ["forward"]
 
 
+@pytest.mark.long
 def test_wrong_kernel_is_caught_by_the_verification(changed):
     result = changed(FORWARD.replace("bias[n]", "0"), "--save", "wrong.json")  # a bias that is never added
     assert result.returncode == 70

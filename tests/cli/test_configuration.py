@@ -94,12 +94,13 @@ WRONG_FLAGS = {
 }
 
 
-@pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in WRONG_FLAGS.items() for text in texts])
-def test_wrong_flag_is_a_usage_error_that_names_it(name, text):
-    with pytest.raises(typer.BadParameter, match="expected") as caught:
-        given_settings({name: text}, {}, None)
-    assert caught.value.exit_code == 2
-    assert caught.value.param_hint == flag(name)
+def test_wrong_flag_is_a_usage_error_that_names_it(subtests):
+    for name, text in [(name, text) for name, texts in WRONG_FLAGS.items() for text in texts]:
+        with subtests.test(name=name, text=text):
+            with pytest.raises(typer.BadParameter, match="expected") as caught:
+                given_settings({name: text}, {}, None)
+            assert caught.value.exit_code == 2
+            assert caught.value.param_hint == flag(name)
 
 
 @pytest.mark.parametrize(("name", "texts"), [("hidden", ["0"]), ("hidden", ["30", "x"]), ("activation", ["relu", "rellu"])])
@@ -159,13 +160,14 @@ BROKEN_FILES = {
 }
 
 
-@pytest.mark.parametrize(("content", "message"), BROKEN_FILES.values(), ids=BROKEN_FILES)
-def test_broken_file_is_a_config_error_that_names_it(config, content, message):
-    path = config(content)
-    with pytest.raises(ConfigError, match=message) as caught:
-        given_settings({}, {}, path)
-    assert str(caught.value).startswith(str(path))
-    assert len(str(caught.value).splitlines()) == 1
+def test_broken_file_is_a_config_error_that_names_it(config, subtests):
+    for case, (content, message) in BROKEN_FILES.items():
+        with subtests.test(case):
+            path = config(content)
+            with pytest.raises(ConfigError, match=message) as caught:
+                given_settings({}, {}, path)
+            assert str(caught.value).startswith(str(path))
+            assert len(str(caught.value).splitlines()) == 1
 
 
 def test_missing_file_is_not_found():

@@ -32,24 +32,26 @@ USAGE = {
 }
 
 
-@pytest.mark.parametrize(("line", "hint"), USAGE.values(), ids=USAGE)
-def test_wrong_usage_exits_with_2_and_a_hint(command, line, hint):
-    result = command(*line)
-    assert result.code == 2
-    assert result.out == ""
-    assert result.err.startswith("error: ")
-    assert len(result.err.splitlines()) == 1
-    assert hint.lower() in result.err.lower()
+def test_wrong_usage_exits_with_2_and_a_hint(command, subtests):
+    for case, (line, hint) in USAGE.items():
+        with subtests.test(case):
+            result = command(*line)
+            assert result.code == 2
+            assert result.out == ""
+            assert result.err.startswith("error: ")
+            assert len(result.err.splitlines()) == 1
+            assert hint.lower() in result.err.lower()
 
 
-@pytest.mark.parametrize(("line", "hint"), USAGE.values(), ids=USAGE)
-def test_wrong_usage_with_json_is_one_object(command, line, hint):
-    result = command(*line, "--json")
-    assert result.code == 2
-    assert result.json["error"]["type"] == "UsageError"
-    assert result.json["error"]["exit_code"] == 2
-    assert hint.lower() in result.json["error"]["message"].lower()
-    assert result.err == ""
+def test_wrong_usage_with_json_is_one_object(command, subtests):
+    for case, (line, hint) in USAGE.items():
+        with subtests.test(case):
+            result = command(*line, "--json")
+            assert result.code == 2
+            assert result.json["error"]["type"] == "UsageError"
+            assert result.json["error"]["exit_code"] == 2
+            assert hint.lower() in result.json["error"]["message"].lower()
+            assert result.err == ""
 
 
 FAILURES = {
@@ -95,23 +97,25 @@ def prepared(command, tmp_path, digits):
     return prepared
 
 
-@pytest.mark.parametrize(("line", "code", "kind"), FAILURES.values(), ids=FAILURES)
-def test_failure_exits_with_its_code_and_one_line(prepared, line, code, kind):
-    result = prepared(line, "--quiet")
-    assert result.code == code
-    assert result.err.startswith("error: ")
-    assert len(result.err.splitlines()) == 1
-    assert "Traceback" not in result.err
+def test_failure_exits_with_its_code_and_one_line(prepared, subtests):
+    for case, (line, code, _) in FAILURES.items():
+        with subtests.test(case):
+            result = prepared(line, "--quiet")
+            assert result.code == code
+            assert result.err.startswith("error: ")
+            assert len(result.err.splitlines()) == 1
+            assert "Traceback" not in result.err
 
 
-@pytest.mark.parametrize(("line", "code", "kind"), FAILURES.values(), ids=FAILURES)
-def test_failure_with_json_is_one_object(prepared, line, code, kind):
-    result = prepared(line, "--json")
-    assert result.code == code
-    assert set(result.json) == {"error"}
-    assert result.json["error"]["type"] == kind
-    assert result.json["error"]["exit_code"] == code
-    assert "error: " not in result.err
+def test_failure_with_json_is_one_object(prepared, subtests):
+    for case, (line, code, kind) in FAILURES.items():
+        with subtests.test(case):
+            result = prepared(line, "--json")
+            assert result.code == code
+            assert set(result.json) == {"error"}
+            assert result.json["error"]["type"] == kind
+            assert result.json["error"]["exit_code"] == code
+            assert "error: " not in result.err
 
 
 @pytest.fixture

@@ -39,22 +39,25 @@ def help_of(*line):
     return result.stdout
 
 
-@pytest.mark.parametrize("line", COMMANDS, ids=" ".join)
-def test_help_of_a_command_has_examples_before_options(line):
-    text = help_of(*line)
-    assert 0 < text.index("Examples:") < text.index("Options:")
-    assert f"\n    fastmlp {' '.join(line)}" in text
+def test_help_of_a_command_has_examples_before_options(subtests):
+    for line in COMMANDS:
+        with subtests.test(line=line):
+            text = help_of(*line)
+            assert 0 < text.index("Examples:") < text.index("Options:")
+            assert f"\n    fastmlp {' '.join(line)}" in text
 
 
-@pytest.mark.parametrize("line", [(), ("data",), *COMMANDS], ids=" ".join)
-def test_help_fits_80_columns_but_for_examples(line):
-    assert [text for text in help_of(*line).splitlines() if len(text) > 80 and "fastmlp " not in text] == []
+def test_help_fits_80_columns_but_for_examples(subtests):
+    for line in [(), ("data",), *COMMANDS]:
+        with subtests.test(line=line):
+            assert [text for text in help_of(*line).splitlines() if len(text) > 80 and "fastmlp " not in text] == []
 
 
-@pytest.mark.parametrize("line", COMMANDS, ids=" ".join)
-def test_every_command_has_json_quiet_and_debug(line):
-    text = help_of(*line)
-    assert all(f"\n  {name} " in text for name in ("--json", "--quiet", "--debug"))
+def test_every_command_has_json_quiet_and_debug(subtests):
+    for line in COMMANDS:
+        with subtests.test(line=line):
+            text = help_of(*line)
+            assert all(f"\n  {name} " in text for name in ("--json", "--quiet", "--debug"))
 
 
 def test_every_setting_is_a_flag_of_train_with_its_help_and_default():

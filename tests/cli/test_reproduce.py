@@ -28,7 +28,7 @@ def reproduced(tmp_path_factory, mnist, fashion_mnist):
     return result, folder
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_claim_has_a_row_with_a_verdict(reproduced):
     rows = json.loads(reproduced[0].stdout)["rows"]
     assert {row["id"] for row in rows} >= CLAIMS
@@ -38,7 +38,7 @@ def test_every_claim_has_a_row_with_a_verdict(reproduced):
         assert row["measured"] is None or math.isfinite(row["measured"]["mean"])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_result_file_holds_rows_and_the_data_of_every_figure(reproduced):
     out, folder = reproduced
     result = json.loads((folder / "result.json").read_text())
@@ -51,7 +51,7 @@ def test_result_file_holds_rows_and_the_data_of_every_figure(reproduced):
     assert [len(curve["epoch"]) for curve in result["figures"]["2"]["series"]] == [20] * 5
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_page_tells_every_claim_and_shows_its_figures(reproduced):
     out, folder = reproduced
     record = json.loads(out.stdout)
@@ -61,7 +61,7 @@ def test_page_tells_every_claim_and_shows_its_figures(reproduced):
     assert page.count("<svg") >= 7
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_without_the_library_for_pages_the_results_are_kept(reproduced, tmp_path, command, monkeypatch):
     copy = tmp_path / "copy"
     shutil.copytree(reproduced[1], copy)
@@ -72,7 +72,7 @@ def test_without_the_library_for_pages_the_results_are_kept(reproduced, tmp_path
     assert f"then: fastmlp report {copy}" in result.err
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_models_of_each_experiment_are_kept(reproduced):
     folder = reproduced[1] / "experiments"
     assert {path.name for path in folder.iterdir()} == {"1", "1-final", "2", "3", "4", "final", "5-scan", "5"}
@@ -84,7 +84,7 @@ def test_models_of_each_experiment_are_kept(reproduced):
         assert all(measured) == (path.name in ("1-final", "5")) or path.name == "final"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_test_rows_are_opened_once_per_final_model(reproduced):
     folder = reproduced[1]
     openings = json.loads((folder / "manifest.json").read_text())["results"]["test_openings"]
@@ -95,14 +95,14 @@ def test_test_rows_are_opened_once_per_final_model(reproduced):
     assert openings == found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_notes_tell_of_each_experiment(reproduced):
     titles = [line for line in reproduced[0].stderr.splitlines() if line.endswith(" models")]
     assert len(titles) >= len(EXPERIMENTS)
     assert "its numbers mean nothing" in reproduced[0].stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_models_that_are_there_are_not_trained_again(reproduced, tmp_path, command):
     first, folder = reproduced
     copy = tmp_path / "copy"

@@ -41,7 +41,7 @@ def test_reader_that_leaves_causes_no_traceback(tmp_path, line, name):
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        done = subprocess.run(line(name), cwd=tmp_path, env=ENVIRONMENT, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+        done = subprocess.run(line(name), cwd=tmp_path, env=ENVIRONMENT, stdout=writing, stderr=subprocess.PIPE, text=True)
     finally:
         os.close(writing)
     assert done.returncode == 1
@@ -57,14 +57,14 @@ def test_training_whose_reader_left_is_saved(tmp_path, line):
         process.stdout.readline()
         process.stdout.readline()
         process.stdout.close()
-        process.wait(timeout=60)
+        process.wait()
     assert (tmp_path / "synthetic.safetensors").is_file()
 
 
 @pytest.mark.parametrize("name", ["version", "data list", "train --json"])
 def test_full_disk_behind_standard_output_exits_with_74(tmp_path, line, name):
     with open("/dev/full", "w") as full:
-        done = subprocess.run(line(name), cwd=tmp_path, env=ENVIRONMENT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        done = subprocess.run(line(name), cwd=tmp_path, env=ENVIRONMENT, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 74
     assert "No space left on device" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
@@ -151,7 +151,7 @@ def test_json_error_without_a_reader_goes_to_standard_error(tmp_path):
     os.close(reading)
     line = [sys.executable, "-m", "fastmlp", "evaluate", "none", "synthetic", "--json"]
     try:
-        done = subprocess.run(line, cwd=tmp_path, env=ENVIRONMENT, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+        done = subprocess.run(line, cwd=tmp_path, env=ENVIRONMENT, stdout=writing, stderr=subprocess.PIPE, text=True)
     finally:
         os.close(writing)
     assert done.returncode == 66
@@ -166,5 +166,5 @@ import fastmlp.cli
 fastmlp.cli.run = lambda arguments: warnings.warn("careful", stacklevel=1) or 0
 fastmlp.cli.main()
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "warning: careful\n")

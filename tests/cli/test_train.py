@@ -225,7 +225,7 @@ def test_interrupt_saves_the_network_as_it_stands(tmp_path, flags):
         while not (metrics.exists() and metrics.stat().st_size) and process.poll() is None:
             pass
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate()
     assert process.returncode == 130
     assert "Traceback" not in err
     message = json.loads(out)["error"]["message"] if flags else err

@@ -121,7 +121,7 @@ def calls(log: list[str], name: str) -> list[str]:
     return [line for line in log if line.startswith(f"{name}(")]
 
 
-def wait_until(condition, seconds: float = 60.0) -> None:
+def wait_until(condition, seconds: float = 600.0) -> None:
     """Wait for something to happen; fail where it does not."""
     end = time.monotonic() + seconds
     while not condition():

@@ -75,18 +75,39 @@ def test_the_defaults_of_a_data_set_are_valid_settings(name, request):
 # Names
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["", ".", "..", "../..", "../mnist", "mnist/", "mnist/..", "/etc/passwd", "/mnist", "~", "mnist\n", "mnist\0", "a\nb", "n" * 255,
-     "-mnist", "--offline", "MNIST", "mnist.gz", "..\\mnist", "CON"],
-)  # fmt: skip
-def test_names_outside_of_the_table_are_refused_and_nothing_is_written(name, tmp_path, monkeypatch):
-    monkeypatch.setenv("FASTMLP_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputNotFound, match="^unknown data set .*known are|^unknown data set .*did you mean") as caught:
-        load_dataset(name)
-    assert "\n" not in str(caught.value)
-    assert list(tmp_path.iterdir()) == []
+STRANGE_NAMES = [
+    "",
+    ".",
+    "..",
+    "../..",
+    "../mnist",
+    "mnist/",
+    "mnist/..",
+    "/etc/passwd",
+    "/mnist",
+    "~",
+    "mnist\n",
+    "mnist\0",
+    "a\nb",
+    "n" * 255,
+    "-mnist",
+    "--offline",
+    "MNIST",
+    "mnist.gz",
+    "..\\mnist",
+    "CON",
+]
+
+
+def test_names_outside_of_the_table_are_refused_and_nothing_is_written(tmp_path, monkeypatch, subtests):
+    for name in STRANGE_NAMES:
+        with subtests.test(name=name):
+            monkeypatch.setenv("FASTMLP_CACHE_DIR", str(tmp_path / "cache"))
+            monkeypatch.chdir(tmp_path)
+            with pytest.raises(InputNotFound, match="^unknown data set .*known are|^unknown data set .*did you mean") as caught:
+                load_dataset(name)
+            assert "\n" not in str(caught.value)
+            assert list(tmp_path.iterdir()) == []
 
 
 def test_the_table_of_names_costs_no_numpy():

@@ -70,24 +70,26 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
-@pytest.mark.parametrize("case", MALFORMED)
-def test_malformed_files_are_refused_with_name_and_place(case, packed, tmp_path):
-    data, place = MALFORMED[case]
-    path = tmp_path / "digits"
-    path.write_bytes(gzip.compress(data) if packed else data)
-    with pytest.raises(DataError) as caught:
-        read_idx(path)
-    message = str(caught.value)
-    assert message.startswith(f"{path}: byte {place}: expected ")
-    assert ", found " in message
-    assert "\n" not in message
+def test_malformed_files_are_refused_with_name_and_place(packed, tmp_path, subtests):
+    for case in MALFORMED:
+        with subtests.test(case=case):
+            data, place = MALFORMED[case]
+            path = tmp_path / "digits"
+            path.write_bytes(gzip.compress(data) if packed else data)
+            with pytest.raises(DataError) as caught:
+                read_idx(path)
+            message = str(caught.value)
+            assert message.startswith(f"{path}: byte {place}: expected ")
+            assert ", found " in message
+            assert "\n" not in message
 
 
-@pytest.mark.parametrize("case", MALFORMED)
-def test_malformed_bytes_are_refused_like_files(case):
-    data, place = MALFORMED[case]
-    with pytest.raises(DataError, match=rf"^digits: byte {place}: expected .*, found "):
-        read_idx(data, name="digits")
+def test_malformed_bytes_are_refused_like_files(subtests):
+    for case in MALFORMED:
+        with subtests.test(case=case):
+            data, place = MALFORMED[case]
+            with pytest.raises(DataError, match=rf"^digits: byte {place}: expected .*, found "):
+                read_idx(data, name="digits")
 
 
 @pytest.mark.parametrize(

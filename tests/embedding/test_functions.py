@@ -14,6 +14,7 @@ from fastmlp.kernels.random import SHUFFLE
 from fastmlp.preprocessing import fit
 from tests.embedding.networks import OUTPUTS, SIZES, problem, standardised
 from tests.oracle import mlp, updates
+from tests.pairs import each_pair
 
 TOLERANCE = {"float64": 1e-10, "float32": 2e-5}
 
@@ -42,9 +43,7 @@ def assert_close(found, expected, dtype="float64"):
 # --- outputs -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("output", OUTPUTS)
-@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@each_pair(sizes=SIZES, output=OUTPUTS, dtype=["float64", "float32"])
 def test_one_row_is_predicted_as_by_the_oracle(sizes, output, dtype):
     p = problem(sizes, output, dtype=dtype)
     state, functions, scratch = compiled(p)
@@ -175,9 +174,7 @@ def test_read_only_rows_are_taken():
 # --- loss and gradients --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("output", OUTPUTS)
-@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@each_pair(sizes=SIZES, output=OUTPUTS, dtype=["float64", "float32"])
 def test_gradient_equals_the_oracle(sizes, output, dtype):
     p = problem(sizes, output, dtype=dtype)
     state, functions, scratch = compiled(p)
@@ -393,13 +390,14 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_arrays_that_do_not_fit_are_refused_before_anything_is_written(case):
-    name, arguments, message = REFUSED[case]
-    state, functions, scratch = compiled(problem([4, 5, 3]))
-    with pytest.raises(ValueError, match=message):
-        getattr(functions, name)(state, scratch, *arguments)
-    assert np.isnan(scratch).all()
+def test_arrays_that_do_not_fit_are_refused_before_anything_is_written(subtests):
+    for case in REFUSED:
+        with subtests.test(case=case):
+            name, arguments, message = REFUSED[case]
+            state, functions, scratch = compiled(problem([4, 5, 3]))
+            with pytest.raises(ValueError, match=message):
+                getattr(functions, name)(state, scratch, *arguments)
+            assert np.isnan(scratch).all()
 
 
 @pytest.mark.parametrize("name", ["predict", "predict_batch", "loss", "gradient", "train_step", "input_gradient"])

@@ -57,7 +57,7 @@ def test_final_models_alone_open_the_test_rows_and_see_all_others(laboratory):
     assert [(task.opens_test, task.training.validation) for task in laboratory.finals(laboratory.mnist, {})] == [(True, 0)] * 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_report_reaches_its_test_accuracy_as_it_is_read_here(mnist):
     network = network_for(mnist, NETWORK, seed=0)
     settings = {name: getattr(AS_READ, name) for name in ("epochs", "batch_size", "learning_rate", "reduction", "normalize")}

@@ -248,6 +248,7 @@ def test_folder_that_cannot_be_written_costs_one_warning_that_says_what_to_do(tm
     assert "FASTMLP_CACHE_DIR" in messages[0]
 
 
+@pytest.mark.long
 def test_training_works_without_a_cache(tmp_path):
     (tmp_path / "file").write_text("")
     code = """
@@ -344,39 +345,39 @@ def first_process(tmp_path_factory):
     return folder, result_of(FIRST_PROCESS, FASTMLP_CACHE_DIR=str(folder))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_first_training_compiles_its_steps_once(first_process):
     _, report = first_process
     assert [name for name in report["784-300-10"] if name.startswith("train_steps")] == ["train_steps_parallel"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("what", ["other widths", "other depths", "other small networks", "combinations", "other kinds of x"])
 def test_nothing_is_compiled_for(first_process, what):
     _, report = first_process
     assert report[what] == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_another_activation_compiles_its_own_blocks_only(first_process):
     _, report = first_process
     assert sorted(report["relu"]) == ["activate_backward_relu", "activate_relu", "relu", "relu_derivative"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_floats_compile_what_reads_them_and_nothing_else(first_process):
     _, report = first_process
     assert sorted(report["floats"]) == ["gather", "train_steps"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_kind_of_x_trains_to_the_same_bits(first_process):
     _, report = first_process
     assert report["kinds"] >= 12
     assert report["different results"] == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_second_process_compiles_nothing(first_process):
     folder, _ = first_process
     report = result_of(FIRST_PROCESS, FASTMLP_CACHE_DIR=str(folder))
@@ -397,6 +398,7 @@ print(json.dumps([fastmlp.__file__, float(net.predict(np.ones((1, 1)))[0]), floa
 """
 
 
+@pytest.mark.long
 def test_code_of_an_edited_source_never_runs(tmp_path):
     shutil.copytree(ROOT / "fastmlp", tmp_path / "fastmlp", ignore=shutil.ignore_patterns("__pycache__"))
     where = {"cwd": tmp_path, "FASTMLP_CACHE_DIR": str(tmp_path / "cache")}

@@ -95,17 +95,19 @@ def slope_of(function):
     return duals.derivative(function, "f", ["z", "a"], ["z"])
 
 
-@pytest.mark.parametrize("function", FORMULAS)
-def test_translated_formula_gives_what_the_formula_gives(function):
-    translated = value_of(function).function
-    assert [translated(z) for z in POINTS] == pytest.approx([float(function(z)) for z in POINTS], rel=1e-14)
+def test_translated_formula_gives_what_the_formula_gives(subtests):
+    for function in FORMULAS:
+        with subtests.test(function=function):
+            translated = value_of(function).function
+            assert [translated(z) for z in POINTS] == pytest.approx([float(function(z)) for z in POINTS], rel=1e-14)
 
 
-@pytest.mark.parametrize("function", FORMULAS)
-def test_derivative_is_what_central_differences_say(function):
-    slope = slope_of(function).function
-    numeric = [(float(function(z + 1e-6)) - float(function(z - 1e-6))) / 2e-6 for z in POINTS]
-    assert [slope(z, math.nan) for z in POINTS] == pytest.approx(numeric, rel=1e-6, abs=1e-6)
+def test_derivative_is_what_central_differences_say(subtests):
+    for function in FORMULAS:
+        with subtests.test(function=function):
+            slope = slope_of(function).function
+            numeric = [(float(function(z + 1e-6)) - float(function(z - 1e-6))) / 2e-6 for z in POINTS]
+            assert [slope(z, math.nan) for z in POINTS] == pytest.approx(numeric, rel=1e-6, abs=1e-6)
 
 
 def test_derivative_equals_the_one_worked_out_by_hand_to_all_digits():
@@ -154,11 +156,12 @@ def test_nan_goes_in_and_nan_comes_out(function):
     assert math.isnan(value_of(function).function(math.nan))
 
 
-@pytest.mark.parametrize("z", [-1e3, -100.0, -89.0, 89.0, 100.0, 1e3])
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
-def test_derivative_of_a_quotient_by_something_infinite_is_a_number(z, kind):
-    slope = float(slope_of(swish).function(kind(z), kind(0)))
-    assert slope == pytest.approx(0.0 if z < 0 else 1.0, abs=1e-30)
+def test_derivative_of_a_quotient_by_something_infinite_is_a_number(kind, subtests):
+    for z in [-1e3, -100.0, -89.0, 89.0, 100.0, 1e3]:
+        with subtests.test(z=z):
+            slope = float(slope_of(swish).function(kind(z), kind(0)))
+            assert slope == pytest.approx(0.0 if z < 0 else 1.0, abs=1e-30)
 
 
 # --- what a translation refers to ----------------------------------------------------------------------------------------
@@ -284,37 +287,38 @@ def too_many_arguments(z):
     return math.exp(z, 2)
 
 
-@pytest.mark.parametrize(
-    ("function", "message"),
-    [
-        (loops, "loops, line {+1}: expected assignments to one name, if, and return, got while"),
-        (remainder, "expected one of + - * / **, got z % 2"),
-        (unknown_name, "expected a number or a function, got the unknown name softplus"),
-        (forgotten_import, "got the unknown name tan_h"),
-        (unknown_function, "or of a Python function made of these, got math.gamma(z)"),
-        (text, "expected a number, got '1', which is a str"),
-        (not_a_number, "expected a number, got math.nan, which is not a number"),
-        (unset, "unset, line {+3}: expected y to be set on every way here"),
-        (falls_off, "falls_off: expected a return at the end of every way through it"),
-        (returns_nothing, "expected a number to be returned, got nothing"),
-        (endless, "endless: expected no function that calls itself"),
-        (truth_of_a_number, "expected a comparison such as z > 0, with and, or, not, got z"),
-        (tuple_assignment, "expected assignments to one name, if, and return, got assign"),
-        (keyword_argument, "expected plain arguments"),
-        (subscript, "got [z, 1][0]"),
-        (attribute_of_an_object, "got the unknown name z"),
-        (too_many_arguments, "got math.exp(z, 2)"),
-        (lambda z: z, "expected a function made by def, whose source can be read, got a lambda"),
-        (math.exp, "expected a Python function of numbers"),
-    ],
-)
-def test_what_cannot_be_translated_is_named_with_its_line(function, message):
-    for line in range(1, 4):
-        message = message.replace(f"{{+{line}}}", str(getattr(function, "__code__", loops.__code__).co_firstlineno + line))
-    with pytest.raises(ConfigError) as caught:
-        slope_of(function)
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
+NO_FORMULAS = [
+    (loops, "loops, line {+1}: expected assignments to one name, if, and return, got while"),
+    (remainder, "expected one of + - * / **, got z % 2"),
+    (unknown_name, "expected a number or a function, got the unknown name softplus"),
+    (forgotten_import, "got the unknown name tan_h"),
+    (unknown_function, "or of a Python function made of these, got math.gamma(z)"),
+    (text, "expected a number, got '1', which is a str"),
+    (not_a_number, "expected a number, got math.nan, which is not a number"),
+    (unset, "unset, line {+3}: expected y to be set on every way here"),
+    (falls_off, "falls_off: expected a return at the end of every way through it"),
+    (returns_nothing, "expected a number to be returned, got nothing"),
+    (endless, "endless: expected no function that calls itself"),
+    (truth_of_a_number, "expected a comparison such as z > 0, with and, or, not, got z"),
+    (tuple_assignment, "expected assignments to one name, if, and return, got assign"),
+    (keyword_argument, "expected plain arguments"),
+    (subscript, "got [z, 1][0]"),
+    (attribute_of_an_object, "got the unknown name z"),
+    (too_many_arguments, "got math.exp(z, 2)"),
+    (lambda z: z, "expected a function made by def, whose source can be read, got a lambda"),
+    (math.exp, "expected a Python function of numbers"),
+]
+
+
+def test_what_cannot_be_translated_is_named_with_its_line(subtests):
+    for function, message in NO_FORMULAS:
+        with subtests.test(message=message):
+            for line in range(1, 4):
+                message = message.replace(f"{{+{line}}}", str(getattr(function, "__code__", loops.__code__).co_firstlineno + line))
+            with pytest.raises(ConfigError) as caught:
+                slope_of(function)
+            assert message in str(caught.value)
+            assert "\n" not in str(caught.value)
 
 
 def test_a_known_function_that_was_not_imported_is_hinted_at():

@@ -25,7 +25,7 @@ from tests.kernels.tiled_training import run, steps_of, tiled_program
 
 pytestmark = [
     pytest.mark.skipif(not compiling.JIT, reason="interpreted, one thread does all shares"),
-    pytest.mark.timeout(60),  # a team that hangs is the failure looked for
+    pytest.mark.timeout(600),  # a team that hangs is the failure looked for
 ]
 
 JOB = Job([100, 90, 40, 3], ["relu", "tanh"], "cross_entropy", rows=200, batch_size=50, learning_rate=0.01)
@@ -153,10 +153,8 @@ def test_threads_are_started_once_and_end_with_the_team():
     assert len(set.union(*found)) == 2
     del team
     gc.collect()
-    deadline = time.monotonic() + 10
-    while threads_of_teams() & found[0] and time.monotonic() < deadline:
+    while threads_of_teams() & found[0]:  # or else the limit of this file
         time.sleep(0.01)
-    assert not threads_of_teams() & found[0]
 
 
 # --- interrupts ----------------------------------------------------------------------------------------------------------
@@ -199,12 +197,16 @@ def test_a_second_interrupt_waits_for_the_threads_too():
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError])
 def test_an_interrupted_training_stops_after_a_step_and_holds_every_step_taken(error, two_threads):
-    program, steps = tiled_program(JOB, "float32"), long_run()
+    program = tiled_program(JOB, "float32")
     assert program.threads == 2
-    program.train(steps._replace(last=0))
-    with pytest.raises(error), interrupted(0.1, error=error):
-        program.train(steps)
-    reached = int(steps.total[ROWS])
+    program.train(long_run(last=0))
+    for seconds in (0.1, 1.0, 10.0):  # a busy machine may not have begun
+        steps = long_run()
+        with pytest.raises(error), interrupted(seconds, error=error):
+            program.train(steps)
+        reached = int(steps.total[ROWS])
+        if reached:
+            break
     assert 0 < reached < LONG
     assert reached % JOB.batch_size == 0
     expected = run(tiled_program(JOB, "float32"), long_run(last=reached))
@@ -229,12 +231,13 @@ def test_an_interrupt_while_the_parameters_are_written_back_leaves_them_whole(tw
         kept = vector[half:].copy()
         unpack(vector, copy)
         written, vector[half:] = vector[half:].copy(), kept
-        time.sleep(0.5)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+        time.sleep(0.1)
         vector[half:] = written
 
     program.train(steps._replace(last=0))
     monkeypatch.setattr(program._layout, "unpack", slow_unpack)
-    with pytest.raises(KeyboardInterrupt), interrupted(0.25):
+    with pytest.raises(KeyboardInterrupt), interrupted():
         program.train(steps)
     np.testing.assert_array_equal(steps.parameters, expected.parameters)
 
@@ -312,7 +315,7 @@ FORKING = """
 def in_child(program):
     child = os.fork()
     if child == 0:
-        signal.alarm(20)
+        signal.alarm(300)
         os._exit(0 if trains_alike(program) else 1)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
@@ -331,7 +334,7 @@ print(json.dumps(codes))
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_has_a_team_of_its_own():
-    codes = result_of(PREPARED + FORKING, timeout=60)
+    codes = result_of(PREPARED + FORKING)
     assert len(codes) == 4
     assert set(codes.values()) == {0}
 
@@ -351,7 +354,7 @@ print(json.dumps([caught, bool(np.isfinite(steps.parameters).all()), trains_alik
 
 
 def test_many_interrupts_never_leave_a_thread_at_a_barrier():
-    assert result_of(PREPARED + MANY_INTERRUPTS, timeout=60) == [20, True, True]
+    assert result_of(PREPARED + MANY_INTERRUPTS) == [20, True, True]
 
 
 THREAD_THAT_CANNOT_START = """
@@ -380,4 +383,4 @@ print(json.dumps([found, trains_alike(program), bool((steps.parameters == before
 @pytest.mark.parametrize(("error", "number"), [("RuntimeError", 1), ("RuntimeError", 2), ("KeyboardInterrupt", 1)])
 def test_a_thread_that_cannot_start_leaves_nothing_waiting_and_nothing_trained(error, number):
     code = THREAD_THAT_CANNOT_START.replace("ERROR", error).replace("NUMBER", str(number))
-    assert result_of(PREPARED + code, timeout=20) == [error, True, True]
+    assert result_of(PREPARED + code) == [error, True, True]

@@ -623,4 +623,4 @@ def test_without_compiler_tiles_train_to_the_same_parameters(interpreted):
 
 
 def test_without_compiler_a_network_of_several_shares_trains_to_the_same_parameters(interpreted):
-    assert result_of(INTERPRETED.replace("SHARES_FROM", "0"), NUMBA_DISABLE_JIT="1", timeout=30) == interpreted
+    assert result_of(INTERPRETED.replace("SHARES_FROM", "0"), NUMBA_DISABLE_JIT="1") == interpreted

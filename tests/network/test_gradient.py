@@ -3,12 +3,12 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastmlp
 from fastmlp.kernels.tiled import FORWARD_ROWS
 from tests.oracle import mlp
+from tests.pairs import each_pair
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.standard_normal((2 * FORWARD_ROWS + 3, 20))
@@ -27,9 +27,7 @@ def by_numpy(net, x, y):
     return mlp.flat(found)
 
 
-@pytest.mark.parametrize("rows", [1, 5, FORWARD_ROWS, FORWARD_ROWS + 1, len(X)])
-@pytest.mark.parametrize("output", TARGETS)
-@pytest.mark.parametrize("hidden", [[33], [90, 17]], ids=str)
+@each_pair(hidden=[[33], [90, 17]], output=TARGETS, rows=[1, 5, FORWARD_ROWS, FORWARD_ROWS + 1, len(X)])
 def test_gradient_of_any_number_of_rows_is_that_of_numpy(hidden, output, rows):
     net = fastmlp.Network([20, *hidden, 5], "tanh", output, dtype="float64")
     x, y = X[:rows], TARGETS[output][:rows]

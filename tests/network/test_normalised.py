@@ -15,6 +15,7 @@ import fastmlp
 from fastmlp import ConfigError, ModelFileError, Network
 from fastmlp.storage import model_file
 from tests.oracle import mlp, normalisation
+from tests.pairs import each_pair
 
 GENERATOR = np.random.default_rng(0)
 SIZES = (4, 6, 5, 3)
@@ -228,9 +229,7 @@ def test_predicting_leaves_the_running_statistics():
 # Gradients
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3, 40])
-@pytest.mark.parametrize("output", TARGETS)
-@pytest.mark.parametrize("norm", NORMS)
+@each_pair(norm=NORMS, output=TARGETS, rows=[1, 2, 3, 40])
 def test_the_gradient_is_that_of_numpy(norm, output, rows):
     net = network(norm, output=output)
     x, y = X[:rows], TARGETS[output][:rows]

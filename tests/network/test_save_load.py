@@ -1,5 +1,6 @@
 """A network in a file comes back to the bit; a sound file that describes no network is refused."""
 
+import copy
 import json
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import fastmlp
 from fastmlp import ConfigError, InputNotFound, ModelFileError, Network, OutputError, TrainingSettings
 from fastmlp.storage import model_file
+from tests.pairs import each_pair
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.standard_normal((20, 4))
@@ -49,9 +51,7 @@ def test_a_network_comes_back_to_the_bit(path, output, dtype):
     assert_comes_back(trained(output=output, dtype=dtype), path)
 
 
-@pytest.mark.parametrize("per_feature", [True, False])
-@pytest.mark.parametrize("normalize", ["none", "scale", "standardize"])
-@pytest.mark.parametrize("x", [X, BYTES], ids=["floats", "bytes"])
+@each_pair(x=[X, BYTES], normalize=["none", "scale", "standardize"], per_feature=[True, False])
 def test_the_normalisation_comes_back_to_the_bit(path, x, normalize, per_feature):
     net = trained(x, normalize=normalize, per_feature=per_feature)
     loaded = assert_comes_back(net, path, x)
@@ -188,23 +188,25 @@ def test_a_tensor_that_belongs_to_no_layer_is_named(parts, name):
     assert_refused(parts, f"{name!r} belongs to no layer")
 
 
-@pytest.mark.parametrize(
-    ("name", "tensor"),
-    [
-        ("layers.0.weight", np.zeros((6, 4), np.float32)),
-        ("layers.0.weight", np.zeros(24, np.float32)),
-        ("layers.1.weight", np.zeros((7, 5), np.float32)),
-        ("layers.1.bias", np.zeros((5, 1), np.float32)),
-        ("layers.2.bias", np.zeros(4, np.float32)),
-        ("layers.2.bias", np.zeros(0, np.float32)),
-        ("layers.2.bias", np.zeros((), np.float32)),
-        ("layers.2.weight", np.zeros((5, 3), np.float64)),
-        ("layers.2.weight", np.zeros((5, 3), np.int32)),
-    ],
-)
-def test_a_tensor_of_another_shape_or_type_is_named(parts, name, tensor):
-    parts.tensors[name] = tensor
-    assert_refused(parts, f"tensor {name}: expected float32")
+WRONG_TENSORS = [
+    ("layers.0.weight", np.zeros((6, 4), np.float32)),
+    ("layers.0.weight", np.zeros(24, np.float32)),
+    ("layers.1.weight", np.zeros((7, 5), np.float32)),
+    ("layers.1.bias", np.zeros((5, 1), np.float32)),
+    ("layers.2.bias", np.zeros(4, np.float32)),
+    ("layers.2.bias", np.zeros(0, np.float32)),
+    ("layers.2.bias", np.zeros((), np.float32)),
+    ("layers.2.weight", np.zeros((5, 3), np.float64)),
+    ("layers.2.weight", np.zeros((5, 3), np.int32)),
+]
+
+
+def test_a_tensor_of_another_shape_or_type_is_named(parts, subtests):
+    for name, tensor in WRONG_TENSORS:
+        with subtests.test(name, shape=tensor.shape, dtype=tensor.dtype):
+            spoilt = copy.deepcopy(parts)
+            spoilt.tensors[name] = tensor
+            assert_refused(spoilt, f"tensor {name}: expected float32")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -214,67 +216,71 @@ def test_weights_that_are_not_finite_are_refused(parts, name, value):
     assert_refused(parts, "expected finite weights")
 
 
-@pytest.mark.parametrize(
-    ("name", "tensor"),
-    [
-        ("normalisation.mean", np.full(4, np.nan)),
-        ("normalisation.deviation", np.full(4, np.inf)),
-        ("normalisation.deviation", np.zeros(4)),
-        ("normalisation.deviation", -np.ones(4)),
-        ("normalisation.deviation", np.array(1.0)),  # the mean has one number per feature
-        ("normalisation.deviation", np.ones(4, np.float32)),
-        ("normalisation.deviation", np.ones(3)),
-        ("normalisation.mean", np.ones((4, 1))),
-        ("normalisation.mean", np.full(4, 1e300)),  # float32 cannot hold it
-        ("normalisation.deviation", np.full(4, 1e-320)),  # nor the inverse of this
-    ],
-)
-def test_a_normalisation_that_cannot_be_applied_is_refused(parts, name, tensor):
-    parts.tensors[name] = tensor
-    assert_refused(parts, "normalisation|std")
+NO_SCALINGS = [
+    ("normalisation.mean", np.full(4, np.nan)),
+    ("normalisation.deviation", np.full(4, np.inf)),
+    ("normalisation.deviation", np.zeros(4)),
+    ("normalisation.deviation", -np.ones(4)),
+    ("normalisation.deviation", np.array(1.0)),  # the mean has one number per feature
+    ("normalisation.deviation", np.ones(4, np.float32)),
+    ("normalisation.deviation", np.ones(3)),
+    ("normalisation.mean", np.ones((4, 1))),
+    ("normalisation.mean", np.full(4, 1e300)),  # float32 cannot hold it
+    ("normalisation.deviation", np.full(4, 1e-320)),  # nor the inverse of this
+]
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("sizes", [4, 6, 5, 4]),
-        ("sizes", [4, 6, 3]),
-        ("sizes", [4, 6, 5, 3, 2]),
-        ("sizes", [4]),
-        ("sizes", []),
-        ("sizes", None),
-        ("sizes", "4-6-5-3"),
-        ("sizes", [4, 6.0, 5, 3]),
-        ("sizes", [4, True, 5, 3]),
-        ("sizes", [4, -6, 5, 3]),
-        ("sizes", [4, 10**15, 5, 3]),
-        ("sizes", {"0": 4}),
-        ("activations", ["relu", "swish"]),
-        ("activations", ["relu", "tanh", "tanh"]),
-        ("activations", []),
-        ("activations", None),
-        ("activations", "relu"),
-        ("activations", ["relu", 3]),
-        ("activations", ["relu", None]),
-        ("output", "linear"),
-        ("output", None),
-        ("output", 3),
-        ("output", ["softmax"]),
-        ("loss", "mse"),
-        ("loss", "hinge"),
-        ("loss", None),
-        ("loss", ["cross_entropy"]),
-        ("dtype", "float64"),
-        ("dtype", "float16"),
-        ("dtype", "object"),
-        ("dtype", None),
-        ("target_is_column", "yes"),
-        ("target_is_column", None),
-    ],
-)
-def test_a_configuration_of_no_network_is_refused(parts, key, value):
-    parts.config[key] = value
-    assert_refused(parts)
+def test_a_normalisation_that_cannot_be_applied_is_refused(parts, subtests):
+    for name, tensor in NO_SCALINGS:
+        with subtests.test(name, tensor=tensor):
+            spoilt = copy.deepcopy(parts)
+            spoilt.tensors[name] = tensor
+            assert_refused(spoilt, "normalisation|std")
+
+
+NO_NETWORKS = [
+    ("sizes", [4, 6, 5, 4]),
+    ("sizes", [4, 6, 3]),
+    ("sizes", [4, 6, 5, 3, 2]),
+    ("sizes", [4]),
+    ("sizes", []),
+    ("sizes", None),
+    ("sizes", "4-6-5-3"),
+    ("sizes", [4, 6.0, 5, 3]),
+    ("sizes", [4, True, 5, 3]),
+    ("sizes", [4, -6, 5, 3]),
+    ("sizes", [4, 10**15, 5, 3]),
+    ("sizes", {"0": 4}),
+    ("activations", ["relu", "swish"]),
+    ("activations", ["relu", "tanh", "tanh"]),
+    ("activations", []),
+    ("activations", None),
+    ("activations", "relu"),
+    ("activations", ["relu", 3]),
+    ("activations", ["relu", None]),
+    ("output", "linear"),
+    ("output", None),
+    ("output", 3),
+    ("output", ["softmax"]),
+    ("loss", "mse"),
+    ("loss", "hinge"),
+    ("loss", None),
+    ("loss", ["cross_entropy"]),
+    ("dtype", "float64"),
+    ("dtype", "float16"),
+    ("dtype", "object"),
+    ("dtype", None),
+    ("target_is_column", "yes"),
+    ("target_is_column", None),
+]
+
+
+def test_a_configuration_of_no_network_is_refused(parts, subtests):
+    for key, value in NO_NETWORKS:
+        with subtests.test(key=key, value=value):
+            spoilt = copy.deepcopy(parts)
+            spoilt.config[key] = value
+            assert_refused(spoilt)
 
 
 @pytest.mark.parametrize("key", ["sizes", "activations", "output", "loss", "dtype", "target_is_column"])
@@ -307,26 +313,26 @@ def test_a_mean_that_the_kind_of_normalisation_does_not_have_is_refused(parts, k
     assert_refused(parts)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "{",
-        "3",
-        '{"sizes": [4, 6, 5, 3], "sizes": [4, 3]}',
-        '{"sizes": NaN}',
-        '{"sizes": [' + "9" * 5000 + "]}",
-        "[" * 100_000,
-        '{"sizes":' * 500 + "1" + "}" * 500,
-        '{"sizes": "\\ud800"}',
-    ],
-    ids=lambda text: text[:20],
-)
-@pytest.mark.parametrize("key", ["config", "classes", "preprocess"])
-def test_metadata_that_hold_no_sound_json_are_refused(parts, key, text):
-    parts.write(parts.metadata | {key: text})
-    with pytest.raises(ModelFileError, match=key):
-        Network.load(parts.path)
+UNSOUND_JSON = [
+    "",
+    "{",
+    "3",
+    '{"sizes": [4, 6, 5, 3], "sizes": [4, 3]}',
+    '{"sizes": NaN}',
+    '{"sizes": [' + "9" * 5000 + "]}",
+    "[" * 100_000,
+    '{"sizes":' * 500 + "1" + "}" * 500,
+    '{"sizes": "\\ud800"}',
+]
+
+
+def test_metadata_that_hold_no_sound_json_are_refused(parts, subtests):
+    for key in ("config", "classes", "preprocess"):
+        for text in UNSOUND_JSON:
+            with subtests.test(key, text=text[:20]):
+                parts.write(parts.metadata | {key: text})
+                with pytest.raises(ModelFileError, match=key):
+                    Network.load(parts.path)
 
 
 @pytest.mark.parametrize("text", ["null", "[]"])

@@ -42,7 +42,7 @@ async def run_cells() -> list[nbformat.NotebookNode]:
     """Run the four cells in one kernel, interrupt the third while it trains, and return them with their outputs."""
     cells = [nbformat.v4.new_code_cell(source) for source in (PREPARE, SHORT, LONG, AGAIN)]
     notebook = nbformat.v4.new_notebook(cells=cells)
-    client = NotebookClient(notebook, timeout=120, kernel_name="python3", allow_errors=True, resources={"metadata": {"path": str(ROOT)}})
+    client = NotebookClient(notebook, timeout=None, kernel_name="python3", allow_errors=True, resources={"metadata": {"path": str(ROOT)}})
     async with client.async_setup_kernel():
         for index, cell in enumerate(cells):
             running = asyncio.create_task(client.async_execute_cell(cell, index))

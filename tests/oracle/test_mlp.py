@@ -95,10 +95,11 @@ def test_every_loss_is_tried():
     assert {loss for loss, _ in CASES} == set(losses.OUTPUT_OF)
 
 
-@pytest.mark.parametrize(("loss", "parameter"), CASES)
 @pytest.mark.parametrize("activation", mlp.ACTIVATIONS)
-def test_gradient_equals_differences_of_the_loss(activation, loss, parameter):
-    assert largest_error_of_gradient(loss, parameter, activation) < 1e-8
+def test_gradient_equals_differences_of_the_loss(activation, subtests):
+    for loss, parameter in CASES:
+        with subtests.test(loss=loss, parameter=parameter):
+            assert largest_error_of_gradient(loss, parameter, activation) < 1e-8
 
 
 @pytest.mark.parametrize("dropped", [False, True])
@@ -108,10 +109,10 @@ def test_gradient_of_normalised_and_dropped_units_equals_differences_of_the_loss
 
 
 def test_gradient_of_units_normalised_by_running_statistics_equals_differences_of_the_loss():
-    running = [mlp.input_scaling.Running(np.linspace(-1.0, 1.0, width), np.linspace(0.5, 2.0, width)) for width in (4, 5)]
+    running = [mlp.normalisation.Running(np.linspace(-1.0, 1.0, width), np.linspace(0.5, 2.0, width)) for width in (4, 5)]
     assert largest_error_of_gradient("cross_entropy", 0.0, "silu", "batch", running=running) < 1e-8
 
 
 def test_a_wrong_derivative_of_the_normalisation_is_found_by_differences(monkeypatch):
-    monkeypatch.setattr(mlp.input_scaling, "backward", lambda kind, sums, delta: delta)
+    monkeypatch.setattr(mlp.normalisation, "backward", lambda kind, sums, delta: delta)
     assert largest_error_of_gradient("mse", 0.0, "tanh", "batch") > 1e-3

@@ -29,7 +29,7 @@ print(len(history), network.predict(x).shape, fastmlp.__file__)
 
 
 def run(*command: str | Path, folder: Path, **environment: str) -> str:
-    done = subprocess.run(command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, cwd=folder, env=os.environ | environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -64,7 +64,7 @@ def process(folder: Path, *words: str, before: tuple[str, ...] = (), **environme
     """Run a command line as a user does; `before` is a program that is to run it."""
     line = [*before, sys.executable, "-m", "fastmlp", *words]
     variables = os.environ | {"PYTHONPATH": str(ROOT)} | environment
-    done = subprocess.run(line, cwd=folder, env=variables, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(line, cwd=folder, env=variables, capture_output=True, text=True)
     return Result(done.returncode, done.stdout, done.stderr)
 
 

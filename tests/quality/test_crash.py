@@ -37,7 +37,7 @@ FLAGS = ("--batch-size", 50, "--optimizer", "adam", "--learning-rate", 0.01, "--
 ENDLESS = ("train", "synthetic", *FLAGS, "--epochs", 1_000_000, "--run-folder", "run", "--checkpoint-seconds", INTERVAL)
 GO_ON = ("train", "--resume", "run", "--checkpoint-seconds", INTERVAL)
 
-pytestmark = pytest.mark.timeout(3600 if FULL else 300)
+pytestmark = pytest.mark.timeout(3600)
 
 # A fault that is injected needs strace; a full run of the list has to have it.
 needs_strace = pytest.mark.skipif(not FULL and not can_trace(), reason="strace is not installed, or may trace no process")
@@ -501,7 +501,7 @@ def test_c12_the_second_ends_a_step_that_takes_long(tmp_path):
         time.sleep(0.2)
         sent = time.perf_counter()
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate()
         seconds = time.perf_counter() - sent
     record("C12", 1, seconds > limit(0.5) or process.returncode != 130)
     assert process.returncode == 130

@@ -162,7 +162,6 @@ print(json.dumps([numba.threading_layer(), right]))
 """
 
 
-@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("layer", LAYERS)
 def test_t02_eight_python_threads_predict_and_train(layer):
     times = count(20, 1000)
@@ -232,11 +231,10 @@ print(json.dumps([a == b for a, b in zip(run(work.train, range(tasks)), expected
 """
 
 
-@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if "fork" not in kind or hasattr(os, "fork")])
 def test_t03_workers_of_every_kind_of_pool(kind):
     tasks = count(2, 10)
-    right = result_of(f"import sys; sys.argv += [{kind!r}, '{tasks}']\n{IN_PROCESSES}", timeout=60)
+    right = result_of(f"import sys; sys.argv += [{kind!r}, '{tasks}']\n{IN_PROCESSES}")
     record("T3", len(right), len(right) - sum(right))
     assert right == [True] * (2 * tasks)
 
@@ -317,7 +315,6 @@ def test_t05_damaged_cache_files(damage, tmp_path, monkeypatch):
     assert wrong == []
 
 
-@pytest.mark.timeout(1800)
 def test_t05_command_with_a_damaged_cache(tmp_path, small_model, monkeypatch):
     np.save(tmp_path / "rows.npy", np.ones((3, 4), np.float32))
     Network.load(small_model).predict_proba(np.ones((3, 4), np.float32))  # compiled by now
@@ -330,7 +327,7 @@ def test_t05_command_with_a_damaged_cache(tmp_path, small_model, monkeypatch):
             DAMAGES[damage](path, monkeypatch)
         variables = os.environ | {"FASTMLP_CACHE_DIR": str(folder), "PYTHONPATH": str(ROOT)}
         line = [sys.executable, "-m", "fastmlp", "predict", str(small_model), "rows.npy"]
-        done = subprocess.run(line, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(line, cwd=tmp_path, env=variables, capture_output=True, text=True)
         said = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
         if done.returncode != 0 or len(said) != 1 or len(done.stdout.splitlines()) != 4:
             wrong.append(f"{damage}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}")
@@ -359,7 +356,7 @@ def test_t06_eight_cold_starts_at_once(tmp_path):
             subprocess.Popen(line, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(8)
         ]
         for process in started:
-            out, err = process.communicate(timeout=300)
+            out, err = process.communicate()
             if (process.returncode, out) != (0, "[[0.25, 0.25, 0.25, 0.25]]\n"):
                 wrong.append(f"exit code {process.returncode}: {err[-500:]}")
         if {path.suffix for path in cache.rglob("*") if path.is_file()} != {".code"}:
@@ -385,7 +382,6 @@ print(json.dumps([out.tolist(), sorted({str(w.message) for w in caught})]))
 """
 
 
-@pytest.mark.timeout(1800)
 def test_t07_nowhere_to_write(tmp_path):
     """A home that is none, a package that may only be read, a cache path that leads nowhere, full disks."""
     package = tmp_path / "site" / "fastmlp"
@@ -486,7 +482,6 @@ print(json.dumps(grown))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.timeout(1800)
 def test_t09_memory_does_not_grow():
     counts = [count(20, 200), count(100, 1000), count(2_000, 100_000)]
     grown = result_of(f"import sys; sys.argv[1:] = {[str(number) for number in counts]}\n{GROWTH}", timeout=1500)

@@ -50,7 +50,7 @@ def test_c14_standard_output_closed_by_the_reader(folder, name):
     line = [sys.executable, "-m", "fastmlp", *LINES[name]]
     try:
         done = subprocess.run(
-            line, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=120
+            line, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=writing, stderr=subprocess.PIPE, text=True
         )
     finally:
         os.close(writing)
@@ -271,7 +271,7 @@ def draw_digit(path: Path) -> None:
 def test_u07_a_missing_extra_is_named(folder, extra):
     draw_digit(folder / "picture.png")
     line = [sys.executable, "-c", WITHOUT, MODULES[extra], *NEEDS[extra]]
-    done = subprocess.run(line, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(line, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     good = done.returncode == 69 and f"pip install 'fastmlp[{extra}]'" in done.stderr and len(done.stderr.splitlines()) == 1
     record("U7", 1, not good)
     assert good, done.stderr

@@ -62,7 +62,7 @@ def trace(code: str, *arguments: str | Path, cwd: Path, **environment: str) -> T
         f"trace=access,faccessat,faccessat2,{CALLS}",
     ]  # a file for each thread
     line = [*strace, sys.executable, "-c", begin + code, *map(str, arguments)]
-    done = subprocess.run(line, cwd=cwd, env=variables, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(line, cwd=cwd, env=variables, capture_output=True, text=True)
     calls: list[str] = []
     for path in folder.iterdir():
         lines = path.read_text(errors="replace").splitlines()

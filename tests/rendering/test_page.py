@@ -309,7 +309,7 @@ def test_without_jinja_the_extra_is_named(monkeypatch):
 
 def chromium(folder: Path, *arguments: str) -> str:
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={folder / 'profile'}"]
-    done = subprocess.run([str(CHROMIUM), *options, *arguments], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([str(CHROMIUM), *options, *arguments], capture_output=True, text=True, check=True)
     return done.stdout
 
 

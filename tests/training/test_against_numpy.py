@@ -8,6 +8,7 @@ import fastmlp
 from fastmlp import Network
 from fastmlp.kernels.activations import ACTIVATIONS
 from tests.oracle import mlp
+from tests.pairs import each_pair
 from tests.training import reference
 
 SHAPES = {
@@ -35,10 +36,7 @@ def both(net: Network, x, y, given=None, **settings) -> tuple[fastmlp.History, r
     return fastmlp.train(net, x, y, **settings), expected
 
 
-@pytest.mark.parametrize("kernels", ["auto", "scalar"])
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-@pytest.mark.parametrize("output", TARGETS)
-@pytest.mark.parametrize("shape", SHAPES)
+@each_pair(shape=SHAPES, output=TARGETS, reduction=["mean", "sum"], kernels=["auto", "scalar"])
 def test_training_equals_numpy_to_nine_digits(shape, output, reduction, kernels):
     net = Network(*SHAPES[shape], output, dtype="float64", seed=3)
     history, expected = both(
@@ -74,9 +72,7 @@ def test_work_enough_for_several_threads_trains_as_in_numpy(kernels, threads):
     assert_allclose(net.parameters, expected.parameters, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("zero_skipping", ["on", "off", "auto"])
-@pytest.mark.parametrize("normalize", ["none", "scale", "standardize"])
-@pytest.mark.parametrize("kernels", ["auto", "scalar"])
+@each_pair(kernels=["auto", "scalar"], normalize=["none", "scale", "standardize"], zero_skipping=["on", "off", "auto"])
 def test_bytes_that_are_mostly_zero_train_as_in_numpy(kernels, normalize, zero_skipping):
     x = GENERATOR.integers(1, 5, (57, 9, 9), dtype=np.uint8) * (GENERATOR.random((57, 9, 9)) < 0.2).astype(np.uint8)
     y, flat = GENERATOR.integers(0, 5, 57), x.reshape(57, 81).astype(float)

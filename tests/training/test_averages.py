@@ -7,6 +7,7 @@ import pytest
 
 import fastmlp
 from fastmlp import Network, Trainer, TrainingSettings
+from tests.pairs import each_pair
 
 GENERATOR = np.random.default_rng(0)
 X, Y = GENERATOR.standard_normal((60, 4)), GENERATOR.integers(0, 3, 60)
@@ -104,9 +105,7 @@ def test_a_training_that_a_callback_stops_leaves_the_average_in_the_network():
     np.testing.assert_allclose(net.parameters, expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("steps", [0, 1, STEPS, 2 * STEPS + 3, 4 * STEPS, 4 * STEPS + 1])
-@each_average
+@each_pair(average=[EMA, SWA], steps=[0, 1, STEPS, 2 * STEPS + 3, 4 * STEPS, 4 * STEPS + 1], dtype=["float32", "float64"])
 def test_a_training_goes_on_from_the_weights_bit_for_bit(average, steps, dtype):
     whole, net = network(dtype), network(dtype)
     list(trainer(whole, **average).run())

@@ -5,6 +5,7 @@ import pytest
 
 import fastmlp
 from fastmlp import Network, Trainer, TrainingError, TrainingSettings
+from tests.pairs import each_pair
 from tests.training import reference
 
 GENERATOR = np.random.default_rng(0)
@@ -66,10 +67,7 @@ def test_the_batch_that_cannot_be_computed_changes_no_weight():
     assert net.parameters.tobytes() == stepped.parameters.tobytes()
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("place", [0, 20, -1])  # a weight of the first layer, a bias of it, a bias of the last
-@pytest.mark.parametrize("output", TARGETS)
-@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "silu"])
+@each_pair(activation=["sigmoid", "tanh", "relu", "silu"], output=TARGETS, place=[0, 20, -1], value=[np.nan, np.inf, -np.inf])
 def test_a_weight_that_is_no_number_is_seen_in_the_first_epoch(value, place, output, activation):
     net = Network([4, 5, 3], activation, output)
     net.parameters[place] = value

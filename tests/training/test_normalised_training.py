@@ -12,6 +12,7 @@ from tests.kernels.processes import result_of
 from tests.oracle import training
 from tests.oracle.schedules import Schedule
 from tests.oracle.updates import Rule
+from tests.pairs import each_pair
 
 NORMS = ["batch", "layer"]
 N_ROWS, BATCH = 38, 7  # six steps in an epoch, the last one of three rows
@@ -59,10 +60,7 @@ def assert_same(net, expected):
 SGD = {"rule": Rule("sgd", 0.0)}
 
 
-@pytest.mark.parametrize("kernels", ["auto", "scalar"])
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-@pytest.mark.parametrize("output", TARGETS)
-@pytest.mark.parametrize("norm", NORMS)
+@each_pair(norm=NORMS, output=TARGETS, reduction=["mean", "sum"], kernels=["auto", "scalar"])
 def test_training_equals_numpy(norm, output, reduction, kernels):
     net = Network([4, 20, 33, 3], ("tanh", "silu"), output, normalization=norm, dtype="float64", seed=3)
     settings = {"epochs": 3, "batch_size": BATCH, "learning_rate": 0.02, "seed": 5}
@@ -78,9 +76,7 @@ def test_training_interpreted_equals_numpy(norm):
     assert_same(net, expected)
 
 
-@pytest.mark.parametrize("kernels", ["auto", "scalar"])
-@pytest.mark.parametrize("name", RULES)
-@pytest.mark.parametrize("norm", NORMS)
+@each_pair(norm=NORMS, name=RULES, kernels=["auto", "scalar"])
 def test_every_optimiser_treats_scales_as_it_treats_weights(norm, name, kernels):
     given, rule = RULES[name]
     net = Network([4, 20, 9, 3], "tanh", normalization=norm, dtype="float64", seed=3)
@@ -113,9 +109,7 @@ COMPANY = {
 }
 
 
-@pytest.mark.parametrize("kernels", ["auto", "scalar"])
-@pytest.mark.parametrize("company", COMPANY)
-@pytest.mark.parametrize("norm", NORMS)
+@each_pair(norm=NORMS, company=COMPANY, kernels=["auto", "scalar"])
 def test_normalisation_goes_with_other_settings(norm, company, kernels):
     net = Network([4, 20, 33, 3], ("tanh", "silu"), normalization=norm, dtype="float64", seed=3)
     settings = {"epochs": 2, "batch_size": BATCH, "learning_rate": 0.05, "seed": 5, "normalize": "none"}
@@ -127,9 +121,7 @@ def test_normalisation_goes_with_other_settings(norm, company, kernels):
 WIDTHS = [(8, 17), (17, 8), (80, 81), (163, 2)]
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("widths", WIDTHS, ids=str)
+@each_pair(widths=WIDTHS, norm=NORMS, optimizer=["sgd", "adam"])
 def test_layers_of_any_width_train_in_tiles_as_by_the_textbook(widths, norm, optimizer):
     nets = []
     for kernels in ("auto", "scalar"):

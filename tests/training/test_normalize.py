@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import fastmlp
 from fastmlp import ConfigError, DataError, Network
+from tests.pairs import each_pair
 from tests.training import reference
 
 GENERATOR = np.random.default_rng(0)
@@ -110,9 +111,7 @@ def test_constant_bytes_have_deviation_one(constant, per_feature):
     assert_array_equal(net.input_scaling.std, 1)
 
 
-@pytest.mark.parametrize("constant", [0.0, 0.1, -3.3, 1e6, 1 / 3])
-@pytest.mark.parametrize("per_feature", [True, False])
-@pytest.mark.parametrize("n_rows", [1, 7, 19])
+@each_pair(n_rows=[1, 7, 19], per_feature=[True, False], constant=[0.0, 0.1, -3.3, 1e6, 1 / 3])
 def test_constant_floats_have_deviation_one(constant, per_feature, n_rows):
     net = trained(np.full((n_rows, 6), constant), normalize="standardize", per_feature=per_feature)
     assert_array_equal(net.input_scaling.std, 1)

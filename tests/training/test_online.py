@@ -9,6 +9,7 @@ import pytest
 import fastmlp
 from fastmlp import ConfigError, DataError, Network, OnlineTrainer, TrainingError
 from tests.oracle import mlp
+from tests.pairs import each_pair
 from tests.training.reference import shuffled
 
 GENERATOR = np.random.default_rng(0)
@@ -33,9 +34,7 @@ def batches(seed, epochs, size, n=60):
         yield from (order[first : first + size] for first in range(0, n, size))
 
 
-@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("kind", SIZES)
+@each_pair(kind=SIZES, rule=RULES, weighted=[False, True])
 def test_steps_on_the_batches_of_a_training_are_that_training_bit_for_bit(kind, rule, weighted):
     settings = {"batch_size": 16, "learning_rate": 0.2, "zero_skipping": "off", "seed": 4} | RULES[rule]
     norm = "batch" if kind == "normalised sums" else "none"
@@ -81,23 +80,24 @@ def test_one_row_with_several_targets_is_a_batch_of_one():
     assert one.parameters.tobytes() == batch.parameters.tobytes()
 
 
-@pytest.mark.parametrize("steps", [0, 1, 3])
 @pytest.mark.parametrize("rule", RULES)
-def test_another_online_trainer_goes_on_from_a_state_bit_for_bit(rule, steps):
-    settings = {"batch_size": 16, "learning_rate": 0.1} | RULES[rule]
-    whole, net = Network([6, 5, 3]), Network([6, 5, 3])
-    all_steps = list(batches(0, 2, 16))
-    online = OnlineTrainer(whole, **settings)
-    for rows in all_steps:
-        online.step(X[rows], Y[rows])
-    first = OnlineTrainer(net, **settings)
-    for rows in all_steps[:steps]:
-        first.step(X[rows], Y[rows])
-    copy, state = pickle.loads(pickle.dumps((net, first.state())))  # noqa: S301  our own bytes
-    second = OnlineTrainer(copy, resume=state, **settings)
-    for rows in all_steps[steps:]:
-        second.step(X[rows], Y[rows])
-    assert (second.steps, copy.parameters.tobytes()) == (len(all_steps), whole.parameters.tobytes())
+def test_another_online_trainer_goes_on_from_a_state_bit_for_bit(rule, subtests):
+    for steps in [0, 1, 3]:
+        with subtests.test(steps=steps):
+            settings = {"batch_size": 16, "learning_rate": 0.1} | RULES[rule]
+            whole, net = Network([6, 5, 3]), Network([6, 5, 3])
+            all_steps = list(batches(0, 2, 16))
+            online = OnlineTrainer(whole, **settings)
+            for rows in all_steps:
+                online.step(X[rows], Y[rows])
+            first = OnlineTrainer(net, **settings)
+            for rows in all_steps[:steps]:
+                first.step(X[rows], Y[rows])
+            copy, state = pickle.loads(pickle.dumps((net, first.state())))  # noqa: S301  our own bytes
+            second = OnlineTrainer(copy, resume=state, **settings)
+            for rows in all_steps[steps:]:
+                second.step(X[rows], Y[rows])
+            assert (second.steps, copy.parameters.tobytes()) == (len(all_steps), whole.parameters.tobytes())
 
 
 def test_steps_go_on_from_a_training():

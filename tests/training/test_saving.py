@@ -70,13 +70,14 @@ def assert_goes_on(stopped, whole, folder, output="softmax"):
     assert again.best == whole.best
 
 
-@pytest.mark.parametrize("steps", [0, 1, STEPS - 1, STEPS, STEPS + 1, 2 * STEPS + 4])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_every_optimiser_goes_on_from_any_batch(tmp_path, optimizer, steps):
-    stopped = trainer(**OPTIMIZERS[optimizer])
-    for _ in range(steps):
-        stopped.step()
-    assert_goes_on(stopped, trainer(**OPTIMIZERS[optimizer]), tmp_path)
+def test_every_optimiser_goes_on_from_any_batch(tmp_path, optimizer, subtests):
+    for steps in [0, 1, STEPS - 1, STEPS, STEPS + 1, 2 * STEPS + 4]:
+        with subtests.test(steps=steps):
+            stopped = trainer(**OPTIMIZERS[optimizer])
+            for _ in range(steps):
+                stopped.step()
+            assert_goes_on(stopped, trainer(**OPTIMIZERS[optimizer]), tmp_path)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -171,15 +172,16 @@ def stop_here():
     return stopped
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_file_that_means_nothing_is_a_model_file_error_that_names_it(damage):
-    file = pack(stop_here(), {})
-    tensors, metadata, state = dict(file.tensors), dict(file.metadata), json.loads(file.metadata["state"])
-    DAMAGES[damage](tensors, metadata, state)
-    if "state" in metadata:
-        metadata["state"] = json.dumps(state)
-    with pytest.raises(ModelFileError, match="ckpt-1"):
-        unpack("ckpt-1", TensorFile(tensors, metadata))
+def test_a_file_that_means_nothing_is_a_model_file_error_that_names_it(subtests):
+    for damage in DAMAGES:
+        with subtests.test(damage=damage):
+            file = pack(stop_here(), {})
+            tensors, metadata, state = dict(file.tensors), dict(file.metadata), json.loads(file.metadata["state"])
+            DAMAGES[damage](tensors, metadata, state)
+            if "state" in metadata:
+                metadata["state"] = json.dumps(state)
+            with pytest.raises(ModelFileError, match="ckpt-1"):
+                unpack("ckpt-1", TensorFile(tensors, metadata))
 
 
 def test_a_state_without_what_the_optimiser_keeps_is_refused():

@@ -43,18 +43,19 @@ def test_a_training_goes_on_from_its_historys_state_bit_for_bit(unbroken, epochs
     assert (net.parameters.tobytes(), without_times([*first, *second])) == unbroken
 
 
-@pytest.mark.parametrize("steps", range(EPOCHS * STEPS + 1))
-def test_a_training_goes_on_after_any_step_bit_for_bit(unbroken, steps):
-    net = network()
-    broken_off = trainer(net)
-    for _ in range(steps):
-        broken_off.step()
-    finished_before = max(0, (steps - 1) // STEPS)  # an epoch is finished when the next step begins
-    copy = pickle.loads(pickle.dumps((net, broken_off.state())))  # noqa: S301  our own bytes
-    rest = [event for event in trainer(copy[0], resume=copy[1]).run() if isinstance(event, Epoch)]
-    bits, epochs = unbroken
-    assert copy[0].parameters.tobytes() == bits
-    assert without_times(rest) == epochs[finished_before:]
+def test_a_training_goes_on_after_any_step_bit_for_bit(unbroken, subtests):
+    for steps in range(EPOCHS * STEPS + 1):
+        with subtests.test(steps=steps):
+            net = network()
+            broken_off = trainer(net)
+            for _ in range(steps):
+                broken_off.step()
+            finished_before = max(0, (steps - 1) // STEPS)  # an epoch is finished when the next step begins
+            copy = pickle.loads(pickle.dumps((net, broken_off.state())))  # noqa: S301  our own bytes
+            rest = [event for event in trainer(copy[0], resume=copy[1]).run() if isinstance(event, Epoch)]
+            bits, epochs = unbroken
+            assert copy[0].parameters.tobytes() == bits
+            assert without_times(rest) == epochs[finished_before:]
 
 
 @pytest.mark.parametrize("steps", [1, STEPS, STEPS + 3])
@@ -204,9 +205,10 @@ def test_a_callback_that_returns_true_stops_the_training(true):
     assert net.parameters.tobytes() == other.parameters.tobytes()
 
 
-@pytest.mark.parametrize("value", [None, False, 0, 1, "yes", 0.5])
-def test_a_callback_that_returns_something_else_does_not_stop_the_training(value):
-    assert len(fastmlp.train(network(), X, Y, **SETTINGS, callbacks=[lambda net, epoch: value])) == EPOCHS
+def test_a_callback_that_returns_something_else_does_not_stop_the_training(subtests):
+    for value in [None, False, 0, 1, "yes", 0.5]:
+        with subtests.test(value=value):
+            assert len(fastmlp.train(network(), X, Y, **SETTINGS, callbacks=[lambda net, epoch, value=value: value])) == EPOCHS
 
 
 def test_every_callback_is_called_when_one_stops_the_training():

@@ -6,6 +6,7 @@ import pytest
 import fastmlp
 from fastmlp import ConfigError, DataError, Network, Trainer, TrainingSettings
 from fastmlp.training.weights import class_weight_of_rows
+from tests.pairs import each_pair
 from tests.training import reference
 
 GENERATOR = np.random.default_rng(0)
@@ -30,10 +31,7 @@ def trained(output="softmax", x=X, y=None, dtype="float64", sizes=(4, 5, 3), **c
 # Weights of rows
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-@pytest.mark.parametrize("batch_size", [1, 7, 40])
-@pytest.mark.parametrize("sizes", [(4, 3), (4, 5, 3), (4, 40, 30, 3)], ids=str)  # textbook loops, row by row, tiles
-@pytest.mark.parametrize("output", TARGETS)
+@each_pair(output=TARGETS, sizes=[(4, 3), (4, 5, 3), (4, 40, 30, 3)], batch_size=[1, 7, 40], reduction=["mean", "sum"])
 def test_weighted_training_is_that_of_the_oracle(output, sizes, batch_size, reduction):
     changes = {"batch_size": batch_size, "reduction": reduction, "learning_rate": 0.02}
     net = network(output, sizes=sizes)
