@@ -265,7 +265,8 @@ def test_columns_are_cut_to_the_limit_and_shorter_ones_left_alone(form, dtype):
     weight = columns(5, 4)
     expected = columns(5, 4) * [1, 1, 0.75, 0.5]  # lengths 0, 3, 6, 9: at most 4.5
     kernel = compiling.pure(scalar.limit_columns) if form == "pure" else scalar.limit_columns
-    check(kernel, Case([weight], [4.5], [expected, np.array([1, 1, 0.75, 0.5])]), dtype)
+    # some processors have an approximate reciprocal root, made exact but for the last digit
+    check(kernel, Case([weight], [4.5], [expected, np.array([1, 1, 0.75, 0.5])]), dtype, tolerance=2 * np.finfo(dtype).eps)
 
 
 @each_dtype
