@@ -114,7 +114,7 @@ def check_all() -> Iterator[Combination]:
     for activation in ACTIVATIONS:
         for loss in LOSSES.values():
             network = Network([5, 4, 3, 3], activation, loss.output, dtype="float64", seed=1)
-            network.loss, network.loss_parameter = loss.name, _parameter(loss.name)
+            network.adopt(loss=loss.name, loss_parameter=_parameter(loss.name), input_scaling=None, target_is_column=False)
             worst = check_gradient(network).worst
             yield Combination(activation, loss.output, loss.name, worst.error, worst.what)
     for normalization in ("batch", "layer"):
@@ -175,7 +175,10 @@ def _in_float64(network: Network) -> Network:
         network.sizes, network.hidden_activations or "relu", network.output, normalization=network.normalization, dtype="float64"
     )
     double.parameters[:], double.running_stats[:] = network.parameters, network.running_stats
-    double.input_scaling, double.loss, double.loss_parameter = network.input_scaling, network.loss, network.loss_parameter
+    double.adopt(
+        loss=network.loss, loss_parameter=network.loss_parameter, input_scaling=network.input_scaling,
+        target_is_column=network.target_is_column,
+    )  # fmt: skip
     return double
 
 

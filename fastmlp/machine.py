@@ -93,6 +93,21 @@ def memory_limit(root: Path = CGROUP) -> int | None:
     return min(limits, default=None)
 
 
+def memory_left() -> int | None:
+    """Return the bytes that this process may still ask for: the limit, but of a limited address space what is not taken yet."""
+    limit = memory_limit()
+    try:
+        import resource
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    except ImportError:  # Windows
+        return limit
+    pages = _number(_read(Path("/proc/self/statm")).partition(" ")[0])
+    if limit is None or soft == resource.RLIM_INFINITY or pages is None:
+        return limit
+    return max(0, min(limit, soft - pages * os.sysconf("SC_PAGE_SIZE")))
+
+
 @lru_cache(maxsize=1)
 def cpu_name() -> str:
     """Return the CPU's model name, as the operating system tells it."""

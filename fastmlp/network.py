@@ -3,13 +3,15 @@
 import copy
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
 from fastmlp import __version__, formulas, initial, machine
+from fastmlp.attributes import Views, assign, checked, first_not_finite, fixed
 from fastmlp.data.dataset import Dataset
 from fastmlp.data.gzipped import display_name
 from fastmlp.errors import ConfigError, DataError, ModelFileError, NotEnoughMemory
@@ -20,7 +22,7 @@ from fastmlp.kernels.normalisation import EPSILON
 from fastmlp.kernels.program import Program, RowProgram, count_parameters, count_running_stats, loss_of_outputs
 from fastmlp.kernels.tiled import FORWARD_ROWS, TiledProgram, tiles_pay
 from fastmlp.kernels.updates import GRADIENT
-from fastmlp.preprocessing import InputScaling
+from fastmlp.preprocessing import InputScaling, checked_scaling
 from fastmlp.settings import NetworkSettings, TrainingSettings, current_names, nearest, warn_renamed
 from fastmlp.storage import model_file
 
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
     from fastmlp.embedding import Functions
     from fastmlp.kernels.embedded import State
 
+Tensors = model_file.TensorFile | model_file.StoredTensors
+
 TILED_ROWS_INFERENCE = 16  # below this, packing the weights costs more than tiles gain
+SCALING_TENSORS = ("normalisation.mean", "normalisation.deviation")
 TRAINING_TENSORS = "training."  # what a checkpoint holds besides the network begins with this
 
 
@@ -59,14 +64,27 @@ class Network:
     sizes: numbers of units, inputs first, outputs last. activation: of the hidden layers, one name or one per layer.
     output: "softmax" for one class of several, "sigmoid" for yes or no per output, "identity" for numbers; by default softmax,
     or identity where there is one output. normalization: "batch" or "layer" normalises the sums of the hidden layers. The initial weights
-    follow from `seed` and `initializer` (fastmlp/initial.py has the rules); biases begin at 0, scales of normalised sums at 1. `weights`,
-    `biases`, `gammas` and `parameters` may be written to.
+    follow from `seed` and `initializer` (fastmlp/initial.py has the rules); biases begin at 0, scales of normalised sums at 1.
+
+    `parameters`, `weights`, `biases`, `gammas`, `running_stats`, `running_means` and `running_variances` are views of what the network
+    computes with: they may be written to in place, and assigned to, which checks size, type and finiteness and copies the values, or
+    raises DataError and changes nothing. A training under way goes on from what a callback wrote. `class_names` and `input_scaling` may
+    be assigned, too; what a network is made of, and what it was trained for, may not.
 
     >>> import fastmlp
     >>> net = fastmlp.Network([2, 3, 2], activation="sigmoid")
     >>> net.weights[0].shape, net.parameters.shape
     ((2, 3), (17,))
     """
+
+    sizes: tuple[int, ...] = fixed("make a new Network")
+    layers: tuple["Layer", ...] = fixed("make a new Network")
+    output: str = fixed("make a new Network")
+    dtype: np.dtype = fixed("make a new Network")
+    normalization: str = fixed("make a new Network")
+    loss: str = fixed("name the loss where the network is trained")
+    loss_parameter: float = fixed("set huber_delta or quantile where the network is trained")
+    target_is_column: bool = fixed("train with y of that shape")
 
     def __init__(
         self,
@@ -88,40 +106,39 @@ class Network:
         sizes = _checked_sizes(sizes)
         names = tuple(activation) if isinstance(activation, Iterable) and not isinstance(activation, str) else activation
         # the record checks types and ranges; a network without hidden layers has an activation all the same
-        checked = NetworkSettings(
+        given = NetworkSettings(
             hidden=sizes[1:-1], activation=names, output=output, normalization=normalization, initializer=initializer,
             initial_value=initial_value, dtype=_dtype_name(dtype),
         )  # fmt: skip
-        hidden = _one_per_layer(checked.activation, len(sizes) - 2)
-        output = checked.output or ("softmax" if sizes[-1] > 1 else "identity")
+        hidden = _one_per_layer(given.activation, len(sizes) - 2)
+        output = given.output or ("softmax" if sizes[-1] > 1 else "identity")
         if output not in OUTPUTS:
             raise ConfigError(f"output: expected one of {', '.join(OUTPUTS)}, got {output!r}{nearest(output, OUTPUTS)}")
-        if checked.normalization == "layer" and 1 in sizes[1:-1]:
+        if given.normalization == "layer" and 1 in sizes[1:-1]:
             raise ConfigError(
                 "normalization: expected hidden layers of at least 2 units to normalise each over its units, got 1; use batch"
             )
         if output == "softmax" and sizes[-1] < 2:
             raise ConfigError("output: softmax needs at least 2 outputs; use sigmoid for one yes-or-no output")
-        if class_names is not None:
-            if not isinstance(class_names, Iterable) or not all(isinstance(name, str) for name in class_names):
-                raise ConfigError(f"class_names: expected {sizes[-1]} texts, one per output, got {class_names!r}")
-            if len(class_names) != sizes[-1]:
-                raise ConfigError(f"class_names: expected {sizes[-1]} names, one per output, got {len(class_names)}")
         seed = TrainingSettings(seed=seed).seed
-        self.sizes = sizes
-        self.output = output
-        self.dtype = np.dtype(checked.dtype)
-        self.normalization = checked.normalization if hidden else "none"  # of hidden layers: without any there is nothing to normalise
-        kinds = [KINDS[self.normalization]] * len(hidden) + ["dense"]
-        self.layers = tuple(Layer(*layer) for layer in zip(kinds, sizes, sizes[1:], (*hidden, output), strict=False))
-        self.class_names = tuple(class_names) if class_names is not None else None
-        self.input_scaling: InputScaling | None = None  # fitted by the first training
-        self.loss = DEFAULT_LOSS[output]
-        self.loss_parameter = 0.0  # huber_delta or quantile of that loss, as trained; 0 for the others
-        self.target_is_column = False  # whether y was (n, 1): predictions take its shape
-        self.parameters = self._allocate()
+        texts = _checked_class_names(class_names, sizes[-1])
+        normalization = given.normalization if hidden else "none"  # of hidden layers: without any there is nothing to normalise
+        kinds = [KINDS[normalization]] * len(hidden) + ["dense"]
+        vars(self).update(
+            sizes=sizes,
+            output=output,
+            dtype=np.dtype(given.dtype),
+            normalization=normalization,
+            layers=tuple(Layer(*layer) for layer in zip(kinds, sizes, sizes[1:], (*hidden, output), strict=False)),
+            loss=DEFAULT_LOSS[output],
+            loss_parameter=0.0,  # huber_delta or quantile of that loss, as trained; 0 for the others
+            target_is_column=False,  # whether y was (n, 1): predictions take its shape
+        )
+        self._class_names = texts
+        self._input_scaling: InputScaling | None = None  # fitted by the first training
+        self._parameters = self._allocate()
         # what batch normalisation has tracked while training: mean and variance of each hidden unit, layer by layer
-        self.running_stats = np.zeros(count_running_stats(sizes, self.normalization), self.dtype)
+        self._running_stats = np.zeros(count_running_stats(sizes, normalization), self.dtype)
         for scale in (*self.gammas, *self.running_variances):
             scale[:] = 1
         self._row: tuple[Any, ...] | None = None  # what predicting single rows keeps ready
@@ -129,7 +146,7 @@ class Network:
         for index, (layer, weight) in enumerate(zip(self.layers, self.weights, strict=True)):
             is_hidden = index + 1 < len(self.layers)
             default = ACTIVATIONS[layer.activation].initializer if is_hidden else "glorot_normal"
-            initial.fill(weight, checked.initializer or default, default == "he_normal", seed, index, checked.initial_value)
+            initial.fill(weight, given.initializer or default, default == "he_normal", seed, index, given.initial_value)
 
     @classmethod
     def from_weights(
@@ -185,34 +202,115 @@ class Network:
             raise NotEnoughMemory(f"the parameters need {needed / 2**30:.1f} GiB, which are not free; choose fewer units") from None
 
     @property
+    def parameters(self) -> np.ndarray:
+        """All weights and biases (P,), a view; layer by layer weight, bias and, where sums are normalised, gamma."""
+        return self._parameters.view()  # its shape, type and flags may be changed, those of the network's own array not
+
+    @parameters.setter
+    def parameters(self, values: Any) -> None:
+        self._parameters[:] = checked("parameters", values, self._parameters)
+
+    @property
+    def running_stats(self) -> np.ndarray:
+        """What batch normalisation tracks (S,), a view: mean and variance of each hidden unit, layer by layer."""
+        return self._running_stats.view()
+
+    @running_stats.setter
+    def running_stats(self, values: Any) -> None:
+        self._running_stats[:] = self.checked_running_stats("running_stats", values)
+
+    def checked_running_stats(self, name: str, values: Any) -> np.ndarray:
+        """Return running statistics (S,) that this network can have; DataError for any others."""
+        found = checked(name, values, self._running_stats)
+        for variance in self._running_stats_of_layers(found)[1::2]:
+            checked(f"{name}: variances", variance, variance, at_least=0.0)
+        return found
+
+    @property
     def weights(self) -> list[np.ndarray]:
         """Views (n_in, n_out) of the parameters, one per layer."""
-        return [self.parameters[first : first + k * n].reshape(k, n) for first, k, n in self._offsets()]
+        return Views("weights", (self._parameters[first : first + k * n].reshape(k, n) for first, k, n in self._offsets()))
+
+    @weights.setter
+    def weights(self, values: Any) -> None:
+        assign("weights", self.weights, values)
 
     @property
     def biases(self) -> list[np.ndarray]:
         """Views (n_out,) of the parameters, one per layer."""
-        return [self.parameters[first + k * n : first + k * n + n] for first, k, n in self._offsets()]
+        return Views("biases", (self._parameters[first + k * n : first + k * n + n] for first, k, n in self._offsets()))
+
+    @biases.setter
+    def biases(self, values: Any) -> None:
+        assign("biases", self.biases, values)
 
     @property
     def gammas(self) -> list[np.ndarray]:
         """Views (n_out,) of the parameters, one per hidden layer whose sums are normalised: what the normalised sums are multiplied by."""
         ends = ((first + k * n + n, n) for first, k, n in self._offsets()[:-1])
-        return [self.parameters[end : end + n] for end, n in ends] if self.normalization != "none" else []
+        return Views("gammas", [self._parameters[end : end + n] for end, n in ends] if self.normalization != "none" else [])
+
+    @gammas.setter
+    def gammas(self, values: Any) -> None:
+        assign("gammas", self.gammas, values)
 
     @property
     def running_means(self) -> list[np.ndarray]:
         """Views (n_out,) of the statistics, one per hidden layer of batch normalisation: the means that inference subtracts."""
-        return self._running_stats_of_layers()[::2]
+        return Views("running_means", self._running_stats_of_layers(self._running_stats)[::2])
+
+    @running_means.setter
+    def running_means(self, values: Any) -> None:
+        assign("running_means", self.running_means, values)
 
     @property
     def running_variances(self) -> list[np.ndarray]:
         """Views (n_out,) of the statistics, one per hidden layer of batch normalisation: the variances that inference divides by."""
-        return self._running_stats_of_layers()[1::2]
+        return Views("running_variances", self._running_stats_of_layers(self._running_stats)[1::2], at_least=0.0)
 
-    def _running_stats_of_layers(self) -> list[np.ndarray]:
+    @running_variances.setter
+    def running_variances(self, values: Any) -> None:
+        assign("running_variances", self.running_variances, values, at_least=0.0)
+
+    def _running_stats_of_layers(self, running_stats: np.ndarray) -> list[np.ndarray]:
         counts = [n for n in self.sizes[1:-1] for _ in range(2)]  # a mean and a variance for each unit
-        return np.split(self.running_stats, np.cumsum(counts)[:-1]) if self.running_stats.size else []
+        return np.split(running_stats, np.cumsum(counts)[:-1]) if running_stats.size else []
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """What the outputs stand for, one text for each; None where nobody said."""
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, names: Any) -> None:
+        self._class_names = _checked_class_names(names, self.n_outputs)
+
+    @property
+    def input_scaling(self) -> InputScaling | None:
+        """What happens to inputs before the first layer: fitted by the first training, None before."""
+        return self._input_scaling
+
+    @input_scaling.setter
+    def input_scaling(self, scaling: Any) -> None:
+        self._input_scaling = None if scaling is None else checked_scaling(scaling, self.n_inputs, self.dtype)
+
+    def adopt(
+        self, *, loss: str, loss_parameter: float, input_scaling: InputScaling | None, target_is_column: bool
+    ) -> None:  # fmt: skip
+        """Take over what a training has fixed: the loss and its number, the scaling of inputs, whether targets are columns.
+
+        Raises ConfigError, and changes nothing, where they do not fit the network.
+        """
+        if loss not in LOSSES or LOSSES[loss].output != self.output:
+            raise ConfigError(f"loss: expected one that fits {self.output} output, got {_short(loss)}")
+        is_smoothed = LOSSES[loss].parameter == SMOOTHING
+        parameter = (
+            TrainingSettings(label_smoothing=loss_parameter).label_smoothing if is_smoothed else _checked_parameter(loss, loss_parameter)
+        )
+        scaling = None if input_scaling is None else checked_scaling(input_scaling, self.n_inputs, self.dtype)
+        if not isinstance(target_is_column, bool):
+            raise ConfigError(f"target_is_column: expected true or false, got {_short(target_is_column)}")
+        vars(self).update(loss=loss, loss_parameter=parameter, target_is_column=target_is_column, _input_scaling=scaling)
 
     def _offsets(self) -> list[tuple[int, int, int]]:
         offsets, first = [], 0
@@ -243,6 +341,18 @@ class Network:
         warn_renamed(f"Network.{name}", f"Network.{RENAMED[name]}")
         return getattr(self, RENAMED[name])
 
+    if not TYPE_CHECKING:  # which would let every name be assigned
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name in RENAMED:
+                warn_renamed(f"Network.{name}", f"Network.{RENAMED[name]}")
+                name = RENAMED[name]
+            elif not name.startswith("_") and not hasattr(type(self), name) and (near := get_close_matches(name, dir(type(self)), 1, 0.85)):
+                raise ConfigError(
+                    f"{name}: expected an attribute that a Network has to be assigned, got {name!r}; did you mean {near[0]!r}?"
+                )
+            object.__setattr__(self, name, value)
+
     def __repr__(self) -> str:
         hidden = ", ".join(self.hidden_activations)
         norm = f", {self.normalization} normalisation" if self.normalization != "none" else ""
@@ -271,33 +381,51 @@ class Network:
         norm = self._norm_of_inference
         if kernels == "auto" and n >= TILED_ROWS_INFERENCE and tiles_pay(self.sizes, FORWARD_ROWS):
             tiled = TiledProgram(self.sizes, self.hidden_activations, self.dtype, min(n, FORWARD_ROWS), None, False, threads, norm=norm)
-            tiled.outputs(self.parameters, rows, 0, n, scale, shift, out, self.running_stats)
+            tiled.outputs(self._parameters, rows, 0, n, scale, shift, out, self._running_stats)
             return out
         block = max(1, min(n, FORWARD_ROWS))
         program = Program(self.sizes, self.hidden_activations, self.dtype, block, kernels=kernels, threads=threads, norm=norm)
         for first in range(0, n, block):
             last = min(first + block, n)
-            program.outputs(self.parameters, rows, first, last, scale, shift, out[first:last], self.running_stats)
+            program.outputs(self._parameters, rows, first, last, scale, shift, out[first:last], self._running_stats)
         return out
 
     def _row_logits(self, x: Any) -> np.ndarray | None:
         """Return z (N,) for one row as kernels take it, by the shortest way; None for anything else, which the long way explains."""
         is_row = type(x) is np.ndarray and x.shape == (self.n_inputs,) and x.flags.c_contiguous and x.dtype in (np.uint8, self.dtype)
-        if not is_row or not x.flags.writeable or self.parameters.dtype != self.dtype:
+        if not is_row or not x.flags.writeable:
             return None
         if self._row is None or self._row[0] is not self.input_scaling:
             program = RowProgram(self.sizes, self.hidden_activations, self.dtype, self._norm_of_inference)
             self._row = (self.input_scaling, program, self.scale_and_shift(False), self.scale_and_shift(True))
         _, program, of_floats, of_bytes = self._row
-        z: np.ndarray | None = program.outputs(self.parameters, x, *(of_bytes if x.dtype == np.uint8 else of_floats), self.running_stats)
+        z: np.ndarray | None = program.outputs(self._parameters, x, *(of_bytes if x.dtype == np.uint8 else of_floats), self._running_stats)
         return z
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_row": None, "_kept": None}  # they hold addresses of this process
+        own = formulas.described(self.hidden_activations, self.loss)
+        return {**vars(self), "_row": None, "_kept": None, "formulas": own}  # those two hold addresses of this process
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        formulas.check_described(self.hidden_activations, self.loss, None)  # in another process they may not be registered
+        """Make the network anew from its state, which may come from another process, or from somebody who changed it."""
+        try:
+            names = [layer.activation for layer in state["layers"][:-1]]
+            # in another process they may not be registered, or be others
+            formulas.check_described(names, state["loss"], state["formulas"])
+            Network.__init__(
+                self, state["sizes"], names or NetworkSettings.activation, state["output"], normalization=state["normalization"],
+                initializer="zeros", dtype=state["dtype"], class_names=state["_class_names"],
+            )  # fmt: skip
+            if state["layers"] != self.layers:
+                raise ConfigError(f"layers: expected those of {self!r}, got {_short(state['layers'])}")
+            self.adopt(
+                **{name: state[name] for name in ("loss", "loss_parameter", "target_is_column")}, input_scaling=state["_input_scaling"]
+            )
+            for name in ("_parameters", "_running_stats"):
+                vars(self)[name] = _own_array(name, state[name], vars(self)[name])
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise ConfigError(f"expected the state of a Network, got another one ({type(error).__name__}: {_short(error)})") from None
+        vars(self).update({name: value for name, value in state.items() if name not in vars(self) and name != "formulas"})
 
     def predict_proba(self, x: Any) -> np.ndarray:
         """Return probabilities (n, N), float32; (N,) for a single row."""
@@ -392,9 +520,9 @@ class Network:
         if kept is None or kept[0][:3] != key[:3] or kept[0][3] is not self.input_scaling:
             kept = (key, self._new_gradient_program(block), *self.scale_and_shift(rows.dtype == np.uint8))
         _, program, scale, shift = kept
-        given = (self.parameters, rows, target, scale, shift, 1.0 / n, self.loss_parameter)
+        given = (self._parameters, rows, target, scale, shift, 1.0 / n, self.loss_parameter)
         gradient: np.ndarray
-        _, gradient = program.gradient(*given, self.running_stats) if isinstance(program, Program) else program.gradient(*given)
+        _, gradient = program.gradient(*given, self._running_stats) if isinstance(program, Program) else program.gradient(*given)
         self._kept = kept
         return gradient
 
@@ -436,8 +564,9 @@ class Network:
             raise ConfigError("folded: expected a network with batch normalisation, got one with layer normalisation; keep it as it is")
         names = self.hidden_activations or NetworkSettings.activation
         plain = Network(self.sizes, names, self.output, dtype=self.dtype.name, class_names=self.class_names)
-        plain.loss, plain.loss_parameter, plain.target_is_column = self.loss, self.loss_parameter, self.target_is_column
-        plain.input_scaling = copy.deepcopy(self.input_scaling)
+        plain.adopt(
+            loss=self.loss, loss_parameter=self.loss_parameter, input_scaling=self.input_scaling, target_is_column=self.target_is_column
+        )
         for ours, theirs in zip((*self.weights, *self.biases), (*plain.weights, *plain.biases), strict=True):
             theirs[:] = ours
         moments = zip(plain.weights, plain.biases, self.gammas, self.running_means, self.running_variances, strict=False)
@@ -451,6 +580,8 @@ class Network:
 
     def save(self, path: str | Path, settings: TrainingSettings | None = None) -> None:
         """Write the network to a safetensors file, all of it or nothing. `settings` of its training are kept as a record."""
+        if first_not_finite(self._parameters) is not None or first_not_finite(self._running_stats) is not None:
+            raise DataError("parameters: expected finite numbers to save, got NaN or inf; train again, with a smaller learning_rate")
         model_file.write_tensors(path, *self.to_tensors(settings))
 
     def to_tensors(self, settings: TrainingSettings | None = None) -> model_file.TensorFile:
@@ -494,15 +625,19 @@ class Network:
         return {"gamma": self.gammas, "running_mean": self.running_means, "running_variance": self.running_variances}
 
     @classmethod
-    def from_tensors(cls, path: str | Path, file: model_file.TensorFile) -> Self:
-        """Return the network in a file that was read from `path`. Raises ModelFileError where it does not describe one."""
-        network: Self = _network_from(cls, str(path), file)
+    def from_tensors(cls, path: str | Path, file: Tensors, others: Mapping[str, np.ndarray] | None = None) -> Self:
+        """Return the network in a file at `path`, whose tensors are read into the network's own memory.
+
+        others: arrays for other tensors of the file, filled on the way. Raises ModelFileError where the file does not describe a network.
+        """
+        network: Self = _network_from(cls, str(path), file, others or {})
         return network
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a network from a file. Raises ModelFileError where the file is damaged or does not describe a network."""
-        network: Self = _network_from(cls, display_name(path), model_file.read_tensors(path))
+        with model_file.open_tensors(path) as file:
+            network: Self = _network_from(cls, display_name(path), file, {})
         return network
 
 
@@ -518,7 +653,7 @@ def network_for(data: Dataset, settings: NetworkSettings, seed: int) -> Network:
     )  # fmt: skip
 
 
-def _network_from(cls: Any, path: str, file: model_file.TensorFile) -> Any:
+def _network_from(cls: Any, path: str, file: Tensors, others: Mapping[str, np.ndarray]) -> Any:
     read = {
         key: model_file.strict_json(file.metadata.get(key, ""), f"{path}: metadata {key}") for key in ("config", "classes", "preprocess")
     }
@@ -531,7 +666,7 @@ def _network_from(cls: Any, path: str, file: model_file.TensorFile) -> Any:
         config = current_names(config, warn=False)
         sizes, activations, output = config["sizes"], config["activations"], config["output"]
         normalization = config.get("normalization", "none")
-        _check_tensors(path, sizes, file.tensors, config["dtype"], normalization)
+        _check_tensors(path, sizes, file.shapes, config["dtype"], normalization)
         if not isinstance(activations, list) or len(activations) != len(sizes) - 2:
             raise ModelFileError(f"{path}: expected {len(sizes) - 2} activations, one per hidden layer, got {_short(activations)}")
         loss = config["loss"]
@@ -541,30 +676,36 @@ def _network_from(cls: Any, path: str, file: model_file.TensorFile) -> Any:
             activations or NetworkSettings.activation,
             output,
             normalization=normalization,
+            initializer="zeros",
             dtype=config["dtype"],
             class_names=classes,
         )
         if loss not in LOSSES or LOSSES[loss].output != output:
             raise ModelFileError(f"{path}: expected a loss that fits {output} output, got {_short(loss)}")
-        net.loss, net.loss_parameter = loss, _checked_parameter(loss, config.get("loss_parameter", 0.0))
+        parameter = _checked_parameter(loss, config.get("loss_parameter", 0.0))
         if not isinstance(config["target_is_column"], bool):
             raise ModelFileError(f"{path}: expected target_is_column to be true or false, got {_short(config['target_is_column'])}")
-        net.target_is_column = config["target_is_column"]
         kind = preprocess["normalize"]
     except KeyError as error:
         raise ModelFileError(f"{path}: expected {error.args[0]!r} in the metadata, found none") from None
     except (ConfigError, TypeError, AttributeError) as error:
         raise ModelFileError(f"{path}: the metadata do not describe a network: {_short(error)}") from None
-    for index, (weight, bias) in enumerate(zip(net.weights, net.biases, strict=True)):
-        weight[:], bias[:] = file.tensors[f"layers.{index}.weight"], file.tensors[f"layers.{index}.bias"]
-    for name, arrays in net._normalised_arrays().items():
-        for index, array in enumerate(arrays):
-            array[:] = file.tensors[f"layers.{index}.{name}"]
-    if not np.isfinite(net.running_stats).all() or any((variance < 0).any() for variance in net.running_variances):
+    arrays = {f"layers.{index}.weight": weight for index, weight in enumerate(net.weights)}
+    arrays |= {f"layers.{index}.bias": bias for index, bias in enumerate(net.biases)}
+    for name, of_layers in net._normalised_arrays().items():
+        arrays |= {f"layers.{index}.{name}": array for index, array in enumerate(of_layers)}
+    scaling = {name: np.empty(shape, dtype) for name, (dtype, shape) in file.shapes.items() if name in SCALING_TENSORS}
+    file.read_into({**arrays, **scaling, **others})
+    if first_not_finite(net.running_stats) is not None or any((variance < 0).any() for variance in net.running_variances):
         raise ModelFileError(f"{path}: expected finite running means, and finite running variances of at least 0, found others")
-    if not np.isfinite(net.parameters).all():
+    if first_not_finite(net.parameters) is not None:
         raise ModelFileError(f"{path}: expected finite weights, found NaN or inf")
-    net.input_scaling = _normalisation_from(path, kind, file.tensors, net)
+    net.adopt(
+        loss=loss,
+        loss_parameter=parameter,
+        input_scaling=_input_scaling_from(path, kind, scaling, net),
+        target_is_column=config["target_is_column"],
+    )
     return net
 
 
@@ -586,7 +727,7 @@ def _checked_parameter(loss: str, value: Any) -> float:
     return checked
 
 
-def _check_tensors(path: str, sizes: Any, tensors: dict[str, np.ndarray], dtype: Any, normalization: Any) -> None:
+def _check_tensors(path: str, sizes: Any, shapes: model_file.Shapes, dtype: Any, normalization: Any) -> None:
     """Compare the tensors of a file with the sizes that it states, before anything of that size is allocated."""
     sizes = _checked_sizes(sizes)
     if normalization not in NORMALISED:
@@ -597,24 +738,25 @@ def _check_tensors(path: str, sizes: Any, tensors: dict[str, np.ndarray], dtype:
         if index + 2 < len(sizes):
             expected |= {f"layers.{index}.{name}": (n,) for name in NORMALISED[normalization]}
     for name, shape in expected.items():
-        if name not in tensors:
+        if name not in shapes:
             raise ModelFileError(f"{path}: expected a tensor {name}, found none")
-        if tensors[name].shape != shape or tensors[name].dtype.name != dtype:
-            found = f"{tensors[name].dtype.name} {tensors[name].shape}"
+        found_dtype, found_shape = shapes[name]
+        if found_shape != shape or found_dtype.name != dtype:
+            found = f"{found_dtype.name} {found_shape}"
             raise ModelFileError(f"{path}: tensor {name}: expected {dtype} {shape}, found {found}")
-    known = {*expected, "normalisation.mean", "normalisation.deviation"}
-    for name in tensors:
+    known = {*expected, *SCALING_TENSORS}
+    for name in shapes:
         if name not in known and not name.startswith(TRAINING_TENSORS):
             raise ModelFileError(f"{path}: tensor {_short(name)} belongs to no layer")
 
 
-def _normalisation_from(path: str, kind: Any, tensors: dict[str, np.ndarray], net: Network) -> InputScaling | None:
+def _input_scaling_from(path: str, kind: Any, tensors: dict[str, np.ndarray], net: Network) -> InputScaling | None:
     if kind is None:
         return None
     if kind not in ("none", "scale", "standardize"):
         raise ModelFileError(f"{path}: expected normalize to be none, scale or standardize, got {_short(kind)}")
     pair = []
-    for name in ("normalisation.mean", "normalisation.deviation"):
+    for name in SCALING_TENSORS:
         values = tensors.get(name)
         if values is None or values.dtype != np.float64 or values.shape not in ((), (net.n_inputs,)) or not np.isfinite(values).all():
             raise ModelFileError(f"{path}: expected a finite float64 tensor {name} of shape () or ({net.n_inputs},)")
@@ -635,6 +777,26 @@ def _normalisation_from(path: str, kind: Any, tensors: dict[str, np.ndarray], ne
 def _short(value: object) -> str:
     text = str(value) if isinstance(value, Exception) else repr(value)
     return text if len(text) <= 200 else text[:197] + "..."
+
+
+def _own_array(name: str, array: Any, like: np.ndarray) -> np.ndarray:
+    """Return an array that kernels may have in place of `like`: the one that was given where it is as it has to be, else a copy."""
+    if not isinstance(array, np.ndarray) or array.dtype != like.dtype or array.shape != like.shape:
+        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise ConfigError(f"{name.strip('_')}: expected {like.dtype} {like.shape}, got {found}")
+    is_plain = type(array) is np.ndarray and array.flags.c_contiguous and array.flags.aligned and array.flags.writeable
+    return array if is_plain else np.array(array, like.dtype, subok=False)
+
+
+def _checked_class_names(names: Any, n_outputs: int) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    given = tuple(names) if isinstance(names, Iterable) and not isinstance(names, str) else (None,)
+    if not all(isinstance(name, str) for name in given):
+        raise ConfigError(f"class_names: expected {n_outputs} texts, one per output, got {names!r:.60}")
+    if len(given) != n_outputs:
+        raise ConfigError(f"class_names: expected {n_outputs} names, one per output, got {len(given)}")
+    return given
 
 
 def _checked_sizes(sizes: Any) -> tuple[int, ...]:

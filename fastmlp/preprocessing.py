@@ -1,13 +1,14 @@
 """Scaling of inputs: fitted on the rows trained on, kept by the network, applied by the first layer's kernel."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmlp.errors import DataError
+from fastmlp.errors import ConfigError, DataError
 from fastmlp.inputs import BLOCK_ROWS
 
 BYTE_SCALE = 255.0
+KINDS = ("none", "scale", "standardize")
 
 
 class InputScaling(NamedTuple):
@@ -33,6 +34,28 @@ class InputScaling(NamedTuple):
         return scale, shift
 
 
+def checked_scaling(scaling: Any, n_features: int, dtype: np.dtype) -> InputScaling:
+    """Return a scaling of inputs that a network can have; ConfigError for one whose numbers are of another shape, or cannot be used."""
+    if not isinstance(scaling, InputScaling):
+        raise ConfigError(f"input_scaling: expected an InputScaling, got {type(scaling).__name__}")
+    if scaling.kind not in KINDS:
+        raise ConfigError(f"input_scaling: expected its kind to be one of {', '.join(KINDS)}, got {scaling.kind!r:.60}")
+    for name, values in (("mean", scaling.mean), ("std", scaling.std)):
+        if not isinstance(values, np.ndarray) or values.dtype != np.float64 or values.shape not in ((), (n_features,)):
+            raise ConfigError(f"input_scaling: expected {name} to be float64 of shape () or ({n_features},), got {values!r:.60}")
+        if not np.isfinite(values).all():
+            raise ConfigError(f"input_scaling: expected {name} to be finite, got NaN or inf")
+    if scaling.mean.shape != scaling.std.shape or (scaling.std <= 0).any():
+        raise ConfigError("input_scaling: expected positive stds of the same shape as the means, got others")
+    if scaling.kind != "standardize" and (scaling.mean.any() or (scaling.std != 1).any()):
+        raise ConfigError(f"input_scaling: expected mean 0 and std 1 for {scaling.kind!r}, got others")
+    with np.errstate(all="ignore"):
+        factors = scaling.scale_and_shift(n_features, dtype, is_bytes=False)
+    if not np.isfinite(factors).all():
+        raise ConfigError(f"input_scaling: expected means and stds that {dtype} can hold, got some too large or too small")
+    return scaling
+
+
 def fit(kind: str, rows: np.ndarray, per_feature: bool) -> InputScaling:
     """Return the scaling of a kind for training rows (n, K). A std of 0 counts as 1."""
     if kind != "standardize" or rows.size == 0:
@@ -45,7 +68,7 @@ def fit(kind: str, rows: np.ndarray, per_feature: bool) -> InputScaling:
     smallest = 0.0 if is_bytes else 1.0 / float(np.finfo(rows.dtype).max)  # a std's inverse has to fit into the rows' type
     if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > smallest).all()):
         raise DataError("x: expected numbers that can be standardized, got some too large or too close together; use normalize='none'")
-    return InputScaling(kind, mean, std)
+    return InputScaling(kind, np.asarray(mean), np.asarray(std))
 
 
 def _byte_moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -24,8 +24,8 @@ _BROKEN_OFF = {
 _TEMPORARY = (".fastmlp-", ".tmp")  # how the name of a temporary file begins and ends
 
 
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Replace the content of `path` by `data`: temporary file in the same folder, fsync, rename, fsync of the folder.
+def write_atomically(path: str | os.PathLike[str], *data: bytes | memoryview) -> None:
+    """Replace the content of `path` by `data`, its parts in order: temporary file beside it, fsync, rename, fsync of the folder.
 
     A new file gets the mode that the umask asks for, an existing one keeps its mode. A symbolic link stays: the file that it
     points to is written. Raises OutputError where the file cannot be created, WriteError where writing breaks off; either way no
@@ -123,7 +123,7 @@ def _writable_mode(target: str) -> int | None:
     return stat.S_IMODE(mode) & 0o777
 
 
-def _write_and_sync(temporary: str, data: bytes, mode: int | None) -> None:
+def _write_and_sync(temporary: str, data: tuple[bytes | memoryview, ...], mode: int | None) -> None:
     # Mode 0o666 leaves the umask to the kernel: reading it would mean changing it, for every thread of the process.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     descriptor = os.open(temporary, flags, 0o666)
@@ -131,9 +131,10 @@ def _write_and_sync(temporary: str, data: bytes, mode: int | None) -> None:
         # Changed only where it differs: some file systems know one mode for all and refuse every change.
         if mode is not None and stat.S_IMODE(os.fstat(descriptor).st_mode) != mode:
             os.chmod(temporary, mode)
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
+        for part in data:
+            rest = memoryview(part)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
         os.fsync(descriptor)
     finally:
         with contextlib.suppress(InterruptedError):  # the descriptor is gone by then, and its bytes are synced

@@ -58,7 +58,7 @@ class Checkpoints:
                     raise output_error(file.path, error) from error
         return path
 
-    def newest(self, read: Callable[[Path, model_file.TensorFile], Read]) -> Read | None:
+    def newest(self, read: Callable[[Path, model_file.StoredTensors], Read]) -> Read | None:
         """Return what `read` makes of the newest checkpoint that it takes; None where none was ever written.
 
         One that is damaged, or that `read` refuses with a ModelFileError, is passed over with a warning. Raises ModelFileError where
@@ -68,7 +68,8 @@ class Checkpoints:
         refused: FastmlpError | None = None
         for file in reversed(files):
             try:
-                content = read(file.path, model_file.read_tensors(file.path))
+                with model_file.open_tensors(file.path) as stored:
+                    content = read(file.path, stored)
             except (ModelFileError, InputNotFound) as error:
                 self._damaged.add(file.path)
                 refused = error

@@ -9,13 +9,15 @@ Metadata hold "fastmlp.format", "fastmlp.version", "created", "sha256" and whate
 metadata mean is the caller's business.
 """
 
+import contextlib
 import hashlib
 import json
 import math
 import os
 import re
 import stat
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, NamedTuple, NoReturn
 
@@ -23,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp.errors import InputNotFound, ModelFileError, NotEnoughMemory
-from fastmlp.machine import memory_limit
+from fastmlp.machine import memory_left
 from fastmlp.storage.atomic import write_atomically
 
 FORMAT = "1"  # readers refuse another number before the first dot, and ignore metadata keys that they do not know
@@ -31,8 +33,12 @@ MAX_TEXT = 1 << 20  # bytes of the header, and characters of one JSON text
 MAX_DEPTH = 64  # brackets inside brackets in a JSON text
 MAX_DIGITS = 20  # of an integer in a JSON text; 64 bits need no more
 
+CHUNK = 1 << 22  # bytes read and summed up at a time: both while they are in a cache
+
 DTYPES = {name: np.dtype(code) for name, code in {"F32": "<f4", "F64": "<f8", "U8": "u1", "I32": "<i4", "I64": "<i8", "U64": "<u8"}.items()}
 
+_CODES = {dtype: name for name, dtype in DTYPES.items()}
+_ORDER = ("U64", "I64", "F64", "F32", "I32", "U8")  # of the data in a file: wide numbers first, so that all lie aligned
 _METADATA = "__metadata__"
 _DAMAGED = "the file is damaged, copy it anew"
 _FOREIGN = "this is not a model file of fastmlp"
@@ -40,11 +46,24 @@ _UNSEALED = "0" * 64
 _SEAL = re.compile(rb'"sha256":"([0-9a-f]{64})"')
 
 
+Shapes = dict[str, tuple[np.dtype[Any], tuple[int, ...]]]  # of tensors, by name
+
+
 class TensorFile(NamedTuple):
     """What a file holds: arrays that the caller owns and may write to, and the metadata as they were stored."""
 
     tensors: dict[str, npt.NDArray[Any]]
     metadata: dict[str, str]
+
+    @property
+    def shapes(self) -> Shapes:
+        """Type and shape of each tensor."""
+        return {name: (tensor.dtype, tensor.shape) for name, tensor in self.tensors.items()}
+
+    def read_into(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Copy tensors into arrays of their types and shapes."""
+        for name, array in arrays.items():
+            array[...] = self.tensors[name]
 
 
 class _Entry(NamedTuple):
@@ -57,44 +76,89 @@ class _Entry(NamedTuple):
     end: int
 
 
+class StoredTensors:
+    """A file of write_tensors that is open: its header is known to be sound, its tensors are still on the disk."""
+
+    def __init__(self, path: str, file: BinaryIO, header: bytes, entries: list[_Entry], metadata: dict[str, str]) -> None:
+        self.metadata = metadata
+        self._path, self._file, self._header, self._entries = path, file, header, entries
+
+    @property
+    def shapes(self) -> Shapes:
+        """Type and shape of each tensor."""
+        return {entry.name: (entry.dtype.newbyteorder("="), entry.shape) for entry in self._entries}
+
+    def read_into(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Fill arrays of the tensors' types and shapes, C-contiguous, without a second copy; other tensors are passed over.
+
+        Once only. Raises ModelFileError where the checksum of the whole file is another one: the arrays then hold anything.
+        """
+        digest = _digest(self._header)
+        other = memoryview(bytearray(CHUNK))
+        for entry in self._entries:
+            array = arrays.get(entry.name)
+            into = None if array is None else array.reshape(-1).view(np.uint8).data  # reshape: no copy of what is contiguous
+            left = entry.end - entry.begin
+            while left > 0:
+                done = entry.end - entry.begin - left
+                part = other[: min(left, CHUNK)] if into is None else into[done : done + CHUNK]
+                count = self._file.readinto(part)  # type: ignore[attr-defined]
+                if not count:
+                    raise ModelFileError(f"{self._path!r}: expected {left} more bytes of tensors; it shrank while it was read, try again")
+                digest.update(part[:count])
+                left -= count
+            if array is not None and sys.byteorder == "big":
+                array.byteswap(inplace=True)
+        if self.metadata["sha256"] != digest.hexdigest():
+            raise ModelFileError(f"{self._path!r}: the checksum does not match its content; {_DAMAGED}")
+
+
 def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) -> None:
     """Write tensors of any memory layout, with metadata, to `path`; an existing file is replaced at once or not at all.
 
     "fastmlp.format", "fastmlp.version" and "sha256" are filled in, "created" (UTC) where `metadata` has none: equal arguments
-    then give equal bytes. Raises ModelFileError for what the format cannot hold, OutputError or WriteError as write_atomically does.
+    then give equal bytes. Tensors that are contiguous are not copied. Raises ModelFileError for what the format cannot hold,
+    OutputError or WriteError as write_atomically does.
     """
     try:
         content = _serialize(tensors, metadata)
     except ModelFileError as error:
         raise ModelFileError(f"cannot store this in {os.fspath(path)!r}: {error}") from error.__cause__
-    write_atomically(path, content)
+    write_atomically(path, *content)
 
 
-def read_tensors(path: str | os.PathLike[str]) -> TensorFile:
-    """Read a file of write_tensors.
+@contextlib.contextmanager
+def open_tensors(path: str | os.PathLike[str]) -> Iterator[StoredTensors]:
+    """Open a file of write_tensors.
 
     Raises InputNotFound where there is no file to read, ModelFileError for one that is damaged, malformed or of another
     format, NotEnoughMemory for one that does not fit; no byte of a tensor is looked at before the header is known to be sound.
     """
+    shown = os.fspath(path)
     with _open_regular(path) as file:
         try:
             size = os.fstat(file.fileno()).st_size
-            header = _read_header(file, size)
-            data_size = size - 8 - len(header)
-            entries, metadata = _check_header(header, data_size)
-            _check_memory(size)
-            data = file.read(data_size)
-            if len(data) < data_size:
-                raise ModelFileError(
-                    f"expected {data_size} bytes of tensors, got {len(data)}; the file shrank while it was read, try again"
-                )
-            if metadata["sha256"] != _checksum(header, data):
-                raise ModelFileError(f"the checksum does not match its content; {_DAMAGED}")
+            try:
+                header = _read_header(file, size)
+                entries, metadata = _check_header(header, size - 8 - len(header))
+                _check_memory(size)
+            except (ModelFileError, NotEnoughMemory) as error:
+                raise type(error)(f"{shown!r}: {error}") from None
+            yield StoredTensors(shown, file, header, entries, metadata)
         except OSError as error:
-            raise ModelFileError(f"{os.fspath(path)!r}: reading broke off: {error.strerror}; copy the file anew") from error
-        except (ModelFileError, NotEnoughMemory) as error:
-            raise type(error)(f"{os.fspath(path)!r}: {error}") from None
-    return TensorFile({entry.name: _tensor(data, entry) for entry in entries}, metadata)
+            raise ModelFileError(f"{shown!r}: reading broke off: {error.strerror}; copy the file anew") from error
+        except MemoryError as error:
+            if isinstance(error, NotEnoughMemory):
+                raise
+            raise NotEnoughMemory(f"{shown!r}: reading it needs {size} bytes of memory, which are not free") from None
+
+
+def read_tensors(path: str | os.PathLike[str]) -> TensorFile:
+    """Read a file of write_tensors in full. Raises what open_tensors does."""
+    with open_tensors(path) as stored:
+        arrays = {name: np.empty(shape, dtype) for name, (dtype, shape) in stored.shapes.items()}
+        stored.read_into(arrays)
+    return TensorFile(arrays, stored.metadata)
 
 
 def strict_json(text: str, what: str) -> Any:
@@ -115,32 +179,34 @@ def strict_json(text: str, what: str) -> Any:
     return value
 
 
-def _serialize(tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) -> bytes:
-    """Return the bytes of a whole file."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import save
-
+def _serialize(tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) -> list[bytes | memoryview]:
+    """Return the parts of a whole file: length of the header, header, tensors, in the order in which safetensors lays them."""
     from fastmlp import __version__
 
     created = datetime.now(UTC).isoformat(timespec="seconds")
     own = {"fastmlp.format": FORMAT, "fastmlp.version": __version__, "sha256": _UNSEALED}
+    arrays = {name: _storable(name, tensor) for name, tensor in tensors.items()}
+    codes = {name: _CODES[array.dtype] for name, array in arrays.items()}
+    order = sorted(arrays, key=lambda name: (_ORDER.index(codes[name]), name))
+    content: dict[str, Any] = {_METADATA: dict(sorted({"created": created, **metadata, **own}.items()))}
+    end = 0
+    for name in order:
+        begin, end = end, end + arrays[name].nbytes
+        content[name] = {"dtype": codes[name], "shape": list(arrays[name].shape), "data_offsets": [begin, end]}
     try:
-        raw = save({name: _storable(name, tensor) for name, tensor in tensors.items()}, {"created": created, **metadata, **own})
-    except (SafetensorError, TypeError, UnicodeEncodeError) as error:
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    except (TypeError, UnicodeEncodeError) as error:
         raise ModelFileError(f"{_short(error)}; use names and metadata of plain text") from error
-    data_start = 8 + int.from_bytes(raw[:8], "little")
-    data = raw[data_start:]
-    # safetensors writes metadata in the random order of a hash map; sorted, equal content gives equal bytes.
-    content = json.loads(raw[8:data_start])
-    content[_METADATA] = dict(sorted(content[_METADATA].items()))
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
     header = text + b" " * (-len(text) % 8)
     if len(header) > MAX_TEXT:
         raise ModelFileError(f"expected at most {MAX_TEXT} bytes of names and metadata, got {len(header)}; shorten the class names")
-    _check_header(header, len(data))  # what cannot be read back is not written
+    _check_header(header, end)  # what cannot be read back is not written
+    data = [arrays[name].reshape(-1).view(np.uint8).data for name in order if arrays[name].size]
+    digest = _digest(header)
+    for part in data:
+        digest.update(part)
     begin, end = _seal_span(header)
-    header = header[:begin] + _checksum(header, data).encode() + header[end:]
-    return len(header).to_bytes(8, "little") + header + data
+    return [len(header).to_bytes(8, "little"), header[:begin] + digest.hexdigest().encode() + header[end:], *data]
 
 
 def _storable(name: str, tensor: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -244,9 +310,9 @@ def _naturals(value: Any) -> bool:
 
 
 def _check_memory(size: int) -> None:
-    limit = memory_limit()
-    if limit is not None and 2 * size > limit:  # the bytes as read, and the arrays made of them
-        raise NotEnoughMemory(f"reading it needs {2 * size} bytes of memory, this process may use {limit}; use a machine with more")
+    left = memory_left()
+    if left is not None and size > left:
+        raise NotEnoughMemory(f"reading it needs {size} bytes of memory, this process may use {left} more; use a machine with more")
 
 
 def _seal_span(header: bytes) -> tuple[int, int]:
@@ -260,17 +326,11 @@ def _seal_span(header: bytes) -> tuple[int, int]:
     return matches[0].span(1)
 
 
-def _checksum(header: bytes, data: bytes) -> str:
-    """Return the SHA-256 of the whole file, with the digits that state it taken as zeros."""
+def _digest(header: bytes) -> Any:
+    """Return the beginning of the SHA-256 of a whole file, its header, with the digits that state it taken as zeros."""
     digest = hashlib.sha256(len(header).to_bytes(8, "little"))
     digest.update(_SEAL.sub(b'"sha256":"' + _UNSEALED.encode() + b'"', header))
-    digest.update(data)
-    return digest.hexdigest()
-
-
-def _tensor(data: bytes, entry: _Entry) -> npt.NDArray[Any]:
-    flat = np.frombuffer(data, entry.dtype, math.prod(entry.shape), entry.begin) if entry.end > entry.begin else np.empty(0, entry.dtype)
-    return flat.reshape(entry.shape).astype(entry.dtype.newbyteorder("="))  # a copy: aligned, native and writable
+    return digest
 
 
 def _depth(text: str) -> int:

@@ -81,6 +81,8 @@ class FullBatch:
             return seen[-1][0]
 
         if self._last is None or not np.array_equal(self._last[0].parameters, steps.parameters):
+            if self._last is not None:  # a callback wrote other parameters: the pairs tell of another place
+                self._pairs = []
             self._last = self._evaluate(steps, steps.parameters.copy())
         start, total = self._last
         if not np.isfinite(start.value):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Unpack
 import numpy as np
 
 from fastmlp import machine
-from fastmlp.errors import TrainingError
+from fastmlp.errors import ConfigError, TrainingError
 from fastmlp.inputs import frozen
 from fastmlp.kernels import random
 from fastmlp.kernels.losses import LOSSES, SMOOTHING
@@ -103,6 +103,7 @@ class Trainer:
         self.rows, self.target, self.sample_weight, self.validation = plan.rows, plan.target, plan.sample_weight, plan.validation
         self.batch_size = plan.batch_size
         self._loss_parameter = plan.loss_parameter
+        self._input_scaling = plan.input_scaling
         self._scale, self._shift = plan.input_scaling.scale_and_shift(network.n_inputs, network.dtype, self.rows.dtype == np.uint8)
         started = time.perf_counter()
         self._augmentation = None
@@ -140,11 +141,11 @@ class Trainer:
 
     def _touch(self, plan: Plan) -> None:
         """Tell the network what it is trained for: the one place that changes it before the first step, after all that may fail."""
-        network = self.network
-        network.input_scaling = plan.input_scaling
         # smoothing belongs to training: what is evaluated later is the loss without it
-        network.loss, network.loss_parameter = plan.loss, 0.0 if LOSSES[plan.loss].parameter == SMOOTHING else plan.loss_parameter
-        network.target_is_column = plan.target_is_column
+        parameter = 0.0 if LOSSES[plan.loss].parameter == SMOOTHING else plan.loss_parameter
+        self.network.adopt(
+            loss=plan.loss, loss_parameter=parameter, input_scaling=plan.input_scaling, target_is_column=plan.target_is_column
+        )
         self._show_average()
 
     def _begin_weights(self, start: TrainingState) -> None:
@@ -154,6 +155,10 @@ class Trainer:
         self._average, self._averaged = None, start.averaged
         # what the network goes on with, while it holds the weights of the best epoch
         self._last_weights = None if start.weights is None or self._averages else start.weights.astype(parameters.dtype)
+        # those of the best epoch, and their statistics, while the network holds these
+        self._shown: tuple[np.ndarray, np.ndarray | None] | None = None
+        if self._last_weights is not None:
+            self._shown = parameters.copy(), self.network.running_stats.copy()
         self._weights = parameters
         if self._averages:
             self._weights = (parameters if start.weights is None else start.weights).astype(parameters.dtype)
@@ -165,7 +170,11 @@ class Trainer:
     def _show_average(self) -> None:
         """Let the network hold the average of the weights, and the weights themselves as long as there is none."""
         if self._averages:
-            self.network.parameters[:] = self._weights if self._average is None else self._average
+            self.network.parameters[:] = self._shown_average()
+
+    def _shown_average(self) -> np.ndarray:
+        """Return what the network holds while there are averages."""
+        return self._weights if self._average is None else self._average.astype(self._weights.dtype, copy=False)
 
     def _average_epoch(self) -> None:
         """Take the weights at the end of an epoch into their mean, where the last epochs are averaged and this is one of them."""
@@ -229,6 +238,7 @@ class Trainer:
 
     def state(self) -> TrainingState:
         """Return where this training stands."""
+        self._take_assigned()
         m, v = (state.copy() if state.size else None for state in self._states)
         kept = (self._last_weights, self._best_weights, self._last_running_stats, self._best_running_stats)
         last, best, last_running_stats, best_running_stats = (None if numbers is None else numbers.copy() for numbers in kept)
@@ -283,8 +293,28 @@ class Trainer:
         finally:
             self._end()
 
+    def _take_assigned(self) -> None:
+        """Go on from the weights that were written to the network since the last step, by a callback for example.
+
+        Averages begin anew from them; what the optimiser keeps, and the best epoch, stay.
+        """
+        held, held_stats = self.network.parameters, self.network.running_stats
+        if self._shown is not None:  # the network holds other weights than the last step's
+            shown, shown_stats = self._shown
+            if _same(held, shown) and (shown_stats is None or _same(held_stats, shown_stats)):
+                return
+            self._shown = self._last_weights = self._last_running_stats = None
+        elif not self._averages or _same(held, self._shown_average()):
+            return
+        if self._averages:
+            self._weights[:] = held
+            self._average, self._averaged = held.copy() if self.settings.average == "ema" else None, 0
+
     def _end(self) -> None:
-        """Give the network the weights that training ends with."""
+        """Give the network the weights that training ends with, unless it has them already."""
+        if self._shown is not None:
+            return
+        self._take_assigned()
         if self.settings.restore_best and self._best_weights is not None and self._last_weights is None:
             self._last_weights = self.network.parameters.copy()
             self.network.parameters[:] = self._best_weights
@@ -293,9 +323,14 @@ class Trainer:
                     self.network.running_stats.copy() if self._last_running_stats is None else self._last_running_stats
                 )
                 self.network.running_stats[:] = self._best_running_stats
+            self._shown = (self._best_weights, self._best_running_stats)
 
     def _go_on(self) -> None:
         """Give the network the weights that steps go on from."""
+        if self.network.input_scaling is not self._input_scaling:
+            raise ConfigError("input_scaling: expected to stay while the network is trained, got another one; use a new Network")
+        self._take_assigned()
+        self._shown = None
         if self._last_weights is not None:
             self.network.parameters[:] = self._last_weights
             self._last_weights = None
@@ -435,7 +470,7 @@ class Trainer:
             seconds=seconds,
             samples_per_second=self.n_rows / seconds,
         )
-        self._accuracy = epoch.validation_accuracy
+        self._accuracy = None if epoch.validation_accuracy != epoch.validation_accuracy else epoch.validation_accuracy  # no NaN
         self.best = stopping.better(self.best, epoch.epoch, found[self.settings.monitor], self.settings.monitor)
         if self.settings.restore_best and self.best.epoch == epoch.epoch:
             self._best_weights = self.network.parameters.copy()
@@ -503,7 +538,7 @@ def train(
     sigmoid, numbers (n,) or (n, T) for identity. validation: None, the number of last rows to hold out, or a pair (x, y).
     sample_weight: (n,) what each row counts. class_weight: "balanced", or a mapping {class: weight}; both together multiply.
     callbacks: functions f(network, epoch), called after each epoch, and objects with the hooks of fastmlp.training.callbacks; one that
-    returns True ends the training.
+    returns True ends the training. Training goes on from weights that a callback writes or assigns; an average begins anew from them.
     resume: the `state` of an earlier History, to go on where it stood. The other parameters are described in
     fastmlp.settings.TrainingSettings.
 
@@ -524,6 +559,11 @@ def train(
                 stop = called.call(hooks.EPOCH_END, network, epoch)
         history.stopped = trainer.stopped or stopping.CALLBACK
     return history
+
+
+def _same(first: np.ndarray, second: np.ndarray) -> bool:
+    """Return whether two vectors of one type have the same bits."""
+    return np.array_equal(first.view(f"u{first.itemsize}"), second.view(f"u{second.itemsize}"))
 
 
 def _epochs_of(trainer: Trainer) -> Iterator[Epoch]:

@@ -21,19 +21,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmlp.errors import ModelFileError
-from fastmlp.kernels.step import ROWS, TOTALS
+from fastmlp.errors import ConfigError, ModelFileError
 from fastmlp.network import TRAINING_TENSORS, Network
-from fastmlp.storage.model_file import TensorFile, strict_json
+from fastmlp.storage.model_file import StoredTensors, TensorFile, strict_json
 from fastmlp.training.loop import Trainer
 from fastmlp.training.schedules import Plateau
-from fastmlp.training.state import TrainingState
+from fastmlp.training.state import LIKE_PARAMETERS, LIKE_RUNNING_STATS, TrainingState, checked
 
-COUNTERS = ("epoch", "row", "steps", "best_epoch", "averaged")
-NUMBERS = ("seconds", "earlier_seconds")
-NUMBERS_OR_NULL = ("best_value", "validation_accuracy")
-LIKE_PARAMETERS = ("m", "v", "weights", "best_weights", "average")
-LIKE_RUNNING_STATS = ("running_stats", "best_running_stats")
 RENAMED_TENSORS = {"running_stats": "statistics", "best_running_stats": "best_statistics"}  # now -> in checkpoints of version 0.1.0
 
 
@@ -57,49 +51,31 @@ def pack(trainer: Trainer, run: Mapping[str, Any]) -> TensorFile:
     return TensorFile({**network.tensors, **tensors}, {**network.metadata, **metadata})
 
 
-def unpack(path: Path, file: TensorFile) -> Saved:
+def unpack(path: Path, file: TensorFile | StoredTensors) -> Saved:
     """Return the training that was packed. Raises ModelFileError, which names `path`, for a file that holds none."""
-    network = Network.from_tensors(path, file)
+    arrays = {name: np.empty(shape, dtype) for name, (dtype, shape) in file.shapes.items() if name.startswith(TRAINING_TENSORS)}
+    network = Network.from_tensors(path, file, arrays)
     numbers, run = (strict_json(file.metadata.get(key, "null"), f"{path}: metadata {key}") for key in ("state", "run"))
     if not isinstance(numbers, dict) or not isinstance(run, dict):
         raise ModelFileError(f"{path}: expected a checkpoint of a training, found a model only; use it with evaluate or predict")
-    for name in COUNTERS:
-        if type(numbers.get(name)) is not int or numbers[name] < 0:
-            raise ModelFileError(f"{path}: state: expected {name} to be a count, got {numbers.get(name)!r}")
-    for name in NUMBERS + NUMBERS_OR_NULL:
-        value = numbers.get(name)
-        if type(value) not in (int, float) and not (value is None and name in NUMBERS_OR_NULL):
-            raise ModelFileError(f"{path}: state: expected {name} to be a number, got {value!r}")
-    total = file.tensors.get(f"{TRAINING_TENSORS}total")
-    if total is None or total.shape != (TOTALS,) or total.dtype != np.float64 or total[ROWS] != numbers["row"]:
-        raise ModelFileError(f"{path}: expected the sums over the {numbers['row']} rows done of an epoch, found others")
-    kept = {name: file.tensors.get(f"{TRAINING_TENSORS}{name}") for name in LIKE_PARAMETERS + LIKE_RUNNING_STATS}
-    for name, before in RENAMED_TENSORS.items():
-        kept[name] = file.tensors.get(f"{TRAINING_TENSORS}{before}") if kept[name] is None else kept[name]
-    for name, array in kept.items():
-        types = (network.dtype, np.float64) if name == "average" else (network.dtype,)
-        shape = network.running_stats.shape if name in LIKE_RUNNING_STATS else network.parameters.shape
-        if array is not None and (array.shape != shape or array.dtype not in types):
-            raise ModelFileError(
-                f"{path}: expected {TRAINING_TENSORS}{name} to be {network.dtype} {shape}, got {array.dtype} {array.shape}"
-            )
-    kept["pairs"] = file.tensors.get(f"{TRAINING_TENSORS}pairs")
-    if (pairs := kept["pairs"]) is not None and (pairs.dtype != np.float64 or pairs.shape[::2] != (2, network.parameters.size)):
-        raise ModelFileError(f"{path}: expected {TRAINING_TENSORS}pairs of shape (2, k, {network.parameters.size}), got {pairs.shape}")
-    if type(numbers.get("converged", False)) is not bool:
-        raise ModelFileError(f"{path}: state: expected converged to be true or false, got {numbers['converged']!r}")
+    if missing := [
+        name for name in ("epoch", "row", "steps", "best_epoch", "averaged", "seconds", "earlier_seconds") if name not in numbers
+    ]:
+        raise ModelFileError(f"{path}: state: expected {missing[0]}, found none")
     known = {name: numbers[name] for name in TrainingState._fields if name in numbers}
-    known["plateau"] = _plateau(path, numbers.get("plateau"))
-    return Saved(network, TrainingState(**{**known, "total": tuple(total.tolist()), **kept}), run)
-
-
-def _plateau(path: Path, values: Any) -> Plateau:
-    """Return what a plateau schedule knew, from the values that JSON holds of it."""
-    if isinstance(values, list) and len(values) == len(Plateau._fields):
-        factor, best, waited = values
-        if isinstance(factor, (int, float)) and isinstance(best, (int, float, type(None))) and type(waited) is int and waited >= 0:
-            return Plateau(factor, best, waited)
-    raise ModelFileError(f"{path}: state: expected plateau to be a factor, a loss and a count, got {values!r}")
+    for name in ("total", "pairs", *LIKE_PARAMETERS, *LIKE_RUNNING_STATS):
+        before = RENAMED_TENSORS.get(name, name)
+        known[name] = arrays.get(f"{TRAINING_TENSORS}{name}", arrays.get(f"{TRAINING_TENSORS}{before}"))
+    if known["total"] is None:
+        raise ModelFileError(f"{path}: expected the sums over the rows done of an epoch, found none")
+    known["total"] = tuple(np.atleast_1d(known["total"]).tolist())
+    plateau = numbers.get("plateau")
+    known["plateau"] = Plateau(*plateau) if isinstance(plateau, list) and len(plateau) == len(Plateau._fields) else plateau
+    try:
+        state = checked(TrainingState(**known), network)
+    except ConfigError as error:
+        raise ModelFileError(f"{path}: {str(error).replace('resume:', 'state:', 1)}") from None
+    return Saved(network, state, run)
 
 
 class CheckpointSchedule:

@@ -14,7 +14,7 @@ from fastmlp.training.schedules import Plateau
 
 MOST = 2**53  # of epochs, rows and steps: schedules take them as floats
 LIKE_PARAMETERS = ("m", "v", "weights", "best_weights", "average")
-LIKE_STATISTICS = ("running_stats", "best_running_stats")
+LIKE_RUNNING_STATS = ("running_stats", "best_running_stats")
 SQUARES = {"rmsprop": "m", "adagrad": "m", "rmsprop_momentum": "v", "adam": "v", "adamw": "v", "nadam": "v"}  # what a root is taken of
 
 
@@ -63,8 +63,11 @@ def checked(state: Any, network: Network) -> TrainingState:
     found["converged"] = bool(state.converged)
     for name in LIKE_PARAMETERS:
         _check_vector(name, getattr(state, name), network.parameters.size, network.dtype, "parameter")
-    for name in LIKE_STATISTICS:
-        _check_vector(name, getattr(state, name), network.running_stats.size, network.dtype, "running statistic")
+    for name in LIKE_RUNNING_STATS:
+        kept = getattr(state, name)
+        _check_vector(name, kept, network.running_stats.size, network.dtype, "running statistic")
+        if kept is not None:
+            network.checked_running_stats(f"resume: {name}", kept)
     _check_pairs(state.pairs, network.parameters.size)
     if found["best_epoch"] > found["epoch"] or (found["best_epoch"] == 0) != (state.best_value is None):
         raise _wrong("best_epoch", f"one of the {found['epoch']} epochs done, with its best_value", state.best_epoch)

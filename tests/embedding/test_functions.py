@@ -324,7 +324,7 @@ def test_steps_are_those_of_a_training_on_real_digits(mnist):
 def test_state_shares_the_networks_parameters():
     p = problem([4, 5, 3])
     state, _, _ = compiled(p)
-    assert state.parameters is p.network.parameters
+    assert np.shares_memory(state.parameters, p.network.parameters)
 
 
 def test_other_parameters_are_evaluated_without_a_copy():

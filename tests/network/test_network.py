@@ -205,7 +205,7 @@ def test_old_names_of_a_network_are_taken_with_a_warning():
     assert net.normalization == "batch"
     for before, now in (("norm_layers", "normalization"), ("statistics", "running_stats"), ("normalisation", "input_scaling")):
         with pytest.warns(FutureWarning, match=f"Network.{before} is called Network.{now} now"):
-            assert getattr(net, before) is getattr(net, now)
+            assert_array_equal(getattr(net, before), getattr(net, now))
 
 
 def test_an_unknown_attribute_of_a_network_names_the_nearest():

@@ -294,8 +294,8 @@ def test_a_header_in_error_is_found_before_the_data_are_read(folder):
 
 
 def test_a_file_beyond_the_memory_is_refused_before_it_is_read(folder, sound, monkeypatch):
-    monkeypatch.setattr(model_file, "memory_limit", lambda: len(sound))
-    with pytest.raises(NotEnoughMemory, match=str(2 * len(sound))):
+    monkeypatch.setattr(model_file, "memory_left", lambda: len(sound) - 1)
+    with pytest.raises(NotEnoughMemory, match=str(len(sound))):
         read_bytes(folder, sound)
 
 

@@ -53,6 +53,7 @@ FLOOR_PLAN = (
     "fastmlp.inputs",
     "fastmlp.initial",
     "fastmlp.preprocessing",
+    "fastmlp.attributes",
     "fastmlp.storage",
     "fastmlp.training.optimizers",
     "fastmlp.training.keywords",

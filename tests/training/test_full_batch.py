@@ -135,7 +135,7 @@ def test_a_checkpoint_with_pairs_of_another_network_is_refused(tmp_path):
         trainer.step()
     file = saving.pack(trainer, {})
     file.tensors["training.pairs"] = file.tensors["training.pairs"][:, :, 1:]
-    with pytest.raises(ModelFileError, match=r"training\.pairs of shape \(2, k, 141\)"):
+    with pytest.raises(ModelFileError, match=r"'pairs' of shape \(2, k, 141\)"):
         saving.unpack(tmp_path, file)
 
 
