@@ -1,5 +1,6 @@
 """What this machine is and what to expect of it: facts, measurements, and advice that follows from both."""
 
+import math
 import os
 import platform
 import time
@@ -69,7 +70,7 @@ class Plan(NamedTuple):
     threads: int
     seconds: float  # of an epoch, dense inputs
     sparse_seconds: float  # the same with as many zeros as MNIST has
-    share_of_peak: float  # of the dense one
+    share_of_peak: float | None  # of the dense one; None where the peak could not be measured
 
 
 class Report(NamedTuple):
@@ -167,9 +168,10 @@ def try_network(sizes: Sequence[int], batch_size: int, rows: int, peaks: Peaks) 
     tiled = isinstance(program, TiledProgram)
     tiles = tuple(f"{shape.MR} x {shape.NV}" for shape in program.tile_shapes) if isinstance(program, TiledProgram) else ()
     flops = WORKLOADS["A"]._replace(sizes=tuple(sizes)).flops
+    peak = peaks.of(peaks.flops, program.threads)
     return Plan(
         tuple(sizes), batch_size, rows, "tiles" if tiled else "textbook loops", tiles, program.threads, dense * rows, sparse * rows,
-        flops / dense / peaks.of(peaks.flops, program.threads),
+        None if math.isnan(peak) else flops / dense / peak,
     )  # fmt: skip
 
 
@@ -212,6 +214,8 @@ def _about_cores(report: Report) -> list[str]:
         found.append(
             f"other programs keep {cpu.load:.1f} of {cpu.present} cores busy: what is measured here is too low; close them, ask again"
         )
+    elif not report.peaks.usable:
+        found.append("other programs kept cores busy while they were measured: close them, ask again")
     return found
 
 

@@ -5,6 +5,7 @@ time      rounds of turns, so that noise hits every rung alike; slow rungs run o
 judge     operations a second, against the peak of this machine measured in the same run
 """
 
+import math
 import statistics
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -118,10 +119,9 @@ class Ladder(NamedTuple):
         return workload.traffic(workload.batch_size, operation) * steps
 
     def share_of_peak(self, row: Row) -> float | None:
-        """Return the part of the peak of as many cores that a row's median reaches."""
-        if row.median is None:
-            return None
-        return self.flops() / row.median / self.peaks.of(self.peaks.flops, row.configuration.threads)
+        """Return the part of the peak of as many cores that a row's median reaches; None without a median or a peak."""
+        peak = self.peaks.of(self.peaks.flops, row.configuration.threads)
+        return None if row.median is None or math.isnan(peak) else self.flops() / row.median / peak
 
     def of(self, operation: str) -> list[Row]:
         """Return the rows of one operation."""
@@ -294,8 +294,8 @@ def higher(first: Peaks, second: Peaks) -> Peaks:
     """Return the higher one of every rate: what slows a loop down is never the loop."""
 
     def both(name: str) -> tuple[float, float]:
-        one, every = map(max, getattr(first, name), getattr(second, name))
-        return one, every
+        one, every = map(np.fmax, getattr(first, name), getattr(second, name))  # NaN only where both are
+        return float(one), float(every)
 
     return first._replace(flops=both("flops"), cache_bytes=both("cache_bytes"), memory_bytes=both("memory_bytes"))
 

@@ -3,6 +3,7 @@
 These are the roofs that kernels are shown under, so they are measured in the same run, by code that the same compiler made.
 """
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,10 +19,12 @@ CACHE_LINE = 64  # bytes
 USUAL_CACHES = {1: 32 * 2**10, 2: 2**20, 3: 32 * 2**20}
 LEAST_MEMORY, MOST_MEMORY = 2**26, 2**29  # bytes of each of two arrays that do not fit into any cache
 TRIALS = 5
+MOST_TRIALS = 25  # where others disturb some
+AT_WORK = 0.9  # of the time of a trial, at least, for each thread: else others kept it from its core
 
 
 class Peaks(NamedTuple):
-    """Rates of one core and of all threads together: float32 operations a second, bytes a second."""
+    """Rates of one core and of all threads together: float32 operations a second, bytes a second. NaN: other programs disturbed it."""
 
     threads: int
     vector_bytes: int
@@ -32,6 +35,11 @@ class Peaks(NamedTuple):
     def of(self, rates: tuple[float, float], threads: int) -> float:
         """Return the rate of one core, or that of all threads."""
         return rates[0] if threads == 1 else rates[1]
+
+    @property
+    def usable(self) -> bool:
+        """Return whether every rate could be measured."""
+        return not any(map(math.isnan, (*self.flops, *self.cache_bytes, *self.memory_bytes)))
 
 
 class Launches(NamedTuple):
@@ -44,7 +52,10 @@ class Launches(NamedTuple):
 
 
 def measure(threads: int, seconds: float = 0.1) -> Peaks:
-    """Measure on one core and on `threads`; each of the six rates takes about so many seconds, and the best of five trials counts."""
+    """Measure on one core and on `threads`; each of the six rates takes about so many seconds, and the best of five trials counts.
+
+    A trial during which a thread had to wait for its core is made again; where that ends nowhere, the rate is NaN.
+    """
     from fastmlp.kernels.vectors import vector_bytes
 
     pairs = {}
@@ -137,17 +148,29 @@ def _rate(prepare: Callable[[], Prepared], threads: int, seconds: float) -> floa
 
     team.run(make_ready, shared)
 
-    def run(count: int) -> float:
+    def run(count: int) -> tuple[float, bool]:
+        """Return how long it took, and whether every thread was at work all the time."""
+        at_work = [0.0] * threads
+
         def work(thread: int) -> int:
+            began, used = time.perf_counter(), time.thread_time()
             prepared[thread][0](count)
+            at_work[thread] = (time.thread_time() - used) / max(time.perf_counter() - began, 1e-9)
             return 0
 
-        return _seconds(lambda: team.run(work, shared))
+        return _seconds(lambda: team.run(work, shared)), min(at_work) >= AT_WORK
 
     count = 1
-    while (taken := run(count)) < seconds / TRIALS / 2:
+    while (taken := min(run(count)[0] for _ in range(TRIALS))) < seconds / TRIALS / 2:
         count = max(2 * count, int(count * seconds / TRIALS / max(taken, 1e-6)) if taken > 1e-3 else 8 * count)
-    return max(sum(amounts) * count / run(count) for _ in range(TRIALS))
+    undisturbed: list[float] = []
+    for _ in range(MOST_TRIALS):
+        taken, alone = run(count)
+        if alone:
+            undisturbed.append(taken)
+        if len(undisturbed) == TRIALS:
+            break
+    return sum(amounts) * count / min(undisturbed) if undisturbed else math.nan
 
 
 def _seconds(run: Callable[[], object]) -> float:

@@ -4,13 +4,14 @@ Commands raise. `run` alone turns what they raise into an exit code and one line
 """
 
 import contextlib
+import errno
 import io
 import os
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -35,7 +36,7 @@ from fastmlp.cli import (
 )
 from fastmlp.cli.options import Group, add_command
 from fastmlp.errors import FastmlpError, NotEnoughMemory, WriteError
-from fastmlp.rendering.output import Output
+from fastmlp.rendering.output import STANDARD_OUTPUT, Output, flush, printable
 
 CLOSED_PIPE = 1
 BUG = FastmlpError.exit_code
@@ -113,10 +114,11 @@ def main() -> None:
     signals.listen()
     code = run(sys.argv[1:])
     signals.ignore()
-    try:
-        sys.stdout.flush()
-    except OSError:  # said already: what is left of the output would make Python fail once more at its end
-        _abandon_stdout()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # the exit code tells: what is left of the output would make Python fail once more at its end, with 120
+            _abandon(stream)
     sys.exit(code)
 
 
@@ -125,12 +127,16 @@ def run(arguments: Sequence[str]) -> int:
     output = Output(json="--json" in arguments)  # looked for here, because it holds for a line that cannot be parsed, too
     try:
         code = app(args=list(arguments), prog_name="fastmlp", standalone_mode=False) or 0
-        sys.stdout.flush()
+        flush(sys.stdout, STANDARD_OUTPUT)
         if code == INTERRUPTED:
             raise KeyboardInterrupt
         return int(code)
-    except BrokenPipeError:  # whoever read our output has left
-        _abandon_stdout()
+    except (BrokenPipeError, SystemExit):  # whoever read our output has left; of help, typer says so by SystemExit
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
+                continue
+            _abandon(stream)
         return CLOSED_PIPE
     except KeyboardInterrupt:
         return _failed(output, "KeyboardInterrupt", "interrupted", signals.exit_code())
@@ -150,15 +156,16 @@ def _failed(output: Output, kind: str, message: str, exit_code: int) -> int:
     try:
         output.error(kind, message, exit_code)
     except OSError:  # standard output may be what failed
-        _abandon_stdout()
         with contextlib.suppress(OSError):  # or the terminal is gone: the exit code says it all the same
             Output().error(kind, message, exit_code)
     return exit_code
 
 
-def _abandon_stdout() -> None:
-    """Send what is still buffered for a broken standard output nowhere, or Python would complain of it at the end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _abandon(stream: TextIO) -> None:
+    """Send what is still buffered for a broken stream nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _known(error: Exception) -> FastmlpError | None:
@@ -166,12 +173,34 @@ def _known(error: Exception) -> FastmlpError | None:
     if isinstance(error, FastmlpError):
         return error
     if isinstance(error, MemoryError):
-        return NotEnoughMemory(f"not enough memory: {error}; use a smaller network or fewer rows")
+        return NotEnoughMemory(f"not enough memory: {error or 'the system gave no more'}; use a smaller network or fewer rows")
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return NotEnoughMemory("this process may start no more threads; raise its limit (ulimit -u, or the pids of its container)")
+    if isinstance(error, (OSError, ImportError)) and _is_out_of_memory(error):
+        return NotEnoughMemory(f"not enough memory for {_doing(error)} ({_reason(error)}); raise the limit (ulimit -v, or the container's)")
     if isinstance(error, OSError):
-        return WriteError(f"{error.filename or 'standard output'}: {error.strerror or error}")
+        return WriteError(f"{error.filename or _doing(error)}: {_reason(error)}")
     return None
+
+
+def _is_out_of_memory(error: OSError | ImportError) -> bool:
+    """Return whether the system had no memory, for a mapped file or for a library, whose loader tells it in words only."""
+    words = ("cannot allocate memory", "failed to map", "cannot map", "cannot apply additional memory protection", "out of memory")
+    return getattr(error, "errno", None) == errno.ENOMEM or any(word in str(error).lower() for word in words)
+
+
+def _reason(error: OSError | ImportError) -> str:
+    return str(getattr(error, "strerror", None) or error or type(error).__name__).partition("\n")[0]
+
+
+def _doing(error: Exception) -> str:
+    """Return what was being done when an error came that names no file: printing help, or the last of our own functions on its way."""
+    frames = [(str(frame.f_globals.get("__name__")), frame.f_code.co_name) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if frames and frames[-1][1] == "echo":
+        return STANDARD_OUTPUT
+    ours = [(module.removeprefix("fastmlp."), function) for module, function in frames if module.startswith("fastmlp.")]
+    module, function = ours[-1] if ours else ("the command line", "<module>")
+    return f"loading {module}" if function == "<module>" else f"{module}.{function}"
 
 
 def _usage(error: typer.TyperException) -> str:
@@ -183,4 +212,4 @@ def _usage(error: typer.TyperException) -> str:
 
 
 def _warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
-    return f"warning: {message}\n"
+    return f"warning: {printable(str(message))}\n"

@@ -260,7 +260,9 @@ def verify(file: CanonicalFile, data: Buffer, where: str) -> None:
 def _store(folder: Path, contents: Mapping[str, Buffer]) -> None:
     """Put checked files into the cache: each appears whole or not at all, also when several processes do this at once."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        for one in (*reversed(folder.parents), folder):  # not more open than the umask, nor to others: compiled code lies beside it
+            if not one.is_dir():
+                one.mkdir(mode=0o755, exist_ok=True)
     except OSError as error:
         advice = "set FASTMLP_CACHE_DIR to a folder that can be written"
         raise OutputError(f"{display_name(folder)}: cannot be created: {error.strerror}; {advice}") from error

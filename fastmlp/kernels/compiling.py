@@ -17,8 +17,7 @@ import hashlib
 import inspect
 import math
 import os
-import pickle  # Numba keeps machine code as a pickle; only this file reads one, and only from the user's own cache folder
-import secrets
+import pickle  # Numba keeps machine code as a pickle; only this file reads one, and only as code_cache.py allows
 import sys
 import threading
 import time
@@ -32,16 +31,22 @@ import llvmlite
 import numba
 import numpy as np
 from numba import njit, types
-from numba.core import cgutils, compiler, config, ir, serialize
-from numba.core.compiler_lock import global_compiler_lock
-from numba.core.compiler_machinery import FunctionPass, register_pass
-from numba.core.dispatcher import Dispatcher
-from numba.core.registry import CPUDispatcher
-from numba.core.untyped_passes import IRProcessing
-from numba.extending import intrinsic, overload
 
 from fastmlp import machine
-from fastmlp.kernels import elementary
+from fastmlp.kernels import code_cache, elementary, supported
+
+try:
+    from numba.core import cgutils, compiler, config, ir, serialize
+    from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.compiler_machinery import FunctionPass, register_pass
+    from numba.core.dispatcher import Dispatcher
+    from numba.core.registry import CPUDispatcher, cpu_target  # noqa: F401  used in vectors.py
+    from numba.core.untyped_passes import IRProcessing
+    from numba.extending import intrinsic, overload
+except ImportError as error:
+    if "cannot import name" in str(error) or isinstance(error, ModuleNotFoundError):
+        raise supported.unsupported(error) from error
+    raise  # a library that cannot be loaded
 
 # Without nnan and ninf: a NaN must be seen. Without reassoc: additions stay in the order of the source, so that the serial
 # and the parallel form of a kernel give the same bits.
@@ -435,8 +440,7 @@ if hasattr(os, "register_at_fork"):
 
 # --- the cache of machine code -------------------------------------------------------------------------------------------
 
-SEAL = hashlib.sha256().digest_size  # bytes at the start of a file of code
-_warned: set[str] = set()
+_warned: list[str] = []
 _listeners: list[Callable[[str, float | None], None]] = []
 _under_way = threading.local()  # .missed: for each compilation in this thread, outermost first, whether the cache had no code
 _waited = 0.0
@@ -492,6 +496,8 @@ def _timed(name: str, compile: Callable[[Any], Any], signature: Any) -> Any:
     started = time.perf_counter()
     try:
         return compile(signature)
+    except (AttributeError, ImportError) as error:  # what is wrong with a formula, Numba tells by errors of its own
+        raise supported.unsupported(error) from error
     finally:
         seconds = time.perf_counter() - started
         if missed.pop():
@@ -510,9 +516,9 @@ def _tell_missed(name: str) -> None:
 
 
 class CompiledCode:
-    """Where the machine code of one kernel is kept: one file per signature and CPU, checked by SHA-256 before it is read.
+    """Where the machine code of one kernel is kept: one file per signature and CPU; see code_cache.py.
 
-    Follows the interface of numba.core.caching._Cache. Whatever goes wrong here costs a compilation, never the run.
+    Follows the interface of numba.core.caching._Cache. Whatever goes wrong here costs a compilation and one warning, never the run.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -523,33 +529,21 @@ class CompiledCode:
         """Return the compiled code for a signature, None where there is none that can be used."""
         context.refresh()
         try:
-            payload = _read_code(self._path(signature, context.codegen()))
-            if payload is not None:
-                return compiler.CompileResult._rebuild(context, *pickle.loads(payload))  # noqa: S301  the user's own folder
-            _warn_once("damaged", _DAMAGED.format(code_folder()))
+            payload = code_cache.read(self._path(signature, context.codegen()))
+            return compiler.CompileResult._rebuild(context, *pickle.loads(payload))  # noqa: S301  nobody else can have written it
         except FileNotFoundError:
             pass
         except Exception as error:
-            _warn_once("unusable", _UNUSABLE.format(code_folder(), _reason(error)))
+            _warn_of_cache(error)
         _tell_missed(self.name)
         return None
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
         """Keep compiled code for later processes."""
-        temporary = None
         try:
-            payload = serialize.dumps(compiled._reduce())
-            path = self._path(signature, compiled.codegen)
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            temporary = path.with_suffix(f".{secrets.token_hex(8)}.tmp")
-            with open(temporary, "xb", opener=_for_owner_only) as file:
-                file.write(_seal(path, payload) + payload)
-            temporary.replace(path)
+            code_cache.write(self._path(signature, compiled.codegen), serialize.dumps(compiled._reduce()))
         except Exception as error:
-            _warn_once("unusable", _UNUSABLE.format(code_folder(), _reason(error)))
-            if temporary is not None:
-                with contextlib.suppress(OSError):
-                    temporary.unlink(missing_ok=True)
+            _warn_of_cache(error)
 
     def enable(self) -> None:
         """Do nothing: the cache is always on."""
@@ -565,33 +559,25 @@ class CompiledCode:
         return code_folder() / f"{self.name}-{digest[:24]}.code"
 
 
-def _read_code(path: Path) -> bytes | None:
-    """Return what is kept in a file of code; None where it is damaged, or another user's: it is a pickle, and what is in it will run."""
-    with open(path, "rb") as file:
-        if hasattr(os, "geteuid") and os.fstat(file.fileno()).st_uid not in (0, os.geteuid()):
-            return None
-        stored, payload = file.read(SEAL), file.read()
-    return payload if stored == _seal(path, payload) else None
+def _warn_of_cache(error: Exception) -> None:
+    """Warn of what is wrong with the cache, once: one fault meets every kernel."""
+    if not _warned:
+        _warned.append(_fault(error))
+        warnings.warn(_warned[0], RuntimeWarning, stacklevel=2)
 
 
-def _seal(path: Path, payload: bytes) -> bytes:
-    """Return the checksum of a file of code. Its name and folder count, so that it is never taken for another kernel or version."""
-    return hashlib.sha256(f"{path.parent.name}/{path.name}".encode() + b"\0" + payload).digest()
+def _fault(error: Exception) -> str:
+    folder = code_folder()
+    if isinstance(error, code_cache.Damaged):
+        return f"files of compiled code in {folder} are damaged or not the user's alone; they are made anew, which costs seconds once"
+    if isinstance(error, code_cache.Distrusted):
+        why = f"compiled code in {folder} is not used: {error}"
+    elif isinstance(error, (OSError, ValueError, MemoryError, pickle.UnpicklingError, EOFError)):
+        why = f"compiled code cannot be kept in {folder} ({type(error).__name__}: {error})".splitlines()[0]
+    else:
+        return f"compiled code cannot be kept, so each start compiles anew: {supported.unsupported(error)}"
+    return f"{why}, so each start compiles anew; set FASTMLP_CACHE_DIR to a folder of your own"
 
 
-def _for_owner_only(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:160]
-
-
-def _warn_once(kind: str, message: str) -> None:
-    if kind not in _warned:
-        _warned.add(kind)
-        warnings.warn(message, RuntimeWarning, stacklevel=2)
-
-
-_DAMAGED = "files of compiled code in {} are damaged or belong to another user; they are made anew, which costs seconds once"
-_UNUSABLE = "compiled code cannot be kept in {} ({}), so each start compiles anew; set FASTMLP_CACHE_DIR to a folder that you can write to"
+if (_doubt := supported.doubt()) is not None:
+    warnings.warn(_doubt, RuntimeWarning, stacklevel=2)

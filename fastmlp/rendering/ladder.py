@@ -1,5 +1,6 @@
 """Ladders, scaling, starts and changes -> tables: how much faster each form is, and what the machine could do."""
 
+import math
 from collections.abc import Sequence
 
 from fastmlp.benchmark.ladder import Ladder, Row, missing_of
@@ -40,6 +41,8 @@ def peak_parts(found: Peaks) -> tuple[str, str, str]:
     several = found.threads > 1
 
     def rates(pair: tuple[float, float], unit: str) -> str:
+        if any(map(math.isnan, pair)):
+            return "unusable: the machine is busy"
         return " and ".join(f"{rate / 1e9:.3g}" for rate in (pair if several else pair[:1])) + f" {unit}"
 
     on = f"one core and {found.threads} threads" if several else "one core"

@@ -6,7 +6,9 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
+
+STANDARD_OUTPUT, STANDARD_ERROR = "standard output", "standard error"
 
 
 class Output(NamedTuple):
@@ -18,7 +20,7 @@ class Output(NamedTuple):
     def result(self, text: str) -> None:
         """Print a result for people. It is flushed, so that a reader at the end of a pipe sees it when it is there."""
         if not self.json:
-            print(printable(text), flush=True)
+            _say(printable(text), sys.stdout, STANDARD_OUTPUT)
 
     def detail(self, text: str) -> None:
         """Print what belongs to a result but can be left out."""
@@ -28,24 +30,42 @@ class Output(NamedTuple):
     def note(self, text: str) -> None:
         """Print what is going on, to standard error."""
         if not self.quiet:
-            print(printable(text), file=sys.stderr, flush=True)
+            _say(printable(text), sys.stderr, STANDARD_ERROR)
 
     def record(self, record: Mapping[str, Any]) -> None:
         """Print the result for a program: one JSON object."""
         if self.json:
-            print(json_text(record), flush=True)
+            _say(json_text(record), sys.stdout, STANDARD_OUTPUT)
 
     def error(self, kind: str, message: str, exit_code: int) -> None:
         """Print why a command failed: a line to standard error, or one JSON object to standard output."""
         if self.json:
             self.record({"error": {"type": kind, "message": message, "exit_code": exit_code}})
         else:
-            print(f"error: {printable(message)}", file=sys.stderr, flush=True)
+            _say(f"error: {printable(message)}", sys.stderr, STANDARD_ERROR)
 
     @property
     def shows_progress(self) -> bool:
         """Whether something may move on standard error: only on a terminal that can move."""
         return not self.quiet and on_terminal()
+
+
+def flush(stream: TextIO, name: str) -> None:
+    """Write what is buffered; an OSError then says by `name` where it could not be written, as the system does for files only."""
+    try:
+        stream.flush()
+    except OSError as error:
+        error.filename = name
+        raise
+
+
+def _say(text: str, stream: TextIO, name: str) -> None:
+    try:
+        print(text, file=stream)
+    except OSError as error:
+        error.filename = name
+        raise
+    flush(stream, name)
 
 
 def on_terminal() -> bool:

@@ -1,5 +1,6 @@
 """The doctor: facts from this machine, and advice that follows from facts made up here."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,7 @@ def test_healthy_machine_gets_no_advice():
         (with_plan(kernels="textbook loops", batch_size=1), "batch of 1"),
         (with_plan(kernels="textbook loops", sizes=(784, 10)), "hidden layer"),
         (HEALTHY._replace(peaks=HEALTHY.peaks._replace(flops=(100e9, 400e9))), "hyper-threads"),
+        (HEALTHY._replace(peaks=HEALTHY.peaks._replace(memory_bytes=(1e9, math.nan))), "kept cores busy"),
         (with_plan(sizes=(784, 4096, 4096, 10)), "second-level cache"),
         (with_cpu(memory_bytes=2**20), "fewer units"),
     ],
@@ -68,8 +70,8 @@ def test_this_machine_is_examined(monkeypatch):
     assert report.cpu.usable <= report.cpu.allowed <= report.cpu.present
     assert report.plan.kernels == "tiles"
     assert report.plan.tiles
-    assert 0 < report.plan.seconds < 10
-    assert report.plan.share_of_peak > 0  # no bound above: on a busy machine the peak is what was slowed down
+    assert report.plan.seconds > 0
+    assert (report.plan.share_of_peak is None) == math.isnan(report.peaks.of(report.peaks.flops, report.plan.threads))
     assert report.cache.folder == code_folder()
     assert report.cache.kernels > 0  # of what was tried just now
     assert report.cache.writable

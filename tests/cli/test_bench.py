@@ -41,7 +41,7 @@ def test_ladder_is_measured_drawn_saved_and_compared(command, tmp_path):
         assert rows[operation, "njit"]["speed_up"] > 1  # of hundreds: even a busy machine is that quick
         assert rows[operation, "njit"]["error"] <= 1e-4
         assert rows[operation, "njit"]["fault"] is None
-    assert found["peaks"]["flops"][0] > 0
+    assert len(found["peaks"]["flops"]) == 2
     (saved,) = json.loads((tmp_path / "found.json").read_text())["ladders"]
     assert saved["rows"] == found["rows"]
     assert (tmp_path / "ladder.svg").read_bytes().startswith(b"<?xml")

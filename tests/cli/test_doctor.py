@@ -16,7 +16,7 @@ def test_report_tells_the_machine_the_network_and_advice(command):
 def test_json_holds_what_a_bug_report_needs(command):
     report = command("doctor", "--shape", "6,5,2", "--batch", "8", "--rows", "100", "--json").json
     assert {"fastmlp", "numba", "llvm"} <= set(report["versions"])
-    assert report["peaks"]["flops"][0] > 0
+    assert len(report["peaks"]["flops"]) == 2
     assert report["plan"]["sizes"] == [6, 5, 2]
     assert isinstance(report["advice"], list)
     assert report["cpu"]["vector_bytes"] in (16, 32, 64)

@@ -61,13 +61,21 @@ def test_training_whose_reader_left_is_saved(tmp_path, line):
     assert (tmp_path / "synthetic.safetensors").is_file()
 
 
-@pytest.mark.parametrize("name", ["version", "data list", "train --json"])
+@pytest.mark.parametrize("name", ["help", "version", "data list", "train --json"])
 def test_full_disk_behind_standard_output_exits_with_74(tmp_path, line, name):
     with open("/dev/full", "w") as full:
         done = subprocess.run(line(name), cwd=tmp_path, env=ENVIRONMENT, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 74
-    assert "No space left on device" in done.stderr.splitlines()[-1]
+    assert done.stderr.splitlines()[-1] == "error: standard output: No space left on device"
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("json_flag", [(), ("--json",)], ids=["text", "json"])
+def test_exit_code_tells_what_no_stream_can_tell(tmp_path, json_flag):
+    line = [sys.executable, "-m", "fastmlp", "runs", "nowhere", *json_flag]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(line, cwd=tmp_path, env=ENVIRONMENT, stdout=full, stderr=full, timeout=60)
+    assert done.returncode == 66
 
 
 @pytest.mark.parametrize("stream", [1, 2])

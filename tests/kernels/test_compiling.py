@@ -1,13 +1,14 @@
 """Compiling and keeping machine code: what is compiled when, what is found again, and what a bad cache costs."""
 
 import shutil
+import tomllib
 import warnings
 
 import numba
 import numpy as np
 import pytest
 
-from fastmlp.kernels import compiling, scalar, step
+from fastmlp.kernels import compiling, scalar, step, supported
 from tests.kernels.processes import ROOT, result_of
 
 CONSTANT = 1
@@ -34,7 +35,7 @@ def cache(tmp_path, monkeypatch):
 
 def use_cache(folder, monkeypatch):
     monkeypatch.setenv("FASTMLP_CACHE_DIR", str(folder))
-    monkeypatch.setattr(compiling, "_warned", set())
+    monkeypatch.setattr(compiling, "_warned", [])
     compiling.code_folder.cache_clear()
 
 
@@ -172,12 +173,6 @@ def test_nothing_is_left_in_the_cache_but_code(cache):
     assert {path.suffix for path in cache.rglob("*") if path.is_file()} == {".code"}
 
 
-def test_folder_and_files_of_code_are_for_their_owner_only(cache):
-    fresh_kernel()(3)
-    assert compiling.code_folder().stat().st_mode & 0o077 == 0
-    assert [path.stat().st_mode & 0o777 for path in code_files(cache)] == [0o600, 0o600]
-
-
 @pytest.mark.parametrize("flag", ["OPT", "BOUNDSCHECK", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX"])
 def test_code_made_with_another_option_is_kept_in_another_folder(flag, cache, monkeypatch):
     before = compiling.code_folder()
@@ -246,6 +241,52 @@ def test_folder_that_cannot_be_written_costs_one_warning_that_says_what_to_do(tm
     assert result == 7
     assert len(messages) == 1
     assert "FASTMLP_CACHE_DIR" in messages[0]
+
+
+def test_folder_that_others_may_write_to_costs_one_warning_that_says_what_to_do(cache):
+    fresh_kernel()(3)
+    compiling.code_folder().chmod(0o777)
+    result, messages = warnings_of(lambda: fresh_kernel()(3))
+    assert result == 7
+    assert len(messages) == 1
+    assert "chmod go-w" in messages[0]
+    assert "FASTMLP_CACHE_DIR" in messages[0]
+
+
+def test_renamed_internal_of_numba_costs_one_warning_that_names_the_versions(cache, monkeypatch):
+    monkeypatch.delattr(numba.core.compiler.CompileResult, "_reduce")
+    result, messages = warnings_of(lambda: fresh_kernel()(3))
+    assert result == 7
+    assert len(messages) == 1
+    assert supported.NUMBA in messages[0]
+    assert "FASTMLP_CACHE_DIR" not in messages[0]
+
+
+def test_renamed_internal_of_numba_that_kernels_need_is_an_error_that_names_the_versions():
+    code = """
+import json, numba.core.compiler_machinery, warnings
+del numba.core.compiler_machinery.register_pass
+import fastmlp
+try:
+    fastmlp.Network([2, 2]).predict([[0.0, 1.0]])
+except fastmlp.FastmlpError as error:
+    print(json.dumps([type(error).__name__, str(error)]))
+"""
+    kind, message = result_of(code)
+    assert kind == "MissingExtra"
+    assert supported.NUMBA in message
+
+
+@pytest.mark.parametrize(("version", "warns"), [("0.65.1", True), ("0.66.0", False), ("0.68.3", False), ("0.69.0rc1", True), ("1.0", True)])
+def test_version_of_numba_that_is_not_supported_is_named(version, warns, monkeypatch):
+    monkeypatch.setattr(numba, "__version__", version)
+    message = supported.doubt()
+    assert (message is not None) == warns
+    assert message is None or version in message and supported.NUMBA in message
+
+
+def test_supported_versions_of_numba_are_those_that_are_installed_with_fastmlp():
+    assert supported.NUMBA in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
 
 
 @pytest.mark.long

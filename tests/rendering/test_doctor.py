@@ -1,5 +1,7 @@
 """The doctor's report as text."""
 
+import math
+
 from fastmlp.rendering import doctor
 from tests.benchmark.test_doctor import HEALTHY
 
@@ -26,6 +28,12 @@ def test_facts_stand_behind_their_labels():
 def test_peak_and_bandwidth_are_told():
     assert line_of(HEALTHY, "peak") == "one core and 8 threads: multiply-adds 100 and 790 GFLOP/s (512-bit vectors)"
     assert line_of(HEALTHY, "bandwidth") == "one core and 8 threads: second-level cache 50 and 400 GB/s, memory 10 and 40 GB/s"
+
+
+def test_peak_that_other_programs_disturbed_is_called_unusable():
+    report = HEALTHY._replace(peaks=HEALTHY.peaks._replace(flops=(math.nan, 790e9)), plan=HEALTHY.plan._replace(share_of_peak=None))
+    assert line_of(report, "peak") == "one core and 8 threads: multiply-adds unusable: the machine is busy (512-bit vectors)"
+    assert line_of(report, "network").endswith("8 threads, – of the peak")
 
 
 def test_network_is_told_with_its_tiles_and_what_to_expect():

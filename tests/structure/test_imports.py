@@ -19,6 +19,8 @@ FLOOR_PLAN = (
     "fastmlp.settings",
     "fastmlp.kernels.elementary",
     "fastmlp.kernels.duals",
+    "fastmlp.kernels.code_cache",
+    "fastmlp.kernels.supported",
     "fastmlp.kernels.compiling",
     "fastmlp.kernels.names",
     "fastmlp.kernels.random",
