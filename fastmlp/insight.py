@@ -12,6 +12,7 @@ from fastmlp.data.dataset import Dataset
 from fastmlp.data.synthetic import MATRIX, THRESHOLD
 from fastmlp.errors import DataError
 from fastmlp.network import Network
+from fastmlp.training.holdout import Rows
 
 Array = npt.NDArray[np.generic]
 
@@ -54,10 +55,10 @@ class Insight(NamedTuple):
     boundary: Boundary | None
 
 
-def look_into(network: Network, data: Dataset, held_out: int) -> Insight:
+def look_into(network: Network, data: Dataset, split: Rows) -> Insight:
     """Look into a network on the rows that were held out when it was trained, or on the test rows where none were.
 
-    `held_out` is the number of last training rows that the network has not seen. Raises DataError where network and data do not fit
+    `split` says which training rows it has seen, and which it has not. Raises DataError where network and data do not fit
     together, or the classes are not single ones.
     """
     n_inputs = int(np.prod(data.x_train.shape[1:]))
@@ -68,15 +69,14 @@ def look_into(network: Network, data: Dataset, held_out: int) -> Insight:
             f"expected a network of {n_inputs} inputs and {len(data.class_names)} classes for {data.name}, "
             f"got one of {network.n_inputs} and {network.n_outputs}"
         )
-    split = len(data.x_train) - held_out
-    if held_out:
-        x, y, rows = data.x_train[split:], data.y_train[split:], "validation rows"
+    if split.held_out.size:
+        x, y, rows = data.x_train[split.held_out], data.y_train[split.held_out], "validation rows"
     else:
         x, y, rows = data.x_test, data.y_test, "test rows"
     probabilities = np.asarray(network.predict_proba(x))
     predicted = probabilities.argmax(axis=1)
     classes = len(data.class_names)
-    counts = {"training": _counts(data.y_train[:split], classes), rows.split()[0]: _counts(y, classes)}
+    counts = {"training": _counts(data.y_train[split.train], classes), rows.split()[0]: _counts(y, classes)}
     is_image = data.kind == "image"
     surest, worst = _mistakes(x, y, predicted, probabilities) if is_image else (None, None)
     return Insight(
@@ -111,15 +111,15 @@ def _mistakes(x: Array, y: Array, predicted: npt.NDArray[np.intp], probabilities
     return examples(surest), examples(np.array(chosen, np.intp))
 
 
-def _boundary(network: Network, data: Dataset, split: int) -> Boundary:
+def _boundary(network: Network, data: Dataset, split: Rows) -> Boundary:
     """Return what the network makes of the part of the plane where 99.8 % of the points lie, along each axis."""
-    x = data.x_train[:split]
+    x = data.x_train[split.train]
     low, high = np.quantile(x, (0.001, 0.999), axis=0)
     first, second = (np.linspace(low[axis], high[axis], GRID_POINTS, dtype=np.float32) for axis in (0, 1))
     plane = np.stack(np.meshgrid(first, second), axis=-1).reshape(-1, 2)
     probability = np.asarray(network.predict_proba(plane))[:, 1].reshape(GRID_POINTS, GRID_POINTS)
     truth = ellipse(plane).reshape(probability.shape) if data.name == "synthetic" else None
-    return Boundary(x, data.y_train[:split], first, second, probability, truth)
+    return Boundary(x, data.y_train[split.train], first, second, probability, truth)
 
 
 def ellipse(x: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

@@ -15,7 +15,7 @@ from fastmlp.attributes import Views, assign, checked, first_not_finite, fixed
 from fastmlp.data.dataset import Dataset
 from fastmlp.data.gzipped import display_name
 from fastmlp.errors import ConfigError, DataError, ModelFileError, NotEnoughMemory
-from fastmlp.inputs import as_rows, as_sample_weight, as_target, is_single, weight_in
+from fastmlp.inputs import BLOCK_ROWS, as_rows, as_sample_weight, as_target, is_single, weight_in
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import DEFAULT_LOSS, LOSSES, OUTPUTS, SMOOTHING
 from fastmlp.kernels.normalisation import EPSILON
@@ -488,10 +488,16 @@ class Network:
         sample_weight: np.ndarray | None = None,
         kernels: str = TrainingSettings.kernels,
         threads: int | None = None,
+        numbers: np.ndarray | None = None,
     ) -> dict[str, float | None]:
-        """Evaluate rows, targets and weights that have passed the checks of inputs.py."""
-        loss, correct = loss_of_outputs(self.loss, self.loss_parameter, self.logits(rows, kernels, threads), target, sample_weight, kernels)
-        n = rows.shape[0] if sample_weight is None else float(sample_weight.sum(dtype=np.float64))
+        """Evaluate rows, targets and weights that have passed the checks of inputs.py; of the rows, only those with the numbers (m,)."""
+        if numbers is None:
+            z = self.logits(rows, kernels, threads)
+        else:  # a few at a time: no copy of all of them is made
+            parts = (numbers[first : first + BLOCK_ROWS] for first in range(0, numbers.size, BLOCK_ROWS))
+            z = np.concatenate([self.logits(rows[part], kernels, threads) for part in parts])
+        loss, correct = loss_of_outputs(self.loss, self.loss_parameter, z, target, sample_weight, kernels)
+        n = target.shape[0] if sample_weight is None else float(sample_weight.sum(dtype=np.float64))
         return {"loss": loss / n, "accuracy": None if self.output == "identity" else correct / n}
 
     def confusion_matrix(self, x: Any, y: Any) -> np.ndarray:

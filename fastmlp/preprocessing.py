@@ -1,5 +1,6 @@
 """Scaling of inputs: fitted on the rows trained on, kept by the network, applied by the first layer's kernel."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,12 +57,13 @@ def checked_scaling(scaling: Any, n_features: int, dtype: np.dtype) -> InputScal
     return scaling
 
 
-def fit(kind: str, rows: np.ndarray, per_feature: bool) -> InputScaling:
-    """Return the scaling of a kind for training rows (n, K). A std of 0 counts as 1."""
+def fit(kind: str, rows: np.ndarray, per_feature: bool, numbers: np.ndarray | None = None) -> InputScaling:
+    """Return the scaling of a kind for training rows (n, K), or for those with the numbers (m,). A std of 0 counts as 1."""
     if kind != "standardize" or rows.size == 0:
         return InputScaling(kind, np.zeros(()), np.ones(()))
     is_bytes = rows.dtype == np.uint8
-    mean, std = _byte_moments(rows) if is_bytes and not per_feature else _moments(rows, axis=0 if per_feature else None)
+    blocks = _Blocks(rows, numbers)
+    mean, std = _byte_moments(blocks) if is_bytes and not per_feature else _moments(blocks, axis=0 if per_feature else None)
     if is_bytes:
         mean, std = mean / BYTE_SCALE, std / BYTE_SCALE
     std = np.where(std > 0, std, 1.0)
@@ -71,25 +73,38 @@ def fit(kind: str, rows: np.ndarray, per_feature: bool) -> InputScaling:
     return InputScaling(kind, np.asarray(mean), np.asarray(std))
 
 
-def _byte_moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+class _Blocks:
+    """Rows (n, K), or those with the numbers (m,), BLOCK_ROWS at a time: no copy of all of them is made."""
+
+    def __init__(self, rows: np.ndarray, numbers: np.ndarray | None) -> None:
+        self._rows, self._numbers = rows, numbers
+        self.count = rows.shape[0] if numbers is None else numbers.size
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for first in range(0, self.count, BLOCK_ROWS):
+            part = slice(first, first + BLOCK_ROWS)
+            yield self._rows[part if self._numbers is None else self._numbers[part]]
+
+
+def _byte_moments(blocks: _Blocks) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and standard deviation from the counts of the 256 values: exact sums, one pass."""
     counts = np.zeros(256)
-    for first in range(0, rows.shape[0], BLOCK_ROWS):
-        counts += np.bincount(rows[first : first + BLOCK_ROWS].ravel(), minlength=256)
+    for block in blocks:
+        counts += np.bincount(block.ravel(), minlength=256)
     values = np.arange(256)
     mean = (counts * values).sum() / counts.sum()
     return np.asarray(mean), np.sqrt((counts * (values - mean) ** 2).sum() / counts.sum())
 
 
-def _moments(rows: np.ndarray, axis: int | None) -> tuple[np.ndarray, np.ndarray]:
+def _moments(blocks: _Blocks, axis: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and standard deviation in float64, in two passes over blocks.
 
     Numbers are taken relative to the first row: of a constant column nothing is left, not even a rounding error.
     """
-    count = rows.shape[0] * (1 if axis == 0 else rows.shape[1])
-    pivot = rows[0].astype(np.float64) if axis == 0 else np.float64(rows[0, 0])
-    blocks = range(0, rows.shape[0], BLOCK_ROWS)
+    first = next(iter(blocks))[0]
+    count = blocks.count * (1 if axis == 0 else first.size)
+    pivot = first.astype(np.float64) if axis == 0 else np.float64(first[0])
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = sum((rows[first : first + BLOCK_ROWS] - pivot).sum(axis=axis) for first in blocks) / count
-        square = sum(((rows[first : first + BLOCK_ROWS] - pivot - mean) ** 2).sum(axis=axis) for first in blocks)
+        mean = sum((block - pivot).sum(axis=axis) for block in blocks) / count
+        square = sum(((block - pivot - mean) ** 2).sum(axis=axis) for block in blocks)
         return np.asarray(pivot + mean), np.sqrt(np.asarray(square) / count)

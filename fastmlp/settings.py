@@ -40,6 +40,9 @@ RENAMED = {"norm_layers": "normalization", "decay_rate": "gamma", "decay_epochs"
 RENAMED_VALUES = {("initializer", "report"): "course"}
 SCHEDULES = ("constant", "step", "exponential", "linear", "cosine", "one_cycle", "inverse", "plateau")
 
+# What a record of a training by 0.1.0, which always names `validation`, leaves unsaid because it could not be otherwise.
+UNSAID_BEFORE = {"holdout": "last"}
+
 
 def setting(
     default: Any,
@@ -52,13 +55,15 @@ def setting(
     choices: tuple[str, ...] | None = None,
     registry: str | None = None,
     repeat: bool = False,
+    part: bool = False,
     group: str = "Training",
 ) -> Any:
     """Declare a setting: its default, its help text, and the values that it takes.
 
     `minimum` is the smallest value allowed, `above` a bound that must be exceeded, `maximum` the largest, `below` a bound that is not
     reached, `choices` a closed list of names, `registry` the table that owns the names, `repeat` says that the command line repeats the
-    flag, `group` under which heading its help lists it.
+    flag, `part` that a number with a decimal point is a part of a whole, above 0 and below 1, `group` under which heading its help lists
+    it.
     """
     rules = {
         "help": help,
@@ -69,6 +74,7 @@ def setting(
         "choices": choices,
         "registry": registry,
         "repeat": repeat,
+        "part": part,
         "group": group,
     }
     return dataclasses.field(default=default, metadata=rules)
@@ -100,7 +106,8 @@ class Settings:
     @classmethod
     def from_record(cls, values: Mapping[str, Any], source: str = "settings") -> Self:
         """Build the record from what a file says of an earlier training, perhaps by an earlier version."""
-        return cls.from_mapping(current_names(values, warn=False), source)
+        unsaid = UNSAID_BEFORE if "validation" in values else {}
+        return cls.from_mapping({**unsaid, **current_names(values, warn=False)}, source)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as values that JSON and TOML can hold."""
@@ -220,7 +227,16 @@ class TrainingSettings(Settings):
         choices=("none", "scale", "standardize"),
     )
     per_feature: bool | None = setting(None, "standardize each feature by itself; default: only for tables of floats")
-    validation: int | None = setting(None, "hold out the last N training rows; 0 trains on all", minimum=0)
+    validation: int | float | None = setting(
+        None, "hold out so many training rows, or a part of them: 5000, 0.2, 20%; 0 trains on all", minimum=0, part=True
+    )
+    holdout: str | None = setting(
+        None,
+        "which rows that are: drawn class by class, drawn, or the last; default: as the data set has it, else drawn, class by class "
+        "where rows have one",
+        choices=("stratified", "shuffled", "last"),
+    )
+    split_seed: int = setting(0, "source of which rows are held out; the seed does not change them", minimum=0, maximum=2**63 - 1)
     zero_skipping: str = setting("auto", "skip inputs that are exactly zero", choices=("auto", "on", "off"))
     kernels: str = setting(
         "auto",
@@ -276,6 +292,14 @@ def _current_value(name: str, value: Any, warn: bool) -> Any:
     return value if now is None else now
 
 
+def over_defaults(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a training that were given, over those that its data set prefers."""
+    if given.get("optimizer", defaults.get("optimizer")) == "lbfgs" != defaults.get("optimizer"):
+        # it takes all rows at once: the batches that a data set prefers are for others
+        defaults = {name: value for name, value in defaults.items() if name != "batch_size"}
+    return {**defaults, **{name: value for name, value in given.items() if value is not None or name not in defaults}}
+
+
 def as_text(value: Any) -> str:
     """Return a setting as it is written on the command line: 300-100 for the widths of two layers."""
     if isinstance(value, (tuple, list)):
@@ -301,8 +325,31 @@ def check_value(field: dataclasses.Field[Any], value: Any) -> Any:
         return tuple(_check_scalar(field, rules, kinds[tuple], item) for item in value)
     if tuple in kinds and len(kinds) == 1:
         return (_check_scalar(field, rules, kinds[tuple], value),)
+    if rules["part"]:
+        return _check_rows_or_part(field, value)
     scalar = next(kind for kind in kinds if kind not in (type(None), tuple))
     return _check_scalar(field, rules, scalar, value)
+
+
+def _check_rows_or_part(field: dataclasses.Field[Any], value: Any) -> int | float:
+    """Return a number of rows, or a part above 0 and below 1; of text, "20%" is one. A part of 0 is no row."""
+    expected = "rows such as 5000, or a part of them such as 0.2"
+    if isinstance(value, str) and value.strip().endswith("%"):
+        try:
+            value = float(value.strip().removesuffix("%").strip() + "e-2")  # the nearest float: a division would round twice
+        except ValueError:
+            pass  # refused below
+    if isinstance(value, bool):
+        raise ConfigError(_message(field, expected, value) + "; 0 holds out none")
+    if hasattr(value, "__index__"):
+        return int(_check_scalar(field, field.metadata, int, value))
+    if not hasattr(value, "__float__"):
+        raise ConfigError(_message(field, expected, value))
+    part = float(_check_scalar(field, field.metadata, float, value))
+    if part >= 1.0:
+        advice = f"write {part:.0f} for a number of rows" if part.is_integer() else "a part is below 1"
+        raise ConfigError(_message(field, expected, value) + f"; {advice}")
+    return part or 0
 
 
 def _check_scalar(field: dataclasses.Field[Any], rules: Mapping[str, Any], kind: type, value: Any) -> Any:

@@ -23,6 +23,7 @@ from fastmlp.settings import (
     check_value,
     current_names,
     nearest,
+    over_defaults,
 )  # fmt: skip
 
 TABLES: dict[str, type[NetworkSettings] | type[TrainingSettings]] = {"network": NetworkSettings, "train": TrainingSettings}
@@ -57,12 +58,9 @@ def settings_in_effect(
     """Return the settings of a run: what was given, over what the data set prefers, over the defaults."""
     network = {name: value for name, value in given.items() if name in NetworkSettings.names()}
     training = {name: value for name, value in given.items() if name in TrainingSettings.names()}
-    if training.get("optimizer", training_defaults.get("optimizer")) == "lbfgs" != training_defaults.get("optimizer"):
-        # it takes all rows at once: the batches that a data set prefers are for others
-        training_defaults = {name: value for name, value in training_defaults.items() if name != "batch_size"}
     return (
         NetworkSettings.from_mapping({**network_defaults, **network}),
-        TrainingSettings.from_mapping({**training_defaults, **training}),
+        TrainingSettings.from_mapping(over_defaults(training, training_defaults)),
     )
 
 

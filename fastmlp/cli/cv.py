@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fastmlp.cli import experiment
-from fastmlp.cli.configuration import given_settings
+from fastmlp.cli.configuration import flag, given_settings
 from fastmlp.cli.experiment import ConfigOption, Plan, ResumeOption, RunFolderOption
 from fastmlp.cli.options import DataDir, OptionalDatasetName, compile_notes
 from fastmlp.rendering import experiments
@@ -40,8 +40,8 @@ def cv(
 ) -> dict[str, Any]:
     """Hold out each part of the training rows in turn: K-fold.
 
-    Classes are spread evenly over the folds. The test rows stay closed unless you ask for them. As many models are trained at a time
-    as there are cores (--threads). Finished ones are kept in the folder.
+    Folds are drawn from --seed, with as many rows of each class as can be. The test set is not evaluated unless you ask for it. As many
+    models are trained at a time as there are cores (--threads). Finished ones are kept in the folder.
     """
     from fastmlp.data.dataset import load_dataset
 
@@ -51,8 +51,9 @@ def cv(
         with experiment.resumed(output, "cv", resume, ARGUMENTS, data_dir) as (plan, run, data):
             return _run(output, plan, run, data)
     given = given_settings(flags, os.environ, config)
-    if given.get("validation"):
-        raise typer.BadParameter("expected none: the folds are held out; say how many with --folds", param_hint="--validation")
+    for name in ("validation", "holdout", "split_seed"):
+        if given.get(name):
+            raise typer.BadParameter("expected none: the folds are held out; say how many with --folds", param_hint=flag(name))
     data = load_dataset(experiment.named(dataset), data_dir, notify=output.note)
     arguments = {"folds": folds or FOLDS, "runs": runs or RUNS, "test": test}
     plan = experiment.new_plan("cv", data, given, arguments, holds_out=False)

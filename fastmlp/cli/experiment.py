@@ -9,7 +9,7 @@ import typer
 
 from fastmlp.cli.configuration import flag, settings_in_effect
 from fastmlp.cli.options import compile_notes
-from fastmlp.cli.train import RUNS
+from fastmlp.cli.train import RUNS, split_rows
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.rendering import experiments
 from fastmlp.rendering.output import Output, plain
@@ -51,7 +51,7 @@ class Plan(NamedTuple):
 
 
 def new_plan(kind: str, data: "Dataset", given: Mapping[str, Any], arguments: dict[str, Any], holds_out: bool = True) -> Plan:
-    """Return the plan of a new experiment. With `holds_out` the last rows are for validation, one of HELD_OUT if nobody says otherwise."""
+    """Return the plan of a new experiment. With `holds_out` some rows are for validation, one of HELD_OUT if nobody says otherwise."""
     network, training = settings_in_effect(given, data.network_defaults, data.training_defaults)
     if not holds_out:
         training = training.replace(validation=0)
@@ -156,9 +156,16 @@ def describe(plan: Plan, what: str) -> str:
 
 
 def rows(plan: Plan, data: "Dataset") -> str:
-    """Return how many rows there are to train on, and how many are held out."""
-    held_out = plan.training.validation or 0
-    return f"{len(data.x_train) - held_out:,} rows to train on, {held_out:,} held out"
+    """Return how many rows there are to train on, and how many are held out, and which."""
+    held_out = n_held_out(plan, data)
+    return split_rows(len(data.x_train) - held_out, held_out, plan.training.holdout)
+
+
+def n_held_out(plan: Plan, data: "Dataset") -> int:
+    """Return how many rows are held out to validate on."""
+    from fastmlp.training import holdout
+
+    return holdout.count(plan.training.validation, len(data.x_train))
 
 
 @contextlib.contextmanager

@@ -168,7 +168,7 @@ def _setting_flag(field: dataclasses.Field[Any], several: bool) -> inspect.Param
 
 # By the type of a setting; texts are names.
 METAVARS: dict[Any, str] = {
-    int: "N", int | None: "N", tuple[int, ...]: "N", float: "X", float | None: "X", float | tuple[float, ...]: "X",
+    int: "N", int | None: "N", int | float | None: "N", tuple[int, ...]: "N", float: "X", float | None: "X", float | tuple[float, ...]: "X",
 }  # fmt: skip
 LONGEST_CHOICES = 24  # of a closed list of names that stands beside its flag; a longer one stands in the help text
 

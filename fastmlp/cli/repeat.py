@@ -41,8 +41,8 @@ def repeat(
 ) -> dict[str, Any]:
     """Train with many seeds: mean, spread and extremes, epoch by epoch.
 
-    Scores are those of the validation rows, which are held out at the end of the training rows; the test rows stay closed unless you
-    ask for them. As many models are trained at a time as there are cores (--threads). Finished ones are kept in the folder.
+    Scores are those of the validation rows, the same for all seeds. The test set is not evaluated unless you ask for it. As many models
+    are trained at a time as there are cores (--threads). Finished ones are kept in the folder.
     """
     from fastmlp.data.dataset import load_dataset
 
@@ -84,7 +84,7 @@ def _run(output: Output, plan: Plan, run: "RunFolder", data: "Dataset") -> dict[
             {"summary": epochs, "best": best, "comparison": None, "test": tested, "diverged": diverged},
             {"test_openings": data.test_openings},
         )
-    held_out = plan.training.validation or 0
+    held_out = experiment.n_held_out(plan, data)
     output.detail(f"mean ± standard deviation and extremes of {runs} runs on {held_out:,} validation rows\n")
     output.result(experiments.repeat(epochs))
     if plan.training.restore_best or len({len(record["history"]["epoch"]) for record in records}) > 1:

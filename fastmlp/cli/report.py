@@ -11,18 +11,22 @@ import typer
 from fastmlp.cli.configuration import FIELDS, flag
 from fastmlp.cli.options import DataDir, compile_notes
 from fastmlp.rendering.output import Output
-from fastmlp.settings import current_names
+from fastmlp.settings import UNSAID_BEFORE, TrainingSettings, current_names
 
 if TYPE_CHECKING:
+    from fastmlp.data.dataset import Dataset
     from fastmlp.insight import Insight
+    from fastmlp.network import Network
     from fastmlp.rendering.page import Page
     from fastmlp.rendering.reports import ModelFile
     from fastmlp.storage.reading import RunRecord
+    from fastmlp.training.holdout import Rows
 
 EXAMPLES = ("fastmlp report runs/20261125T160000Z-mnist-a1b2c3", "fastmlp report RUN --out digits.html", "fastmlp report RUN --json")
 RUN = Annotated[Path, typer.Argument(metavar="RUN", help="the folder of a training, repeat, sweep, cv or reproduction")]
 
 # A data set prefers values of its own for these, so that a command names them even where they are fastmlp's defaults.
+HELD_OUT = ("validation", "holdout", "split_seed")  # of which cross-validation takes none
 ALWAYS_NAMED = ("hidden", "activation", "epochs", "batch_size", "learning_rate", "validation")
 
 
@@ -91,19 +95,35 @@ def inspect_model(output: Output, run: "RunRecord", data_dir: Path | None) -> "t
     except (FastmlpError, OSError) as error:
         return None, None, [f"The model file cannot be read: figures of what the network confuses are left out. {error}"]
     name = run.manifest["data"]["name"]
-    held_out = run.manifest["settings"]["train"].get("validation")
     try:
         output.note(f"loading {name} …")
         data = load_dataset(name, data_dir, offline=True)
         if dict(data.hashes) != run.manifest["data"].get("files", {}):
             return None, model, ["The data set here is not the one of this run: figures that need it are left out."]
-        if not isinstance(held_out, int) or not 0 <= held_out < len(data.x_train):
+        rows = _rows_of(run, data, network)
+        if rows is None:
             return None, model, ["The run does not say which rows it held out: figures that need them are left out."]
         with compile_notes(output):
-            return look_into(network, data, held_out), model, []
+            return look_into(network, data, rows), model, []
     except FastmlpError as error:
         reason = str(error).partition("\n")[0].rstrip(";: ")
         return None, model, [f"The data set could not be used here: figures that need it are left out. Reason: {reason}."]
+
+
+def _rows_of(run: "RunRecord", data: "Dataset", network: "Network") -> "Rows | None":
+    """Return which rows of its data a training was trained on and which it held out, None where its record does not say."""
+    from fastmlp.errors import ConfigError
+    from fastmlp.inputs import as_target
+    from fastmlp.training import holdout
+
+    try:
+        training = TrainingSettings.from_record(run.manifest["settings"]["train"])
+        if training.validation is None:
+            return None
+        target = as_target(data.y_train, network.output, network.n_outputs, len(data.y_train), network.dtype)
+        return holdout.split(training, target, network.output, network.n_outputs)
+    except ConfigError:
+        return None
 
 
 def _model_path(run: "RunRecord") -> Path | None:
@@ -121,7 +141,7 @@ def commands_of(run: "RunRecord") -> list[str]:
     if run.kind == "reproduce":
         return [" ".join(["fastmlp reproduce", *own])]
     recorded = run.manifest["settings"]
-    settings = current_names({**recorded["network"], **recorded["train"]}, warn=False)
+    settings = {**UNSAID_BEFORE, **current_names({**recorded["network"], **recorded["train"]}, warn=False)}
     start = f"fastmlp {run.kind} {shlex.quote(run.manifest['data']['name'])}"
     if run.kind != "sweep":
         return [" ".join([start, *setting_flags(settings, run.kind), *own])]
@@ -143,7 +163,7 @@ def setting_flags(settings: Mapping[str, Any], kind: str) -> list[str]:
     for name, field in FIELDS.items():
         value = settings.get(name)
         default = list(field.default) if isinstance(field.default, tuple) else field.default
-        if value is None or (value == default and name not in ALWAYS_NAMED) or (name == "validation" and kind == "cv"):
+        if value is None or (value == default and name not in ALWAYS_NAMED) or (name in HELD_OUT and kind == "cv"):
             continue
         if isinstance(value, bool) and kind != "sweep":  # whose flags all take values
             flags.append(flag(name) if value else flag(name).replace("--", "--no-", 1))

@@ -52,7 +52,7 @@ def sweep(
     """Compare settings: --learning-rate 0.01,0.1 and so on.
 
     A setting with several values is an axis; all combinations are trained, each with the same seeds, and compared on the validation
-    rows. The test rows stay closed unless you ask for them. As many models are trained at a time as there are cores (--threads).
+    rows. The test set is not evaluated unless you ask for it. As many models are trained at a time as there are cores (--threads).
     Finished ones are kept in the folder.
     """
     from fastmlp.data.dataset import load_dataset
@@ -113,13 +113,15 @@ def _range(name: str, text: str, allowed: bool) -> Any:
     kind = FIELDS[name].type
     if not allowed:
         raise typer.BadParameter(f"expected values such as 1,2,3, got a range, {text}; ranges go with --random N", param_hint=flag(name))
-    if kind not in (int, int | None, float, float | None, float | tuple[float, ...]):
+    if kind not in (int, int | None, float, float | None, int | float | None, float | tuple[float, ...]):
         raise typer.BadParameter(f"expected values such as A,B, got a range, {text}; ranges are for numbers", param_hint=flag(name))
     low, _, high = text.partition(RANGE)
     first, last = value_of_flag(name, low), value_of_flag(name, high)
     if first >= last:
         raise typer.BadParameter(f"expected a range from low to high, got {text}", param_hint=flag(name))
-    return Range(first, last, kind in (int, int | None))
+    if kind == int | float | None and type(first) is not type(last):
+        raise typer.BadParameter(f"expected a range of rows or one of parts, got {text}", param_hint=flag(name))
+    return Range(first, last, isinstance(first, int))
 
 
 def _changes(plan: Plan) -> list[dict[str, Any]]:

@@ -324,10 +324,17 @@ def import_trainer() -> None:
 
 def describe(data: "Dataset", trainer: "Trainer") -> str:
     """Return in one line what is about to be trained."""
-    held_out = trainer.settings.validation or 0
     sizes = "-".join(map(str, trainer.network.sizes))
     threads = f"{trainer.threads} thread{'s' if trainer.threads > 1 else ''}"
-    return f"{data.name}: {trainer.n_rows:,} rows to train on, {held_out:,} held out; network {sizes}; {threads}"
+    rows = split_rows(trainer.n_rows, trainer.n_held_out, trainer.settings.holdout)
+    return f"{data.name}: {rows}; network {sizes}; {threads}"
+
+
+def split_rows(trained_on: int, held_out: int, how: str | None) -> str:
+    """Return how many rows there are to train on, and how many are held out, and which."""
+    from fastmlp.training.holdout import HOW
+
+    return f"{trained_on:,} rows to train on, {held_out:,} held out" + (f" ({HOW[how]})" if held_out and how is not None else "")
 
 
 def new_checkpoints(run: "RunFolder | None") -> "Checkpoints | None":

@@ -157,7 +157,7 @@ def _images(name: str, contents: Mapping[str, bytes | bytearray]) -> Dataset:
     return Dataset(
         name, x_train, y_train, x_test, y_test, kind="image", target_kind="classes", image_shape=(28, 28),
         class_names=CLASS_NAMES[name], hashes={file.name: file.sha256 for file in files},
-        training_defaults={"validation": 5000},
+        training_defaults={"validation": 5000, "holdout": "last"},  # as the literature has it
     )  # fmt: skip
 
 
@@ -172,5 +172,5 @@ def _synthetic() -> Dataset:
         "synthetic", *points, kind="table", target_kind="classes", class_names=CLASS_NAMES["synthetic"],
         feature_names=("x1", "x2"), hashes={"synthetic": digest.hexdigest()},
         network_defaults={"hidden": (3,), "activation": "sigmoid"},
-        training_defaults={"batch_size": 1, "epochs": 10, "learning_rate": 0.01},
+        training_defaults={"batch_size": 1, "epochs": 10, "learning_rate": 0.01, "holdout": "last"},  # the rows were drawn as they come
     )  # fmt: skip

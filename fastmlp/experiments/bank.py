@@ -1,4 +1,4 @@
-"""A bank of models: many trainings at once, one per core, over one copy of the data. Never prints.
+"""Independent models trained in parallel, one thread each, over one copy of the data. Never prints.
 
 Each model is a Trainer of its own with one share of the work, run by a Python thread of its own; compiled code releases the lock, and
 comes back to Python about every 0.1 s, so that the threads hardly meet. Shapes and settings may differ from model to model. A model has
@@ -6,6 +6,7 @@ the bits that it has when it is trained alone, whatever the number of cores.
 """
 
 import contextlib
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -17,13 +18,13 @@ import numpy as np
 
 from fastmlp import machine
 from fastmlp.data.dataset import Dataset
-from fastmlp.errors import ConfigError, TrainingError
+from fastmlp.errors import TrainingError
 from fastmlp.inputs import as_rows, as_target
 from fastmlp.kernels.program import count_parameters
 from fastmlp.network import Network, network_for
 from fastmlp.preprocessing import InputScaling
 from fastmlp.settings import NetworkSettings, TrainingSettings
-from fastmlp.training import augmentation
+from fastmlp.training import augmentation, holdout
 from fastmlp.training.loop import Epoch, History, Progress, Trainer
 from fastmlp.training.optimizers import limits_gradient
 
@@ -40,7 +41,7 @@ class Task(NamedTuple):
     training: TrainingSettings  # its seed is the model's; threads counts for nothing
     changed: Mapping[str, Any] = {}  # the settings that tell it from the others, as plain values
     fold: int | None = None
-    train_rows: np.ndarray | None = None  # numbers of rows; None: all but the last ones, which the settings hold out
+    train_rows: np.ndarray | None = None  # numbers of rows, ascending; None: all but those that the settings hold out
     validation_rows: np.ndarray | None = None  # with train_rows
     start: Callable[[Network], None] | None = None  # changes the weights that training begins with
     opens_test: bool = False  # whether the trained model is measured on the test rows, once
@@ -124,12 +125,11 @@ def _compile(tasks: Sequence[Task], data: Dataset, rows: "_SharedRows") -> None:
     for task in {_code(task): task for task in tasks}.values():
         network = _network(task, data)
         x, y = rows.of(network)
-        held_out = task.training.validation or 0
-        if held_out >= len(y):
-            raise ConfigError(f"validation: expected fewer than the {len(y)} rows there are, got {held_out}")
-        holds_out = int(held_out > 0 or task.validation_rows is not None)
-        some = max(SAMPLE_ROWS, task.training.batch_size) + holds_out
-        Trainer(network, x[:some], y[:some], task.training.replace(threads=1, validation=holds_out))
+        held_out = rows.split(task, network).held_out
+        some = min(max(SAMPLE_ROWS, task.training.batch_size), len(y))
+        # some rows do, and one of those trained on to validate on
+        sample = holdout.Rows(np.arange(some), np.arange(min(held_out.size, 1)))
+        Trainer(network, x[:some], y[:some], task.training.replace(threads=1), sample)
         few = 1 if task.training.kernels == "python" else VALIDATION_ROWS
         target = as_target(y[:few], network.output, network.n_outputs, len(y[:few]), network.dtype)
         network.evaluate_checked(as_rows(x[:few], network.n_inputs, network.dtype), target, kernels=task.training.kernels, threads=1)
@@ -144,7 +144,8 @@ class _SharedRows:
     def __init__(self, data: Dataset) -> None:
         self._x, self._y = data.x_train, data.y_train
         self._converted: dict[np.dtype, np.ndarray] = {}
-        self.normalisations: dict[tuple[Any, ...], InputScaling | None] = {}
+        self._splits: dict[tuple[Any, ...], holdout.Rows] = {}
+        self.scalings: dict[tuple[Any, ...], InputScaling | None] = {}
 
     def of(self, network: Network) -> tuple[np.ndarray, np.ndarray]:
         """Return x and y for a network; x keeps its shape, which tells images from tables."""
@@ -153,6 +154,18 @@ class _SharedRows:
             self._converted[network.dtype] = rows.reshape(self._x.shape)
         return self._converted[network.dtype], self._y
 
+    def split(self, task: Task, network: Network) -> holdout.Rows:
+        """Return which rows a task trains on, and which are held out for it."""
+        if task.train_rows is not None:
+            held_out = np.empty(0, np.int64) if task.validation_rows is None else task.validation_rows
+            return holdout.Rows(task.train_rows, held_out)
+        settings = task.training
+        key = (settings.validation, settings.holdout, settings.split_seed, network.output, network.n_outputs)
+        if key not in self._splits:
+            target = as_target(self._y, network.output, network.n_outputs, len(self._y), network.dtype, "y_train")
+            self._splits[key] = holdout.split(settings, target, network.output, network.n_outputs)
+        return self._splits[key]
+
 
 def _train(task: Task, data: Dataset, rows: _SharedRows, report: Callable[[float], None], stop: threading.Event) -> Trained | None:
     """Train one task in this thread; None where a stop came first."""
@@ -160,15 +173,12 @@ def _train(task: Task, data: Dataset, rows: _SharedRows, report: Callable[[float
     network = _network(task, data)
     x, y = rows.of(network)
     settings = task.training.replace(threads=1)
-    if task.train_rows is None:
-        fitted_for = (settings.normalize, settings.per_feature, settings.validation, network.dtype)
-        network.input_scaling = rows.normalisations.get(fitted_for)
-        trainer = Trainer(network, x, y, settings)
-        rows.normalisations[fitted_for] = network.input_scaling
-    else:
-        held_out = np.empty(0, np.int64) if task.validation_rows is None else task.validation_rows
-        # a copy, while this model is trained: kernels take rows that lie one after the other
-        trainer = Trainer(network, x[task.train_rows], y[task.train_rows], settings, (x[held_out], y[held_out]))
+    split = rows.split(task, network)
+    # what is fitted depends on the rows trained on, whatever the settings are that chose them
+    fitted_for = (settings.normalize, settings.per_feature, network.dtype, hashlib.sha256(split.train.tobytes()).digest())
+    network.input_scaling = rows.scalings.get(fitted_for)
+    trainer = Trainer(network, x, y, settings, split)
+    rows.scalings[fitted_for] = network.input_scaling
     history = History()
     outcome = DONE
     try:
@@ -205,7 +215,8 @@ def _code(task: Task) -> tuple[Any, ...]:
     drops = tuple(share > 0 for share in settings.dropout) if isinstance(settings.dropout, tuple) else settings.dropout > 0
     regularised = (drops, settings.input_dropout > 0, settings.input_noise > 0, settings.max_norm is not None)
     augmented = augmentation.is_wanted(settings)
-    return (task.network, settings.batch_size, settings.validation, names, with_state, stopping, augmented, regularised)
+    rows = (settings.validation, settings.holdout)
+    return (task.network, settings.batch_size, rows, names, with_state, stopping, augmented, regularised)
 
 
 def _network(task: Task, data: Dataset) -> Network:

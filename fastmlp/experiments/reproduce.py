@@ -25,7 +25,9 @@ from fastmlp.network import Network
 from fastmlp.settings import NetworkSettings, TrainingSettings
 
 NETWORK = NetworkSettings(hidden=(300,), activation="sigmoid")
-AS_READ = TrainingSettings(epochs=5, batch_size=50, learning_rate=0.01, reduction="sum", normalize="standardize", validation=5000)
+AS_READ = TrainingSettings(
+    epochs=5, batch_size=50, learning_rate=0.01, reduction="sum", normalize="standardize", validation=5000, holdout="last"
+)
 SYNTHETIC: Change = {"hidden": (3,), "batch_size": 1, "learning_rate": 1e-5, "normalize": "scale"}  # one row at a time, as it comes
 READING = {"sum": "summed over a batch", "mean": "averaged over a batch"}
 

@@ -121,7 +121,7 @@ def changed_settings(network: NetworkSettings, training: TrainingSettings, chang
     return network.replace(**of_network), training.replace(**of_training)
 
 
-def final_tasks(network: NetworkSettings, training: TrainingSettings, change: Change, runs: int, held_out: int = 0) -> list[Task]:
+def final_tasks(network: NetworkSettings, training: TrainingSettings, change: Change, runs: int, held_out: int | float = 0) -> list[Task]:
     """Return tasks that train a setting on all training rows and measure each model on the test rows, once.
 
     `held_out` rows are kept back where the setting says when to stop by such rows.

@@ -25,6 +25,7 @@ SETTINGS = 5
 DROPOUT = 6  # substream: 0 for inputs, l for hidden layer l, counted from 1
 NOISE = 7
 AUGMENT = 10
+HOLDOUT = 11
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 MIX_1 = np.uint64(0xBF58476D1CE4E5B9)

@@ -75,6 +75,8 @@ class FullBatch:
         `converged` says afterwards whether the gradient is as good as zero, or no step made the loss smaller.
         """
         seen: list[tuple[Point, np.ndarray]] = []
+        # in the order in which the rows stand, whatever that of the epoch: a function that rounds in a new way each time has no minimum
+        steps = steps._replace(order=np.sort(steps.order))
 
         def loss(parameters: np.ndarray) -> Point:
             seen.append(self._evaluate(steps, parameters))
@@ -100,16 +102,13 @@ class FullBatch:
         return steps.last
 
     def _evaluate(self, steps: Steps, parameters: np.ndarray) -> tuple[Point, np.ndarray]:
-        """Return loss and gradient at some parameters (P,), and the totals (TOTALS,) of all rows there.
-
-        In the order in which the rows stand, whatever that of the epoch: a function that rounds in a new way each time has no minimum.
-        """
+        """Return loss and gradient at some parameters (P,), and the totals (TOTALS,) of all rows there."""
         n, size = steps.last, parameters.size
         gradient, total = np.zeros(size, parameters.dtype), np.zeros(TOTALS)
         no_rates = np.zeros((-(-n // self._block), len(Rates._fields)), parameters.dtype)
         reached = self._program.train(
             steps._replace(
-                parameters=parameters, m_state=gradient, v_state=np.zeros(0, parameters.dtype), total=total, order=np.arange(n),
+                parameters=parameters, m_state=gradient, v_state=np.zeros(0, parameters.dtype), total=total,
                 batch_size=self._block, rates=no_rates, mean=False,
             )
         )  # fmt: skip

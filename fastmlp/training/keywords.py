@@ -47,7 +47,9 @@ class TrainingKeywords(TypedDict, total=False):
     reduction: str
     normalize: str | None
     per_feature: bool | None
-    validation: int | tuple[Any, Any] | None
+    validation: int | float | tuple[Any, Any] | None
+    holdout: str | None
+    split_seed: int
     zero_skipping: str
     kernels: str
     threads: int | None

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, Unpack
 import numpy as np
 
 from fastmlp import machine
-from fastmlp.errors import ConfigError, TrainingError
+from fastmlp.data.dataset import Dataset
+from fastmlp.errors import ConfigError, DataError, TrainingError
 from fastmlp.inputs import frozen
 from fastmlp.kernels import random
 from fastmlp.kernels.losses import LOSSES, SMOOTHING
@@ -18,7 +19,7 @@ from fastmlp.kernels.tiled import TiledProgram, tiles_pay
 from fastmlp.kernels.updates import GRADIENT, UPDATES
 from fastmlp.kernels.zeros import MOST_LISTED_INPUTS
 from fastmlp.network import Network
-from fastmlp.settings import TrainingSettings
+from fastmlp.settings import TrainingSettings, over_defaults
 from fastmlp.training import augmentation, full_batch, optimizers, schedules, stopping
 from fastmlp.training import callbacks as hooks
 from fastmlp.training.full_batch import FullBatch
@@ -82,9 +83,10 @@ class History(list[Epoch]):
 class Trainer:
     """One training: a network, rows to learn from, settings, and where it stands.
 
-    x: rows (n, K) or images, y: targets (n,) or (n, T). validation: None, the number of last rows held out, or (x, y).
-    sample_weight: (n,) what each row counts; of rows held out, too. class_weight: as in the settings, or a mapping {class: weight}; of the
-    rows trained on only. Everything is checked, and every kernel compiled, before the first step.
+    x: rows (n, K) or images, y: targets (n,) or (n, T). validation: None for what the settings say, a number or a part of the rows to hold
+    out as they say, the numbers of the rows themselves (holdout.Rows), or (x, y). sample_weight: (n,) what each row counts; of rows held
+    out, too. class_weight: as in the settings, or a mapping {class: weight}; of the rows trained on only. Rows are read where they lie:
+    which are trained on is a list of their numbers. Everything is checked, and every kernel compiled, before the first step.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Trainer:
         plan = make_plan(network, x, y, settings, validation, resume, sample_weight, class_weight)
         self.network, self.settings = network, plan.settings
         self.rows, self.target, self.sample_weight, self.validation = plan.rows, plan.target, plan.sample_weight, plan.validation
+        self._trained_on = plan.trained_on
         self.batch_size = plan.batch_size
         self._loss_parameter = plan.loss_parameter
         self._input_scaling = plan.input_scaling
@@ -132,7 +135,7 @@ class Trainer:
         states = UPDATES[plan.update].states
         self._states = [np.zeros_like(network.parameters) if one is None else one.copy() for one in (start.m, start.v)[:states]]
         self._states += [np.zeros(0, network.dtype)] * (2 - states)
-        self._order = np.arange(self.rows.shape[0])
+        self._order = self._trained_on.copy()
         self._ordered_for = -1
         self._chunk = self.batch_size
         self._speed = 0.0  # rows per second of the last steps
@@ -219,12 +222,17 @@ class Trainer:
         sample = np.linspace(0, self.n_rows - 1, min(self.n_rows, ZERO_SAMPLE_ROWS)).astype(np.int64)
         with np.errstate(over="ignore"):
             random.shuffle(sample, np.uint64(random.stream_key(0, random.SAMPLE, 0)))
-        return bool((self.rows[sample] != 0).mean() * kept < LIVE_SHARE)
+        return bool((self.rows[self._trained_on[sample]] != 0).mean() * kept < LIVE_SHARE)
 
     @property
     def n_rows(self) -> int:
         """Number of rows in one epoch."""
-        return int(self.rows.shape[0])
+        return int(self._trained_on.size)
+
+    @property
+    def n_held_out(self) -> int:
+        """Number of rows validated on."""
+        return int(self.validation.target.shape[0]) if self.validation is not None else 0
 
     @property
     def epoch_steps(self) -> int:
@@ -370,7 +378,7 @@ class Trainer:
         """Take the steps of rows self.row to last of this epoch's order; return how many rows that were."""
         self._go_on()
         if self._ordered_for != self.epoch:
-            self._order[:] = np.arange(self.n_rows)
+            self._order[:] = self._trained_on
             with np.errstate(over="ignore"):  # interpreted, the generator's uint64 arithmetic wraps with a warning
                 random.shuffle(self._order, np.uint64(random.stream_key(self.settings.seed, random.SHUFFLE, self.epoch)))
             self._ordered_for = self.epoch
@@ -458,7 +466,8 @@ class Trainer:
         regression = self.network.output == "identity"
         found: dict[str, float | None] = {"loss": None, "accuracy": None}
         if self.validation is not None:
-            found = self.network.evaluate_checked(*self.validation, kernels=self.settings.kernels, threads=self.settings.threads)
+            held_out, kernels, threads = self.validation, self.settings.kernels, self.settings.threads
+            found = self.network.evaluate_checked(*held_out[:3], kernels=kernels, threads=threads, numbers=held_out.numbers)
         seconds = max(self._seconds, 1e-9)
         epoch = Epoch(
             epoch=self.epoch + 1,
@@ -507,7 +516,7 @@ class Trainer:
 def train_epochs(
     network: Network,
     x: Any,
-    y: Any,
+    y: Any = None,
     *,
     sample_weight: Any = None,
     resume: TrainingState | None = None,
@@ -525,7 +534,7 @@ def train_epochs(
 def train(
     network: Network,
     x: Any,
-    y: Any,
+    y: Any = None,
     *,
     sample_weight: Any = None,
     callbacks: Iterable[hooks.Callback] = (),
@@ -535,7 +544,10 @@ def train(
     """Train a network in place and return the History.
 
     x: rows (n, K), bytes or numbers, or images (n, height, width). y: classes 0…C-1 (n,) for softmax, 0 or 1 (n,) or (n, L) for
-    sigmoid, numbers (n,) or (n, T) for identity. validation: None, the number of last rows to hold out, or a pair (x, y).
+    sigmoid, numbers (n,) or (n, T) for identity. Instead of both, a Dataset: its training rows, with the settings that it prefers.
+    validation: rows to hold out, 5000, or a part of them, 0.2, or rows of your own, (x, y). holdout: which rows those are: "stratified",
+    drawn of each class in proportion; "shuffled", drawn of all; "last"; by default the data set's own choice, else stratified for classes
+    and shuffled for anything else. They follow from split_seed, never from seed.
     sample_weight: (n,) what each row counts. class_weight: "balanced", or a mapping {class: weight}; both together multiply.
     callbacks: functions f(network, epoch), called after each epoch, and objects with the hooks of fastmlp.training.callbacks; one that
     returns True ends the training. Training goes on from weights that a callback writes or assigns; an average begins anew from them.
@@ -574,7 +586,15 @@ def _epochs_of(trainer: Trainer) -> Iterator[Epoch]:
 def _trainer(network: Network, x: Any, y: Any, sample_weight: Any, resume: TrainingState | None, keywords: TrainingKeywords) -> Trainer:
     given: dict[str, Any] = dict(keywords)
     validation = given.pop("validation", None)
+    of_data: Mapping[str, Any] = {}
+    if isinstance(x, Dataset):
+        if y is not None:
+            raise ConfigError(f"y: expected none beside the data set {x.name}, which has its own, got one; leave it out")
+        x, y, of_data = x.x_train, x.y_train, x.training_defaults
+    elif y is None:
+        hint = f"load it: fastmlp.load_dataset({x!r})" if isinstance(x, str) else "only a data set brings its own"
+        raise DataError(f"y: expected a target for each row, got none; {hint}")
     class_weight = given.pop("class_weight") if isinstance(given.get("class_weight"), Mapping) else None
     optimizer, of_optimizer = optimizers.as_settings(given.pop("optimizer", TrainingSettings.optimizer))
-    settings = TrainingSettings.from_mapping({"optimizer": optimizer, **given, **of_optimizer}, "train")
+    settings = TrainingSettings.from_mapping(over_defaults({"optimizer": optimizer, **given, **of_optimizer}, of_data), "train")
     return Trainer(network, x, y, settings, validation, resume, sample_weight, class_weight)

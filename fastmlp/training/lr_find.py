@@ -64,7 +64,7 @@ class LearningRateFinderResult(NamedTuple):
 def find_learning_rate(
     network: Network,
     x: Any,
-    y: Any,
+    y: Any = None,
     *,
     lowest: float = LOWEST,
     highest: float = HIGHEST,

@@ -18,8 +18,9 @@ from fastmlp.training.weights import class_weight_of_rows
 
 # What means something only where all rows are there, or an end is in sight.
 OF_EPOCHS = (
-    "epochs", "validation", "schedule", "warmup_epochs", "gamma", "step_size", "end_factor", "average_start", "monitor",
-    "patience", "restore_best", "target_accuracy", "time_budget", "augment_shift", "augment_rotation", "augment_scale", "augment_shear",
+    "epochs", "validation", "holdout", "split_seed", "schedule", "warmup_epochs", "gamma", "step_size", "end_factor", "average_start",
+    "monitor", "patience", "restore_best", "target_accuracy", "time_budget", "augment_shift", "augment_rotation", "augment_scale",
+    "augment_shear",
     "augment_elastic", "augment_elastic_sigma", "augment_flip",
 )  # fmt: skip
 

@@ -8,7 +8,7 @@ import numpy as np
 from fastmlp import machine, preprocessing
 from fastmlp.data.dataset import is_test_split
 from fastmlp.errors import ConfigError, DataError, NotEnoughMemory
-from fastmlp.inputs import as_rows, as_sample_weight, as_target, weight_in
+from fastmlp.inputs import as_rows, as_sample_weight, as_target, frozen, weight_in
 from fastmlp.kernels.losses import LOSSES, SMOOTHING
 from fastmlp.kernels.regularisation import Regularisation
 from fastmlp.kernels.tiled import FORWARD_ROWS
@@ -16,22 +16,31 @@ from fastmlp.kernels.updates import UPDATES
 from fastmlp.network import Network
 from fastmlp.preprocessing import InputScaling
 from fastmlp.settings import TrainingSettings, nearest
-from fastmlp.training import augmentation, full_batch, lbfgs, optimizers, stopping
+from fastmlp.training import augmentation, full_batch, holdout, lbfgs, optimizers, stopping
 from fastmlp.training import state as states
 from fastmlp.training.state import TrainingState
 from fastmlp.training.weights import ClassWeight, class_weight_of_rows
 
-Validation = int | tuple[Any, Any] | None
-HeldOut = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # rows, targets, weights
+Validation = int | float | tuple[Any, Any] | holdout.Rows | None
+
+
+class HeldOut(NamedTuple):
+    """Rows to validate on, as kernels take them."""
+
+    rows: np.ndarray  # (n, K)
+    target: np.ndarray  # (m, T)
+    weight: np.ndarray | None  # (m,)
+    numbers: np.ndarray | None = None  # (m,) which of the rows; None: all of them
 
 
 class Plan(NamedTuple):
     """A training that may begin: its settings in effect, its rows as kernels take them, and what the network will know of it."""
 
     settings: TrainingSettings
-    rows: np.ndarray  # (n, K) to train on
+    rows: np.ndarray  # (n, K), those held out included
     target: np.ndarray  # (n, T)
     sample_weight: np.ndarray | None  # (n,), None: each row counts 1
+    trained_on: np.ndarray  # numbers of the rows to train on, ascending
     validation: HeldOut | None
     image_shape: tuple[int, int] | None  # of rows that are augmented
     loss: str
@@ -65,48 +74,58 @@ def make_plan(
     update = "sgd" if is_full_batch else optimizers.update_rule(settings, network.dtype)
     rows = as_rows(x, network.n_inputs, network.dtype)
     target = as_target(y, network.output, network.n_outputs, rows.shape[0], network.dtype)
-    held_out = settings.validation if validation is None else validation
-    if held_out is not None and not isinstance(held_out, tuple):
-        held_out = TrainingSettings(validation=held_out).validation
+    settings, pair, chosen = _checked_validation(settings, validation)
     regularisation = _regularisation(settings, network)
     weight = None if sample_weight is None else as_sample_weight(sample_weight, rows.shape[0])
-    rows, target, weight, of_held_out = _split(network, rows, target, weight, held_out)
     _check_counts(loss, target, "y")
-    if of_held_out is not None:
-        _check_counts(loss, of_held_out[1], "validation y")
     if rows.shape[0] == 0:
-        raise DataError(f"x: expected at least one row to train on, got {rows.shape[0]} rows of which {held_out or 0} are held out")
-    of_class = class_weight_of_rows(class_weight or settings.class_weight, target, network.output, network.n_outputs)
-    factors = [factor for factor in (weight, of_class) if factor is not None]
+        raise DataError("x: expected at least one row to train on, got 0 rows")
+    split = chosen if chosen is not None else holdout.split(settings, target, network.output, network.n_outputs)
+    train, n_rows = split.train, split.train.size
+    how = settings.holdout
+    if settings.validation and chosen is None:
+        how = holdout.rule(how, network.output, network.n_outputs)
+    if pair is None:
+        of_held_out = _held_out(network, rows, target, weight, split.held_out)
+    else:
+        of_held_out = _given_rows(network, *pair)
+        if of_held_out is not None:
+            _check_counts(loss, of_held_out.target, "validation y")
     stopping.check(settings, of_held_out is not None, network.output)
     if is_full_batch:
         if network.normalization == "batch":
             raise ConfigError(
                 "optimizer: lbfgs goes through all rows in blocks, each of which would be normalised by itself; use normalization='layer'"
             )
-        full_batch.check(settings, rows.shape[0])
-        settings = settings.replace(batch_size=rows.shape[0])
-    batch_size = min(settings.batch_size, rows.shape[0])
+        full_batch.check(settings, n_rows)
+        settings = settings.replace(batch_size=n_rows)
+    batch_size = min(settings.batch_size, n_rows)
     if network.normalization == "batch" and batch_size < 2:
         raise ConfigError("batch_size: expected at least 2 rows for batch normalisation, got 1; use normalization='layer' or more rows")
     start = states.checked(TrainingState() if resume is None else resume, network)
-    states.check_fits(start, rows.shape[0], batch_size, update, settings.average, settings.restore_best, network)
+    states.check_fits(start, n_rows, batch_size, update, settings.average, settings.restore_best, network)
     image_shape = augmentation.image_shape(settings, rows.shape[1], np.shape(x)[1:]) if augmentation.is_wanted(settings) else None
     is_limited = optimizers.limits_gradient(settings)
     block = min(batch_size, FORWARD_ROWS) if is_full_batch else batch_size
     pairs = min(lbfgs.MEMORY, settings.epochs) if is_full_batch else 0
     _check_memory(network, block, UPDATES[update].states + is_limited + (settings.average != "none") * 2 + 2 * pairs)
-    input_scaling = _input_scaling(network, settings, rows, np.ndim(x) > 2)
+    weight = _weights_of(network, target, train, weight, class_weight or settings.class_weight)
+    input_scaling = _input_scaling(network, settings, rows, train, np.ndim(x) > 2)
+    if of_held_out is not None and holdout.rule(None, network.output, network.n_outputs) == holdout.STRATIFIED:
+        advice = "train on rows of it, too" if pair is not None else _how_to_see_all(how)
+        holdout.warn_of_unseen(target[train], of_held_out.target, advice, stacklevel=5)
     return Plan(
         settings=settings.replace(
             loss=loss,
             normalize=input_scaling.kind,
             per_feature=input_scaling.per_feature if input_scaling.kind == "standardize" else None,
-            validation=held_out if isinstance(held_out, int) else 0 if held_out is None else None,
+            validation=None if pair is not None or chosen is not None else settings.validation or 0,
+            holdout=how,
         ),
         rows=rows,
         target=target,
-        sample_weight=weight_in(network.dtype, np.prod(factors, axis=0)) if factors else None,
+        sample_weight=weight,
+        trained_on=train,
         validation=of_held_out,
         image_shape=image_shape,
         loss=loss,
@@ -123,13 +142,14 @@ def make_plan(
     )
 
 
-def _input_scaling(network: Network, settings: TrainingSettings, rows: np.ndarray, is_image: bool) -> InputScaling:
-    """Return the network's normalisation: fitted on the rows, where no training did so before."""
+def _input_scaling(network: Network, settings: TrainingSettings, rows: np.ndarray, train: np.ndarray, is_image: bool) -> InputScaling:
+    """Return the network's normalisation: fitted on the rows trained on, where no training did so before."""
     kind, fitted = settings.normalize, network.input_scaling
     if fitted is None:
         is_table = rows.dtype != np.uint8 and not is_image
         per_feature = is_table if settings.per_feature is None else settings.per_feature
-        return preprocessing.fit(kind or "scale", rows, per_feature)
+        rows, numbers = holdout.cut(rows, train)
+        return preprocessing.fit(kind or "scale", rows, per_feature, numbers)
     if kind is not None and kind != fitted.kind:
         raise ConfigError(f"normalize: this network was trained with {fitted.kind!r} and keeps it, got {kind!r}; use a new Network")
     if settings.per_feature not in (None, fitted.per_feature) and fitted.kind == "standardize":
@@ -201,32 +221,60 @@ def _check_memory(network: Network, batch_size: int, states: int) -> None:
         )
 
 
-def _split(
-    network: Network, rows: np.ndarray, target: np.ndarray, weight: np.ndarray | None, validation: Validation
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, HeldOut | None]:
-    """Return rows, targets and weights to train on, and those to validate on."""
-    if validation is None:
-        return rows, target, weight, None
-    if isinstance(validation, tuple):
+def _checked_validation(
+    settings: TrainingSettings, validation: Validation
+) -> tuple[TrainingSettings, tuple[Any, Any] | None, holdout.Rows | None]:
+    """Return the settings with how many rows are held out, a pair (x, y) to validate on, or the numbers of rows that were chosen before."""
+    if isinstance(validation, holdout.Rows):
+        return settings, None, validation
+    if isinstance(validation, (tuple, list)):
+        if isinstance(validation, list):
+            raise ConfigError(f"validation: expected a pair (x, y), got a list of {len(validation)}; write validation=(x, y)")
         if len(validation) != 2:
             raise ConfigError(f"validation: expected a pair (x, y), got {len(validation)} values")
-        if is_test_split(validation[0]):
-            warnings.warn(
-                "validation=(x_test, y_test): what is chosen by the test set is not tested by it; hold out training "
-                "rows instead: validation=5000",
-                UserWarning,
-                stacklevel=6,
-            )
-        x = as_rows(validation[0], network.n_inputs, network.dtype, "validation x")
-        y = as_target(validation[1], network.output, network.n_outputs, x.shape[0], network.dtype, "validation y")
-        return rows, target, weight, (x, y, None) if x.shape[0] else None
-    held_out = TrainingSettings(validation=validation).validation or 0
-    kept = rows.shape[0] - held_out
-    if kept <= 0:
-        raise ConfigError(f"validation: expected fewer than the {rows.shape[0]} rows there are, got {held_out}")
-    if held_out == 0:
-        return rows, target, weight, None
-    if weight is None:
-        return rows[:kept], target[:kept], None, (rows[kept:], target[kept:], None)
-    of_held_out = weight_in(network.dtype, weight[kept:], "sample_weight of the rows held out")
-    return rows[:kept], target[:kept], weight[:kept], (rows[kept:], target[kept:], of_held_out)
+        return settings.replace(validation=None), validation, None
+    return settings if validation is None else settings.replace(validation=validation), None, None
+
+
+def _held_out(network: Network, rows: np.ndarray, target: np.ndarray, weight: np.ndarray | None, numbers: np.ndarray) -> HeldOut | None:
+    """Return the rows of these numbers (m,) to validate on, None where there are none. Their targets and weights are copied, rows never."""
+    if numbers.size == 0:
+        return None
+    of_held_out = None if weight is None else weight_in(network.dtype, weight[numbers], "sample_weight of the rows held out")
+    view, inside = holdout.cut(rows, numbers)
+    return HeldOut(view, frozen(target[numbers]), of_held_out, inside)
+
+
+def _given_rows(network: Network, x: Any, y: Any) -> HeldOut | None:
+    """Return a user's own rows to validate on, None where there are none; warn where they are the test rows of a data set."""
+    if is_test_split(x):
+        warnings.warn(
+            "validation=(x_test, y_test): what is chosen by the test set is not tested by it; hold out training "
+            "rows instead: validation=5000",
+            UserWarning,
+            stacklevel=6,
+        )
+    rows = as_rows(x, network.n_inputs, network.dtype, "validation x")
+    target = as_target(y, network.output, network.n_outputs, rows.shape[0], network.dtype, "validation y")
+    return HeldOut(rows, target, None) if rows.shape[0] else None
+
+
+def _how_to_see_all(how: str | None) -> str:
+    """Return the advice for rows held out so that none of a class is left."""
+    return "draw them with holdout='stratified'" if how in (holdout.LAST, holdout.SHUFFLED) else "hold out fewer rows"
+
+
+def _weights_of(
+    network: Network, target: np.ndarray, train: np.ndarray, weight: np.ndarray | None, class_weight: ClassWeight
+) -> np.ndarray | None:
+    """Return what each row counts, (n,), by its own weight times that of its class among the rows trained on; None where all count 1.
+
+    Rows not trained on have 0.
+    """
+    of_class = class_weight_of_rows(class_weight, target[train], network.output, network.n_outputs)
+    factors = [factor for factor in (None if weight is None else weight[train], of_class) if factor is not None]
+    if not factors:
+        return None
+    of_rows = np.zeros(target.shape[0], network.dtype)
+    of_rows[train] = weight_in(network.dtype, np.prod(factors, axis=0))
+    return of_rows

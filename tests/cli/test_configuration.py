@@ -72,6 +72,14 @@ def test_variables_are_read_like_flags_with_commas_between_values():
     assert given_settings({}, environment, None) == {"hidden": (30, 20), "per_feature": True, "learning_rate": 0.5, "activation": "silu"}
 
 
+@pytest.mark.parametrize(("text", "value"), [("20%", 0.2), ("0.2", 0.2), ("5000", 5000), ("33.3%", 0.333), ("0", 0)])
+def test_held_out_rows_are_a_number_or_a_part_in_every_source(config, text, value):
+    toml = text if "%" not in text else f'"{text}"'
+    assert given_settings({"validation": text}, {}, None) == {"validation": value}
+    assert given_settings({}, {"FASTMLP_VALIDATION": text}, None) == {"validation": value}
+    assert given_settings({}, {}, config(f"[train]\nvalidation = {toml}")) == {"validation": value}
+
+
 def test_settings_written_as_toml_are_read_back(config):
     network = NetworkSettings(hidden=(30, 20), activation=("tanh", "relu"), output="softmax")
     training = TrainingSettings(epochs=3, learning_rate=0.25, per_feature=True, validation=0, loss="cross_entropy")

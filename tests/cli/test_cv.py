@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 QUICK = ("cv", "synthetic", "--folds", "3", "--epochs", "1", "--batch-size", "100", "--learning-rate", "0.5")
 
 
@@ -40,7 +42,9 @@ def test_going_on_trains_the_folds_that_are_missing(command, tmp_path):
     assert again["models"] == record["models"]
 
 
-def test_folds_are_the_validation(command):
-    result = command(*QUICK, "--validation", "100")
+@pytest.mark.parametrize("option", [("--validation", "100"), ("--holdout", "last"), ("--split-seed", "1")])
+def test_folds_are_the_validation(command, option):
+    result = command(*QUICK, *option)
     assert result.code == 2
     assert "--folds" in result.err
+    assert option[0] in result.err

@@ -11,7 +11,7 @@ Array = np.ndarray
 
 GOLDEN, MIX_1, MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 ALL = 2**64 - 1
-SHUFFLE, DROPOUT, NOISE = 2, 6, 7  # streams
+SHUFFLE, DROPOUT, NOISE, HOLDOUT = 2, 6, 7, 11  # streams
 
 
 def mix(bits: int) -> int:
@@ -29,9 +29,9 @@ def random_64(key: int, counter: int) -> int:
     return mix((key + counter * GOLDEN) & ALL)
 
 
-def shuffled(seed: int, epoch: int, n: int) -> list[int]:
+def shuffled(seed: int, epoch: int, n: int, stream: int = SHUFFLE) -> list[int]:
     """Return the order in which epoch 0, 1, ... reads n rows: Fisher and Yates."""
-    key = key_of(seed, SHUFFLE, epoch)
+    key = key_of(seed, stream, epoch)
     order = list(range(n))
     for last in range(n - 1, 0, -1):
         chosen = (random_64(key, last) >> 32) * (last + 1) >> 32

@@ -1,0 +1,119 @@
+"""Which training rows are held out to validate on: as many of each class, any, or the last. Settings and targets in, row numbers out.
+
+Rows are named by their numbers and never copied. They are drawn from `split_seed`, never from `seed`: trainings that differ in their seed,
+repeats and the settings of a sweep, are judged by the same rows.
+"""
+
+import math
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from fastmlp.errors import ConfigError
+from fastmlp.kernels import random
+from fastmlp.settings import TrainingSettings
+
+STRATIFIED, SHUFFLED, LAST = "stratified", "shuffled", "last"
+HOW = {STRATIFIED: "drawn class by class", SHUFFLED: "drawn at random", LAST: "the last ones"}
+MOST_NAMED = 5  # classes in a warning
+
+
+class Rows(NamedTuple):
+    """Numbers of rows, ascending: those trained on (n,), and those held out (m,)."""
+
+    train: np.ndarray
+    held_out: np.ndarray
+
+
+def count(validation: int | float | None, n_rows: int) -> int:
+    """Return how many of n_rows rows are held out: so many, or the nearest number to a part of them; None: none.
+
+    Raises ConfigError where a number leaves no row to train on, or a part none on either side.
+    """
+    if not validation:
+        return 0
+    if isinstance(validation, float):
+        held_out = math.floor(validation * n_rows + 0.5)
+        if not 0 < held_out < n_rows:
+            of_it = "is no row; write 1 for one row" if held_out == 0 else "leaves none to train on; hold out less"
+            raise ConfigError(f"validation: expected a part of the {n_rows} rows there are, got {validation:g}, which {of_it}")
+        return held_out
+    if validation >= n_rows:
+        raise ConfigError(f"validation: expected fewer than the {n_rows} rows there are, got {validation}")
+    return validation
+
+
+def rule(holdout: str | None, output: str, n_outputs: int) -> str:
+    """Return how rows are held out: as asked for, by default class by class where each row has one class, else from all rows.
+
+    Raises ConfigError for STRATIFIED where rows have no single class.
+    """
+    one_class = output == "softmax" or (output == "sigmoid" and n_outputs == 1)
+    if holdout == STRATIFIED and not one_class:
+        kind = "numbers" if output == "identity" else f"{n_outputs} labels per row"
+        raise ConfigError(f"holdout: expected shuffled or last for a network that predicts {kind}, got 'stratified'; there are no classes")
+    return holdout or (STRATIFIED if one_class else SHUFFLED)
+
+
+def split(settings: TrainingSettings, target: np.ndarray, output: str, n_outputs: int) -> Rows:
+    """Return which of the rows with these targets (n, T) are trained on and which are held out, as the settings say.
+
+    Of a network with this output. Raises ConfigError where nothing is left on either side.
+    """
+    n = target.shape[0]
+    held_out = count(settings.validation, n)
+    how = rule(settings.holdout, output, n_outputs)
+    if how == LAST or held_out == 0:
+        return Rows(np.arange(n - held_out), np.arange(n - held_out, n))
+    order = np.arange(n)
+    with np.errstate(over="ignore"):  # interpreted, the generator's uint64 arithmetic wraps with a warning
+        random.shuffle(order, np.uint64(random.stream_key(settings.split_seed, random.HOLDOUT, 0)))
+    if how == SHUFFLED:
+        drawn = order[:held_out]
+    else:
+        classes = target[:, 0].astype(np.int64)
+        of_class = [order[classes[order] == each] for each in np.unique(classes)]
+        parts = shares(np.array([rows.size for rows in of_class]), held_out)
+        drawn = np.concatenate([rows[:part] for rows, part in zip(of_class, parts, strict=True)])
+    kept = np.ones(n, bool)
+    kept[drawn] = False
+    return Rows(np.flatnonzero(kept), np.flatnonzero(~kept))
+
+
+def shares(counts: np.ndarray, held_out: int) -> np.ndarray:
+    """Return how many rows of each class are held out, for so many in all: in proportion, by largest remainder.
+
+    counts (C,): rows of each class, at least 1. Equal remainders: the class that comes first. Each class keeps a row to train on; where too
+    few rows are left for that, first the classes that have a single one give it up.
+    """
+    n = int(counts.sum())
+    parts = counts * held_out // n
+    by_remainder = np.argsort(-(counts * held_out % n), kind="stable")
+    for keep in (np.ones_like(counts), np.where(counts > 1, 1, 0), np.zeros_like(counts)):
+        while (missing := held_out - int(parts.sum())) > 0:
+            open_ = by_remainder[(counts - parts > keep)[by_remainder]][:missing]
+            if open_.size == 0:
+                break
+            parts[open_] += 1
+    return parts
+
+
+def cut(rows: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return rows (n, K) and the numbers (m,) of those wanted; a view of them alone, and None, where they lie one after the other."""
+    if numbers.size == 0 or numbers[-1] - numbers[0] + 1 == numbers.size:
+        first = int(numbers[0]) if numbers.size else 0
+        return rows[first : first + numbers.size], None
+    return rows, numbers
+
+
+def warn_of_unseen(target: np.ndarray, held_out: np.ndarray, advice: str, stacklevel: int) -> None:
+    """Warn where a class of the rows held out is not among those trained on; targets (n, 1) and (m, 1) of single classes."""
+    unseen = np.setdiff1d(held_out, target).astype(np.int64)
+    if unseen.size:
+        names = ", ".join(map(str, unseen[:MOST_NAMED])) + (" …" if unseen.size > MOST_NAMED else "")
+        warnings.warn(
+            f"validation: rows of class{'es' if unseen.size > 1 else ''} {names} are held out, and none is left to train on; {advice}",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
