@@ -113,7 +113,14 @@ def resumed(
     with run:
         data = load_dataset(plan.dataset, data_dir, notify=output.note)
         check_same_data(run, data.hashes)
+        go_on(output, run)
         yield plan, run, data
+
+
+def go_on(output: Output, run: "RunFolder") -> None:
+    """Note in the folder that an experiment goes on, and say what the models to come do not share with those that are there."""
+    for name, (before, now) in run.resume_experiment().items():
+        output.note(f"warning: begun with {name} {before}, going on with {now}: the last bits of a model may depend on it")
 
 
 def check_same_data(run: "RunFolder", hashes: Mapping[str, str]) -> None:

@@ -10,6 +10,7 @@ from fastmlp.cli import experiment
 from fastmlp.cli.experiment import ResumeOption, RunFolderOption
 from fastmlp.cli.options import DataDir, compile_notes
 from fastmlp.cli.train import RUNS
+from fastmlp.errors import ConfigError
 from fastmlp.rendering import experiments
 from fastmlp.rendering.output import Output, plain
 
@@ -40,7 +41,7 @@ def reproduce(
     page, report.html, with its figures.
     """
     from fastmlp import machine
-    from fastmlp.experiments.reproduce import AS_READ, NETWORK
+    from fastmlp.experiments.reproduce import AS_READ
     from fastmlp.storage.runs import RunFolder, create_run
 
     cores = threads or machine.usable_cores()
@@ -51,6 +52,9 @@ def reproduce(
         with run:
             data = _load(output, data_dir, plan.arguments["quick"])
             experiment.check_same_data(run, _hashes(data))
+            if plan.settings != _settings():
+                raise ConfigError(f"expected settings of this version in {str(run.path)!r}, got others; start a new reproduction")
+            experiment.go_on(output, run)
             return _run(output, run, data, plan.arguments, cores)
     data = _load(output, data_dir, quick)
     arguments = {"seeds": seeds or SEEDS, "repeats": repeats or REPEATS, "quick": quick}
@@ -58,13 +62,20 @@ def reproduce(
         arguments |= {"seeds": QUICK_SEEDS, "repeats": QUICK_REPEATS}
     with create_run(RUNS, "reproduce") if run_folder is None else RunFolder.at(run_folder) as run:
         run.start(
-            {"network": NETWORK.to_dict(), "train": AS_READ.to_dict()},
+            _settings(),
             seed=AS_READ.seed,
             data={"name": ", ".join(each.name for each in data), "files": _hashes(data)},
             threads=cores,
             experiment={"kind": "reproduce", "arguments": arguments},
         )
         return _run(output, run, data, arguments, cores)
+
+
+def _settings() -> dict[str, dict[str, Any]]:
+    """Return the settings that an experiment has unless it says otherwise, as tables."""
+    from fastmlp.experiments.reproduce import AS_READ, NETWORK
+
+    return {"network": NETWORK.to_dict(), "train": AS_READ.to_dict()}
 
 
 def _load(output: Output, data_dir: Path | None, quick: bool) -> "list[Dataset]":

@@ -162,9 +162,9 @@ class RunFolder:
         processor and threads: all but the last may change the last bits of a result.
         """
         facts, versions = machine.describe(), _versions()
-        now: dict[str, Any] = {**versions, "cpu": facts.cpu, "threads": threads}
-        known = {**_mapping(earlier.get("versions")), "cpu": earlier.get("cpu"), "threads": earlier.get("threads")}
-        changed = {name: [known.get(name), value] for name, value in now.items() if known.get(name) != value}
+        changed = _changed_since(earlier)
+        if earlier.get("threads") != threads:
+            changed["threads"] = [earlier.get("threads"), threads]
         before = self.manifest or earlier
         resumptions = before.get("resumed")
         self.manifest = {
@@ -204,6 +204,14 @@ class RunFolder:
         if os.path.exists(self.metrics_path):
             kept = [record for record in read_metrics(self.metrics_path) if _is_number(record.get("epoch")) and record["epoch"] <= epochs]
             write_atomically(self.metrics_path, b"".join(map(_json, kept)))
+
+    def resume_experiment(self) -> dict[str, list[Any]]:
+        """Note in the manifest that an experiment goes on. Returns what is no longer what it was, {name: [before, now]}."""
+        changed = _changed_since(self.manifest)
+        resumptions = self.manifest.get("resumed")
+        self.manifest["resumed"] = [*(resumptions if isinstance(resumptions, list) else []), {"time": _now(), "changed": changed}]
+        self._write_manifest()
+        return changed
 
     def finish(self, outcome: str, results: Mapping[str, Any] | None = None) -> None:
         """Complete the manifest: how the run ended ("done", "interrupted", ...), when, and what came out."""
@@ -466,6 +474,13 @@ def _take_lock(folder: Path) -> int | None:
                 raise RunInUse(f"another run is writing to {str(folder)!r}; wait for its end or choose another folder") from None
             raise output_error(folder / LOCK, error) from error
     return descriptor
+
+
+def _changed_since(earlier: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return what is no longer as a manifest has it, {name: [before, now]}, of versions and processor: the last bits depend on it."""
+    now: dict[str, Any] = {**_versions(), "cpu": machine.describe().cpu}
+    known = {**_mapping(earlier.get("versions")), "cpu": earlier.get("cpu")}
+    return {name: [known.get(name), value] for name, value in now.items() if known.get(name) != value}
 
 
 def _versions() -> dict[str, str | None]:

@@ -13,6 +13,9 @@ import pytest
 
 import fastmlp
 from fastmlp.experiments.ledger import FIELDS
+from fastmlp.settings import NetworkSettings, TrainingSettings
+from fastmlp.storage import runs
+from fastmlp.storage.runs import RunFolder
 
 ROOT = Path(__file__).parents[2]
 QUICK = ("repeat", "synthetic", "--runs", "3", "--epochs", "2", "--batch-size", "100", "--learning-rate", "0.5")
@@ -48,7 +51,7 @@ def test_runs_are_those_of_train_with_these_seeds(command, tmp_path):
     accuracies = []
     for seed in (5, 6, 7):
         network = fastmlp.Network([2, 3, 2], "sigmoid", seed=seed)
-        settings = {"epochs": 2, "batch_size": 100, "learning_rate": 0.5, "seed": seed, "validation": 5000}
+        settings = {"epochs": 2, "batch_size": 100, "learning_rate": 0.5, "seed": seed, "validation": 5000, "holdout": "last"}
         accuracies.append(fastmlp.train(network, data.x_train, data.y_train, **settings)[-1].validation_accuracy)
     found = record["epochs"][1]["validation_accuracy"]
     assert found["mean"] == pytest.approx(np.mean(accuracies))
@@ -117,6 +120,62 @@ def test_going_on_with_another_kind_of_run_is_refused(command, tmp_path):
     result = command("sweep", "--resume", folder)
     assert result.code == 78
     assert "go on with it: fastmlp repeat" in result.err
+
+
+BEGUN = {
+    "repeat": {"runs": 2, "test": False},
+    "cv": {"folds": 2, "runs": 1, "test": False},
+    "sweep": {"changes": [{"learning_rate": 0.1}, {"learning_rate": 0.2}], "runs": 2, "halving": False, "test": False},
+    "reproduce": {"seeds": 2, "repeats": 2, "quick": True},
+}
+
+
+def begin(folder, kind, files, training):
+    """Leave the folder of an experiment that was begun on data with these hashes, and killed before its first model was done."""
+    settings = {"network": NetworkSettings(hidden=(3,)).to_dict(), "train": training.to_dict()}
+    with RunFolder.at(folder) as run:
+        data = {"name": "synthetic", "files": files}
+        run.start(settings, seed=0, data=data, threads=1, experiment={"kind": kind, "arguments": BEGUN[kind]})
+
+
+@pytest.mark.parametrize("kind", BEGUN)
+def test_going_on_with_other_data_than_it_began_with_is_refused(command, tmp_path, kind):
+    begin(tmp_path / "run", kind, {"synthetic": "0" * 64}, TrainingSettings(epochs=1, batch_size=200, validation=500))
+    before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    result = command(kind, "--resume", "run")
+    assert result.code == 78
+    assert "expected the data that" in result.err
+    assert "synthetic differ" in result.err
+    assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+def test_going_on_in_another_version_is_said_and_noted(command, tmp_path, monkeypatch):
+    data = fastmlp.load_dataset("synthetic")
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "_versions", lambda: {"fastmlp": "0.0.9", "numba": "0.1"})
+        begin(tmp_path / "run", "repeat", dict(data.hashes), TrainingSettings(epochs=1, batch_size=200, validation=500))
+    result = command("repeat", "--resume", "run")
+    assert result.code == 0
+    assert "warning: begun with fastmlp 0.0.9, going on with " in result.err
+    [again] = json.loads((tmp_path / "run" / "manifest.json").read_text())["resumed"]
+    assert again["changed"]["fastmlp"][0] == "0.0.9"
+
+
+def test_an_experiment_of_a_version_that_held_out_the_last_rows_goes_on_with_them(command, tmp_path):
+    data = fastmlp.load_dataset("synthetic")
+    training = TrainingSettings(epochs=1, batch_size=200, learning_rate=0.5, validation=500)
+    begin(tmp_path / "run", "repeat", dict(data.hashes), training)
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    for name in ("holdout", "split_seed"):
+        del manifest["settings"]["train"][name]
+    (tmp_path / "run" / "manifest.json").write_text(json.dumps(manifest))
+    found = command("repeat", "--resume", "run", "--json").json["validation"]["loss"]["mean"]
+    losses = []
+    for seed in (0, 1):
+        network = fastmlp.Network([2, 3, 2], seed=seed)
+        fastmlp.train(network, data.x_train[:-500], data.y_train[:-500], epochs=1, batch_size=200, learning_rate=0.5, seed=seed)
+        losses.append(network.evaluate(data.x_train[-500:], data.y_train[-500:])["loss"])
+    assert found == pytest.approx(np.mean(losses))
 
 
 def test_going_on_with_nothing_is_refused(command):
