@@ -1,4 +1,4 @@
-"""Look into a trained network: what it confuses, where it is sure and wrong, what its first layer sees, where it changes its mind.
+"""Look into a trained network: what it confuses, where it is sure and wrong, what its first layer sees, where its decision boundary is.
 
 Arrays in, records out; draws and prints nothing.
 """

@@ -11,6 +11,7 @@ import typer
 from fastmlp.cli.configuration import flag, given_settings, settings_in_effect
 from fastmlp.cli.options import TERMINAL, DataDir, DatasetName, compile_notes, known_picture
 from fastmlp.cli.train import describe
+from fastmlp.quantities import loss
 from fastmlp.rendering import tables, terminal
 from fastmlp.rendering.output import Output
 
@@ -109,7 +110,7 @@ def _show(output: Output, found: "LearningRateFinderResult", in_terminal: bool) 
     """Print what was found."""
     taken = len(found.learning_rates)
     chosen = sorted({round(place * (taken - 1) / (ROWS - 1)) for place in range(ROWS)}) if taken else []
-    rows = [[tables.rate(found.learning_rates[place]), tables.loss(found.smoothed[place])] for place in chosen]
+    rows = [[tables.rate(found.learning_rates[place]), loss(found.smoothed[place])] for place in chosen]
     output.detail(tables.table(["learning rate", "loss"], rows, left=()))
     if in_terminal:
         output.detail(f"\n{terminal.rate_sweep(found.learning_rates.tolist(), found.smoothed.tolist())}\n")

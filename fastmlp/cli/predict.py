@@ -7,6 +7,7 @@ import typer
 
 from fastmlp.cli.options import ModelFile, compile_notes
 from fastmlp.errors import DataError
+from fastmlp.quantities import percent
 from fastmlp.rendering import tables
 from fastmlp.rendering.output import Output
 
@@ -42,7 +43,7 @@ def predict(
         text = tables.numbered_rows(names, found, tables.number)
     elif network.output == "sigmoid":
         predictions = [{"labels": probabilities > 0.5, "probabilities": probabilities} for probabilities in found]
-        text = tables.numbered_rows(names, found, tables.percent)
+        text = tables.numbered_rows(names, found, percent)
     else:
         chosen = found.argmax(axis=1).tolist()
         predictions = [{"class": c, "name": names[c], "probabilities": p} for c, p in zip(chosen, found, strict=True)]

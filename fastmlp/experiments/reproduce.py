@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastmlp import quantities
 from fastmlp.data.dataset import Dataset
 from fastmlp.experiments.bank import BankProgress, Task, Trained, train_bank
 from fastmlp.experiments.claims import NO, YES, Findings, Row, curve, diverged, last, on_test, same_number
@@ -22,6 +23,7 @@ from fastmlp.experiments.statistics import Comparison, Summary, compare, summari
 from fastmlp.experiments.sweep import Change, changed_settings
 from fastmlp.gradient_check import TOLERANCE, check_gradient
 from fastmlp.network import Network
+from fastmlp.quantities import percent
 from fastmlp.settings import NetworkSettings, TrainingSettings
 
 NETWORK = NetworkSettings(hidden=(300,), activation="sigmoid")
@@ -140,7 +142,7 @@ def synthetic(laboratory: Laboratory) -> Events:
             measured=summarise([share]),
             settings={},
             same=YES if counts.min() > 0 else NO,
-            note=f"{100 * share:.1f} % of {counts.sum():,} points lie outside of the ellipse",
+            note=f"{percent(share, 1)} of {counts.sum():,} points lie outside of the ellipse",
         ),
         Row(
             id="1b",
@@ -151,7 +153,7 @@ def synthetic(laboratory: Laboratory) -> Events:
             settings=_settings_of(groups[rates[0]]),
             same=YES if falls else NO,
             note=f"from {_mean(first):.4f} to {_mean(end):.4f}, but guessing gives {math.log(2):.4f}: the rate is too small to learn "
-            f"anything; of the test points {_percent(accuracy[rates[0]])} are told right",
+            f"anything; of the test points {_percent(accuracy[rates[0]])} are classified correctly",
         ),
         Row(
             id="1c",
@@ -270,7 +272,7 @@ def _rows_of_20_epochs(prefix: str, which: str, group: Sequence[Task], records: 
             measured=gain,
             settings=settings,
             same=YES if gain is not None and abs(gain.mean) < FLAT else NO,
-            note=f"called flat below {100 * FLAT:.1f} points",
+            note=f"called flat below {quantities.distance(FLAT, quantities.POINTS)}",
         ),
     ]
 
@@ -288,7 +290,7 @@ def initialisation(laboratory: Laboratory) -> Events:
     records, of_report = ledger.of(runs), ledger.of(like_report)
     accuracy, its_loss = last(records, "validation_accuracy"), last(records, "validation_loss")
     small = accuracy is not None and accuracy.std is not None and accuracy.std < HARDLY
-    behind = compare(_scores(records[: len(of_report)]), _scores(of_report))
+    behind = compare(_scores(of_report), _scores(records[: len(of_report)]))
     network = Network([data.x_train[0].size, *NETWORK.hidden, 10], NETWORK.activation)
     ours = _likeness(network)
     non_negative_weights(network)
@@ -301,7 +303,7 @@ def initialisation(laboratory: Laboratory) -> Events:
             measured=accuracy,
             settings=_settings_of(runs),
             same=YES if small else NO,
-            note=f"from {_percent_of(accuracy and accuracy.lowest)} to {_percent_of(accuracy and accuracy.highest)}; that random weights "
+            note=f"from {percent(accuracy and accuracy.lowest)} to {percent(accuracy and accuracy.highest)}; that random weights "
             "of one kind differ so little is no evidence that their kind does not matter, see 3c",
         ),
         Row(
@@ -321,7 +323,7 @@ def initialisation(laboratory: Laboratory) -> Events:
             measured=last(of_report, "validation_accuracy"),
             settings={**_settings_of(like_report), "weights": "0.01 × (0 to 8)"},
             same=NO if behind.beyond_noise else YES,
-            note=f"{_ahead(behind)} behind ours on the same seeds; its hidden units begin alike (mean cosine of their weights "
+            note=f"{_against(behind, 'ours on the same seeds')}; its hidden units begin alike (mean cosine of their weights "
             f"{_likeness(network):.2f}, of ours {abs(ours):.2f})",
         ),
     ]
@@ -359,7 +361,7 @@ def learning_rates(laboratory: Laboratory) -> Events:
                 measured=accuracy[order[0]],
                 settings=_settings_of(groups[reading, order[0]]),
                 same=YES if set(order[:2]) == {0.01, 0.05} and ahead.difference >= 0 else NO,
-                note=", ".join(f"{rate:g}: {_percent(accuracy[rate])}" for rate in rates) + f"; 0.01 is {_ahead(ahead)} before 0.05",
+                note=", ".join(f"{rate:g}: {_percent(accuracy[rate])}" for rate in rates) + f"; 0.01 is {_against(ahead, '0.05')}",
             )
         )
     figure = {
@@ -419,7 +421,7 @@ def final_test(laboratory: Laboratory) -> Events:
             measured=last(ledger.of(more), "validation_accuracy"),
             settings={**_settings_of(more), "rows": n - n // 12},
             same=NO if ahead.beyond_noise else YES,
-            note=f"with fewer {_percent(last(ledger.of(fewer), 'validation_accuracy'))}: more rows are {_ahead(ahead)} before",
+            note=f"with fewer {_percent(last(ledger.of(fewer), 'validation_accuracy'))}: more rows are {_against(ahead, 'fewer')}",
         )
     )
     return Findings(rows, {})
@@ -454,7 +456,7 @@ def fashion(laboratory: Laboratory) -> Events:
                 Row(
                     id=f"{id}.{number}",
                     experiment=f"Fashion-MNIST, {name}, {which}",
-                    report_says=f"{100 * claim:.1f} %",
+                    report_says=percent(claim, 1),
                     quantity="test accuracy",
                     measured=accuracy,
                     settings=_settings_of(group),
@@ -573,14 +575,9 @@ def _mean(summary: Summary | None) -> float:
 
 
 def _percent(summary: Summary | None) -> str:
-    return _percent_of(None if summary is None else summary.mean)
+    return percent(None if summary is None else summary.mean)
 
 
-def _percent_of(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.2f} %"
-
-
-def _ahead(comparison: Comparison) -> str:
-    """Return a difference in points of accuracy, and whether it is beyond the noise of seeds."""
-    verdict = {True: "beyond seed noise", False: "not beyond seed noise", None: "too few seeds to tell from noise"}
-    return f"{100 * comparison.difference:.2f} points ({verdict[comparison.beyond_noise]})"
+def _against(comparison: Comparison, other: str) -> str:
+    """Return how much better or worse a setting's accuracy is than that of another, and whether that is beyond the noise of seeds."""
+    return f"{quantities.ahead(comparison.difference, quantities.POINTS)} than {other}, {quantities.noise(comparison.beyond_noise)}"

@@ -23,13 +23,13 @@ class Summary(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """How much better a setting is than another on the same seeds: the mean difference, and an interval for it, at LEVEL."""
+    """How much better a setting is than another on the same seeds: the mean difference, below 0: worse, and its interval at LEVEL."""
 
     difference: float
     low: float | None  # None with fewer than FEWEST_PAIRS seeds
     high: float | None
     n: int
-    beyond_noise: bool | None  # whether the interval lies above 0
+    beyond_noise: bool | None  # whether the interval leaves out 0, on either side
 
 
 def summarise(values: Sequence[float | None]) -> Summary | None:
@@ -57,11 +57,11 @@ def compare(better: Sequence[float], worse: Sequence[float], seed: int = 0) -> C
     means = differences[chosen].mean(axis=1)
     tail = statistics.NormalDist().cdf(-math.sqrt(n / (n - 1)) * student_quantile((1 + LEVEL) / 2, n - 1))
     low, high = (float(value) for value in np.quantile(means, (tail, 1 - tail)))
-    return Comparison(mean, low, high, n, low > 0)
+    return Comparison(mean, low, high, n, low > 0 or high < 0)
 
 
 def lower_bound(values: Sequence[float]) -> float | None:
-    """Return the bound above which the mean of endlessly many runs lies, at LEVEL: mean - t s / sqrt(n), one-sided, for normal noise.
+    """Return the one-sided lower confidence bound of the mean, at LEVEL: mean - t s / sqrt(n), for normal noise.
 
     None with fewer than two values.
     """
@@ -72,7 +72,7 @@ def lower_bound(values: Sequence[float]) -> float | None:
 
 
 def next_run_margin(std: float, n: int) -> float:
-    """Return how far from the mean of n runs one more run may lie, at LEVEL: t s sqrt(1 + 1/n), for normal noise."""
+    """Return the half-width of the prediction interval for one more run after n, at LEVEL: t s sqrt(1 + 1/n), for normal noise."""
     return student_quantile((1 + LEVEL) / 2, n - 1) * std * math.sqrt(1 + 1 / n)
 
 

@@ -7,7 +7,8 @@ from fastmlp.benchmark.comparison import Comparison, OurLimit, compare, our_limi
 from fastmlp.benchmark.implementations import IMPLEMENTATIONS
 from fastmlp.benchmark.measure import Measured
 from fastmlp.benchmark.protocol import Measurement
-from fastmlp.rendering.tables import MISSING, loss, percent, table
+from fastmlp.quantities import MISSING, loss, percent
+from fastmlp.rendering.tables import table
 
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 

@@ -1,9 +1,9 @@
 """What the doctor found -> text: facts, measurements, and advice at the end, where it is read."""
 
 from fastmlp.benchmark.doctor import Report
+from fastmlp.quantities import percent
 from fastmlp.rendering.benchmark import duration
 from fastmlp.rendering.ladder import peak_parts
-from fastmlp.rendering.tables import percent
 
 LABEL = 12
 

@@ -4,7 +4,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fastmlp.rendering.tables import MISSING, loss, percent, table
+from fastmlp import quantities
+from fastmlp.quantities import MISSING, NUMBER, PERCENT, POINTS, amount, bare_amount, bare_percent, loss, percent, unit_of
+from fastmlp.rendering.tables import table
 from fastmlp.settings import as_text
 
 if TYPE_CHECKING:
@@ -33,11 +35,11 @@ def repeat(epochs: "Sequence[EpochSummary]") -> str:
         rows.append(
             [
                 str(epoch.epoch),
-                percent_and_std(accuracy),
-                *(MISSING if accuracy is None else f"{100 * value:.2f}" for value in (accuracy and accuracy[2:4]) or (0, 0)),
-                loss_and_std(its_loss),
+                _below_heading(accuracy, PERCENT),
+                *(MISSING if accuracy is None else bare_percent(value) for value in (accuracy and accuracy[2:4]) or (0, 0)),
+                _said(its_loss, NUMBER),
                 *(MISSING if its_loss is None else loss(value) for value in (its_loss and its_loss[2:4]) or (0, 0)),
-                str(_runs_of(epoch)) if uneven else MISSING if train is None else f"{100 * train.mean:.2f}",
+                str(_runs_of(epoch)) if uneven else MISSING if train is None else bare_percent(train.mean),
             ]
         )
     return table((*REPEAT_COLUMNS[:-1], "runs" if uneven else REPEAT_COLUMNS[-1]), rows, left=())
@@ -49,8 +51,7 @@ def _runs_of(epoch: "EpochSummary") -> int:
 
 def at_the_end(scores: "Mapping[str, Summary | None]") -> str:
     """Return what models that stopped by themselves reached on the validation rows, each with the weights that it has."""
-    accuracy = f"accuracy {percent_and_std(scores['accuracy'])} %, " if scores["accuracy"] is not None else ""
-    return f"each at its end: validation {accuracy}loss {loss_and_std(scores['loss'])}"
+    return f"each at its end: validation {_scores(scores['accuracy'], scores['loss'])}"
 
 
 def sweep(result: "SweepResult") -> str:
@@ -65,9 +66,9 @@ def sweep(result: "SweepResult") -> str:
             [
                 *(as_text(ranked.changed[name]) for name in names),
                 *([str(ranked.epochs)] if halved else []),
-                percent_and_std(ranked.validation_accuracy),
-                loss_and_std(ranked.validation_loss),
-                MISSING if train is None else f"{100 * train.mean:.2f}",
+                _below_heading(ranked.validation_accuracy, PERCENT),
+                _said(ranked.validation_loss, NUMBER),
+                MISSING if train is None else bare_percent(train.mean),
                 f"{ranked.diverged} of {ranked.runs} diverged" if ranked.diverged else "",
             ]
         )
@@ -82,21 +83,17 @@ def verdict(result: "SweepResult") -> str:
     text = f"best by validation: {name_of(best)}"
     if result.comparison is None:
         return text
-    second = name_of(result.ranked[1])
-    return f"{text}\nbetter than {second} by {_difference(result.comparison, result.score)}"
+    return f"{text}\n{lead(result.comparison, result.score, name_of(result.ranked[1]))}"
 
 
-def _difference(comparison: "Comparison", score: str) -> str:
-    is_accuracy = score == "validation_accuracy"
-
-    def amount(value: float | None) -> str:
-        return MISSING if value is None else f"{100 * value:.2f}" if is_accuracy else loss(value)
-
-    text = f"{amount(comparison.difference)} {'points of accuracy' if is_accuracy else 'of loss'}"
-    if comparison.beyond_noise is None:
+def lead(comparison: "Comparison", score: str, second: str) -> str:
+    """Return in words how much better the best setting is than the second."""
+    unit = POINTS if score == "validation_accuracy" else NUMBER
+    text = f"{quantities.ahead(comparison.difference, unit)} than {second}"
+    if comparison.low is None or comparison.high is None:
         return f"{text}; {comparison.n} seeds are too few to tell that from noise: --runs 5"
-    interval = f"95 % interval {amount(comparison.low)} to {amount(comparison.high)}, {comparison.n} seeds"
-    return f"{text} ({interval}): {'beyond' if comparison.beyond_noise else 'not beyond'} seed noise"
+    interval = quantities.interval(comparison.low, comparison.high, comparison.n, unit)
+    return f"{text} ({interval}): {quantities.noise(comparison.beyond_noise)}"
 
 
 def folds(records: Sequence[Mapping[str, Any]]) -> str:
@@ -111,8 +108,7 @@ def folds(records: Sequence[Mapping[str, Any]]) -> str:
 
 def cross_validation(result: "CvResult") -> str:
     """Return mean ± standard deviation over the folds."""
-    found = f"accuracy {percent_and_std(result.accuracy)} %, " if result.accuracy is not None else ""
-    text = f"{found}loss {loss_and_std(result.loss)} (mean ± standard deviation of {result.models} held-out folds)"
+    text = f"{_scores(result.accuracy, result.loss)} (mean ± standard deviation of {result.models} held-out folds)"
     return f"{text}; {result.diverged} diverged" if result.diverged else text
 
 
@@ -120,8 +116,7 @@ def test_scores(scores: "Mapping[str, Summary | None]") -> str:
     """Return what several final models reached on the test rows."""
     accuracy, its_loss = scores["accuracy"], scores["loss"]
     n = 0 if its_loss is None else its_loss.n
-    found = f"accuracy {percent_and_std(accuracy)} %, " if accuracy is not None else ""
-    return f"test {found}loss {loss_and_std(its_loss)} ({n} final model{'s' if n != 1 else ''}, each measured once)"
+    return f"test {_scores(accuracy, its_loss)} ({n} final model{'s' if n != 1 else ''}, each measured once)"
 
 
 def stage(begun: "Stage") -> str:
@@ -169,23 +164,20 @@ def measured(row: "Row") -> str:
     summary = row.measured
     if summary is None:
         return MISSING
-    text = f"{percent_and_std(summary)} %" if "accuracy" in row.quantity else loss_and_std(summary)
-    return f"{row.quantity} {text}" + (f" (n = {summary.n})" if summary.n > 1 else "")
+    return f"{row.quantity} {_said(summary, unit_of(row.quantity))}" + (f" (n = {summary.n})" if summary.n > 1 else "")
 
 
-def percent_and_std(summary: "Summary | None") -> str:
-    """Return "97.61 ± 0.12", in percent."""
-    if summary is None:
-        return MISSING
-    return f"{100 * summary.mean:.2f}" + ("" if summary.std is None else f" ± {100 * summary.std:.2f}")
+def _scores(accuracy: "Summary | None", its_loss: "Summary | None") -> str:
+    """Return accuracy, where there is one, and loss."""
+    return (f"accuracy {_said(accuracy, PERCENT)}, " if accuracy is not None else "") + f"loss {_said(its_loss, NUMBER)}"
 
 
-def loss_and_std(summary: "Summary | None") -> str:
-    """Return "0.0812 ± 0.0021"."""
-    if summary is None:
-        return MISSING
-    mean = loss(summary.mean)
-    return mean + ("" if summary.std is None else f" ± {summary.std:.4f}" if "e" not in mean else f" ± {summary.std:.0e}")
+def _said(summary: "Summary | None", unit: str) -> str:
+    return MISSING if summary is None else amount(summary.mean, summary.std, unit)
+
+
+def _below_heading(summary: "Summary | None", unit: str) -> str:
+    return MISSING if summary is None else bare_amount(summary.mean, summary.std, unit)
 
 
 def name_of(ranked: "Ranked") -> str:

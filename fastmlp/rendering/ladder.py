@@ -9,8 +9,9 @@ from fastmlp.benchmark.processes import HINT
 from fastmlp.benchmark.regressions import Change
 from fastmlp.benchmark.scaling import OURS, Point, Scaling, title
 from fastmlp.benchmark.startup import Start
+from fastmlp.quantities import MISSING, percent
 from fastmlp.rendering.benchmark import duration
-from fastmlp.rendering.tables import MISSING, percent, table
+from fastmlp.rendering.tables import table
 
 SCALED, AS_IF_DENSE = "≈", "*"
 COUNTED = {"rows": "number of rows", "threads": "number of threads"}

@@ -386,7 +386,7 @@ def decision_boundary(
     name: str = "boundary",
     title: str = "Decision boundary",
 ) -> Plot:
-    """Draw where a network of two inputs changes its mind between two classes, over points of both.
+    """Draw the decision boundary of a network of two inputs between two classes, over points of both.
 
     x (n, 2) points, y (n,) their classes 0 or 1, of which at most `most_points` are shown; first (A,) and second (B,) the grid on which
     probability (B, A) of class 1 is known; truth (B, A): what is positive exactly where class 1 is right, where that is known.

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from fastmlp.quantities import loss
 from fastmlp.rendering.output import Output
-from fastmlp.rendering.tables import loss
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -3,15 +3,16 @@
 import dataclasses
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fastmlp import quantities
 from fastmlp.errors import DataError
+from fastmlp.quantities import MISSING, NUMBER, PERCENT, POINTS, amount, loss, percent
 from fastmlp.rendering import plots
 from fastmlp.rendering.page import Fact, Mark, Page, Section, Table
 from fastmlp.rendering.plots import Plot, Series
-from fastmlp.rendering.tables import MISSING, loss, percent
 from fastmlp.settings import NetworkSettings, TrainingSettings, current_names
 
 if TYPE_CHECKING:
@@ -64,10 +65,12 @@ STOPPED = {
 # Settings that the text of the methods names by itself, or that change no result.
 SAID = {
     "hidden", "activation", "output", "dtype", "initializer", "initial_value", "epochs", "batch_size", "learning_rate", "optimizer",
-    "loss", "reduction", "normalize", "validation", "zero_skipping", "kernels", "threads", "seed",
+    "loss", "reduction", "normalize", "validation", "holdout", "split_seed", "zero_skipping", "kernels", "threads", "seed",
 }  # fmt: skip
 BASE_SETTINGS = ("hidden", "activation", "learning_rate", "batch_size", "epochs", "reduction", "normalize", "validation")
 MOST_RUNS_LISTED = 1000
+MOST_SAID = 6  # values of a setting that a text names one by one
+NOT_IN_TABLES = ("fold", "rows", "weights")  # in which models differ, and that are no settings
 
 
 class ModelFile(NamedTuple):
@@ -511,19 +514,17 @@ def _claim_settings(settings: Mapping[str, Any], base: Mapping[str, Any]) -> lis
 
 
 def _measured(row: Mapping[str, Any]) -> str:
-    """Return what was measured in the unit of its quantity: accuracies and shares are parts of one, a gain in them counts in points."""
+    """Return what was measured in the unit of its quantity."""
     measured, quantity = row.get("measured"), str(row.get("quantity") or "")
     mean = _number(measured.get("mean")) if isinstance(measured, dict) else None
     if not isinstance(measured, dict) or mean is None:
         return f"{quantity}: {MISSING}" if quantity else MISSING
-    std, n = _number(measured.get("std")), measured.get("n")
+    n = measured.get("n")
     many = f" ({n} runs)" if isinstance(n, int) and n > 1 else ""
-    if "gain" in quantity:
-        text = f"{100 * mean:+.2f}" + (f" ± {100 * std:.2f}" if std is not None else "") + " points"
-    elif "accuracy" in quantity or "share" in quantity or (not quantity and "%" in str(row.get("report_says"))):
-        text = f"{100 * mean:.2f}" + (f" ± {100 * std:.2f}" if std is not None else "") + " %"
-    else:
-        text = loss(mean) + (f" ± {loss(std)}" if std is not None else "")
+    unit = quantities.unit_of(quantity)
+    if not quantity and "%" in str(row.get("report_says")):
+        unit = PERCENT
+    text = amount(mean, _number(measured.get("std")), unit)
     return f"{text}{many}" + (f", {quantity}" if quantity else "")
 
 
@@ -531,9 +532,14 @@ def _measured(row: Mapping[str, Any]) -> str:
 
 
 def _common_sections(run: "RunRecord", commands: Sequence[str], methods: str) -> list[Section]:
+    varied = _varied(run)
     settings = [
-        (name.replace("_", " "), _value_text(value)) for table in ("network", "train") for name, value in _settings(run, table).items()
+        (name.replace("_", " "), _values_text(varied[name]) if name in varied else _value_text(value))
+        for table in ("network", "train")
+        for name, value in _settings(run, table).items()
+        if run.kind != "cv" or name not in ("validation", "holdout", "split_seed")  # its folds are held out
     ]
+    settings += [(name.replace("_", " "), _values_text(values)) for name, values in varied.items() if name in NOT_IN_TABLES]
     versions = run.manifest.get("versions") or {}
     machine = run.environment.get("machine")
     facts = [("processor", str(run.manifest.get("cpu") or MISSING))]
@@ -556,9 +562,58 @@ def _common_sections(run: "RunRecord", commands: Sequence[str], methods: str) ->
     ]
 
 
+def _varied(run: "RunRecord") -> dict[str, list[Any]]:
+    """Return the settings in which the models of an experiment differ, with their values in order: its axes, seeds and folds."""
+    found: dict[str, list[Any]] = {}
+
+    def note(name: str, value: Any) -> None:
+        if value not in found.setdefault(name, []):
+            found[name].append(value)
+
+    if run.kind == "reproduce":
+        rows = run.result.get("rows")
+        changes = [{**_settings(run, "network"), **_settings(run, "train")}]
+        changes += [row["settings"] for row in rows if isinstance(row, dict) and isinstance(row.get("settings"), dict)] if rows else []
+    else:
+        asked = (run.manifest.get("arguments") or {}).get("changes")
+        changes = [change for change in asked or [] if isinstance(change, dict)] or [model.changed for model in run.models]
+    for change in changes:
+        for name, value in change.items():
+            note(name, value)
+    models = [*run.models, *(model for models in run.experiments.values() for model in models)]
+    for model in models:
+        note("seed", model.seed)
+        if model.fold is not None:
+            note("fold", model.fold + 1)
+    lengths = {model.key.partition(" ")[0] for model in run.models}
+    by_halving = (run.manifest.get("arguments") or {}).get("halving") is True
+    if by_halving and all(length.startswith("epochs=") for length in lengths):
+        for length in lengths:
+            note("epochs", int(length.removeprefix("epochs=")))
+    return {name: values for name, values in found.items() if len(values) > 1}
+
+
+def _values_text(values: Sequence[Any], most: int = 12) -> str:
+    """Return the values of a setting that was varied: "0.01, 0.1 and 0.5", "0 to 29", "20 values from 0.012 to 0.93"."""
+    numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+    ordered = sorted(values) if numbers else list(values)
+    if numbers and len(ordered) > 2 and ordered == list(range(ordered[0], ordered[-1] + 1)):
+        return f"{ordered[0]} to {ordered[-1]}"
+    if len(ordered) > most and numbers:
+        return f"{len(ordered)} values from {_value_text(ordered[0])} to {_value_text(ordered[-1])}"
+    return _and([_value_text(value) for value in ordered[:most]]) + (" …" if len(ordered) > most else "")
+
+
 def _methods(run: "RunRecord", models: int, tested: bool) -> str:
     """Return a paragraph for the methods section of a text."""
-    train, network = _settings(run, "train"), _settings(run, "network")
+    train, network, varied = _settings(run, "train"), _settings(run, "network"), _varied(run)
+
+    def said(name: str, show: Callable[[Any], str] = _value_text) -> str:
+        """Return a setting in words, all of its values where it was varied."""
+        if name not in varied:
+            return show(train.get(name))
+        return _or([show(value) for value in varied[name]]) if len(varied[name]) <= MOST_SAID else _values_text(varied[name])
+
     if run.kind == "reproduce":
         subject = f"{_network_text(run)}, and the variants named in the tables, were trained on {_title(run)}"
     elif run.kind == "sweep":
@@ -572,31 +627,42 @@ def _methods(run: "RunRecord", models: int, tested: bool) -> str:
     rows = _rows_trained_on(run)
     if rows and run.kind in ("train", "repeat"):
         subject += f" ({rows:,} rows)"
-    optimizer = OPTIMIZERS.get(str(train.get("optimizer")), "gradient descent")
-    reduction = "summed" if train.get("reduction") == "sum" else "averaged"
-    rate = f"learning rate {_value_text(train.get('learning_rate'))}"
-    minimised = str(train.get("loss") or "cross_entropy").replace("_", " ")
-    may_stop = any(train.get(name) is not None for name in ("patience", "target_accuracy", "time_budget"))
-    epochs = ("up to " if may_stop else "") + _many(train.get("epochs"), "epoch")
+    reduction = said("reduction", lambda value: "summed" if value == "sum" else "averaged")
+    optimizer = said("optimizer", lambda value: OPTIMIZERS.get(str(value), "gradient descent"))
+    minimised = said("loss", lambda value: str(value or "cross_entropy").replace("_", " "))
+    may_stop = any(train.get(name) is not None or name in varied for name in ("patience", "target_accuracy", "time_budget"))
+    many = train.get("epochs") != 1 or "epochs" in varied
+    inputs = [INPUTS.get(str(value or "scale"), "") for value in varied.get("normalize", [train.get("normalize")])]
     parts = [
-        f"{subject}, for {epochs} of {optimizer} with batches of {_many(train.get('batch_size'), 'row')}, "
-        f"{rate} and gradients {reduction} over the batch, minimising the {minimised}.",
-        INPUTS.get(str(train.get("normalize") or "scale"), ""),
-        f"{_initial_text(network)}; biases start at zero.",
+        f"{subject}, for {'up to ' if may_stop else ''}{said('epochs')} epoch{'s' if many else ''} of {optimizer} with batches of "
+        f"{said('batch_size')} rows, learning rate {said('learning_rate')} and gradients {reduction} over the batch, minimising the "
+        f"{minimised}.",
+        " Or: ".join(inputs),
+        "Initial weights followed the rule of each setting; biases started at zero."
+        if {"initializer", "activation", "initial_value"} & varied.keys()
+        else f"{_initial_text(network)}; biases start at zero.",
     ]
     others = [
         f"{field.name.replace('_', ' ')} {_value_text(value)}"
         for table, record in ((network, NetworkSettings), (train, TrainingSettings))
         for field in dataclasses.fields(record)
-        if field.name not in SAID and (value := table.get(field.name)) is not None and value != field.default
+        if field.name not in SAID and field.name not in varied and (value := table.get(field.name)) is not None and value != field.default
     ]
     if others:
         parts.append(f"Other settings than the default: {', '.join(others)}.")
-    held_out = _number(train.get("validation"))
+    compared = [
+        f"{name.replace('_', ' ')} {_or([_value_text(value) for value in values]) if len(values) <= MOST_SAID else _values_text(values)}"
+        for name, values in varied.items()
+        if name not in (*SAID, *NOT_IN_TABLES) or name in ("hidden", "activation", "output", "dtype")
+    ]
+    if compared:
+        parts.append(f"Compared were {', '.join(compared)}.")
     if run.kind == "cv":
         parts.append("Folds were drawn at random with equal shares of each class; each row was held out once.")
-    elif held_out:
-        parts.append(f"The last {held_out:,.0f} training rows were held out for validation.")
+    else:
+        parts.append(_held_out_text(train, varied))
+    if "seed" in varied:
+        parts.append(f"Seeds were {_values_text(varied['seed'])}.")
     parts.append("Test rows were looked at once per final model, after training." if tested else "Test rows were not looked at.")
     if models > 1:
         parts.append(f"Spreads are standard deviations (n − 1) over {'folds' if run.kind == 'cv' else 'runs'}.")
@@ -605,6 +671,24 @@ def _methods(run: "RunRecord", models: int, tested: bool) -> str:
     dtype = "double" if network.get("dtype") == "float64" else "single"
     parts.append(f"Computations used {dtype} precision ({software}; processor: {run.manifest.get('cpu') or 'unknown'}).")
     return " ".join(part for part in parts if part)
+
+
+def _held_out_text(train: Mapping[str, Any], varied: Mapping[str, Sequence[Any]]) -> str:
+    """Return which rows were held out, in words; "" where none were."""
+    from fastmlp.training.holdout import HOW
+
+    if "validation" not in varied and not _number(train.get("validation")):
+        return ""
+
+    def rows(value: Any) -> str:
+        number = _number(value) or 0.0
+        return f"{percent(number, 0)} of the" if 0 < number < 1 else f"{number:,.0f}"
+
+    amounts = _or([rows(value) for value in varied.get("validation", [train.get("validation")])])
+    how = _or([HOW.get(str(value), "drawn") for value in varied.get("holdout", [train.get("holdout") or "last"])])
+    seeds = _or([str(value) for value in varied.get("split_seed", [train.get("split_seed", 0)])])
+    drawn = f"{how} (split seed {seeds})" if how != HOW["last"] else how
+    return f"For validation {amounts} training rows were held out, {drawn}."
 
 
 def _initial_text(network: Mapping[str, Any]) -> str:
@@ -690,9 +774,11 @@ def _test_facts(run: "RunRecord") -> list[Fact]:
     mean = _number(found.get("mean")) if isinstance(found, dict) else None
     if not isinstance(found, dict) or mean is None:
         return []
-    std = _number(found.get("std"))
-    text = f"{100 * mean:.2f}" + (f" ± {100 * std:.2f}" if std is not None else "") + " %"
-    return [Fact(text, "Test accuracy", f"{_many(found.get('n'), 'final model')}, each measured once")]
+    return [
+        Fact(
+            amount(mean, _number(found.get("std")), PERCENT), "Test accuracy", f"{_many(found.get('n'), 'final model')}, each measured once"
+        )
+    ]
 
 
 def _is_tested(run: "RunRecord") -> bool:
@@ -704,24 +790,27 @@ def _comparison_facts(run: "RunRecord", accurate: bool) -> list[Fact]:
     difference = _number(comparison.get("difference")) if isinstance(comparison, dict) else None
     if not isinstance(comparison, dict) or difference is None:
         return []
-    judged = comparison.get("beyond_noise")
-    verdict = "too few seeds to tell from noise" if judged is None else "beyond seed noise" if judged else "not beyond seed noise"
-    return [Fact(f"{100 * difference:.2f} points" if accurate else loss(difference), "Ahead of the second", verdict)]
+    unit = POINTS if accurate else NUMBER
+    return [Fact(quantities.distance(difference, unit), "Ahead of the second", quantities.noise(_beyond_noise(comparison)))]
+
+
+def _beyond_noise(comparison: Mapping[str, Any]) -> bool | None:
+    """Return whether an interval leaves out 0, None where there is none."""
+    low, high = _number(comparison.get("low")), _number(comparison.get("high"))
+    return None if low is None or high is None else low > 0 or high < 0
 
 
 def _comparison_text(run: "RunRecord", ranked: Sequence[str], accurate: bool) -> list[str]:
     comparison = run.result.get("comparison")
     if not isinstance(comparison, dict) or len(ranked) < 2:
         return []
-    low, high = _number(comparison.get("low")), _number(comparison.get("high"))
-    if low is None or high is None:
+    difference, low, high, n = (_number(comparison.get(name)) for name in ("difference", "low", "high", "n"))
+    if difference is None or low is None or high is None or n is None:
         return [f"Whether ({ranked[0]}) is better than ({ranked[1]}) cannot be told from so few seeds."]
-    scale, unit = (100.0, " points of accuracy") if accurate else (1.0, " of loss")
-    verdict = "lies beyond" if comparison.get("beyond_noise") else "does not lie beyond"
-    return [
-        f"The lead of ({ranked[0]}) over ({ranked[1]}) {verdict} the noise of seeds: the mean difference, seed by seed, is between "
-        f"{scale * low:.3g} and {scale * high:.3g}{unit} (95 % bootstrap interval). The best of many owes a part of its lead to chance."
-    ]
+    unit = POINTS if accurate else NUMBER
+    lead = f"({ranked[0]}) is {quantities.ahead(difference, unit)} than ({ranked[1]}), {quantities.noise(_beyond_noise(comparison))}"
+    interval = quantities.interval(low, high, int(n), unit)
+    return [f"{lead}: the mean difference, seed by seed ({interval}, by bootstrap). The best of many owes a part of its lead to chance."]
 
 
 def _unfinished(run: "RunRecord", lede: str) -> str:
@@ -791,11 +880,7 @@ def _spread(values: Sequence[float | None]) -> Spread | None:
 
 
 def _spread_text(spread: Spread | None, is_accuracy: bool) -> str:
-    if spread is None:
-        return MISSING
-    if is_accuracy:
-        return f"{100 * spread.mean:.2f}" + (f" ± {100 * spread.std:.2f}" if spread.std is not None else "") + " %"
-    return loss(spread.mean) + (f" ± {loss(spread.std)}" if spread.std is not None else "")
+    return MISSING if spread is None else amount(spread.mean, spread.std, PERCENT if is_accuracy else NUMBER)
 
 
 def _number(value: Any) -> float | None:
@@ -859,5 +944,9 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
 
 
-def _and(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + f" and {words[-1]}" if words else ""
+def _or(words: Sequence[str]) -> str:
+    return _and(words, "or")
+
+
+def _and(words: Sequence[str], last: str = "and") -> str:
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + f" {last} {words[-1]}" if words else ""

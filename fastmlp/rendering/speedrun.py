@@ -2,8 +2,9 @@
 
 from fastmlp.benchmark.implementations import IMPLEMENTATIONS
 from fastmlp.benchmark.speedrun import Contestant, Result
+from fastmlp.quantities import MISSING, percent
 from fastmlp.rendering.benchmark import duration
-from fastmlp.rendering.tables import MISSING, percent, table
+from fastmlp.rendering.tables import table
 
 HEADINGS = ("", "seconds", "best", "test accuracy", "± std", "lower bound", "seeds", "")
 

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fastmlp.quantities import MISSING, bare_percent, loss, percent
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fastmlp.gradient_check import Check, Combination
     from fastmlp.storage.runs import RunSummary
     from fastmlp.training.loop import Epoch, Trainer
-
-MISSING = "–"
 
 EPOCH_COLUMNS = ("epoch", "train loss", "accuracy", "validation loss", "accuracy", "seconds", "samples/s")
 
@@ -78,7 +78,7 @@ def confusion_matrix(counts: "npt.NDArray[Any]", class_names: Sequence[str]) -> 
     columns = class_names if short else [str(number) for number in range(len(class_names))]
     rows = []
     for number, row in enumerate(counts.tolist()):
-        found = f"{100 * row[number] / sum(row):.1f}" if any(row) else MISSING
+        found = bare_percent(row[number] / sum(row), 1) if any(row) else MISSING
         rows.append([labels[number], *(str(count) if count else "." for count in row), found])
     return "true class in rows, predicted class in columns, % of the row found\n\n" + table(["", *columns, "%"], rows)
 
@@ -147,21 +147,9 @@ def scores(scores: Mapping[str, float | None]) -> str:
     return f"{accuracy}loss {loss(scores['loss'])}"
 
 
-def loss(value: float | None) -> str:
-    """Return a loss with four decimals, or four digits where it is very small or large."""
-    if value is None:
-        return MISSING
-    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.3e}"
-
-
 def rate(value: float) -> str:
     """Return a learning rate with two digits."""
     return f"{value:.2g}"
-
-
-def percent(value: float | None, decimals: int = 2) -> str:
-    """Return a part of one as a percentage."""
-    return MISSING if value is None else f"{100 * value:.{decimals}f} %"
 
 
 def number(value: float) -> str:

@@ -57,8 +57,8 @@ def test_prints_settings_best_first_and_whether_the_best_is_better(command):
     assert heading.split()[0] == "learning_rate"
     assert (best.split()[0], worst.split()[0]) == ("0.5", "1e-06")
     assert verdict == "best by validation: learning_rate=0.5"
-    assert by.startswith("better than learning_rate=1e-06 by")
-    assert by.endswith("beyond seed noise")
+    assert " points better than learning_rate=1e-06 (95 % interval " in by
+    assert by.endswith(": beyond seed noise")
     assert folder.startswith("results runs/")
 
 
@@ -125,6 +125,14 @@ def test_killed_sweep_goes_on_and_gives_the_same_table(command, tmp_path):
     assert again["ranked"] == record["ranked"]
     assert again["test"] == record["test"]
     assert len(again["test_openings"]) == 4  # of the two final models that were missing
+
+
+def test_held_out_rows_may_be_swept_as_numbers_and_parts():
+    assert read_axes({"validation": "1000,20%"}, ranges=False)[1] == {"validation": [1000, 0.2]}
+    assert read_axes({"validation": "100..2000"}, ranges=True)[1] == {"validation": Range(100, 2000, True)}
+    assert read_axes({"validation": "0.1..0.3"}, ranges=True)[1] == {"validation": Range(0.1, 0.3, False)}
+    with pytest.raises(typer.BadParameter, match="expected a range of rows or one of parts"):
+        read_axes({"validation": "0.1..500"}, ranges=True)
 
 
 @pytest.mark.parametrize(

@@ -39,13 +39,14 @@ def test_interval_holds_the_true_difference_about_95_times_in_100_for_five_seeds
 def test_without_a_true_difference_one_is_seldom_found():
     generator = np.random.default_rng(1)
     found = [compare(generator.normal(0, 1, 5), generator.normal(0, 1, 5), seed=trial).beyond_noise for trial in range(400)]
-    assert np.mean(found) < 0.05
+    assert 0.02 < np.mean(found) < 0.1  # in either direction
 
 
 def test_pairing_takes_away_what_both_share():
     shared = np.random.default_rng(2).normal(0, 1, 8)
     small = np.linspace(0.009, 0.011, 8)
     assert compare(shared + small, shared).beyond_noise
+    assert compare(shared, shared + small).beyond_noise  # worse, as much as better
     assert not compare(shared + small, shared[::-1]).beyond_noise
 
 

@@ -68,18 +68,26 @@ def test_sweep_with_halving_shows_the_epochs_of_each():
 
 
 @pytest.mark.parametrize(
-    ("comparison", "score", "words"),
+    ("comparison", "score", "ahead", "words"),
     [
-        (Comparison(0.0123, 0.002, 0.021, 5, True), "accuracy", "1.23 points of accuracy (95 % interval 0.20 to 2.10, 5 seeds): beyond"),
-        (Comparison(0.001, -0.002, 0.004, 5, False), "accuracy", "0.10 points of accuracy (95 % interval -0.20 to 0.40, 5 seeds): not"),
-        (Comparison(0.02, 0.01, 0.03, 5, True), "loss", "by 0.0200 of loss (95 % interval 0.0100 to 0.0300, 5 seeds): beyond"),
-        (Comparison(0.01, None, None, 2, None), "accuracy", "2 seeds are too few to tell that from noise"),
+        (
+            Comparison(0.0123, 0.002, 0.021, 5, True),
+            "accuracy",
+            "1.23 points better",
+            "interval 0.20 to 2.10 points, 5 seeds): beyond",
+        ),
+        (Comparison(0.001, -0.002, 0.004, 5, False), "accuracy", "0.10 points better", "-0.20 to 0.40 points, 5 seeds): not beyond"),
+        (Comparison(-0.0314, -0.04, -0.02, 5, True), "accuracy", "3.14 points worse", "-4.00 to -2.00 points, 5 seeds): beyond"),
+        (Comparison(0.02, 0.01, 0.03, 5, True), "loss", "0.0200 of loss better", "0.0100 to 0.0300 of loss, 5 seeds): beyond"),
+        (Comparison(0.01, None, None, 2, None), "accuracy", "1.00 points better", "; 2 seeds are too few to tell that from noise"),
     ],
 )
-def test_verdict_says_whether_the_best_is_better_than_chance(comparison, score, words):
+def test_verdict_says_whether_the_best_is_better_than_chance(comparison, score, ahead, words):
     text = experiments.verdict(result(comparison, ranked(0.1, ACCURACY), ranked(0.2, ACCURACY), score=f"validation_{score}"))
-    assert text.startswith("best by validation: learning_rate=0.1 hidden=300-100\nbetter than learning_rate=0.2 hidden=300-100 ")
-    assert words in text
+    best, lead = text.splitlines()
+    assert best == "best by validation: learning_rate=0.1 hidden=300-100"
+    assert lead.startswith(f"{ahead} than learning_rate=0.2 hidden=300-100")
+    assert words in lead
 
 
 def test_verdict_names_no_best_where_all_diverged():

@@ -16,6 +16,7 @@ from PIL import Image
 from fastmlp.errors import MissingExtra, OutputError
 from fastmlp.rendering import plots, reports
 from fastmlp.rendering.page import Fact, Mark, Page, Section, Table, render, write_page
+from fastmlp.settings import NetworkSettings, TrainingSettings
 from fastmlp.storage.reading import read_run
 from tests.rendering.made_runs import history, model, summary, write_reproduction, write_run
 
@@ -155,7 +156,36 @@ def test_sweep_page_ranks_by_validation_and_judges_the_lead(pages):
     text = words(pages["sweep"])
     assert "Best by validation learning rate 0.1" in text
     assert text.index("learning rate 0.1 97.00") < text.index("learning rate 0.01 95.00")
-    assert "lies beyond the noise of seeds: the mean difference, seed by seed, is between 1 and 3 points" in text
+    assert "(learning rate 0.1) is 2.00 points better than (learning rate 0.01), beyond seed noise" in text
+    assert "(95 % interval 1.00 to 3.00 points, 3 seeds, by bootstrap)" in text
+
+
+def test_page_of_an_experiment_names_all_values_of_what_was_varied(pages):
+    sweep, repeat, cv, reproduced = (words(pages[kind]) for kind in ("sweep", "repeat", "cv", "reproduce"))
+    settings = sweep[sweep.index("Settings hidden") :]
+    assert "learning rate 0.01 and 0.1 optimizer" in settings
+    assert "seed 0 to 2 monitor" in settings
+    assert "learning rate 0.01 or 0.1 and gradients averaged" in sweep
+    assert "learning rate 0.2" not in sweep
+    assert "seed 0 and 1 monitor" in repeat
+    assert "Seeds were 0 and 1." in repeat
+    assert "fold 1 to 3" in cv
+    assert "held out, the last ones" not in cv
+    assert "For validation 5,000 training rows were held out, the last ones." in repeat  # of a run that says no more
+    assert "learning rate 0.2" in reproduced
+
+
+@pytest.mark.parametrize(
+    ("train", "text"),
+    [
+        ({"validation": 0.2, "holdout": "stratified"}, "20 % of the training rows were held out, drawn class by class (split seed 0)."),
+        ({"validation": 100, "holdout": "shuffled", "split_seed": 3}, "100 training rows were held out, drawn at random (split seed 3)."),
+    ],
+)  # fmt: skip
+def test_methods_say_which_rows_were_held_out(tmp_path, train, text):
+    settings = {"network": NetworkSettings().to_dict(), "train": TrainingSettings(**train).to_dict()}
+    run = read_run(write_run(tmp_path / "run", epochs=history(0.9), settings=settings))
+    assert text in words(render(PAGES["train"](run, tmp_path / "figures")))
 
 
 def test_sweep_page_shows_the_last_round_of_a_halving(tmp_path):

@@ -17,6 +17,7 @@ FLOOR_PLAN = (
     "fastmlp.errors",
     "fastmlp.machine",
     "fastmlp.settings",
+    "fastmlp.quantities",
     "fastmlp.kernels.elementary",
     "fastmlp.kernels.duals",
     "fastmlp.kernels.code_cache",
