@@ -28,10 +28,10 @@ from fastmlp.benchmark.implementations import IMPLEMENTATIONS
 from fastmlp.benchmark.workloads import WORKLOADS
 from fastmlp.experiments.claims import Row
 from fastmlp.experiments.statistics import Summary, summarise
+from fastmlp.quantities import MISSING, PERCENT, amount, bare_percent, percent
 from fastmlp.rendering.benchmark import duration
-from fastmlp.rendering.experiments import measured, percent_and_std
+from fastmlp.rendering.experiments import measured
 from fastmlp.rendering.ladder import share, times
-from fastmlp.rendering.tables import MISSING
 
 RESULTS = Path(__file__).with_name("results")
 BLOCK = re.compile(r"(?P<begin><!-- bench:(?P<table>[\w-]+)(?: (?!from )(?P<what>[\w-]+))?(?: from (?P<machine>[\w.-]+))? -->\n).*?(?P<end><!-- /bench -->)", re.DOTALL)  # fmt: skip  # noqa: E501
@@ -262,7 +262,7 @@ def recipes(record: Record) -> str:
         found = summarise([run["accuracy"] for run in each["runs"]])
         if found is None:
             raise ValueError(f"expected trainings of {each['dataset']}/{each['name']}, found none; record them with bench/recipes.py")
-        accuracies = [f"{percent_and_std(found)} %", f"{100 * found.lowest:.2f}–{100 * found.highest:.2f} %"]
+        accuracies = [amount(found.mean, found.std, PERCENT), f"{bare_percent(found.lowest)}–{percent(found.highest)}"]
         least = min(run["seconds"] for run in each["runs"])
         rows.append([f"`{each['dataset']}`", f"`{each['name']}`", each["summary"], *accuracies, duration(least), str(found.n)])
     headings = ["data set", "recipe", "", "test accuracy", "lowest–highest", "least time", "seeds"]
@@ -280,8 +280,8 @@ def speedrun(record: Record) -> str:
             rows.append([title, each["fault"] or MISSING, MISSING, MISSING, "0"])
             continue
         accuracy = Summary(**each["accuracy"])
-        bound = MISSING if each["lower_bound"] is None else f"{100 * each['lower_bound']:.2f} %"
-        rows.append([title, duration(each["median_seconds"]), f"{percent_and_std(accuracy)} %", bound, str(accuracy.n)])
+        bound = percent(each["lower_bound"])
+        rows.append([title, duration(each["median_seconds"]), amount(accuracy.mean, accuracy.std, PERCENT), bound, str(accuracy.n)])
     headings = ["", "median time", "test accuracy", "mean at least", "runs"]
     train = record["settings"]["train"]
     network = f"{'-'.join(map(str, record['sizes']))} ReLU, batches of {train['batch_size']}, {train['epochs']} epochs"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmlp import __version__, machine
+from fastmlp.quantities import percent
 from fastmlp.storage.atomic import write_atomically
 from fastmlp.training.recipes import RECIPES
 
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
                 run = train(*key.split("/"), seed)
                 entry["runs"].append(run)
                 write_atomically(options.file, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
-                sys.stdout.write(f"{key} seed {seed}: test accuracy {100 * run['accuracy']:.2f} %, {run['seconds']:.0f} s\n")
+                sys.stdout.write(f"{key} seed {seed}: test accuracy {percent(run['accuracy'])}, {run['seconds']:.0f} s\n")
                 sys.stdout.flush()
     return 0
 

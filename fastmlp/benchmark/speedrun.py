@@ -29,6 +29,7 @@ from fastmlp.inputs import frozen
 from fastmlp.kernels import random
 from fastmlp.kernels.compiling import compile_seconds
 from fastmlp.network import Network, network_for
+from fastmlp.quantities import percent
 from fastmlp.settings import NetworkSettings, TrainingSettings
 from fastmlp.training import augmentation, schedules
 from fastmlp.training.loop import Trainer
@@ -146,7 +147,7 @@ def measure(
         for seed in range(seeds):
             run, network = _run(recipe, data, seed, threads)
             runs.append(run)
-            notify(f"seed {seed}: {run.seconds:.2f} s, {100 * run.accuracy:.2f} %")
+            notify(f"seed {seed}: {run.seconds:.2f} s, {percent(run.accuracy)}")
             if seed < peer_seeds:
                 for rival in rivals:
                     rival.run(target, seed, network, data, notify)
@@ -220,7 +221,7 @@ class Rival:
         network.parameters[:] = np.load(self._folder / answer["answer"])
         self._runs.append(Run(seed, answer["seconds"], _test_accuracy(network, data)))
         title = f"{IMPLEMENTATIONS[found.peer].title} {found.variant}"
-        notify(f"seed {seed}: {title} {self._runs[-1].seconds:.2f} s, {100 * self._runs[-1].accuracy:.2f} %")
+        notify(f"seed {seed}: {title} {self._runs[-1].seconds:.2f} s, {percent(self._runs[-1].accuracy)}")
 
     def contestant(self) -> Contestant:
         """Return all that was found."""

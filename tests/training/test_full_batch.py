@@ -202,7 +202,7 @@ def test_an_interrupt_between_two_evaluations_leaves_the_last_step(monkeypatch):
 
 def test_best_weights_are_restored_and_patience_counts_iterations():
     net, noisy = network((5, 60, 1)), VALUES + GENERATOR.standard_normal(300)
-    history = fastmlp.train(net, X, noisy, optimizer="lbfgs", epochs=200, validation=150, patience=5, restore_best=True)
+    history = fastmlp.train(net, X, noisy, optimizer="lbfgs", epochs=200, validation=150, holdout="last", patience=5, restore_best=True)
     assert history.stopped == "patience"
     assert history.best_epoch == len(history) - 5
     best = min(epoch.validation_loss for epoch in history)

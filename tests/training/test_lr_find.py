@@ -75,9 +75,9 @@ def test_a_loss_that_explodes_ends_the_sweep():
 
 def test_rows_held_out_are_not_looked_at():
     x, y = X.copy(), Y.copy()
-    found = [find_learning_rate(Network([6, 5, 3]), x, y, validation=50)]
+    found = [find_learning_rate(Network([6, 5, 3]), x, y, validation=50, holdout="last")]
     x[150:], y[150:] = 1e6, 0
-    found.append(find_learning_rate(Network([6, 5, 3]), x, y, validation=50))
+    found.append(find_learning_rate(Network([6, 5, 3]), x, y, validation=50, holdout="last"))
     np.testing.assert_array_equal(found[0].losses, found[1].losses)
 
 

@@ -97,7 +97,7 @@ def test_more_rows_of_floats_than_one_block_are_all_counted():
 def test_rows_held_out_are_not_part_of_the_fit():
     x = FLOATS.copy()
     x[-5:] = 1e6
-    net = trained(x, normalize="standardize", validation=5)
+    net = trained(x, normalize="standardize", validation=5, holdout="last")
     assert_allclose(net.input_scaling.mean, FLOATS[:-5].mean(axis=0), rtol=1e-14)
 
 

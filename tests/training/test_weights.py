@@ -128,7 +128,7 @@ def test_evaluate_counts_a_row_of_weight_3_as_3_rows(output, sizes):
 
 
 def test_rows_held_out_keep_their_weights():
-    net, history = trained(sample_weight=WEIGHT, validation=10)
+    net, history = trained(sample_weight=WEIGHT, validation=10, holdout="last")
     found = net.evaluate(X[30:], Y[30:], WEIGHT[30:])
     assert (history[-1].validation_loss, history[-1].validation_accuracy) == pytest.approx((found["loss"], found["accuracy"]), rel=1e-12)
     alone = trained(x=X[:30], y=Y[:30], sample_weight=WEIGHT[:30])[0]
@@ -156,7 +156,7 @@ def test_a_class_that_does_not_occur_is_not_counted():
 
 def test_balanced_is_counted_over_the_rows_trained_on():
     y = np.append(np.arange(30) % 3, np.zeros(10, int))
-    balanced, plain = (trained(y=y, validation=10, class_weight=weight) for weight in ("balanced", None))
+    balanced, plain = (trained(y=y, validation=10, holdout="last", class_weight=weight) for weight in ("balanced", None))
     assert balanced[0].parameters.tobytes() == plain[0].parameters.tobytes()
 
 
@@ -182,7 +182,7 @@ def test_one_sigmoid_output_has_the_classes_0_and_1():
 
 
 def test_class_weights_belong_to_training_and_not_to_what_is_measured():
-    net, history = trained(class_weight={0: 0.1, 2: 9.0}, validation=10)
+    net, history = trained(class_weight={0: 0.1, 2: 9.0}, validation=10, holdout="last")
     assert history[-1].validation_loss == pytest.approx(net.evaluate(X[30:], Y[30:])["loss"], rel=1e-12)
 
 
@@ -230,7 +230,7 @@ def test_neither_part_of_the_rows_may_count_nothing(rows, where):
     weight = np.ones(40)
     weight[rows] = 0
     with pytest.raises(DataError, match=f"^{where}: expected some rows to count"):
-        trained(sample_weight=weight, validation=10)
+        trained(sample_weight=weight, validation=10, holdout="last")
 
 
 @pytest.mark.parametrize(
