@@ -30,7 +30,7 @@ def test_a_recorded_training_ends_as_it_did(name, samples):
         assert digest(found) == KNOWN[machine()][name]  # other bits: a fault, or a change on purpose to be recorded
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="makes code for x86-64")
 def test_with_avx2_every_processor_gives_the_recorded_bits():
     code = """if True:
