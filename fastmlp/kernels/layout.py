@@ -9,28 +9,34 @@ writing (workload A on two cores: 0.125 s against 0.114; AMD EPYC, Zen 4, 2026-1
 """
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from fastmlp.kernels import tiles, zeros
+from fastmlp.kernels import zeros
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.panels import GRADIENT_NUMBERS, LOSS_ROWS, MOMENT_VECTORS
+from fastmlp.kernels.tiles import PanelTiles, instruction_set
 from fastmlp.kernels.vectors import CACHE_LINE, aligned_zeros, lanes_of
 
-PADDED_INPUTS = 20  # weights have a multiple of so many rows: of the rows of every update and dot tile
-UPDATE_ROWS = 4  # rows of w of one tile of a dense update
+MOST_UPDATED_ROWS = 12  # of w, in one tile of an update
+STEPPED_ROWS = 4  # rows of w whose gradient is found by masks before they take their step: whole groups of inputs
 LISTED_SUMS = 8  # at least so many sums at a time: they hide the latency of a multiply-add
 FEW_PARAMETERS = 4096  # up to so many are packed one by one
 PADDED_ROWS = 8  # rows behind the batch that a product or dot tile may run into
 
 
 class ListedShape(NamedTuple):
-    """The tiles of a first layer that skips zeros: MR rows share a list of inputs, and `side` panels are taken at a time."""
+    """The tiles of a first layer that skips zeros: MR rows share a list of inputs, and `side` panels are taken at a time.
+
+    The update takes `masked` panels at a time.
+    """
 
     MR: int
     side: int
+    masked: int
 
 
 class LayerLayout(NamedTuple):
@@ -38,7 +44,7 @@ class LayerLayout(NamedTuple):
 
     n_in: int
     n_out: int
-    shape: tiles.Shape  # of dense tiles; all tiles of a layer have panels of the same width
+    tiles: PanelTiles  # all tiles of a layer have panels of the same width
     panels: int
     width: int  # numbers in a row of a panel
     weight: int
@@ -91,25 +97,25 @@ class Layout:
         self.state = self._size
         self._size *= 1 + states
         self.states_end = self._size
-        self.batch_row = _row_length(sizes[0], zeros.WORD)
+        self.batch_row = _row_length(_round_up(sizes[0], layers[0].tiles.MK), zeros.WORD)
         # one for each thread: a batch that another core has gathered would come out of its cache, line by line
         self.batches = [self._take(self.rows_padded * self.batch_row) for _ in range(threads)]
         keeps_z = [trains and ACTIVATIONS[activation].needs in ("z", "both") for activation in activations] + [False]
         drops = [*drops, *[False] * (len(layers) - len(drops))]
         self.hidden = [
-            self._rows(layer, keeps, has_dropped, by_panel=trains and layer is layers[-1] and norm != "layer")
-            for layer, keeps, has_dropped in zip(layers, keeps_z, drops, strict=False)
+            self._rows(layer, keeps, has_dropped, by_panel=trains and layer is layers[-1] and norm != "layer", above=above)
+            for layer, above, keeps, has_dropped in zip(layers, [*layers[1:], layers[-1]], keeps_z, drops, strict=False)
         ]
         self.output = self._output_rows(output) if output else None
         self.one = self._take(1)  # a 1: the input of all biases
         widest = max(layer.width for layer in layers)
         self.no_bias = self._take(max(widest, *(layer.panels * layer.width for layer in layers if layer.gamma), 0))
         self.shifted_bias = self._take(layers[0].panels * layers[0].width)
-        self.gradient_row = _round_up(max(GRADIENT_NUMBERS, UPDATE_ROWS * widest), CACHE_LINE)
+        self.gradient_row = _round_up(max(GRADIENT_NUMBERS, MOST_UPDATED_ROWS * widest), CACHE_LINE)
         self.gradient = self._take(shares * self.gradient_row if states else 0)
-        self.listed = listed_shape(layers[0])
-        # of up to two panels side by side, or of one with a transposed square of weights
-        self.sums_share = _round_up(self.rows_padded * 2 * widest + widest * widest, CACHE_LINE)
+        self.listed = listed_shape(layers[0], shares)
+        # of the panels of a list side by side, or of one with a transposed square of weights
+        self.sums_share = _round_up(self.rows_padded * max(1, self.listed.side) * widest + widest * widest, CACHE_LINE)
         self.sums = self._take(shares * self.sums_share)
         self.lengths = self._take(sum(run.panels for run in self.runs) if states else 0)  # of the gradient of each panel
         self.arena = aligned_zeros(self._size, dtype)
@@ -133,15 +139,18 @@ class Layout:
         return self.rows + PADDED_ROWS
 
     def _weights(self, k: int, n: int, is_hidden: bool) -> LayerLayout:
-        shape = shape_for(n, self._lanes)
-        width = shape.NV * self._lanes
+        tiles = tiles_for(n, self._lanes)
+        width = tiles.NV * self._lanes
         panels = -(-n // width)
-        panel, row = _round_up(k, PADDED_INPUTS) * width, _row_length(panels * width, self._lanes)
+        panel = _round_up(k, padded_inputs(tiles)) * width
         weight, bias = self._take(panels * panel), self._take(panels * width)
         gamma = self._take(panels * width) if is_hidden and self.norm != "none" else 0
-        return LayerLayout(k, n, shape, panels, width, weight, panel, bias, 0, 0, 0, row, column=width, gamma=gamma)
+        return LayerLayout(k, n, tiles, panels, width, weight, panel, bias, 0, 0, 0, 0, column=width, gamma=gamma)
 
-    def _rows(self, layer: LayerLayout, keeps_z: bool, has_dropped: bool, by_panel: bool) -> LayerLayout:
+    def _rows(self, layer: LayerLayout, keeps_z: bool, has_dropped: bool, by_panel: bool, above: LayerLayout) -> LayerLayout:
+        # what an update tile of the layer above reads behind the last unit is padding, not the next row
+        units = max(layer.panels * layer.width, _round_up(layer.n_out, above.tiles.MK))
+        layer = layer._replace(row=_row_length(units, self._lanes))
         if by_panel:  # its units are read by their own share alone: no two cores work on neighbouring cache lines
             layer = layer._replace(row=layer.width, column=self.rows_padded * layer.width)
         count = max(self.rows_padded * layer.row, layer.panels * layer.column)
@@ -154,10 +163,10 @@ class Layout:
         return layer._replace(a=a, z=z, delta=self._take(count), dropped=dropped)
 
     def _output_weights(self, k: int, n: int, last: LayerLayout) -> LayerLayout:
-        row = _round_up(n, PADDED_INPUTS)
+        row = _round_up(n, padded_inputs(last.tiles))
         panel = row * last.width
         weight, bias = self._take(last.panels * panel), self._take(_round_up(n, last.width))
-        return LayerLayout(k, n, last.shape, last.panels, last.width, weight, panel, bias, 0, 0, 0, row, column=last.width)
+        return LayerLayout(k, n, last.tiles, last.panels, last.width, weight, panel, bias, 0, 0, 0, row, column=last.width)
 
     def _output_rows(self, output: LayerLayout) -> LayerLayout:
         sums = self._take(output.panels * self.rows_padded * output.row)
@@ -281,24 +290,32 @@ class SparseLayout:
         return {**of_rows, "MASKS": of_rows["MASKS"] + self._row_masks} if group_masks else of_rows
 
 
-def shape_for(units: int, lanes: int) -> tiles.Shape:
-    """Return the tile for a layer of so many units: the one that computes the least padding, on two shares, the widest of those."""
+def tiles_for(units: int, lanes: int) -> PanelTiles:
+    """Return the tiles for a layer of so many units: those that are done first with them and their padding, on two shares."""
     vectors = -(-units // lanes)
 
-    def computed(shape: tiles.Shape) -> int:
-        panels = -(-vectors // shape.NV)
-        return (panels + panels % 2) * shape.NV if vectors >= 8 else panels * shape.NV
+    def duration(tiles: PanelTiles) -> float:
+        panels = -(-vectors // tiles.NV)
+        computed = (panels + panels % 2) * tiles.NV if vectors >= 8 else panels * tiles.NV
+        return computed / tiles.speed
 
-    return min(tiles.shapes(), key=computed)
+    return min(instruction_set().panels, key=duration)
 
 
-def listed_shape(layer: LayerLayout) -> ListedShape:
-    """Return the tiles of a layer that skips zeros: as few rows as give enough sums at a time.
+def padded_inputs(tiles: PanelTiles) -> int:
+    """Return of how many rows weights have a multiple: whole tiles of every kind that reads or writes them."""
+    dots = instruction_set().dots
+    return math.lcm(tiles.MK, STEPPED_ROWS, *(NI for _, NI in dots))
+
+
+def listed_shape(layer: LayerLayout, shares: int) -> ListedShape:
+    """Return the tiles of a layer that skips zeros: as few rows as give enough sums at a time, of the panels that each share has.
 
     The fewer rows share a list, the shorter it is: 19 % of MNIST's pixels for one row, 29 % for two, 42 % for five.
     """
-    side = min(2, layer.panels)
-    return ListedShape(max(1, LISTED_SUMS // (side * layer.shape.NV)), side)
+    of_share = max(1, layer.panels // shares)
+    side, masked = (next(side for side in (most, 2, 1) if side <= of_share) for most in (layer.tiles.listed, layer.tiles.masked))
+    return ListedShape(max(1, LISTED_SUMS // (side * layer.tiles.NV)), side, masked)
 
 
 def _row_length(length: int, to: int) -> int:

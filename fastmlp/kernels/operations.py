@@ -20,7 +20,7 @@ from numba import types
 from fastmlp.errors import ConfigError
 from fastmlp.kernels import compiling, panels, random, tiles, zeros
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.layout import UPDATE_ROWS, LayerLayout, Layout, Run
+from fastmlp.kernels.layout import STEPPED_ROWS, LayerLayout, Layout, Run
 from fastmlp.kernels.regularisation import NOTHING, Regularisation, bits_of
 from fastmlp.kernels.updates import GRADIENT, RULES, STORE, UPDATES, descend
 from fastmlp.kernels.vectors import lanes_of
@@ -147,13 +147,13 @@ class Planner:
 
     def _forward_block(self, layer: LayerLayout, listed: bool) -> int:
         if not listed:
-            return self._block("forward_dense", ("product", layer.shape, False), layer.shape.MR, layer.width)
-        MR, side = self.layout.listed
-        shape = tiles.Shape(MR, layer.shape.NV)
+            return self._block("forward_dense", ("product", layer.tiles.shape, False), layer.tiles.MR, layer.width)
+        MR, side, _ = self.layout.listed
+        shape = tiles.Shape(MR, layer.tiles.NV)
         return self._block("forward_listed", ("product", shape, True), MR, layer.width, SIDE=side)
 
     def _bias_of_shift(self, layer: LayerLayout, batch: int, bias: int) -> Operation:
-        shape = tiles.Shape(1, layer.shape.NV)
+        shape = tiles.Shape(1, layer.tiles.NV)
         return operation(
             self._block("bias_of_shift", ("product", shape, False), 1, layer.width),
             K=layer.n_in, PANELS=layer.panels, X=batch + self.layout.extra_row * self.layout.batch_row, W=layer.weight, W_PANEL=layer.panel,
@@ -162,11 +162,12 @@ class Planner:
 
     def _sums_of_outputs(self, output: LayerLayout) -> Operation:
         last = self.layout.hidden[-1]
-        MR, NI = (5, 5) if output.n_out > NARROW_OUTPUT else (8, 1)
+        instructions = tiles.instruction_set()
+        MR, NI = instructions.outputs if output.n_out > NARROW_OUTPUT else instructions.single_output
         return operation(
             self._block("outputs_from_panels", ("dot", MR, NI), MR, last.width, NI=NI),
             N=output.n_out, PANELS=last.panels, X=last.dropped, X_ROW=last.row, X_PANEL=last.column, W=output.weight, W_PANEL=output.panel,
-            W_VECTORS=last.shape.NV,
+            W_VECTORS=last.tiles.NV,
             OUT=output.a, OUT_ROW=output.row, OUT_PANEL=self.layout.rows_padded * output.row,
         )  # fmt: skip
 
@@ -222,7 +223,7 @@ class Planner:
         last = self.layout.hidden[-1]
         return [
             operation(
-                self._block("delta_from_outputs", ("product", last.shape, False), last.shape.MR, last.width),
+                self._block("delta_from_outputs", ("product", last.tiles.shape, False), last.tiles.MR, last.width),
                 N=output.n_out,
                 PANELS=last.panels,
                 X=output.delta,
@@ -259,14 +260,14 @@ class Planner:
         layer, before = self.layout.hidden[index], self.layout.hidden[index - 1]
         if layer.panels == 1 or self.layout.rows >= TRANSPOSED_ROWS:
             return operation(
-                self._block("delta_from_transposed", ("product", before.shape, False), before.shape.MR, before.width),
+                self._block("delta_from_transposed", ("product", before.tiles.shape, False), before.tiles.MR, before.width),
                 K=layer.n_out, N=layer.n_in, PANELS=before.panels, D=layer.delta, D_ROW=layer.row, D_PANEL=layer.column,
                 W=layer.weight, W_ROW=layer.width, W_PANEL=layer.panel, W_PANELS=layer.panels, BIAS=self.layout.no_bias,
                 OUT=before.delta, OUT_ROW=before.row, OUT_PANEL=before.column,
                 SUMS=self.layout.sums, SUMS_SHARE=self.layout.sums_share,
             )  # fmt: skip
         # a panel of inputs is whole tiles: one that ran over its edge would write into the next share's, or the next row's
-        MR, NI = next(shape for shape in ((5, 5), (6, 4), (6, 2)) if before.width % shape[1] == 0)
+        MR, NI = next(shape for shape in tiles.instruction_set().dots if before.width % shape[1] == 0)
         return operation(
             self._block("delta_from_layer", ("dot", MR, NI), MR, NI=NI),
             K=layer.n_in,
@@ -279,7 +280,7 @@ class Planner:
             W_ROW=layer.width,
             W_PANEL=layer.panel,
             W_PANELS=layer.panels,
-            W_VECTORS=layer.shape.NV,
+            W_VECTORS=layer.tiles.NV,
             OUT=before.delta,
             OUT_ROW=before.row,
         )  # fmt: skip
@@ -386,16 +387,16 @@ class Planner:
 
     def _weight_update(self, name: str, layer: LayerLayout, **columns: int) -> Operation:
         masked = name == "update_masked"
-        tile = ("update", zeros.GROUP if masked else UPDATE_ROWS, layer.shape.NV, masked)
-        side = self.layout.listed.side if masked and self.update.formula is None else 1
-        return self._stepped(name, layer, tile, UPDATE_ROWS, side, PANELS=layer.panels, **columns)
+        tile = ("update", zeros.GROUP if masked else layer.tiles.MK, layer.tiles.NV, masked)
+        side = self.layout.listed.masked if masked and self.update.formula is None else 1
+        return self._stepped(name, layer, tile, STEPPED_ROWS if masked else layer.tiles.MK, side, PANELS=layer.panels, **columns)
 
     def _bias_update(self, layer: LayerLayout) -> Operation:
         if layer is self.layout.output:  # its deltas lie row by row, at no multiple of a vector
             count = -(-layer.n_out // layer.width)
             return self._stepped("update_bias", layer, N=layer.n_out, PANELS=count, D=layer.delta, D_ROW=layer.row, BIAS=layer.bias)
         return self._stepped(  # biases are the weights of an input that is 1 in all rows
-            "update_dense", layer, ("update", 1, layer.shape.NV, False), 1, K=1, X=self.layout.one, X_ROW=0, PANELS=layer.panels,
+            "update_dense", layer, ("update", 1, layer.tiles.NV, False), 1, K=1, X=self.layout.one, X_ROW=0, PANELS=layer.panels,
             D=layer.delta, D_ROW=layer.row, D_PANEL=layer.column, W=layer.bias, W_PANEL=layer.width,
         )  # fmt: skip
 

@@ -187,13 +187,15 @@ def forward_dense(arena, lists, masks, counts, rates, op, M, share, shares):
 def forward_listed(arena, lists, masks, counts, rates, op, M, share, shares):
     """out = x @ w + bias for the units of one share, visiting for each tile the inputs on its live list.
 
-    SIDE panels at a time, while there are so many: a list is walked once for all of them.
+    SIDE panels at a time: a list is walked once for all of them. The last of them may have been taken before: the same sums come out again.
     """
     sums = op[SUMS] + share * op[SUMS_SHARE]
     blocks = (op[K] + LISTED_BLOCK - 1) // LISTED_BLOCK
     p, end = own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)
+    is_alone = end - p < SIDE
     while p < end:
-        is_alone = p + SIDE > end
+        if not is_alone:
+            p = min(p, end - SIDE)
         for block in range(blocks):
             for m in range(0, M, MR):
                 place = op[COUNTS] + m // MR * (blocks + 1) + block

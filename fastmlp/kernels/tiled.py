@@ -199,7 +199,7 @@ class TiledProgram:
     @property
     def tile_shapes(self) -> tuple[Shape, ...]:
         """The tiles of the hidden layers."""
-        return tuple(layer.shape for layer in self._layout.hidden)
+        return tuple(layer.tiles.shape for layer in self._layout.hidden)
 
     def prepare(self, x: np.ndarray, target: np.ndarray, loss_parameter: float = 0.0) -> None:
         """Compile what `train` needs, or load it from the cache. Of x and target only the types are read."""

@@ -17,11 +17,13 @@ loaded as a vector begins at a multiple of the vector's size. Each sum is added 
 neither on the tile that an element falls into nor on the number of threads.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmlp.kernels.vectors import BYTES_AVX512, Emitter, emitted, vector_bytes
+from fastmlp.kernels.vectors import BYTES_AVX, BYTES_AVX512, Emitter, emitted, is_arm, vector_bytes
 
 
 class Shape(NamedTuple):
@@ -31,11 +33,87 @@ class Shape(NamedTuple):
     NV: int
 
 
-def shapes() -> tuple[Shape, ...]:
-    """Return the tile shapes of this CPU, widest first: sums, one row of w and one number of x fill the registers without spilling."""
-    if vector_bytes() == BYTES_AVX512:  # 32 registers
-        return (Shape(5, 5), Shape(6, 4), Shape(8, 2), Shape(8, 1))
-    return (Shape(4, 2), Shape(6, 1))  # 16 registers
+class PanelTiles(NamedTuple):
+    """The tiles of a layer whose panels are NV vectors wide: their rows, and how fast the layer is by them.
+
+    speed: the share of the peak that its products reach, which decides how much padding a faster tile may cost.
+    """
+
+    NV: int
+    MR: int  # rows of a batch in a tile of `product`
+    MK: int  # rows of w in a tile of `update`
+    listed: int  # panels side by side where the tile visits a list of inputs for one row
+    masked: int  # panels side by side where it visits the rows of a mask for two inputs
+    speed: float
+
+    @property
+    def shape(self) -> Shape:
+        """The tile of `product`."""
+        return Shape(self.MR, self.NV)
+
+
+class InstructionSet(NamedTuple):
+    """The tiles that fit the registers of an instruction set, widest panels first, and the shapes of `dot`, first choice first."""
+
+    registers: int
+    panels: tuple[PanelTiles, ...]
+    dots: tuple[tuple[int, int], ...]  # rows of a, rows of b: the latter divide the width of some panel
+    outputs: tuple[int, int]  # of many outputs from a panel of hidden units
+    single_output: tuple[int, int] = (8, 1)
+
+
+# In registers at a time: the sums, the vectors of a row of w or the numbers of x, whichever are fewer, and one of the others. At least
+# eight sums hide the latency of two multiply-adds a cycle that take four cycles each. Speeds: bench/studies/tile_shapes.py measures each
+# shape by itself, tile_choice.py whole steps; an Intel Xeon of 2023 (Emerald Rapids), for AVX2 as well. Zen 3 reached 0.92 and 0.95 of
+# its peak with 4 x 2 and 5 x 2, 0.58 with 6 x 1 (2026-11). Of NEON and SSE only the registers are known, from the assembly.
+_OF_32_REGISTERS = InstructionSet(
+    32,
+    (
+        PanelTiles(NV=5, MR=5, MK=5, listed=2, masked=2, speed=0.97),
+        PanelTiles(NV=4, MR=6, MK=5, listed=2, masked=2, speed=0.97),
+        PanelTiles(NV=2, MR=8, MK=5, listed=4, masked=4, speed=0.96),
+        PanelTiles(NV=1, MR=8, MK=10, listed=8, masked=8, speed=0.85),
+    ),
+    dots=((5, 5), (6, 4), (6, 2)),
+    outputs=(5, 5),
+)
+_OF_16_REGISTERS = InstructionSet(
+    16,
+    (
+        PanelTiles(NV=3, MR=4, MK=4, listed=3, masked=2, speed=0.96),
+        PanelTiles(NV=2, MR=5, MK=5, listed=4, masked=2, speed=0.94),
+        PanelTiles(NV=1, MR=8, MK=10, listed=8, masked=4, speed=0.75),
+    ),
+    dots=((5, 2),),
+    outputs=(5, 2),
+)
+INSTRUCTION_SETS = {
+    "AVX-512": _OF_32_REGISTERS,
+    "AVX2": _OF_16_REGISTERS,
+    "NEON": _OF_32_REGISTERS,
+    "SSE": _OF_16_REGISTERS._replace(panels=_OF_16_REGISTERS.panels[1:]),  # a product takes a register on its way into the sum
+}
+
+
+@functools.cache
+def instruction_set() -> InstructionSet:
+    """Return the tiles for the processor that Numba generates code for."""
+    if vector_bytes() < BYTES_AVX:
+        return INSTRUCTION_SETS["NEON" if is_arm() else "SSE"]
+    return INSTRUCTION_SETS["AVX-512" if vector_bytes() == BYTES_AVX512 else "AVX2"]
+
+
+def _add_outer_product(v: Emitter, acc: list[list[Any]], number: Callable[[int], Any], vector: Callable[[int], Any]) -> None:
+    """acc[i][t] += number(i) * vector(t): the fewer of both are held in registers, while the others come one by one."""
+    b, rows, columns = v.builder, range(len(acc)), range(len(acc[0]))
+    if len(rows) < len(columns):
+        numbers = [number(i) for i in rows]
+        pairs = ((i, t, numbers[i], each) for t in columns for each in (vector(t),) for i in rows)
+    else:
+        vectors = [vector(t) for t in columns]
+        pairs = ((i, t, each, vectors[t]) for i in rows for each in (number(i),) for t in columns)
+    for i, t, x, w in pairs:
+        b.store(v.multiply_add(x, w, b.load(acc[i][t])), acc[i][t])
 
 
 # --- product ---------------------------------------------------------------------------------------------------------------
@@ -63,12 +141,12 @@ def product(shape: Shape, listed: bool, side: int = 1) -> Any:
         with v.loop(count) as loop:
             k = b.zext(v.number(index, v.at(index0, loop.index)), loop.index.type) if listed else loop.index
             row = v.at(w0, (k, NR))
-            ws = [v.load(w, v.at(row, (w_panel, t // shape[1]), t % shape[1] * v.lanes)) for t in range(NV)]
             column = v.at(x0, (x_step, k))
-            for m in range(MR):
-                xm = v.broadcast(v.number(x, v.at(column, (x_row, m))))
-                for t in range(NV):
-                    b.store(v.multiply_add(xm, ws[t], b.load(acc[m][t])), acc[m][t])
+            _add_outer_product(
+                v, acc,
+                lambda m: v.broadcast(v.number(x, v.at(column, (x_row, m)))),
+                lambda t: v.load(w, v.at(row, (w_panel, t // shape[1]), t % shape[1] * v.lanes)),
+            )  # fmt: skip
         for m in range(MR):
             for t in range(NV):
                 v.store(b.load(acc[m][t]), out, v.at(out0, (out_panel, t // shape[1]), (out_row, m), t % shape[1] * v.lanes))
@@ -164,12 +242,12 @@ def update(MK: int, width: int, masked: bool, side: int = 1) -> Any:
                 b.store(v.load(w, places[k][t]), acc[k][t])
 
         def add_row(m: Any) -> None:
-            ds = [v.load(d, v.at(d0, (d_panel, t // width), (d_row, m), t % width * v.lanes)) for t in range(NV)]
-            row = v.at(x0, (x_row, m))
-            for k in range(MK):
-                xk = v.broadcast(v.number(x, v.at(row, (x_step, k))))
-                for t in range(NV):
-                    b.store(v.multiply_add(xk, ds[t], b.load(acc[k][t])), acc[k][t])
+            row, first = v.at(x0, (x_row, m)), v.at(d0, (d_row, m))
+            _add_outer_product(
+                v, acc,
+                lambda k: v.broadcast(v.number(x, v.at(row, (x_step, k)))),
+                lambda t: v.load(d, v.at(first, (d_panel, t // width), t % width * v.lanes)),
+            )  # fmt: skip
 
         if masked:
             v.loop_over_bits(rows, add_row)

@@ -40,6 +40,11 @@ def has_feature(name: str) -> bool:
     return f"+{name}" in features.split(",")
 
 
+def is_arm() -> bool:
+    """Return whether Numba generates code for 64-bit ARM."""
+    return JIT and cpu_target.target_context.codegen().magic_tuple()[0].startswith(("aarch64", "arm64"))
+
+
 def aligned_zeros(count: int, dtype: Any) -> np.ndarray:
     """Return zeros (count,) that begin where a cache line does: at a multiple of every vector's size."""
     number = np.dtype(dtype)

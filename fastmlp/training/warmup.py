@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.layout import shape_for
+from fastmlp.kernels.layout import tiles_for
 from fastmlp.kernels.losses import LOSSES
-from fastmlp.kernels.tiles import Shape
+from fastmlp.kernels.tiles import PanelTiles
 from fastmlp.kernels.vectors import lanes_of
 from fastmlp.network import Network
 from fastmlp.settings import INITIALIZERS, NetworkSettings, TrainingSettings
@@ -51,10 +51,12 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
     for initializer in INITIALIZERS:
         Network([N_OUTPUTS, N_OUTPUTS], initializer=initializer, dtype=dtype)
     yield "initial weights"
-    for units in _units_per_tile(dtype, panels=1):
+    alone, several = _units_per_tile(dtype, panels=1), _units_per_tile(dtype, panels=2)
+    for tiles, units in alone.items():
         _train(dtype, sparse, units, default, "softmax", {})
-        yield f"one panel of {units} units"
-    for units in _units_per_tile(dtype, panels=2):
+        _train(dtype, sparse, tiles.listed * tiles.NV * lanes_of(dtype), default, "softmax", {})
+        yield f"panels of {units} units"
+    for units in (alone | several).values():  # the narrowest may be the best tile for one panel only
         for name, settings in RULES.items():
             _train(dtype, sparse, units, default, "softmax", settings)
             _train(dtype, dense, units, default, "softmax", settings)
@@ -101,15 +103,15 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
             yield f"{name}, sums normalised: {norm}"
 
 
-def _units_per_tile(dtype: str, panels: int) -> list[int]:
-    """Return, for each shape of tiles, the smallest number of units that take so many panels of it, or more."""
+def _units_per_tile(dtype: str, panels: int) -> dict[PanelTiles, int]:
+    """Return, for the tiles of each width of panel, the smallest number of units that take so many of these panels, or more."""
     lanes = lanes_of(dtype)
-    found: dict[Shape, int] = {}
+    found: dict[PanelTiles, int] = {}
     for vectors in range(1, MOST_VECTORS):
-        shape = shape_for(vectors * lanes, lanes)
-        if vectors > (panels - 1) * shape.NV:
-            found.setdefault(shape, vectors * lanes)
-    return list(found.values())
+        tiles = tiles_for(vectors * lanes, lanes)
+        if vectors > (panels - 1) * tiles.NV:
+            found.setdefault(tiles, vectors * lanes)
+    return found
 
 
 def _train(

@@ -82,7 +82,7 @@ def test_every_row_and_panel_that_is_read_as_vectors_begins_at_a_vector(argument
     lanes = vector_bytes() // layout.dtype.itemsize
     lengths = [layout.batch_row, layout.gradient_row, layout.sums_share]
     for layer in layers(layout):
-        assert layer.width == layer.shape.NV * lanes
+        assert layer.width == layer.tiles.NV * lanes
         lengths += [layer.width, layer.panel, layer.column] + ([layer.row] if layer is not layout.output else [])
     assert [length % lanes for length in lengths] == [0] * len(lengths)
 
@@ -157,7 +157,7 @@ def test_a_state_lies_as_far_from_its_weight_as_any_other(arguments):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_tile_is_used_by_some_layer(dtype):
-    assert {one_layer(units, dtype).shape for units in MANY_UNITS} == set(tiles.shapes())
+    assert {one_layer(units, dtype).tiles for units in MANY_UNITS} == set(tiles.instruction_set().panels)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -168,8 +168,8 @@ def test_panels_of_a_layer_hold_all_its_units_and_none_is_empty(dtype):
 
 
 def test_tile_of_a_layer_depends_on_its_units_alone():
-    shapes = {
-        Layout([K, 100, C], ["relu"], np.dtype("float32"), rows, True, states, shares).hidden[0].shape
+    found = {
+        Layout([K, 100, C], ["relu"], np.dtype("float32"), rows, True, states, shares).hidden[0].tiles
         for K, C, rows, states, shares in [(1, 1, 1, 0, 1), (784, 10, 50, 0, 2), (3, 130, 130, 2, 7)]
     }
-    assert len(shapes) == 1
+    assert len(found) == 1

@@ -396,8 +396,9 @@ def test_training_names_the_batch_that_diverged():
 
 @listed_or_not
 @pytest.mark.parametrize("update", STEPS)
-def test_padding_of_weights_and_their_states_stays_zero(update, listed):
-    job = Job([33, 81, 17, 3], ["sigmoid", "silu"], "cross_entropy", rows=60, batch_size=13)
+@pytest.mark.parametrize("sizes", [[33, 81, 17, 3], [64, 16, 16, 3]], ids=["rows with padding", "full rows"])
+def test_padding_of_weights_and_their_states_stays_zero(sizes, update, listed):
+    job = Job(sizes, ["sigmoid", "silu"], "cross_entropy", rows=60, batch_size=13)
     program = tiled_program(job, "float32", listed, update=update)
     steps = steps_of(job, "float32", rule=STEPS[update])
     run(program, steps)

@@ -3,26 +3,28 @@
 Everything around an operand is NaN: a number read there shows in the result, a number written there in what is compared.
 """
 
-import platform
+import inspect
 import re
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numba
 import numpy as np
 import pytest
+from llvmlite import binding, ir
 from numba import types
 
-from fastmlp.kernels import compiling, panels, tiles, zeros
-from fastmlp.kernels.layout import UPDATE_ROWS
+from fastmlp.kernels import compiling, tiles, vectors, zeros
 from fastmlp.kernels.panels import BLOCK
 from fastmlp.kernels.tiles import Shape
-from fastmlp.kernels.vectors import BYTES_AVX512, vector_bytes
+from fastmlp.kernels.vectors import vector_bytes
 from tests.kernels.comparison import integers
 
 DTYPES = ["float32", "float64"]
 COUNTS = [0, 1, 2, BLOCK - 1, BLOCK, BLOCK + 1]  # inputs of one call
-SHAPES = tiles.shapes()
-DOTS = [(5, 5), (6, 4), (8, 1)]  # rows and columns
+INSTRUCTIONS = tiles.instruction_set()
+SHAPES = [each.shape for each in INSTRUCTIONS.panels]
+DOTS = sorted({*INSTRUCTIONS.dots, INSTRUCTIONS.outputs, INSTRUCTIONS.single_output})  # rows and columns
 FORMS = ["compiled", "twin"] if compiling.JIT else ["twin"]
 MASKS = {
     "no row": 0,
@@ -230,8 +232,8 @@ def test_dot_adds_the_halves_of_its_lanes_up_in_pairs(tile, MR, NI, dtype):
 @each_dot
 def test_dot_is_exact_on_integers_for_any_number_of_panels(tile, MR, NI, dtype):
     call = tile(tiles.dot, MR, NI)
-    for n_panels, vectors in [(0, 1), (1, 0), (1, 1), (1, 5), (3, 2)]:
-        assert_holds(*run_dot(call, MR, NI, n_panels, vectors, dtype))
+    for n_panels, n_vectors in [(0, 1), (1, 0), (1, 1), (1, 5), (3, 2)]:
+        assert_holds(*run_dot(call, MR, NI, n_panels, n_vectors, dtype))
 
 
 # --- update --------------------------------------------------------------------------------------------------------------
@@ -337,73 +339,91 @@ def test_transpose_exchanges_rows_and_columns_of_a_square(tile, dtype):
 
 # --- what the compiler makes of them -------------------------------------------------------------------------------------
 
-FMA = re.compile(r"\bvfn?m(?:add|sub)\w*ps\b.*%zmm")
-SPILL = re.compile(r"\(%rsp.*%zmm|%zmm\d+, -?\d*\(%rsp")
-LARGEST = Shape(5, 5)
-LISTED = Shape(1, 5)
-# kernel, its tile (of one panel, of several side by side), rows of the tile, how many panels
-COMPILED_BLOCKS = {
-    "product": ("forward_dense", lambda side: tiles.product(LARGEST, False), LARGEST.MR, 1),
-    "product of a list": ("forward_listed", lambda side: tiles.product(LISTED, True, side), LISTED.MR, 2),
-    "dot": ("outputs_from_panels", lambda side: tiles.dot(5, 5), LARGEST.MR, 1),
-    "update": ("update_dense", lambda side: tiles.update(UPDATE_ROWS, LARGEST.NV, False), UPDATE_ROWS, 1),
-    "update of masked rows": ("update_masked", lambda side: tiles.update(zeros.GROUP, LARGEST.NV, True, side), zeros.GROUP, 2),
+
+class Target(NamedTuple):
+    """A processor to compile for, whether this one is like it or not."""
+
+    triple: str
+    cpu: str
+    features: str
+    bytes: int
+    register: str  # how a vector register is written, as a pattern
+    multiply_add: str  # the instruction, as a pattern
+    spill: str  # of a vector to the stack, or from it
+
+
+X86_SPILL = r"\(%rsp.*%{0}|%{0}\d+, -?\d*\(%rsp"
+NO_AVX512 = "+avx,+avx2,+fma,+bmi,+bmi2,+sse4.2"
+TARGETS = {
+    "AVX-512": Target("x86_64-unknown-linux-gnu", "skylake-avx512", "", 64, "%zmm", r"\bvfn?m(?:add|sub)\w*ps\b", X86_SPILL.format("zmm")),
+    "AVX2": Target("x86_64-unknown-linux-gnu", "haswell", NO_AVX512, 32, "%ymm", r"\bvfn?m(?:add|sub)\w*ps\b", X86_SPILL.format("ymm")),
+    "SSE": Target("x86_64-unknown-linux-gnu", "x86-64", "", 16, "%xmm", r"\bmulps\b", X86_SPILL.format("xmm")),
+    "NEON": Target("aarch64-unknown-linux-gnu", "generic", "+neon", 16, r"v\d", r"\bfmla\b", r"\bq\d+, (?:q\d+, )?\[sp"),
 }
-needs_avx512 = pytest.mark.skipif(
-    not compiling.JIT or platform.machine() not in ("x86_64", "AMD64") or vector_bytes() != BYTES_AVX512, reason="needs code for AVX-512"
-)
 
 
-@pytest.fixture
-def assembly(tmp_path, monkeypatch):
-    """Return a function that gives the lines of assembly of a block, compiled afresh: those of kept code cannot be read."""
-    monkeypatch.setenv("FASTMLP_CACHE_DIR", str(tmp_path))
-    compiling.code_folder.cache_clear()
-
-    def compiled(name):
-        kernel, make, MR, side = COMPILED_BLOCKS[name]
-        number = types.float32
-        signature = (
-            number[::1],
-            types.uint16[::1],
-            types.uint64[::1],
-            types.int64[::1],
-            number[::1],
-            types.int64[::1],
-            *(types.int64,) * 3,
-        )
-        block = compiling.specialise(
-            getattr(panels, kernel), "assembly", TILE=make(side), TILE_ALONE=make(1), SIDE=side, MR=MR, NR=width(LARGEST, number.name), NI=5
-        )
-        block.compile(signature)
-        return block.inspect_asm(signature).splitlines()
-
-    yield compiled
-    compiling.code_folder.cache_clear()
+def tiles_of(instructions):
+    """Return {name: (tile, its rows, its vectors, how many arguments of f() are data)} of all tiles that an instruction set uses."""
+    found = {}
+    for panel in instructions.panels:
+        found[f"product {panel.MR} x {panel.NV}"] = tiles.product, (panel.shape, False), panel.MR * panel.NV
+        side = panel.listed
+        found[f"list 1 x {panel.NV} x {side}"] = tiles.product, (Shape(1, panel.NV), True, side), panel.NV * side
+        found[f"update {panel.MK} x {panel.NV}"] = tiles.update, (panel.MK, panel.NV, False), panel.MK * panel.NV
+        side = panel.masked
+        found[f"masked 2 x {panel.NV} x {side}"] = tiles.update, (zeros.GROUP, panel.NV, True, side), zeros.GROUP * panel.NV * side
+    for MR, NI in {*instructions.dots, instructions.outputs, instructions.single_output}:
+        found[f"dot {MR} x {NI}"] = tiles.dot, (MR, NI), MR * NI
+    return found
 
 
-def arithmetic(lines):
-    """Return the lines from the first to the last multiply-add."""
-    places = [number for number, line in enumerate(lines) if FMA.search(line)]
+def assembly_of(make, arguments, target, monkeypatch):
+    """Return the lines of assembly of a tile by itself, compiled for a target."""
+    emit = []
+    with monkeypatch.context() as patch:
+        patch.setattr(tiles, "emitted", lambda twin, emitting, count: emit.append(emitting))
+        patch.setattr(vectors, "vector_bytes", lambda: target.bytes)
+        make(*arguments)
+        names = list(inspect.signature(emit[0]).parameters)[1:]
+        module = ir.Module()
+        module.triple = target.triple
+        data = {name: ir.IntType(16) if name == "index" else ir.FloatType() for name in ("w", "x", "d", "a", "b", "out", "index")}
+        kinds = [data[name].as_pointer() if name in data else ir.IntType(64) for name in names]
+        function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), "tile")
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        context = SimpleNamespace(get_value_type=lambda number: ir.FloatType())
+        emit[0](vectors.Emitter(context, builder, types.float32), *function.args)
+        builder.ret_void()
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
+    machine = binding.Target.from_triple(target.triple).create_target_machine(cpu=target.cpu, features=target.features, opt=3)
+    parsed = binding.parse_assembly(str(module))
+    parsed.data_layout = str(machine.target_data)
+    binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(3)).getModulePassManager().run(
+        parsed, binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(3))
+    )
+    return machine.emit_assembly(parsed).splitlines()
+
+
+def arithmetic(lines, target):
+    """Return the lines from the first to the last multiply-add of whole registers."""
+    places = [number for number, line in enumerate(lines) if re.search(target.multiply_add, line) and re.search(target.register, line)]
     return lines[places[0] : places[-1] + 1] if places else []
 
 
-@needs_avx512
-@pytest.mark.parametrize("name", COMPILED_BLOCKS)
-def test_every_sum_of_a_tile_has_its_own_multiply_add_on_whole_registers(assembly, name):
-    _, _, rows, side = COMPILED_BLOCKS[name]
-    assert len([line for line in assembly(name) if FMA.search(line)]) >= rows * side * LARGEST.NV
+@pytest.mark.parametrize(
+    ("name", "tile_name"), [(name, each) for name, instructions in tiles.INSTRUCTION_SETS.items() for each in tiles_of(instructions)]
+)
+def test_sums_of_a_tile_stay_in_registers(name, tile_name, monkeypatch):
+    target = TARGETS[name]
+    make, arguments, sums = tiles_of(tiles.INSTRUCTION_SETS[name])[tile_name]
+    lines = arithmetic(assembly_of(make, arguments, target, monkeypatch), target)
+    assert len([line for line in lines if re.search(target.multiply_add, line)]) >= sums
+    assert [line for line in lines if re.search(target.spill, line)] == []
 
 
-@needs_avx512
-@pytest.mark.parametrize("name", COMPILED_BLOCKS)
-def test_no_sum_of_a_tile_leaves_its_register(assembly, name):
-    lines = arithmetic(assembly(name))
-    assert lines
-    assert [line for line in lines if SPILL.search(line)] == []
-
-
-@needs_avx512
-def test_the_search_finds_sums_that_do_not_fit_into_registers(assembly, monkeypatch):
-    monkeypatch.setitem(COMPILED_BLOCKS, "too large", ("forward_dense", lambda side: tiles.product(Shape(8, 5), False), 8, 1))
-    assert [line for line in arithmetic(assembly("too large")) if SPILL.search(line)]
+@pytest.mark.parametrize("name", TARGETS)
+def test_the_search_finds_sums_that_do_not_fit_into_registers(name, monkeypatch):
+    target = TARGETS[name]
+    lines = arithmetic(assembly_of(tiles.product, (Shape(8, 5), False), target, monkeypatch), target)
+    assert [line for line in lines if re.search(target.spill, line)]

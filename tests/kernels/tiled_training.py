@@ -42,7 +42,7 @@ def signs(*shape: int, seed: int = 0) -> Array:
 
 def tile_widths(dtype: Any) -> list[int]:
     """Return how many units a panel of each tile holds."""
-    return [shape.NV * vector_bytes() // np.dtype(dtype).itemsize for shape in tiles.shapes()]
+    return [each.NV * vector_bytes() // np.dtype(dtype).itemsize for each in tiles.instruction_set().panels]
 
 
 # Numbers of units at which a tile is left empty, almost full, full, and begun once more.
@@ -53,7 +53,7 @@ PLACES: dict[str, Callable[[int], int]] = {
     "tile + 1": lambda width: width + 1,
     "2 tiles + 3": lambda width: 2 * width + 3,
 }
-TILES = range(len(tiles.shapes()))
+TILES = range(len(tiles.instruction_set().panels))
 
 
 def units_at(place: str, tile: int, dtype: Any) -> int:
@@ -63,11 +63,11 @@ def units_at(place: str, tile: int, dtype: Any) -> int:
 
 def units_per_tile(dtype: Any) -> list[int]:
     """Return for each tile the smallest number of units that take more than one of its panels."""
-    found: dict[tiles.Shape, int] = {}
+    found: dict[tiles.PanelTiles, int] = {}
     for units in range(1, 4 * max(tile_widths(dtype))):
         layer = Layout([1, units, 1], ["relu"], np.dtype(dtype), 1, True).hidden[0]
         if layer.panels > 1:
-            found.setdefault(layer.shape, units)
+            found.setdefault(layer.tiles, units)
     return list(found.values())
 
 
