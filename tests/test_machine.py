@@ -183,7 +183,7 @@ def test_numba_num_threads_cuts_the_cores(monkeypatch, wanted, cores):
     assert machine.usable_cores() == cores
 
 
-DAMAGED_OWN = ["", "\n", "0\n", "0:\n", "rubbish", "0::\n", "1:2:3:4\n", "\0\n", "0::" + 500 * "/a" + "\n"]
+DAMAGED_OWN = ["", "\n", "0\n", "0:\n", "rubbish", "0::\n", "1:2:3:4\n", "\0\n", "0::" + 100 * "/a" + "\n"]
 
 
 @pytest.mark.parametrize(
