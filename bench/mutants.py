@@ -1,6 +1,6 @@
 """Change the program in random places, one at a time, and see whether the nearest tests notice.
 
-    python bench/mutants.py [--count 200] [--seed 1] [--only AREA...] [--file bench/mutants.json]
+    python bench/mutants.py [--count 200] [--seed 1] [--only AREA...] [--file bench/mutants.json] [--traces FOLDER]
 
 A mutant is one small fault: a comparison or an operation exchanged, a constant moved by one, a condition negated, a statement dropped, None
 returned, two arguments swapped, a keyword left out. It is drawn, from all places of the areas below, by the seed. Only the tests of the
@@ -264,7 +264,7 @@ def copied(tree: Path) -> None:
         shutil.copy2(ROOT / name, tree / name)
 
 
-def of_area(name: str, mutants: list[Mutant], tree: Path, done: Callable[[Mutant, str, int], None]) -> None:
+def of_area(name: str, mutants: list[Mutant], tree: Path, traces: Path | None, done: Callable[[Mutant, str, int], None]) -> None:
     """Try the mutants of one area, in the process that is going to be the parent of all their tests."""
     area = AREAS[name]
     os.environ.update(area.environment, PYTHONPATH=str(tree), PYTHONDONTWRITEBYTECODE="1")
@@ -274,7 +274,10 @@ def of_area(name: str, mutants: list[Mutant], tree: Path, done: Callable[[Mutant
     import hypothesis  # noqa: F401  takes long to read, and is no part of the program
     import numba  # noqa: F401
 
-    tests = in_child(lambda: traced(area, tree), 24 * 3600)
+    kept = None if traces is None else traces / f"{name}.json"
+    tests = json.loads(kept.read_text()) if kept and kept.exists() else in_child(lambda: traced(area, tree), 24 * 3600)
+    if kept and isinstance(tests, dict):
+        kept.write_text(json.dumps(tests))
     if not isinstance(tests, dict):
         raise RuntimeError(f"{name}: the tests cannot be traced: {tests}")
     failed = sorted(test for test, found in tests.items() if found["failed"])
@@ -299,6 +302,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="*", choices=AREAS, default=list(AREAS))
     parser.add_argument("--file", type=Path, default=ROOT / "bench" / "mutants.json")
+    parser.add_argument("--traces", type=Path, help="a folder that keeps which tests execute which lines, for the next run")
     given = parser.parse_args()
     mutants = drawn(given.only, given.count, given.seed)
     records: list[dict[str, Any]] = json.loads(given.file.read_text())["mutants"] if given.file.exists() else []
@@ -312,7 +316,7 @@ def main() -> None:
         kept(records)
 
     def kept(records: list[dict[str, Any]]) -> None:
-        head = {"seed": given.seed, "count": given.count, "areas": given.only, "places": None}
+        head = {"seed": given.seed, "count": given.count, "areas": given.only}
         given.file.write_text(json.dumps(head | {"mutants": records}, indent=1, ensure_ascii=False) + "\n")
 
     with tempfile.TemporaryDirectory(prefix="mutants") as folder:
@@ -328,7 +332,7 @@ def main() -> None:
                     new.append(mutant)
             if new:
                 # a process for each area: its environment counts when Numba is read
-                reports = in_parent_of_tests(name, new, tree)
+                reports = in_parent_of_tests(name, new, tree, given.traces)
                 for mutant, found, tests in reports:
                     done(mutant, found, tests)
     alive = [each for each in records if not each["caught"] and not each.get("equivalent")]
@@ -337,14 +341,14 @@ def main() -> None:
     print(f"{len(records)} mutants, {len(equivalent)} of them equivalent; of the others {1 - len(alive) / max(1, counted):.1%} were caught")
 
 
-def in_parent_of_tests(name: str, mutants: list[Mutant], tree: Path) -> Iterator[tuple[Mutant, str, int]]:
+def in_parent_of_tests(name: str, mutants: list[Mutant], tree: Path, traces: Path | None) -> Iterator[tuple[Mutant, str, int]]:
     """Yield what became of each mutant of an area: a test that failed, or nothing; and how many tests there were."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reader)
         with os.fdopen(writer, "w", buffering=1) as file:
-            of_area(name, mutants, tree, lambda mutant, found, tests: print(json.dumps([found, tests]), file=file))
+            of_area(name, mutants, tree, traces, lambda mutant, found, tests: print(json.dumps([found, tests]), file=file))
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as file:

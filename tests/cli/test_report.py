@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp.cli.report import commands_of
+from fastmlp.cli.report import commands_of, setting_flags
 from fastmlp.storage.reading import read_run
 from tests.rendering.made_runs import model, write_reproduction, write_run
 
@@ -239,3 +239,9 @@ def test_plot_shows_the_curves_after_training(command):
 def test_plot_stays_out_of_json(command):
     result = command("train", "synthetic", "--epochs", "1", "--plot", "--no-run-folder", "--json")
     assert result.json["command"] == "train"
+
+
+def test_a_setting_that_is_off_is_given_by_its_negative_flag():
+    settings = {"per_feature": False, "nesterov": True, "restore_best": False}
+    assert set(setting_flags(settings, "train")) == {"--no-per-feature", "--nesterov"}
+    assert set(setting_flags(settings, "sweep")) == {"--per-feature false", "--nesterov true"}

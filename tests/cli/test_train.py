@@ -183,7 +183,10 @@ def test_failure_before_training_leaves_no_run_folder(command, tmp_path):
 
 
 def test_demanded_accuracy_is_a_matter_of_the_exit_code(command):
+    accuracy = command(*QUICK, "--json").json["test"]["accuracy"]
     assert command(*QUICK, "--require-accuracy", "0.5").code == 0
+    assert command(*QUICK, "--require-accuracy", repr(accuracy)).code == 0
+    assert command(*QUICK, "--require-accuracy", repr(accuracy + 1e-9)).code == 1
     result = command(*QUICK, "--require-accuracy", "0.9999")
     assert result.code == 1
     assert "expected a test accuracy of at least 0.9999, got 0.9" in result.err

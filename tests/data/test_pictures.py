@@ -157,3 +157,10 @@ def test_without_pillow_the_message_names_the_extra(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(MissingExtra, match=r"pip install 'fastmlp\[images\]'"):
         read_picture(tmp_path / "digit.png")
+
+
+@pytest.mark.parametrize(("faint", "same"), [(20, True), (60, False)])
+def test_what_is_fainter_than_a_tenth_of_the_ink_does_not_count_as_part_of_the_digit(save, seven, faint, same):
+    clean = bounds(read_picture(save(seven)))
+    seven[150:155, 190:195] = 255 - faint
+    assert (bounds(read_picture(save(seven)) > 25) == clean) is same

@@ -277,6 +277,13 @@ def test_a_folded_network_gives_the_same_outputs(output, dtype):
     assert plain.evaluate(X, TARGETS[output])["loss"] == pytest.approx(net.evaluate(X, TARGETS[output])["loss"], rel=1e-4)
 
 
+@pytest.mark.parametrize("shape", [(30,), (30, 1)])
+def test_a_folded_network_predicts_in_the_shape_of_the_targets_trained_on(shape):
+    net = Network([4, 6, 1], normalization="batch", dtype="float64")
+    fastmlp.train(net, X[:30], GENERATOR.standard_normal(shape), epochs=1, learning_rate=0.01)
+    assert net.folded().predict(X[:30]).shape == net.predict(X[:30]).shape == shape
+
+
 def test_a_folded_network_is_another_one():
     net = network("batch")
     before = net.parameters.tobytes()

@@ -114,6 +114,16 @@ def test_any_hook_may_ask_to_stop(asks, expected):
     assert net.parameters.tobytes() == other.parameters.tobytes()
 
 
+@pytest.mark.parametrize("hook", ["fit begins", "epoch begins", "epoch ends"])
+@pytest.mark.parametrize("asking", [0, 1])
+def test_one_of_several_that_asks_to_stop_is_enough(hook, asking):
+    callbacks = [Recorder(), Recorder()]
+    callbacks[asking].asks = hook
+    history = fastmlp.train(Network([4, 3]), X, Y, **SETTINGS, callbacks=callbacks)
+    assert len(history) == (1 if hook == "epoch ends" else 0)
+    assert callbacks[0].log == callbacks[1].log
+
+
 def test_a_training_stopped_before_an_epoch_goes_on_from_its_state():
     class Second:
         def on_epoch_begin(self, network, epoch):

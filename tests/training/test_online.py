@@ -111,6 +111,20 @@ def test_steps_go_on_from_a_training():
     assert net.parameters.tobytes() == whole.parameters.tobytes()
 
 
+def test_steps_go_on_from_a_training_that_ended_within_an_epoch():
+    settings = {"batch_size": 16, "optimizer": "adam", "learning_rate": 0.01}
+    whole, net = Network([6, 5, 3]), Network([6, 5, 3])
+    fastmlp.train(whole, X, Y, epochs=2, **settings)
+    trainer = fastmlp.Trainer(net, X, Y, fastmlp.TrainingSettings(epochs=2, **settings))
+    for _ in range(3):
+        trainer.step()
+    assert trainer.state().row == 48
+    online = OnlineTrainer(net, resume=trainer.state(), **settings)
+    for rows in list(batches(0, 2, 16))[3:]:
+        online.step(X[rows], Y[rows])
+    assert (online.steps, net.parameters.tobytes()) == (8, whole.parameters.tobytes())
+
+
 def test_the_learning_rate_may_change_between_steps():
     nets = [Network([6, 3], dtype="float64") for _ in range(2)]
     online = OnlineTrainer(nets[0], learning_rate=0.3)

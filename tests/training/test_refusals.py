@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import ConfigError, DataError, Network
+from fastmlp import ConfigError, DataError, Network, NotEnoughMemory, machine
 from fastmlp.kernels.program import Program
 
 GENERATOR = np.random.default_rng(0)
@@ -118,3 +118,21 @@ def test_a_refused_augmentation_leaves_no_trace():
     with pytest.raises(ConfigError, match="augment_shift: expected images"):
         fastmlp.train(net, np.zeros((20, 5)), Y, augment_shift=1.0, normalize="standardize")
     assert pickle.dumps(net) == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "copies"),
+    [({}, 1), ({"momentum": 0.9}, 2), ({"optimizer": "adam"}, 3), ({"optimizer": "adam", "clip_norm": 1.0}, 4), ({"average": "ema"}, 3)],
+    ids=str,
+)
+def test_memory_for_the_optimizer_and_for_averages_is_counted_before_anything_is_allocated(settings, copies, monkeypatch):
+    net = Network([4, 50, 3])
+    settings = {"epochs": 1, "batch_size": 2, "learning_rate": 0.01} | settings
+    needed = copies * net.parameters.nbytes + 2 * 2 * (50 + 3) * 4  # and z and delta of a batch
+    monkeypatch.setattr(machine, "memory_limit", lambda: needed - 1)
+    before = net.parameters.tobytes()
+    with pytest.raises(NotEnoughMemory, match="a batch of 2 rows"):
+        fastmlp.train(net, X, Y, **settings)
+    assert net.parameters.tobytes() == before
+    monkeypatch.setattr(machine, "memory_limit", lambda: needed)
+    fastmlp.train(net, X, Y, **settings)
