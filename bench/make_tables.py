@@ -11,6 +11,7 @@ A table stands between two comments, and is written anew from bench/results:
     <!-- bench:recipes from FILE -->    the recipes of fastmlp train --recipe: test accuracy over seeds, and the time of a training
     <!-- bench:speedrun from FILE -->   how soon an accuracy is reached: a fastmlp speedrun --json
     <!-- bench:reproduction from FILE --> the claims of the report beside what fastmlp reproduce measured
+    <!-- bench:optimizer-defaults -->, <!-- bench:kind-defaults -->  the defaults in fastmlp/settings.py
     <!-- /bench -->
 
 Where there are results of several machines, the comment names the file: <!-- bench:peers from xeon -->.
@@ -32,6 +33,7 @@ from fastmlp.quantities import MISSING, PERCENT, amount, bare_percent, percent
 from fastmlp.rendering.benchmark import duration
 from fastmlp.rendering.experiments import measured
 from fastmlp.rendering.ladder import share, times
+from fastmlp.settings import KIND_DEFAULTS, OPTIMIZER_DEFAULTS, as_text, defaults_of
 
 RESULTS = Path(__file__).with_name("results")
 BLOCK = re.compile(r"(?P<begin><!-- bench:(?P<table>[\w-]+)(?: (?!from )(?P<what>[\w-]+))?(?: from (?P<machine>[\w.-]+))? -->\n).*?(?P<end><!-- /bench -->)", re.DOTALL)  # fmt: skip  # noqa: E501
@@ -69,8 +71,9 @@ def with_tables(text: str, results: Path) -> str:
     """Return a text with every table made anew from the results of a folder. Raises ValueError where one cannot be made."""
 
     def made(block: re.Match[str]) -> str:
-        record = load(results, block["machine"])
-        return f"{block['begin']}{table(record, block['table'], block['what'])}\n{block['end']}"
+        of_settings = OF_SETTINGS.get(block["table"])
+        shown = of_settings() if of_settings else table(load(results, block["machine"]), block["table"], block["what"])
+        return f"{block['begin']}{shown}\n{block['end']}"
 
     return BLOCK.sub(made, text)
 
@@ -298,6 +301,31 @@ def costs(record: Record) -> str:
         rows.append([what, duration(seconds), MISSING if what == beside else f"{seconds / least[beside]:.2f}×", beside])
     machine = f"On {record['machine']['cores']} cores of {record['machine']['cpu']}; fastmlp {record['version']}."
     return markdown(["with", "epoch", "", "of one with"], rows) + "\n\n" + machine
+
+
+def optimizer_defaults() -> str:
+    """Return what each optimizer does where nobody says otherwise; a dash where it does not use a setting."""
+    names = ("momentum", "beta1", "beta2", "epsilon", "weight_decay")
+    rows = []
+    for optimizer, defaults in OPTIMIZER_DEFAULTS.items():
+        rates = [defaults_of(optimizer, kind).get("learning_rate", MISSING) for kind in KIND_DEFAULTS]
+        rows.append([f"`{optimizer}`", *map(as_text, rates), *(as_text(defaults.get(name, MISSING)) for name in names)])
+    return markdown(["", *(f"`learning_rate`, {kind}" for kind in KIND_DEFAULTS), *(f"`{name}`" for name in names)], rows)
+
+
+def kind_defaults() -> str:
+    """Return what follows from the kind of data."""
+    names = ("optimizer", "epochs", "batch_size", "initializer")
+    whole = [f"{optimizer}: {defaults['epochs']}" for optimizer, defaults in OPTIMIZER_DEFAULTS.items() if "epochs" in defaults]
+    rows = [
+        [kind, *(as_text(defaults[name]) if defaults[name] is not None else "by the activation" for name in names)]
+        for kind, defaults in KIND_DEFAULTS.items()
+    ]
+    headings = [f"`epochs` ({', '.join(whole)})" if name == "epochs" else f"`{name}`" for name in names]
+    return markdown(["", *headings], rows)
+
+
+OF_SETTINGS = {"optimizer-defaults": optimizer_defaults, "kind-defaults": kind_defaults}
 
 
 def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]], right: bool = True) -> str:

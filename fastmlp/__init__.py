@@ -31,6 +31,7 @@ _HOMES = {
     "Adam": "fastmlp.training.optimizers",
     "AdamW": "fastmlp.training.optimizers",
     "NAdam": "fastmlp.training.optimizers",
+    "LBFGS": "fastmlp.training.optimizers",
     "Lion": "fastmlp.training.optimizers",
     "NetworkSettings": "fastmlp.settings",
     "TrainingSettings": "fastmlp.settings",
@@ -79,7 +80,7 @@ if TYPE_CHECKING:
     from fastmlp.training.loop import Epoch, History, Progress, Trainer, train, train_epochs
     from fastmlp.training.lr_find import LearningRateFinderResult, find_learning_rate
     from fastmlp.training.online import OnlineTrainer
-    from fastmlp.training.optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
+    from fastmlp.training.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
     from fastmlp.training.state import TrainingState
 
 

@@ -30,7 +30,7 @@ from fastmlp.kernels.program import (
     update_block,
 )
 from fastmlp.kernels.updates import UPDATES
-from fastmlp.settings import TrainingSettings
+from fastmlp.settings import TrainingSettings, kind_of
 from fastmlp.training import optimizers
 
 
@@ -62,8 +62,10 @@ def compiled_state(
     SGD(momentum=0.9); norm: "none" or "layer", for the hidden layers. Raises ConfigError for an unknown optimiser.
     """
     dtype = parameters.dtype
-    name, fields = optimizers.as_settings(optimizer)
-    settings = TrainingSettings(optimizer=name, **fields)
+    given = optimizers.as_settings({"optimizer": optimizer})
+    if given.pop("learning_rate", None) is not None:
+        raise ConfigError(f"learning_rate: expected none, as functions.train_step takes it, got {optimizer}")
+    settings = TrainingSettings.from_mapping(given, "compiled").resolved(kind_of(False, LOSSES[loss].output))
     update = optimizers.update_rule(settings, dtype)
     blocks = layer_blocks(activations, dtype, not compiling.JIT, by_row=True)
     layers, at = layer_table(sizes, blocks, embedded.ROWS, norm=norm, of_norm=norm_blocks(norm, dtype, not compiling.JIT))
@@ -89,7 +91,7 @@ def compiled_state(
     codes[embedded.SCRATCH_SIZE] = at + per_place * max(sizes)
 
     moments, steps = np.zeros((n_moments, count), dtype), np.zeros(1, np.int64)
-    numbers = optimizers.rates(settings, 0, np.array([settings.learning_rate]), np.dtype(np.float64))[0]
+    numbers = optimizers.rates(settings, 0, np.zeros(1), np.dtype(np.float64))[0]  # the learning rate is that of each step
     return State(parameters, layers, inputs, moments, numbers, steps, np.array([loss_parameter], dtype), codes)
 
 

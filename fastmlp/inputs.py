@@ -39,6 +39,11 @@ def is_single(x: Any, n_features: int) -> bool:
     return len(shape) == 1 or len(shape) == 2 and shape[1] != n_features and shape[0] * shape[1] == n_features
 
 
+def is_image(rows: np.ndarray, n_axes: int) -> bool:
+    """Return whether rows, of what had so many axes before `as_rows`, are images: bytes, or of two axes each; others make a table."""
+    return bool(rows.dtype == np.uint8) or n_axes > 2
+
+
 def as_target(y: Any, output: str, n_outputs: int, n_rows: int, dtype: Any, name: str = "y") -> np.ndarray:
     """Return y as floats (n_rows, T) of `dtype`; read-only. T is 1 for classes, n_outputs otherwise.
 

@@ -15,7 +15,7 @@ from fastmlp.attributes import Views, assign, checked, first_not_finite, fixed
 from fastmlp.data.dataset import Dataset
 from fastmlp.data.gzipped import display_name
 from fastmlp.errors import ConfigError, DataError, ModelFileError, NotEnoughMemory
-from fastmlp.inputs import BLOCK_ROWS, as_rows, as_sample_weight, as_target, is_single, weight_in
+from fastmlp.inputs import BLOCK_ROWS, as_rows, as_sample_weight, as_target, is_image, is_single, weight_in
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import DEFAULT_LOSS, LOSSES, OUTPUTS, SMOOTHING
 from fastmlp.kernels.normalisation import EPSILON
@@ -23,7 +23,18 @@ from fastmlp.kernels.program import Program, RowProgram, count_parameters, count
 from fastmlp.kernels.tiled import FORWARD_ROWS, TiledProgram, tiles_pay
 from fastmlp.kernels.updates import GRADIENT
 from fastmlp.preprocessing import InputScaling, checked_scaling
-from fastmlp.settings import NetworkSettings, TrainingSettings, current_names, nearest, warn_renamed
+from fastmlp.settings import (
+    KIND_DEFAULTS,
+    PLAIN,
+    NetworkSettings,
+    TrainingSettings,
+    activation_hint,
+    current_names,
+    kind_of,
+    known_name,
+    nearest,
+    warn_renamed,
+)
 from fastmlp.storage import model_file
 
 if TYPE_CHECKING:
@@ -64,7 +75,9 @@ class Network:
     sizes: numbers of units, inputs first, outputs last. activation: of the hidden layers, one name or one per layer.
     output: "softmax" for one class of several, "sigmoid" for yes or no per output, "identity" for numbers; by default softmax,
     or identity where there is one output. normalization: "batch" or "layer" normalises the sums of the hidden layers. The initial weights
-    follow from `seed` and `initializer` (fastmlp/initial.py has the rules); biases begin at 0, scales of normalised sums at 1.
+    follow from `seed` and `initializer` (fastmlp/initial.py has the rules; by default each layer gets what fits its activation, but
+    networks of relu's kind that predict numbers begin with glorot_uniform, as those that the command line makes for tables); biases begin
+    at 0, scales of normalised sums at 1.
 
     `parameters`, `weights`, `biases`, `gammas`, `running_stats`, `running_means` and `running_variances` are views of what the network
     computes with: they may be written to in place, and assigned to, which checks size, type and finiteness and copies the values, or
@@ -111,7 +124,7 @@ class Network:
             initial_value=initial_value, dtype=_dtype_name(dtype),
         )  # fmt: skip
         hidden = _one_per_layer(given.activation, len(sizes) - 2)
-        output = given.output or ("softmax" if sizes[-1] > 1 else "identity")
+        output = known_name(given.output or ("softmax" if sizes[-1] > 1 else "identity"), OUTPUTS)
         if output not in OUTPUTS:
             raise ConfigError(f"output: expected one of {', '.join(OUTPUTS)}, got {output!r}{nearest(output, OUTPUTS)}")
         if given.normalization == "layer" and 1 in sizes[1:-1]:
@@ -143,10 +156,11 @@ class Network:
             scale[:] = 1
         self._row: tuple[Any, ...] | None = None  # what predicting single rows keeps ready
         self._kept: tuple[Any, ...] | None = None  # what gradients keep ready
+        initializer = given.initializer or (_initializer_of("regression", hidden) if output == "identity" else None)
         for index, (layer, weight) in enumerate(zip(self.layers, self.weights, strict=True)):
             is_hidden = index + 1 < len(self.layers)
             default = ACTIVATIONS[layer.activation].initializer if is_hidden else "glorot_normal"
-            initial.fill(weight, given.initializer or default, default == "he_normal", seed, index, given.initial_value)
+            initial.fill(weight, initializer or default, default == "he_normal", seed, index, given.initial_value)
 
     @classmethod
     def from_weights(
@@ -544,7 +558,7 @@ class Network:
         """What normalises hidden sums when outputs are asked for, by its name in program.NORMS."""
         return "running" if self.normalization == "batch" else self.normalization
 
-    def compiled(self, optimizer: Any = TrainingSettings.optimizer) -> tuple["State", "Functions"]:
+    def compiled(self, optimizer: Any = PLAIN) -> tuple["State", "Functions"]:
         """Return (state, functions): this network as arrays, and what compiled code of your own can do with them.
 
         `optimizer` is the one of functions.train_step: a name, or a record such as fastmlp.SGD(momentum=0.9). The state's parameters are
@@ -647,14 +661,30 @@ class Network:
         return network
 
 
+def settings_for(data: Dataset, settings: NetworkSettings) -> NetworkSettings:
+    """Return the settings of a network with the output and the initial weights that go with a data set, where they are not given."""
+    output = settings.output or {"classes": "softmax", "labels": "sigmoid", "values": "identity"}[data.target_kind]
+    initializer = settings.initializer
+    if initializer is None and "initializer" not in data.network_defaults:
+        initializer = _initializer_of(kind_of(is_image(data.x_train, data.x_train.ndim), output), settings.activation)
+    return settings.replace(output=output, initializer=initializer)
+
+
+def _initializer_of(kind: str, activations: str | Sequence[str]) -> str | None:
+    """Return how weights begin for a kind of data where all hidden layers are of relu's kind, None where their activations say it."""
+    names = (activations,) if isinstance(activations, str) else activations
+    found: str | None = KIND_DEFAULTS[kind]["initializer"]
+    return found if names and all(name in ACTIVATIONS and ACTIVATIONS[name].initializer == "he_normal" for name in names) else None
+
+
 def network_for(data: Dataset, settings: NetworkSettings, seed: int) -> Network:
-    """Return an untrained network that fits a data set: its inputs, its classes or targets, the output layer for their kind."""
+    """Return an untrained network that fits a data set: its inputs, its classes or targets, and what settings_for adds."""
+    settings = settings_for(data, settings)
     n_inputs = math.prod(data.x_train.shape[1:])
     n_outputs = len(data.class_names) if data.class_names else data.y_train[0].size
-    output = settings.output or {"classes": "softmax", "labels": "sigmoid", "values": "identity"}[data.target_kind]
     sizes = (n_inputs, *settings.hidden, n_outputs)
     return Network(
-        sizes, settings.activation, output, normalization=settings.normalization, initializer=settings.initializer,
+        sizes, settings.activation, settings.output, normalization=settings.normalization, initializer=settings.initializer,
         initial_value=settings.initial_value, dtype=settings.dtype, seed=seed, class_names=data.class_names,
     )  # fmt: skip
 
@@ -825,11 +855,11 @@ def _dtype_name(dtype: Any) -> Any:
 
 
 def _one_per_layer(names: str | tuple[str, ...], n_hidden: int) -> tuple[str, ...]:
-    each = (names,) if isinstance(names, str) else names
+    each = tuple(known_name(name, ACTIVATIONS) for name in ((names,) if isinstance(names, str) else names))
     if len(each) not in (1, n_hidden):
         raise ConfigError(f"activation: expected one name, or {n_hidden} names, one per hidden layer, got {len(each)}")
     for name in each:
         if name not in ACTIVATIONS:
-            hint = nearest(name, ACTIVATIONS) or "; register one of your own with @fastmlp.activation"
+            hint = activation_hint(name, ACTIVATIONS) or "; register one of your own with @fastmlp.activation"
             raise ConfigError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {name!r}{hint}")
     return each * n_hidden if len(each) == 1 else each

@@ -14,14 +14,15 @@ import types
 import typing
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from fastmlp.errors import ConfigError
+
+T = TypeVar("T")
 
 ACTIVATIONS = "activation"
 OUTPUTS = "output"
 LOSSES = "loss"
-OPTIMIZERS = "optimizer"
 INITIALIZERS = (
     "glorot_normal",
     "glorot_uniform",
@@ -42,6 +43,53 @@ SCHEDULES = ("constant", "step", "exponential", "linear", "cosine", "one_cycle",
 
 # What a record of a training by 0.1.0, which always names `validation`, leaves unsaid because it could not be otherwise.
 UNSAID_BEFORE = {"holdout": "last"}
+# What each optimizer does where nobody says otherwise; a setting that is missing here it does not use. Where a value is a mapping, it
+# depends on the kind of data, see kind_of. The rates are those of a study on rows held out, docs/optimizers.md.
+OPTIMIZER_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "sgd": {
+        "learning_rate": {"image": 0.3, "table": 0.05, "regression": 0.003}, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0,
+    },
+    "rmsprop": {
+        "learning_rate": {"image": 0.001, "table": 0.001, "regression": 0.0003}, "momentum": 0.0, "beta2": 0.99, "epsilon": 1e-8,
+        "weight_decay": 0.0,
+    },
+    "adagrad": {"learning_rate": {"image": 0.03, "table": 0.03, "regression": 0.01}, "epsilon": 1e-10, "weight_decay": 0.0},
+    "adam": {"learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0.0},
+    "adamw": {"learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0.01},
+    "nadam": {"learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0.0},
+    "lion": {
+        "learning_rate": {"image": 0.0002, "table": 0.0003, "regression": 0.0001}, "beta1": 0.9, "beta2": 0.99, "weight_decay": 0.0,
+    },
+    "lbfgs": {"epochs": 200, "weight_decay": 0.0},
+}  # fmt: skip
+OPTIMIZERS = tuple(OPTIMIZER_DEFAULTS)
+# The same by the kind of data, for what no optimizer says itself: see kind_of. initializer None: by the activation.
+KIND_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "image": {"optimizer": "sgd", "epochs": 10, "batch_size": 50, "initializer": None},
+    "table": {"optimizer": "adam", "epochs": 30, "batch_size": 50, "initializer": "glorot_uniform"},
+    "regression": {"optimizer": "adam", "epochs": 30, "batch_size": 50, "initializer": "glorot_uniform"},
+}
+# A rate or a momentum without the name of an optimizer is that of the plainest one, whatever the data.
+PLAIN, MEANS_PLAIN = "sgd", ("learning_rate", "momentum", "nesterov")
+
+
+def kind_of(is_image: bool, output: str) -> str:
+    """Return the kind of data in KIND_DEFAULTS: "image" for classes of images, "table" for those of other rows, "regression" for numbers.
+
+    is_image: whether rows are bytes, or have two axes or more. output: that of the network; "identity" predicts numbers.
+    """
+    return "regression" if output == "identity" else "image" if is_image else "table"
+
+
+def defaults_of(optimizer: str, kind: str) -> dict[str, Any]:
+    """Return what an optimizer does with a kind of data where nobody says otherwise, and what else follows from the kind."""
+    own = {name: value[kind] if isinstance(value, Mapping) else value for name, value in OPTIMIZER_DEFAULTS[optimizer].items()}
+    return {**KIND_DEFAULTS[kind], **own, "optimizer": optimizer}
+
+
+def used_by(name: str) -> tuple[str, ...]:
+    """Return the optimizers that use a setting, in the order of OPTIMIZER_DEFAULTS."""
+    return tuple(optimizer for optimizer, defaults in OPTIMIZER_DEFAULTS.items() if name in defaults)
 
 
 def setting(
@@ -57,13 +105,15 @@ def setting(
     repeat: bool = False,
     part: bool = False,
     group: str = "Training",
+    optimizers: tuple[str, ...] = (),
 ) -> Any:
     """Declare a setting: its default, its help text, and the values that it takes.
 
     `minimum` is the smallest value allowed, `above` a bound that must be exceeded, `maximum` the largest, `below` a bound that is not
     reached, `choices` a closed list of names, `registry` the table that owns the names, `repeat` says that the command line repeats the
     flag, `part` that a number with a decimal point is a part of a whole, above 0 and below 1, `group` under which heading its help lists
-    it.
+    it, `optimizers` which of them use it, where not all of them do. A default of None may stand for one in OPTIMIZER_DEFAULTS or
+    KIND_DEFAULTS.
     """
     rules = {
         "help": help,
@@ -76,6 +126,7 @@ def setting(
         "repeat": repeat,
         "part": part,
         "group": group,
+        "optimizers": optimizers,
     }
     return dataclasses.field(default=default, metadata=rules)
 
@@ -99,7 +150,7 @@ class Settings:
         known, values = cls.names(), current_names(values)
         for name in values:
             if name not in known:
-                hint = nearest(str(name), known) or f"; known are {', '.join(known)}"
+                hint = nearest(str(name), known) or _elsewhere(str(name), cls) or f"; known are {', '.join(known)}"
                 raise ConfigError(f"{source}: unknown setting {name!r}{hint}")
         return cls(**values)
 
@@ -155,26 +206,32 @@ class NetworkSettings(Settings):
 class TrainingSettings(Settings):
     """How a network is trained."""
 
-    epochs: int = setting(10, "passes over the training rows", minimum=0)
-    batch_size: int = setting(50, "rows in one step", minimum=1)
-    learning_rate: float = setting(0.2, "step size", above=0.0)
-    optimizer: str = setting(
-        "sgd",
-        "rule that turns a gradient into a step: sgd, rmsprop, adagrad, adam, adamw, nadam, lion, lbfgs",
-        registry=OPTIMIZERS,
-        group="Optimizer",
+    epochs: int | None = setting(None, "passes over the training rows; of lbfgs, iterations", minimum=0)
+    batch_size: int | None = setting(None, "rows in one step; lbfgs takes all", minimum=1)
+    learning_rate: float | None = setting(None, "step size", above=0.0, optimizers=used_by("learning_rate"))
+    optimizer: str | None = setting(None, f"optimizer: {', '.join(OPTIMIZERS)}", choices=OPTIMIZERS, group="Optimizer")
+    momentum: float | None = setting(
+        None, "how much of the last step is kept", minimum=0.0, maximum=1.0, group="Optimizer", optimizers=used_by("momentum")
     )
-    momentum: float = setting(0.0, "sgd, rmsprop: share of the last step that is kept", minimum=0.0, maximum=1.0, group="Optimizer")
-    nesterov: bool = setting(False, "sgd: look ahead along the momentum", group="Optimizer")
-    beta1: float = setting(0.9, "adam, adamw, nadam, lion: decay of the mean gradient", minimum=0.0, maximum=0.999999, group="Optimizer")
-    beta2: float = setting(
-        0.999,
-        "the same, and rmsprop: decay of the mean squared gradient; lion: of the mean that is kept",
+    nesterov: bool = setting(False, "Nesterov momentum", group="Optimizer", optimizers=used_by("nesterov"))
+    beta1: float | None = setting(
+        None, "decay of the mean gradient", minimum=0.0, maximum=0.999999, group="Optimizer", optimizers=used_by("beta1")
+    )
+    beta2: float | None = setting(
+        None,
+        "decay of the mean squared gradient; lion: of the mean that is kept",
         minimum=0.0,
         maximum=0.9999999,
         group="Optimizer",
+        optimizers=used_by("beta2"),
     )
-    epsilon: float = setting(1e-8, "added to the root of the mean squared gradient, or of its sum: adagrad", above=0.0, group="Optimizer")
+    epsilon: float | None = setting(
+        None,
+        "added to the root of the mean squared gradient, or of its sum: adagrad",
+        above=0.0,
+        group="Optimizer",
+        optimizers=used_by("epsilon"),
+    )
     clip_value: float | None = setting(None, "limit each number of the gradient to this size", above=0.0, group="Optimizer")
     clip_norm: float | None = setting(None, "limit the length of the gradient to this size", above=0.0, group="Optimizer")
     average: str = setting(
@@ -194,8 +251,12 @@ class TrainingSettings(Settings):
     end_factor: float = setting(
         0.0, "linear, cosine, one_cycle: share of the learning rate that is left at the end", minimum=0.0, maximum=1.0, group="Schedule"
     )
-    weight_decay: float = setting(
-        0.0, "pull of the weights towards 0: L2, decoupled in adamw and lion", minimum=0.0, group="Regularisation"
+    weight_decay: float | None = setting(
+        None,
+        "pull of the weights towards 0: L2, decoupled in adamw and lion",
+        minimum=0.0,
+        group="Regularisation",
+        optimizers=used_by("weight_decay"),
     )
     l1: float = setting(0.0, "pull of the weights towards 0 by a constant: L1", minimum=0.0, group="Regularisation")
     max_norm: float | None = setting(None, "largest length of the weights into one hidden unit", above=0.0, group="Regularisation")
@@ -266,6 +327,88 @@ class TrainingSettings(Settings):
     augment_elastic_sigma: float = setting(4.0, "images: smoothness of elastic distortion, in pixels", minimum=0.5, group="Augmentation")
     augment_flip: bool = setting(False, "images: mirror every other one", group="Augmentation")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.optimizer is not None:
+            _check_used(self, self.optimizer, "")
+
+    @classmethod
+    def from_record(cls, values: Mapping[str, Any], source: str = "settings") -> Self:
+        """Build the record from what a file says of an earlier training.
+
+        Up to version 0.1.0 every setting was recorded, those that the optimizer does not use with the default of that time: they are left
+        out.
+        """
+        optimizer = values.get("optimizer")
+        unused = [field.name for field in _of_optimizers() if optimizer in OPTIMIZERS and optimizer not in field.metadata["optimizers"]]
+        return super().from_record({name: value for name, value in values.items() if name not in unused}, source)
+
+    def resolved(self, kind: str) -> Self:
+        """Return the settings with every default filled in that the optimizer and the kind of data decide; what is unused stays None.
+
+        kind: see kind_of. Raises ConfigError for a setting that the default optimizer does not use.
+        """
+        optimizer = self.optimizer
+        if optimizer is None:
+            optimizer = PLAIN if any(_is_given(getattr(self, name)) for name in MEANS_PLAIN) else KIND_DEFAULTS[kind]["optimizer"]
+            _check_used(self, optimizer, f", the default for data of the kind {kind!r}")
+        defaults = defaults_of(optimizer, kind)
+        if "learning_rate" not in defaults:  # lbfgs has no steps of some rows
+            del defaults["batch_size"]
+        return self.replace(**{name: value for name, value in defaults.items() if name in self.names() and getattr(self, name) is None})
+
+
+def _of_optimizers() -> list[dataclasses.Field[Any]]:
+    """Return the settings that not every optimizer uses, or not with the same default."""
+    return [field for field in dataclasses.fields(TrainingSettings) if field.metadata["optimizers"]]
+
+
+def known(value: T | None) -> T:
+    """Return a value that resolved settings have."""
+    if value is None:
+        raise TypeError("expected resolved settings, got some without a default filled in")
+    return value
+
+
+def _is_given(value: Any) -> bool:
+    return value is not None and value is not False
+
+
+def _check_used(settings: TrainingSettings, optimizer: str, why: str) -> None:
+    """Raise ConfigError where settings are given that the optimizer does not use."""
+    unused = {field.name: field.metadata["optimizers"] for field in _of_optimizers() if optimizer not in field.metadata["optimizers"]}
+    given = [name for name in unused if _is_given(getattr(settings, name))]
+    if given:
+        got = ", ".join(as_text(getattr(settings, name)) for name in given)
+        users = "; ".join(f"{name} goes with {', '.join(unused[name])}" for name in given)
+        raise ConfigError(f"{', '.join(given)}: expected none with {optimizer}{why}, which uses no such setting, got {got}; {users}")
+
+
+def over_defaults(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a training that were given, over those that its data set or its recipe prefers.
+
+    Where another optimizer was given, what they say for their own does not hold: a learning rate of sgd is none of adam.
+    """
+    kept = dict(defaults)
+    before = defaults.get("optimizer") or (PLAIN if any(name in defaults for name in MEANS_PLAIN) else None)
+    now = given.get("optimizer") or before
+    if now != before:
+        own = {field.name for field in _of_optimizers()} | set(OPTIMIZER_DEFAULTS.get(str(now), ()))
+        kept = {name: value for name, value in defaults.items() if name not in own}
+        if now not in used_by("learning_rate"):  # it takes all rows at once
+            kept.pop("batch_size", None)
+    return {**kept, **{name: value for name, value in given.items() if value is not None or name not in kept}}
+
+
+def _elsewhere(name: str, record: type[Settings]) -> str:
+    """Return what to say of a setting that belongs into the other record, "" of one that belongs nowhere."""
+    other = NetworkSettings if record is TrainingSettings else TrainingSettings
+    meant = known_name(ALIASES.get(folded(name), name), other.names())
+    if meant not in other.names():
+        return ""
+    where = "fastmlp.Network, as its sizes" if meant == "hidden" else f"fastmlp.{'Network' if other is NetworkSettings else 'train'}"
+    return f"; {meant!r} belongs to {where}"
+
 
 def current_names(values: Mapping[str, Any], warn: bool = True) -> dict[str, Any]:
     """Return settings under the names that they have now, with a FutureWarning for each that came under an earlier one."""
@@ -292,14 +435,6 @@ def _current_value(name: str, value: Any, warn: bool) -> Any:
     return value if now is None else now
 
 
-def over_defaults(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a training that were given, over those that its data set prefers."""
-    if given.get("optimizer", defaults.get("optimizer")) == "lbfgs" != defaults.get("optimizer"):
-        # it takes all rows at once: the batches that a data set prefers are for others
-        defaults = {name: value for name, value in defaults.items() if name != "batch_size"}
-    return {**defaults, **{name: value for name, value in given.items() if value is not None or name not in defaults}}
-
-
 def as_text(value: Any) -> str:
     """Return a setting as it is written on the command line: 300-100 for the widths of two layers."""
     if isinstance(value, (tuple, list)):
@@ -307,9 +442,100 @@ def as_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def default_text(field: dataclasses.Field[Any]) -> str:
+    """Return the default of a setting as help shows it, "0.9 with adam, lion" or "10 for image, 30 for table"; "" where there is none."""
+    if field.default is not None:
+        return ", ".join(map(str, field.default)) if isinstance(field.default, tuple) else as_text(field.default)
+    shown = []
+    for word, table in (("for", KIND_DEFAULTS), ("with", OPTIMIZER_DEFAULTS)):
+        groups: dict[str, list[str]] = {}
+        for name, defaults in table.items():
+            value = defaults.get(field.name)
+            if value is not None:
+                text = "/".join(map(as_text, value.values())) if isinstance(value, Mapping) else as_text(value)
+                groups.setdefault(text, []).append(name)
+        shown += [value if len(names) == len(table) else f"{value} {word} {', '.join(names)}" for value, names in groups.items()]
+    if any("/" in text for text in shown):
+        shown.append(f"for {'/'.join(KIND_DEFAULTS)}")
+    if field.name == "optimizer":
+        shown.append(f"{PLAIN} with a {' or '.join(MEANS_PLAIN)} alone")
+    return ", ".join(shown)
+
+
+# What scikit-learn, Keras, PyTorch and XGBoost call what is a setting or a name here, without case, hyphens and underscores.
+ALIASES: Mapping[str, str] = {
+    # settings
+    "lr": "learning_rate", "learningrateinit": "learning_rate", "eta": "learning_rate", "eta0": "learning_rate",
+    "maxiter": "epochs", "nepochs": "epochs", "numepochs": "epochs", "maxepochs": "epochs", "nepoch": "epochs", "niter": "epochs",
+    "nestimators": "epochs", "numboostround": "epochs", "iterations": "epochs",
+    "batch": "batch_size", "minibatch": "batch_size", "minibatchsize": "batch_size", "bs": "batch_size",
+    "hiddenlayersizes": "hidden", "hiddenlayers": "hidden", "hiddensizes": "hidden", "hiddenunits": "hidden", "units": "hidden",
+    "layers": "hidden", "activationfunction": "activation", "outactivation": "output", "outputactivation": "output",
+    "alpha": "weight_decay", "l2": "weight_decay", "l2penalty": "weight_decay", "reglambda": "weight_decay", "lambda": "weight_decay",
+    "regalpha": "l1", "l1penalty": "l1", "l1ratio": "l1",
+    "solver": "optimizer", "opt": "optimizer", "optim": "optimizer", "beta": "beta1", "betas": "beta1", "rho": "beta2", "eps": "epsilon",
+    "nesterovsmomentum": "nesterov", "clipnorm": "clip_norm", "globalclipnorm": "clip_norm", "maxgradnorm": "clip_norm",
+    "gradclip": "clip_norm", "gradientclipval": "clip_norm", "clipvalue": "clip_value",
+    "validationsplit": "validation", "validationfraction": "validation", "validationdata": "validation", "evalset": "validation",
+    "validationsize": "validation", "testsize": "validation",
+    "earlystopping": "patience", "earlystoppingrounds": "patience", "niternochange": "patience", "restorebestweights": "restore_best",
+    "savebest": "restore_best", "randomstate": "seed", "randomseed": "seed", "nthread": "threads", "njobs": "threads",
+    "numthreads": "threads", "workers": "threads", "criterion": "loss", "lossfunction": "loss", "objective": "loss", "lossfn": "loss",
+    "lrschedule": "schedule", "lrscheduler": "schedule", "scheduler": "schedule", "warmup": "warmup_epochs",
+    "dropoutrate": "dropout", "droprate": "dropout", "kernelinitializer": "initializer", "init": "initializer",
+    "initialization": "initializer", "weightinit": "initializer", "classweights": "class_weight", "scaleposweight": "class_weight",
+    "scaler": "normalize", "standardize": "normalize", "batchnorm": "normalization",
+    "batchnormalization": "normalization", "layernorm": "normalization", "maxtime": "time_budget",
+    # activations
+    "swish": "silu", "logistic": "sigmoid", "linear": "identity", "none": "identity", "hardtanh": "hard_sigmoid",
+    "geluapproximate": "gelu_tanh",
+    # outputs and losses
+    "categoricalcrossentropy": "cross_entropy", "sparsecategoricalcrossentropy": "cross_entropy", "crossentropyloss": "cross_entropy",
+    "logloss": "cross_entropy", "nll": "cross_entropy", "nllloss": "cross_entropy", "multi:softmax": "cross_entropy",
+    "multi:softprob": "cross_entropy", "bce": "binary_cross_entropy", "bceloss": "binary_cross_entropy",
+    "bcewithlogitsloss": "binary_cross_entropy", "binarycrossentropy": "binary_cross_entropy", "binary:logistic": "binary_cross_entropy",
+    "meansquarederror": "mse", "mseloss": "mse", "squarederror": "mse", "squaredloss": "mse", "l2loss": "mse", "reg:squarederror": "mse",
+    "meanabsoluteerror": "mae", "l1loss": "mae", "absoluteerror": "mae", "reg:absoluteerror": "mae", "huberloss": "huber",
+    "smoothl1": "huber", "smoothl1loss": "huber", "logcosh": "log_cosh", "pinball": "quantile", "poissonnllloss": "poisson",
+    "count:poisson": "poisson",
+    # optimizers
+    "gd": "sgd", "gradientdescent": "sgd", "stochasticgradientdescent": "sgd", "rmspropoptimizer": "rmsprop", "l-bfgs-b": "lbfgs",
+    # initializers
+    "xavieruniform": "glorot_uniform", "xaviernormal": "glorot_normal", "xavier": "glorot_uniform", "glorot": "glorot_uniform",
+    "kaiminguniform": "he_uniform", "kaimingnormal": "he_normal", "kaiming": "he_normal", "he": "he_normal", "lecun": "lecun_normal",
+    "zero": "zeros",
+}  # fmt: skip
+
+
+# What is no activation of hidden layers, or needs a word.
+ACTIVATION_HINTS: Mapping[str, str] = {
+    "softmax": "; softmax is no activation of hidden layers: the last one gets it by output='softmax'",
+    "linear": "; did you mean 'identity'? The last layer gets it by output='identity'",
+}
+
+
+def activation_hint(name: str, known: Iterable[str]) -> str:
+    """Return what `nearest` does for activations of hidden layers, and what to say of those of the last one."""
+    return ACTIVATION_HINTS.get(folded(name)) or nearest(name, known)
+
+
+def folded(name: str) -> str:
+    """Return a name without case, hyphens and underscores: LeakyReLU and leaky-relu are leaky_relu."""
+    return name.casefold().replace("-", "").replace("_", "").replace(" ", "")
+
+
+def known_name(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is meant, however it is spelled (see `folded`); any other as it is."""
+    names = list(known)
+    return name if name in names else next((one for one in names if folded(one) == folded(name)), name)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" for the known name nearest to a wrong one, "" where none is near."""
-    near = difflib.get_close_matches(name, list(known), n=1)
+    """Return "; did you mean 'x'?" for the known name that others call so, or that is nearest to a wrong one; "" where there is none."""
+    names = list(known)
+    meant = ALIASES.get(folded(name), "")
+    near = [meant] if meant in names else [one for one in names if folded(one) == folded(name)]
+    near = near or difflib.get_close_matches(name, names, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
@@ -361,9 +587,12 @@ def _check_scalar(field: dataclasses.Field[Any], rules: Mapping[str, Any], kind:
         if not isinstance(value, str):
             raise ConfigError(_message(field, "a name", value))
         choices, value = rules["choices"], _current_value(field.name, value, warn=True)
-        if choices and value not in choices:
+        if not choices:
+            return value
+        name = known_name(value, choices)
+        if name not in choices:
             raise ConfigError(_message(field, "one of " + ", ".join(choices), value) + nearest(value, choices))
-        return value
+        return name
     if isinstance(value, bool) or not hasattr(value, "__index__" if kind is int else "__float__"):
         raise ConfigError(_message(field, "a whole number" if kind is int else "a number", value))
     try:

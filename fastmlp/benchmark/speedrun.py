@@ -30,7 +30,7 @@ from fastmlp.kernels import random
 from fastmlp.kernels.compiling import compile_seconds
 from fastmlp.network import Network, network_for
 from fastmlp.quantities import percent
-from fastmlp.settings import NetworkSettings, TrainingSettings
+from fastmlp.settings import NetworkSettings, TrainingSettings, known
 from fastmlp.training import augmentation, schedules
 from fastmlp.training.loop import Trainer
 
@@ -51,7 +51,7 @@ class Recipe(NamedTuple):
 
     def training_settings(self, seed: int = 0, threads: int | None = None) -> TrainingSettings:
         """Return the settings of one training."""
-        return TrainingSettings(**self.training, validation=0, seed=seed, threads=threads)
+        return TrainingSettings(**self.training, validation=0, seed=seed, threads=threads).resolved("image")
 
 
 # A rate that rises for an epoch, so that it may be high, and then falls to 0.
@@ -162,7 +162,7 @@ def prepare(data: Dataset, target: int, threads: int | None = None) -> float:
     before, recipe = compile_seconds(), recipe_for(target)
     settings = recipe.training_settings(threads=threads).replace(epochs=1)
     network = network_for(data, recipe.network_settings, seed=0)
-    some = 3 * settings.batch_size + 1
+    some = 3 * known(settings.batch_size) + 1
     for _ in Trainer(network, data.x_train[:some], data.y_train[:some], settings).run():
         pass
     network.evaluate(data.x_train[:1000], data.y_train[:1000])
@@ -194,7 +194,7 @@ def problem_of(recipe: Recipe, data: Dataset) -> Problem:
     network = network_for(data, recipe.network_settings, seed=0)
     workload = Workload(
         "speedrun", "a whole training", data.name, len(x), network.sizes, "relu", "softmax", "cross_entropy", "sgd",
-        settings.learning_rate, settings.batch_size, targets=(), task=COURSE,
+        known(settings.learning_rate), known(settings.batch_size), targets=(), task=COURSE,
     )  # fmt: skip
     return Problem(workload, x, data.y_train.astype(np.int64), network.parameters, np.empty((0, len(x)), np.int64))
 
@@ -234,14 +234,15 @@ def take_course(course: Course, problem: Problem, recipe: Recipe, seed: int, epo
     """Train a peer with a seed, for all epochs or the first ones; return the seconds of its epochs."""
     settings = recipe.training_settings(seed)
     n = len(problem.x)
-    steps = -(-n // settings.batch_size)
+    batch_size = known(settings.batch_size)
+    steps = -(-n // batch_size)
     changes = None
     if augmentation.is_wanted(settings):
-        changes = augmentation.Augmentation(settings, frozen(problem.x), (28, 28), settings.batch_size, machine.usable_cores())
+        changes = augmentation.Augmentation(settings, frozen(problem.x), (28, 28), batch_size, machine.usable_cores())
     course.start(Network(problem.workload.sizes, seed=seed).parameters)
     course.show(problem.x)
     seconds = 0.0
-    for epoch in range(settings.epochs if epochs is None else epochs):
+    for epoch in range(known(settings.epochs) if epochs is None else epochs):
         order = np.arange(n)
         random.shuffle(order, np.uint64(random.stream_key(seed, random.SHUFFLE, epoch)))
         rates = schedules.learning_rates(settings, epoch * steps, steps, steps)

@@ -34,9 +34,11 @@ from fastmlp.cli import (
     train,
     warmup,
 )
+from fastmlp.cli.configuration import flag
 from fastmlp.cli.options import Group, add_command
 from fastmlp.errors import FastmlpError, NotEnoughMemory, WriteError
 from fastmlp.rendering.output import STANDARD_OUTPUT, Output, flush, printable
+from fastmlp.settings import ALIASES, folded
 
 CLOSED_PIPE = 1
 BUG = FastmlpError.exit_code
@@ -205,6 +207,9 @@ def _doing(error: Exception) -> str:
 
 def _usage(error: typer.TyperException) -> str:
     message = error.format_message().rstrip(".")
+    meant, command = ALIASES.get(folded(getattr(error, "option_name", "")), ""), getattr(error, "cmd", None)
+    if command is not None and any(parameter.name == meant for parameter in command.params):  # what other libraries call a setting
+        message = f"{error.message}; did you mean {flag(meant)}?"
     context = getattr(error, "ctx", None)
     if context is None:
         return message

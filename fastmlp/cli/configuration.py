@@ -4,6 +4,7 @@ What comes later wins: default, the data set's own, recipe, configuration file, 
 """
 
 import dataclasses
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,13 +16,14 @@ from fastmlp.errors import ConfigError, InputNotFound
 from fastmlp.settings import (
     ACTIVATIONS,
     LOSSES,
-    OPTIMIZERS,
     OUTPUTS,
     RENAMED,
     NetworkSettings,
     TrainingSettings,
+    activation_hint,
     check_value,
     current_names,
+    known_name,
     nearest,
     over_defaults,
 )  # fmt: skip
@@ -37,7 +39,8 @@ def given_settings(
 
     Raises typer.BadParameter for a flag, ConfigError for a variable or the file, InputNotFound for a file that is not there.
     """
-    return {**(recipe or {}), **(from_file(config) if config else {}), **from_environment(environment), **from_flags(flags)}
+    given = {**(from_file(config) if config else {}), **from_environment(environment), **from_flags(flags)}
+    return over_defaults(given, recipe or {})
 
 
 def recipe_settings(dataset: str | None, name: str | None) -> dict[str, Any]:
@@ -55,7 +58,7 @@ def recipe_settings(dataset: str | None, name: str | None) -> dict[str, Any]:
 def settings_in_effect(
     given: Mapping[str, Any], network_defaults: Mapping[str, Any], training_defaults: Mapping[str, Any]
 ) -> tuple[NetworkSettings, TrainingSettings]:
-    """Return the settings of a run: what was given, over what the data set prefers, over the defaults."""
+    """Return the settings of a run: what was given, over what the data set prefers; what the data decide is still None, see `resolved`."""
     network = {name: value for name, value in given.items() if name in NetworkSettings.names()}
     training = {name: value for name, value in given.items() if name in TrainingSettings.names()}
     return (
@@ -75,7 +78,15 @@ def value_of_flag(name: str, value: str | bool | list[str]) -> Any:
     try:
         return _checked(name, _values(value) if isinstance(value, list) else _value(value))
     except ConfigError as error:
-        raise typer.BadParameter(_reason(name, error), param_hint=flag(name)) from error
+        raise typer.BadParameter(_reason(name, error) + _how_to_repeat(name, value), param_hint=flag(name)) from error
+
+
+def _how_to_repeat(name: str, value: str | bool | list[str]) -> str:
+    """Return how several values are given where they came in one: --hidden 30,10."""
+    texts = [re.sub(r"[,;()\[\]]|(?<=\d)-(?=\d)", " ", text).split() for text in value] if isinstance(value, list) else []
+    if FIELDS[name].metadata["repeat"] and any(len(parts) > 1 for parts in texts):
+        return "; write " + " ".join(f"{flag(name)} {part}" for parts in texts for part in parts)
+    return ""
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -117,16 +128,10 @@ def flag(name: str) -> str:
 
 
 def known_names(registry: str) -> tuple[str, ...]:
-    """Return the names in one of the tables of activations, outputs, losses and optimisers."""
+    """Return the names in one of the tables of activations, outputs and losses."""
     from fastmlp.kernels import activations, losses
-    from fastmlp.training import optimizers
 
-    tables = {
-        ACTIVATIONS: activations.ACTIVATIONS,
-        OUTPUTS: losses.OUTPUTS,
-        LOSSES: losses.LOSSES,
-        OPTIMIZERS: optimizers.OPTIMIZERS,
-    }
+    tables = {ACTIVATIONS: activations.ACTIVATIONS, OUTPUTS: losses.OUTPUTS, LOSSES: losses.LOSSES}
     return tuple(tables[registry])
 
 
@@ -136,9 +141,11 @@ def _checked(name: str, value: Any) -> Any:
     registry = FIELDS[name].metadata["registry"]
     if registry and checked is not None:
         known = known_names(registry)
+        checked = tuple(known_name(item, known) for item in checked) if isinstance(checked, tuple) else known_name(checked, known)
         for item in checked if isinstance(checked, tuple) else (checked,):
             if item not in known:
-                raise ConfigError(f"{name}: expected one of {', '.join(known)}, got {item!r}{nearest(item, known)}")
+                hint = activation_hint(item, known) if registry == ACTIVATIONS else nearest(item, known)
+                raise ConfigError(f"{name}: expected one of {', '.join(known)}, got {item!r}{hint}")
     return checked
 
 

@@ -14,7 +14,7 @@ from fastmlp.errors import ConfigError, DataError
 from fastmlp.rendering import experiments
 from fastmlp.rendering.output import Output, plain
 from fastmlp.rendering.progress import Display
-from fastmlp.settings import NetworkSettings, TrainingSettings
+from fastmlp.settings import MEANS_PLAIN, PLAIN, NetworkSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
@@ -50,9 +50,23 @@ class Plan(NamedTuple):
         return {"network": self.network.to_dict(), "train": self.training.to_dict()}
 
 
-def new_plan(kind: str, data: "Dataset", given: Mapping[str, Any], arguments: dict[str, Any], holds_out: bool = True) -> Plan:
-    """Return the plan of a new experiment. With `holds_out` some rows are for validation, one of HELD_OUT if nobody says otherwise."""
+def new_plan(
+    kind: str, data: "Dataset", given: Mapping[str, Any], arguments: dict[str, Any], holds_out: bool = True, axes: Sequence[str] = ()
+) -> Plan:
+    """Return the plan of a new experiment. With `holds_out` some rows are for validation, one of HELD_OUT if nobody says otherwise.
+
+    axes: the settings that its models differ in. Defaults that depend on them are not filled in.
+    """
+    from fastmlp.experiments.bank import Task, resolved
+    from fastmlp.network import settings_for
+
     network, training = settings_in_effect(given, data.network_defaults, data.training_defaults)
+    if training.optimizer is None and "optimizer" not in axes and set(axes) & set(MEANS_PLAIN):
+        training = training.replace(optimizer=PLAIN)
+    if not {"output", "activation"} & set(axes):
+        network = settings_for(data, network)
+    if not {"output", "optimizer"} & set(axes):
+        training = resolved(Task("", network, training), data).training
     if not holds_out:
         training = training.replace(validation=0)
     elif training.validation is None:

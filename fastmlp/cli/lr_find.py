@@ -67,7 +67,7 @@ def lr_find(
     data = load_dataset(dataset, data_dir, notify=output.note)
     network_settings, training_settings = settings_in_effect(given, data.network_defaults, data.training_defaults)
 
-    from fastmlp.network import network_for
+    from fastmlp.network import network_for, settings_for
     from fastmlp.training import lr_find
     from fastmlp.training.loop import Progress, Trainer
 
@@ -92,7 +92,7 @@ def lr_find(
         write_atomically(plot, plots.rate_sweep(found.learning_rates, found.losses, found.smoothed, known, plot.suffix, loss=shown))
         output.result(f"figure {plot}")
     settings = {
-        "network": network_settings.replace(output=network.output).to_dict(),
+        "network": settings_for(data, network_settings).to_dict(),
         "train": {**trainer.settings.to_dict(), "learning_rate": None},
     }
     return {

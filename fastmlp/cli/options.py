@@ -13,7 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 from fastmlp.cli.configuration import FIELDS, TABLES, flag
 from fastmlp.rendering.output import Output
 from fastmlp.rendering.progress import Display
-from fastmlp.settings import RENAMED, nearest
+from fastmlp.settings import RENAMED, default_text, nearest
 
 
 def _known_dataset(name: str | None) -> str | None:
@@ -145,9 +145,8 @@ def setting_flags(several: bool = False) -> list[inspect.Parameter]:
 
 def _setting_flag(field: dataclasses.Field[Any], several: bool) -> inspect.Parameter:
     """Return the flag of one setting. Values stay text: `configuration` reads those of flags and of the environment alike."""
-    default = field.default
-    shown = ", ".join(map(str, default)) if isinstance(default, tuple) else str(default).lower() if isinstance(default, bool) else default
-    help_text = field.metadata["help"] + ("" if default is None else f"  [default: {shown}]")
+    shown = default_text(field)
+    help_text = field.metadata["help"] + (f"  [default: {shown}]" if shown else "")
     choices = "|".join(field.metadata["choices"] or ())
     choices = choices if len(choices) <= LONGEST_CHOICES else ""
     if several:

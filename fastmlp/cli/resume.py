@@ -80,7 +80,7 @@ def open_earlier(named: Path, runs: Path, dataset: str | None, given: Mapping[st
         _refuse(run, changes, may_change)
         state = earlier.state
         begun = state.epoch + (state.row > 0) if state is not None else 0
-        if new_training.epochs < begun:
+        if new_training.epochs is not None and new_training.epochs < begun:
             raise ConfigError(f"epochs: expected at least the {begun} that {str(folder)!r} has begun, got {new_training.epochs}")
     except BaseException:
         run.close()

@@ -71,7 +71,7 @@ def sweep(
     data = load_dataset(experiment.named(dataset), data_dir, notify=output.note)
     changes = grid(axes) if random is None else draw(axes, random, given.get("seed", 0))
     arguments = {"changes": changes, "runs": runs or RUNS, "halving": halving, "test": test}
-    plan = experiment.new_plan("sweep", data, given, arguments)
+    plan = experiment.new_plan("sweep", data, given, arguments, axes=list(axes))
     if not plan.training.validation and "validation" not in axes:
         raise ConfigError("validation: expected rows to compare settings on, got 0; for example --validation 5000")
     with experiment.begun(output, plan, data, _tasks(plan), run_folder) as run:

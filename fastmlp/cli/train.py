@@ -160,7 +160,7 @@ def train(
             network_settings, training_settings = earlier.network, earlier.training
         else:
             network_settings, training_settings = settings_in_effect(given, data.network_defaults, data.training_defaults)
-        from fastmlp.network import network_for
+        from fastmlp.network import network_for, settings_for
 
         saved = earlier.saved if earlier is not None else None
         network = saved.network if saved is not None else network_for(data, network_settings, training_settings.seed)
@@ -172,7 +172,7 @@ def train(
         display = held.enter_context(compile_notes(output))
         trainer = Trainer(network, data.x_train, data.y_train, training_settings, resume=earlier.state if earlier is not None else None)
         display.clear()
-        settings = {"network": network_settings.replace(output=network.output).to_dict(), "train": trainer.settings.to_dict()}
+        settings = {"network": settings_for(data, network_settings).to_dict(), "train": trainer.settings.to_dict()}
         output.note(describe(data, trainer))
         if earlier is None:
             to = open_destination(name, out, run_folder, no_run_folder)

@@ -171,6 +171,8 @@ def _synthetic() -> Dataset:
     return Dataset(
         "synthetic", *points, kind="table", target_kind="classes", class_names=CLASS_NAMES["synthetic"],
         feature_names=("x1", "x2"), hashes={"synthetic": digest.hexdigest()},
-        network_defaults={"hidden": (3,), "activation": "sigmoid"},
-        training_defaults={"batch_size": 1, "epochs": 10, "learning_rate": 0.01, "holdout": "last"},  # the rows were drawn as they come
+        network_defaults={"hidden": (3,), "activation": "sigmoid", "initializer": None},  # by the activation
+        training_defaults={  # the rows were drawn as they come
+            "batch_size": 1, "epochs": 10, "optimizer": "sgd", "learning_rate": 0.01, "holdout": "last",
+        },
     )  # fmt: skip

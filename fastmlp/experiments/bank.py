@@ -19,11 +19,11 @@ import numpy as np
 from fastmlp import machine
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import TrainingError
-from fastmlp.inputs import as_rows, as_target
+from fastmlp.inputs import as_rows, as_target, is_image
 from fastmlp.kernels.program import count_parameters
-from fastmlp.network import Network, network_for
+from fastmlp.network import Network, network_for, settings_for
 from fastmlp.preprocessing import InputScaling
-from fastmlp.settings import NetworkSettings, TrainingSettings
+from fastmlp.settings import NetworkSettings, TrainingSettings, kind_of, known
 from fastmlp.training import augmentation, holdout
 from fastmlp.training.loop import Epoch, History, Progress, Trainer
 from fastmlp.training.optimizers import limits_gradient
@@ -76,6 +76,7 @@ def train_bank(tasks: Sequence[Task], data: Dataset, cores: int | None = None) -
     yielded in the order in which they end.
     """
     started = time.perf_counter()
+    tasks = [resolved(task, data) for task in tasks]
     rows = _SharedRows(data)
     _compile(tasks, data, rows)
     share = [0.0] * len(tasks)
@@ -118,7 +119,14 @@ def prepare(tasks: Sequence[Task], data: Dataset) -> None:
 
     Raises ConfigError or DataError for settings that do not fit together, or do not fit the data.
     """
-    _compile(tasks, data, _SharedRows(data))
+    _compile([resolved(task, data) for task in tasks], data, _SharedRows(data))
+
+
+def resolved(task: Task, data: Dataset) -> Task:
+    """Return a task with the defaults filled in that a data set decides."""
+    network = settings_for(data, task.network)
+    kind = kind_of(is_image(data.x_train, data.x_train.ndim), known(network.output))
+    return task._replace(network=network, training=task.training.resolved(kind))
 
 
 def _compile(tasks: Sequence[Task], data: Dataset, rows: "_SharedRows") -> None:
@@ -126,7 +134,7 @@ def _compile(tasks: Sequence[Task], data: Dataset, rows: "_SharedRows") -> None:
         network = _network(task, data)
         x, y = rows.of(network)
         held_out = rows.split(task, network).held_out
-        some = min(max(SAMPLE_ROWS, task.training.batch_size), len(y))
+        some = min(max(SAMPLE_ROWS, known(task.training.batch_size)), len(y))
         # some rows do, and one of those trained on to validate on
         sample = holdout.Rows(np.arange(some), np.arange(min(held_out.size, 1)))
         Trainer(network, x[:some], y[:some], task.training.replace(threads=1), sample)
@@ -209,7 +217,13 @@ def _test(network: Network, data: Dataset) -> dict[str, float | None]:
 def _code(task: Task) -> tuple[Any, ...]:
     """Return what decides which kernels a task needs; tasks that agree in it compile the same."""
     settings = task.training
-    with_state = (settings.momentum > 0, settings.nesterov, settings.weight_decay > 0, limits_gradient(settings), settings.average == "ema")
+    with_state = (
+        bool(settings.momentum),
+        settings.nesterov,
+        bool(settings.weight_decay),
+        limits_gradient(settings),
+        settings.average == "ema",
+    )
     stopping = (settings.monitor, settings.patience is None, settings.restore_best, settings.target_accuracy is None)
     names = (settings.optimizer, settings.loss, settings.kernels, settings.zero_skipping, settings.normalize, settings.per_feature)
     drops = tuple(share > 0 for share in settings.dropout) if isinstance(settings.dropout, tuple) else settings.dropout > 0
@@ -229,7 +243,7 @@ def _network(task: Task, data: Dataset) -> Network:
 def _work(task: Task, data: Dataset) -> float:
     """Return about how much there is to do: epochs times parameters."""
     sizes = (int(np.prod(data.x_train.shape[1:])), *task.network.hidden, len(data.class_names or ()) or 1)
-    return float(max(task.training.epochs, 1) * count_parameters(sizes))
+    return float(max(task.training.epochs or 0, 1) * count_parameters(sizes))
 
 
 def _part(progress: Progress) -> float:

@@ -28,7 +28,7 @@ from fastmlp.settings import NetworkSettings, TrainingSettings
 
 NETWORK = NetworkSettings(hidden=(300,), activation="sigmoid")
 AS_READ = TrainingSettings(
-    epochs=5, batch_size=50, learning_rate=0.01, reduction="sum", normalize="standardize", validation=5000, holdout="last"
+    optimizer="sgd", epochs=5, batch_size=50, learning_rate=0.01, reduction="sum", normalize="standardize", validation=5000, holdout="last"
 )
 SYNTHETIC: Change = {"hidden": (3,), "batch_size": 1, "learning_rate": 1e-5, "normalize": "scale"}  # one row at a time, as it comes
 READING = {"sum": "summed over a batch", "mean": "averaged over a batch"}
@@ -541,7 +541,7 @@ def _with_rows(group: Sequence[Task], rows: int, held_out: np.ndarray) -> list[T
     ]
 
 
-def _each_rate(*rates: float, epochs: int = AS_READ.epochs) -> list[Change]:
+def _each_rate(*rates: float, epochs: int | None = AS_READ.epochs) -> list[Change]:
     return [{"learning_rate": rate, "epochs": epochs} for rate in rates]
 
 

@@ -9,12 +9,12 @@ import numpy as np
 
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import ConfigError
-from fastmlp.experiments.bank import DIVERGED, DONE, BankProgress, Task, Trained
+from fastmlp.experiments.bank import DIVERGED, DONE, BankProgress, Task, Trained, resolved
 from fastmlp.experiments.ledger import Ledger, Record, complete
 from fastmlp.experiments.repeat import repeat_tasks, summarise_scores, task_key
 from fastmlp.experiments.statistics import Comparison, Summary, compare, summarise
 from fastmlp.kernels import random
-from fastmlp.settings import NetworkSettings, TrainingSettings
+from fastmlp.settings import NetworkSettings, TrainingSettings, known
 from fastmlp.training.stopping import needs_held_out
 
 DIGITS = 3  # of a number drawn from a range: more would not be told apart
@@ -155,15 +155,15 @@ def run_sweep(
     With `halving` in rounds of more and more epochs, each with the better half of the settings of the round before.
     """
     if not halving:
-        tasks = sweep_tasks(network, training, changes, runs)
+        tasks = [resolved(task, data) for task in sweep_tasks(network, training, changes, runs)]
         yield from complete(tasks, data, ledger, cores)
         return rank(changes, tasks, ledger, runs)
     best_first: list[Ranked] = []
     left = list(changes)
     result = None
-    for rung in rungs(training.epochs, len(changes)):
+    for rung in rungs(known(resolved(Task("", network, training), data).training.epochs), len(changes)):
         left = left[: rung.settings]
-        tasks = sweep_tasks(network, training, left, runs, rung.epochs)
+        tasks = [resolved(task, data) for task in sweep_tasks(network, training, left, runs, rung.epochs)]
         yield from complete(tasks, data, ledger, cores)
         result = rank(left, tasks, ledger, runs)
         best_first = result.ranked + best_first[len(left) :]
@@ -177,7 +177,7 @@ def rank(changes: Sequence[Change], tasks: Sequence[Task], ledger: Ledger, runs:
     """Return the settings, best first, by their mean on the validation rows; those of which a model diverged come last."""
     found = [(change, tasks[runs * number : runs * (number + 1)]) for number, change in enumerate(changes)]
     records = {task_key(change, 0): ledger.of(own) for change, own in found}
-    ranked = [_ranked(change, own[0].training.epochs, ledger.of(own)) for change, own in found]
+    ranked = [_ranked(change, known(own[0].training.epochs), ledger.of(own)) for change, own in found]
     accurate = any(each.validation_accuracy is not None for each in ranked)
     ranked.sort(key=lambda each: _order(each, accurate))
     score = "accuracy" if accurate else "loss"

@@ -16,7 +16,7 @@ from fastmlp.training.lbfgs import Pair, Point
 NAME = "lbfgs"
 # What has no meaning for whole steps along a line, or makes the function another one at each evaluation, or not smooth.
 NOT_WITH_IT = (
-    "momentum", "nesterov", "clip_value", "clip_norm", "average", "schedule", "warmup_epochs", "l1", "max_norm", "dropout", "input_dropout",
+    "clip_value", "clip_norm", "average", "schedule", "warmup_epochs", "l1", "max_norm", "dropout", "input_dropout",
     "input_noise", "augment_shift", "augment_rotation", "augment_scale", "augment_shear", "augment_elastic", "augment_flip",
 )  # fmt: skip
 
@@ -26,7 +26,7 @@ def check(settings: TrainingSettings, n_rows: int) -> None:
     asked_for = [
         name for name in NOT_WITH_IT if _is_on(getattr(settings, name)) and getattr(settings, name) != getattr(TrainingSettings, name)
     ]
-    if settings.batch_size < n_rows and settings.batch_size != TrainingSettings.batch_size:
+    if settings.batch_size is not None and settings.batch_size < n_rows:
         asked_for.insert(0, "batch_size")
     if asked_for:
         raise ConfigError(

@@ -14,15 +14,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 class TrainingKeywords(TypedDict, total=False):
     """The settings of fastmlp.settings.TrainingSettings, which describes them; a test compares the names."""
 
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    optimizer: str | Optimizer
-    momentum: float
+    epochs: int | None
+    batch_size: int | None
+    learning_rate: float | None
+    optimizer: str | Optimizer | None
+    momentum: float | None
     nesterov: bool
-    beta1: float
-    beta2: float
-    epsilon: float
+    beta1: float | None
+    beta2: float | None
+    epsilon: float | None
     clip_value: float | None
     clip_norm: float | None
     average: str
@@ -33,7 +33,7 @@ class TrainingKeywords(TypedDict, total=False):
     gamma: float
     step_size: float
     end_factor: float
-    weight_decay: float
+    weight_decay: float | None
     l1: float
     max_norm: float | None
     dropout: float | tuple[float, ...]

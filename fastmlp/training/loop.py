@@ -19,7 +19,7 @@ from fastmlp.kernels.tiled import TiledProgram, tiles_pay
 from fastmlp.kernels.updates import GRADIENT, UPDATES
 from fastmlp.kernels.zeros import MOST_LISTED_INPUTS
 from fastmlp.network import Network
-from fastmlp.settings import TrainingSettings, over_defaults
+from fastmlp.settings import TrainingSettings, known, over_defaults
 from fastmlp.training import augmentation, full_batch, optimizers, schedules, stopping
 from fastmlp.training import callbacks as hooks
 from fastmlp.training.full_batch import FullBatch
@@ -116,7 +116,7 @@ class Trainer:
         self.program: Program | TiledProgram | FullBatch
         if plan.is_full_batch:
             memory = full_batch.Memory(plan.start.pairs, plan.start.converged)
-            self.program = FullBatch(self._choose_program(plan, GRADIENT.name), plan.block, settings.weight_decay, memory)
+            self.program = FullBatch(self._choose_program(plan, GRADIENT.name), plan.block, known(plan.settings.weight_decay), memory)
         else:
             self.program = self._choose_program(plan, plan.update)
         self.program.prepare(self.rows, self.target, self._loss_parameter)
@@ -182,7 +182,7 @@ class Trainer:
     def _average_epoch(self) -> None:
         """Take the weights at the end of an epoch into their mean, where the last epochs are averaged and this is one of them."""
         settings = self.settings
-        if settings.average != "swa" or not self.epoch + 1 > settings.average_start * settings.epochs:
+        if settings.average != "swa" or not self.epoch + 1 > settings.average_start * known(settings.epochs):
             return
         self._averaged += 1
         weights = self._weights.astype(np.float64)
@@ -361,7 +361,7 @@ class Trainer:
         batches = int(self._speed * CHUNK_SECONDS) // self.batch_size
         self._chunk = max(1, min(batches, 4 * self._chunk // self.batch_size + 1)) * self.batch_size
         mean_loss = float(self._total[LOSS_SUM] / max(self._total[WEIGHT_SUM], 1e-300))
-        return Progress(self.epoch + 1, self.settings.epochs, self.row, self.n_rows, self._seconds, mean_loss)
+        return Progress(self.epoch + 1, known(self.settings.epochs), self.row, self.n_rows, self._seconds, mean_loss)
 
     def _affordable_rows(self) -> int:
         """Return the rows of as many batches as half of the time that is left will do for, one batch at least.
@@ -451,6 +451,8 @@ class Trainer:
 
     def _learning_rates(self, first: int, count: int) -> np.ndarray:
         """Return the learning rates (count,) of the steps from `first` on, counted from 0."""
+        if isinstance(self.program, FullBatch):  # its line search finds the lengths of steps
+            return np.zeros(count)
         return schedules.learning_rates(self.settings, first, count, self.epoch_steps, self._plateau.factor)
 
     def _last_rate(self) -> float:
@@ -494,7 +496,8 @@ class Trainer:
 
     def _diverged(self, where: str) -> None:
         settings = self.settings
-        advice = [f"a learning_rate below {settings.learning_rate:g}"]
+        rate = settings.learning_rate
+        advice = ["another optimizer" if rate is None else f"a learning_rate below {rate:g}"]
         if settings.reduction == "sum":
             advice[0] += " (reduction='sum' adds up the gradients of a batch)"
         if settings.clip_norm is None and settings.clip_value is None:
@@ -595,6 +598,5 @@ def _trainer(network: Network, x: Any, y: Any, sample_weight: Any, resume: Train
         hint = f"load it: fastmlp.load_dataset({x!r})" if isinstance(x, str) else "only a data set brings its own"
         raise DataError(f"y: expected a target for each row, got none; {hint}")
     class_weight = given.pop("class_weight") if isinstance(given.get("class_weight"), Mapping) else None
-    optimizer, of_optimizer = optimizers.as_settings(given.pop("optimizer", TrainingSettings.optimizer))
-    settings = TrainingSettings.from_mapping(over_defaults({"optimizer": optimizer, **given, **of_optimizer}, of_data), "train")
+    settings = TrainingSettings.from_mapping(over_defaults(optimizers.as_settings(given), of_data), "train")
     return Trainer(network, x, y, settings, validation, resume, sample_weight, class_weight)

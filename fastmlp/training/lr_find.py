@@ -80,15 +80,15 @@ def find_learning_rate(
 
     Raises DataError or ConfigError before anything runs.
     """
-    if "learning_rate" in settings:
+    if optimizers.as_settings(settings).get("learning_rate") is not None:
         raise ConfigError("learning_rate: expected none, as it is looked for, got one; set lowest and highest")
-    check_optimizer(optimizers.as_settings(settings.get("optimizer", TrainingSettings.optimizer))[0])
     trainer = _trainer(network.copy(), x, y, sample_weight, None, {**settings, **NEUTRAL})  # type: ignore[typeddict-item]
+    check_optimizer(trainer.settings.optimizer)
     rates = learning_rates(lowest, highest, steps_of(trainer) if steps is None else steps)
     return summarise(sweep(trainer, rates), len(rates))
 
 
-def check_optimizer(name: str) -> None:
+def check_optimizer(name: str | None) -> None:
     """Raise ConfigError for an optimiser that chooses the lengths of its steps itself."""
     if name == "lbfgs":
         raise ConfigError("optimizer: expected one that has a learning rate, got 'lbfgs', which finds the length of each step by itself")

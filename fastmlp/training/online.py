@@ -7,9 +7,9 @@ from typing import Any, Unpack
 import numpy as np
 
 from fastmlp.errors import ConfigError, DataError
-from fastmlp.inputs import as_rows, as_sample_weight, as_target, is_single, weight_in
+from fastmlp.inputs import as_rows, as_sample_weight, as_target, is_image, is_single, weight_in
 from fastmlp.network import Network
-from fastmlp.settings import TrainingSettings
+from fastmlp.settings import TrainingSettings, kind_of, known
 from fastmlp.training import full_batch, optimizers
 from fastmlp.training.keywords import TrainingKeywords, takes_settings
 from fastmlp.training.loop import Trainer
@@ -51,8 +51,7 @@ class OnlineTrainer:
         class_weight = given.pop("class_weight", None)
         if class_weight is not None and not isinstance(class_weight, Mapping):
             raise ConfigError(f"class_weight: expected a mapping {{class: weight}} where rows come bit by bit, got {class_weight!r:.60}")
-        optimizer, of_optimizer = optimizers.as_settings(given.pop("optimizer", TrainingSettings.optimizer))
-        self._settings = TrainingSettings.from_mapping({"optimizer": optimizer, **given, **of_optimizer}, "OnlineTrainer")
+        self._settings = TrainingSettings.from_mapping(optimizers.as_settings(given), "OnlineTrainer")
         if self._settings.average == "swa":
             raise ConfigError("average: expected none or ema for single steps, which know no epochs, got 'swa'")
         if self._settings.optimizer == full_batch.NAME:
@@ -75,8 +74,8 @@ class OnlineTrainer:
         return self._trainer.steps if self._trainer is not None else self._start.steps
 
     @property
-    def learning_rate(self) -> float:
-        """The learning rate of the next step; may be set."""
+    def learning_rate(self) -> float | None:
+        """The learning rate of the next step; may be set. None until the first step, where it is the default that the rows decide."""
         return self._settings.learning_rate
 
     @learning_rate.setter
@@ -96,7 +95,9 @@ class OnlineTrainer:
             x, y = np.asarray(x)[None], np.asarray(y)[None]
         rows = as_rows(x, network.n_inputs, network.dtype)
         target = as_target(y, network.output, network.n_outputs, rows.shape[0], network.dtype)
-        most = self._settings.batch_size
+        if self._trainer is None:
+            self._settings = self._settings.resolved(kind_of(is_image(rows, np.ndim(x)), network.output))
+        most = known(self._settings.batch_size)
         if not 1 <= rows.shape[0] <= most:
             raise DataError(
                 f"x: expected 1 to {most} rows, as batch_size says, got {rows.shape[0]}; choose a larger batch_size or take parts"
@@ -117,7 +118,7 @@ class OnlineTrainer:
 
     def _made_for(self, x: Any, y: Any) -> Trainer:
         """Return a trainer for steps of up to batch_size rows like these."""
-        most = self._settings.batch_size
+        most = known(self._settings.batch_size)
         x, y = np.asarray(x), np.asarray(y)
         shown = np.resize(x, (most, *x.shape[1:])), np.resize(y, (most, *y.shape[1:]))  # the rows again and again
         return Trainer(self.network, *shown, self._settings, resume=self._start)

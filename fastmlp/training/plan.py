@@ -8,14 +8,14 @@ import numpy as np
 from fastmlp import machine, preprocessing
 from fastmlp.data.dataset import is_test_split
 from fastmlp.errors import ConfigError, DataError, NotEnoughMemory
-from fastmlp.inputs import as_rows, as_sample_weight, as_target, frozen, weight_in
+from fastmlp.inputs import as_rows, as_sample_weight, as_target, frozen, is_image, weight_in
 from fastmlp.kernels.losses import LOSSES, SMOOTHING
 from fastmlp.kernels.regularisation import Regularisation
 from fastmlp.kernels.tiled import FORWARD_ROWS
 from fastmlp.kernels.updates import UPDATES
 from fastmlp.network import Network
 from fastmlp.preprocessing import InputScaling
-from fastmlp.settings import TrainingSettings, nearest
+from fastmlp.settings import TrainingSettings, kind_of, known, known_name, nearest
 from fastmlp.training import augmentation, full_batch, holdout, lbfgs, optimizers, stopping
 from fastmlp.training import state as states
 from fastmlp.training.state import TrainingState
@@ -67,12 +67,14 @@ def make_plan(
     class_weight: ClassWeight = None,
 ) -> Plan:
     """Return what Trainer does with these arguments, which are its own. Raises DataError, ConfigError, NotEnoughMemory."""
+    rows = as_rows(x, network.n_inputs, network.dtype)
+    of_images = is_image(rows, np.ndim(x))
+    settings = settings.resolved(kind_of(of_images, network.output))
     loss = _checked_loss(settings.loss, network)
     loss_parameter = _loss_parameter(loss, settings, network.dtype)
     # L-BFGS is no rule of the kernels, and keeps no m or v: as far as these go it is plain gradient descent
     is_full_batch = settings.optimizer == full_batch.NAME
     update = "sgd" if is_full_batch else optimizers.update_rule(settings, network.dtype)
-    rows = as_rows(x, network.n_inputs, network.dtype)
     target = as_target(y, network.output, network.n_outputs, rows.shape[0], network.dtype)
     settings, pair, chosen = _checked_validation(settings, validation)
     regularisation = _regularisation(settings, network)
@@ -99,7 +101,7 @@ def make_plan(
             )
         full_batch.check(settings, n_rows)
         settings = settings.replace(batch_size=n_rows)
-    batch_size = min(settings.batch_size, n_rows)
+    batch_size = min(known(settings.batch_size), n_rows)
     if network.normalization == "batch" and batch_size < 2:
         raise ConfigError("batch_size: expected at least 2 rows for batch normalisation, got 1; use normalization='layer' or more rows")
     start = states.checked(TrainingState() if resume is None else resume, network)
@@ -107,10 +109,10 @@ def make_plan(
     image_shape = augmentation.image_shape(settings, rows.shape[1], np.shape(x)[1:]) if augmentation.is_wanted(settings) else None
     is_limited = optimizers.limits_gradient(settings)
     block = min(batch_size, FORWARD_ROWS) if is_full_batch else batch_size
-    pairs = min(lbfgs.MEMORY, settings.epochs) if is_full_batch else 0
+    pairs = min(lbfgs.MEMORY, known(settings.epochs)) if is_full_batch else 0
     _check_memory(network, block, UPDATES[update].states + is_limited + (settings.average != "none") * 2 + 2 * pairs)
     weight = _weights_of(network, target, train, weight, class_weight or settings.class_weight)
-    input_scaling = _input_scaling(network, settings, rows, train, np.ndim(x) > 2)
+    input_scaling = _input_scaling(network, settings, rows, train, of_images)
     if of_held_out is not None and holdout.rule(None, network.output, network.n_outputs) == holdout.STRATIFIED:
         advice = "train on rows of it, too" if pair is not None else _how_to_see_all(how)
         holdout.warn_of_unseen(target[train], of_held_out.target, advice, stacklevel=5)
@@ -142,12 +144,11 @@ def make_plan(
     )
 
 
-def _input_scaling(network: Network, settings: TrainingSettings, rows: np.ndarray, train: np.ndarray, is_image: bool) -> InputScaling:
+def _input_scaling(network: Network, settings: TrainingSettings, rows: np.ndarray, train: np.ndarray, of_images: bool) -> InputScaling:
     """Return the network's normalisation: fitted on the rows trained on, where no training did so before."""
     kind, fitted = settings.normalize, network.input_scaling
     if fitted is None:
-        is_table = rows.dtype != np.uint8 and not is_image
-        per_feature = is_table if settings.per_feature is None else settings.per_feature
+        per_feature = not of_images if settings.per_feature is None else settings.per_feature
         rows, numbers = holdout.cut(rows, train)
         return preprocessing.fit(kind or "scale", rows, per_feature, numbers)
     if kind is not None and kind != fitted.kind:
@@ -160,6 +161,7 @@ def _input_scaling(network: Network, settings: TrainingSettings, rows: np.ndarra
 def _checked_loss(name: str | None, network: Network) -> str:
     if name is None:
         return network.loss
+    name = known_name(name, LOSSES)
     if name not in LOSSES:
         hint = nearest(name, LOSSES) or "; register one of your own with @fastmlp.loss"
         raise ConfigError(f"loss: expected one of {', '.join(LOSSES)}, got {name!r}{hint}")

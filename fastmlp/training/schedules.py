@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmlp.settings import TrainingSettings
+from fastmlp.settings import TrainingSettings, known
 
 ONE_CYCLE_RISE, ONE_CYCLE_START = 0.3, 1 / 25
 USES_EPOCHS = ("linear", "cosine", "one_cycle")  # another number of epochs is another training from the first step on
@@ -35,23 +35,24 @@ class Plateau(NamedTuple):
 def learning_rates(settings: TrainingSettings, first: int, count: int, epoch_steps: int, factor: float = 1.0) -> np.ndarray:
     """Return the learning rates (count,), float64, of the steps from `first` on, counted from 0 over all epochs.
 
-    epoch_steps: steps in an epoch; factor: of Plateau, for that schedule.
+    settings: resolved; epoch_steps: steps in an epoch; factor: of Plateau, for that schedule.
     """
     if settings.schedule == "constant" and settings.warmup_epochs == 0:  # what follows takes longer than the steps of a small network
-        return np.full(count, settings.learning_rate, np.float64)
+        return np.full(count, known(settings.learning_rate), np.float64)
+    rate = known(settings.learning_rate)
     step = np.arange(first, first + count, dtype=np.float64)
     warmup = round(settings.warmup_epochs * epoch_steps)
     after = np.maximum(step - warmup, 0.0)
     with np.errstate(over="ignore"):  # a rate that grows without bounds ends the training, which says so
-        rates = settings.learning_rate * _factor(settings, after, epoch_steps, warmup, factor)
-        return np.where(step < warmup, settings.learning_rate * (step + 1.0) / max(warmup, 1), rates)
+        rates = rate * _factor(settings, after, epoch_steps, warmup, factor)
+        return np.where(step < warmup, rate * (step + 1.0) / max(warmup, 1), rates)
 
 
 def _factor(settings: TrainingSettings, after: np.ndarray, epoch_steps: int, warmup: int, factor: float) -> np.ndarray:
     """Return by what the learning rate is multiplied, so many steps after the warm-up."""
     periods = after / epoch_steps / settings.step_size
     # a training may go on beyond its last epoch, step by step: at the rate that it ended with
-    done = np.minimum(after / max(settings.epochs * epoch_steps - warmup, 1), 1.0)
+    done = np.minimum(after / max(known(settings.epochs) * epoch_steps - warmup, 1), 1.0)
     final = settings.end_factor
     match settings.schedule:
         case "step":

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from fastmlp.errors import ConfigError
-from fastmlp.settings import TrainingSettings
+from fastmlp.settings import TrainingSettings, known
 
 # Why a training ended, as History.stopped and the records of a run say it.
 EPOCHS = "epochs"  # all of them are done
@@ -43,7 +43,7 @@ def reason_to_stop(
         return TARGET
     if has_converged:
         return CONVERGED
-    if epochs >= settings.epochs:
+    if epochs >= known(settings.epochs):
         return EPOCHS
     if patience is not None and epochs - best_epoch >= patience:
         return PATIENCE

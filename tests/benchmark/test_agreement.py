@@ -4,8 +4,7 @@ from pathlib import Path
 
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
-from fastmlp.settings import SCHEDULES
-from fastmlp.training.optimizers import OPTIMIZERS
+from fastmlp.settings import OPTIMIZERS, SCHEDULES
 
 TABLE = (Path(__file__).parents[2] / "docs" / "agreement.md").read_text(encoding="utf-8")
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in TABLE.splitlines() if line.startswith("|")][2:]

@@ -95,7 +95,7 @@ WRONG_FLAGS = {
     "reduction": ["summ", "1", ""],
     "normalize": ["minmax"],
     "optimizer": ["sgdd", "0.5"],
-    "loss": ["crossentropy"],
+    "loss": ["crosentropy", "categorical_crossentropy"],
     "output": ["softmaxx"],
     "dtype": ["float16"],
     "threads": ["0", "all"],

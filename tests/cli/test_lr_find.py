@@ -36,7 +36,7 @@ def test_json_has_the_curve_and_what_it_suggests(command):
 
 def test_it_finds_what_the_library_finds(command):
     data = fastmlp.load_dataset("synthetic")
-    found = fastmlp.find_learning_rate(fastmlp.Network([2, 3, 2], "sigmoid"), data.x_train, data.y_train, batch_size=50)
+    found = fastmlp.find_learning_rate(fastmlp.Network([2, 3, 2], "sigmoid"), data.x_train, data.y_train, batch_size=50, optimizer="sgd")
     record = command(*QUICK, "--json").json
     assert record["losses"] == found.losses.tolist()
     assert record["suggestion"] == found.suggestion

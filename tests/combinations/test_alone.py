@@ -5,8 +5,7 @@ import pytest
 
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
-from fastmlp.settings import SCHEDULES
-from fastmlp.training.optimizers import OPTIMIZERS
+from fastmlp.settings import OPTIMIZERS, SCHEDULES
 from tests.combinations import cases
 from tests.combinations.agreement import assert_equal_to_the_oracle
 from tests.oracle import training

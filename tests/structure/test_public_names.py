@@ -17,6 +17,7 @@ PUBLIC = ERRORS | {
     "Dataset",
     "Epoch",
     "History",
+    "LBFGS",
     "Lion",
     "NAdam",
     "Network",

@@ -175,7 +175,17 @@ def lbfgs_mse_float64() -> np.ndarray:
     y = np.stack([np.sin(x[:, 0]), x[:, 1] * x[:, 2]], axis=1)
     network = {"activation": "tanh", "output": "identity", "dtype": "float64"}
     return trained(
-        [5, 8, 2], x, y, network, optimizer="lbfgs", weight_decay=0.001, learning_rate=1.0, epochs=6, loss="mse", normalize="none"
+        [5, 8, 2],
+        x,
+        y,
+        network,
+        optimizer="lbfgs",
+        weight_decay=0.001,
+        learning_rate=None,
+        batch_size=None,
+        epochs=6,
+        loss="mse",
+        normalize="none",
     )
 
 

@@ -46,7 +46,7 @@ def test_the_network_is_left_as_it_is():
 
 def test_each_step_is_taken_with_its_own_rate():
     net = Network([6, 5, 3], "tanh", dtype="float64")
-    found = find_learning_rate(net, X, Y, lowest=0.01, highest=1.0, steps=5, batch_size=200)
+    found = find_learning_rate(net, X, Y, lowest=0.01, highest=1.0, steps=5, batch_size=200, optimizer="sgd")
     expected, rates = [], np.array([10**-2, 10**-1.5, 10**-1, 10**-0.5, 1.0])
     for rate in rates:
         expected.append(net.evaluate(X, Y)["loss"])

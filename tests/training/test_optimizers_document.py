@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 import fastmlp
-from fastmlp.settings import SCHEDULES
-from fastmlp.training.optimizers import OPTIMIZERS
+from fastmlp.settings import OPTIMIZERS, SCHEDULES
 
 TEXT = (Path(__file__).parents[2] / "docs" / "optimizers.md").read_text()
 

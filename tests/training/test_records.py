@@ -98,7 +98,8 @@ def test_training_for_no_epoch_changes_no_weight():
 
 def test_the_trainer_resolves_every_default():
     trainer = fastmlp.Trainer(Network([4, 5, 3]), X, Y, fastmlp.TrainingSettings())
-    assert trainer.settings.to_dict() == fastmlp.TrainingSettings(loss="cross_entropy", normalize="scale", validation=0).to_dict()
+    given = fastmlp.TrainingSettings(loss="cross_entropy", normalize="scale", validation=0)
+    assert trainer.settings == given.resolved("table") != given
 
 
 def test_the_trainer_says_that_standardisation_is_per_feature():

