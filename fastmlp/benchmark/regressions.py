@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fastmlp.data.gzipped import open_regular
 from fastmlp.errors import DataError, InputNotFound
 
 LEAST_NOISE = 0.10  # times that differ by less are the same, however steady they seem
@@ -19,6 +20,9 @@ class Timing(NamedTuple):
     median: float
     best: float
     spread: float  # half the distance between the quartiles, as a part of the median
+
+
+LARGEST_FILE = 1 << 28  # bytes
 
 
 class Change(NamedTuple):
@@ -68,9 +72,12 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]
 def read(path: Path) -> dict[str, Any]:
     """Read a result file. Raises InputNotFound or DataError."""
     try:
-        found = json.loads(path.read_text())
-    except FileNotFoundError:
+        with open_regular(path) as file:
+            found = json.loads(file.read(LARGEST_FILE))
+    except InputNotFound:
         raise InputNotFound(f"{path}: expected a result file, found none; write one with --save") from None
+    except DataError:
+        raise
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: expected a result file, got {type(error).__name__}; write one with --save") from None
     machine = found.get("machine") if isinstance(found, dict) else None

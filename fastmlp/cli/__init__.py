@@ -114,7 +114,10 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a terminal that lacks a character is no reason to fail
     warnings.formatwarning = _warning
     signals.listen()
-    code = run(sys.argv[1:])
+    try:
+        code = run(sys.argv[1:])
+    except SystemExit:  # typer's way to say that the reader of its help has left
+        code = CLOSED_PIPE
     signals.ignore()
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -133,7 +136,7 @@ def run(arguments: Sequence[str]) -> int:
         if code == INTERRUPTED:
             raise KeyboardInterrupt
         return int(code)
-    except (BrokenPipeError, SystemExit):  # whoever read our output has left; of help, typer says so by SystemExit
+    except BrokenPipeError:  # whoever read our output has left
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError):
                 stream.flush()

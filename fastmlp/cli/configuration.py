@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from fastmlp.errors import ConfigError, InputNotFound
+from fastmlp.errors import ConfigError, DataError, InputNotFound
 from fastmlp.settings import (
     ACTIVATIONS,
     LOSSES,
@@ -30,6 +30,8 @@ from fastmlp.settings import (
 
 TABLES: dict[str, type[NetworkSettings] | type[TrainingSettings]] = {"network": NetworkSettings, "train": TrainingSettings}
 FIELDS = {field.name: field for record in TABLES.values() for field in dataclasses.fields(record)}
+
+LARGEST_FILE = 1 << 20  # bytes of a configuration
 
 
 def given_settings(
@@ -150,10 +152,20 @@ def _checked(name: str, value: Any) -> Any:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
+    from fastmlp.data.gzipped import open_regular
+
     try:
-        return tomllib.loads(path.read_bytes().decode())
-    except FileNotFoundError:
-        raise InputNotFound(f"{path}: no such configuration file") from None
+        with open_regular(path) as file:
+            text = file.read(LARGEST_FILE + 1)
+        if len(text) > LARGEST_FILE:
+            raise ConfigError(f"{path}: expected at most {LARGEST_FILE:,} bytes, got more; name a file of settings")
+        return tomllib.loads(text.decode())
+    except InputNotFound as error:
+        raise InputNotFound(f"{error}: it is to hold settings as TOML") from None
+    except DataError as error:
+        raise ConfigError(str(error)) from None
+    except ConfigError:
+        raise
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
     except RecursionError:

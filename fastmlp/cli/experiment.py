@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+COUNTS = ("runs", "folds", "seeds", "repeats")  # of the arguments of experiments, those that are numbers
+MOST_MODELS = 10**9
 HELD_OUT = 12  # where neither data set nor user say how many rows to validate on: one of so many
 
 RunFolderOption = Annotated[Path | None, typer.Option(metavar="DIR", help="a folder for the results  [default: a new one in runs/]")]
@@ -94,17 +96,18 @@ def earlier_plan(kind: str, folder: Path, arguments: Sequence[str]) -> "tuple[Pl
     Raises InputNotFound where there is none, RunInUse while it runs, ConfigError where it is of another kind, DataError where its manifest
     is damaged.
     """
-    from fastmlp.storage.runs import RunFolder
+    from fastmlp.storage.reading import check_manifest
+    from fastmlp.storage.runs import MANIFEST, RunFolder
 
     run = RunFolder.reopen(folder)
     try:
         manifest = run.manifest
-        found = manifest.get("kind", "train")
+        found = check_manifest(folder / MANIFEST, manifest)
         if found != kind:
             raise ConfigError(f"expected the folder of a {kind} at {str(folder)!r}, got one of a {found}; go on with it: fastmlp {found}")
         network = NetworkSettings.from_record(manifest["settings"]["network"])
         training = TrainingSettings.from_record(manifest["settings"]["train"])
-        asked = {name: manifest["arguments"][name] for name in arguments}
+        asked = {name: _argument(name, manifest["arguments"][name]) for name in arguments}
         return Plan(kind, manifest["data"]["name"], network, training, asked), run
     except (KeyError, TypeError) as error:
         run.close()
@@ -114,6 +117,19 @@ def earlier_plan(kind: str, folder: Path, arguments: Sequence[str]) -> "tuple[Pl
     except BaseException:
         run.close()
         raise
+
+
+def _argument(name: str, value: Any) -> Any:
+    """Return what an experiment was asked, as its manifest tells it; raise TypeError where nobody can have asked that."""
+    if name == "changes":
+        right = isinstance(value, list) and all(isinstance(change, dict) for change in value)
+    elif name in COUNTS:
+        right = isinstance(value, int) and not isinstance(value, bool) and 0 < value < MOST_MODELS
+    else:
+        right = isinstance(value, bool)
+    if not right:
+        raise TypeError(name)
+    return value
 
 
 @contextlib.contextmanager
@@ -205,7 +221,7 @@ def outcome(output: Output, run: "RunFolder", kind: str) -> Iterator[None]:
 
 def finish(run: "RunFolder", result: Mapping[str, Any], results: Mapping[str, Any]) -> None:
     """Write down what came out."""
-    from fastmlp.storage.runs import write_record
+    from fastmlp.storage.records import write_record
 
     write_record(run.path / "result.json", plain(result))
     run.finish("done", plain(results))

@@ -55,10 +55,11 @@ def predict(
 def read_input(path: Path) -> "npt.NDArray[Any]":
     """Return the array in a file; its first bytes tell whether it is NPY, PNG or IDX, plain or gzip-compressed."""
     from fastmlp.data.gzipped import display_name, open_regular
+    from fastmlp.data.known_formats import HEAD, described
 
     with open_regular(path) as file:
         try:
-            start = file.read(6)
+            start = file.read(HEAD)
         except OSError as error:
             raise DataError(f"{display_name(path)}: cannot be read: {error.strerror}") from error
     if start.startswith(b"\x93NUMPY"):
@@ -73,4 +74,4 @@ def read_input(path: Path) -> "npt.NDArray[Any]":
         from fastmlp.data.idx import read_idx
 
         return read_idx(path)
-    raise DataError(f"{display_name(path)}: expected an NPY, IDX or PNG file, found one that begins with {start!r}")
+    raise DataError(f"{display_name(path)}: expected rows as NPY or IDX, or a picture as PNG; {described(str(path), start)}")

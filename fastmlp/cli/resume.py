@@ -41,11 +41,6 @@ class ResumedRun(NamedTuple):
         """Where the training stood, None at its beginning."""
         return self.saved.state if self.saved is not None else None
 
-    def model(self, out: Path | None) -> Path | None:
-        """Return where the model goes if not into the run folder: as asked for now, or as it was then."""
-        before = self.facts.get("out")
-        return out or (Path(before) if isinstance(before, str) else None)
-
     def check_data(self, data: "Dataset") -> None:
         """Raise ConfigError where the data are no longer those of the run."""
         before, now = self.facts["data"]["files"], dict(data.hashes)

@@ -64,7 +64,8 @@ class Destination(NamedTuple):
         """Return what to type to go on after an interruption."""
         if self.run is None:
             return "without a run folder it cannot go on"
-        return f"go on with: fastmlp train --resume {shlex.quote(str(self.run.path))}"
+        out = "" if self.model == self.run.model_path else f" --out {shlex.quote(str(self.model))}"
+        return f"go on with: fastmlp train --resume {shlex.quote(str(self.run.path))}{out}"
 
 
 class Saver:
@@ -246,14 +247,17 @@ def go_on(
     output: Output, earlier: ResumedRun, trainer: "Trainer", settings: Mapping[str, Mapping[str, Any]], out: Path | None
 ) -> Destination:
     """Note in the run folder that the run goes on, say from where, and say what might change a bit."""
-    run, model = earlier.run, earlier.model(out)
+    run, model = earlier.run, out or earlier.run.model_path
+    if out is None and earlier.facts.get("out") is not None:  # a run folder may come from anybody: what it names is not written
+        before = shlex.quote(str(earlier.facts["out"]))
+        output.note(f"the model goes into the run folder this time; to write it where it went before: --out {before}")
     at = {"epoch": trainer.epoch + 1, "row": trainer.row}
-    changed = run.resume(earlier.facts, settings, threads=trainer.threads, out=model, at=at, epochs=trainer.epoch)
+    changed = run.resume(earlier.facts, settings, threads=trainer.threads, out=out, at=at, epochs=trainer.epoch)
     output.note(f"going on with {run.path} in epoch {at['epoch']} after {at['row']:,} rows")
     for name, (before, now) in changed.items():
         if name != "threads":
             output.note(f"warning: saved with {name} {before}, going on with {now}: the last bits may differ from those of an unbroken run")
-    return Destination(model or run.model_path, run)
+    return Destination(model, run)
 
 
 def run_epochs(
@@ -263,10 +267,10 @@ def run_epochs(
 
     Whatever ends it before, a signal, a reader of the output that leaves, a full disk: it is saved as it stands as far as that can be.
     """
-    from fastmlp.storage.runs import read_metrics
+    from fastmlp.storage.reading import read_epochs
     from fastmlp.training.loop import Epoch
 
-    epochs = read_metrics(to.run.metrics_path) if to.run is not None and to.run.metrics_path.exists() else []
+    epochs = read_epochs(to.run.metrics_path) if to.run is not None else []
     try:
         output.detail(tables.epoch_heading())
         with contextlib.closing(trainer.run()) as events:

@@ -78,6 +78,13 @@ FILES: dict[str, tuple[CanonicalFile, ...]] = {
     ),
 }
 
+# Where torchvision puts a data set below its root.
+TORCHVISION: dict[str, tuple[tuple[str, ...], ...]] = {
+    "mnist": (("MNIST", "raw"), ("MNIST",)),
+    "fashion-mnist": (("FashionMNIST", "raw"), ("FashionMNIST",)),
+}
+MOST_NAMES = 4  # of what a folder holds, in a message
+
 # Each holds the four files as NAME.gz. The second mirror of fashion-mnist speaks no HTTPS; the hashes protect in any case.
 MIRRORS: dict[str, tuple[str, ...]] = {
     "mnist": ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
@@ -146,7 +153,7 @@ def dataset_folder(name: str, data_dir: str | Path | None = None) -> Path:
     """Return where the files of a data set are looked for first: in the data folder if it has this data set, else in the cache."""
     _check_name(name)
     given = _data_folder(data_dir)
-    return given / name if given is not None and os.path.isdir(given / name) else _cache(name)
+    return (_given_folder(given, name) if given is not None else None) or _cache(name)
 
 
 def _obtain(
@@ -162,12 +169,17 @@ def _obtain(
         given = _data_folder(data_dir)
         if given is None:
             tried.append("data folder: none given")
-        elif os.path.isdir(given / name):
-            with ThreadPoolExecutor(len(files)) as pool:
-                contents = pool.map(lambda file: _read_given(given / name, file), files)
-                return given / name, dict(zip((file.name for file in files), contents, strict=True))
+        elif (there := _given_folder(given, name)) is not None:
+            try:
+                with ThreadPoolExecutor(len(files)) as pool:
+                    contents = pool.map(lambda file: _read_given(there, file), files)
+                    return there, dict(zip((file.name for file in files), contents, strict=True))
+            except (DataError, InputNotFound) as error:
+                if there != given:
+                    raise
+                tried.append(f"data folder {error}")  # it holds files of the same names, maybe of another data set
         else:
-            tried.append(f"data folder {display_name(given)}: holds no folder {name}")
+            tried.append(f"data folder {display_name(given)}: holds no folder {name}{_holds(given)}")
 
     folder = _cache(name)
     present, problems = _read_cache(folder, files)
@@ -221,14 +233,43 @@ def _cache(name: str) -> Path:
     return machine.cache_folder() / "data" / name
 
 
+def _given_folder(given: Path, name: str) -> Path | None:
+    """Return where the user's data folder has a data set: in a folder of its name, as torchvision lays it, or right here; else None."""
+    for folder in (given / name, *(given / "/".join(parts) for parts in TORCHVISION[name])):
+        if os.path.isdir(folder):
+            return folder
+    return given if any(_find(given, file) for file in FILES[name]) else None
+
+
+def _find(folder: Path, file: CanonicalFile) -> Path | None:
+    """Return the path of a file in a folder, plain or NAME.gz; None where it is not there.
+
+    7-Zip and Kaggle write a dot for the second hyphen; Kaggle's archives have the file in a folder of the same name.
+    """
+    names = [name + end for name in (file.name, file.name.replace("-idx", ".idx")) for end in ("", ".gz")]
+    paths = [folder / name for name in names] + [folder / outer / inner for outer in names for inner in names]
+    return next((path for path in paths if os.path.exists(path) and not os.path.isdir(path)), None)
+
+
 def _read_given(folder: Path, file: CanonicalFile) -> Buffer:
-    """Return the checked bytes of a file in the user's folder, where it may be plain or NAME.gz."""
-    for path in (folder / file.name, folder / f"{file.name}.gz"):
-        if os.path.exists(path):
-            data = read_whole(path, file.size)
-            verify(file, data, display_name(path))
-            return data
-    raise InputNotFound(f"{display_name(folder / file.name)}: expected this file, plain or as .gz, found none; add it to the folder")
+    """Return the checked bytes of a file in the user's folder."""
+    path = _find(folder, file)
+    if path is None:
+        found = f"{display_name(folder / file.name)}: expected this file, plain or as .gz, found none{_holds(folder)}"
+        raise InputNotFound(f"{found}; add it to the folder")
+    data = read_whole(path, file.size)
+    verify(file, data, display_name(path))
+    return data
+
+
+def _holds(folder: Path) -> str:
+    """Return what a folder holds instead of what was expected, for a message."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return ""
+    shown = ", ".join(map(display_name, names[:MOST_NAMES])) + (", …" if len(names) > MOST_NAMES else "")
+    return f" but {shown}" if names else ""
 
 
 def _read_cache(folder: Path, files: Sequence[CanonicalFile]) -> tuple[dict[str, Buffer], list[str]]:
@@ -260,9 +301,10 @@ def verify(file: CanonicalFile, data: Buffer, where: str) -> None:
 def _store(folder: Path, contents: Mapping[str, Buffer]) -> None:
     """Put checked files into the cache: each appears whole or not at all, also when several processes do this at once."""
     try:
-        for one in (*reversed(folder.parents), folder):  # not more open than the umask, nor to others: compiled code lies beside it
-            if not one.is_dir():
-                one.mkdir(mode=0o755, exist_ok=True)
+        for one in (*reversed(folder.parents), folder):
+            if not os.path.lexists(one):
+                one.mkdir(mode=0o755, exist_ok=True)  # not for others to write to, whatever the umask: compiled code lies beside it
+        folder.mkdir(exist_ok=True)
     except OSError as error:
         advice = "set FASTMLP_CACHE_DIR to a folder that can be written"
         raise OutputError(f"{display_name(folder)}: cannot be created: {error.strerror}; {advice}") from error

@@ -94,17 +94,24 @@ def open_stream(source: Source, name: str | None = None) -> Iterator[Stream]:
 
 
 def open_regular(path: str | PathLike[str], name: str | None = None) -> BinaryIO:
-    """Open a file to be read. InputNotFound where it cannot be opened, DataError for a device or a pipe, which may never end."""
+    """Open a file to be read. InputNotFound where it cannot be opened, DataError for a folder, a device or a pipe, which may never end."""
     shown = display_name(path) if name is None else name
     try:
-        mode = os.stat(path).st_mode  # asked before opening, which would wait for the other end of a pipe
-        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # why a folder is no file, opening it will tell
-            return open(path, "rb")
+        mode = os.stat(path).st_mode  # asked before opening, which for some devices does something
+        if stat.S_ISREG(mode):
+            # and not to wait for the other end of a pipe that has taken its place
+            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+            mode = os.fstat(descriptor).st_mode
+            if stat.S_ISREG(mode):
+                return open(descriptor, "rb")
+            os.close(descriptor)
     except FileNotFoundError:
         raise InputNotFound(f"{shown}: expected a file, found none; check the path") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
         reason = getattr(error, "strerror", None) or error
         raise InputNotFound(f"{shown}: expected a file that can be read, found: {reason}") from None
+    if stat.S_ISDIR(mode):
+        raise InputNotFound(f"{shown}: expected a file, found a folder; name a file in it")
     raise DataError(f"{shown}: expected a file, found a device or a pipe; copy it to a file first")
 
 

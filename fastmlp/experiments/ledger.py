@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from fastmlp.data.dataset import Dataset
-from fastmlp.errors import DataError
 from fastmlp.experiments.bank import BankProgress, Task, Trained, train_bank
 from fastmlp.settings import current_names
-from fastmlp.storage.runs import append_record, drop_torn_line, read_metrics
+from fastmlp.storage.reading import read_models
+from fastmlp.storage.records import append_record, drop_torn_line
 
-FIELDS = ("key", "changed", "seed", "fold", "history", "validation", "test", "seconds", "outcome")
-
-Record = dict[str, Any]  # a line of the file; its fields are FIELDS
+Record = dict[str, Any]  # a line of the file; its fields are those of storage.reading.Model
 
 
 class Ledger:
@@ -22,11 +20,9 @@ class Ledger:
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self._models: dict[str, Record] = {}
-        if path is not None and path.exists():
+        if path is not None:
             drop_torn_line(path)
-            for record in read_metrics(path):
-                if any(field not in record for field in FIELDS):
-                    raise DataError(f"{str(path)!r}: expected models with {', '.join(FIELDS)}; found {', '.join(record)}; remove the line")
+            for record in read_models(path):
                 self._models[_current_key(record["key"])] = {**record, "changed": current_names(record["changed"], warn=False)}
 
     def __contains__(self, key: str) -> bool:

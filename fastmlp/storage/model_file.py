@@ -19,19 +19,20 @@ import stat
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, BinaryIO, NamedTuple, NoReturn
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from fastmlp.data.known_formats import HEAD, described
 from fastmlp.errors import InputNotFound, ModelFileError, NotEnoughMemory
 from fastmlp.machine import memory_left
 from fastmlp.storage.atomic import write_atomically
+from fastmlp.storage.json_text import parse
+from fastmlp.storage.json_text import short as _short
 
 FORMAT = "1"  # readers refuse another number before the first dot, and ignore metadata keys that they do not know
 MAX_TEXT = 1 << 20  # bytes of the header, and characters of one JSON text
-MAX_DEPTH = 64  # brackets inside brackets in a JSON text
-MAX_DIGITS = 20  # of an integer in a JSON text; 64 bits need no more
 
 CHUNK = 1 << 22  # bytes read and summed up at a time: both while they are in a cache
 
@@ -162,21 +163,13 @@ def read_tensors(path: str | os.PathLike[str]) -> TensorFile:
 
 
 def strict_json(text: str, what: str) -> Any:
-    """Decode JSON that came from a file; `what` names its place in the ModelFileError.
-
-    Refused, beyond what is no JSON: NaN, infinities and numbers that overflow, duplicate keys, text that is no Unicode, and whatever
-    exceeds MAX_TEXT, MAX_DEPTH or MAX_DIGITS.
-    """
+    """Decode JSON that came from a file, as json_text.py does; `what` names its place in the ModelFileError."""
     if len(text) > MAX_TEXT:
         raise ModelFileError(f"{what}: expected at most {MAX_TEXT} characters of JSON, got {len(text)}")
-    if _depth(text) > MAX_DEPTH:
-        raise ModelFileError(f"{what}: expected JSON nested at most {MAX_DEPTH} deep, got more")
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_int=_integer, parse_float=_finite, parse_constant=_refuse_constant)
-        json.dumps(value, ensure_ascii=False).encode()  # an escape like \ud800 alone stands for no character, and could never be printed
-    except (ValueError, RecursionError) as error:
+        return parse(text)
+    except ValueError as error:
         raise ModelFileError(f"{what}: not valid JSON: {_short(error)}") from None
-    return value
 
 
 def _serialize(tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) -> list[bytes | memoryview]:
@@ -241,7 +234,8 @@ def _read_header(file: BinaryIO, size: int) -> bytes:
         raise ModelFileError(f"expected at least 8 bytes, got {size}; {_FOREIGN}")
     length = int.from_bytes(prefix, "little")
     if length > MAX_TEXT:
-        raise ModelFileError(f"expected a header of at most {MAX_TEXT} bytes, got {length}; {_FOREIGN}")
+        what = described(file.name if isinstance(file.name, str) else "", prefix + file.read(HEAD))
+        raise ModelFileError(f"expected a model file of fastmlp (safetensors), {what}")
     header = file.read(length)
     if len(header) < length:
         raise ModelFileError(f"expected a header of {length} bytes, got {len(header)}; {_DAMAGED}")
@@ -331,49 +325,3 @@ def _digest(header: bytes) -> Any:
     digest = hashlib.sha256(len(header).to_bytes(8, "little"))
     digest.update(_SEAL.sub(b'"sha256":"' + _UNSEALED.encode() + b'"', header))
     return digest
-
-
-def _depth(text: str) -> int:
-    """Return how deep brackets are nested, found without recursion."""
-    depth = deepest = 0
-    quoted = False
-    for mark in re.findall(r'\\.|["\[\]{}]', text, re.DOTALL):
-        if mark == '"':
-            quoted = not quoted
-        elif not quoted and mark in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif not quoted and mark in "]}":
-            depth -= 1
-    return deepest
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value: dict[str, Any] = {}
-    for name, item in pairs:
-        if name in value:
-            raise ValueError(f"duplicate key {_short(name)}")
-        value[name] = item
-    return value
-
-
-def _integer(digits: str) -> int:
-    if len(digits) > MAX_DIGITS:
-        raise ValueError(f"a number of {len(digits)} digits")
-    return int(digits)
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if not math.isfinite(value):
-        raise ValueError(f"the number {_short(digits)} is too large")
-    return value
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _short(value: object) -> str:
-    text = str(value) if isinstance(value, Exception) else repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -9,13 +9,13 @@
 Knows plain values only. Changes nothing, takes no lock: a run under way is read as far as it is.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fastmlp.errors import DataError, InputNotFound
-from fastmlp.storage.runs import read_metrics
+from fastmlp.storage.records import check_plain, read_metrics, read_object
 
 TRAIN = "train"
 KINDS = (TRAIN, "repeat", "sweep", "cv", "reproduce")
@@ -29,7 +29,6 @@ HISTORY = (
     "seconds",
     "samples_per_second",
 )
-LARGEST_FILE = 1 << 28  # bytes
 
 History = dict[str, list[float | None]]
 
@@ -65,45 +64,43 @@ def read_run(folder: Path) -> RunRecord:
     """Return what a run folder holds. Raises InputNotFound where there is none, DataError where a file of it is damaged."""
     if not folder.is_dir():
         raise InputNotFound(f"expected the folder of a run at {str(folder)!r}, found {'a file' if folder.exists() else 'nothing'}")
-    if not (folder / "manifest.json").exists():
+    if not os.path.lexists(folder / "manifest.json"):
         raise InputNotFound(f"expected the folder of a run at {str(folder)!r}, found no manifest.json in it; name one of those in runs/")
+    check_plain(folder)
     manifest = read_object(folder / "manifest.json")
-    kind = manifest.get("kind", TRAIN)
-    _check_manifest(folder / "manifest.json", manifest, kind)
+    kind = check_manifest(folder / "manifest.json", manifest)
     experiments = sorted(folder.glob("experiments/*/models.jsonl"))
-    metrics = folder / "metrics.jsonl"
+    epochs = read_epochs(folder / "metrics.jsonl")
     return RunRecord(
         path=folder,
         kind=kind,
         manifest=manifest,
         environment=_optional(folder / "env.json"),
-        history=_history(metrics, read_metrics(metrics) if metrics.exists() else []),
+        history={field: [epoch.get(field) for epoch in epochs] for field in HISTORY},
         models=_models(folder / "models.jsonl"),
         experiments={path.parent.name: _models(path) for path in experiments},
         result=_optional(folder / "result.json"),
     )
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file. Raises InputNotFound where it cannot be read, DataError where it holds anything else."""
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise DataError(f"{str(path)!r}: expected at most {LARGEST_FILE:,} bytes, found {path.stat().st_size:,}; the file is damaged")
-        found = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputNotFound(f"cannot read {str(path)!r}: {error.strerror}; name the folder of a run") from error
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path, "a JSON object") from error
-    if not isinstance(found, dict):
-        raise _damaged(path, "a JSON object")
-    return found
+def read_epochs(path: Path) -> list[dict[str, Any]]:
+    """Return the epochs in a metrics.jsonl, none where there is no such file. Raises DataError where one holds no numbers."""
+    epochs = read_metrics(path) if os.path.lexists(path) else []
+    for number, epoch in enumerate(epochs, start=1):
+        if not all(_is_number_or_none(epoch.get(field)) for field in HISTORY):
+            raise _damaged(path, f"numbers in line {number}")
+    return epochs
 
 
-def _optional(path: Path) -> dict[str, Any]:
-    return read_object(path) if path.exists() else {}
+def read_models(path: Path) -> list[dict[str, Any]]:
+    """Return the finished models in a models.jsonl, none where there is no such file. Raises DataError where one is none."""
+    records = read_metrics(path) if os.path.lexists(path) else []
+    return [_model(path, number, record)._asdict() for number, record in enumerate(records, start=1)]
 
 
-def _check_manifest(path: Path, manifest: Mapping[str, Any], kind: Any) -> None:
+def check_manifest(path: Path, manifest: Mapping[str, Any]) -> str:
+    """Return the kind of a run; raise DataError where its manifest lacks what every run has."""
+    kind = manifest.get("kind", TRAIN)
     if kind not in KINDS:
         raise DataError(f"{str(path)!r}: kind: expected one of {', '.join(KINDS)}, found {kind!r}; it may come from a newer fastmlp")
     settings, data = manifest.get("settings"), manifest.get("data")
@@ -115,20 +112,15 @@ def _check_manifest(path: Path, manifest: Mapping[str, Any], kind: Any) -> None:
     for name in ("results", "versions", "arguments"):
         if not isinstance(manifest.get(name) or {}, dict):
             raise _damaged(path, f"{name} to be an object")
+    return str(kind)
 
 
-def _history(path: Path, epochs: Sequence[Mapping[str, Any]]) -> History:
-    """Return the lines of a metrics.jsonl as one list per field."""
-    for number, epoch in enumerate(epochs, start=1):
-        if not all(_is_number_or_none(epoch.get(field)) for field in HISTORY):
-            raise _damaged(path, f"numbers in line {number}")
-    return {field: [epoch.get(field) for epoch in epochs] for field in HISTORY}
+def _optional(path: Path) -> dict[str, Any]:
+    return read_object(path) if os.path.lexists(path) else {}
 
 
 def _models(path: Path) -> tuple[Model, ...]:
-    if not path.exists():
-        return ()
-    return tuple(_model(path, number, record) for number, record in enumerate(read_metrics(path), start=1))
+    return tuple(Model(**record) for record in read_models(path))
 
 
 def _model(path: Path, line: int, record: Mapping[str, Any]) -> Model:

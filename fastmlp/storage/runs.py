@@ -15,12 +15,10 @@ Knows plain values only: no network, no training, no printing.
 
 import errno
 import json
-import math
 import os
 import platform
 import re
 import secrets
-import stat
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -32,12 +30,12 @@ from typing import Any, NamedTuple, Self
 from fastmlp import machine
 from fastmlp.errors import DataError, InputNotFound, OutputError, RunInUse
 from fastmlp.storage.atomic import output_error, remove_leftovers, write_atomically
+from fastmlp.storage.records import append_record, check_plain, read_metrics, read_object, sync, to_json
 
 LOCK = "lock"
 MANIFEST = "manifest.json"
 METRICS = "metrics.jsonl"
 _LONGEST_NAME = 64
-_LARGEST_MANIFEST = 1 << 20  # bytes
 _LOCK_TRIES, _LOCK_PAUSE = 5, 0.02  # who lists runs holds a lock for a moment to see whether it is free
 _NO_LOCKS_HERE = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
@@ -79,7 +77,8 @@ class RunFolder:
     def reopen(cls, path: str | os.PathLike[str]) -> Self:
         """Hold the folder of an earlier run, to go on with it; what a killed process left half-written is removed.
 
-        Raises InputNotFound where there is no run, RunInUse if it is running now. A manifest that cannot be read is an empty one.
+        Raises InputNotFound where there is no run, RunInUse if it is running now, DataError where a link or a pipe is in it. A manifest
+        that cannot be read is an empty one.
         """
         folder = Path(path)
         expected = f"expected the folder of a run at {str(folder)!r}"
@@ -87,6 +86,7 @@ class RunFolder:
             raise InputNotFound(f"{expected}, found {'a file' if os.path.exists(folder) else 'nothing'}; see which there are: fastmlp runs")
         if not os.path.exists(folder / LOCK):  # asked first, so that no lock file is left in a folder that is no run's
             raise InputNotFound(f"{expected}, found a folder that is no run's; see which there are: fastmlp runs")
+        check_plain(folder)
         run = cls(folder)
         remove_leftovers(folder)
         try:
@@ -127,7 +127,7 @@ class RunFolder:
         facts = machine.describe()
         versions = _versions()
         write_atomically(self.path / "config.toml", to_toml(settings).encode())
-        write_atomically(self.path / "env.json", _json({"versions": versions, "machine": facts._asdict(), "threads": threads}, indent=2))
+        write_atomically(self.path / "env.json", to_json({"versions": versions, "machine": facts._asdict(), "threads": threads}, indent=2))
         self.manifest = {
             **(experiment or {}),
             "started": _now(),
@@ -182,7 +182,7 @@ class RunFolder:
         }
         self._keep_metrics(epochs)
         write_atomically(self.path / "config.toml", to_toml(settings).encode())
-        write_atomically(self.path / "env.json", _json({"versions": versions, "machine": facts._asdict(), "threads": threads}, indent=2))
+        write_atomically(self.path / "env.json", to_json({"versions": versions, "machine": facts._asdict(), "threads": threads}, indent=2))
         self._write_manifest()
         return changed
 
@@ -192,18 +192,13 @@ class RunFolder:
 
     def sync_metrics(self) -> None:
         """Make the epochs in metrics.jsonl last through a power cut: before the checkpoint is written that relies on them."""
-        try:
-            if os.path.exists(self.metrics_path):
-                with open(self.metrics_path, "ab") as file:
-                    os.fsync(file.fileno())
-        except OSError as error:
-            raise output_error(self.metrics_path, error) from error
+        sync(self.metrics_path)
 
     def _keep_metrics(self, epochs: int) -> None:
         """Drop a line that a crash cut off, and every epoch after the first `epochs`: they are done again."""
         if os.path.exists(self.metrics_path):
             kept = [record for record in read_metrics(self.metrics_path) if _is_number(record.get("epoch")) and record["epoch"] <= epochs]
-            write_atomically(self.metrics_path, b"".join(map(_json, kept)))
+            write_atomically(self.metrics_path, b"".join(map(to_json, kept)))
 
     def resume_experiment(self) -> dict[str, list[Any]]:
         """Note in the manifest that an experiment goes on. Returns what is no longer what it was, {name: [before, now]}."""
@@ -219,7 +214,7 @@ class RunFolder:
         self._write_manifest()
 
     def _write_manifest(self) -> None:
-        write_atomically(self.path / MANIFEST, _json(self.manifest, indent=2))
+        write_atomically(self.path / MANIFEST, to_json(self.manifest, indent=2))
 
 
 def create_run(root: Path, name: str) -> RunFolder:
@@ -239,32 +234,6 @@ def create_run(root: Path, name: str) -> RunFolder:
             return RunFolder(folder)
     except (OSError, ValueError) as error:
         raise output_error(root, error) from error
-
-
-def append_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Add one JSON object as a line to a file; numbers that JSON does not have (NaN, infinities) become null."""
-    line = _json(record)
-    try:
-        with open(path, "ab") as file:
-            file.write(line)
-    except OSError as error:
-        raise output_error(path, error) from error
-
-
-def drop_torn_line(path: Path) -> None:
-    """Cut off a last line that a crash left incomplete, so that a new one can follow; a file that is not there is left so."""
-    try:
-        with open(path, "r+b") as file:
-            file.truncate(file.read().rfind(b"\n") + 1)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise output_error(path, error) from error
-
-
-def write_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Write one JSON object as a file, all of it or nothing."""
-    write_atomically(path, _json(record, indent=2))
 
 
 class RunSummary(NamedTuple):
@@ -303,6 +272,7 @@ def summarize(folder: Path) -> RunSummary:
     problems, manifest, metrics = [], {}, []
     running = is_running(folder)
     try:
+        check_plain(folder)
         manifest = read_manifest(folder)
     except (InputNotFound, DataError) as error:
         if not running:  # one that is being started has none yet
@@ -339,7 +309,7 @@ def is_running(folder: Path) -> bool:
     try:
         if not os.path.isfile(folder / LOCK):
             return False
-        descriptor = os.open(folder / LOCK, os.O_RDONLY)
+        descriptor = os.open(folder / LOCK, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError:
         return False
     try:
@@ -355,35 +325,7 @@ def is_running(folder: Path) -> bool:
 
 def read_manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the manifest of a run folder. Raises InputNotFound where there is none, DataError where it is not one."""
-    path = os.path.join(folder, MANIFEST)
-    data = _read_regular(path, f"expected the manifest of a run at {path!r}", _LARGEST_MANIFEST)
-    try:
-        manifest = json.loads(data.decode())
-    except (ValueError, RecursionError):
-        manifest = None
-    if not isinstance(manifest, dict):
-        raise DataError(f"{path!r}: expected one JSON object, got {data[:40]!r}; the file is damaged")
-    return manifest
-
-
-def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Return the epochs in a metrics.jsonl, without the last one if a crash cut its line off.
-
-    Raises InputNotFound where the file cannot be read, DataError with the line number for anything else that is no record.
-    """
-    shown = repr(os.fspath(path))
-    lines = _read_regular(path, f"cannot read metrics from {shown}", None).split(b"\n")
-    records = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            record = json.loads(line.decode()) if line else None
-        except (ValueError, RecursionError):
-            record = line
-        if isinstance(record, dict):
-            records.append(record)
-        elif number < len(lines):  # only the last line may be torn; after a complete one it is empty
-            raise DataError(f"{shown}, line {number}: expected one JSON object, got {line[:60]!r}; remove the line")
-    return records
+    return read_object(os.path.join(folder, MANIFEST))
 
 
 def to_toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
@@ -417,22 +359,6 @@ def _toml_value(value: Any) -> str:
     raise TypeError(f"expected text, a number, a truth value or a list for TOML, got {type(value).__name__}")
 
 
-def _read_regular(path: str | os.PathLike[str], expected: str, limit: int | None) -> bytes:
-    """Return the bytes of a file; InputNotFound for what cannot be read, or is a folder, a pipe or a device."""
-    try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):  # asked before opening, which would wait for the other end of a pipe
-            raise InputNotFound(f"{expected}: expected a file, found a folder, a pipe or a device; name that of a run")
-        if limit is not None and status.st_size > limit:
-            raise DataError(f"{os.fspath(path)!r}: expected at most {limit} bytes, got {status.st_size}; the file is damaged")
-        return Path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        if isinstance(error, (InputNotFound, DataError)):
-            raise
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputNotFound(f"{expected}: {reason}; name that of a run") from error
-
-
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
@@ -456,7 +382,7 @@ def _take_lock(folder: Path) -> int | None:
     except ImportError:  # Windows
         return None
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
     except OSError as error:
         raise output_error(folder / LOCK, error) from error
     for tries_left in reversed(range(_LOCK_TRIES)):
@@ -498,16 +424,3 @@ def _versions() -> dict[str, str | None]:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _json(value: Mapping[str, Any], indent: int | None = None) -> bytes:
-    return json.dumps(_without_nan(value), indent=indent, allow_nan=False).encode() + b"\n"
-
-
-def _without_nan(value: Any) -> Any:
-    """Return plain values with null for every float that JSON cannot hold."""
-    if isinstance(value, Mapping):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,5 +1,8 @@
 """What a command says, and to whom, when it cannot do what it was told."""
 
+import json
+import os
+
 import pytest
 from typer.testing import CliRunner
 
@@ -198,3 +201,91 @@ def test_error_cannot_steer_the_terminal(command):
 def test_app_alone_raises_what_run_reports():
     result = CliRunner().invoke(app, ["evaluate", "none", "synthetic"])
     assert type(result.exception).__name__ == "InputNotFound"
+
+
+HOSTILE_RUNS = {
+    "report": ["report", "run"],
+    "train": ["train", "--resume", "run"],
+    "repeat": ["repeat", "--resume", "run"],
+    "sweep": ["sweep", "--resume", "run"],
+    "cv": ["cv", "--resume", "run"],
+    "reproduce": ["reproduce", "--resume", "run"],
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_RUNS)
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_run_folder_that_leads_elsewhere_is_refused_by_every_command(command, tmp_path, name, kind):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "lock").touch()
+    manifest = tmp_path / "run" / "manifest.json"
+    os.mkfifo(manifest) if kind == "pipe" else manifest.symlink_to("/dev/zero")
+    result = command(*HOSTILE_RUNS[name])
+    assert result.code == 65
+    assert len(result.err.splitlines()) == 1
+    assert "manifest.json" in result.err
+
+
+@pytest.mark.parametrize("name", ["repeat", "sweep", "cv", "reproduce"])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"data": {"name": ["mnist"], "files": {}}},
+        {"arguments": {"runs": "many"}},
+        {"arguments": []},
+        {"settings": {"network": [], "train": 3}},
+    ],
+    ids=["data", "argument", "arguments", "settings"],
+)
+def test_experiment_that_asks_for_nonsense_is_not_gone_on_with(command, tmp_path, name, changed):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "lock").touch()
+    asked = {"runs": 1, "folds": 2, "seeds": 1, "repeats": 1, "quick": True, "halving": False, "test": False, "changes": [{}]}
+    asked |= {"runs": 0, "seeds": 0} if "arguments" not in changed else {}
+    manifest = {"kind": name, "settings": {"network": {}, "train": {}}, "data": {"name": "synthetic", "files": {}}, "arguments": asked}
+    (tmp_path / "run" / "manifest.json").write_text(json.dumps(manifest | changed))
+    result = command(name, "--resume", "run")
+    assert result.code in (65, 78)
+    assert len(result.err.splitlines()) == 1
+
+
+INPUTS = {
+    "configuration": (["train", "synthetic", "--config", "INPUT"], 78),
+    "rows": (["predict", "m.safetensors", "INPUT"], 65),
+    "model": (["predict", "INPUT", "rows.npy"], 65),
+    "times": (["bench", "--quick", "--rung", "njit", "--compare", "INPUT"], 65),
+}
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_inputs_that_never_end_are_refused(command, tmp_path, name):
+    import fastmlp
+
+    fastmlp.Network([2, 2]).save(tmp_path / "m.safetensors")
+    os.mkfifo(tmp_path / "pipe")
+    line, code = INPUTS[name]
+    for given in ("pipe", "/dev/zero"):
+        result = command(*(given if word == "INPUT" else word for word in line))
+        assert result.code == code
+        assert "a device or a pipe" in result.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("content", "word"), [(b"\xff\xd8\xff\xe0", "JPEG"), (b"a,b\n1,2\n", "CSV"), (b"", "empty")])
+def test_format_that_is_not_read_is_named(command, tmp_path, content, word):
+    import fastmlp
+
+    fastmlp.Network([2, 2]).save(tmp_path / "m.safetensors")
+    (tmp_path / "input").write_bytes(content)
+    result = command("predict", "m.safetensors", "input")
+    assert result.code == 65
+    assert word in result.err
+
+
+def test_model_of_another_library_is_named(command, tmp_path):
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "m.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", "content" * 10)
+    result = command("evaluate", "m.pt", "synthetic")
+    assert result.code == 65
+    assert "PyTorch" in result.err

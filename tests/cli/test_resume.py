@@ -164,11 +164,12 @@ def test_a_refused_run_is_left_as_it_was(command, finished):
     RunFolder.reopen(finished).close()  # and free
 
 
-def test_out_is_remembered(command, stopped, tmp_path):
+def test_model_goes_where_a_run_folder_says_only_if_the_user_says_so_too(command, stopped, tmp_path):
     stopped(2, "--out", "m.safetensors")
-    record = command("train", "--resume", "run", "--json").json
-    assert record["model"] == str(tmp_path / "m.safetensors")
-    assert (tmp_path / "m.safetensors").exists()
+    result = command("train", "--resume", "run")
+    assert not (tmp_path / "m.safetensors").exists()
+    assert (tmp_path / "run" / "model.safetensors").exists()
+    assert f"--out {tmp_path / 'm.safetensors'}" in result.err
 
 
 def test_out_may_change(command, stopped, tmp_path):

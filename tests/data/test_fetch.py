@@ -276,6 +276,37 @@ def test_a_data_folder_is_used_before_anything_else(packed, by_environment, tiny
     assert files_in(cache) == []
 
 
+LAYOUTS = {
+    "dots": lambda name: f"mnist/{name.replace('-idx', '.idx')}",
+    "a folder for each file": lambda name: f"mnist/{name}/{name}",
+    "a folder with dots for each file": lambda name: f"mnist/{name}/{name.replace('-idx', '.idx')}",
+    "torchvision": lambda name: f"MNIST/raw/{name}",
+    "no folder of its name": lambda name: name,
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_files_are_found_as_others_lay_them(layout, tiny, cache, tmp_path):
+    for name, content in tiny.contents.items():
+        path = tmp_path / "data" / LAYOUTS[layout](name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    assert read_dataset("mnist", tmp_path / "data") == tiny.contents
+
+
+def test_files_of_another_data_set_beside_each_other_are_passed_over(tiny, cache, tmp_path):
+    fill(tmp_path / "data", {name: content[:-1] + b"?" for name, content in tiny.contents.items()})
+    fill(cache / "data" / "mnist", tiny.contents)
+    assert read_dataset("mnist", tmp_path / "data") == tiny.contents
+
+
+def test_what_a_data_folder_holds_instead_is_named(tiny, tmp_path):
+    (tmp_path / "data" / "mnist").mkdir(parents=True)
+    (tmp_path / "data" / "mnist" / "mnist_train.csv").touch()
+    with pytest.raises(InputNotFound, match=r"found none but mnist_train\.csv"):
+        read_dataset("mnist", tmp_path / "data")
+
+
 @pytest.mark.parametrize("number", range(4))
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
 def test_a_changed_file_in_the_data_folder_is_a_data_error(number, packed, tiny, tmp_path):
