@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmlp.errors import ConfigError, DataError
-from fastmlp.inputs import as_rows, as_target
+from fastmlp.inputs import as_rows
 from fastmlp.kernels import normalisation, scalar
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.normalisation import EPSILON
 from fastmlp.kernels.program import Program, delta_of_outputs, loss_of_outputs
 from fastmlp.network import Network
+from fastmlp.targets import active, loss_numbers, output_weights
 
 STEP = 1e-6
 TOLERANCE = 1e-6
@@ -151,7 +152,12 @@ def _check_network(network: Network, x: Any, y: Any, gradient: Callable[[Network
     analytic = np.asarray(gradient(double, x, y) if gradient is not None else double.gradient(x, y), np.float64)
     if analytic.shape != double.parameters.shape:
         raise DataError(f"gradient: expected shape {double.parameters.shape}, got {analytic.shape}")
-    loss = _mean_loss(double, x, y)
+    unit = _unit_of_loss(double)
+    analytic, mean_loss = analytic / unit, _mean_loss(double, x, y)
+
+    def loss() -> float:
+        return mean_loss() / unit
+
     # What a bias adds before the next normalisation takes a mean away: its gradient is 0, and the digits that it has are those of rounding.
     resolved = ROUNDING * max(1.0, abs(loss())) / STEP
     checks, start = [], 0
@@ -177,22 +183,30 @@ def _in_float64(network: Network) -> Network:
     double.parameters[:], double.running_stats[:] = network.parameters, network.running_stats
     double.adopt(
         loss=network.loss, loss_parameter=network.loss_parameter, input_scaling=network.input_scaling,
-        target_is_column=network.target_is_column,
+        target_scaling=network.target_scaling, target_is_column=network.target_is_column,
     )  # fmt: skip
     return double
+
+
+def _unit_of_loss(network: Network) -> float:
+    """Return what losses are measured in: of y around 1e-12 they are 1e-24, and no gradient would be told from 0."""
+    if (scaling := active(network.target_scaling)) is None:
+        return 1.0
+    return float((1.0 / output_weights(network.loss, network.loss_parameter, scaling)).max())
 
 
 def _mean_loss(network: Network, x: Any, y: Any) -> Callable[[], float]:
     """Return a function that gives the mean loss at the present parameters, batch normalisation by these rows: as in training."""
     rows = as_rows(x, network.n_inputs, network.dtype)
-    target = as_target(y, network.output, network.n_outputs, rows.shape[0], network.dtype)
-    program = Program(network.sizes, network.hidden_activations, network.dtype, rows.shape[0], network.loss, norm=network.normalization)
+    target = network.target_for_kernels(y, rows.shape[0])
+    numbers = loss_numbers(network.loss, network.loss_parameter, network.target_scaling, "loss")
+    program = Program(network.sizes, network.hidden_activations, network.dtype, rows.shape[0], norm=network.normalization)
     scale, shift = network.scale_and_shift(rows.dtype == np.uint8)
     z = np.empty((rows.shape[0], network.n_outputs))
 
     def loss() -> float:
         program.outputs(network.parameters, rows, 0, rows.shape[0], scale, shift, z, network.running_stats)
-        return float(loss_of_outputs(network.loss, network.loss_parameter, z, target)[0] / rows.shape[0])
+        return float(loss_of_outputs(network.loss, numbers, z, target)[0] / rows.shape[0])
 
     return loss
 
@@ -222,7 +236,8 @@ def _random_rows(network: Network, seed: int, n_rows: int = 6) -> tuple[np.ndarr
         return x, generator.integers(0, network.n_outputs, len(x))
     if network.output == "sigmoid":
         return x, generator.integers(0, 2, (len(x), network.n_outputs))
-    return x, generator.standard_normal((len(x), network.n_outputs))
+    y = generator.standard_normal((len(x), network.n_outputs))
+    return x, y if network.target_scaling is None else network.target_scaling.values(y)
 
 
 def _far_from_kinks(network: Network, x: np.ndarray) -> np.ndarray:
@@ -267,10 +282,10 @@ def _check_loss(name: str) -> Check:
     target = generator.integers(0, 2, (4, 3)).astype(float) if output != "identity" else generator.standard_normal((4, 3))
     if output == "softmax":
         target = generator.integers(0, 3, (4, 1)).astype(float)
-    parameter = _parameter(name)
-    delta = delta_of_outputs(name, parameter, z, target)
+    numbers = np.array([_parameter(name)])
+    delta = delta_of_outputs(name, numbers, z, target)
     flat = z.reshape(-1)
-    numeric = [_central_difference(lambda: loss_of_outputs(name, parameter, z, target)[0], flat, place) for place in range(flat.size)]
+    numeric = [_central_difference(lambda: loss_of_outputs(name, numbers, z, target)[0], flat, place) for place in range(flat.size)]
     return Check(f"delta of {name}", "fastmlp/kernels/losses.py and scalar.py", relative_error(delta.reshape(-1), numeric), flat.size)
 
 

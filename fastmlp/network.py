@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from fastmlp import __version__, formulas, initial, machine
+from fastmlp import __version__, formulas, initial, machine, targets
 from fastmlp.attributes import Views, assign, checked, first_not_finite, fixed
 from fastmlp.data.dataset import Dataset
 from fastmlp.data.gzipped import display_name
@@ -36,6 +37,7 @@ from fastmlp.settings import (
     warn_renamed,
 )
 from fastmlp.storage import model_file
+from fastmlp.targets import TargetScaling
 
 if TYPE_CHECKING:
     from fastmlp.embedding import Functions
@@ -45,6 +47,7 @@ Tensors = model_file.TensorFile | model_file.StoredTensors
 
 TILED_ROWS_INFERENCE = 16  # below this, packing the weights costs more than tiles gain
 SCALING_TENSORS = ("normalisation.mean", "normalisation.deviation")
+TARGET_TENSORS = ("target_scaling.mean", "target_scaling.std")
 TRAINING_TENSORS = "training."  # what a checkpoint holds besides the network begins with this
 
 
@@ -81,8 +84,8 @@ class Network:
 
     `parameters`, `weights`, `biases`, `gammas`, `running_stats`, `running_means` and `running_variances` are views of what the network
     computes with: they may be written to in place, and assigned to, which checks size, type and finiteness and copies the values, or
-    raises DataError and changes nothing. A training under way goes on from what a callback wrote. `class_names` and `input_scaling` may
-    be assigned, too; what a network is made of, and what it was trained for, may not.
+    raises DataError and changes nothing. A training under way goes on from what a callback wrote. `class_names`, `input_scaling` and
+    `target_scaling` may be assigned, too; what a network is made of, and what it was trained for, may not.
 
     >>> import fastmlp
     >>> net = fastmlp.Network([2, 3, 2], activation="sigmoid")
@@ -149,6 +152,7 @@ class Network:
         )
         self._class_names = texts
         self._input_scaling: InputScaling | None = None  # fitted by the first training
+        self._target_scaling: TargetScaling | None = None  # of a regression: decided by the first training
         self._parameters = self._allocate()
         # what batch normalisation has tracked while training: mean and variance of each hidden unit, layer by layer
         self._running_stats = np.zeros(count_running_stats(sizes, normalization), self.dtype)
@@ -176,7 +180,8 @@ class Network:
         """Return a network with weights (n_in, n_out) and biases (n_out,) from elsewhere, one of each per layer.
 
         scikit-learn's coefs_ and intercepts_ have these shapes; a weight of PyTorch's Linear is the transpose. Raises DataError for
-        layers that do not fit together and numbers that are not finite.
+        layers that do not fit together and numbers that are not finite. Numbers that it predicts are those of these weights for ever: its
+        targets are not standardised.
         """
         arrays = [[np.asarray(array) for array in each] for each in (weights, biases)]
         matrices, vectors = arrays
@@ -191,6 +196,7 @@ class Network:
                 raise DataError(f"biases[{index}]: expected ({matrix.shape[1]},), one per unit, got shape {vector.shape}")
         sizes = [matrices[0].shape[0], *(matrix.shape[1] for matrix in matrices)]
         network = cls(sizes, activation, output, initializer="zeros", dtype=dtype, class_names=class_names)
+        network.target_scaling = targets.none(network.n_outputs) if network.output == "identity" else None
         for name, given, views in (("weights", matrices, network.weights), ("biases", vectors, network.biases)):
             for index, (array, view) in enumerate(zip(given, views, strict=True)):
                 if array.dtype.kind not in "buif":
@@ -308,10 +314,25 @@ class Network:
     def input_scaling(self, scaling: Any) -> None:
         self._input_scaling = None if scaling is None else checked_scaling(scaling, self.n_inputs, self.dtype)
 
+    @property
+    def target_scaling(self) -> TargetScaling | None:
+        """What the outputs of a regression mean in the units of y: decided by the first training, None before, and for classes."""
+        return self._target_scaling
+
+    @target_scaling.setter
+    def target_scaling(self, scaling: Any) -> None:
+        self._target_scaling = None if scaling is None else targets.checked_scaling(scaling, self.output, self.n_outputs, self.loss)
+
     def adopt(
-        self, *, loss: str, loss_parameter: float, input_scaling: InputScaling | None, target_is_column: bool
-    ) -> None:  # fmt: skip
-        """Take over what a training has fixed: the loss and its number, the scaling of inputs, whether targets are columns.
+        self,
+        *,
+        loss: str,
+        loss_parameter: float,
+        input_scaling: InputScaling | None,
+        target_scaling: TargetScaling | None = None,
+        target_is_column: bool,
+    ) -> None:
+        """Take over what a training has fixed: the loss and its number, the scaling of inputs and targets, whether targets are columns.
 
         Raises ConfigError, and changes nothing, where they do not fit the network.
         """
@@ -322,9 +343,12 @@ class Network:
             TrainingSettings(label_smoothing=loss_parameter).label_smoothing if is_smoothed else _checked_parameter(loss, loss_parameter)
         )
         scaling = None if input_scaling is None else checked_scaling(input_scaling, self.n_inputs, self.dtype)
+        of_target = None if target_scaling is None else targets.checked_scaling(target_scaling, self.output, self.n_outputs, loss)
         if not isinstance(target_is_column, bool):
             raise ConfigError(f"target_is_column: expected true or false, got {_short(target_is_column)}")
-        vars(self).update(loss=loss, loss_parameter=parameter, target_is_column=target_is_column, _input_scaling=scaling)
+        vars(self).update(
+            loss=loss, loss_parameter=parameter, target_is_column=target_is_column, _input_scaling=scaling, _target_scaling=of_target
+        )
 
     def _offsets(self) -> list[tuple[int, int, int]]:
         offsets, first = [], 0
@@ -384,7 +408,7 @@ class Network:
     # --- inference -------------------------------------------------------------------------------------------------------
 
     def logits(self, x: Any, kernels: str = TrainingSettings.kernels, threads: int | None = None) -> np.ndarray:
-        """Return z of the output layer, before its activation, for rows x (n, K): (n, N).
+        """Return z of the output layer, before its activation, for rows x (n, K): (n, N); of standardised targets in standard deviations.
 
         How many rows are asked for at once changes no bit, nor does the number of threads (None: all cores).
         """
@@ -433,8 +457,9 @@ class Network:
             if state["layers"] != self.layers:
                 raise ConfigError(f"layers: expected those of {self!r}, got {_short(state['layers'])}")
             self.adopt(
-                **{name: state[name] for name in ("loss", "loss_parameter", "target_is_column")}, input_scaling=state["_input_scaling"]
-            )
+                **{name: state[name] for name in ("loss", "loss_parameter", "target_is_column")},
+                input_scaling=state["_input_scaling"], target_scaling=state["_target_scaling"],
+            )  # fmt: skip
             for name in ("_parameters", "_running_stats"):
                 vars(self)[name] = _own_array(name, state[name], vars(self)[name])
         except (KeyError, TypeError, AttributeError, IndexError) as error:
@@ -459,8 +484,9 @@ class Network:
     def predict(self, x: Any) -> Any:
         """Return class numbers (softmax), zeros and ones (sigmoid) or values (identity) of rows x.
 
-        After training with the loss poisson the values are rates: e^z of the outputs z that `logits` gives. Of one row (K,), or one
-        image, the result comes without the first axis.
+        After training with the loss poisson the values are rates: e^z of the outputs z that `logits` gives. Values of a network whose
+        targets were standardised are float64, as float32 cannot hold 1.7e9 and its last digits. Of one row (K,), or one image, the result
+        comes without the first axis.
         """
         row = self._row_logits(x)
         if row is not None and self.output == "softmax":
@@ -477,6 +503,8 @@ class Network:
 
     def _values(self, z: np.ndarray) -> np.ndarray:
         """Return what outputs z (n, N) of a regression mean, in the units of y."""
+        if (scaling := targets.active(self.target_scaling)) is not None:
+            return scaling.values(z)
         if LOSSES[self.loss].link != "log":
             return z
         with np.errstate(over="ignore"):
@@ -484,14 +512,15 @@ class Network:
         return rates
 
     def evaluate(self, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float | None]:
-        """Return the mean loss over rows x and targets y, by the loss trained with, and the accuracy (None for numbers).
+        """Return the mean loss over rows x and targets y, by the loss trained with, and the accuracy; for numbers rmse, mae and r2.
 
-        sample_weight (n,): as how many rows each counts, in both; None: as one.
+        All in the units of y. rmse, mae and r2 are means over the outputs, as scikit-learn has them: r2 of one row is None, of constant y
+        0, or 1 where every prediction is right. sample_weight (n,): as how many rows each counts, in all of them; None: as one.
         """
         rows = as_rows(x, self.n_inputs, self.dtype)
         if rows.shape[0] == 0:
             raise DataError("x: expected at least one row to evaluate, got none")
-        target = as_target(y, self.output, self.n_outputs, rows.shape[0], self.dtype)
+        target = self.checked_target(y, rows.shape[0])
         weight = None if sample_weight is None else weight_in(self.dtype, as_sample_weight(sample_weight, rows.shape[0]))
         return self.evaluate_checked(rows, target, weight)
 
@@ -504,15 +533,36 @@ class Network:
         threads: int | None = None,
         numbers: np.ndarray | None = None,
     ) -> dict[str, float | None]:
-        """Evaluate rows, targets and weights that have passed the checks of inputs.py; of the rows, only those with the numbers (m,)."""
+        """Evaluate rows, targets and weights that have passed the checks of inputs.py; of the rows, only those with the numbers (m,).
+
+        Targets that are standardised come as they are, in float64.
+        """
         if numbers is None:
             z = self.logits(rows, kernels, threads)
         else:  # a few at a time: no copy of all of them is made
             parts = (numbers[first : first + BLOCK_ROWS] for first in range(0, numbers.size, BLOCK_ROWS))
             z = np.concatenate([self.logits(rows[part], kernels, threads) for part in parts])
-        loss, correct = loss_of_outputs(self.loss, self.loss_parameter, z, target, sample_weight, kernels)
         n = target.shape[0] if sample_weight is None else float(sample_weight.sum(dtype=np.float64))
-        return {"loss": loss / n, "accuracy": None if self.output == "identity" else correct / n}
+        of_loss = targets.loss_numbers(self.loss, self.loss_parameter, self.target_scaling, "loss")
+        if (scaling := targets.active(self.target_scaling)) is not None:
+            weight = None if sample_weight is None else sample_weight.astype(np.float64)
+            exact = scaling.standardized(target, np.float64)
+            loss, correct = loss_of_outputs(self.loss, of_loss, z.astype(np.float64), exact, weight, kernels)
+        else:
+            loss, correct = loss_of_outputs(self.loss, of_loss, z, target, sample_weight, kernels)
+        if self.output != "identity":
+            return {"loss": loss / n, "accuracy": correct / n}
+        return {"loss": loss / n, **targets.scores(self._values(z), target, sample_weight)}
+
+    def checked_target(self, y: Any, n_rows: int, name: str = "y") -> np.ndarray:
+        """Return y as checked targets (n_rows, T), of the parameters' type; those that are standardised stay in float64 until they are."""
+        dtype = self.dtype if targets.active(self.target_scaling) is None else np.float64
+        return as_target(y, self.output, self.n_outputs, n_rows, dtype, name)
+
+    def target_for_kernels(self, y: Any, n_rows: int) -> np.ndarray:
+        """Return y as kernels take it: checked, (n_rows, T), in the parameters' type, standardised where this network's targets are."""
+        target, scaling = self.checked_target(y, n_rows), targets.active(self.target_scaling)
+        return target if scaling is None else scaling.standardized(target, self.dtype)
 
     def confusion_matrix(self, x: Any, y: Any) -> np.ndarray:
         """Return counts (C, C), int64: row = true class, column = predicted class."""
@@ -526,32 +576,34 @@ class Network:
     def gradient(self, x: Any, y: Any) -> np.ndarray:
         """Return the gradient of the mean loss over rows x and targets y, (P,), laid out like `parameters`.
 
-        Batch normalisation takes mean and variance of these rows, as in a step of training; of a single row, the running ones.
+        The loss is that of `evaluate`; where targets are standardised a step of training follows this gradient with each output weighted:
+        docs/training.md. Batch normalisation takes mean and variance of these rows, as in a step of training; of a single row, the running
+        ones.
         """
         rows = as_rows(x, self.n_inputs, self.dtype)
         if rows.shape[0] == 0:
             raise DataError("x: expected at least one row to take the gradient of, got none")
-        target = as_target(y, self.output, self.n_outputs, rows.shape[0], self.dtype)
+        target = self.target_for_kernels(y, rows.shape[0])
+        numbers = targets.loss_numbers(self.loss, self.loss_parameter, self.target_scaling, "loss")
         n = rows.shape[0]
         # of batch normalisation, a gradient takes mean and variance of all the rows
         block = min(n, FORWARD_ROWS) if tiles_pay(self.sizes, n) and self.normalization != "batch" else n
-        key = (block, self.loss, rows.dtype, self.input_scaling)
+        key = (block, self.loss, rows.dtype, numbers.size, self.input_scaling)
         kept, self._kept = self._kept, None  # taken away, so that a second thread makes one of its own
-        if kept is None or kept[0][:3] != key[:3] or kept[0][3] is not self.input_scaling:
-            kept = (key, self._new_gradient_program(block), *self.scale_and_shift(rows.dtype == np.uint8))
+        if kept is None or kept[0][:4] != key[:4] or kept[0][4] is not self.input_scaling:
+            kept = (key, self._new_gradient_program(block, numbers.size > 1), *self.scale_and_shift(rows.dtype == np.uint8))
         _, program, scale, shift = kept
-        given = (self._parameters, rows, target, scale, shift, 1.0 / n, self.loss_parameter)
+        given = (self._parameters, rows, target, scale, shift, 1.0 / n, numbers)
         gradient: np.ndarray
         _, gradient = program.gradient(*given, self._running_stats) if isinstance(program, Program) else program.gradient(*given)
         self._kept = kept
         return gradient
 
-    def _new_gradient_program(self, rows: int) -> Program | TiledProgram:
-        norm = self.normalization
+    def _new_gradient_program(self, rows: int, scaled: bool) -> Program | TiledProgram:
+        layers = (self.sizes, self.hidden_activations, self.dtype, rows, self.loss)
         if tiles_pay(self.sizes, rows):
-            threads = machine.usable_cores()
-            return TiledProgram(self.sizes, self.hidden_activations, self.dtype, rows, self.loss, False, threads, GRADIENT.name, norm=norm)
-        return Program(self.sizes, self.hidden_activations, self.dtype, rows, self.loss, norm=norm)
+            return TiledProgram(*layers, False, machine.usable_cores(), GRADIENT.name, norm=self.normalization, scaled=scaled)
+        return Program(*layers, norm=self.normalization, scaled=scaled)
 
     @property
     def _norm_of_inference(self) -> str:
@@ -563,18 +615,26 @@ class Network:
 
         `optimizer` is the one of functions.train_step: a name, or a record such as fastmlp.SGD(momentum=0.9). The state's parameters are
         this network's own; its normalisation and loss are those of now, so call this again after a training, and in each process.
+        Where targets were standardised the state is that of a copy whose last layer gives the units of y: targets, outputs, losses and
+        gradients are in them, the parameters are the copy's, and a step leaves this network as it is.
         Raises ConfigError for batch normalisation, whose statistics are no parameters: fold it first.
         """
         from fastmlp.embedding import FUNCTIONS, compiled_state
 
         if self.normalization == "batch":
             raise ConfigError("compiled: expected a network without batch normalisation, got one with it; use folded().compiled()")
+        if targets.active(self.target_scaling) is not None:
+            copy_in_y = self.copy()
+            copy_in_y._fold_target_scaling("compiled")
+            return copy_in_y.compiled(optimizer)
         inputs = np.stack([*self.scale_and_shift(False), *self.scale_and_shift(True)])
         activations, loss = self.hidden_activations, (self.loss, self.loss_parameter)
         return compiled_state(self.parameters, self.sizes, activations, *loss, inputs, optimizer, self.normalization), FUNCTIONS
 
     def folded(self) -> "Network":
         """Return a copy without batch normalisation, its scales and running statistics folded into weights and biases.
+
+        So is the scaling of standardised targets: outputs and weights of the copy are in the units of y.
 
         The outputs are the same but for rounding: z = (x @ weight - mean) s + bias with s = gamma / sqrt(variance + epsilon) is
         x @ (weight s) + (bias - mean s). It trains, is saved and compiled like any other network. Raises ConfigError for layer
@@ -585,8 +645,9 @@ class Network:
         names = self.hidden_activations or NetworkSettings.activation
         plain = Network(self.sizes, names, self.output, dtype=self.dtype.name, class_names=self.class_names)
         plain.adopt(
-            loss=self.loss, loss_parameter=self.loss_parameter, input_scaling=self.input_scaling, target_is_column=self.target_is_column
-        )
+            loss=self.loss, loss_parameter=self.loss_parameter, input_scaling=self.input_scaling, target_scaling=self.target_scaling,
+            target_is_column=self.target_is_column,
+        )  # fmt: skip
         for ours, theirs in zip((*self.weights, *self.biases), (*plain.weights, *plain.biases), strict=True):
             theirs[:] = ours
         moments = zip(plain.weights, plain.biases, self.gammas, self.running_means, self.running_variances, strict=False)
@@ -594,7 +655,32 @@ class Network:
             scale = gamma.astype(np.float64) / np.sqrt(variance.astype(np.float64) + EPSILON)
             weight[:] = weight * scale
             bias[:] = bias - mean * scale
+        plain._fold_target_scaling("folded")
         return plain
+
+    def _fold_target_scaling(self, what: str) -> None:
+        """Turn the last layer into one whose outputs are in the units of y: z std + mean = x @ (weight std) + (bias std + mean).
+
+        Warns where the type of the parameters cannot hold such outputs to a few digits. `what` names what the caller makes.
+        """
+        if (scaling := targets.active(self.target_scaling)) is None:
+            return
+        weight, bias = self.weights[-1], self.biases[-1]
+        with np.errstate(over="ignore", under="ignore"):
+            weight[:] = weight.astype(np.float64) * scaling.std
+            bias[:] = bias.astype(np.float64) * scaling.std + scaling.mean
+            step = np.spacing(np.maximum(np.abs(scaling.mean), scaling.std).astype(self.dtype)).astype(np.float64)
+        if not np.isfinite(self.parameters).all():
+            raise DataError(f"{what}: expected outputs that {self.dtype} can hold, got a mean or standard deviation of y that is too large")
+        if (coarse := np.flatnonzero(step * targets.FEWEST_STEPS > scaling.std)).size:
+            n = int(coarse[0])
+            warnings.warn(
+                f"{what}: {self.dtype} holds numbers around {scaling.mean[n]:.6g} in steps of {step[n]:.2g}, and y varies by "
+                f"{scaling.std[n]:.2g}: outputs will be rounded; subtract a constant from y, or use dtype='float64'",
+                UserWarning,
+                stacklevel=3,
+            )
+        self.target_scaling = targets.none(self.n_outputs)
 
     # --- files -----------------------------------------------------------------------------------------------------------
 
@@ -616,6 +702,11 @@ class Network:
         if normalisation is not None:
             tensors["normalisation.mean"] = normalisation.mean
             tensors["normalisation.deviation"] = normalisation.std
+        preprocess = {"normalize": normalisation.kind if normalisation else None}
+        if (scaling := self.target_scaling) is not None:
+            preprocess["normalize_target"] = scaling.kind
+            if targets.active(scaling) is not None:
+                tensors |= {"target_scaling.mean": scaling.mean, "target_scaling.std": scaling.std}
         config = {
             "sizes": list(self.sizes),
             "activations": list(self.hidden_activations),
@@ -636,7 +727,7 @@ class Network:
             "fastmlp.version": __version__,
             "config": json.dumps(config),
             "classes": json.dumps(self.class_names),
-            "preprocess": json.dumps({"normalize": normalisation.kind if normalisation else None}),
+            "preprocess": json.dumps(preprocess),
         }
         return model_file.TensorFile(tensors, metadata)
 
@@ -730,16 +821,19 @@ def _network_from(cls: Any, path: str, file: Tensors, others: Mapping[str, np.nd
     arrays |= {f"layers.{index}.bias": bias for index, bias in enumerate(net.biases)}
     for name, of_layers in net._normalised_arrays().items():
         arrays |= {f"layers.{index}.{name}": array for index, array in enumerate(of_layers)}
-    scaling = {name: np.empty(shape, dtype) for name, (dtype, shape) in file.shapes.items() if name in SCALING_TENSORS}
+    scaling = {name: np.empty(shape, dtype) for name, (dtype, shape) in file.shapes.items() if name in (*SCALING_TENSORS, *TARGET_TENSORS)}
     file.read_into({**arrays, **scaling, **others})
     if first_not_finite(net.running_stats) is not None or any((variance < 0).any() for variance in net.running_variances):
         raise ModelFileError(f"{path}: expected finite running means, and finite running variances of at least 0, found others")
     if first_not_finite(net.parameters) is not None:
         raise ModelFileError(f"{path}: expected finite weights, found NaN or inf")
+    # version 0.1.0 left targets as they are, and said nothing about them
+    of_targets = preprocess.get("normalize_target", "none" if kind is not None and output == "identity" else None)
     net.adopt(
         loss=loss,
         loss_parameter=parameter,
         input_scaling=_input_scaling_from(path, kind, scaling, net),
+        target_scaling=_target_scaling_from(path, of_targets, scaling, net, loss),
         target_is_column=config["target_is_column"],
     )
     return net
@@ -780,7 +874,7 @@ def _check_tensors(path: str, sizes: Any, shapes: model_file.Shapes, dtype: Any,
         if found_shape != shape or found_dtype.name != dtype:
             found = f"{found_dtype.name} {found_shape}"
             raise ModelFileError(f"{path}: tensor {name}: expected {dtype} {shape}, found {found}")
-    known = {*expected, *SCALING_TENSORS}
+    known = {*expected, *SCALING_TENSORS, *TARGET_TENSORS}
     for name in shapes:
         if name not in known and not name.startswith(TRAINING_TENSORS):
             raise ModelFileError(f"{path}: tensor {_short(name)} belongs to no layer")
@@ -808,6 +902,21 @@ def _input_scaling_from(path: str, kind: Any, tensors: dict[str, np.ndarray], ne
     if not np.isfinite(factors).all():
         raise ModelFileError(f"{path}: expected means and deviations that {net.dtype} can hold, got some too large or too small")
     return found
+
+
+def _target_scaling_from(path: str, kind: Any, tensors: dict[str, np.ndarray], net: Network, loss: str) -> TargetScaling | None:
+    if kind is None or kind == "none":
+        if unwanted := [name for name in TARGET_TENSORS if name in tensors]:
+            raise ModelFileError(f"{path}: expected no tensor {unwanted[0]}, as targets are not standardised, found one")
+        found = None if kind is None else targets.none(net.n_outputs)
+    else:
+        if missing := [name for name in TARGET_TENSORS if name not in tensors]:
+            raise ModelFileError(f"{path}: expected a tensor {missing[0]}, found none")
+        found = TargetScaling(kind, *(tensors[name] for name in TARGET_TENSORS))
+    try:
+        return None if found is None else targets.checked_scaling(found, net.output, net.n_outputs, loss)
+    except ConfigError as error:
+        raise ModelFileError(f"{path}: {error}") from None
 
 
 def _short(value: object) -> str:

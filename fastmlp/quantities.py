@@ -23,6 +23,11 @@ def loss(value: float | None) -> str:
     return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.3e}"
 
 
+def r2(value: float | None) -> str:
+    """Return the share of the variance of y that predictions explain, with four decimals."""
+    return MISSING if value is None else f"{value:.4f}"
+
+
 def percent(value: float | None, decimals: int = 2) -> str:
     """Return a part of one: "97.61 %"."""
     return MISSING if value is None else f"{bare_percent(value, decimals)} %"

@@ -287,6 +287,11 @@ class TrainingSettings(Settings):
         "inputs: none as they are, scale bytes to [0, 1], or standardize; default: what the network has, else scale",
         choices=("none", "scale", "standardize"),
     )
+    normalize_target: str | None = setting(
+        None,
+        "targets of a regression: none as they are, or standardize inside; default: what the network has, else standardize",
+        choices=("none", "standardize"),
+    )
     per_feature: bool | None = setting(None, "standardize each feature by itself; default: only for tables of floats")
     validation: int | float | None = setting(
         None, "hold out so many training rows, or a part of them: 5000, 0.2, 20%; 0 trains on all", minimum=0, part=True

@@ -26,7 +26,7 @@ def evaluate(
     split: Annotated[Split, typer.Option(help="the rows to look at")] = Split.test,
     data_dir: DataDir = None,
 ) -> dict[str, Any]:
-    """Show accuracy and confusion matrix of a trained network."""
+    """Show accuracy and confusion matrix of a trained network, or R² and errors in the units of y."""
     from fastmlp.data.dataset import load_dataset
     from fastmlp.network import Network
 

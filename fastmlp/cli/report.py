@@ -120,7 +120,7 @@ def _rows_of(run: "RunRecord", data: "Dataset", network: "Network") -> "Rows | N
         training = TrainingSettings.from_record(run.manifest["settings"]["train"])
         if training.validation is None:
             return None
-        target = as_target(data.y_train, network.output, network.n_outputs, len(data.y_train), network.dtype)
+        target = as_target(data.y_train, network.output, network.n_outputs, len(data.y_train), "float64")
         return holdout.split(training, target, network.output, network.n_outputs)
     except ConfigError:
         return None

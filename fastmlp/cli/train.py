@@ -205,8 +205,10 @@ def train(
         output.detail(line)
     output.result(f"test {tables.scores(test)}")
     output.result(f"model {to.model}")
-    if require_accuracy is not None and not (test["accuracy"] or 0.0) >= require_accuracy:
-        raise ScoreMissed(f"expected a test accuracy of at least {require_accuracy:g}, got {test['accuracy']}; the model is in {to.model}")
+    if require_accuracy is not None and not (test.get("accuracy") or 0.0) >= require_accuracy:
+        raise ScoreMissed(
+            f"expected a test accuracy of at least {require_accuracy:g}, got {test.get('accuracy')}; the model is in {to.model}"
+        )
     return {
         "dataset": name,
         "recipe": recipe,

@@ -139,7 +139,7 @@ def _compile(tasks: Sequence[Task], data: Dataset, rows: "_SharedRows") -> None:
         sample = holdout.Rows(np.arange(some), np.arange(min(held_out.size, 1)))
         Trainer(network, x[:some], y[:some], task.training.replace(threads=1), sample)
         few = 1 if task.training.kernels == "python" else VALIDATION_ROWS
-        target = as_target(y[:few], network.output, network.n_outputs, len(y[:few]), network.dtype)
+        target = network.checked_target(y[:few], len(y[:few]))
         network.evaluate_checked(as_rows(x[:few], network.n_inputs, network.dtype), target, kernels=task.training.kernels, threads=1)
 
 
@@ -170,7 +170,7 @@ class _SharedRows:
         settings = task.training
         key = (settings.validation, settings.holdout, settings.split_seed, network.output, network.n_outputs)
         if key not in self._splits:
-            target = as_target(self._y, network.output, network.n_outputs, len(self._y), network.dtype, "y_train")
+            target = as_target(self._y, network.output, network.n_outputs, len(self._y), np.float64, "y_train")
             self._splits[key] = holdout.split(settings, target, network.output, network.n_outputs)
         return self._splits[key]
 
@@ -210,7 +210,7 @@ def _train(task: Task, data: Dataset, rows: _SharedRows, report: Callable[[float
 def _test(network: Network, data: Dataset) -> dict[str, float | None]:
     """Measure a trained network on the test rows; the data set notes it."""
     x = as_rows(data.x_test, network.n_inputs, network.dtype, "x_test")
-    y = as_target(data.y_test, network.output, network.n_outputs, x.shape[0], network.dtype, "y_test")
+    y = network.checked_target(data.y_test, x.shape[0], "y_test")
     return network.evaluate_checked(x, y, threads=1)
 
 

@@ -50,4 +50,4 @@ def summarise_epochs(records: Sequence[Record]) -> list[EpochSummary]:
 def summarise_scores(records: Sequence[Record], rows: str) -> dict[str, Summary | None]:
     """Return loss and accuracy on the `rows` "validation" or "test", over the models that did not diverge."""
     measured = [record[rows] for record in records if record["outcome"] == DONE and record[rows] is not None]
-    return {score: summarise([scores[score] for scores in measured]) for score in ("loss", "accuracy")}
+    return {score: summarise([scores.get(score) for scores in measured]) for score in ("loss", "accuracy")}

@@ -496,6 +496,6 @@ def loss_rows_block(dtype: np.dtype) -> int:
     number = numba.from_dtype(dtype)
     targets = types.Array(number, 2, "C", readonly=True)
     return compiling.address(
-        panels.loss_of_rows, targets, number[::1], _COUNTS, types.int64, number, number, types.int64, number[:, ::1], number[::1],
-        number[:, ::1], number[:, ::1], number[::1], types.float64[:, ::1], _COUNTS, types.int64, types.int64,
+        panels.loss_of_rows, targets, number[::1], _COUNTS, types.int64, number, types.float64[::1], types.int64, number[:, ::1],
+        number[::1], number[:, ::1], number[:, ::1], number[::1], types.float64[:, ::1], _COUNTS, types.int64, types.int64,
     )  # fmt: skip

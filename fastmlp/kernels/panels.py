@@ -429,7 +429,7 @@ def outputs_from_panels(arena, lists, masks, counts, rates, op, M, share, shares
 
 @kernel
 def loss_of_rows(
-    target, sample_weight, rows, loss, factor, loss_parameter, output, batch_target, batch_weight, z, delta, arena, sums, op, share, shares
+    target, sample_weight, rows, loss, factor, loss_numbers, output, batch_target, batch_weight, z, delta, arena, sums, op, share, shares
 ):  # fmt: skip
     """Add up the outputs of own rows, take their loss and their delta; sums[0, chunk] = loss, sums[1, chunk] = correct rows.
 
@@ -451,7 +451,7 @@ def loss_of_rows(
             if batch_weight.shape[0] > 0:
                 batch_weight[m] = sample_weight[rows[m]]
         weights = batch_weight[first:last] if batch_weight.shape[0] > 0 else batch_weight
-        sums[0, chunk] = call_loss(loss, z[first:last], batch_target[first:last], weights, factor, loss_parameter, delta[first:last])
+        sums[0, chunk] = call_loss(loss, z[first:last], batch_target[first:last], weights, factor, loss_numbers, delta[first:last])
         sums[1, chunk] = count_correct(z[first:last], batch_target[first:last], weights, output)
         for m in range(first, last):
             for c in range(C):

@@ -15,7 +15,7 @@ from numba import types
 
 from fastmlp import machine
 from fastmlp.errors import ConfigError
-from fastmlp.kernels import compiling, narrow, random, scalar, step
+from fastmlp.kernels import compiling, loss_blocks, narrow, random, scalar, step
 from fastmlp.kernels import rows as one_row
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
@@ -34,6 +34,8 @@ NORMS: dict[str, tuple[Any, ...]] = {
 _OUTPUT_CODES = {"identity": scalar.IDENTITY, "softmax": scalar.SOFTMAX, "sigmoid": scalar.SIGMOID}
 # A step with fewer multiply-adds than this is faster on one thread: starting a region costs 2 to 40 us a kernel.
 PARALLEL_MULTIPLY_ADDS = 500_000
+# What a loss has besides where it has nothing: see loss_blocks.py.
+NO_NUMBERS = np.zeros(1)
 EMPTY = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float64)}
 
 
@@ -55,7 +57,7 @@ class Steps(NamedTuple):
     shift: np.ndarray
     rates: np.ndarray  # (steps, RATES): updates.Rates, step by step, of which the last holds for all steps after it
     mean: bool  # whether the gradient of a batch is divided by its rows
-    loss_parameter: float = 0.0  # the number that the loss has besides: losses.Loss.parameter
+    loss_numbers: np.ndarray = NO_NUMBERS  # (1,), or (1 + 4 N,) for standardised targets: see loss_blocks.py
     average: np.ndarray | None = None  # (P,) of the parameters over the steps, updated in place by programs that average
     first_step: int = 0  # how many steps of the training were taken before: random numbers depend on it
     running_stats: np.ndarray | None = None  # (S,) running means and variances of batch normalisation, updated in place
@@ -75,7 +77,7 @@ class Program:
     sizes (L + 1 numbers of units), activations (L - 1 names of hidden layers), loss: its name, or None for outputs alone.
     `kernels` is "auto" or "scalar" for compiled loops, "python" for the same loops interpreted. `limited`: the gradient is clipped and
     weights are pulled by l1, as the rates say; `averages`: an average of the parameters is kept, step by step; norm: one of NORMS, for
-    the hidden layers.
+    the hidden layers; scaled: whether targets are standardised, and the loss has the numbers for it.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Program:
         averages: bool = False,
         regularisation: Regularisation = NOTHING,
         norm: str = "none",
+        scaled: bool = False,
     ) -> None:
         self.dtype = np.dtype(dtype)
         self.sizes, self.norm = tuple(sizes), norm
@@ -104,14 +107,14 @@ class Program:
         self.threads = max(1, min(threads, machine.usable_cores(), numba.config.NUMBA_NUM_THREADS)) if over_threads else 1
         has_more = limited or averages or regularisation.is_random or regularisation.max_norm is not None or norm != "none"
         is_plain = update == "sgd" and not has_more
-        self.by_row = rows == 1 and is_plain and loss is not None and not over_threads
+        self.by_row = rows == 1 and is_plain and loss is not None and not over_threads and not scaled
         blocks = layer_blocks(activations, self.dtype, self.interpreted, self.by_row)
         drops = [regularisation.drops_units(index) for index in range(len(activations))]
         self.layers, size = layer_table(sizes, blocks, rows, drops, norm, norm_blocks(norm, self.dtype, self.interpreted))
         self.draws = draw_table(regularisation, len(activations), self.dtype, self.interpreted)
         self.limit = 0 if regularisation.max_norm is None else limit_block(self.dtype, self.interpreted)
         self.longest = self.dtype.type(regularisation.max_norm or 0)
-        self.loss = loss_block(loss, self.dtype, self.interpreted) if loss else 0
+        self.loss = numbered_loss_block(loss, self.dtype, self.interpreted, scaled) if loss else 0
         self.output = output_code(loss) if loss else scalar.IDENTITY
         self.loss_formulas = _loss_formulas(loss, self.dtype, self.interpreted) if self.by_row and loss else (0, 0)
         self.update = update_block(update, self.dtype, self.interpreted, limited)
@@ -123,16 +126,16 @@ class Program:
         self.narrow = _narrow_table(sizes, activations, self.dtype) if in_vectors else None
         self.arena = aligned_zeros(self.narrow[1], self.dtype) if self.narrow else None
 
-    def prepare(self, x: np.ndarray, target: np.ndarray, loss_parameter: float = 0.0) -> None:
+    def prepare(self, x: np.ndarray, target: np.ndarray, loss_numbers: np.ndarray = NO_NUMBERS) -> None:
         """Compile what `train` needs, or load it from the cache. Of x and target only the types are read."""
-        self.train(no_steps(x, target, self.sizes, self.rows, self.dtype, self.norm)._replace(loss_parameter=loss_parameter))
+        self.train(no_steps(x, target, self.sizes, self.rows, self.dtype, self.norm)._replace(loss_numbers=loss_numbers))
 
     def train(self, steps: Steps) -> int:
         """Take the steps; see step.train_steps. Return the row reached, or -(1 + first row of a batch whose loss is not finite)."""
         empty = EMPTY[self.dtype]
         weight = empty if steps.sample_weight is None else steps.sample_weight
-        loss_parameter = self.dtype.type(steps.loss_parameter)
-        smoothed = self.output == scalar.SOFTMAX and steps.loss_parameter > 0
+        loss_parameter = self.dtype.type(steps.loss_numbers[0])
+        smoothed = self.output == scalar.SOFTMAX and steps.loss_numbers[0] > 0
         if self.by_row and self.narrow is not None:
             row = _train_narrow(self.dtype, smoothed)(
                 steps.parameters, steps.total, self.narrow[0], steps.x, steps.target, weight, steps.order, steps.first, steps.last,
@@ -157,8 +160,8 @@ class Program:
                 row = self._entry(step.train_steps)(
                     steps.parameters, m_state, v_state, steps.total, self.layers, steps.x, steps.target, weight, steps.order,
                     steps.first, steps.last, steps.batch_size, steps.scale, steps.shift, steps.rates, steps.mean, self.output, self.loss,
-                    loss_parameter, self.update, average, self.scratch, gradient, batch_target, batch_weight, steps.first_step, self.draws,
-                    self.limit, self.longest,
+                    steps.loss_numbers, self.update, average, self.scratch, gradient, batch_target, batch_weight, steps.first_step,
+                    self.draws, self.limit, self.longest,
                 )  # fmt: skip
         finally:  # an interrupt ends the steps early
             if steps.running_stats is not None:
@@ -181,7 +184,7 @@ class Program:
 
     def gradient(
         self, parameters: np.ndarray, x: np.ndarray, target: np.ndarray, scale: np.ndarray, shift: np.ndarray, factor: float,
-        loss_parameter: float, running_stats: np.ndarray | None = None,
+        loss_numbers: np.ndarray, running_stats: np.ndarray | None = None,
     ) -> tuple[float, np.ndarray]:  # fmt: skip
         """Return the summed loss of all rows of x, and factor times its gradient (P,); running_stats (S,): running means and variances."""
         gradient = np.empty_like(parameters)
@@ -190,7 +193,7 @@ class Program:
         with self._threads():
             loss = self._entry(step.gradient_of_rows)(
                 parameters, self.layers, x, target, EMPTY[self.dtype], order, self.dtype.type(factor), scale, shift,
-                self.loss, self.dtype.type(loss_parameter), self.scratch, gradient,
+                self.loss, loss_numbers, self.scratch, gradient,
             )  # fmt: skip
         return float(loss), gradient
 
@@ -233,25 +236,26 @@ def output_code(loss: str) -> int:
 
 
 def loss_of_outputs(
-    loss: str, parameter: float, z: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None = None, kernels: str = "auto"
+    loss: str, numbers: np.ndarray, z: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None = None, kernels: str = "auto"
 ) -> tuple[float, float]:
-    """Return the summed loss, by its name and its number, of outputs z (M, N), and how many rows are classified correctly.
+    """Return the summed loss, by its name and its numbers, of outputs z (M, N), and how many rows are classified correctly.
 
-    sample_weight (M,): as how many rows each counts, in both; None: as one.
+    numbers: see loss_blocks.py; sample_weight (M,): as how many rows each counts, in both; None: as one.
     """
     weight = EMPTY[z.dtype] if sample_weight is None else sample_weight
     summed, correct = step.loss_of_outputs, scalar.count_correct
     if kernels == "python":
         summed, correct = compiling.pure(summed), compiling.pure(correct)
-    address = loss_block(loss, z.dtype, kernels == "python")
-    total = summed(address, z, target, weight, z.dtype.type(0), z.dtype.type(parameter), np.empty_like(z))
+    address = numbered_loss_block(loss, z.dtype, kernels == "python", numbers.size > 1)
+    total = summed(address, z, target, weight, z.dtype.type(0), numbers, np.empty_like(z))
     return float(total), float(correct(z, target, weight, output_code(loss)))
 
 
-def delta_of_outputs(loss: str, parameter: float, z: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return the derivative (M, N) of the summed loss, by its name and its number, with respect to outputs z (M, N)."""
+def delta_of_outputs(loss: str, numbers: np.ndarray, z: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return the derivative (M, N) of the summed loss, by its name and its numbers, with respect to outputs z (M, N)."""
     delta = np.empty_like(z)
-    step.loss_of_outputs(loss_block(loss, z.dtype), z, target, EMPTY[z.dtype], z.dtype.type(1), z.dtype.type(parameter), delta)
+    address = numbered_loss_block(loss, z.dtype, scaled=numbers.size > 1)
+    step.loss_of_outputs(address, z, target, EMPTY[z.dtype], z.dtype.type(1), numbers, delta)
     return delta
 
 
@@ -445,15 +449,32 @@ def _loss_of_row(dtype: np.dtype, smoothed: bool) -> Any:
 
 @functools.cache
 def loss_block(name: str, dtype: np.dtype, interpreted: bool = False) -> int:
-    """Return the address of a loss kernel."""
-    loss = LOSSES[name]
-    kernel = scalar.softmax_cross_entropy
-    if loss.formula is not None and loss.derivative is not None:
-        formula, derivative = compiling.formula(loss.formula), compiling.formula(loss.derivative)
-        kernel = compiling.specialise(scalar.separate_loss, loss.key, LOSS=formula, LOSS_DERIVATIVE=derivative)
+    """Return the address of a loss kernel, whose number is a scalar."""
     number = numba.from_dtype(dtype)
     flat, table = types.Array(number, 1, "C"), types.Array(number, 2, "C")
-    return compiling.address(kernel, table, table, flat, number, number, table, interpreted=interpreted)
+    return compiling.address(_loss_kernel(name), table, table, flat, number, number, table, interpreted=interpreted)
+
+
+@functools.cache
+def numbered_loss_block(name: str, dtype: np.dtype, interpreted: bool = False, scaled: bool = False) -> int:
+    """Return the address of a loss as a step calls it, with its numbers in an array; scaled: of standardised targets."""
+    loss = LOSSES[name]
+    if scaled and loss.formula is not None and loss.derivative is not None:
+        formula, derivative = compiling.formula(loss.formula), compiling.formula(loss.derivative)
+        kernel = compiling.specialise(loss_blocks.loss_in_units_of_y, loss.key, LOSS=formula, LOSS_DERIVATIVE=derivative)
+    else:
+        kernel = compiling.specialise(loss_blocks.loss_as_it_is, loss.key, LOSS_KERNEL=_loss_kernel(name))
+    number = numba.from_dtype(dtype)
+    flat, table, numbers = types.Array(number, 1, "C"), types.Array(number, 2, "C"), types.Array(types.float64, 1, "C")
+    return compiling.address(kernel, table, table, flat, number, numbers, table, interpreted=interpreted)
+
+
+def _loss_kernel(name: str) -> Any:
+    loss = LOSSES[name]
+    if loss.formula is None or loss.derivative is None:
+        return scalar.softmax_cross_entropy
+    formula, derivative = compiling.formula(loss.formula), compiling.formula(loss.derivative)
+    return compiling.specialise(scalar.separate_loss, loss.key, LOSS=formula, LOSS_DERIVATIVE=derivative)
 
 
 @functools.cache

@@ -195,7 +195,7 @@ def layer_sgd_update(parameters, layer, x, M, scratch, learning_rate):
 @kernel
 def train_steps(
     parameters, m_state, v_state, total, layers, x, target, sample_weight, order, first, last, batch_size, scale, shift,
-    rates, mean, output, loss, loss_parameter, update, average, scratch, gradient, batch_target, batch_weight, first_step, draws, limit,
+    rates, mean, output, loss, loss_numbers, update, average, scratch, gradient, batch_target, batch_weight, first_step, draws, limit,
     longest,
 ):  # fmt: skip
     """Take one step per batch of order[first:last]; return last, or -(1 + first row of the batch) where a loss is not finite.
@@ -204,7 +204,7 @@ def train_steps(
     layers (L, COLUMNS), x (rows, K) bytes or floats, target (rows, T), sample_weight (rows,) or (0,) for ones, order (n,) row numbers,
     scale and shift (K,), rates (steps, RATES): those of updates.Rates, step by step, the last to the end; mean: whether the gradient is
     divided by the rows of its batch, output: SOFTMAX, SIGMOID or IDENTITY, loss, update: addresses, update 0 for plain SGD;
-    loss_parameter: a number of the parameters' type. Overwritten: scratch, gradient (P,) or (0,), batch_target (B, T), batch_weight (B,) or
+    loss_numbers: see loss_blocks.py. Overwritten: scratch, gradient (P,) or (0,), batch_target (B, T), batch_weight (B,) or
     (0,). first_step: number of the first step in the whole training, draws (L + 1, DRAW_COLUMNS) or (0, DRAW_COLUMNS): what is left to
     chance; limit: address of limit_columns, 0 for none, longest: the limit. The running statistics of a layer normalised over the batch lie
     in the scratch, and are updated there. A batch whose loss is not finite changes nothing.
@@ -236,7 +236,7 @@ def train_steps(
         z = rows_of(scratch, layers[L - 1], Z, M)
         delta = rows_of(scratch, layers[L - 1], DELTA, M)
         factor = one / parameters.dtype.type(M) if mean else one
-        batch_loss = call_loss(loss, z, batch_target[:M], batch_weight[:M], factor, loss_parameter, delta)
+        batch_loss = call_loss(loss, z, batch_target[:M], batch_weight[:M], factor, loss_numbers, delta)
         if not np.isfinite(batch_loss):
             return -(begin + 1)
         total[LOSS_SUM] += batch_loss
@@ -273,11 +273,12 @@ def train_steps(
 
 
 @kernel
-def gradient_of_rows(parameters, layers, x, target, sample_weight, order, factor, scale, shift, loss, loss_parameter, scratch, gradient):
+def gradient_of_rows(parameters, layers, x, target, sample_weight, order, factor, scale, shift, loss, loss_numbers, scratch, gradient):
     """Return the summed loss of the rows order (M,); gradient = factor * its derivative with respect to the parameters.
 
     parameters (P,), layers (L, COLUMNS), x (rows, K), target (M, T), sample_weight (M,) or (0,), scale and shift (K,), loss: an
-    address, loss_parameter: its number, scratch: space for M rows, overwritten -> gradient (P,), overwritten, laid out like the parameters.
+    address, loss_numbers: see loss_blocks.py, scratch: space for M rows, overwritten -> gradient (P,), overwritten, laid out like the
+    parameters.
     """
     M, K = order.shape[0], x.shape[1]
     L = layers.shape[0]
@@ -285,7 +286,7 @@ def gradient_of_rows(parameters, layers, x, target, sample_weight, order, factor
     gather(x, order, scale, shift, batch)
     forward(parameters, layers, batch, scratch)
     z, delta = rows_of(scratch, layers[L - 1], Z, M), rows_of(scratch, layers[L - 1], DELTA, M)
-    summed = call_loss(loss, z, target, sample_weight, factor, loss_parameter, delta)
+    summed = call_loss(loss, z, target, sample_weight, factor, loss_numbers, delta)
     for index in range(L - 1, -1, -1):
         layer = layers[index]
         a = batch
@@ -315,9 +316,9 @@ def outputs_of_rows(parameters, layers, x, order, scale, shift, scratch, out):
 
 
 @kernel
-def loss_of_outputs(loss, z, target, sample_weight, factor, loss_parameter, delta):
+def loss_of_outputs(loss, z, target, sample_weight, factor, loss_numbers, delta):
     """Return the summed loss of the outputs z (M, N), by the address of a loss; delta (M, N) overwritten."""
-    return call_loss(loss, z, target, sample_weight, factor, loss_parameter, delta)
+    return call_loss(loss, z, target, sample_weight, factor, loss_numbers, delta)
 
 
 # --- normalisation of sums: blocks, so that only a network that has them compiles them -----------------------------------

@@ -11,7 +11,7 @@ from fastmlp.kernels.compiling import JIT, block_call, borrow, kernel
 from fastmlp.kernels.layout import Layout
 from fastmlp.kernels.operations import Planner, gather_block
 from fastmlp.kernels.panels import ADDRESS, BARRIER, CHECK, CHUNK, KIND, LOSS, LOSS_ROWS, LOSS_ROWS_ALONE, PANEL, STEP
-from fastmlp.kernels.program import Steps, loss_block, no_steps, output_code
+from fastmlp.kernels.program import NO_NUMBERS, Steps, no_steps, numbered_loss_block, output_code
 from fastmlp.kernels.regularisation import NOTHING, Regularisation
 from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, TOTALS, WEIGHT_SUM
 from fastmlp.kernels.team import DECISION, STOP, Team, look, new_shared, wait_for_all
@@ -52,7 +52,7 @@ def tell_step(operations, number):
 
 @kernel
 def train_tiled(
-    x, target, sample_weight, order, first, last, batch_size, first_step, scale, shift, rates, fused, mean, output, loss, loss_parameter,
+    x, target, sample_weight, order, first, last, batch_size, first_step, scale, shift, rates, fused, mean, output, loss, loss_numbers,
     gather, gather_ops, ops, arena, lists, masks, counts, batch_target, batch_weight, z, delta, sums, total, shared, thread, threads,
     shares,
 ):  # fmt: skip
@@ -61,14 +61,14 @@ def train_tiled(
     x (rows, K) bytes or floats, target (rows, T), sample_weight (rows,) or (0,) for ones, order (n,) row numbers, first_step: number of the
     first step in the whole training, scale and shift (K,); rates (steps, RATES): those of updates.Rates, step by step, the last to the end;
     fused: whether the gradient comes times -learning_rate, to be added; mean: whether it is divided by the rows of the batch; output:
-    SOFTMAX, SIGMOID or IDENTITY; loss, gather: addresses; loss_parameter: a number of the arena's type; gather_ops, ops (threads, n,
+    SOFTMAX, SIGMOID or IDENTITY; loss, gather: addresses; loss_numbers: see loss_blocks.py; gather_ops, ops (threads, n,
     COLUMNS): operations on the batch of each thread. Scratch: arena to sums. total (TOTALS,): thread 0 adds to it.
     """
     # borrowed: otherwise each view of them is counted, by an atomic instruction on a number that all threads change
     x, target, sample_weight, order, rates = borrow(x), borrow(target), borrow(sample_weight), borrow(order), borrow(rates)
     scale, shift, gather_ops, ops, arena = borrow(scale), borrow(shift), borrow(gather_ops), borrow(ops), borrow(arena)
     lists, masks, counts, batch_target = borrow(lists), borrow(masks), borrow(counts), borrow(batch_target)
-    batch_weight, z, delta, sums = borrow(batch_weight), borrow(z), borrow(delta), borrow(sums)
+    batch_weight, z, delta, sums, loss_numbers = borrow(batch_weight), borrow(z), borrow(delta), borrow(sums), borrow(loss_numbers)
     arrived = 0
     step = 0
     begin = first
@@ -98,7 +98,7 @@ def train_tiled(
                 scaled = factor / arena.dtype.type(M) if mean else factor
                 for share in range(thread, shares, threads):
                     call_loss_rows(
-                        op[ADDRESS], target, sample_weight, rows, loss, scaled, loss_parameter, output, batch_target, batch_weight, z,
+                        op[ADDRESS], target, sample_weight, rows, loss, scaled, loss_numbers, output, batch_target, batch_weight, z,
                         delta, arena, sums, op, share, shares,
                     )  # fmt: skip
             elif op[KIND] == CHECK:  # every thread comes to the same answer
@@ -165,13 +165,14 @@ class TiledProgram:
     are skipped; shares: parts of the work; shifted: whether `Steps.shift` has numbers other than 0: zeros are then told before
     it is added, except where noise or dropout changes the normalised inputs; limited: whether gradients are clipped and weights pulled by
     l1, as the rates say; averages: whether an average of the parameters is kept, step by step; norm: one of program.NORMS, for the hidden
-    layers. Weights are packed when `train` begins and unpacked when it ends: between two calls the flat vector of parameters is current.
+    layers; scaled: whether targets are standardised, and the loss has the numbers for it. Weights are packed when `train` begins and
+    unpacked when it ends: between two calls the flat vector of parameters is current.
     """
 
     def __init__(
         self, sizes: Sequence[int], activations: Sequence[str], dtype: Any, rows: int, loss: str | None, listed: bool, shares: int,
         update: str = "sgd", shifted: bool = False, limited: bool = False, averages: bool = False,
-        regularisation: Regularisation = NOTHING, norm: str = "none",
+        regularisation: Regularisation = NOTHING, norm: str = "none", scaled: bool = False,
     ) -> None:  # fmt: skip
         self.dtype, self.sizes, self.rows, self.loss, self.norm = np.dtype(dtype), tuple(sizes), rows, loss, norm
         pays = multiply_adds(sizes, rows) >= TEAM_MULTIPLY_ADDS  # whatever the number of threads: the bits must not depend on it
@@ -194,16 +195,16 @@ class TiledProgram:
             self._ops = planner.table("forward")
         else:
             self._ops = planner.table("step")
-            self._loss, self._output = loss_block(loss, self.dtype), output_code(loss)
+            self._loss, self._output = numbered_loss_block(loss, self.dtype, scaled=scaled), output_code(loss)
 
     @property
     def tile_shapes(self) -> tuple[Shape, ...]:
         """The tiles of the hidden layers."""
         return tuple(layer.tiles.shape for layer in self._layout.hidden)
 
-    def prepare(self, x: np.ndarray, target: np.ndarray, loss_parameter: float = 0.0) -> None:
+    def prepare(self, x: np.ndarray, target: np.ndarray, loss_numbers: np.ndarray = NO_NUMBERS) -> None:
         """Compile what `train` needs, or load it from the cache. Of x and target only the types are read."""
-        self.train(no_steps(x, target, self.sizes, self.rows, self.dtype, self.norm)._replace(loss_parameter=loss_parameter))
+        self.train(no_steps(x, target, self.sizes, self.rows, self.dtype, self.norm)._replace(loss_numbers=loss_numbers))
 
     def train(self, steps: Steps) -> int:
         """Take the steps; see train_tiled. Return the row reached, or -(1 + first row of a batch whose loss is not finite)."""
@@ -228,7 +229,7 @@ class TiledProgram:
 
     def gradient(
         self, parameters: np.ndarray, x: np.ndarray, target: np.ndarray, scale: np.ndarray, shift: np.ndarray, factor: float,
-        loss_parameter: float,
+        loss_numbers: np.ndarray,
     ) -> tuple[float, np.ndarray]:  # fmt: skip
         """Return the summed loss of all rows of x, and factor times its gradient (P,): NaN where the loss is not finite.
 
@@ -239,7 +240,7 @@ class TiledProgram:
         no_rates = np.zeros((-(-n // self.rows), len(Rates._fields)), self.dtype)
         steps = Steps(
             parameters, gradient, gradient, total, x, target, None, np.arange(n), 0, n, self.rows, scale, shift, no_rates, mean=False,
-            loss_parameter=loss_parameter,
+            loss_numbers=loss_numbers,
         )  # fmt: skip
 
         def pack() -> None:
@@ -291,7 +292,7 @@ class TiledProgram:
                     steps.mean,
                     self._output,
                     self._loss,
-                    self.dtype.type(steps.loss_parameter),
+                    steps.loss_numbers,
                     gather,
                     self._gather_ops,
                     self._ops,

@@ -132,7 +132,8 @@ def trained(model: "Trained") -> str:
     if scores is None:
         return f"{model.task.key}: trained"
     what = "validation" if scores is model.validation else "test"
-    found = f"{what} accuracy {percent(scores['accuracy'])}" if scores["accuracy"] is not None else f"{what} loss {loss(scores['loss'])}"
+    accuracy = scores.get("accuracy")
+    found = f"{what} accuracy {percent(accuracy)}" if accuracy is not None else f"{what} loss {loss(scores['loss'])}"
     return f"{model.task.key}: {found}"
 
 

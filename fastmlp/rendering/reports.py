@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastmlp import quantities
 from fastmlp.errors import DataError
-from fastmlp.quantities import MISSING, NUMBER, PERCENT, POINTS, amount, loss, percent
+from fastmlp.quantities import MISSING, NUMBER, PERCENT, POINTS, amount, loss, percent, r2
 from fastmlp.rendering import plots
 from fastmlp.rendering.page import Fact, Mark, Page, Section, Table
 from fastmlp.rendering.plots import Plot, Series
@@ -65,7 +65,8 @@ STOPPED = {
 # Settings that the text of the methods names by itself, or that change no result.
 SAID = {
     "hidden", "activation", "output", "dtype", "initializer", "initial_value", "epochs", "batch_size", "learning_rate", "optimizer",
-    "loss", "reduction", "normalize", "validation", "holdout", "split_seed", "zero_skipping", "kernels", "threads", "seed",
+    "loss", "reduction", "normalize", "normalize_target", "validation", "holdout", "split_seed", "zero_skipping", "kernels",
+    "threads", "seed",
 }  # fmt: skip
 BASE_SETTINGS = ("hidden", "activation", "learning_rate", "batch_size", "epochs", "reduction", "normalize", "validation")
 MOST_RUNS_LISTED = 1000
@@ -108,8 +109,7 @@ def training_page(
     test = results.get("test") if isinstance(results.get("test"), dict) else None
     facts = []
     if test is not None:
-        detail = f"loss {loss(_number(test.get('loss')))}; test rows, after training"
-        facts.append(_score_fact("Test", _number(test.get("accuracy")), _number(test.get("loss")), detail))
+        facts.append(_test_fact(test))
     held = _epoch_of_the_model(run, results, epochs)
     if epochs and (history["validation_loss"][held - 1] is not None):
         detail = f"loss {loss(history['validation_loss'][held - 1])}; held-out rows, {'last' if held == epochs else 'best'} epoch"
@@ -638,6 +638,7 @@ def _methods(run: "RunRecord", models: int, tested: bool) -> str:
         f"{said('batch_size')} rows, learning rate {said('learning_rate')} and gradients {reduction} over the batch, minimising the "
         f"{minimised}.",
         " Or: ".join(inputs),
+        "Targets were standardised inside; losses are in their own units." if train.get("normalize_target") == "standardize" else "",
         "Initial weights followed the rule of each setting; biases started at zero."
         if {"initializer", "activation", "initial_value"} & varied.keys()
         else f"{_initial_text(network)}; biases start at zero.",
@@ -745,6 +746,15 @@ def _score_fact(rows: str, accuracy: float | None, its_loss: float | None, detai
     if accuracy is None:
         return Fact(loss(its_loss), f"{rows} loss", detail.partition("; ")[2])
     return Fact(percent(accuracy), f"{rows} accuracy", detail)
+
+
+def _test_fact(test: Mapping[str, Any]) -> Fact:
+    """Return what a network reached on the test rows: its accuracy, or for numbers R² and the errors in the units of y."""
+    its_loss, share = _number(test.get("loss")), _number(test.get("r2"))
+    if share is None:
+        return _score_fact("Test", _number(test.get("accuracy")), its_loss, f"loss {loss(its_loss)}; test rows, after training")
+    errors = f"RMSE {loss(_number(test.get('rmse')))}, MAE {loss(_number(test.get('mae')))}, loss {loss(its_loss)}"
+    return Fact(r2(share), "Test R²", f"{errors}; test rows, after training")
 
 
 def _spread_facts(rows: str, scores: Sequence[Mapping[str, float | None]]) -> list[Fact]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fastmlp.quantities import MISSING, bare_percent, loss, percent
+from fastmlp.quantities import MISSING, bare_percent, loss, percent, r2
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -142,9 +142,12 @@ def runs(found: "Iterable[RunSummary]") -> str:
 
 
 def scores(scores: Mapping[str, float | None]) -> str:
-    """Return accuracy, where there is one, and loss."""
-    accuracy = "" if scores["accuracy"] is None else f"accuracy {percent(scores['accuracy'])}, "
-    return f"{accuracy}loss {loss(scores['loss'])}"
+    """Return accuracy, or for numbers R² and errors in the units of y, and loss."""
+    accuracy = scores.get("accuracy")
+    parts = [] if accuracy is None else [f"accuracy {percent(accuracy)}"]
+    if "r2" in scores:
+        parts += [f"R² {r2(scores['r2'])}", f"RMSE {loss(scores['rmse'])}", f"MAE {loss(scores['mae'])}"]
+    return ", ".join([*parts, f"loss {loss(scores['loss'])}"])
 
 
 def rate(value: float) -> str:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp.errors import ConfigError
-from fastmlp.kernels.program import Program, Steps
+from fastmlp.kernels.program import NO_NUMBERS, Program, Steps
 from fastmlp.kernels.step import LOSS_SUM, TOTALS
 from fastmlp.kernels.tiled import TiledProgram
 from fastmlp.kernels.updates import Rates
@@ -50,20 +50,30 @@ class FullBatch:
     """A program that takes one iteration of L-BFGS over all rows in each run of steps.
 
     program: one for the rule "gradient", which adds up, in blocks of `block` rows; weight_decay: half of it times the sum of squares of
-    all parameters is added to the loss.
+    all parameters is added to the loss. The steps have the numbers of the function that is minimised, `reported` are those of the loss
+    that is told: where outputs are weighted by `weights` (N,), which differ, that takes one more pass over the rows.
     """
 
-    def __init__(self, program: Program | TiledProgram, block: int, weight_decay: float, memory: Memory) -> None:
+    def __init__(
+        self,
+        program: Program | TiledProgram,
+        block: int,
+        weight_decay: float,
+        memory: Memory,
+        weights: np.ndarray | None = None,
+        reported: np.ndarray = NO_NUMBERS,
+    ) -> None:
         self.threads = program.threads
         self.converged = memory.converged
         self.length = 0.0  # of the last step, along its direction
         self._program, self._block, self._weight_decay = program, block, weight_decay
         self._pairs = [] if memory.pairs is None else [Pair(*pair) for pair in np.moveaxis(memory.pairs, 1, 0)]
+        self._weights, self._reported = weights, reported
         self._last: tuple[Point, np.ndarray] | None = None  # where the last step ended, and the totals there
 
-    def prepare(self, x: np.ndarray, target: np.ndarray, loss_parameter: float = 0.0) -> None:
+    def prepare(self, x: np.ndarray, target: np.ndarray, loss_numbers: np.ndarray = NO_NUMBERS) -> None:
         """Compile what `train` needs, or load it from the cache. Of x and target only the types are read."""
-        self._program.prepare(x, target, loss_parameter)
+        self._program.prepare(x, target, loss_numbers)
 
     def memory(self) -> Memory:
         """Return what a training has to keep to go on bit for bit."""
@@ -91,6 +101,8 @@ class FullBatch:
             return -1
         pairs = list(self._pairs)
         found = None if lbfgs.is_minimal(start.gradient) else lbfgs.step(loss, start, pairs)
+        if self._weights is not None:
+            total = self._as_reported(steps, start.parameters, total)
         # nothing is changed before this line: an interrupt leaves the training where it was
         steps.total[:] += total
         self._pairs, self.converged, self.length = pairs, found is None, 0.0
@@ -103,6 +115,22 @@ class FullBatch:
 
     def _evaluate(self, steps: Steps, parameters: np.ndarray) -> tuple[Point, np.ndarray]:
         """Return loss and gradient at some parameters (P,), and the totals (TOTALS,) of all rows there."""
+        reached, gradient, total = self._add_up(steps, parameters)
+        share = 1.0 / steps.last if steps.mean else 1.0
+        exact = parameters.astype(np.float64)
+        value = share * float(total[LOSS_SUM]) + 0.5 * self._weight_decay * lbfgs.dot(exact, exact) if reached >= 0 else np.inf
+        return Point(parameters, value, share * gradient.astype(np.float64) + self._weight_decay * exact), total
+
+    def _as_reported(self, steps: Steps, parameters: np.ndarray, total: np.ndarray) -> np.ndarray:
+        """Return totals (TOTALS,) with the loss as it is told, not as it is minimised."""
+        if self._weights is not None and (self._weights == self._weights[0]).all():
+            told = total.copy()
+            told[LOSS_SUM] /= self._weights[0]
+            return told
+        return self._add_up(steps._replace(loss_numbers=self._reported), parameters)[2]
+
+    def _add_up(self, steps: Steps, parameters: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
+        """Return the row reached, or less than 0 where the loss is not finite, the gradient (P,) of its sum, and the totals (TOTALS,)."""
         n, size = steps.last, parameters.size
         gradient, total = np.zeros(size, parameters.dtype), np.zeros(TOTALS)
         no_rates = np.zeros((-(-n // self._block), len(Rates._fields)), parameters.dtype)
@@ -112,7 +140,4 @@ class FullBatch:
                 batch_size=self._block, rates=no_rates, mean=False,
             )
         )  # fmt: skip
-        share = 1.0 / n if steps.mean else 1.0
-        exact = parameters.astype(np.float64)
-        value = share * float(total[LOSS_SUM]) + 0.5 * self._weight_decay * lbfgs.dot(exact, exact) if reached >= 0 else np.inf
-        return Point(parameters, value, share * gradient.astype(np.float64) + self._weight_decay * exact), total
+        return reached, gradient, total

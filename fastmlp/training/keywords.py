@@ -46,6 +46,7 @@ class TrainingKeywords(TypedDict, total=False):
     class_weight: str | Mapping[int, float] | None
     reduction: str
     normalize: str | None
+    normalize_target: str | None
     per_feature: bool | None
     validation: int | float | tuple[Any, Any] | None
     holdout: str | None

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 
-from fastmlp import machine
+from fastmlp import machine, targets
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import ConfigError, DataError, TrainingError
 from fastmlp.inputs import frozen
@@ -105,8 +105,8 @@ class Trainer:
         self.rows, self.target, self.sample_weight, self.validation = plan.rows, plan.target, plan.sample_weight, plan.validation
         self._trained_on = plan.trained_on
         self.batch_size = plan.batch_size
-        self._loss_parameter = plan.loss_parameter
-        self._input_scaling = plan.input_scaling
+        self._loss_numbers = plan.loss_numbers
+        self._input_scaling, self._target_scaling = plan.input_scaling, plan.target_scaling
         self._scale, self._shift = plan.input_scaling.scale_and_shift(network.n_inputs, network.dtype, self.rows.dtype == np.uint8)
         started = time.perf_counter()
         self._augmentation = None
@@ -116,10 +116,14 @@ class Trainer:
         self.program: Program | TiledProgram | FullBatch
         if plan.is_full_batch:
             memory = full_batch.Memory(plan.start.pairs, plan.start.converged)
-            self.program = FullBatch(self._choose_program(plan, GRADIENT.name), plan.block, known(plan.settings.weight_decay), memory)
+            scaling = targets.active(plan.target_scaling)
+            weights = targets.output_weights(plan.loss, plan.loss_parameter, scaling) if scaling is not None else None
+            reported = targets.loss_numbers(plan.loss, plan.loss_parameter, scaling)
+            program = self._choose_program(plan, GRADIENT.name)
+            self.program = FullBatch(program, plan.block, known(plan.settings.weight_decay), memory, weights, reported)
         else:
             self.program = self._choose_program(plan, plan.update)
-        self.program.prepare(self.rows, self.target, self._loss_parameter)
+        self.program.prepare(self.rows, self.target, self._loss_numbers)
         self.threads = self.program.threads
         self.compile_seconds = time.perf_counter() - started
 
@@ -147,8 +151,9 @@ class Trainer:
         # smoothing belongs to training: what is evaluated later is the loss without it
         parameter = 0.0 if LOSSES[plan.loss].parameter == SMOOTHING else plan.loss_parameter
         self.network.adopt(
-            loss=plan.loss, loss_parameter=parameter, input_scaling=plan.input_scaling, target_is_column=plan.target_is_column
-        )
+            loss=plan.loss, loss_parameter=parameter, input_scaling=plan.input_scaling, target_scaling=plan.target_scaling,
+            target_is_column=plan.target_is_column,
+        )  # fmt: skip
         self._show_average()
 
     def _begin_weights(self, start: TrainingState) -> None:
@@ -192,20 +197,20 @@ class Trainer:
     def _choose_program(self, plan: Plan, update: str) -> Program | TiledProgram:
         """Return tiles, or the textbook loops where those were asked for or are as fast. Sizes and data decide, never a clock."""
         network, settings = self.network, self.settings
-        sizes, averages = network.sizes, settings.average == "ema"
+        sizes, averages, scaled = network.sizes, settings.average == "ema", plan.loss_numbers.size > 1
         wanted = settings.threads or machine.usable_cores()
         if settings.kernels != "auto" or not tiles_pay(sizes, plan.block):
             skip_zeros = settings.zero_skipping != "off"
             return Program(
                 sizes, network.hidden_activations, network.dtype, plan.block, plan.loss, settings.kernels, skip_zeros, wanted, update,
-                plan.is_limited, averages, plan.regularisation, network.normalization,
+                plan.is_limited, averages, plan.regularisation, network.normalization, scaled,
             )  # fmt: skip
         asked_for = settings.zero_skipping == "on" and network.n_inputs <= MOST_LISTED_INPUTS
         listed = asked_for or (settings.zero_skipping == "auto" and self._zeros_pay())
         shifted = bool((self._shift != 0).any())
         return TiledProgram(
             sizes, network.hidden_activations, network.dtype, plan.block, plan.loss, listed, wanted, update, shifted,
-            plan.is_limited, averages, plan.regularisation, network.normalization,
+            plan.is_limited, averages, plan.regularisation, network.normalization, scaled,
         )  # fmt: skip
 
     def _zeros_pay(self) -> bool:
@@ -337,6 +342,8 @@ class Trainer:
         """Give the network the weights that steps go on from."""
         if self.network.input_scaling is not self._input_scaling:
             raise ConfigError("input_scaling: expected to stay while the network is trained, got another one; use a new Network")
+        if self.network.target_scaling is not self._target_scaling:
+            raise ConfigError("target_scaling: expected to stay while the network is trained, got another one; use a new Network")
         self._take_assigned()
         self._shown = None
         if self._last_weights is not None:
@@ -443,7 +450,7 @@ class Trainer:
             shift=self._shift,
             rates=optimizers.rates(self.settings, self.steps, self._learning_rates(self.steps, count), self.network.dtype),
             mean=self.settings.reduction == "mean",
-            loss_parameter=self._loss_parameter,
+            loss_numbers=self._loss_numbers,
             average=self._average if self.settings.average == "ema" else None,
             first_step=self.steps,
             running_stats=self.network.running_stats,
@@ -476,7 +483,7 @@ class Trainer:
             train_loss=float(loss_sum / weight),
             train_accuracy=None if regression else float(correct / weight),
             validation_loss=found["loss"],
-            validation_accuracy=found["accuracy"],
+            validation_accuracy=found.get("accuracy"),
             learning_rate=self._last_rate(),
             seconds=seconds,
             samples_per_second=self.n_rows / seconds,

@@ -6,8 +6,9 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from fastmlp import targets
 from fastmlp.errors import ConfigError, DataError
-from fastmlp.inputs import as_rows, as_sample_weight, as_target, is_image, is_single, weight_in
+from fastmlp.inputs import as_rows, as_sample_weight, is_image, is_single, weight_in
 from fastmlp.network import Network
 from fastmlp.settings import TrainingSettings, kind_of, known
 from fastmlp.training import full_batch, optimizers
@@ -59,6 +60,13 @@ class OnlineTrainer:
         fitted = network.input_scaling
         if self._settings.normalize == "standardize" and (fitted is None or fitted.kind != "standardize"):
             raise ConfigError("normalize: expected none or scale where rows come bit by bit, got 'standardize'; standardize them yourself")
+        if self._settings.normalize_target == "standardize" and targets.active(network.target_scaling) is None:
+            raise ConfigError(
+                "normalize_target: expected none where rows come bit by bit, got 'standardize'; standardize them yourself, "
+                "or train on some rows first"
+            )
+        if network.target_scaling is None:  # there is nothing yet that a mean could be taken of
+            self._settings = self._settings.replace(normalize_target="none")
         self.network = network
         self._class_weight = class_weight
         self._trainer: Trainer | None = None  # made by the first step, which shows what kind of rows there are
@@ -94,7 +102,7 @@ class OnlineTrainer:
         if is_single(x, network.n_inputs):
             x, y = np.asarray(x)[None], np.asarray(y)[None]
         rows = as_rows(x, network.n_inputs, network.dtype)
-        target = as_target(y, network.output, network.n_outputs, rows.shape[0], network.dtype)
+        target = network.target_for_kernels(y, rows.shape[0])
         if self._trainer is None:
             self._settings = self._settings.resolved(kind_of(is_image(rows, np.ndim(x)), network.output))
         most = known(self._settings.batch_size)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmlp import machine, preprocessing
+from fastmlp import machine, preprocessing, targets
 from fastmlp.data.dataset import is_test_split
 from fastmlp.errors import ConfigError, DataError, NotEnoughMemory
 from fastmlp.inputs import as_rows, as_sample_weight, as_target, frozen, is_image, weight_in
@@ -16,6 +16,7 @@ from fastmlp.kernels.updates import UPDATES
 from fastmlp.network import Network
 from fastmlp.preprocessing import InputScaling
 from fastmlp.settings import TrainingSettings, kind_of, known, known_name, nearest
+from fastmlp.targets import TargetScaling
 from fastmlp.training import augmentation, full_batch, holdout, lbfgs, optimizers, stopping
 from fastmlp.training import state as states
 from fastmlp.training.state import TrainingState
@@ -45,7 +46,9 @@ class Plan(NamedTuple):
     image_shape: tuple[int, int] | None  # of rows that are augmented
     loss: str
     loss_parameter: float  # the number that the loss has besides, in training: smoothing included
+    loss_numbers: np.ndarray  # the loss as kernels take it: kernels/loss_blocks.py
     input_scaling: InputScaling
+    target_scaling: TargetScaling | None  # of a regression
     target_is_column: bool
     regularisation: Regularisation
     update: str  # the rule of the kernels
@@ -75,7 +78,10 @@ def make_plan(
     # L-BFGS is no rule of the kernels, and keeps no m or v: as far as these go it is plain gradient descent
     is_full_batch = settings.optimizer == full_batch.NAME
     update = "sgd" if is_full_batch else optimizers.update_rule(settings, network.dtype)
-    target = as_target(y, network.output, network.n_outputs, rows.shape[0], network.dtype)
+    kind = _kind_of_targets(network, settings, loss)
+    # targets that are standardised stay in float64 until they are
+    of_target = np.dtype(np.float64) if kind == "standardize" else network.dtype
+    target = as_target(y, network.output, network.n_outputs, rows.shape[0], of_target)
     settings, pair, chosen = _checked_validation(settings, validation)
     regularisation = _regularisation(settings, network)
     weight = None if sample_weight is None else as_sample_weight(sample_weight, rows.shape[0])
@@ -90,7 +96,7 @@ def make_plan(
     if pair is None:
         of_held_out = _held_out(network, rows, target, weight, split.held_out)
     else:
-        of_held_out = _given_rows(network, *pair)
+        of_held_out = _given_rows(network, *pair, of_target)
         if of_held_out is not None:
             _check_counts(loss, of_held_out.target, "validation y")
     stopping.check(settings, of_held_out is not None, network.output)
@@ -111,7 +117,8 @@ def make_plan(
     block = min(batch_size, FORWARD_ROWS) if is_full_batch else batch_size
     pairs = min(lbfgs.MEMORY, known(settings.epochs)) if is_full_batch else 0
     _check_memory(network, block, UPDATES[update].states + is_limited + (settings.average != "none") * 2 + 2 * pairs)
-    weight = _weights_of(network, target, train, weight, class_weight or settings.class_weight)
+    of_rows = _weights_of(network, target, train, weight, class_weight or settings.class_weight)
+    target_scaling = _target_scaling(network, kind, target, weight, train)
     input_scaling = _input_scaling(network, settings, rows, train, of_images)
     if of_held_out is not None and holdout.rule(None, network.output, network.n_outputs) == holdout.STRATIFIED:
         advice = "train on rows of it, too" if pair is not None else _how_to_see_all(how)
@@ -120,19 +127,22 @@ def make_plan(
         settings=settings.replace(
             loss=loss,
             normalize=input_scaling.kind,
+            normalize_target=kind if network.output == "identity" else None,
             per_feature=input_scaling.per_feature if input_scaling.kind == "standardize" else None,
             validation=None if pair is not None or chosen is not None else settings.validation or 0,
             holdout=how,
         ),
         rows=rows,
-        target=target,
-        sample_weight=weight,
+        target=target if (scaling := targets.active(target_scaling)) is None else scaling.standardized(target, network.dtype),
+        sample_weight=of_rows,
         trained_on=train,
         validation=of_held_out,
         image_shape=image_shape,
         loss=loss,
         loss_parameter=loss_parameter,
+        loss_numbers=targets.loss_numbers(loss, loss_parameter, target_scaling, "objective" if is_full_batch else "training"),
         input_scaling=input_scaling,
+        target_scaling=target_scaling,
         target_is_column=np.ndim(y) == 2,
         regularisation=regularisation,
         update=update,
@@ -156,6 +166,34 @@ def _input_scaling(network: Network, settings: TrainingSettings, rows: np.ndarra
     if settings.per_feature not in (None, fitted.per_feature) and fitted.kind == "standardize":
         raise ConfigError("per_feature: this network was trained with the other choice and keeps it; use a new Network")
     return fitted
+
+
+def _kind_of_targets(network: Network, settings: TrainingSettings, loss: str) -> str:
+    """Return what is done to targets, "none" or "standardize"; raise ConfigError where that does not go with loss or network."""
+    asked_for, fitted, link = settings.normalize_target, network.target_scaling, LOSSES[loss].link
+    if asked_for == "standardize" and (network.output != "identity" or link is not None):
+        what = f"{network.output} output" if network.output != "identity" else f"the loss {loss}, whose outputs are logarithms"
+        raise ConfigError(f"normalize_target: expected none with {what}, got 'standardize'; leave it out")
+    if fitted is None:
+        return asked_for or ("standardize" if targets.measures_y(loss) else "none")
+    if asked_for not in (None, fitted.kind):
+        raise ConfigError(
+            f"normalize_target: this network was trained with {fitted.kind!r} and keeps it, got {asked_for!r}; use a new Network"
+        )
+    if targets.active(fitted) is not None and link is not None:
+        raise ConfigError(f"loss: {loss} needs targets as they are, this network was trained on standardised ones; use a new Network")
+    return fitted.kind
+
+
+def _target_scaling(
+    network: Network, kind: str, target: np.ndarray, weight: np.ndarray | None, train: np.ndarray
+) -> TargetScaling | None:  # fmt: skip
+    """Return the network's scaling of targets (n, T): fitted on the rows trained on, where no training did so before."""
+    if network.target_scaling is not None or network.output != "identity":
+        return network.target_scaling
+    return (
+        targets.fit(target[train], None if weight is None else weight[train]) if kind == "standardize" else targets.none(network.n_outputs)
+    )
 
 
 def _checked_loss(name: str | None, network: Network) -> str:
@@ -247,7 +285,7 @@ def _held_out(network: Network, rows: np.ndarray, target: np.ndarray, weight: np
     return HeldOut(view, frozen(target[numbers]), of_held_out, inside)
 
 
-def _given_rows(network: Network, x: Any, y: Any) -> HeldOut | None:
+def _given_rows(network: Network, x: Any, y: Any, of_target: np.dtype) -> HeldOut | None:
     """Return a user's own rows to validate on, None where there are none; warn where they are the test rows of a data set."""
     if is_test_split(x):
         warnings.warn(
@@ -257,7 +295,7 @@ def _given_rows(network: Network, x: Any, y: Any) -> HeldOut | None:
             stacklevel=6,
         )
     rows = as_rows(x, network.n_inputs, network.dtype, "validation x")
-    target = as_target(y, network.output, network.n_outputs, rows.shape[0], network.dtype, "validation y")
+    target = as_target(y, network.output, network.n_outputs, rows.shape[0], of_target, "validation y")
     return HeldOut(rows, target, None) if rows.shape[0] else None
 
 

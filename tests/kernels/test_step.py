@@ -101,7 +101,7 @@ def trained(job, dtype, numbers=normals, program=None, ranges=None, **form):
         reached = program.train(
             Steps(
                 parameters, NOTHING.astype(dtype), NOTHING.astype(dtype), total, x, target, weights, job.order(), first, last,
-                job.batch_size, scale, shift, rates(job.learning_rate, dtype), job.mean, job.loss_parameter,
+                job.batch_size, scale, shift, rates(job.learning_rate, dtype), job.mean, np.array([job.loss_parameter]),
             )
         )  # fmt: skip
     return Trained(parameters, total, reached)
@@ -224,7 +224,9 @@ def test_gradient_equals_the_oracle(loss, skip_zeros):
     job = Job([7, 5, 4, 3], ["silu", "relu"], loss, rows=11, batch_size=11)
     program = program_of(job, np.float64, skip_zeros=skip_zeros)
     x, target = read_only(job.x(), np.float64), read_only(job.target(), np.float64)
-    summed, found = program.gradient(job.parameters(), x, target, np.ones(7), np.zeros(7), factor=0.5, loss_parameter=job.loss_parameter)
+    summed, found = program.gradient(
+        job.parameters(), x, target, np.ones(7), np.zeros(7), factor=0.5, loss_numbers=np.array([job.loss_parameter])
+    )
     layers = mlp.layers_of(job.parameters(), job.sizes)
     expected, z = mlp.gradient(layers, job.activations, loss, x, target, np.full(11, 0.5), job.loss_parameter)
     assert summed == pytest.approx(mlp.row_losses(loss, z, target, job.loss_parameter).sum(), rel=1e-12)

@@ -144,7 +144,7 @@ def steps_of(job: Job, dtype: Any, numbers: Numbers = small, rule: Rule | None =
         shift=np.zeros(job.sizes[0], dtype),
         rates=rates(rule, -(-job.rows // job.batch_size), dtype, limits=limits),
         mean=job.mean,
-        loss_parameter=job.loss_parameter,
+        loss_numbers=np.array([job.loss_parameter]),
         average=np.array(job.parameters(numbers), dtype),
     )
     return whole._replace(**changes)

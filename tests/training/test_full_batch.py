@@ -33,7 +33,7 @@ def network(sizes=(5, 20, 1), dtype="float64", seed=0):
 
 def trained(net=None, y=VALUES, **settings):
     net = net or network()
-    return net, fastmlp.train(net, X, y, optimizer="lbfgs", **{"epochs": 15, "weight_decay": DECAY, **settings})
+    return net, fastmlp.train(net, X, y, optimizer="lbfgs", **{"epochs": 15, "weight_decay": DECAY, "normalize_target": "none", **settings})
 
 
 def optimum_by_scipy(label_smoothing=0.0, reduction="mean", sample_weight=None):
@@ -76,7 +76,7 @@ def test_a_small_regression_is_learned_better_than_by_steps_over_batches(other):
 
 def test_no_epoch_makes_the_penalised_loss_larger():
     net = network()
-    trainer = Trainer(net, X, VALUES, TrainingSettings(optimizer="lbfgs", weight_decay=DECAY))
+    trainer = Trainer(net, X, VALUES, TrainingSettings(optimizer="lbfgs", weight_decay=DECAY, normalize_target="none"))
     losses = []
     for _ in range(20):
         losses.append(net.evaluate(X, VALUES)["loss"] + DECAY / 2 * net.parameters @ net.parameters)
@@ -121,7 +121,7 @@ def test_a_resumed_training_ends_with_the_bits_of_an_unbroken_one(cut):
 
 def test_a_checkpoint_holds_all_that_the_next_step_needs(tmp_path):
     whole, _ = trained()
-    trainer = Trainer(network(), X, VALUES, TrainingSettings(optimizer="lbfgs", epochs=15, weight_decay=DECAY))
+    trainer = Trainer(network(), X, VALUES, TrainingSettings(optimizer="lbfgs", epochs=15, weight_decay=DECAY, normalize_target="none"))
     for _ in range(7):
         trainer.step()
     net, state, _ = saving.unpack(tmp_path, saving.pack(trainer, {}))
@@ -130,7 +130,7 @@ def test_a_checkpoint_holds_all_that_the_next_step_needs(tmp_path):
 
 
 def test_a_checkpoint_with_pairs_of_another_network_is_refused(tmp_path):
-    trainer = Trainer(network(), X, VALUES, TrainingSettings(optimizer="lbfgs"))
+    trainer = Trainer(network(), X, VALUES, TrainingSettings(optimizer="lbfgs", normalize_target="none"))
     for _ in range(3):
         trainer.step()
     file = saving.pack(trainer, {})
@@ -177,7 +177,7 @@ def test_all_kernels_take_the_same_steps(kernels):
 
 def test_an_interrupt_between_two_evaluations_leaves_the_last_step(monkeypatch):
     whole, _ = trained()
-    trainer = Trainer(network(), X, VALUES, TrainingSettings(optimizer="lbfgs", epochs=15, weight_decay=DECAY))
+    trainer = Trainer(network(), X, VALUES, TrainingSettings(optimizer="lbfgs", epochs=15, weight_decay=DECAY, normalize_target="none"))
     for _ in range(5):
         trainer.step()
     after_five, run = trainer.network.parameters.copy(), tiled.TiledProgram.train
@@ -289,5 +289,5 @@ def test_batches_that_a_data_set_prefers_are_not_held_against_it():
 
 
 def test_settings_in_effect_say_that_a_batch_is_all_rows():
-    trainer = Trainer(network(), X, VALUES, TrainingSettings(optimizer="lbfgs"), validation=20)
+    trainer = Trainer(network(), X, VALUES, TrainingSettings(optimizer="lbfgs", normalize_target="none"), validation=20)
     assert json.loads(json.dumps(trainer.settings.to_dict()))["batch_size"] == 280

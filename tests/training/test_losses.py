@@ -51,7 +51,7 @@ def test_every_loss_trains_with_its_number_as_in_numpy(loss, way):
     (output, settings, parameter), (kernels, units, batch_size) = LOSSES[loss], WAYS[way]
     net = Network([4, units, 3], "tanh", output, dtype="float64", seed=3)
     start, shared = net.parameters.copy(), {"epochs": 2, "batch_size": batch_size, "learning_rate": 0.02, "seed": 5}
-    history = fastmlp.train(net, X, targets(loss), loss=loss, kernels=kernels, **settings, **shared)
+    history = fastmlp.train(net, X, targets(loss), loss=loss, kernels=kernels, normalize_target="none", **settings, **shared)
     expected = reference.train(start, net.sizes, ["tanh"], loss, X, targets(loss), parameter=parameter, **shared)
     assert_allclose(net.parameters, expected.parameters, rtol=1e-9, atol=1e-9)
     assert_allclose([epoch.train_loss for epoch in history], expected.losses, rtol=1e-9)
@@ -75,7 +75,7 @@ def test_every_loss_is_tried_here():
 def test_a_network_evaluates_with_the_number_that_it_was_trained_with(loss, tmp_path):
     _, settings, parameter = LOSSES[loss]
     net, y = Network([4, 8, 3], "tanh", "identity", dtype="float64"), TARGETS["identity"]
-    fastmlp.train(net, X, y, loss=loss, epochs=1, **settings)
+    fastmlp.train(net, X, y, loss=loss, epochs=1, normalize_target="none", **settings)
     net.save(tmp_path / "net.safetensors")
     for each in (net, net.copy(), Network.load(tmp_path / "net.safetensors")):
         assert each.evaluate(X, y)["loss"] == pytest.approx(mean_loss(net, loss, X, y, parameter), rel=1e-12)
@@ -85,7 +85,7 @@ def test_a_network_evaluates_with_the_number_that_it_was_trained_with(loss, tmp_
 def test_a_network_differentiates_the_loss_that_it_was_trained_with(loss):
     output, settings, parameter = LOSSES[loss]
     net, y = Network([4, 8, 3], "tanh", output, dtype="float64"), targets(loss)
-    fastmlp.train(net, X, y, loss=loss, epochs=1, **settings)
+    fastmlp.train(net, X, y, loss=loss, epochs=1, normalize_target="none", **settings)
     kept = 0.0 if "label_smoothing" in settings else parameter
     expected, _ = mlp.gradient(
         mlp.layers_of(net.parameters, net.sizes), ["tanh"], loss, X, y.reshape(N_ROWS, -1), np.full(N_ROWS, 1 / N_ROWS), kept

@@ -43,7 +43,9 @@ def test_losses_are_means_per_sample(output, loss, y, reduction):
     net = Network([4, 3 if output == "softmax" else 2], output=output, dtype="float64")
     per_row = mlp.row_losses(loss, X @ net.weights[0], y.reshape(30, -1))
     # a step too small to move anything: every batch is measured at the initial weights
-    epoch = fastmlp.train(net, X, y, epochs=1, batch_size=7, learning_rate=1e-30, reduction=reduction, validation=(X[:11], y[:11]))[0]
+    epoch = fastmlp.train(
+        net, X, y, epochs=1, batch_size=7, learning_rate=1e-30, reduction=reduction, normalize_target="none", validation=(X[:11], y[:11])
+    )[0]
     assert epoch.train_loss == pytest.approx(per_row.mean(), rel=1e-12)
     assert epoch.validation_loss == pytest.approx(per_row[:11].mean(), rel=1e-12)
 
