@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastmlp import quantities
 from fastmlp.errors import DataError
+from fastmlp.experiments.statistics import Summary, summarise
 from fastmlp.quantities import MISSING, NUMBER, PERCENT, POINTS, amount, loss, percent, r2
 from fastmlp.rendering import plots
 from fastmlp.rendering.page import Fact, Mark, Page, Section, Table
@@ -82,16 +83,6 @@ class ModelFile(NamedTuple):
     sha256: str
     sizes: tuple[int, ...]
     parameters: int
-
-
-class Spread(NamedTuple):
-    """Several values: mean, standard deviation (n - 1, None of a single one), extremes, number."""
-
-    mean: float
-    std: float | None
-    lowest: float
-    highest: float
-    n: int
 
 
 def training_page(
@@ -169,7 +160,7 @@ def sweep_page(run: "RunRecord", figures: Path, commands: Sequence[str]) -> Page
     groups = _by_setting(run.models)
     accurate = any(_accuracy(model) is not None for model in run.models)
     score, high = ("accuracy", True) if accurate else ("loss", False)
-    found = {label: _spread([_score(model, score) for model in _done(models)]) for label, models in groups.items()}
+    found = {label: summarise([_score(model, score) for model in _done(models)]) for label, models in groups.items()}
 
     def order(label: str) -> tuple[bool, float]:
         spread = found[label]
@@ -427,7 +418,8 @@ def _epochs_over_runs(models: "Sequence[Model]") -> Table:
     rows = []
     for epoch in range(max(len(model.history["epoch"]) for model in models)):
         spread = {
-            score: _spread([model.history[score][epoch] for model in models if epoch < len(model.history[score])]) for score in plots.SCORES
+            score: summarise([model.history[score][epoch] for model in models if epoch < len(model.history[score])])
+            for score in plots.SCORES
         }
         accuracy = spread["validation_accuracy"]
         rows.append(
@@ -471,15 +463,15 @@ def _ranking(groups: "Mapping[str, Sequence[Model]]", ranked: Sequence[str], acc
     rows = []
     for label in ranked:
         done = _done(groups[label])
-        its_loss = _spread([_score(model, "loss") for model in done])
-        train_loss = _spread([_last(model, "train_loss") for model in done])
+        its_loss = summarise([_score(model, "loss") for model in done])
+        train_loss = summarise([_last(model, "train_loss") for model in done])
         diverged = len(groups[label]) - len(done)
         rows.append(
             (
                 label,
-                _spread_text(_spread([_accuracy(model) for model in done]), True) if accurate else _spread_text(its_loss, False),
+                _spread_text(summarise([_accuracy(model) for model in done]), True) if accurate else _spread_text(its_loss, False),
                 _spread_text(its_loss if accurate else train_loss, False),
-                _spread_text(_spread([_last(model, "train_accuracy") for model in done]), True),
+                _spread_text(summarise([_last(model, "train_accuracy") for model in done]), True),
                 str(len(groups[label])),
                 Mark(str(diverged), "no") if diverged else "0",
                 f"{statistics.median(model.seconds for model in done):.2f}" if done else MISSING,
@@ -760,13 +752,13 @@ def _test_fact(test: Mapping[str, Any]) -> Fact:
 def _spread_facts(rows: str, scores: Sequence[Mapping[str, float | None]]) -> list[Fact]:
     facts = []
     for score in ("accuracy", "loss"):
-        spread = _spread([each.get(score) for each in scores])
+        spread = summarise([each.get(score) for each in scores])
         if spread is not None:
             facts.append(_spread_fact(f"{rows} {score}", spread, score == "accuracy"))
     return facts
 
 
-def _spread_fact(label: str, spread: Spread, is_accuracy: bool) -> Fact:
+def _spread_fact(label: str, spread: Summary, is_accuracy: bool) -> Fact:
     show = percent if is_accuracy else loss
     detail = f"± standard deviation, {spread.n} runs; {show(spread.lowest)} to {show(spread.highest)}" if spread.n > 1 else "one run"
     return Fact(_spread_text(spread, is_accuracy), label, detail)
@@ -881,15 +873,7 @@ def _last(model: "Model", score: str) -> float | None:
     return values[-1] if values else None
 
 
-def _spread(values: Sequence[float | None]) -> Spread | None:
-    present = [value for value in values if value is not None]
-    if not present:
-        return None
-    std = statistics.stdev(present) if len(present) > 1 else None
-    return Spread(statistics.fmean(present), std, min(present), max(present), len(present))
-
-
-def _spread_text(spread: Spread | None, is_accuracy: bool) -> str:
+def _spread_text(spread: Summary | None, is_accuracy: bool) -> str:
     return MISSING if spread is None else amount(spread.mean, spread.std, PERCENT if is_accuracy else NUMBER)
 
 

@@ -53,8 +53,15 @@ def without_times(epochs):
     return [{name: value for name, value in epoch.items() if name not in ("seconds", "samples_per_second")} for epoch in epochs]
 
 
-def test_a_run_with_dropout_goes_on_with_the_same_masks(command, stopped, tmp_path):
-    flags = ("--hidden", "20", "--hidden", "10", "--dropout", "0.2", "--dropout", "0.1", "--input-noise", "0.1")
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--hidden", "20", "--hidden", "10", "--dropout", "0.2", "--dropout", "0.1", "--input-noise", "0.1"),
+        ("--validation", "20%", "--holdout", "stratified", "--split-seed", "3", "--normalize", "standardize"),
+    ],
+    ids=["masks", "rows held out"],
+)
+def test_a_run_goes_on_with_the_same_draws(command, stopped, tmp_path, flags):
     stopped(3, *flags)
     resumed = command("train", "--resume", "run", "--json").json
     whole = command(*TRAIN, "--epochs", "4", "--run-folder", "whole", *flags, "--json").json

@@ -95,6 +95,15 @@ def test_rows_drawn_are_the_first_ones_of_a_documented_shuffle(split_seed):
     assert held_out_of(y=SORTED, **settings).tolist() == sorted(of_class[0][:4] + of_class[1][:3] + of_class[2][:1])
 
 
+def test_going_on_from_a_state_goes_on_with_the_same_rows():
+    settings = {"validation": 0.25, "normalize": "standardize", "split_seed": 5}
+    whole, history = trained(**settings, epochs=4)
+    net, first = trained(**settings, epochs=2)
+    _, second = trained(net=net, **settings, epochs=4, resume=first.state)
+    assert net.parameters.tobytes() == whole.parameters.tobytes()
+    assert [epoch.validation_loss for epoch in [*first, *second]] == [epoch.validation_loss for epoch in history]
+
+
 @pytest.mark.parametrize("split_seed", range(3))
 def test_stratified_rows_are_of_each_class_in_proportion(split_seed):
     assert np.bincount(SORTED[held_out_of(y=SORTED, validation=0.25, split_seed=split_seed)]).tolist() == [5, 3, 2]
