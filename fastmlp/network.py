@@ -429,7 +429,7 @@ class Network:
         return out
 
     def _row_logits(self, x: Any) -> np.ndarray | None:
-        """Return z (N,) for one row as kernels take it, by the shortest way; None for anything else, which the long way explains."""
+        """Return z (N,) by the fast path for one contiguous row; None if the general path must handle it."""
         is_row = type(x) is np.ndarray and x.shape == (self.n_inputs,) and x.flags.c_contiguous and x.dtype in (np.uint8, self.dtype)
         if not is_row or not x.flags.writeable:
             return None
@@ -685,7 +685,7 @@ class Network:
     # --- files -----------------------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path, settings: TrainingSettings | None = None) -> None:
-        """Write the network to a safetensors file, all of it or nothing. `settings` of its training are kept as a record."""
+        """Write the network to a safetensors file, atomically. `settings` of its training are kept as a record."""
         if first_not_finite(self._parameters) is not None or first_not_finite(self._running_stats) is not None:
             raise DataError("parameters: expected finite numbers to save, got NaN or inf; train again, with a smaller learning_rate")
         model_file.write_tensors(path, *self.to_tensors(settings))

@@ -194,11 +194,11 @@ class NetworkSettings(Settings):
     )
     initializer: str | None = setting(
         None,
-        f"how weights begin: {', '.join(INITIALIZERS)}; default: by the activation",
+        f"weight initialisation: {', '.join(INITIALIZERS)}; default: by the activation",
         choices=INITIALIZERS,
         group="Network",
     )
-    initial_value: float = setting(0.01, "constant: what every weight begins at", group="Network")
+    initial_value: float = setting(0.01, "constant: initial value of every weight", group="Network")
     dtype: str = setting("float32", "type of the parameters", choices=("float32", "float64"), group="Network")
 
 
@@ -211,15 +211,15 @@ class TrainingSettings(Settings):
     learning_rate: float | None = setting(None, "step size", above=0.0, optimizers=used_by("learning_rate"))
     optimizer: str | None = setting(None, f"optimizer: {', '.join(OPTIMIZERS)}", choices=OPTIMIZERS, group="Optimizer")
     momentum: float | None = setting(
-        None, "how much of the last step is kept", minimum=0.0, maximum=1.0, group="Optimizer", optimizers=used_by("momentum")
+        None, "momentum: how much of the last step is kept", minimum=0.0, maximum=1.0, group="Optimizer", optimizers=used_by("momentum")
     )
     nesterov: bool = setting(False, "Nesterov momentum", group="Optimizer", optimizers=used_by("nesterov"))
     beta1: float | None = setting(
-        None, "decay of the mean gradient", minimum=0.0, maximum=0.999999, group="Optimizer", optimizers=used_by("beta1")
+        None, "decay rate of the first moment", minimum=0.0, maximum=0.999999, group="Optimizer", optimizers=used_by("beta1")
     )
     beta2: float | None = setting(
         None,
-        "decay of the mean squared gradient; lion: of the mean that is kept",
+        "decay rate of the second moment; lion: of the momentum",
         minimum=0.0,
         maximum=0.9999999,
         group="Optimizer",
@@ -227,21 +227,23 @@ class TrainingSettings(Settings):
     )
     epsilon: float | None = setting(
         None,
-        "added to the root of the mean squared gradient, or of its sum: adagrad",
+        "added to the denominator for numerical stability",
         above=0.0,
         group="Optimizer",
         optimizers=used_by("epsilon"),
     )
-    clip_value: float | None = setting(None, "limit each number of the gradient to this size", above=0.0, group="Optimizer")
-    clip_norm: float | None = setting(None, "limit the length of the gradient to this size", above=0.0, group="Optimizer")
+    clip_value: float | None = setting(None, "clip each element of the gradient to this size", above=0.0, group="Optimizer")
+    clip_norm: float | None = setting(None, "clip the norm of the gradient to this size", above=0.0, group="Optimizer")
     average: str = setting(
         "none",
         "end with averaged weights: ema over all steps, swa over the ends of the last epochs",
         choices=("none", "ema", "swa"),
         group="Optimizer",
     )
-    average_decay: float = setting(0.999, "ema: how much of the average each step keeps", minimum=0.0, below=1.0, group="Optimizer")
-    average_start: float = setting(0.75, "swa: share of the epochs after which averaging begins", minimum=0.0, below=1.0, group="Optimizer")
+    average_decay: float = setting(0.999, "ema: decay rate of the average", minimum=0.0, below=1.0, group="Optimizer")
+    average_start: float = setting(
+        0.75, "swa: fraction of the epochs after which averaging begins", minimum=0.0, below=1.0, group="Optimizer"
+    )
     schedule: str = setting("constant", f"how the learning rate changes: {', '.join(SCHEDULES)}", choices=SCHEDULES, group="Schedule")
     warmup_epochs: float = setting(0.0, "epochs over which the learning rate rises to its value first", minimum=0.0, group="Schedule")
     gamma: float = setting(0.1, "step, exponential, plateau: factor of the learning rate; inverse: its slope", above=0.0, group="Schedule")
@@ -249,37 +251,39 @@ class TrainingSettings(Settings):
         10.0, "step, exponential, inverse: epochs for that factor; plateau: epochs to wait", above=0.0, group="Schedule"
     )
     end_factor: float = setting(
-        0.0, "linear, cosine, one_cycle: share of the learning rate that is left at the end", minimum=0.0, maximum=1.0, group="Schedule"
+        0.0, "linear, cosine, one_cycle: fraction of the learning rate at the end", minimum=0.0, maximum=1.0, group="Schedule"
     )
     weight_decay: float | None = setting(
         None,
-        "pull of the weights towards 0: L2, decoupled in adamw and lion",
+        "L2 penalty (weight decay), decoupled in adamw and lion",
         minimum=0.0,
         group="Regularisation",
         optimizers=used_by("weight_decay"),
     )
-    l1: float = setting(0.0, "pull of the weights towards 0 by a constant: L1", minimum=0.0, group="Regularisation")
-    max_norm: float | None = setting(None, "largest length of the weights into one hidden unit", above=0.0, group="Regularisation")
+    l1: float = setting(0.0, "L1 penalty", minimum=0.0, group="Regularisation")
+    max_norm: float | None = setting(
+        None, "max-norm constraint: largest norm of the weights into one hidden unit", above=0.0, group="Regularisation"
+    )
     dropout: float | tuple[float, ...] = setting(
         0.0,
-        "share of hidden units left out in each step; repeat for one per layer",
+        "dropout rate of hidden units; repeat for one per layer",
         minimum=0.0,
         below=1.0,
         repeat=True,
         group="Regularisation",
     )
-    input_dropout: float = setting(0.0, "share of inputs left out in each step", minimum=0.0, below=1.0, group="Regularisation")
+    input_dropout: float = setting(0.0, "dropout rate of the inputs", minimum=0.0, below=1.0, group="Regularisation")
     input_noise: float = setting(0.0, "standard deviation of noise added to the normalised inputs", minimum=0.0, group="Regularisation")
     label_smoothing: float = setting(
-        0.0, "share of the target that is spread over all classes", minimum=0.0, below=1.0, group="Regularisation"
+        0.0, "label smoothing: fraction of the target spread over all classes", minimum=0.0, below=1.0, group="Regularisation"
     )
     loss: str | None = setting(
         None,
         "cross_entropy, binary_cross_entropy, mse, mae, huber, log_cosh, quantile or poisson; default: the one that fits the output",
         registry=LOSSES,
     )
-    huber_delta: float = setting(1.0, "huber: the error from which on the loss grows in a straight line", above=0.0)
-    quantile: float = setting(0.5, "quantile: which one", above=0.0, below=1.0)
+    huber_delta: float = setting(1.0, "huber: threshold between quadratic and linear loss", above=0.0)
+    quantile: float = setting(0.5, "quantile: the quantile to predict", above=0.0, below=1.0)
     class_weight: str | None = setting(None, "balanced: each class counts alike, however many rows it has", choices=("balanced",))
     reduction: str = setting("mean", "gradient of a batch: mean or sum over its rows", choices=("mean", "sum"))
     normalize: str | None = setting(
@@ -309,10 +313,13 @@ class TrainingSettings(Settings):
         "auto: the fastest that fit; scalar: the textbook loops, compiled; python: the same loops, interpreted, very slow",
         choices=("auto", "scalar", "python"),
     )
-    threads: int | None = setting(None, "shares of the work; default: all cores that help", minimum=1)
+    threads: int | None = setting(None, "number of threads; default: all cores that help", minimum=1)
     seed: int = setting(0, "source of every random choice", minimum=0, maximum=2**63 - 1)
     monitor: str = setting(
-        "loss", "what early stopping and best weights go by, of the held-out rows", choices=("loss", "accuracy"), group="Stopping"
+        "loss",
+        "metric to monitor on the held-out rows, for early stopping and best weights",
+        choices=("loss", "accuracy"),
+        group="Stopping",
     )
     patience: int | None = setting(None, "stop after so many epochs without improvement", minimum=1, group="Stopping")
     restore_best: bool = setting(False, "end with the weights of the best epoch", group="Stopping")

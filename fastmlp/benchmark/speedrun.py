@@ -94,7 +94,7 @@ class Contestant(NamedTuple):
 
     @property
     def lower_bound(self) -> float | None:
-        """The bound above which the mean of endless runs lies, at 95 %."""
+        """One-sided 95 % lower confidence bound of the mean."""
         return lower_bound([run.accuracy for run in self.runs])
 
 

@@ -33,9 +33,9 @@ def exit_code() -> int:
 
 
 class GracefulStop:
-    """A context in which the first signal is kept in `received`, for the training to see; the second calls `at_once`, and that is the end.
+    """A context in which the first signal is kept in `received`, for the training to see: it asks for a graceful stop.
 
-    A second SIGHUP is not: a closed terminal sends one, and the shell in it another.
+    A second one calls `at_once` and exits. A second SIGHUP does not: a closed terminal sends one, and the shell in it another.
     """
 
     def __init__(self, at_once: Callable[[int], None]) -> None:

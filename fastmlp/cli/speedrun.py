@@ -27,7 +27,7 @@ def speedrun(
         list[str] | None, typer.Option(metavar="NAME", help="run the same recipe in jax, torch or numpy, too; repeat for more")
     ] = None,
     peer_seeds: Annotated[int, typer.Option(metavar="N", min=1, help="trainings of each peer, with the first of the seeds")] = PEER_SEEDS,
-    threads: Annotated[int | None, typer.Option(metavar="N", min=1, help="shares of the work  [default: all cores]")] = None,
+    threads: Annotated[int | None, typer.Option(metavar="N", min=1, help="number of threads  [default: all cores]")] = None,
     data_dir: DataDir = None,
 ) -> dict[str, Any]:
     """Time a fixed recipe from bytes in memory to a trained network.

@@ -72,7 +72,7 @@ class State(NamedTuple):
     parameters: np.ndarray  # (P,) W0, b0, W1, b1, …: the network's own; with the scales of normalised sums W0, b0, gamma0, W1, …
     layers: np.ndarray  # (L, step.COLUMNS) int64, the table of layers for batches of ROWS rows
     inputs: np.ndarray  # (4, K): an input is x * scale + shift; one pair for floats, one for bytes
-    moments: np.ndarray  # (2, P) what the optimiser keeps: m and v; (0, P) for plain SGD
+    moments: np.ndarray  # (2, P) optimizer state: m and v; (0, P) for plain SGD
     rates: np.ndarray  # (RATES,) float64, updates.Rates: the optimiser's numbers
     steps: np.ndarray  # (1,) int64, steps taken, which the corrections of adam, adamw and nadam depend on
     loss_parameter: np.ndarray  # (1,) the number that the loss has besides: losses.Loss.parameter

@@ -74,7 +74,7 @@ class Page(NamedTuple):
 
 
 def write_page(path: Path, page: Page) -> None:
-    """Write a page as one HTML file, all of it or nothing. Raises OutputError or WriteError where it cannot be."""
+    """Write a page as one HTML file, atomically. Raises OutputError or WriteError where it cannot be."""
     write_atomically(path, render(page).encode("utf-8", "backslashreplace"))
 
 

@@ -120,7 +120,7 @@ class RunFolder:
         """Write config.toml, env.json and the manifest as far as it is known before training.
 
         `settings` are tables of settings in effect ({"network": ..., "train": ...}), `data` says what is trained on (its name, the
-        hash of each file), `threads` how many shares of the work are in use, `out` where the model goes if not into this folder,
+        hash of each file), `threads` the number of threads in use, `out` where the model goes if not into this folder,
         `experiment` its kind and what it was asked to do, where it is one of many models.
         OutputError or WriteError where a file cannot be written.
         """

@@ -309,7 +309,7 @@ class Trainer:
     def _take_assigned(self) -> None:
         """Go on from the weights that were written to the network since the last step, by a callback for example.
 
-        Averages begin anew from them; what the optimiser keeps, and the best epoch, stay.
+        Averages begin anew from them; the optimizer state and the best epoch stay.
         """
         held, held_stats = self.network.parameters, self.network.running_stats
         if self._shown is not None:  # the network holds other weights than the last step's

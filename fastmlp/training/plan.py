@@ -250,7 +250,7 @@ def _regularisation(settings: TrainingSettings, network: Network) -> Regularisat
 def _check_memory(network: Network, batch_size: int, states: int) -> None:
     """Raise NotEnoughMemory where a training needs more than this process may use, before any of it is allocated.
 
-    Counted is what is sure: the parameters, what the optimiser keeps, z and delta of a batch.
+    Counted is what is sure: the parameters, the optimizer state, z and delta of a batch.
     """
     values = network.parameters.size * (1 + states) + 2 * batch_size * sum(network.sizes[1:])
     needed, limit = values * network.dtype.itemsize, machine.memory_limit()

@@ -2,7 +2,7 @@
 
     layers.*, normalisation.*    the network as in a model file: a checkpoint can be evaluated as it is
     training.total               (TOTALS,) sums over the rows done of the epoch under way
-    training.m, training.v       (P,) what the optimiser keeps, where it keeps anything
+    training.m, training.v       (P,) optimizer state, where the optimizer has one
     training.pairs               (2, k, P) float64: the last steps of lbfgs, and what each changed in the gradient
     training.best_weights        (P,) the weights of the best epoch, where they are kept
     training.weights             (P,) after the last step, where the network holds others: an average, or those of the best epoch

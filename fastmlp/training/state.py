@@ -30,7 +30,7 @@ class TrainingState(NamedTuple):
     total: tuple[float, ...] = (0.0,) * TOTALS  # sums over the rows done: loss, correct, weight, rows
     seconds: float = 0.0  # spent on those rows
     earlier_seconds: float = 0.0  # spent on the epochs finished
-    m: np.ndarray | None = None  # (P,) what the optimiser keeps, where it keeps anything
+    m: np.ndarray | None = None  # (P,) optimizer state, where the optimizer has one
     v: np.ndarray | None = None
     best_epoch: int = 0  # the epoch with the best monitored value so far, 0 before there was one
     best_value: float | None = None
