@@ -4,6 +4,9 @@ Rows become C-contiguous, read-only uint8 or floats of the network's type; targe
 included (exact up to 2^24 classes). So twelve kinds of input do not compile twelve kernels.
 """
 
+import datetime
+import decimal
+import fractions
 import math
 from typing import Any
 
@@ -34,7 +37,7 @@ def is_single(x: Any, n_features: int) -> bool:
     """Return whether x is one row (n_features,), or one image (height, width) of as many pixels."""
     try:
         shape = np.shape(x)
-    except ValueError:  # rows of different lengths: as_rows says so
+    except Exception:  # rows of different lengths, tensors on a GPU: as_rows says what is wrong
         return False
     return len(shape) == 1 or len(shape) == 2 and shape[1] != n_features and shape[0] * shape[1] == n_features
 
@@ -59,7 +62,8 @@ def as_target(y: Any, output: str, n_outputs: int, n_rows: int, dtype: Any, name
             raise DataError(f"{name}: expected {expected} for {n_outputs} outputs, got shape {array.shape}")
         if output == "sigmoid" and (wrong := ~((columns == 0) | (columns == 1))).any():
             row, column = np.argwhere(wrong)[0]
-            raise DataError(f"{name}: expected 0 or 1 for a sigmoid output, got {columns[row, column]} in row {row}")
+            cure = "; labels -1 and 1: give (y + 1) / 2" if ((columns == -1) | (columns == 1)).all() else ""
+            raise DataError(f"{name}: expected 0 or 1 for a sigmoid output, got {columns[row, column]} in row {row}{cure}")
         target = columns
     if target.shape[0] != n_rows:
         raise DataError(f"{name}: expected {n_rows} rows, as many as x has, got {target.shape[0]}")
@@ -100,22 +104,113 @@ def _classes(array: np.ndarray, n_classes: int, name: str) -> np.ndarray:
         raise DataError(f"{name}: expected whole class numbers from 0 to {n_classes - 1}, got {array.dtype}; convert with y.astype(int)")
     if array.size and (array.min() < 0 or array.max() >= n_classes):
         row = int(np.flatnonzero((array < 0) | (array >= n_classes))[0])
-        raise DataError(f"{name}: expected class numbers from 0 to {n_classes - 1}, got {array[row]} in row {row}")
+        raise DataError(f"{name}: expected class numbers from 0 to {n_classes - 1}, got {array[row]} in row {row}{_cure(array, n_classes)}")
     return array[:, None]
 
 
+def _cure(array: np.ndarray, n_classes: int) -> str:
+    """Return what mends labels that begin elsewhere, as a message ends; nothing where no such labels are seen."""
+    low, high = int(array.min()), int(array.max())
+    if low == 1 and high == n_classes:
+        return "; labels from 1 on: give y - 1"
+    if low == -1 and high == 1 and not (array == 0).any():
+        return "; labels -1 and 1: give (y + 1) // 2"
+    if array.dtype == np.uint8 and high == 255 >= n_classes:
+        return "; a -1 becomes 255 in bytes"
+    if low >= 0:
+        return f"; for {high + 1} classes the network needs {high + 1} outputs"
+    return ""
+
+
 def _numeric(values: Any, name: str) -> np.ndarray:
+    """Return an array of one of NumPy's types of numbers; DataError says what it is instead, and the way out."""
     if hasattr(values, "toarray"):
         raise DataError(f"{name}: expected a dense array, got a sparse one; convert it with {name}.toarray()")
+    _check_dates(values, name)
     try:
         array = np.asarray(values)
     except ValueError as error:
-        raise DataError(f"{name}: expected a rectangular array of numbers, got one that NumPy cannot build ({error})") from None
-    if array.dtype.kind not in "buif":
-        raise DataError(f"{name}: expected numbers, got {array.dtype}; encode text and categories as numbers first")
-    if array.ndim == 0:
+        raise DataError(f"{name}: expected a rectangular array of numbers, got one that NumPy cannot build ({_line(error)})") from None
+    except (TypeError, RuntimeError) as error:  # a tensor that is elsewhere, or part of a graph
+        way_out = f"{name}.detach().cpu().float().numpy() for a tensor of PyTorch"
+        raise DataError(f"{name}: expected an array of numbers, got {type(values).__name__} ({_line(error)}); give {way_out}") from None
+    if np.ma.is_masked(values):
+        raise DataError(f"{name}: expected numbers everywhere, got a masked array; fill it: {name}.filled(0), or leave these rows out")
+    if array.ndim == 0 and array.dtype.kind in "buif":
         raise DataError(f"{name}: expected an array, got the single number {array}")
+    if array.ndim == 0:
+        raise DataError(f"{name}: expected an array of numbers, got {type(values).__name__}")
+    if array.dtype == object:
+        return _from_objects(array, values, name)
+    if array.dtype.kind not in "buif":
+        raise DataError(f"{name}: expected numbers, got {_other(array.dtype.kind, str(array.dtype), name)}")
     return array
+
+
+NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating, decimal.Decimal, fractions.Fraction)
+
+
+def _from_objects(array: np.ndarray, values: Any, name: str) -> np.ndarray:
+    """Return an array of Python objects that are all numbers as int64 or float64: what tables of several types become in NumPy."""
+    flat = array.ravel()
+    wrong = next((place for place, item in enumerate(flat) if not isinstance(item, NUMBERS)), None)
+    if wrong is not None:
+        place = np.unravel_index(wrong, array.shape)
+        raise DataError(f"{name}: expected numbers, row {place[0]}{_column(values, array, place[-1])} holds {_thing(flat[wrong], name)}")
+    if all(isinstance(item, (bool, int, np.bool_, np.integer)) for item in flat):
+        try:
+            return array.astype(np.int64)
+        except OverflowError:
+            pass
+    return array.astype(np.float64)
+
+
+def _column(values: Any, array: np.ndarray, column: int) -> str:
+    """Return which column of a table is meant, by its name where it has one; nothing for what has no columns."""
+    if array.ndim != 2:
+        return ""
+    names = getattr(values, "columns", None)
+    return f" of column {str(names[column])!r}" if names is not None and len(names) == array.shape[1] else f" of column {column}"
+
+
+def _check_dates(values: Any, name: str) -> None:
+    """Raise DataError for a column of dates in a table: some libraries make numbers of them without a word."""
+    columns, kinds = getattr(values, "columns", None), getattr(values, "dtypes", None)
+    if columns is None or kinds is None:
+        return
+    for column, kind in zip(columns, kinds, strict=False):
+        if str(kind).lower().startswith(("date", "time", "duration")):
+            raise DataError(f"{name}: column {str(column)!r} holds {_other('M', f'dates or times ({kind})', name)}")
+
+
+def _thing(item: Any, name: str) -> str:
+    """Return what something is that is no number, and the way out."""
+    kind = type(item).__name__
+    if item is None or kind in ("NAType", "NaTType"):
+        return f"a missing value ({item}); fill it or leave the row out"
+    if isinstance(item, (str, bytes)):
+        return _other("U", f"text ({item!r:.40})", name)
+    if isinstance(item, (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64)):
+        return _other("M", f"a date or time ({item})", name)
+    if isinstance(item, (complex, np.complexfloating)):
+        return _other("c", f"a complex number ({item})", name)
+    return f"{kind}, which is no number"
+
+
+def _other(kind: str, shown: str, name: str) -> str:
+    """Return what numbers are to be made of an array of another kind."""
+    if kind in "USTO":
+        cure = f"classes, {name} = np.unique({name}, return_inverse=True)" if name == "y" else "such as pandas.get_dummies makes"
+        return f"{shown}; encode text and categories as numbers first: {cure}"
+    if kind in "Mm":
+        return f"{shown}; give numbers, such as days since the first: (t - t.min()) / np.timedelta64(1, 'D')"
+    if kind == "c":
+        return f"{shown}; give real and imaginary parts as columns of their own"
+    return f"{shown}; give its fields as columns: numpy.lib.recfunctions.structured_to_unstructured({name})"
+
+
+def _line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:120]
 
 
 def _floats(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:

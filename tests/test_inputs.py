@@ -1,5 +1,10 @@
 """The boundary: every sound form of rows and targets becomes one of a few, everything else an error that says where."""
 
+import datetime
+import re
+from decimal import Decimal
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -133,11 +138,10 @@ NO_TABLES = [
     (TABLE.reshape(1, 2, 6), r"x: expected \(n, 4\), got shape \(1, 2, 6\)"),
     ([], r"x: expected \(n, 4\), got shape \(0,\)"),
     (3.0, "x: expected an array, got the single number 3.0"),
-    (None, "x: expected numbers, got object"),
-    ("abcd", "x: expected numbers, got <U4"),
+    (None, "x: expected an array of numbers, got NoneType"),
+    ("abcd", "x: expected an array of numbers, got str"),
     (TABLE.astype(str), "x: expected numbers, got <U"),
     (TABLE.astype(bytes), r"x: expected numbers, got \|S"),
-    (TABLE.astype(object), "x: expected numbers, got object; encode text and categories as numbers first"),
     (TABLE.astype(complex), "x: expected numbers, got complex128"),
     (TABLE.astype("M8[s]"), "x: expected numbers, got datetime64"),
     (np.zeros(3, [("a", "f4"), ("b", "f4")]), "x: expected numbers, got "),
@@ -227,7 +231,7 @@ WRONG_TARGETS = [
     ([[0, 1], [2, np.inf], [3, 4]], "identity", 2, "y: expected finite numbers in float32, got inf in row 1, column 1"),
     (np.zeros((3, 2, 1)), "identity", 2, r"y: expected \(n, 2\) for 2 outputs, got shape \(3, 2, 1\)"),
     (3.0, "identity", 1, "y: expected an array, got the single number 3.0"),
-    (np.array([1, 2, None]), "identity", 1, "y: expected numbers, got object"),
+    (np.array([1, 2, None]), "identity", 1, "y: expected numbers, row 2 holds a missing value"),
     (Sparse(), "identity", 4, r"y: expected a dense array, got a sparse one; convert it with y\.toarray\(\)"),
 ]
 
@@ -242,3 +246,82 @@ def test_targets_that_do_not_fit_the_output_are_refused(subtests):
 def test_the_argument_is_named_as_the_caller_calls_it():
     with pytest.raises(DataError, match="^validation x: expected "):
         as_rows(TABLE, 3, "float32", "validation x")
+
+
+class Frame:
+    """A table as pandas and polars give it to NumPy: columns of several types become one array of objects."""
+
+    def __init__(self, **columns):
+        self.columns = list(columns)
+        self.dtypes = [np.asarray(column).dtype for column in columns.values()]
+        self._rows = np.array([list(row) for row in zip(*columns.values(), strict=True)], dtype=object)
+        self.shape = self._rows.shape
+
+    def __array__(self, dtype=None, copy=None):
+        return self._rows
+
+
+def test_table_of_floats_booleans_and_whole_numbers_is_taken():
+    frame = Frame(size=[0.5, 1.5], red=[True, False], count=[2, 3])
+    np.testing.assert_array_equal(as_rows(frame, 3, "float32"), np.array([[0.5, 1, 2], [1.5, 0, 3]], np.float32))
+
+
+def test_objects_that_are_all_numbers_are_taken():
+    numbers = [Fraction(1, 2), Decimal("0.25"), np.float32(2), True]
+    np.testing.assert_array_equal(as_rows(np.array([numbers], object), 4, "float32"), np.array([[0.5, 0.25, 2, 1]], np.float32))
+    np.testing.assert_array_equal(as_target(np.array([0, True, np.int8(2)], object), "softmax", 3, 3, "float32")[:, 0], [0, 1, 2])
+
+
+class Tensor:
+    """What NumPy cannot look into, as a tensor that is part of a graph."""
+
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+
+
+NO_NUMBERS = {
+    "text in a table": (Frame(a=[0.5, 1.5], city=["Paris", "Rome"]), "row 0 of column 'city' holds text ('Paris')"),
+    "a missing value": (np.array([[1.0, None]], object), "row 0 of column 1 holds a missing value"),
+    "dates in a table": (Frame(a=[1, 2], day=[np.datetime64("2020-01-01")] * 2), "column 'day' holds dates"),
+    "dates": (np.zeros((2, 2), "M8[D]"), "np.timedelta64"),
+    "dates among objects": (np.array([[datetime.date(2020, 1, 1), 1]], object), "a date or time"),
+    "text": (np.array([["a", "b"]]), "encode text"),
+    "complex numbers": (np.zeros((2, 2), complex), "real and imaginary"),
+    "fields": (np.zeros(2, [("a", float), ("b", float)]), "structured_to_unstructured"),
+    "masked numbers": (np.ma.masked_array([[1.0, 2.0]], [[True, False]]), "filled"),
+    "a tensor in a graph": (Tensor(), "detach()"),
+    "nothing": (None, "NoneType"),
+    "a dictionary": ({"a": [1]}, "dict"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_NUMBERS)
+def test_what_is_no_number_is_named_with_the_way_out(kind):
+    given, said = NO_NUMBERS[kind]
+    with pytest.raises(DataError, match=re.escape(said)) as caught:
+        as_rows(given, 2, "float32")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("y", "cure"),
+    [
+        ([1, 2, 3], "give y - 1"),
+        ([-1, 1, 1], "(y + 1) // 2"),
+        ([0, 4, 1], "needs 5 outputs"),
+        (np.uint8([0, 255, 1]), "becomes 255 in bytes"),
+    ],
+)
+def test_labels_that_begin_elsewhere_are_refused_with_the_cure(y, cure):
+    with pytest.raises(DataError, match=re.escape(cure)):
+        as_target(y, "softmax", 3, 3, "float32")
+
+
+def test_labels_of_text_are_refused_with_the_cure():
+    with pytest.raises(DataError, match=re.escape("np.unique(y, return_inverse=True)")):
+        as_target(["ham", "spam"], "softmax", 2, 2, "float32")
+
+
+def test_signs_as_labels_of_a_sigmoid_are_refused_with_the_cure():
+    with pytest.raises(DataError, match=re.escape("give (y + 1) / 2")):
+        as_target([-1, 1], "sigmoid", 1, 2, "float32")

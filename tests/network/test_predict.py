@@ -142,7 +142,7 @@ def test_no_rows_give_no_predictions(output):
         ([[1, 2, 3, 4], [5, 6]], "x: expected a rectangular array of numbers"),
         (np.full((2, 4), np.nan), "x: expected finite numbers"),
         (["a", "b", "c", "d"], "x: expected numbers"),
-        (None, "x: expected numbers, got object"),
+        (None, "x: expected an array of numbers, got NoneType"),
     ],
 )
 def test_rows_that_cannot_be_predicted_are_refused(method, x, message):
