@@ -271,8 +271,7 @@ def of_area(name: str, mutants: list[Mutant], tree: Path, traces: Path | None, d
     os.chdir(tree)
     sys.dont_write_bytecode = True
     sys.path[0] = str(tree)
-    import hypothesis  # noqa: F401  takes long to read, and is no part of the program
-    import numba  # noqa: F401
+    import numba  # noqa: F401  takes long to read, and is no part of the program
 
     kept = None if traces is None else traces / f"{name}.json"
     tests = json.loads(kept.read_text()) if kept and kept.exists() else in_child(lambda: traced(area, tree), 24 * 3600)

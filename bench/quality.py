@@ -119,7 +119,7 @@ def main(log: str, page: str, *remarks: str) -> int:
     lines = [
         "# Quality",
         "",
-        "What is tried to break fastmlp, how often, and what broke. Made by `make quality`; `make test` tries the same, fewer times.",
+        "What is tried to break fastmlp, how often, and what broke. Made by `make quality`; `make long` tries the same, fewer times.",
         "",
         f"{datetime.now(UTC):%Y-%m-%d}: fastmlp {fastmlp.__version__}, Python {facts.python}, Numba {version('numba')}, "
         f"NumPy {version('numpy')}, {facts.system}; {facts.cpu}, {facts.cores} cores.",

@@ -1,7 +1,7 @@
 """All pairs in place of all combinations: most faults need two settings to meet, hardly any needs three."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -9,10 +9,15 @@ import pytest
 from tests.quality.counts import FULL
 
 
-def each_pair(**values: Iterable[Any]) -> pytest.MarkDecorator:
-    """Parametrise a test so that any two values of any two arguments meet; in `make quality`, all values of all of them."""
+def each_pair(*, indirect: Sequence[str] = (), **values: Iterable[Any]) -> pytest.MarkDecorator:
+    """Parametrise a test so that any two values of any two arguments meet; in `make quality`, all values of all of them.
+
+    `indirect` names the arguments that are fixtures.
+    """
     choices = [list(of_one) for of_one in values.values()]
-    return pytest.mark.parametrize(list(values), list(itertools.product(*choices)) if FULL else all_pairs(*choices))
+    return pytest.mark.parametrize(
+        list(values), list(itertools.product(*choices)) if FULL else all_pairs(*choices), indirect=list(indirect)
+    )
 
 
 def all_pairs(*choices: list[Any]) -> list[tuple[Any, ...]]:

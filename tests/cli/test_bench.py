@@ -13,6 +13,7 @@ from fastmlp.benchmark.workloads import WORKLOADS
 from tests.structure.sources import ROOT
 
 
+@pytest.mark.long
 def test_workload_is_measured_printed_and_saved(command, tmp_path):
     result = command("bench", "peers", "--workload", "L", "--quick", "--save", "found.json")
     assert result.code == 0
@@ -28,6 +29,7 @@ def test_workload_is_measured_printed_and_saved(command, tmp_path):
     assert ratio["ratio"] > 0
 
 
+@pytest.mark.long
 def test_ladder_is_measured_drawn_saved_and_compared(command, tmp_path):
     line = ("bench", "kernels", "--quick", "--rung", "lists", "--rung", "njit", "--rung", "numpy", "--repeats", "1")
     result = command(*line, "--save", "found.json", "--plot", "ladder.svg", "--json")

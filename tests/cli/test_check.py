@@ -7,6 +7,7 @@ from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 
 
+@pytest.mark.long
 def test_every_activation_is_checked_with_every_loss_and_every_normalisation(command):
     record = command("check", "--json").json
     pairs = {(check["activation"], check["loss"]) for check in record["checks"]}

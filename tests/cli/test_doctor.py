@@ -3,6 +3,7 @@
 import pytest
 
 
+@pytest.mark.long
 def test_report_tells_the_machine_the_network_and_advice(command):
     result = command("doctor", "--shape", "30,20,3", "--batch", "10", "--rows", "1000")
     assert result.code == 0

@@ -54,13 +54,14 @@ def test_one_row_is_predicted_as_by_the_oracle(sizes, output, dtype):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("sizes", [[4, 7, 3], [6, 8, 3]], ids=str)
-def test_every_activation_is_predicted_as_by_the_oracle(sizes, activation):
-    p = problem(sizes, activation=activation)
-    state, functions, scratch = compiled(p)
-    out = poisoned(5, 3)
-    functions.predict_batch(state, scratch, p.x, out)
-    assert_close(out, p.outputs())
+def test_every_activation_is_predicted_as_by_the_oracle(activation, subtests):
+    for sizes in [[4, 7, 3], [6, 8, 3]]:
+        with subtests.test(sizes=sizes):
+            p = problem(sizes, activation=activation)
+            state, functions, scratch = compiled(p)
+            out = poisoned(5, 3)
+            functions.predict_batch(state, scratch, p.x, out)
+            assert_close(out, p.outputs())
 
 
 def test_each_layer_has_its_own_activation():
@@ -265,21 +266,22 @@ RULES = {
 }
 
 
-@pytest.mark.parametrize("batch_size", [1, 10, 40])
 @pytest.mark.parametrize("rule", RULES)
-def test_training_steps_equal_the_oracle(rule, batch_size):
-    optimizer, expected_rule = RULES[rule]
-    p = problem([4, 9, 3], rows=80)
-    begin = p.network.parameters.copy()
-    state, functions, scratch = compiled(p, optimizer)
-    for first in range(0, 80, batch_size):
-        rows = slice(first, first + batch_size)
-        functions.train_step(state, scratch, p.x[rows], p.target[rows], 0.1)
-    expected = updates.train(
-        expected_rule, begin, [4, 9, 3], ["tanh"], "cross_entropy", p.x, p.target_table, order=np.arange(80), batch_size=batch_size
-    )
-    assert_close(p.network.parameters, expected.parameters)  # the network itself was trained
-    assert state.steps[0] == 80 // batch_size
+def test_training_steps_equal_the_oracle(rule, subtests):
+    for batch_size in [1, 10, 40]:
+        with subtests.test(batch_size=batch_size):
+            optimizer, expected_rule = RULES[rule]
+            p = problem([4, 9, 3], rows=80)
+            begin = p.network.parameters.copy()
+            state, functions, scratch = compiled(p, optimizer)
+            for first in range(0, 80, batch_size):
+                rows = slice(first, first + batch_size)
+                functions.train_step(state, scratch, p.x[rows], p.target[rows], 0.1)
+            expected = updates.train(
+                expected_rule, begin, [4, 9, 3], ["tanh"], "cross_entropy", p.x, p.target_table, order=np.arange(80), batch_size=batch_size
+            )
+            assert_close(p.network.parameters, expected.parameters)  # the network itself was trained
+            assert state.steps[0] == 80 // batch_size
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
@@ -294,15 +296,16 @@ def test_training_step_takes_weights_and_returns_the_loss_before_it(output):
 
 
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("rows", [5, 40])
-def test_step_whose_loss_is_not_finite_changes_nothing(rows, rule):
-    p = problem([4, 9, 3], rows=rows)
-    p.x[rows // 2, 0] = np.nan
-    state, functions, scratch = compiled(p, RULES[rule][0])
-    before = copy.deepcopy(tuple(state))
-    assert not np.isfinite(functions.train_step(state, scratch, p.x, p.target, 0.1))
-    for array, kept in zip(state, before, strict=True):
-        np.testing.assert_array_equal(array, kept)
+def test_step_whose_loss_is_not_finite_changes_nothing(rule, subtests):
+    for rows in [5, 40]:
+        with subtests.test(rows=rows):
+            p = problem([4, 9, 3], rows=rows)
+            p.x[rows // 2, 0] = np.nan
+            state, functions, scratch = compiled(p, RULES[rule][0])
+            before = copy.deepcopy(tuple(state))
+            assert not np.isfinite(functions.train_step(state, scratch, p.x, p.target, 0.1))
+            for array, kept in zip(state, before, strict=True):
+                np.testing.assert_array_equal(array, kept)
 
 
 def test_steps_are_those_of_a_training_on_real_digits(mnist):

@@ -19,6 +19,7 @@ from fastmlp.kernels.panels import BLOCK
 from fastmlp.kernels.tiles import Shape
 from fastmlp.kernels.vectors import vector_bytes
 from tests.kernels.comparison import integers
+from tests.pairs import each_pair
 
 DTYPES = ["float32", "float64"]
 COUNTS = [0, 1, 2, BLOCK - 1, BLOCK, BLOCK + 1]  # inputs of one call
@@ -92,7 +93,8 @@ def assert_holds(found, expected):
 each_form = pytest.mark.parametrize("tile", FORMS, indirect=True)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 each_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape.MR}x{shape.NV}")
-each_dot = pytest.mark.parametrize(("MR", "NI"), DOTS)
+each_form_shape_and_dtype = each_pair(shape=SHAPES, tile=FORMS, dtype=DTYPES, indirect=["tile"])
+each_form_dot_and_dtype = each_pair(dot=DOTS, tile=FORMS, dtype=DTYPES, indirect=["tile"])
 
 
 # --- product -------------------------------------------------------------------------------------------------------------
@@ -142,9 +144,7 @@ def run_product(call, shape, dtype, count, first, index=None, x_step=1, side=1):
     return out.array, in_panels(np.vstack([bias_values, sums]), dtype, NR).array
 
 
-@each_form
-@each_dtype
-@each_shape
+@each_form_shape_and_dtype
 def test_product_is_exact_on_integers_for_any_number_of_inputs(tile, shape, dtype):
     call = tile(tiles.product, shape, False)
     for count in COUNTS:
@@ -152,9 +152,7 @@ def test_product_is_exact_on_integers_for_any_number_of_inputs(tile, shape, dtyp
             np.testing.assert_array_equal(*run_product(call, shape, dtype, count, first))
 
 
-@each_form
-@each_dtype
-@each_shape
+@each_form_shape_and_dtype
 def test_product_visits_the_inputs_on_its_list_and_no_others(tile, shape, dtype):
     call = tile(tiles.product, shape, True)
     for count in COUNTS:
@@ -211,10 +209,9 @@ def run_dot(call, MR, NI, n_panels, vectors, dtype):
     return out, a_values @ b_values.T
 
 
-@each_form
-@each_dtype
-@each_dot
-def test_dot_adds_the_halves_of_its_lanes_up_in_pairs(tile, MR, NI, dtype):
+@each_form_dot_and_dtype
+def test_dot_adds_the_halves_of_its_lanes_up_in_pairs(tile, dot, dtype):
+    MR, NI = dot
     lanes = vector_bytes() // np.dtype(dtype).itemsize
     generator = np.random.default_rng(0)
     a_values, b_values = (generator.standard_normal((count, lanes)).astype(dtype) for count in (MR, NI))
@@ -227,10 +224,9 @@ def test_dot_adds_the_halves_of_its_lanes_up_in_pairs(tile, MR, NI, dtype):
     assert_holds(out, sums[:, :, 0])
 
 
-@each_form
-@each_dtype
-@each_dot
-def test_dot_is_exact_on_integers_for_any_number_of_panels(tile, MR, NI, dtype):
+@each_form_dot_and_dtype
+def test_dot_is_exact_on_integers_for_any_number_of_panels(tile, dot, dtype):
+    MR, NI = dot
     call = tile(tiles.dot, MR, NI)
     for n_panels, n_vectors in [(0, 1), (1, 0), (1, 1), (1, 5), (3, 2)]:
         assert_holds(*run_dot(call, MR, NI, n_panels, n_vectors, dtype))
@@ -250,18 +246,14 @@ def run_update(call, shape, dtype, rows, visited, x_step=1, side=1):
     return w.array, in_panels(w_values + x_values[visited].T @ d_values[visited], dtype, NR, gap=0).array
 
 
-@each_form
-@each_dtype
-@each_shape
+@each_form_shape_and_dtype
 def test_update_is_exact_on_integers_for_any_number_of_rows(tile, shape, dtype):
     call = tile(tiles.update, zeros.GROUP, shape.NV, False)
     for count in (0, 1, 5, 64, 65, 130):
         np.testing.assert_array_equal(*run_update(call, shape, dtype, count, list(range(count))))
 
 
-@each_form
-@each_dtype
-@each_shape
+@each_form_shape_and_dtype
 def test_update_visits_the_rows_in_its_mask_and_no_others(tile, shape, dtype):
     call = tile(tiles.update, zeros.GROUP, shape.NV, True)
     for name, mask in MASKS.items():

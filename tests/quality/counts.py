@@ -1,4 +1,4 @@
-"""How often a row of the quality list is tried, and where it is noted: few times in `make test`, as listed in `make quality`."""
+"""How often a row of the quality list is tried, and where it is noted: few times in `make long`, as listed in `make quality`."""
 
 import json
 import os

@@ -67,34 +67,38 @@ def texts(plot):
     return " ".join(parse(plot.svg).itertext())
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_each_figure_is_one_column_wide_at_300_dots_per_inch(drawn, name):
-    with Image.open(drawn[name].paths[0]) as picture:
-        assert picture.width == 3.5 * 300
-        assert picture.info["dpi"][0] == pytest.approx(300, abs=0.1)
+def test_each_figure_is_one_column_wide_at_300_dots_per_inch(drawn, subtests):
+    for name in FIGURES:
+        with subtests.test(name=name):
+            with Image.open(drawn[name].paths[0]) as picture:
+                assert picture.width == 3.5 * 300
+                assert picture.info["dpi"][0] == pytest.approx(300, abs=0.1)
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_letters_are_large_enough_to_read_in_print(drawn, name):
-    sizes = [float(size) for size in re.findall(r"font(?:-size)?: (?:\w+ )*([\d.]+)px", drawn[name].paths[1].read_text())]
-    assert sizes
-    assert min(sizes) >= 6  # points
+def test_letters_are_large_enough_to_read_in_print(drawn, subtests):
+    for name in FIGURES:
+        with subtests.test(name=name):
+            sizes = [float(size) for size in re.findall(r"font(?:-size)?: (?:\w+ )*([\d.]+)px", drawn[name].paths[1].read_text())]
+            assert sizes
+            assert min(sizes) >= 6  # points
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_nothing_is_cut_off_at_the_edges(drawn, name):
-    with Image.open(drawn[name].paths[0]) as picture:
-        dots = np.asarray(picture.convert("L"))
-    edges = np.concatenate((dots[0], dots[-1], dots[:, 0], dots[:, -1]))
-    assert (edges == 255).all()
+def test_nothing_is_cut_off_at_the_edges(drawn, subtests):
+    for name in FIGURES:
+        with subtests.test(name=name):
+            with Image.open(drawn[name].paths[0]) as picture:
+                dots = np.asarray(picture.convert("L"))
+            edges = np.concatenate((dots[0], dots[-1], dots[:, 0], dots[:, -1]))
+            assert (edges == 255).all()
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_data_stand_beside_the_figure(drawn, name):
-    plot = drawn[name]
-    assert [path.suffix for path in plot.paths] == [".png", ".svg", ".csv"]
-    assert plot.paths[2].read_text() == plot.csv
-    assert len(rows_of(plot)) > 0
+def test_data_stand_beside_the_figure(drawn, subtests):
+    for name in FIGURES:
+        with subtests.test(name=name):
+            plot = drawn[name]
+            assert [path.suffix for path in plot.paths] == [".png", ".svg", ".csv"]
+            assert plot.paths[2].read_text() == plot.csv
+            assert len(rows_of(plot)) > 0
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -123,10 +127,11 @@ print(before == dict(dict.items(matplotlib.rcParams)), "matplotlib.pyplot" in sy
     assert done.stdout == "True False\n"
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_element_for_a_page_takes_its_colours_from_the_page(drawn, name):
-    colours = set(re.findall(r"(?:fill|stroke): (#\w+)", drawn[name].svg))
-    assert colours.isdisjoint(plots.VARIABLES)
+def test_element_for_a_page_takes_its_colours_from_the_page(drawn, subtests):
+    for name in FIGURES:
+        with subtests.test(name=name):
+            colours = set(re.findall(r"(?:fill|stroke): (#\w+)", drawn[name].svg))
+            assert colours.isdisjoint(plots.VARIABLES)
 
 
 def test_elements_for_a_page_share_no_id(drawn):
@@ -135,18 +140,20 @@ def test_elements_for_a_page_share_no_id(drawn):
     assert len(ids) == len(set(ids))
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_element_for_a_page_points_at_ids_that_it_has(drawn, name):
-    ids = set(re.findall(r' id="([^"]+)"', drawn[name].svg))
-    used = set(re.findall(r'href="#([^"]+)"', drawn[name].svg)) | set(re.findall(r"url\(#([^)]+)\)", drawn[name].svg))
-    assert used <= ids
+def test_element_for_a_page_points_at_ids_that_it_has(drawn, subtests):
+    for name in FIGURES:
+        with subtests.test(name=name):
+            ids = set(re.findall(r' id="([^"]+)"', drawn[name].svg))
+            used = set(re.findall(r'href="#([^"]+)"', drawn[name].svg)) | set(re.findall(r"url\(#([^)]+)\)", drawn[name].svg))
+            assert used <= ids
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_element_for_a_page_is_told_to_who_cannot_see_it(drawn, name):
-    element = parse(drawn[name].svg)
-    assert element.get("role") == "img"
-    assert drawn[name].caption in element.get("aria-label")
+def test_element_for_a_page_is_told_to_who_cannot_see_it(drawn, subtests):
+    for name in FIGURES:
+        with subtests.test(name=name):
+            element = parse(drawn[name].svg)
+            assert element.get("role") == "img"
+            assert drawn[name].caption in element.get("aria-label")
 
 
 def test_band_is_mean_deviation_and_extremes_of_the_runs_that_got_so_far():
