@@ -97,8 +97,7 @@ def changes_of(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
         case ast.Constant(value=bool()):
             yield "constant", ast.Constant(not node.value)
         case ast.Constant(value=int() | float()):
-            yield "constant", ast.Constant(node.value + 1)
-            yield "constant", ast.Constant(node.value - 1)
+            yield from (("constant", ast.Constant(value)) for value in (node.value + 1, node.value - 1) if value != node.value)
         case ast.BoolOp():
             yield "condition", _with(node, op=ast.Or() if isinstance(node.op, ast.And) else ast.And())
         case ast.UnaryOp(op=ast.Not()):

@@ -6,9 +6,14 @@ import re
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from fastmlp.benchmark import ladder
+from fastmlp.benchmark.ladder import Ladder, Row
+from fastmlp.benchmark.machine_peaks import Peaks
+from fastmlp.benchmark.protocol import Configuration
 from fastmlp.benchmark.workloads import WORKLOADS
 from tests.structure.sources import ROOT
 
@@ -27,6 +32,66 @@ def test_workload_is_measured_printed_and_saved(command, tmp_path):
     assert numpy["fault"] is None
     ratio = next(each for each in workload["ratios"] if each["against"]["peer"] == "numpy")
     assert ratio["ratio"] > 0
+
+
+@pytest.fixture
+def made_up(monkeypatch):
+    """Measure nothing: let every rung of a ladder that is asked for take as long as this fixture's `seconds` say."""
+    asked = SimpleNamespace(seconds={ladder.LISTS: 8.0, ladder.NJIT: 0.5}, fault=None)
+
+    def measure(scenes, repeats, quick, only, data_dir, notify):
+        asked.arguments = ([scene.key for scene in scenes], repeats, quick, only, data_dir)
+        notify("measuring")
+        rows = [
+            Row(
+                "forward",
+                rung,
+                Configuration(rung.peer, rung.variant, 1),
+                50,
+                (seconds,) * (0 if asked.fault else 3),
+                error=1e-7,
+                fault=asked.fault,
+            )
+            for rung, seconds in asked.seconds.items()
+        ]
+        return [Ladder(scene, rows, Peaks(2, 64, (1e11, 2e11), (5e10, 9e10), (1e10, 2e10)), {}) for scene in scenes]
+
+    monkeypatch.setattr(ladder, "measure", measure)
+    return asked
+
+
+def test_ladder_asked_for_is_measured_drawn_and_saved(command, made_up, tmp_path):
+    line = ("bench", "kernels", "--rung", "lists", "--rung", "njit", "--repeats", "3", "--data-dir", tmp_path)
+    result = command(*line, "--save", "found.json", "--plot", "ladder.svg", "--json")
+    assert result.code == 0, result.err
+    assert made_up.arguments == (["layer"], 3, False, ["lists", "njit"], tmp_path)
+    assert result.json["what"] == "kernels"
+    assert [row["median"] for row in result.json["ladders"][0]["rows"]] == [8.0, 0.5]
+    assert json.loads((tmp_path / "found.json").read_text())["ladders"][0]["rows"] == result.json["ladders"][0]["rows"]
+    assert (tmp_path / "ladder.svg").read_bytes().startswith(b"<?xml")
+    assert "a quick run measures few rows" not in result.err
+    assert "a quick run measures few rows" in command("bench", "kernels", "--quick").err
+    assert made_up.arguments == (["layer"], 5, True, None, None)
+
+
+def test_rung_that_became_slower_is_told_with_how_much(command, made_up):
+    line = ("bench", "kernels")
+    assert command(*line, "--save", "before.json").code == 0
+    assert command(*line, "--compare", "before.json").code == 0
+    made_up.seconds[ladder.NJIT] = 1.0
+    result = command(*line, "--compare", "before.json")
+    assert result.code == 1
+    assert (
+        "error: 1 of 2 rows became slower beyond noise, most of all layer forward kernels, @njit on 1, 50 rows: 2.00 times as" in result.err
+    )
+
+
+def test_kernel_that_computes_something_else_is_shown_but_not_saved(command, made_up, tmp_path):
+    made_up.fault = "computes something else: error 1.0e+00"
+    result = command("bench", "kernels", "--save", "wrong.json")
+    assert result.code == 70
+    assert "computes something else" in result.out
+    assert not (tmp_path / "wrong.json").exists()
 
 
 @pytest.mark.long

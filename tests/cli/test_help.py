@@ -60,6 +60,11 @@ def test_every_command_has_json_quiet_and_debug(subtests):
             assert all(f"\n  {name} " in text for name in ("--json", "--quiet", "--debug"))
 
 
+def test_a_flag_says_what_its_value_is():
+    for line, words in {"train": "--data-dir DIR", "bench": "--save FILE", "lr-find": "--lowest X", "reproduce": "--seeds N"}.items():
+        assert words in help_of(line)
+
+
 def test_every_setting_is_a_flag_of_train_with_its_help_and_default():
     text = " ".join(help_of("train").split())
     for name, field in FIELDS.items():

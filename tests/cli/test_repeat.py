@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp.experiments.ledger import FIELDS
 from fastmlp.settings import NetworkSettings, TrainingSettings
 from fastmlp.storage import runs
+from fastmlp.storage.reading import Model
 from fastmlp.storage.runs import RunFolder
 
 ROOT = Path(__file__).parents[2]
@@ -88,7 +88,7 @@ def test_folder_tells_what_was_done_and_what_came_out(command, tmp_path):
     assert {"cpu", "versions", "started", "ended"} <= set(manifest)
     assert tomllib.loads((folder / "config.toml").read_text())["train"]["validation"] == 5000
     models = lines(folder / "models.jsonl")
-    assert [tuple(model) for model in models] == [FIELDS] * 3
+    assert [tuple(model) for model in models] == [Model._fields] * 3
     assert sorted(model["seed"] for model in models) == [0, 1, 2]
     assert json.loads((folder / "result.json").read_text())["summary"] == record["epochs"]
 

@@ -5,11 +5,16 @@ import json
 import math
 import shutil
 import sys
+from types import SimpleNamespace
 
 import pytest
 
-from fastmlp.experiments.ledger import FIELDS
+from fastmlp.experiments import reproduce
+from fastmlp.experiments.bank import BankProgress
+from fastmlp.experiments.claims import Findings, Row
 from fastmlp.experiments.reproduce import EXPERIMENTS
+from fastmlp.experiments.statistics import Summary
+from fastmlp.storage.reading import Model
 
 CLAIMS = {"0", "1a", "1b", "1c", "2a.1", "2a.2", "2a.3", "2b.1", "2b.2", "2b.3", "2c.1", "2c.2", "3a", "3b", "3c", "4a", "4b",
           "final.1", "final.2", "final.3", "final.4", "5a.1", "5b.1", "5c.1", "5c.2", "5c.3"}  # fmt: skip
@@ -79,7 +84,7 @@ def test_models_of_each_experiment_are_kept(reproduced):
     for path in folder.iterdir():
         models = [json.loads(line) for line in (path / "models.jsonl").read_text().splitlines()]
         assert models
-        assert all(tuple(model) == FIELDS for model in models)
+        assert all(tuple(model) == Model._fields for model in models)
         measured = [model["test"] is not None for model in models if model["outcome"] == "done"]
         assert all(measured) == (path.name in ("1-final", "5")) or path.name == "final"
 
@@ -114,3 +119,65 @@ def test_models_that_are_there_are_not_trained_again(reproduced, tmp_path, comma
     assert again["rows"] == json.loads(first.stdout)["rows"]
     assert sorted(json.loads(line)["key"] for line in scan.read_bytes().splitlines()) == sorted(json.loads(line)["key"] for line in lines)
     assert again["test_openings"] == {"mnist": 0, "fashion-mnist": 0, "synthetic": 0}  # this time
+
+
+# --- the command alone, around experiments that are made up ---------------------------------------------------------------
+
+
+@pytest.fixture
+def made_up(monkeypatch):
+    """Run no experiment: give one claim and no figure, or raise what `error` holds; keep the laboratory."""
+    kept = SimpleNamespace(error=None)
+
+    def reproduce_all(laboratory):
+        kept.laboratory = laboratory
+        yield reproduce.Stage("1", "an experiment", 3)
+        yield BankProgress(3, 3, 1.0, 2.0)
+        if kept.error is not None:
+            raise kept.error
+        measured = Summary(0.974, 0.001, 0.973, 0.975, 3)
+        return Findings([Row("1a", "an experiment", "97.5 %", "test accuracy", measured, {"epochs": 7}, "yes", "a note")], {})
+
+    monkeypatch.setattr(reproduce, "reproduce", reproduce_all)
+    return kept
+
+
+def test_what_was_found_is_shown_and_kept(command, made_up, tmp_path):
+    result = command("reproduce", "--seeds", "3", "--repeats", "4", "--threads", "1", "--run-folder", "run")
+    assert result.code == 0, result.err
+    assert "97.40" in result.out
+    assert "results run" in result.out.splitlines()
+    assert "an experiment: 3 models" in result.err
+    made = made_up.laboratory
+    assert [each.name for each in made[:3]] == ["mnist", "fashion-mnist", "synthetic"]
+    assert (made.seeds, made.repeats, made.cores, len(made.mnist.x_train)) == (3, 4, 1, 60_000)
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert (manifest["kind"], manifest["outcome"], manifest["seed"]) == ("reproduce", "done", 0)
+    assert manifest["arguments"] == {"seeds": 3, "repeats": 4, "quick": False}
+    assert manifest["data"]["name"] == "mnist, fashion-mnist, synthetic"
+    assert {name.split("/")[0] for name in manifest["data"]["files"]} == {"mnist", "fashion-mnist", "synthetic"}
+    assert manifest["settings"]["train"]["reduction"] == "sum"
+    assert manifest["results"]["test_openings"] == {"mnist": 0, "fashion-mnist": 0, "synthetic": 0}
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["rows"][0]["id"] == "1a"
+
+
+def test_without_a_word_there_are_five_seeds_and_thirty_initialisations_and_quick_has_few_rows(command, made_up):
+    assert command("reproduce", "--run-folder", "one").code == 0
+    assert made_up.laboratory[3:5] == (5, 30)
+    result = command("reproduce", "--quick", "--json", "--run-folder", "two")
+    assert (result.json["seeds"], result.json["repeats"], result.json["quick"]) == made_up.laboratory[3:5] + (True,)
+    assert made_up.laboratory[3:5] < (5, 30)
+    assert len(made_up.laboratory.mnist.x_train) < 10_000
+    assert "its numbers mean nothing" in result.err
+
+
+@pytest.mark.parametrize(("error", "outcome"), [(KeyboardInterrupt(), "interrupted"), (RuntimeError("no"), "failed")])
+def test_how_a_reproduction_ended_is_kept_and_it_goes_on_with_its_own_settings(command, made_up, tmp_path, error, outcome):
+    made_up.error = error
+    assert command("reproduce", "--seeds", "3", "--run-folder", "run").code == (130 if outcome == "interrupted" else 70)
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["outcome"] == outcome
+    made_up.error = None
+    assert command("reproduce", "--resume", "run", "--seeds", "4").code == 2
+    assert command("reproduce", "--resume", "run").code == 0
+    assert made_up.laboratory.seeds == 3
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["outcome"] == "done"

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +192,23 @@ def test_progress_rises_to_the_end(digits):
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1.0)
     assert (progress[-1].done, progress[-1].models) == (len(MIXED), len(MIXED))
+
+
+def test_progress_is_the_part_of_the_work_and_the_time_it_took(digits):
+    tasks = [task(str(epochs), BASE.replace(epochs=epochs), hidden=(20,)) for epochs in (1, 3)]
+    began, shares = time.perf_counter(), {}
+    for event in train_bank(tasks, digits, 1):
+        if isinstance(event, BankProgress):
+            assert 0 <= event.share <= 1
+            assert 0 < event.seconds <= time.perf_counter() - began
+            shares.setdefault(event.done, event.share)
+    assert (shares[1], shares[2]) == (pytest.approx(0.25), pytest.approx(1.0))
+
+
+def test_models_that_train_for_no_epoch_count_as_those_of_one(digits):
+    tasks = [task(str(epochs), BASE.replace(epochs=epochs), hidden=(20,)) for epochs in (0, 3)]
+    first = next(event for event in train_bank(tasks, digits, 1) if isinstance(event, BankProgress) and event.done)
+    assert first.share == pytest.approx(0.25)
 
 
 def test_no_tasks_are_no_trainings(digits):

@@ -7,9 +7,10 @@ import pytest
 import fastmlp
 from fastmlp.errors import DataError
 from fastmlp.experiments.bank import Trained
-from fastmlp.experiments.ledger import FIELDS, Ledger, complete
+from fastmlp.experiments.ledger import Ledger, complete
 from fastmlp.experiments.repeat import repeat_tasks, summarise_epochs, summarise_scores, task_key
 from fastmlp.settings import NetworkSettings, TrainingSettings
+from fastmlp.storage.reading import Model
 
 TASKS = repeat_tasks(NetworkSettings(hidden=(3,)), TrainingSettings(epochs=2, batch_size=50, learning_rate=0.5, validation=200), 3)
 
@@ -28,7 +29,7 @@ def test_line_holds_what_readers_expect(points, tmp_path):
     keys(complete(TASKS[:1], points, Ledger(path)))
     [line] = path.read_text().splitlines()
     record = json.loads(line)
-    assert tuple(record) == FIELDS
+    assert tuple(record) == Model._fields
     assert (record["key"], record["seed"], record["fold"], record["outcome"], record["test"]) == ("seed=0", 0, None, "done", None)
     assert record["history"]["epoch"] == [1, 2]
     assert record["validation"] == {
@@ -56,7 +57,7 @@ def test_line_that_a_crash_tore_is_trained_again(points, tmp_path):
 def test_line_that_is_no_model_is_an_error(tmp_path):
     path = tmp_path / "models.jsonl"
     path.write_text('{"key": "a"}\n')
-    with pytest.raises(DataError, match="expected models with key, changed"):
+    with pytest.raises(DataError, match="expected a history of numbers in line 1, found something else; the file is damaged"):
         Ledger(path)
 
 

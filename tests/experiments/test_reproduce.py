@@ -54,6 +54,7 @@ def test_settings_of_the_report_hold_out_a_twelfth_of_a_smaller_data_set(laborat
 
 
 def test_final_models_alone_open_the_test_rows_and_see_all_others(laboratory):
+    assert (Laboratory(*laboratory[:3]).seeds, Laboratory(*laboratory[:3]).repeats) == (5, 30)
     assert not any(task.opens_test for task in laboratory.group(laboratory.mnist, {}))
     assert [(task.opens_test, task.training.validation) for task in laboratory.finals(laboratory.mnist, {})] == [(True, 0)] * 2
 
@@ -157,31 +158,30 @@ def test_a_loss_that_rises_and_a_best_rate_that_is_the_reports_are_told(found):
 
 
 OF_20_EPOCHS = {  # rate, rows of a batch: training and validation accuracy at the end, and validation accuracy before the last 15 epochs
-    (0.001, 50): (0.97, 0.96, 0.94),
+    (0.001, 50): (0.9955, 0.973, 0.969),
     (0.001, 20): (0.985, 0.981, 0.97),
-    (0.001, 200): (0.94, 0.93, 0.90),
-    (0.003, 50): (0.998, 0.979, 0.9775),
-    (0.01, 50): (1.0, 0.984, 0.983),
+    (0.001, 200): (0.95, 0.94, 0.90),
+    (0.003, 50): (0.9976, 0.977, 0.9745),
+    (0.01, 50): (1.0, 0.987, 0.985),
 }
 
 
 def test_20_epochs_are_told_at_the_reports_rate_and_nearest_to_its_claims(found):
     def outcome(task):
         train, validation, before = OF_20_EPOCHS[task.training.learning_rate, task.training.batch_size]
-        chance = 0.0001 * task.training.seed
-        return made_up(task, [0.5] * 19 + [train + chance], [before] * 5 + [validation + chance] * 15)
+        return made_up(task, [0.5] * 19 + [train], [before] * 5 + [validation] * 15)
 
     rows, figures, stages = found(reproduce.overfitting, outcome)
     assert stages == [("2", "MNIST: 20 epochs, learning rates and batch sizes", 10)]
     assert verdicts(rows) == {
         "2a.1": "no", "2a.2": "no", "2a.3": "no", "2b.1": "yes", "2b.2": "yes", "2b.3": "yes", "2c.1": "yes", "2c.2": "no",
     }  # fmt: skip
-    assert [round(rows[id].measured.mean, 5) for id in rows] == [0.96005, 0.97005, 0.02005, 0.97905, 0.99805, 0.00155, 0.98105, 0.93005]
+    assert [round(rows[id].measured.mean, 5) for id in rows] == [0.973, 0.9955, 0.004, 0.977, 0.9976, 0.0025, 0.981, 0.94]
     assert [rows[id].settings["batch_size"] for id in ("2a.1", "2b.1", "2c.1", "2c.2")] == [50, 50, 20, 200]
     assert {row.settings["epochs"] for row in rows.values()} == {20}
     assert rows["2b.1"].settings["learning_rate"] == 0.003
     assert rows["2a.3"].note == "called flat below 0.30 points"
-    assert rows["2c.2"].note.startswith("training accuracy 94.00 %; where gradients are summed")
+    assert rows["2c.2"].note.startswith("training accuracy 95.00 %; where gradients are summed")
     assert [series["name"] for series in figures["2"]["series"]][3] == "rate 0.003, 50 rows"
 
 
@@ -248,15 +248,15 @@ def test_final_runs_are_read_in_three_ways_and_more_rows_are_compared_with_fewer
 
     def outcome(task):
         seen.setdefault(len(task.train_rows) if task.train_rows is not None else None, task)
-        test = {("sum", "standardize"): 0.9748, ("mean", "standardize"): 0.91, ("sum", "scale"): 0.98}
+        test = {("sum", "standardize"): 0.9746, ("mean", "standardize"): 0.972, ("sum", "scale"): 0.978}
         more = 0.97 if task.train_rows is not None and len(task.train_rows) == 1100 else 0.96
         chance = 0.0001 * task.training.seed
-        return made_up(task, [0.9] * 5, steps(more + chance, 5), test=test[task.training.reduction, task.training.normalize] + chance)
+        return made_up(task, [0.9] * 5, steps(more + chance, 5), test=test[task.training.reduction, task.training.normalize])
 
     rows, figures, stages = found(reproduce.final_test, outcome, seeds=5)
     assert stages == [("final", "MNIST: final runs and test rows", 25)]
     assert verdicts(rows) == {"final.1": "yes", "final.2": "no", "final.3": "higher", "final.4": "no"}
-    assert [row.measured.mean for row in rows.values()] == pytest.approx([0.975, 0.9102, 0.9802, 0.9702])
+    assert [row.measured.mean for row in rows.values()] == pytest.approx([0.9746, 0.972, 0.978, 0.9702])
     assert rows["final.4"].experiment == "slip: 1,000 and 1,100 training rows are both named"
     assert rows["final.4"].settings["rows"] == 1100
     assert rows["final.4"].note.startswith("with fewer 96.02 %: more rows are 1.00 points better than fewer")
@@ -271,7 +271,7 @@ def test_final_runs_are_read_in_three_ways_and_more_rows_are_compared_with_fewer
 
 
 def test_networks_of_fashion_are_told_with_the_reports_settings_and_with_the_best_of_a_scan(found):
-    test = {"5a": 0.865, "5b": 0.88, "5c": 0.85}
+    test = {"5a": 0.8654, "5b": 0.874, "5c": 0.87}
 
     def outcome(task):
         id = "5c" if task.network.activation == "relu" else "5b" if len(task.network.hidden) == 2 else "5a"
@@ -279,7 +279,7 @@ def test_networks_of_fashion_are_told_with_the_reports_settings_and_with_the_bes
         validation = 0.88 if task.training.learning_rate == best else 0.86
         n, chance = task.training.epochs, 0.0001 * task.training.seed
         losses = [0.5, 0.4, 0.45, 0.5, 0.6] + [0.7] * (n - 5)
-        return made_up(task, [0.9] * n, steps(validation + chance, n), losses, test=test[id] + chance)
+        return made_up(task, [0.9] * n, steps(validation + chance, n), losses, test=test[id])
 
     rows, figures, stages = found(reproduce.fashion, outcome)
     assert stages == [("5-scan", "Fashion-MNIST: settings on validation rows", 18), ("5", "Fashion-MNIST: final runs and test rows", 10)]
