@@ -50,7 +50,7 @@ OPTIMIZER_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "learning_rate": {"image": 0.3, "table": 0.05, "regression": 0.003}, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0,
     },
     "rmsprop": {
-        "learning_rate": {"image": 0.001, "table": 0.001, "regression": 0.0003}, "momentum": 0.0, "beta2": 0.99, "epsilon": 1e-8,
+        "learning_rate": {"image": 0.001, "table": 0.001, "regression": 0.0003}, "momentum": 0.0, "beta2": 0.999, "epsilon": 1e-8,
         "weight_decay": 0.0,
     },
     "adagrad": {"learning_rate": {"image": 0.03, "table": 0.03, "regression": 0.01}, "epsilon": 1e-10, "weight_decay": 0.0},
@@ -85,6 +85,14 @@ def defaults_of(optimizer: str, kind: str) -> dict[str, Any]:
     """Return what an optimizer does with a kind of data where nobody says otherwise, and what else follows from the kind."""
     own = {name: value[kind] if isinstance(value, Mapping) else value for name, value in OPTIMIZER_DEFAULTS[optimizer].items()}
     return {**KIND_DEFAULTS[kind], **own, "optimizer": optimizer}
+
+
+def is_default(field: dataclasses.Field[Any], value: Any, training: Mapping[str, Any]) -> bool:
+    """Return whether a recorded value says no more than the default: of the field, or of the optimizer that was trained with."""
+    if value is None or value == (list(field.default) if isinstance(field.default, tuple) else field.default):
+        return True
+    own = OPTIMIZER_DEFAULTS.get(str(training.get("optimizer")), {}).get(field.name)
+    return bool(value in own.values() if isinstance(own, Mapping) else value == own)
 
 
 def used_by(name: str) -> tuple[str, ...]:
@@ -150,7 +158,7 @@ class Settings:
         known, values = cls.names(), current_names(values)
         for name in values:
             if name not in known:
-                hint = nearest(str(name), known) or _elsewhere(str(name), cls) or f"; known are {', '.join(known)}"
+                hint = _elsewhere(str(name), cls) or nearest(str(name), known) or f"; known are {', '.join(known)}"
                 raise ConfigError(f"{source}: unknown setting {name!r}{hint}")
         return cls(**values)
 
@@ -511,7 +519,7 @@ ALIASES: Mapping[str, str] = {
     "smoothl1": "huber", "smoothl1loss": "huber", "logcosh": "log_cosh", "pinball": "quantile", "poissonnllloss": "poisson",
     "count:poisson": "poisson",
     # optimizers
-    "gd": "sgd", "gradientdescent": "sgd", "stochasticgradientdescent": "sgd", "rmspropoptimizer": "rmsprop", "l-bfgs-b": "lbfgs",
+    "gd": "sgd", "gradientdescent": "sgd", "stochasticgradientdescent": "sgd", "rmspropoptimizer": "rmsprop", "lbfgsb": "lbfgs",
     # initializers
     "xavieruniform": "glorot_uniform", "xaviernormal": "glorot_normal", "xavier": "glorot_uniform", "glorot": "glorot_uniform",
     "kaiminguniform": "he_uniform", "kaimingnormal": "he_normal", "kaiming": "he_normal", "he": "he_normal", "lecun": "lecun_normal",

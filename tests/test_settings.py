@@ -12,7 +12,9 @@ import pytest
 import fastmlp
 from fastmlp import settings
 from fastmlp.errors import ConfigError
-from fastmlp.settings import NetworkSettings, TrainingSettings, as_text, nearest
+from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.losses import LOSSES
+from fastmlp.settings import ALIASES, INITIALIZERS, OPTIMIZERS, NetworkSettings, TrainingSettings, as_text, folded, nearest
 from fastmlp.training.keywords import TrainingKeywords
 
 RECORDS = (NetworkSettings, TrainingSettings)
@@ -212,3 +214,61 @@ def test_the_old_name_of_an_initializer_is_taken_with_a_warning():
     with pytest.warns(FutureWarning, match="'report' is called 'course' now"):
         assert NetworkSettings(initializer="report").initializer == "course"
     assert NetworkSettings.from_record({"initializer": "report"}).initializer == "course"
+
+
+# What others call it
+
+
+def test_every_alias_stands_for_a_name_that_there_is():
+    known = {
+        *NetworkSettings.names(), *TrainingSettings.names(), *ACTIVATIONS, *LOSSES, *OPTIMIZERS, *INITIALIZERS,
+    }  # fmt: skip
+    assert set(ALIASES.values()) <= known
+    assert [alias for alias in ALIASES if alias != folded(alias)] == []
+
+
+NAMES = [
+    ({"lr": 0.1}, "did you mean 'learning_rate'"),
+    ({"learning_rate_init": 0.1}, "did you mean 'learning_rate'"),
+    ({"max_iter": 5}, "did you mean 'epochs'"),
+    ({"n_epochs": 5}, "did you mean 'epochs'"),
+    ({"batch": 5}, "did you mean 'batch_size'"),
+    ({"alpha": 0.1}, "did you mean 'weight_decay'"),
+    ({"validation_split": 0.2}, "did you mean 'validation'"),
+    ({"validation_fraction": 0.2}, "did you mean 'validation'"),
+    ({"early_stopping": True}, "did you mean 'patience'"),
+    ({"hidden_layer_sizes": (5,)}, "'hidden' belongs to fastmlp.Network, as its sizes"),
+    ({"activation": "relu"}, "'activation' belongs to fastmlp.Network"),
+    ({"optimizer": "adamm"}, "did you mean 'adam'"),
+]
+
+
+def test_names_of_other_libraries_are_answered_with_the_right_one(subtests):
+    for given, message in NAMES:
+        with subtests.test(str(given)), pytest.raises(ConfigError, match=message):
+            TrainingSettings.from_mapping(given)
+
+
+def test_case_hyphens_and_underscores_never_matter(subtests):
+    for name, right in (
+        ("ReLU", "relu"),
+        ("LeakyReLU", "leaky_relu"),
+        ("leaky-relu", "leaky_relu"),
+        ("GELU", "gelu"),
+        ("Sigmoid", "sigmoid"),
+    ):
+        with subtests.test(name):
+            assert fastmlp.Network([2, 3, 2], name).hidden_activations == (right,)
+    assert TrainingSettings(optimizer="AdamW", schedule="One-Cycle") == TrainingSettings(optimizer="adamw", schedule="one_cycle")
+    network = fastmlp.Network([2, 3, 2], output="Softmax", initializer="Glorot-Uniform", dtype="float32")
+    assert (network.output, network.parameters.tobytes()) == (
+        "softmax", fastmlp.Network([2, 3, 2], initializer="glorot_uniform").parameters.tobytes(),
+    )  # fmt: skip
+    fastmlp.train(network, np.eye(2), [0, 1], loss="CrossEntropy", epochs=1)
+    assert network.loss == "cross_entropy"
+
+
+def test_what_is_no_activation_of_hidden_layers_is_explained():
+    for name, message in (("softmax", "output='softmax'"), ("linear", "'identity'"), ("swish", "did you mean 'silu'")):
+        with pytest.raises(ConfigError, match=message):
+            fastmlp.Network([2, 3, 2], name)

@@ -11,7 +11,7 @@ import typer
 from fastmlp.cli.configuration import FIELDS, flag
 from fastmlp.cli.options import DataDir, compile_notes
 from fastmlp.rendering.output import Output
-from fastmlp.settings import UNSAID_BEFORE, TrainingSettings, current_names
+from fastmlp.settings import OPTIMIZERS, UNSAID_BEFORE, TrainingSettings, current_names, is_default
 
 if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
@@ -162,9 +162,10 @@ def setting_flags(settings: Mapping[str, Any], kind: str) -> list[str]:
     flags = []
     for name, field in FIELDS.items():
         value = settings.get(name)
-        default = list(field.default) if isinstance(field.default, tuple) else field.default
-        if value is None or (value == default and name not in ALWAYS_NAMED) or (name in HELD_OUT and kind == "cv"):
+        if value is None or (is_default(field, value, settings) and name not in ALWAYS_NAMED) or (name in HELD_OUT and kind == "cv"):
             continue
+        if settings.get("optimizer") in OPTIMIZERS and settings["optimizer"] not in (field.metadata["optimizers"] or OPTIMIZERS):
+            continue  # version 0.1.0 recorded what the optimizer does not use, too
         if isinstance(value, bool) and kind != "sweep":  # whose flags all take values
             flags.append(flag(name) if value else flag(name).replace("--", "--no-", 1))
         elif isinstance(value, list):

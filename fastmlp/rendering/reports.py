@@ -14,7 +14,7 @@ from fastmlp.quantities import MISSING, NUMBER, PERCENT, POINTS, amount, loss, p
 from fastmlp.rendering import plots
 from fastmlp.rendering.page import Fact, Mark, Page, Section, Table
 from fastmlp.rendering.plots import Plot, Series
-from fastmlp.settings import NetworkSettings, TrainingSettings, current_names
+from fastmlp.settings import NetworkSettings, TrainingSettings, current_names, is_default, used_by
 
 if TYPE_CHECKING:
     from fastmlp.insight import Examples, Insight
@@ -621,14 +621,15 @@ def _methods(run: "RunRecord", models: int, tested: bool) -> str:
         subject += f" ({rows:,} rows)"
     reduction = said("reduction", lambda value: "summed" if value == "sum" else "averaged")
     optimizer = said("optimizer", lambda value: OPTIMIZERS.get(str(value), "gradient descent"))
+    own = (train.get("optimizer") or "varied") not in used_by("learning_rate") and "learning_rate" not in varied
+    rate = "steps as far as a line search says" if own and "optimizer" not in varied else f"learning rate {said('learning_rate')}"
     minimised = said("loss", lambda value: str(value or "cross_entropy").replace("_", " "))
     may_stop = any(train.get(name) is not None or name in varied for name in ("patience", "target_accuracy", "time_budget"))
     many = train.get("epochs") != 1 or "epochs" in varied
     inputs = [INPUTS.get(str(value or "scale"), "") for value in varied.get("normalize", [train.get("normalize")])]
     parts = [
         f"{subject}, for {'up to ' if may_stop else ''}{said('epochs')} epoch{'s' if many else ''} of {optimizer} with batches of "
-        f"{said('batch_size')} rows, learning rate {said('learning_rate')} and gradients {reduction} over the batch, minimising the "
-        f"{minimised}.",
+        f"{said('batch_size')} rows, {rate} and gradients {reduction} over the batch, minimising the {minimised}.",
         " Or: ".join(inputs),
         "Targets were standardised inside; losses are in their own units." if train.get("normalize_target") == "standardize" else "",
         "Initial weights followed the rule of each setting; biases started at zero."
@@ -639,7 +640,7 @@ def _methods(run: "RunRecord", models: int, tested: bool) -> str:
         f"{field.name.replace('_', ' ')} {_value_text(value)}"
         for table, record in ((network, NetworkSettings), (train, TrainingSettings))
         for field in dataclasses.fields(record)
-        if field.name not in SAID and field.name not in varied and (value := table.get(field.name)) is not None and value != field.default
+        if field.name not in SAID and field.name not in varied and not is_default(field, value := table.get(field.name), train)
     ]
     if others:
         parts.append(f"Other settings than the default: {', '.join(others)}.")

@@ -198,3 +198,22 @@ def test_old_names_are_taken_with_a_warning_from_every_source(config):
     with pytest.warns(FutureWarning):
         given = given_settings({"decay_epochs": "3"}, {"FASTMLP_FINAL_RATE": "0.25"}, file)
     assert given == {"normalization": "layer", "initializer": "course", "gamma": 0.5, "end_factor": 0.25, "step_size": 3.0}
+
+
+def test_a_setting_that_the_optimizer_does_not_use_is_refused_wherever_it_comes_from(config):
+    file = config('[train]\noptimizer = "Adam"\nmomentum = 0.9')
+    for given in (given_settings({}, {}, file), given_settings({"optimizer": "adam", "momentum": "0.9"}, {}, None)):
+        with pytest.raises(ConfigError, match="^momentum: expected none with adam"):
+            settings_in_effect(given, {}, {})
+
+
+def test_several_widths_in_one_flag_are_told_how_to_be_given():
+    for text in ("30,10", "30-10", "(30, 10)"):
+        with pytest.raises(typer.BadParameter, match="; write --hidden 30 --hidden 10$"):
+            given_settings({"hidden": [text]}, {}, None)
+
+
+def test_a_recipe_gives_no_rate_to_another_optimizer():
+    recipe = {"learning_rate": 1.0, "batch_size": 64}
+    assert given_settings({"optimizer": "adam"}, {}, None, recipe) == {"optimizer": "adam", "batch_size": 64}
+    assert given_settings({"optimizer": "sgd"}, {}, None, recipe) == {**recipe, "optimizer": "sgd"}

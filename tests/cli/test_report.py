@@ -203,7 +203,7 @@ def test_page_that_cannot_be_created_is_told_before_anything_is_drawn(command, c
     assert not (tmp_path / "none").exists()
 
 
-SETTINGS = "--hidden 300 --activation sigmoid --epochs 2 --batch-size 50 --learning-rate 0.2 --normalize scale"
+SETTINGS = "--hidden 300 --activation sigmoid --epochs 2 --batch-size 50 --learning-rate 0.2 --optimizer sgd --normalize scale"
 
 
 @pytest.mark.parametrize(

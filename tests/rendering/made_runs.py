@@ -53,7 +53,7 @@ def write_run(folder, kind=None, *, models=(), epochs=None, result=None, experim
     folder.mkdir(parents=True)
     network, train = (
         NetworkSettings(activation="sigmoid").to_dict(),
-        TrainingSettings(epochs=2, validation=5000, normalize="scale").to_dict(),
+        TrainingSettings(epochs=2, learning_rate=0.2, validation=5000, normalize="scale").resolved("image").to_dict(),
     )
     made = {
         "started": "2026-11-25T16:42:55.137+00:00",

@@ -183,7 +183,7 @@ def test_page_of_an_experiment_names_all_values_of_what_was_varied(pages):
     ],
 )  # fmt: skip
 def test_methods_say_which_rows_were_held_out(tmp_path, train, text):
-    settings = {"network": NetworkSettings().to_dict(), "train": TrainingSettings(**train).to_dict()}
+    settings = {"network": NetworkSettings().to_dict(), "train": TrainingSettings(**train).resolved("image").to_dict()}
     run = read_run(write_run(tmp_path / "run", epochs=history(0.9), settings=settings))
     assert text in words(render(PAGES["train"](run, tmp_path / "figures")))
 
@@ -305,7 +305,7 @@ def test_methods_name_every_setting_that_is_not_the_default(tmp_path):
     train = {"dropout": [0.2, 0.5], "nesterov": True, "patience": 3, "schedule": "cosine"}
     text = methods(training_page(tmp_path, {"normalization": "batch"}, train))
     assert "for up to 2 epochs of" in text
-    assert "Other settings than the default: norm layers batch, nesterov yes, schedule cosine, dropout 0.2-0.5, patience 3." in text
+    assert "Other settings than the default: normalization batch, nesterov yes, schedule cosine, dropout 0.2-0.5, patience 3." in text
 
 
 def test_methods_of_the_defaults_name_no_other_settings(tmp_path):
