@@ -53,13 +53,14 @@ FUNCTIONS = Functions(*(getattr(embedded, name) for name in Functions._fields))
 
 def compiled_state(
     parameters: np.ndarray, sizes: Sequence[int], activations: Sequence[str], loss: str, loss_parameter: float, inputs: np.ndarray,
-    optimizer: Any, norm: str = "none",
+    offsets: np.ndarray, optimizer: Any, norm: str = "none",
 ) -> State:  # fmt: skip
     """Return a network's layers as a State. Compiles the blocks that it needs, or loads them, and takes their addresses.
 
     parameters (P,), not copied; sizes (L + 1), activations (L - 1 names of hidden layers), loss: its name; loss_parameter: the number
-    that it has besides; inputs (4, K): scale and shift of floats, then of bytes; optimizer: a name or a record such as
-    SGD(momentum=0.9); norm: "none" or "layer", for the hidden layers. Raises ConfigError for an unknown optimiser.
+    that it has besides; inputs (4, K): scale and shift of floats, then of bytes; offsets (K,) float64: what is subtracted from floats
+    before; optimizer: a name or a record such as SGD(momentum=0.9); norm: "none" or "layer", for the hidden layers. Raises ConfigError
+    for an unknown optimiser.
     """
     dtype = parameters.dtype
     given = optimizers.as_settings({"optimizer": optimizer})
@@ -92,7 +93,7 @@ def compiled_state(
 
     moments, steps = np.zeros((n_moments, count), dtype), np.zeros(1, np.int64)
     numbers = optimizers.rates(settings, 0, np.zeros(1), np.dtype(np.float64))[0]  # the learning rate is that of each step
-    return State(parameters, layers, inputs, moments, numbers, steps, np.array([loss_parameter], dtype), codes)
+    return State(parameters, layers, inputs, offsets, moments, numbers, steps, np.array([loss_parameter], dtype), codes)
 
 
 # --- C -------------------------------------------------------------------------------------------------------------------

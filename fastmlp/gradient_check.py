@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmlp.errors import ConfigError, DataError
-from fastmlp.inputs import as_rows
 from fastmlp.kernels import normalisation, scalar
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
@@ -197,7 +196,7 @@ def _unit_of_loss(network: Network) -> float:
 
 def _mean_loss(network: Network, x: Any, y: Any) -> Callable[[], float]:
     """Return a function that gives the mean loss at the present parameters, batch normalisation by these rows: as in training."""
-    rows = as_rows(x, network.n_inputs, network.dtype)
+    rows = network.rows_for_kernels(x)
     target = network.target_for_kernels(y, rows.shape[0])
     numbers = loss_numbers(network.loss, network.loss_parameter, network.target_scaling, "loss")
     program = Program(network.sizes, network.hidden_activations, network.dtype, rows.shape[0], norm=network.normalization)

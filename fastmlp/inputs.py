@@ -18,18 +18,20 @@ BLOCK_ROWS = 4096  # rows checked or converted at a time, so that no second copy
 MOST_CLASSES = 2**24
 
 
-def as_rows(x: Any, n_features: int, dtype: Any, name: str = "x") -> np.ndarray:
+def as_rows(x: Any, n_features: int, dtype: Any, name: str = "x", offset: np.ndarray | None = None) -> np.ndarray:
     """Return x as rows (n, n_features): uint8 as it is, everything else in `dtype`; read-only.
+
+    offset (n_features,) float64: subtracted from numbers that are no bytes, in float64, before they are rounded to `dtype`.
 
     x: (n, n_features), or images (n, height, width) of as many pixels. Raises DataError for other shapes and types, NaN and inf.
     """
-    array = _numeric(x, name)
+    array = as_numbers(x, name)
     if array.ndim >= 2 and math.prod(array.shape[1:]) == n_features:
         rows = array.reshape(array.shape[0], n_features)
     else:
         raise DataError(f"{name}: expected (n, {n_features}), got shape {array.shape}; the network has {n_features} inputs")
     if rows.dtype != np.uint8:
-        rows = _floats(rows, np.dtype(dtype), name)
+        rows = _floats(rows, np.dtype(dtype), name, offset)
     return frozen(rows)
 
 
@@ -52,7 +54,7 @@ def as_target(y: Any, output: str, n_outputs: int, n_rows: int, dtype: Any, name
 
     output "softmax": integers 0 to n_outputs - 1, (n,); "sigmoid": 0 or 1, (n,) or (n, n_outputs); "identity": finite numbers.
     """
-    array = _numeric(y, name)
+    array = as_numbers(y, name)
     if output == "softmax":
         target = _classes(array, n_outputs, name)
     else:
@@ -72,7 +74,7 @@ def as_target(y: Any, output: str, n_outputs: int, n_rows: int, dtype: Any, name
 
 def as_sample_weight(sample_weight: Any, n_rows: int, name: str = "sample_weight") -> np.ndarray:
     """Return weights of rows as float64 (n_rows,): finite numbers of at least 0."""
-    array = _numeric(sample_weight, name)
+    array = as_numbers(sample_weight, name)
     if array.shape != (n_rows,):
         raise DataError(f"{name}: expected ({n_rows},), one number per row, got shape {array.shape}")
     weight = array.astype(np.float64)
@@ -122,7 +124,7 @@ def _cure(array: np.ndarray, n_classes: int) -> str:
     return ""
 
 
-def _numeric(values: Any, name: str) -> np.ndarray:
+def as_numbers(values: Any, name: str) -> np.ndarray:
     """Return an array of one of NumPy's types of numbers; DataError says what it is instead, and the way out."""
     if hasattr(values, "toarray"):
         raise DataError(f"{name}: expected a dense array, got a sparse one; convert it with {name}.toarray()")
@@ -213,14 +215,15 @@ def _line(error: Exception) -> str:
     return str(error).partition("\n")[0][:120]
 
 
-def _floats(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
+def _floats(array: np.ndarray, dtype: np.dtype, name: str, offset: np.ndarray | None = None) -> np.ndarray:
     """Convert block by block, and refuse what is not finite or does not fit into the type."""
-    converted = array if array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned else np.empty(array.shape, dtype)
+    as_it_is = offset is None and array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned
+    converted = array if as_it_is else np.empty(array.shape, dtype)
     for first in range(0, array.shape[0], BLOCK_ROWS):
         block = array[first : first + BLOCK_ROWS]
         if converted is not array:
             with np.errstate(over="ignore"):
-                converted[first : first + BLOCK_ROWS] = block
+                converted[first : first + BLOCK_ROWS] = block if offset is None else block - offset
         finite = np.isfinite(converted[first : first + BLOCK_ROWS])
         if not finite.all():
             row, column = np.argwhere(~finite)[0]

@@ -16,14 +16,14 @@ from fastmlp.attributes import Views, assign, checked, first_not_finite, fixed
 from fastmlp.data.dataset import Dataset
 from fastmlp.data.gzipped import display_name
 from fastmlp.errors import ConfigError, DataError, ModelFileError, NotEnoughMemory
-from fastmlp.inputs import BLOCK_ROWS, as_rows, as_sample_weight, as_target, is_image, is_single, weight_in
+from fastmlp.inputs import BLOCK_ROWS, as_rows, as_sample_weight, as_target, frozen, is_image, is_single, weight_in
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import DEFAULT_LOSS, LOSSES, OUTPUTS, SMOOTHING
 from fastmlp.kernels.normalisation import EPSILON
 from fastmlp.kernels.program import Program, RowProgram, count_parameters, count_running_stats, loss_of_outputs
 from fastmlp.kernels.tiled import FORWARD_ROWS, TiledProgram, tiles_pay
 from fastmlp.kernels.updates import GRADIENT
-from fastmlp.preprocessing import InputScaling, checked_scaling
+from fastmlp.preprocessing import FEWEST_STEPS, InputScaling, checked_scaling
 from fastmlp.settings import (
     KIND_DEFAULTS,
     PLAIN,
@@ -412,7 +412,15 @@ class Network:
 
         How many rows are asked for at once changes no bit, nor does the number of threads (None: all cores).
         """
-        rows = as_rows(x, self.n_inputs, self.dtype)
+        return self._outputs(self.rows_for_kernels(x), kernels, threads)
+
+    def rows_for_kernels(self, x: Any, name: str = "x") -> np.ndarray:
+        """Return x as kernels take it: checked rows (n, K), bytes or the parameters' type, moved where that type cannot hold them."""
+        offset = None if self.input_scaling is None else self.input_scaling.offset(self.n_inputs, self.dtype)
+        return as_rows(x, self.n_inputs, self.dtype, name, offset)
+
+    def _outputs(self, rows: np.ndarray, kernels: str = TrainingSettings.kernels, threads: int | None = None) -> np.ndarray:
+        """Return z (n, N) of rows as `rows_for_kernels` gives them."""
         n, threads = rows.shape[0], threads or machine.usable_cores()
         out = np.empty((n, self.n_outputs), self.dtype)
         scale, shift = self.scale_and_shift(rows.dtype == np.uint8)
@@ -435,8 +443,11 @@ class Network:
             return None
         if self._row is None or self._row[0] is not self.input_scaling:
             program = RowProgram(self.sizes, self.hidden_activations, self.dtype, self._norm_of_inference)
-            self._row = (self.input_scaling, program, self.scale_and_shift(False), self.scale_and_shift(True))
-        _, program, of_floats, of_bytes = self._row
+            is_moved = self.input_scaling is not None and self.input_scaling.offset(self.n_inputs, self.dtype) is not None
+            self._row = (self.input_scaling, program, self.scale_and_shift(False), self.scale_and_shift(True), is_moved)
+        _, program, of_floats, of_bytes, is_moved = self._row
+        if is_moved and x.dtype != np.uint8:
+            return None
         z: np.ndarray | None = program.outputs(self._parameters, x, *(of_bytes if x.dtype == np.uint8 else of_floats), self._running_stats)
         return z
 
@@ -517,7 +528,7 @@ class Network:
         All in the units of y. rmse, mae and r2 are means over the outputs, as scikit-learn has them: r2 of one row is None, of constant y
         0, or 1 where every prediction is right. sample_weight (n,): as how many rows each counts, in all of them; None: as one.
         """
-        rows = as_rows(x, self.n_inputs, self.dtype)
+        rows = self.rows_for_kernels(x)
         if rows.shape[0] == 0:
             raise DataError("x: expected at least one row to evaluate, got none")
         target = self.checked_target(y, rows.shape[0])
@@ -538,10 +549,10 @@ class Network:
         Targets that are standardised come as they are, in float64.
         """
         if numbers is None:
-            z = self.logits(rows, kernels, threads)
+            z = self._outputs(rows, kernels, threads)
         else:  # a few at a time: no copy of all of them is made
             parts = (numbers[first : first + BLOCK_ROWS] for first in range(0, numbers.size, BLOCK_ROWS))
-            z = np.concatenate([self.logits(rows[part], kernels, threads) for part in parts])
+            z = np.concatenate([self._outputs(frozen(rows[part]), kernels, threads) for part in parts])
         n = target.shape[0] if sample_weight is None else float(sample_weight.sum(dtype=np.float64))
         of_loss = targets.loss_numbers(self.loss, self.loss_parameter, self.target_scaling, "loss")
         if (scaling := targets.active(self.target_scaling)) is not None:
@@ -568,9 +579,9 @@ class Network:
         """Return counts (C, C), int64: row = true class, column = predicted class."""
         if self.output != "softmax":
             raise ConfigError(f"confusion_matrix: expected a network with softmax output, this one has {self.output}")
-        rows = as_rows(x, self.n_inputs, self.dtype)
+        rows = self.rows_for_kernels(x)
         true = as_target(y, self.output, self.n_outputs, rows.shape[0], self.dtype)[:, 0].astype(np.int64)
-        pairs = true * self.n_outputs + self.predict(rows)
+        pairs = true * self.n_outputs + self._outputs(rows).argmax(axis=1)
         return np.bincount(pairs, minlength=self.n_outputs**2).reshape(self.n_outputs, self.n_outputs)
 
     def gradient(self, x: Any, y: Any) -> np.ndarray:
@@ -580,7 +591,7 @@ class Network:
         docs/training.md. Batch normalisation takes mean and variance of these rows, as in a step of training; of a single row, the running
         ones.
         """
-        rows = as_rows(x, self.n_inputs, self.dtype)
+        rows = self.rows_for_kernels(x)
         if rows.shape[0] == 0:
             raise DataError("x: expected at least one row to take the gradient of, got none")
         target = self.target_for_kernels(y, rows.shape[0])
@@ -628,8 +639,10 @@ class Network:
             copy_in_y._fold_target_scaling("compiled")
             return copy_in_y.compiled(optimizer)
         inputs = np.stack([*self.scale_and_shift(False), *self.scale_and_shift(True)])
-        activations, loss = self.hidden_activations, (self.loss, self.loss_parameter)
-        return compiled_state(self.parameters, self.sizes, activations, *loss, inputs, optimizer, self.normalization), FUNCTIONS
+        moved = None if self.input_scaling is None else self.input_scaling.offset(self.n_inputs, self.dtype)
+        offsets = np.zeros(self.n_inputs) if moved is None else np.array(moved)
+        layers = (self.parameters, self.sizes, self.hidden_activations, self.loss, self.loss_parameter)
+        return compiled_state(*layers, inputs, offsets, optimizer, self.normalization), FUNCTIONS
 
     def folded(self) -> "Network":
         """Return a copy without batch normalisation, its scales and running statistics folded into weights and biases.
@@ -672,7 +685,7 @@ class Network:
             step = np.spacing(np.maximum(np.abs(scaling.mean), scaling.std).astype(self.dtype)).astype(np.float64)
         if not np.isfinite(self.parameters).all():
             raise DataError(f"{what}: expected outputs that {self.dtype} can hold, got a mean or standard deviation of y that is too large")
-        if (coarse := np.flatnonzero(step * targets.FEWEST_STEPS > scaling.std)).size:
+        if (coarse := np.flatnonzero(step * FEWEST_STEPS > scaling.std)).size:
             n = int(coarse[0])
             warnings.warn(
                 f"{what}: {self.dtype} holds numbers around {scaling.mean[n]:.6g} in steps of {step[n]:.2g}, and y varies by "

@@ -9,6 +9,9 @@ from fastmlp.errors import ConfigError, DataError
 from fastmlp.inputs import BLOCK_ROWS
 
 BYTE_SCALE = 255.0
+FURTHEST = 2.0**-13  # std that the rounding of a mean may be: in float32 a mean of 1024 std, 2000 ± 2
+FEWEST_STEPS = 256  # of a type of numbers within one standard deviation: with fewer, their rounding is worth a word
+MOST_SEEN = 1000  # rows looked at before a warning
 KINDS = ("none", "scale", "standardize")
 
 
@@ -27,11 +30,20 @@ class InputScaling(NamedTuple):
         """Whether each feature has its own mean and std."""
         return self.mean.ndim == 1
 
+    def offset(self, n_features: int, dtype: np.dtype) -> np.ndarray | None:
+        """Return (K,) float64: what is subtracted from floats, in float64, before they are rounded to `dtype`; None for nothing.
+
+        The mean of features that are far from 0 beside their std, such as seconds since 1970; 0 for the others.
+        """
+        far = np.abs(self.mean) * float(np.finfo(dtype).eps) > FURTHEST * self.std
+        return np.broadcast_to(np.where(far, self.mean, 0.0), n_features) if self.kind == "standardize" and far.any() else None
+
     def scale_and_shift(self, n_features: int, dtype: np.dtype, is_bytes: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Return (K,) arrays such that the normalised input is v * scale + shift."""
+        """Return (K,) arrays such that the normalised input is v * scale + shift, v less the `offset` where it is no byte."""
         factor = 1.0 / BYTE_SCALE if is_bytes and self.kind != "none" else 1.0
         scale = np.broadcast_to(factor / self.std, n_features).astype(dtype)
-        shift = np.broadcast_to(-self.mean / self.std, n_features).astype(dtype)
+        offset = None if is_bytes else self.offset(n_features, dtype)
+        shift = np.broadcast_to((-self.mean if offset is None else offset - self.mean) / self.std, n_features).astype(dtype)
         return scale, shift
 
 
@@ -57,8 +69,13 @@ def checked_scaling(scaling: Any, n_features: int, dtype: np.dtype) -> InputScal
     return scaling
 
 
-def fit(kind: str, rows: np.ndarray, per_feature: bool, numbers: np.ndarray | None = None) -> InputScaling:
-    """Return the scaling of a kind for training rows (n, K), or for those with the numbers (m,). A std of 0 counts as 1."""
+def fit(
+    kind: str, rows: np.ndarray, per_feature: bool, numbers: np.ndarray | None = None, dtype: np.dtype | None = None
+) -> InputScaling:  # fmt: skip
+    """Return the scaling of a kind for training rows (n, K), or for those with the numbers (m,). A std of 0 counts as 1.
+
+    dtype: the type that the rows are computed with, by default their own.
+    """
     if kind != "standardize" or rows.size == 0:
         return InputScaling(kind, np.zeros(()), np.ones(()))
     is_bytes = rows.dtype == np.uint8
@@ -67,10 +84,21 @@ def fit(kind: str, rows: np.ndarray, per_feature: bool, numbers: np.ndarray | No
     if is_bytes:
         mean, std = mean / BYTE_SCALE, std / BYTE_SCALE
     std = np.where(std > 0, std, 1.0)
-    smallest = 0.0 if is_bytes else 1.0 / float(np.finfo(rows.dtype).max)  # a std's inverse has to fit into the rows' type
+    smallest = 0.0 if is_bytes else 1.0 / float(np.finfo(dtype or rows.dtype).max)  # a std's inverse has to fit into the rows' type
     if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > smallest).all()):
         raise DataError("x: expected numbers that can be standardized, got some too large or too close together; use normalize='none'")
     return InputScaling(kind, np.asarray(mean), np.asarray(std))
+
+
+def exact_scaling(rows: np.ndarray, dtype: np.dtype, per_feature: bool, numbers: np.ndarray | None = None) -> InputScaling | None:
+    """Return the scaling "standardize" fitted to rows (n, K) as they came, where `dtype` cannot hold them; None where it can.
+
+    numbers (m,): of the rows to fit to; None: all.
+    """
+    if rows.size == 0 or np.can_cast(rows.dtype, dtype):
+        return None
+    found = fit("standardize", rows, per_feature, numbers, dtype)
+    return found if found.offset(rows.shape[1], dtype) is not None else None
 
 
 class _Blocks:
@@ -108,3 +136,21 @@ def _moments(blocks: _Blocks, axis: int | None) -> tuple[np.ndarray, np.ndarray]
         mean = sum((block - pivot).sum(axis=axis) for block in blocks) / count
         square = sum(((block - pivot - mean) ** 2).sum(axis=axis) for block in blocks)
         return np.asarray(pivot + mean), np.sqrt(np.asarray(square) / count)
+
+
+def steps_too_coarse(values: np.ndarray, dtype: np.dtype) -> tuple[int, float, float, float] | None:
+    """Return the first column of values (n, K) that a type of numbers cannot hold: its number, mean, std and the step of the type there.
+
+    Told from up to MOST_SEEN rows; None where there is none. One that has only one value is none: whether it had more cannot be told.
+    """
+    seen = values[np.linspace(0, values.shape[0] - 1, min(values.shape[0], MOST_SEEN)).astype(np.int64)]
+    if seen.dtype == np.uint8 or seen.size == 0:
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, std = _moments(_Blocks(seen, None), axis=0)
+        step = np.spacing(np.abs(seen).max(axis=0).astype(dtype)).astype(np.float64)
+        coarse = np.flatnonzero((std > 0) & (step * FEWEST_STEPS > std) & np.isfinite(step))
+    if coarse.size == 0:
+        return None
+    column = int(coarse[0])
+    return column, float(mean[column]), float(std[column]), float(step[column])

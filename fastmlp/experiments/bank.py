@@ -22,7 +22,7 @@ from fastmlp.errors import TrainingError
 from fastmlp.inputs import as_rows, as_target, is_image
 from fastmlp.kernels.program import count_parameters
 from fastmlp.network import Network, network_for, settings_for
-from fastmlp.preprocessing import InputScaling
+from fastmlp.preprocessing import InputScaling, exact_scaling
 from fastmlp.settings import NetworkSettings, TrainingSettings, kind_of, known
 from fastmlp.training import augmentation, holdout
 from fastmlp.training.loop import Epoch, History, Progress, Trainer
@@ -140,7 +140,7 @@ def _compile(tasks: Sequence[Task], data: Dataset, rows: "_SharedRows") -> None:
         Trainer(network, x[:some], y[:some], task.training.replace(threads=1), sample)
         few = 1 if task.training.kernels == "python" else VALIDATION_ROWS
         target = network.checked_target(y[:few], len(y[:few]))
-        network.evaluate_checked(as_rows(x[:few], network.n_inputs, network.dtype), target, kernels=task.training.kernels, threads=1)
+        network.evaluate_checked(network.rows_for_kernels(x[:few]), target, kernels=task.training.kernels, threads=1)
 
 
 class _SharedRows:
@@ -156,10 +156,15 @@ class _SharedRows:
         self.scalings: dict[tuple[Any, ...], InputScaling | None] = {}
 
     def of(self, network: Network) -> tuple[np.ndarray, np.ndarray]:
-        """Return x and y for a network; x keeps its shape, which tells images from tables."""
+        """Return x and y for a network; x keeps its shape, which tells images from tables.
+
+        Numbers that the type of the parameters cannot hold are left as they are: a training moves them before it rounds them.
+        """
         if network.dtype not in self._converted:
             rows = as_rows(self._x, network.n_inputs, network.dtype, "x_train")
-            self._converted[network.dtype] = rows.reshape(self._x.shape)
+            raw = self._x.reshape(rows.shape)
+            far = exact_scaling(raw, network.dtype, per_feature=True) if rows.dtype != np.uint8 else None
+            self._converted[network.dtype] = (rows if far is None else raw).reshape(self._x.shape)
         return self._converted[network.dtype], self._y
 
     def split(self, task: Task, network: Network) -> holdout.Rows:
@@ -209,7 +214,7 @@ def _train(task: Task, data: Dataset, rows: _SharedRows, report: Callable[[float
 
 def _test(network: Network, data: Dataset) -> dict[str, float | None]:
     """Measure a trained network on the test rows; the data set notes it."""
-    x = as_rows(data.x_test, network.n_inputs, network.dtype, "x_test")
+    x = network.rows_for_kernels(data.x_test, "x_test")
     y = network.checked_target(data.y_test, x.shape[0], "y_test")
     return network.evaluate_checked(x, y, threads=1)
 

@@ -72,6 +72,7 @@ class State(NamedTuple):
     parameters: np.ndarray  # (P,) W0, b0, W1, b1, …: the network's own; with the scales of normalised sums W0, b0, gamma0, W1, …
     layers: np.ndarray  # (L, step.COLUMNS) int64, the table of layers for batches of ROWS rows
     inputs: np.ndarray  # (4, K): an input is x * scale + shift; one pair for floats, one for bytes
+    offsets: np.ndarray  # (K,) float64, subtracted from floats before they are rounded to the parameters' type
     moments: np.ndarray  # (2, P) optimizer state: m and v; (0, P) for plain SGD
     rates: np.ndarray  # (RATES,) float64, updates.Rates: the optimiser's numbers
     steps: np.ndarray  # (1,) int64, steps taken, which the corrections of adam, adamw and nadam depend on
@@ -217,7 +218,7 @@ def block_addresses(number, normalised):
 
 @kernel
 def read_row(state, x, scratch, at):
-    """scratch[at + k] = x[k] * scale[k] + shift[k], for bytes by the pair for bytes.
+    """scratch[at + k] = (x[k] - offset[k]) * scale[k] + shift[k], for bytes by the pair for bytes, without an offset.
 
     x (K,) bytes or floats -> scratch from `at` on.
     """
@@ -226,7 +227,11 @@ def read_row(state, x, scratch, at):
         scale, shift = BYTE_SCALE, BYTE_SHIFT
     first = U(at)
     for k in range(U(x.shape[0])):
-        scratch[first + k] = scratch.dtype.type(x[k]) * state.inputs[scale, k] + state.inputs[shift, k]
+        if x.dtype == BYTE:
+            value = scratch.dtype.type(x[k])
+        else:
+            value = scratch.dtype.type(np.float64(x[k]) - state.offsets[k])
+        scratch[first + k] = value * state.inputs[scale, k] + state.inputs[shift, k]
 
 
 @kernel
@@ -386,8 +391,9 @@ def train_on(state, scratch, x, target, sample_weight, learning_rate):
 def borrowed(state):
     """Return a state whose arrays are borrowed."""
     parameters, layers, inputs, moments = borrow(state.parameters), borrow(state.layers), borrow(state.inputs), borrow(state.moments)
+    offsets = borrow(state.offsets)
     rates, steps, loss_parameter = borrow(state.rates), borrow(state.steps), borrow(state.loss_parameter)
-    return State(parameters, layers, inputs, moments, rates, steps, loss_parameter, borrow(state.codes))
+    return State(parameters, layers, inputs, offsets, moments, rates, steps, loss_parameter, borrow(state.codes))
 
 
 @kernel
@@ -483,14 +489,16 @@ def with_parameters(state, parameters):
     """
     if not is_vector(parameters, state.codes):
         refuse(WRONG_PARAMETERS)
-    return State(parameters, state.layers, state.inputs, state.moments, state.rates, state.steps, state.loss_parameter, state.codes)
+    moments, rates, steps = state.moments, state.rates, state.steps
+    return State(parameters, state.layers, state.inputs, state.offsets, moments, rates, steps, state.loss_parameter, state.codes)
 
 
 @entry
 def copy_state(state):
     """Return a state that trains by itself: parameters, moments and steps are copies."""
     moments, steps = state.moments.copy(), state.steps.copy()
-    return State(state.parameters.copy(), state.layers, state.inputs, moments, state.rates, steps, state.loss_parameter, state.codes)
+    parameters = state.parameters.copy()
+    return State(parameters, state.layers, state.inputs, state.offsets, moments, state.rates, steps, state.loss_parameter, state.codes)
 
 
 @entry

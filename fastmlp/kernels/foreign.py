@@ -31,8 +31,8 @@ from fastmlp.kernels.embedded import (
 from fastmlp.kernels.embedded import RATES as RATES_LENGTH
 
 # Words of a handle: addresses, in the order of State's fields, then the scratch's.
-PARAMETERS, LAYERS, INPUTS, MOMENTS, RATES, STEPS, LOSS_PARAMETER, CODES, SCRATCH = range(9)
-WORDS = 9
+PARAMETERS, LAYERS, INPUTS, OFFSETS, MOMENTS, RATES, STEPS, LOSS_PARAMETER, CODES, SCRATCH = range(10)
+WORDS = 10
 INPUT_ROWS = 4
 LAYER_COLUMNS = step.COLUMNS
 
@@ -53,6 +53,7 @@ def state_at(handle):
         carray(pointer(words[PARAMETERS]), codes[N_PARAMETERS], NUMBER),
         carray(pointer(words[LAYERS]), (codes[N_LAYERS], LAYER_COLUMNS), np.int64),
         carray(pointer(words[INPUTS]), (INPUT_ROWS, codes[N_INPUTS]), NUMBER),
+        carray(pointer(words[OFFSETS]), codes[N_INPUTS], np.float64),
         carray(pointer(words[MOMENTS]), (codes[N_MOMENTS], codes[N_PARAMETERS]), NUMBER),
         carray(pointer(words[RATES]), RATES_LENGTH, np.float64),
         carray(pointer(words[STEPS]), 1, np.int64),

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastmlp import targets
 from fastmlp.errors import ConfigError, DataError
-from fastmlp.inputs import as_rows, as_sample_weight, is_image, is_single, weight_in
+from fastmlp.inputs import as_sample_weight, is_image, is_single, weight_in
 from fastmlp.network import Network
 from fastmlp.settings import TrainingSettings, kind_of, known
 from fastmlp.training import full_batch, optimizers
@@ -101,7 +101,7 @@ class OnlineTrainer:
         network = self.network
         if is_single(x, network.n_inputs):
             x, y = np.asarray(x)[None], np.asarray(y)[None]
-        rows = as_rows(x, network.n_inputs, network.dtype)
+        rows = network.rows_for_kernels(x)
         target = network.target_for_kernels(y, rows.shape[0])
         if self._trainer is None:
             self._settings = self._settings.resolved(kind_of(is_image(rows, np.ndim(x)), network.output))

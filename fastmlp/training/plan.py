@@ -8,7 +8,7 @@ import numpy as np
 from fastmlp import machine, preprocessing, targets
 from fastmlp.data.dataset import is_test_split
 from fastmlp.errors import ConfigError, DataError, NotEnoughMemory
-from fastmlp.inputs import as_rows, as_sample_weight, as_target, frozen, is_image, weight_in
+from fastmlp.inputs import as_numbers, as_rows, as_sample_weight, as_target, frozen, is_image, weight_in
 from fastmlp.kernels.losses import LOSSES, SMOOTHING
 from fastmlp.kernels.regularisation import Regularisation
 from fastmlp.kernels.tiled import FORWARD_ROWS
@@ -70,6 +70,7 @@ def make_plan(
     class_weight: ClassWeight = None,
 ) -> Plan:
     """Return what Trainer does with these arguments, which are its own. Raises DataError, ConfigError, NotEnoughMemory."""
+    x = as_numbers(x, "x")
     rows = as_rows(x, network.n_inputs, network.dtype)
     of_images = is_image(rows, np.ndim(x))
     settings = settings.resolved(kind_of(of_images, network.output))
@@ -90,13 +91,21 @@ def make_plan(
         raise DataError("x: expected at least one row to train on, got 0 rows")
     split = chosen if chosen is not None else holdout.split(settings, target, network.output, network.n_outputs)
     train, n_rows = split.train, split.train.size
+    input_scaling = _input_scaling(network, settings, x, rows, train, of_images)
+    offset = None if rows.dtype == np.uint8 else input_scaling.offset(network.n_inputs, network.dtype)
+    if offset is not None:
+        rows = as_rows(x, network.n_inputs, network.dtype, offset=offset)
+    if rows.dtype != np.uint8:
+        _warn_of_rounding("x", x.reshape(rows.shape), network.dtype, is_moved=offset is not None)
+    if network.output == "identity" and kind == "none":
+        _warn_of_rounding("y", as_numbers(y, "y").reshape(target.shape), network.dtype, is_moved=False)
     how = settings.holdout
     if settings.validation and chosen is None:
         how = holdout.rule(how, network.output, network.n_outputs)
     if pair is None:
         of_held_out = _held_out(network, rows, target, weight, split.held_out)
     else:
-        of_held_out = _given_rows(network, *pair, of_target)
+        of_held_out = _given_rows(network, *pair, of_target, offset)
         if of_held_out is not None:
             _check_counts(loss, of_held_out.target, "validation y")
     stopping.check(settings, of_held_out is not None, network.output)
@@ -119,7 +128,6 @@ def make_plan(
     _check_memory(network, block, UPDATES[update].states + is_limited + (settings.average != "none") * 2 + 2 * pairs)
     of_rows = _weights_of(network, target, train, weight, class_weight or settings.class_weight)
     target_scaling = _target_scaling(network, kind, target, weight, train)
-    input_scaling = _input_scaling(network, settings, rows, train, of_images)
     if of_held_out is not None and holdout.rule(None, network.output, network.n_outputs) == holdout.STRATIFIED:
         advice = "train on rows of it, too" if pair is not None else _how_to_see_all(how)
         holdout.warn_of_unseen(target[train], of_held_out.target, advice, stacklevel=5)
@@ -154,11 +162,17 @@ def make_plan(
     )
 
 
-def _input_scaling(network: Network, settings: TrainingSettings, rows: np.ndarray, train: np.ndarray, of_images: bool) -> InputScaling:
+def _input_scaling(
+    network: Network, settings: TrainingSettings, x: Any, rows: np.ndarray, train: np.ndarray, of_images: bool
+) -> InputScaling:  # fmt: skip
     """Return the network's normalisation: fitted on the rows trained on, where no training did so before."""
     kind, fitted = settings.normalize, network.input_scaling
     if fitted is None:
         per_feature = not of_images if settings.per_feature is None else settings.per_feature
+        if kind == "standardize" and rows.dtype != np.uint8:  # what the parameters' type cannot hold is fitted as it came
+            raw, of_raw = holdout.cut(x.reshape(rows.shape), train)
+            if (exact := preprocessing.exact_scaling(raw, network.dtype, per_feature, of_raw)) is not None:
+                return exact
         rows, numbers = holdout.cut(rows, train)
         return preprocessing.fit(kind or "scale", rows, per_feature, numbers)
     if kind is not None and kind != fitted.kind:
@@ -166,6 +180,23 @@ def _input_scaling(network: Network, settings: TrainingSettings, rows: np.ndarra
     if settings.per_feature not in (None, fitted.per_feature) and fitted.kind == "standardize":
         raise ConfigError("per_feature: this network was trained with the other choice and keeps it; use a new Network")
     return fitted
+
+
+def _warn_of_rounding(name: str, values: np.ndarray, dtype: np.dtype, is_moved: bool) -> None:
+    """Warn where a column of x or y (n, K), as it came, varies by less than rounding leaves; is_moved: rounded after subtracting a mean."""
+    came = values.dtype if values.dtype.kind == "f" else np.dtype(np.float64)
+    held = came if is_moved or np.finfo(came).eps > np.finfo(dtype).eps else dtype
+    found = preprocessing.steps_too_coarse(values, held)
+    if found is None:
+        return
+    column, mean, std, step = found
+    cure = "give it as float64, or subtract a constant from it" if held == came else "use dtype='float64', or subtract a constant from it"
+    if name == "x" and held != came:
+        cure = f"use normalize='standardize', {cure[4:]}"
+    elif name == "y" and held != came:
+        cure = f"leave out normalize_target='none', {cure}"
+    about = f"varies by {std:.3g} around {mean:.6g}, where {held} has steps of {step:.2g}"
+    warnings.warn(f"{name}: column {column} {about}; {cure}", UserWarning, stacklevel=6)
 
 
 def _kind_of_targets(network: Network, settings: TrainingSettings, loss: str) -> str:
@@ -285,7 +316,7 @@ def _held_out(network: Network, rows: np.ndarray, target: np.ndarray, weight: np
     return HeldOut(view, frozen(target[numbers]), of_held_out, inside)
 
 
-def _given_rows(network: Network, x: Any, y: Any, of_target: np.dtype) -> HeldOut | None:
+def _given_rows(network: Network, x: Any, y: Any, of_target: np.dtype, offset: np.ndarray | None) -> HeldOut | None:
     """Return a user's own rows to validate on, None where there are none; warn where they are the test rows of a data set."""
     if is_test_split(x):
         warnings.warn(
@@ -294,7 +325,7 @@ def _given_rows(network: Network, x: Any, y: Any, of_target: np.dtype) -> HeldOu
             UserWarning,
             stacklevel=6,
         )
-    rows = as_rows(x, network.n_inputs, network.dtype, "validation x")
+    rows = as_rows(x, network.n_inputs, network.dtype, "validation x", offset)
     target = as_target(y, network.output, network.n_outputs, rows.shape[0], of_target, "validation y")
     return HeldOut(rows, target, None) if rows.shape[0] else None
 
