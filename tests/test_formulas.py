@@ -73,7 +73,7 @@ def trained(activation, loss, dtype="float64", kernels="auto", units=40, batch_s
     output = "sigmoid" if "cross_entropy" in loss else "identity"
     net = Network([9, units, units, 3], activation, output, dtype=dtype, seed=1, initializer="he_normal")
     y = Y if output == "identity" else (Y > 0.5).astype(float)
-    fastmlp.train(net, X, y, loss=loss, epochs=epochs, batch_size=batch_size, learning_rate=0.02, kernels=kernels)
+    fastmlp.train(net, X, y, loss=loss, epochs=epochs, batch_size=batch_size, learning_rate=0.02, kernels=kernels, normalize_target="none")
     return net
 
 
@@ -212,7 +212,7 @@ from mine import *
 x = np.linspace(-1, 1, 40).reshape(20, 2)
 def trained(kernels):
     net = fastmlp.Network([2, 3, 1], "mine", "identity", seed=1)
-    fastmlp.train(net, x, x[:, 0], loss="my_loss", epochs=1, batch_size=1, kernels=kernels)
+    fastmlp.train(net, x, x[:, 0], loss="my_loss", epochs=1, batch_size=1, kernels=kernels, normalize_target="none")
     return net.parameters.tolist()
 names = []
 with compiling.watch(lambda name, seconds: names.append(name) if seconds is None else None):
@@ -405,7 +405,7 @@ def saved(tmp_path_factory):
     fastmlp.activation(clipped)
     fastmlp.loss(doubled)
     net = Network([2, 5, 1], "clipped", "identity")
-    fastmlp.train(net, np.eye(2), np.ones(2), loss="doubled", epochs=2)
+    fastmlp.train(net, np.eye(2), np.ones(2), loss="doubled", epochs=2, normalize_target="none")
     path = tmp_path_factory.mktemp("models") / "net.safetensors"
     net.save(path)
     return net, str(path)

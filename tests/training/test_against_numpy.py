@@ -33,7 +33,7 @@ def both(net: Network, x, y, given=None, **settings) -> tuple[fastmlp.History, r
     given = x if given is None else given
     numpy_settings = {name: value for name, value in settings.items() if name not in ("kernels", "threads", "normalize", "zero_skipping")}
     expected = reference.train(start, net.sizes, net.hidden_activations, LOSSES[net.output], given, y, **numpy_settings)
-    return fastmlp.train(net, x, y, **settings), expected
+    return fastmlp.train(net, x, y, normalize_target="none", **settings), expected
 
 
 @each_pair(shape=SHAPES, output=TARGETS, reduction=["mean", "sum"], kernels=["auto", "scalar"])

@@ -46,6 +46,7 @@ def both(net, rows=N_ROWS, output="softmax", rule=RULES["momentum"][1], reductio
         schedule=Schedule(learning_rate=settings["learning_rate"]), rule=rule, mean=reduction == "mean", seed=settings.get("seed", 0),
     )  # fmt: skip
     expected = training.train(problem._replace(**dict(shared)))
+    settings |= {"normalize_target": "none"}
     return fastmlp.train(net, x, y, reduction=reduction, validation=held_out, **settings, **dict(shared)), expected
 
 

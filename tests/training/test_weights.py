@@ -45,7 +45,7 @@ def test_weighted_training_is_that_of_the_oracle(output, sizes, batch_size, redu
         **SETTINGS | changes,
         sample_weight=WEIGHT,
     )
-    history = fastmlp.train(net, X, TARGETS[output], sample_weight=WEIGHT, **SETTINGS | changes)
+    history = fastmlp.train(net, X, TARGETS[output], sample_weight=WEIGHT, normalize_target="none", **SETTINGS | changes)
     np.testing.assert_allclose(net.parameters, expected.parameters, rtol=1e-9, atol=1e-12)
     assert [epoch.train_loss for epoch in history] == pytest.approx(expected.losses, rel=1e-11)
     if output != "identity":
@@ -122,9 +122,8 @@ def test_evaluate_counts_a_row_of_weight_3_as_3_rows(output, sizes):
     repeated = net.evaluate(np.repeat(X, copies, axis=0), np.repeat(TARGETS[output], copies, axis=0))
     for weight in (copies, 2 * copies):
         found = net.evaluate(X, TARGETS[output], weight)
-        assert found["loss"] == pytest.approx(repeated["loss"], rel=1e-12)
-        assert (found["accuracy"] is None) == (output == "identity")
-        assert found["accuracy"] is None or found["accuracy"] == pytest.approx(repeated["accuracy"], rel=1e-12)
+        assert found == pytest.approx(repeated, rel=1e-10)
+        assert ("accuracy" in found) == (output != "identity")
 
 
 def test_rows_held_out_keep_their_weights():
