@@ -80,7 +80,7 @@ def network_of(case: Case) -> fastmlp.Network:
 
 def by_fastmlp(case: Case, **changes: Any) -> Outcome:
     """Train with fastmlp; `changes` are settings instead of those of the case."""
-    net, given = network_of(case), {**case.settings, **changes}
+    net, given = network_of(case), {"normalize_target": "none", **case.settings, **changes}
     if case.class_weight is not None:
         given["class_weight"] = case.class_weight
     history = fastmlp.train(net, case.x, case.y, validation=case.validation, sample_weight=case.sample_weight, **given)
