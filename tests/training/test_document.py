@@ -31,6 +31,7 @@ def test_the_code_runs_and_prints_what_it_says(names):
     assert names["trainer"].stopped == "epochs"
     assert (names["online"].steps, names["loss"] < 0.7) == (61, True)
     assert names["given"].sizes == (2, 2, 3)
+    assert names["scores"]["r2"] > 0.8
 
 
 def test_every_reason_to_stop_is_in_the_table():
