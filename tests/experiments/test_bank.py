@@ -87,8 +87,12 @@ OTHERS = {
     "augment_rotation": (10.0, {}), "augment_scale": (0.1, {}), "augment_shear": (5.0, {}), "augment_elastic": (1.0, {}),
     "augment_elastic_sigma": (2.0, {"augment_elastic": 1.0}), "augment_flip": (True, {}),
 }  # fmt: skip
-# No sweep takes the first two; the data leave no choice of the third; the others belong to networks that predict numbers.
-NOT_HERE = {"seed", "threads", "output", "huber_delta", "quantile"}
+# Of networks that predict numbers.
+OF_VALUES = {
+    "loss": ("mae", {}), "huber_delta": (2.0, {"loss": "huber"}), "quantile": (0.3, {"loss": "quantile"}), "normalize_target": ("none", {}),
+    "validation": (0.4, {}), "holdout": ("last", {}), "split_seed": (1, {}),
+}  # fmt: skip
+NOT_HERE = {"seed", "threads", "output"}  # no sweep takes the first two; the data leave no choice of the third
 
 
 def test_every_setting_that_can_be_swept_gives_the_bits_of_the_same_training_alone():
@@ -96,22 +100,27 @@ def test_every_setting_that_can_be_swept_gives_the_bits_of_the_same_training_alo
     y = generator.integers(0, 3, 90).astype(np.uint8)
     x = generator.integers(0, 256, (90, 6, 6), dtype=np.uint8)
     x[:60] //= 4  # so that it matters which rows a mean is of
-    data = Dataset("made", x, y, x[:3], y[:3], kind="image", target_kind="classes", image_shape=(6, 6), class_names=("a", "b", "c"))
+    classes = Dataset("made", x, y, x[:3], y[:3], kind="image", target_kind="classes", image_shape=(6, 6), class_names=("a", "b", "c"))
+    values = generator.standard_normal(90) + 5.0 * (y > 0)
+    table = x.reshape(90, 36).astype(np.float32)
+    numbers = Dataset("made", table, values, table[:3], values[:3], kind="table", target_kind="values")
     network = NetworkSettings(hidden=(6,))
     training = TrainingSettings(epochs=2, batch_size=20, learning_rate=0.2, normalize="standardize", validation=20)
-    assert set(OTHERS) == {*NetworkSettings.names(), *TrainingSettings.names()} - NOT_HERE
-    changes = {name: {name: value, **needed} for name, (value, needed) in OTHERS.items()}
-    tasks = dict(zip(["plain", *changes], sweep_tasks(network, training, [{}, *changes.values()], 1), strict=True))
-    found = trained(list(tasks.values()), data, 3)
-    means = {}
-    for name, one in tasks.items():
-        net, history = alone(one, data)
-        model = found[one.key]
-        np.testing.assert_array_equal(model.network.parameters, net.parameters, err_msg=name)
-        np.testing.assert_array_equal(model.network.input_scaling.mean, net.input_scaling.mean, err_msg=name)
-        assert scores(model.history) == scores(history), name
-        means[name] = net.input_scaling.mean.tobytes()
-    assert {name for name in means if means[name] != means["plain"]} == {"normalize", "per_feature", "validation", "holdout", "split_seed"}
+    assert {*OTHERS, *OF_VALUES} == {*NetworkSettings.names(), *TrainingSettings.names()} - NOT_HERE
+    rows = {"validation", "holdout", "split_seed"}  # what changes which rows are trained on
+    for data, others, of_scaling in ((classes, OTHERS, {"normalize", "per_feature"}), (numbers, OF_VALUES, set())):
+        changes = {name: {name: value, **needed} for name, (value, needed) in others.items()}
+        tasks = dict(zip(["plain", *changes], sweep_tasks(network, training, [{}, *changes.values()], 1), strict=True))
+        found = trained(list(tasks.values()), data, 3)
+        means = {}
+        for name, one in tasks.items():
+            net, history = alone(one, data)
+            model = found[one.key]
+            np.testing.assert_array_equal(model.network.parameters, net.parameters, err_msg=name)
+            np.testing.assert_array_equal(model.network.input_scaling.mean, net.input_scaling.mean, err_msg=name)
+            assert scores(model.history) == scores(history), name
+            means[name] = net.input_scaling.mean.tobytes()
+        assert {name for name in means if means[name] != means["plain"]} == rows | of_scaling
 
 
 def test_validation_is_that_of_the_last_epoch(digits):
