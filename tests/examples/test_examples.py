@@ -15,6 +15,7 @@ def test_examples_are_found():
     assert {"cart_pole", "c_callback", "mcmc", "neural_ode", "pieces", "stream"} <= {path.stem for path in EXAMPLES}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example_asserts_its_own_result(path, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONWARNINGS": "error"}
