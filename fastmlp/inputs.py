@@ -158,7 +158,9 @@ def _from_objects(array: np.ndarray, values: Any, name: str) -> np.ndarray:
     wrong = next((place for place, item in enumerate(flat) if not isinstance(item, NUMBERS)), None)
     if wrong is not None:
         place = np.unravel_index(wrong, array.shape)
-        raise DataError(f"{name}: expected numbers, row {place[0]}{_column(values, array, place[-1])} holds {_thing(flat[wrong], name)}")
+        raise DataError(
+            f"{name}: expected numbers, row {place[0]}{_column(values, array, int(place[-1]))} holds {_thing(flat[wrong], name)}"
+        )
     if all(isinstance(item, (bool, int, np.bool_, np.integer)) for item in flat):
         try:
             return array.astype(np.int64)

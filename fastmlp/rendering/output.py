@@ -83,6 +83,11 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text)
 
 
+def one_line(text: str) -> str:
+    """Return a text as it can stand in a line of a table, whoever wrote it."""
+    return printable(text).replace("\n", "\\n")
+
+
 def plain(value: Any) -> Any:
     """Return a value as JSON holds it: records as objects, tuples and arrays as lists, paths as text, NaN and infinities as None."""
     if isinstance(value, Mapping):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastmlp.quantities import MISSING, bare_percent, loss, percent, r2
+from fastmlp.rendering.output import one_line
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -125,20 +126,22 @@ def combinations(checks: "Iterable[Combination]") -> str:
 
 
 def runs(found: "Iterable[RunSummary]") -> str:
-    """Return one row per run. The name comes last: it is the longest, and what one copies."""
-    rows = (
-        [
-            (run.started or MISSING)[:16].replace("T", " "),
-            run.dataset or MISSING,
-            run.outcome,
-            MISSING if run.epochs is None else str(run.epochs),
-            percent(run.validation_accuracy),
-            percent(run.test_accuracy),
-            run.name,
-        ]
-        for run in found
-    )
-    return table(["started (UTC)", "data set", "outcome", "epochs", "validation", "test", "run"], rows, left=(0, 1, 2, 6))
+    """Return one row per run. The name, which tells when it began and on what, comes last: it is the longest, and what one copies."""
+    rows = ([one_line(run.outcome), _trained(run), _accuracy_of(run), one_line(run.name)] for run in found)
+    return table(["outcome", "trained", "accuracy", "run"], rows, left=(0, 3))
+
+
+def _trained(run: "RunSummary") -> str:
+    """Return how much was trained: epochs of a training, models of an experiment."""
+    number, what = (run.epochs, "epoch") if run.models is None else (run.models, "model")
+    return MISSING if number is None else f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _accuracy_of(run: "RunSummary") -> str:
+    """Return the accuracy on the test rows, else in brackets that on the held-out rows."""
+    if run.test_accuracy is not None or run.validation_accuracy is None:
+        return percent(run.test_accuracy)
+    return f"({percent(run.validation_accuracy)})"
 
 
 def scores(scores: Mapping[str, float | None]) -> str:

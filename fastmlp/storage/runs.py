@@ -20,7 +20,7 @@ import platform
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -30,6 +30,7 @@ from typing import Any, NamedTuple, Self
 from fastmlp import machine
 from fastmlp.errors import DataError, InputNotFound, OutputError, RunInUse
 from fastmlp.storage.atomic import output_error, remove_leftovers, write_atomically
+from fastmlp.storage.reading import KINDS, TRAIN, read_models
 from fastmlp.storage.records import append_record, check_plain, read_metrics, read_object, sync, to_json
 
 LOCK = "lock"
@@ -250,6 +251,8 @@ class RunSummary(NamedTuple):
     test_accuracy: float | None
     test_loss: float | None
     problem: str | None  # what is wrong with a damaged folder
+    kind: str = TRAIN  # or the kind of experiment
+    models: int | None = None  # of an experiment, that are done; its validation accuracy is their mean, where they are of one setting
 
 
 def list_runs(root: str | os.PathLike[str]) -> tuple[list[RunSummary], int]:
@@ -282,6 +285,15 @@ def summarize(folder: Path) -> RunSummary:
             metrics = read_metrics(folder / METRICS)
     except (InputNotFound, DataError) as error:
         problems.append(str(error))
+    kind = manifest.get("kind", TRAIN) if manifest.get("kind", TRAIN) in KINDS else TRAIN
+    models: list[dict[str, Any]] = []
+    try:
+        if kind != TRAIN:
+            models = [
+                model for path in (folder / "models.jsonl", *folder.glob("experiments/*/models.jsonl")) for model in read_models(path)
+            ]
+    except (InputNotFound, DataError) as error:
+        problems.append(str(error))
     outcome = _text(manifest.get("outcome")) or "killed"  # no outcome, and nobody at work: the process ended without a word
     last = metrics[-1] if metrics else {}
     test = _mapping(_mapping(manifest.get("results")).get("test"))
@@ -291,13 +303,23 @@ def summarize(folder: Path) -> RunSummary:
         started=_text(manifest.get("started")),
         dataset=_text(_mapping(manifest.get("data")).get("name")),
         outcome="damaged" if problems else "running" if running else outcome,
-        epochs=len(metrics) if not problems else None,
-        validation_accuracy=_number(last.get("validation_accuracy")),
+        epochs=len(metrics) if not problems and kind == TRAIN else None,
+        validation_accuracy=_number(last.get("validation_accuracy")) if kind == TRAIN else _mean_accuracy(kind, models),
         validation_loss=_number(last.get("validation_loss")),
         test_accuracy=_number(test.get("accuracy")),
         test_loss=_number(test.get("loss")),
         problem="; ".join(problems) or None,
+        kind=kind,
+        models=len(models) if not problems and kind != TRAIN else None,
     )
+
+
+def _mean_accuracy(kind: str, models: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return the mean of the validation accuracies of models of one setting, None where there are several settings or no accuracies."""
+    found = [model["validation"].get("accuracy") for model in models if model["outcome"] == "done"]
+    if kind not in ("repeat", "cv") or not found or None in found:
+        return None
+    return float(sum(found) / len(found))
 
 
 def is_running(folder: Path) -> bool:

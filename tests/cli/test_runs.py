@@ -5,7 +5,9 @@ import os
 
 import pytest
 
+from fastmlp.storage.records import append_record
 from fastmlp.storage.runs import RunFolder, create_run
+from tests.storage.test_records import MODEL
 
 
 def make_run(root, name, outcome="done", epochs=2, **results):
@@ -34,14 +36,37 @@ def test_a_run_is_listed_with_what_it_was_and_how_it_ended(command, tmp_path):
     result = command("runs")
     heading, row = result.out.splitlines()
     assert heading.split()[-1] == "run"
-    assert row.split()[2:4] == ["mnist", "done"]
-    assert "92.00 %" in row
-    assert "98.17 %" in row
-    assert row.endswith(path.name)
+    assert row.split() == ["done", "2", "epochs", "98.17", "%", path.name]
     record = by_name(command("runs", "--json").json)[path.name]
     assert (record["dataset"], record["outcome"], record["epochs"]) == ("mnist", "done", 2)
     assert (record["validation_accuracy"], record["test_accuracy"], record["test_loss"]) == (0.92, 0.9817, 0.06)
     assert record["started"].endswith("+00:00")
+
+
+def test_without_test_rows_the_accuracy_on_held_out_rows_stands_in_brackets(command, tmp_path):
+    make_run(tmp_path / "runs", "mnist", "interrupted")
+    assert "(92.00 %)" in command("runs").out
+
+
+def test_experiments_are_listed_with_their_models_within_80_columns(command, tmp_path):
+    for kind in ("repeat", "cv", "sweep"):
+        path = tmp_path / "runs" / f"20261129T231818Z-{kind}-fashion-mnist-a1b2c3"
+        with RunFolder.at(path) as run:
+            run.start(
+                {"network": {}, "train": {}},
+                seed=1,
+                data={"name": "mnist", "files": {}},
+                threads=1,
+                experiment={"kind": kind, "arguments": {}},
+            )
+            for accuracy in (0.9, 0.92):
+                append_record(path / "models.jsonl", {**MODEL, "validation": {"loss": 0.1, "accuracy": accuracy}})
+            run.finish("interrupted")
+    lines = command("runs").out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[:5] for line in lines[1:3]] == [["interrupted", "2", "models", "(91.00", "%)"]] * 2
+    assert lines[3].split()[:4] == ["interrupted", "2", "models", "–"]
+    assert {run["kind"] for run in command("runs", "--json").json["runs"]} == {"repeat", "cv", "sweep"}
 
 
 def test_runs_are_listed_by_time(command, tmp_path):
