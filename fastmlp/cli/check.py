@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastmlp.cli.options import compile_notes
+from fastmlp.cli.options import compile_notes, model_file
 from fastmlp.errors import FastmlpError
 from fastmlp.rendering import tables
 from fastmlp.rendering.output import Output
@@ -14,13 +14,16 @@ from fastmlp.rendering.output import Output
 if TYPE_CHECKING:
     from fastmlp.gradient_check import Check, Combination
 
-EXAMPLES = ("fastmlp check", "fastmlp check --layer", "fastmlp check digits.safetensors")
+EXAMPLES = ("fastmlp check --quick", "fastmlp check", "fastmlp check --layer", "fastmlp check digits.safetensors")
 
 
 def check(
     output: Output,
-    model: Annotated[Path | None, typer.Argument(metavar="MODEL", help="check this network instead, array by array")] = None,
+    model: Annotated[
+        Path | None, typer.Argument(metavar="MODEL", help="check this network (a file, or the folder of a run) instead, array by array")
+    ] = None,
     layer: Annotated[bool, typer.Option("--layer", help="check each derivative and each backward kernel by itself")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="each activation, loss and normalization once, not all with all")] = False,
 ) -> dict[str, Any]:
     """Compare gradients with central differences in float64.
 
@@ -31,14 +34,18 @@ def check(
 
     if model is not None and layer:
         raise typer.BadParameter("expected a model or --layer, got both", param_hint="--layer")
+    if quick and (model is not None or layer):
+        raise typer.BadParameter("expected it alone: a model, or --layer, is quick as it is", param_hint="--quick")
     checks: list[Check | Combination] = []
     with compile_notes(output):
         if model is None and not layer:
-            combinations = list(gradient_check.check_all())
+            combinations = list(gradient_check.check_all(quick))
             checks += combinations
             text = tables.combinations(combinations)
         else:
-            gradients = list(gradient_check.check_kernels() if model is None else gradient_check.check_gradient(Network.load(model)).checks)
+            gradients = list(
+                gradient_check.check_kernels() if model is None else gradient_check.check_gradient(Network.load(model_file(model))).checks
+            )
             checks += gradients
             text = tables.gradient_checks(gradients)
     worst = max(checks, key=lambda check: math.inf if math.isnan(check.error) else check.error)

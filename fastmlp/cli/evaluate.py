@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fastmlp.cli.options import DataDir, DatasetName, ModelFile, compile_notes
+from fastmlp.cli.options import DataDir, DatasetName, ModelFile, compile_notes, model_file
 from fastmlp.rendering import tables
 from fastmlp.rendering.output import Output
 
@@ -30,7 +30,7 @@ def evaluate(
     from fastmlp.data.dataset import load_dataset
     from fastmlp.network import Network
 
-    network = Network.load(model)
+    network = Network.load(model_file(model))
     output.note(f"loading {dataset} …")
     data = load_dataset(dataset, data_dir, notify=output.note)
     x, y = (data.x_test, data.y_test) if split is Split.test else (data.x_train, data.y_train)

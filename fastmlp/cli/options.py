@@ -43,7 +43,7 @@ _dataset = typer.Argument(
 )
 DatasetName = Annotated[str, _dataset]
 OptionalDatasetName = Annotated[str | None, _dataset]
-ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="a model file that fastmlp train wrote")]
+ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="a model file, or the folder of a training")]
 RecipeOption = Annotated[
     str | None,
     typer.Option(
@@ -52,7 +52,28 @@ RecipeOption = Annotated[
         autocompletion=_complete_recipe,
     ),
 ]
+ALL = "fastmlp.help.all"  # in the context of a command: its help lists every setting
+# Those that the help of `train` lists; the others are behind --help-all.
+COMMON_SETTINGS = (
+    "hidden", "activation", "output", "epochs", "batch_size", "learning_rate", "optimizer", "loss", "dropout", "weight_decay",
+    "validation", "normalize", "patience", "restore_best", "schedule", "seed", "threads",
+)  # fmt: skip
 DataDir = Annotated[Path | None, typer.Option(metavar="DIR", help="folder that holds the data sets; FASTMLP_DATA_DIR names it, too")]
+
+
+def model_file(named: Path) -> Path:
+    """Return the model file that is meant: the one that was named, or that of the training in the folder that was named."""
+    from fastmlp.errors import InputNotFound
+    from fastmlp.storage.reading import model_path, read_run
+
+    if not named.is_dir():
+        return named
+    found = model_path(read_run(named))
+    if found is None:
+        raise InputNotFound(
+            f"expected a trained model in the run folder {str(named)!r}, found none; name the folder of a training that ended"
+        )
+    return found
 
 
 PICTURES = (".png", ".svg")
@@ -78,12 +99,16 @@ class Group(TyperGroup):
 
 
 class GroupedCommand(TyperCommand):
-    """A command whose help lists its flags in groups."""
+    """A command whose help lists its flags in groups, of the settings those in `shown` only unless all are asked for."""
+
+    shown: tuple[str, ...] = tuple(FIELDS)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write one section for the arguments and one for each group of flags."""
         groups: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
+            if parameter.name in FIELDS and parameter.name not in self.shown and not ctx.meta.get(ALL):
+                continue
             record = parameter.get_help_record(ctx)
             if record is not None:
                 argument = parameter.param_type_name == "argument"
@@ -93,6 +118,25 @@ class GroupedCommand(TyperCommand):
         for group, records in groups.items():
             with formatter.section(group):
                 formatter.write_dl(records)
+
+
+class TrainingCommand(GroupedCommand):
+    """The command with the settings that people change most."""
+
+    shown = COMMON_SETTINGS
+
+
+class ExperimentCommand(GroupedCommand):
+    """A command that takes the settings of `train` and does not list them again."""
+
+    shown = ()
+
+
+def _show_all(context: typer.Context, asked: bool) -> None:
+    if asked:
+        context.meta[ALL] = True
+        typer.echo(context.get_help())
+        raise typer.Exit
 
 
 def add_command(
@@ -114,17 +158,21 @@ def add_command(
     skipped = 2 if settings else 1
     own = list(inspect.signature(function).parameters.values())[skipped:]
 
-    def call(json: bool, quiet: bool, debug: bool, **values: Any) -> None:  # debug is read where errors are caught, in fastmlp.cli
+    # debug is read where errors are caught, in fastmlp.cli; help_all has been answered by then
+    def call(json: bool, quiet: bool, debug: bool, help_all: bool = False, **values: Any) -> None:
         output = Output(json, quiet)
         if settings:
             values["flags"] = {setting: values.pop(setting) for setting in (*FIELDS, *RENAMED)}
         output.record({"command": name, **function(output, **values)})
 
-    parameters = own + (setting_flags(several) if settings else []) + COMMON_FLAGS
+    parameters = own + ([*setting_flags(several), HELP_ALL] if settings else []) + COMMON_FLAGS
     call.__signature__ = inspect.Signature([parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters])  # type: ignore[attr-defined]
     summary, _, rest = (inspect.getdoc(function) or "").partition("\n\n")
     lines = "".join(f"\n  {example}" for example in examples)
-    app.command(name.split()[-1], help=f"{summary}\n\n\b\nExamples:{lines}\n\n{rest}", short_help=summary, cls=GroupedCommand)(call)
+    kind = GroupedCommand if not settings else TrainingCommand if name == "train" else ExperimentCommand
+    if kind is ExperimentCommand:
+        rest += f"\n\nEvery setting of fastmlp train is a flag here, too: fastmlp {name} --help-all."
+    app.command(name.split()[-1], help=f"{summary}\n\n\b\nExamples:{lines}\n\n{rest}", short_help=summary, cls=kind)(call)
 
 
 @contextlib.contextmanager
@@ -180,6 +228,13 @@ def _switch(name: str, help_text: str) -> inspect.Parameter:
     return _parameter(name, Annotated[bool, typer.Option(f"--{name}", help=help_text, rich_help_panel="Output")], False)
 
 
+HELP_ALL = _parameter(
+    "help_all",
+    Annotated[
+        bool, typer.Option("--help-all", is_eager=True, callback=_show_all, help="show every setting, then exit", rich_help_panel="Output")
+    ],
+    False,
+)
 COMMON_FLAGS = [
     _switch("json", "print one JSON object instead of text"),
     _switch("quiet", "print the result only: no notes, no progress"),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastmlp.cli.options import ModelFile, compile_notes
+from fastmlp.cli.options import ModelFile, compile_notes, model_file
 from fastmlp.errors import DataError
 from fastmlp.quantities import percent
 from fastmlp.rendering import tables
@@ -32,7 +32,7 @@ def predict(
     """
     from fastmlp.network import Network
 
-    network = Network.load(model)
+    network = Network.load(model_file(model))
     x = read_input(file)
     names = network.class_names or tuple(map(str, range(network.n_outputs)))
     with compile_notes(output):

@@ -42,10 +42,11 @@ def report(
     for a methods section. The figures are also written as PNG, SVG and CSV, into a folder beside the page. What needs the data set is
     drawn from local files only, and left out with a note where there are none.
     """
-    from fastmlp.rendering.page import write_page
+    from fastmlp.rendering.page import check_installed, write_page
     from fastmlp.storage.atomic import check_creatable
     from fastmlp.storage.reading import read_run
 
+    check_installed()
     found = read_run(run)
     page_path = run / "report.html" if out is None else out
     check_creatable(page_path)
@@ -84,8 +85,9 @@ def inspect_model(output: Output, run: "RunRecord", data_dir: Path | None) -> "t
     from fastmlp.insight import look_into
     from fastmlp.network import Network
     from fastmlp.rendering.reports import ModelFile
+    from fastmlp.storage.reading import model_path
 
-    path = _model_path(run)
+    path = model_path(run)
     if path is None:
         return None, None, ["The model file is not there: figures of what the network confuses are left out."]
     try:
@@ -124,13 +126,6 @@ def _rows_of(run: "RunRecord", data: "Dataset", network: "Network") -> "Rows | N
         return holdout.split(training, target, network.output, network.n_outputs)
     except ConfigError:
         return None
-
-
-def _model_path(run: "RunRecord") -> Path | None:
-    """Return the model file of a training: in its folder, or where the manifest says that it went."""
-    named = (run.manifest.get("results") or {}).get("model")
-    candidates = [run.path / "model.safetensors", *([Path(named)] if isinstance(named, str) else [])]
-    return next((path for path in candidates if path.is_file()), None)
 
 
 def commands_of(run: "RunRecord") -> list[str]:

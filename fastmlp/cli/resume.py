@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fastmlp.training.saving import Saved
     from fastmlp.training.state import TrainingState
 
-# None of them changes a bit of an epoch, but see _may_change.
+# None of them changes a bit of an epoch, but see may_change.
 MAY_CHANGE = ("epochs", "threads", "patience", "target_accuracy", "time_budget")
 FACTS = ("started", "seed", "settings", "data", "versions", "cpu", "threads", "out")  # what a checkpoint keeps of the manifest
 
@@ -69,10 +69,10 @@ def open_earlier(named: Path, runs: Path, dataset: str | None, given: Mapping[st
         new_network, new_training = settings_in_effect(given, network.to_dict(), training.to_dict())
         earlier = ResumedRun(run, checkpoints, facts, new_network, new_training, saved)
         changes = [f"data set {earlier.dataset} → {dataset}"] if dataset not in (None, earlier.dataset) else []
-        may_change = _may_change(training)
+        allowed = may_change(training)
         for before, now in ((network, new_network), (training, new_training)):
-            changes += _differences(before.to_dict(), now.to_dict(), may_change)
-        _refuse(run, changes, may_change)
+            changes += _differences(before.to_dict(), now.to_dict(), allowed)
+        _refuse(run, changes, allowed)
         state = earlier.state
         begun = state.epoch + (state.row > 0) if state is not None else 0
         if new_training.epochs is not None and new_training.epochs < begun:
@@ -98,7 +98,7 @@ def _settings(folder: Path, facts: Mapping[str, Any]) -> tuple[NetworkSettings, 
         ) from None
 
 
-def _may_change(training: TrainingSettings) -> tuple[str, ...]:
+def may_change(training: TrainingSettings) -> tuple[str, ...]:
     """Return which settings may change: not the number of epochs where the learning rate, or what is averaged, depends on it."""
     from fastmlp.training.schedules import USES_EPOCHS
 

@@ -183,6 +183,8 @@ def train(
                 to.run.start(settings, seed=training_settings.seed, data=files, threads=trainer.threads, out=out)
         else:
             to = go_on(output, earlier, trainer, settings, out)
+        if trainer.stopped is not None:
+            output.note(how_to_train_on(trainer, to))
         began, compiled = time.perf_counter(), compile_seconds()
         checkpoints = earlier.checkpoints if earlier is not None else new_checkpoints(to.run)
         saver = Saver(trainer, to.run, checkpoints, checkpoint_seconds)
@@ -262,6 +264,19 @@ def go_on(
     return Destination(model, run)
 
 
+def how_to_train_on(trainer: "Trainer", to: Destination) -> str:
+    """Return what to type to train a run on that has come to its end."""
+    from fastmlp.cli.resume import may_change
+
+    epochs = trainer.epoch
+    if epochs < (trainer.settings.epochs or 0):  # more of them would not help
+        return f"this run ended after {epochs} epochs ({trainer.stopped}), there is nothing left to do"
+    if "epochs" not in may_change(trainer.settings) or to.run is None:
+        return f"this run is finished after {epochs} epochs, and its learning rates are made for as many: to train longer, start a new run"
+    more = f"fastmlp train --resume {shlex.quote(str(to.run.path))} --epochs {2 * epochs}"
+    return f"this run is finished after {epochs} epochs; to train on: {more}"
+
+
 def run_epochs(
     output: Output, display: Display, trainer: "Trainer", to: Destination, saver: Saver, patience: GracefulStop
 ) -> list[dict[str, Any]]:
@@ -274,7 +289,8 @@ def run_epochs(
 
     epochs = read_epochs(to.run.metrics_path) if to.run is not None else []
     try:
-        output.detail(tables.epoch_heading())
+        if trainer.stopped is None:
+            output.detail(tables.epoch_heading())
         with contextlib.closing(trainer.run()) as events:
             for event in events:
                 if isinstance(event, Epoch):

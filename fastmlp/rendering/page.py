@@ -4,6 +4,7 @@ What a page says about a run is decided in reports.py; how it looks, in template
 """
 
 import base64
+import importlib.util
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -71,6 +72,13 @@ class Page(NamedTuple):
     facts: Sequence[Fact]
     sections: Sequence[Section]
     footer: str
+
+
+def check_installed() -> None:
+    """Raise MissingExtra where a page cannot be made: before data are loaded rather than after it."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingExtra("page: drawing its figures needs matplotlib; run: pip install 'fastmlp[plots]'")
+    _template()
 
 
 def write_page(path: Path, page: Page) -> None:

@@ -9,6 +9,7 @@ from fastmlp.errors import MissingExtra
 
 WIDTH, HEIGHT = 78, 14
 MOST_TICKS = 10
+MOST_Y_TICKS = 6
 MARKERS = {"train": "braille", "validation": "o"}
 SIGNS = {"train": "⣀", "validation": "o"}
 NAMES = {"train": "training", "validation": "validation"}
@@ -77,10 +78,27 @@ def _plot(lines: Mapping[str, Sequence[tuple[float, float]]], title: str, label:
         figure.title(title)
         figure.label(label, "x")
         figure.ruler("x").ticks(*map(list, ticks))
+        figure.ruler("y").ticks(*round_ticks([y for points in lines.values() for _, y in points]))
         text = plotext.uncolorize(str(figure.build()))
     finally:
         figure.clear()
     return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
+
+
+def round_ticks(values: Sequence[float]) -> tuple[list[float], list[str]]:
+    """Return round numbers (1, 2 or 5 times a power of ten apart) between the least and the largest value, at most six, and their texts."""
+    low, high = min(values), max(values)
+    if not high > low:
+        return [low], [f"{low:.6g}"]
+    power = math.floor(math.log10((high - low) / MOST_Y_TICKS))
+    step, decimals = next(
+        (factor * 10.0**exponent, max(0, -exponent))
+        for exponent in (power, power + 1)
+        for factor in (1, 2, 5)
+        if math.floor(high / (factor * 10.0**exponent)) - math.ceil(low / (factor * 10.0**exponent)) < MOST_Y_TICKS
+    )
+    ticks = [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    return ticks, [f"{tick:.{decimals}f}" for tick in ticks]
 
 
 def _in_encoding(text: str, encoding: str | None) -> str:

@@ -83,6 +83,13 @@ def read_run(folder: Path) -> RunRecord:
     )
 
 
+def model_path(run: RunRecord) -> Path | None:
+    """Return the model file of a training: in its folder, or where the manifest says that it went; None where there is none."""
+    named = (run.manifest.get("results") or {}).get("model")
+    candidates = [run.path / "model.safetensors", *([Path(named)] if isinstance(named, str) else [])]
+    return next((path for path in candidates if os.path.isfile(path)), None)
+
+
 def read_epochs(path: Path) -> list[dict[str, Any]]:
     """Return the epochs in a metrics.jsonl, none where there is no such file. Raises DataError where one holds no numbers."""
     epochs = read_metrics(path) if os.path.lexists(path) else []

@@ -59,3 +59,11 @@ def test_wrong_derivative_is_named(command, wrong_sigmoid):
 def test_wrong_derivative_fails_with_json(command, wrong_sigmoid):
     result = command("check", "--layer", "--json")
     assert result.json["error"]["exit_code"] == result.code == 70
+
+
+def test_quick_check_has_each_formula_once(command):
+    found = command("check", "--quick", "--json").json["checks"]
+    for column, known in (("activation", ACTIVATIONS), ("loss", LOSSES)):
+        assert {check[column] for check in found} == set(known)
+    assert len(found) == len(ACTIVATIONS) + len(LOSSES) - 1 + 2
+    assert command("check", "--quick", "--layer").code == 2

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from fastmlp import __version__
 from fastmlp.cli import app
 from fastmlp.cli.configuration import FIELDS, flag
+from fastmlp.cli.options import COMMON_SETTINGS
 
 COMMANDS = (
     ("train",),
@@ -32,8 +33,8 @@ COMMANDS = (
 )
 
 
-def help_of(*line):
-    result = CliRunner().invoke(app, [*line, "--help"])
+def help_of(*line, ask="--help"):
+    result = CliRunner().invoke(app, [*line, ask])
     assert result.exit_code == 0
     assert result.stderr == ""
     return result.stdout
@@ -53,6 +54,18 @@ def test_help_fits_80_columns_but_for_examples(subtests):
             assert [text for text in help_of(*line).splitlines() if len(text) > 80 and "fastmlp " not in text] == []
 
 
+def test_help_lists_common_settings_once_and_points_to_the_others():
+    text = help_of("train")
+    assert len(text.splitlines()) <= 110
+    assert all(flag(name) in text for name in COMMON_SETTINGS)
+    assert set(COMMON_SETTINGS) <= set(FIELDS)
+    for line in ("repeat", "sweep", "cv", "lr-find"):
+        text = help_of(line)
+        assert len(text.splitlines()) <= 60
+        assert "--help-all" in text
+        assert "--momentum" in help_of(line, ask="--help-all")
+
+
 def test_every_command_has_json_quiet_and_debug(subtests):
     for line in COMMANDS:
         with subtests.test(line=line):
@@ -66,7 +79,7 @@ def test_a_flag_says_what_its_value_is():
 
 
 def test_every_setting_is_a_flag_of_train_with_its_help_and_default():
-    text = " ".join(help_of("train").split())
+    text = " ".join(help_of("train", ask="--help-all").split())
     for name, field in FIELDS.items():
         assert f" {flag(name)} " in text
         assert field.metadata["help"] in text
@@ -76,7 +89,7 @@ def test_every_setting_is_a_flag_of_train_with_its_help_and_default():
 
 @pytest.mark.parametrize("line", ["train", "repeat", "cv"])
 def test_a_setting_that_is_on_or_off_is_a_pair_of_flags_without_a_value(line):
-    text = help_of(line)
+    text = help_of(line, ask="--help-all")
     switches = [name for name, field in FIELDS.items() if bool in (field.type, *get_args(field.type))]
     assert {"nesterov", "restore_best", "augment_flip", "per_feature"} <= set(switches)
     for name in switches:
@@ -85,7 +98,7 @@ def test_a_setting_that_is_on_or_off_is_a_pair_of_flags_without_a_value(line):
 
 @pytest.mark.parametrize("line", ["train", "sweep"])
 def test_every_name_that_a_setting_takes_is_shown(line):
-    text = help_of(line)
+    text = help_of(line, ask="--help-all")
     for field in FIELDS.values():
         for choice in field.metadata["choices"] or ():
             assert re.search(rf"\b{choice}\b", text), (field.name, choice)

@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 
+import numpy as np
 import pytest
 
 import fastmlp
@@ -391,3 +392,22 @@ def test_a_run_that_has_stopped_gives_its_result_again(command):
     first = command(*EARLY, "--patience", "2", "--restore-best", "--run-folder", "run", "--json").json
     again = command("train", "--resume", "run", "--json").json
     assert (again["stopped"], again["best"], again["test"]) == (first["stopped"], first["best"], first["test"])
+
+
+def test_finished_run_says_how_to_train_on_and_shows_no_empty_table(command, finished):
+    result = command("train", "--resume", "run")
+    epochs = read_manifest(finished)["settings"]["train"]["epochs"]
+    assert f"fastmlp train --resume run --epochs {2 * epochs}" in result.err
+    assert "train loss" not in result.out
+
+
+def test_model_of_a_run_folder_is_evaluated_asked_and_checked(command, finished, tmp_path):
+    np.save(tmp_path / "rows.npy", np.zeros((3, 2), np.float32))
+    by_file, by_folder = (command("evaluate", model, "synthetic", "--json").json for model in ("run/model.safetensors", "run"))
+    assert by_folder["accuracy"] == by_file["accuracy"]
+    assert len(command("predict", "run", "rows.npy", "--json").json["predictions"]) == 3
+    assert command("check", "run").code == 0
+    (finished / "model.safetensors").unlink()
+    result = command("evaluate", "run", "synthetic")
+    assert result.code == 66
+    assert "expected a model in the run folder" in result.err

@@ -72,3 +72,20 @@ def test_without_plotext_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "plotext", None)
     with pytest.raises(MissingExtra, match=r"fastmlp\[plots\]"):
         terminal.check_installed()
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([0.031, 0.42], ["0.1", "0.2", "0.3", "0.4"]),
+        ([93.2, 98.9], ["94", "95", "96", "97", "98"]),
+        ([0.0, 1.0], ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]),
+        ([1234.0, 98765.0], ["20000", "40000", "60000", "80000"]),
+        ([-0.002, 0.001], ["-0.002", "-0.001", "0.000", "0.001"]),
+        ([0.5, 0.5], ["0.5"]),
+    ],
+)
+def test_ticks_are_round_numbers(values, texts):
+    ticks, found = terminal.round_ticks(values)
+    assert found == texts
+    assert ticks == pytest.approx([float(text) for text in texts])
