@@ -39,29 +39,33 @@ def test_the_oracle_knows_every_activation():
     assert set(mlp.ACTIVATIONS) == set(ACTIVATIONS)
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_activation_equals_the_oracle(name, form):
-    expected = mlp.ACTIVATIONS[name][0](Z.astype(np.float64))
-    np.testing.assert_allclose(applied(form(activation(name)), Z, np.float32), expected, rtol=RELATIVE.get(name, 1e-6), atol=1e-37)
+def test_activation_equals_the_oracle(form, subtests):
+    for name in ACTIVATIONS:
+        with subtests.test(name=name):
+            expected = mlp.ACTIVATIONS[name][0](Z.astype(np.float64))
+            np.testing.assert_allclose(applied(form(activation(name)), Z, np.float32), expected, rtol=RELATIVE.get(name, 1e-6), atol=1e-37)
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_activation_equals_the_oracle_in_float64(name):
-    expected = mlp.ACTIVATIONS[name][0](Z.astype(np.float64))
-    # near 0 the oracle of elu and selu has only the digits that e^z leaves beside 1
-    np.testing.assert_allclose(applied(activation(name), Z, np.float64), expected, rtol=2e-14, atol=5e-16 if "elu" in name else 0)
+def test_activation_equals_the_oracle_in_float64(subtests):
+    for name in ACTIVATIONS:
+        with subtests.test(name=name):
+            expected = mlp.ACTIVATIONS[name][0](Z.astype(np.float64))
+            # near 0 the oracle of elu and selu has only the digits that e^z leaves beside 1
+            np.testing.assert_allclose(applied(activation(name), Z, np.float64), expected, rtol=2e-14, atol=5e-16 if "elu" in name else 0)
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_derivative_equals_the_oracle(name, form):
-    expected = mlp.ACTIVATIONS[name][1](Z.astype(np.float64))
-    np.testing.assert_allclose(derivative_of(form(activation_backward(name)), name, Z, np.float32), expected, rtol=0, atol=2e-6)
+def test_derivative_equals_the_oracle(form, subtests):
+    for name in ACTIVATIONS:
+        with subtests.test(name=name):
+            expected = mlp.ACTIVATIONS[name][1](Z.astype(np.float64))
+            np.testing.assert_allclose(derivative_of(form(activation_backward(name)), name, Z, np.float32), expected, rtol=0, atol=2e-6)
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_derivative_equals_the_oracle_in_float64(name):
-    expected = mlp.ACTIVATIONS[name][1](Z.astype(np.float64))
-    np.testing.assert_allclose(derivative_of(activation_backward(name), name, Z, np.float64), expected, rtol=0, atol=1e-14)
+def test_derivative_equals_the_oracle_in_float64(subtests):
+    for name in ACTIVATIONS:
+        with subtests.test(name=name):
+            expected = mlp.ACTIVATIONS[name][1](Z.astype(np.float64))
+            np.testing.assert_allclose(derivative_of(activation_backward(name), name, Z, np.float64), expected, rtol=0, atol=1e-14)
 
 
 def test_derivatives_read_only_what_they_say_that_they_need():
@@ -76,33 +80,35 @@ def test_relu_has_the_derivative_0_at_0(form):
     assert derivative_of(form(activation_backward("relu")), "relu", np.zeros(3), np.float32).tolist() == [0, 0, 0]
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_activation_may_overwrite_its_input(name):
-    for form in ("pure", "serial"):
-        kernel, z = FORMS[form](activation(name)), Z.copy()
-        kernel(z, z)
-        np.testing.assert_array_equal(z, applied(kernel, Z, np.float32), err_msg=form)
+def test_activation_may_overwrite_its_input(subtests):
+    for name in ACTIVATIONS:
+        with subtests.test(name=name):
+            for form in ("pure", "serial"):
+                kernel, z = FORMS[form](activation(name)), Z.copy()
+                kernel(z, z)
+                np.testing.assert_array_equal(z, applied(kernel, Z, np.float32), err_msg=form)
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_activation_gives_the_same_bits_wherever_a_number_stands(name):
-    # a vectorised loop ends in a scalar one: both have to round alike
-    found = {
-        bits
-        for length in (1, 2, 3, 7, 8, 9, 15, 16, 17, 33)
-        for bits in applied(activation(name), np.full(length, 0.7366), np.float32).tolist()
-    }
-    assert len(found) == 1
+def test_activation_gives_the_same_bits_wherever_a_number_stands(subtests):
+    for name in ACTIVATIONS:
+        with subtests.test(name=name):
+            found = {
+                bits
+                for length in (1, 2, 3, 7, 8, 9, 15, 16, 17, 33)
+                for bits in applied(activation(name), np.full(length, 0.7366), np.float32).tolist()
+            }
+            assert len(found) == 1
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_nan_goes_in_and_nan_comes_out(name, dtype):
-    for place in (0, 5, 32):  # in the vectorised part of the loop, and in its rest
-        z = np.linspace(-3, 3, 33)
-        z[place] = np.nan
-        out = applied(activation(name), z, dtype)
-        assert np.flatnonzero(np.isnan(out)).tolist() == [place]
+def test_nan_goes_in_and_nan_comes_out(dtype, subtests):
+    for name in ACTIVATIONS:
+        with subtests.test(name=name):
+            for place in (0, 5, 32):  # in the vectorised part of the loop, and in its rest
+                z = np.linspace(-3, 3, 33)
+                z[place] = np.nan
+                out = applied(activation(name), z, dtype)
+                assert np.flatnonzero(np.isnan(out)).tolist() == [place]
 
 
 def test_nan_goes_in_and_nan_comes_out_interpreted():
@@ -111,13 +117,14 @@ def test_nan_goes_in_and_nan_comes_out_interpreted():
         assert np.isnan(out).tolist() == [False, True, False], name
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_nan_in_delta_stays_one(name):
-    z = np.array([-2.0, 0.0, 2.0], np.float32)
-    for form in ("pure", "serial"):
-        delta = np.full(3, np.nan, np.float32)
-        FORMS[form](activation_backward(name))(delta, z, applied(activation(name), z, np.float32))
-        assert np.isnan(delta).all(), form
+def test_nan_in_delta_stays_one(subtests):
+    for name in ACTIVATIONS:
+        with subtests.test(name=name):
+            z = np.array([-2.0, 0.0, 2.0], np.float32)
+            for form in ("pure", "serial"):
+                delta = np.full(3, np.nan, np.float32)
+                FORMS[form](activation_backward(name))(delta, z, applied(activation(name), z, np.float32))
+                assert np.isnan(delta).all(), form
 
 
 @each_pair(name=ACTIVATIONS, dtype=[np.float32, np.float64], kind=["pure", "serial"])

@@ -52,31 +52,34 @@ def test_loss_and_delta_equal_the_oracle(name, shape, kind):
     np.testing.assert_allclose(delta, expected, rtol=0, atol=2e-6 * max(1, np.abs(expected).max()))
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_loss_and_delta_equal_the_oracle_in_float64(name):
-    z, target = 2 * normals(13, 7), targets(name, 13, 7)
-    result, delta = summed(loss(name), z, target, dtype=np.float64, parameter=PARAMETERS[name])
-    assert result == pytest.approx(mlp.row_losses(name, z, target, PARAMETERS[name]).sum(), rel=1e-14)
-    np.testing.assert_allclose(delta, mlp.output_delta(name, z, target, PARAMETERS[name]), rtol=1e-14, atol=1e-14)
+def test_loss_and_delta_equal_the_oracle_in_float64(subtests):
+    for name in LOSSES:
+        with subtests.test(name=name):
+            z, target = 2 * normals(13, 7), targets(name, 13, 7)
+            result, delta = summed(loss(name), z, target, dtype=np.float64, parameter=PARAMETERS[name])
+            assert result == pytest.approx(mlp.row_losses(name, z, target, PARAMETERS[name]).sum(), rel=1e-14)
+            np.testing.assert_allclose(delta, mlp.output_delta(name, z, target, PARAMETERS[name]), rtol=1e-14, atol=1e-14)
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_sample_weights_multiply_loss_and_delta_of_their_row(name, form):
-    z, target = normals(7, 5), targets(name, 7, 5)
-    weights = np.array([0.0, 1, 2, 0.5, 0, 3, 0.25])
-    parameter = PARAMETERS[name]
-    result, delta = summed(form(loss(name)), z, target, weights, parameter=parameter)
-    assert result == pytest.approx((weights * mlp.row_losses(name, z, target, parameter)).sum(), rel=1e-6)
-    np.testing.assert_allclose(delta, weights[:, None] * mlp.output_delta(name, z, target, parameter), rtol=0, atol=4e-6)
+def test_sample_weights_multiply_loss_and_delta_of_their_row(form, subtests):
+    for name in LOSSES:
+        with subtests.test(name=name):
+            z, target = normals(7, 5), targets(name, 7, 5)
+            weights = np.array([0.0, 1, 2, 0.5, 0, 3, 0.25])
+            parameter = PARAMETERS[name]
+            result, delta = summed(form(loss(name)), z, target, weights, parameter=parameter)
+            assert result == pytest.approx((weights * mlp.row_losses(name, z, target, parameter)).sum(), rel=1e-6)
+            np.testing.assert_allclose(delta, weights[:, None] * mlp.output_delta(name, z, target, parameter), rtol=0, atol=4e-6)
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_factor_multiplies_delta_but_not_the_loss(name, form):
-    z, target = normals(7, 5), targets(name, 7, 5)
-    plain, delta = summed(form(loss(name)), z, target, parameter=PARAMETERS[name])
-    result, multiplied = summed(form(loss(name)), z, target, factor=0.25, parameter=PARAMETERS[name])
-    assert result == plain
-    np.testing.assert_allclose(multiplied, delta / 4, rtol=1e-6, atol=1e-9)
+def test_factor_multiplies_delta_but_not_the_loss(form, subtests):
+    for name in LOSSES:
+        with subtests.test(name=name):
+            z, target = normals(7, 5), targets(name, 7, 5)
+            plain, delta = summed(form(loss(name)), z, target, parameter=PARAMETERS[name])
+            result, multiplied = summed(form(loss(name)), z, target, factor=0.25, parameter=PARAMETERS[name])
+            assert result == plain
+            np.testing.assert_allclose(multiplied, delta / 4, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -89,12 +92,13 @@ def test_log_cosh_keeps_its_digits_from_tiny_to_huge_errors(dtype, form):
             assert delta[0, 0] == pytest.approx(sign * np.tanh(error), rel=1e-6), error
 
 
-@pytest.mark.parametrize("name", ["mae", "huber", "quantile", "mse", "log_cosh"])
-def test_a_target_that_is_hit_exactly_pulls_nowhere(name, form):
-    z = normals(3, 4)
-    result, delta = summed(form(loss(name)), z, z, parameter=PARAMETERS[name])
-    assert result == 0
-    np.testing.assert_array_equal(delta, np.zeros((3, 4)))
+def test_a_target_that_is_hit_exactly_pulls_nowhere(form, subtests):
+    for name in ["mae", "huber", "quantile", "mse", "log_cosh"]:
+        with subtests.test(name=name):
+            z = normals(3, 4)
+            result, delta = summed(form(loss(name)), z, z, parameter=PARAMETERS[name])
+            assert result == 0
+            np.testing.assert_array_equal(delta, np.zeros((3, 4)))
 
 
 @pytest.mark.parametrize("name", ["mae", "huber", "quantile"])
@@ -158,19 +162,21 @@ def test_loss_of_huge_outputs_neither_overflows_nor_loses_its_delta(name, z, tar
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", LOSSES)
-def test_nan_in_an_output_makes_the_loss_nan(name, dtype):
-    for place in ((0, 0), (1, 2), (2, 4)):
-        z, target = normals(3, 5), targets(name, 3, 5)
-        z[place] = np.nan
-        assert np.isnan(summed(loss(name), z, target, dtype=dtype, parameter=PARAMETERS[name])[0]), place
+def test_nan_in_an_output_makes_the_loss_nan(dtype, subtests):
+    for name in LOSSES:
+        with subtests.test(name=name):
+            for place in ((0, 0), (1, 2), (2, 4)):
+                z, target = normals(3, 5), targets(name, 3, 5)
+                z[place] = np.nan
+                assert np.isnan(summed(loss(name), z, target, dtype=dtype, parameter=PARAMETERS[name])[0]), place
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_infinite_output_makes_the_loss_not_finite(name):
-    z, target = np.zeros((1, 2)), np.zeros((1, 1 if name == "cross_entropy" else 2))
-    z[0, 1] = np.inf
-    assert not np.isfinite(summed(loss(name), z, target, parameter=PARAMETERS[name])[0])
+def test_infinite_output_makes_the_loss_not_finite(subtests):
+    for name in LOSSES:
+        with subtests.test(name=name):
+            z, target = np.zeros((1, 2)), np.zeros((1, 1 if name == "cross_entropy" else 2))
+            z[0, 1] = np.inf
+            assert not np.isfinite(summed(loss(name), z, target, parameter=PARAMETERS[name])[0])
 
 
 def test_losses_without_a_formula_are_a_kernel_of_their_own():

@@ -132,11 +132,12 @@ def assert_trains_as_the_oracle(job, rule, listed):
     assert (found.m.size > 0) + (found.v.size > 0) == UPDATES[rule.name].states
 
 
-@each_rule
-def test_float32_training_equals_the_oracle(rule):
-    job = JOBS["one hidden layer"]
-    rule = rule._replace(epsilon=1e-4)  # or the sign of a gradient of about 0 would count, which is rounding
-    assert error(trained(job, "float32", rule).parameters, by_the_oracle_with(rule, job).parameters) < 1e-5
+def test_float32_training_equals_the_oracle(subtests):
+    for name, rule in RULES.items():
+        with subtests.test(name):
+            job = JOBS["one hidden layer"]
+            rule = rule._replace(epsilon=1e-4)  # or the sign of a gradient of about 0 would count, which is rounding
+            assert error(trained(job, "float32", rule).parameters, by_the_oracle_with(rule, job).parameters) < 1e-5
 
 
 @each_pair(tile=TILES, place=PLACES, kind=KINDS_WITH_STATE)
@@ -160,15 +161,17 @@ def test_training_of_any_network_equals_the_oracle(rule, sizes, batch_size, list
     assert error(trained(job, "float64", rule, listed).parameters, by_the_oracle_with(rule, job).parameters) < 1e-9
 
 
-@each_rule
-def test_each_step_takes_its_own_rates(rule):
-    def changed(number, rule):
-        return rule._replace(learning_rate=rule.learning_rate * 0.5**number, weight_decay=rule.weight_decay * (number % 2))
+def test_each_step_takes_its_own_rates(subtests):
+    for name, rule in RULES.items():
+        with subtests.test(name):
 
-    job = JOBS["one hidden layer"]
-    numbers = rates(rule, -(-job.rows // job.batch_size), np.float64, changed)
-    found, expected = trained(job, "float64", rule, rates=numbers), by_the_oracle_with(rule, job, changed=changed)
-    assert error(found.parameters, expected.parameters) < 1e-10
+            def changed(number, rule):
+                return rule._replace(learning_rate=rule.learning_rate * 0.5**number, weight_decay=rule.weight_decay * (number % 2))
+
+            job = JOBS["one hidden layer"]
+            numbers = rates(rule, -(-job.rows // job.batch_size), np.float64, changed)
+            found, expected = trained(job, "float64", rule, rates=numbers), by_the_oracle_with(rule, job, changed=changed)
+            assert error(found.parameters, expected.parameters) < 1e-10
 
 
 @listed_or_not
@@ -209,13 +212,14 @@ def test_skipping_zeros_changes_no_bit(rule):
     assert_same_bits(trained(job, "float32", rule, listed=True), trained(job, "float32", rule, listed=False))
 
 
-@each_with_state
-def test_bits_do_not_depend_on_where_a_run_is_cut_between_batches(rule):
-    job = JOBS["four hidden layers"]  # five batches of nine rows, the last one of four
-    program, steps = tiled_program(job, "float32", update=rule.name), steps_of(job, "float32", rule=rule)
-    for first, last in ((0, 9), (9, 27), (27, 40)):
-        found = run(program, steps._replace(first=first, last=last, rates=steps.rates[first // 9 :]))
-    assert_same_bits(found, trained(job, "float32", rule))
+def test_bits_do_not_depend_on_where_a_run_is_cut_between_batches(subtests):
+    for name, rule in WITH_STATE.items():
+        with subtests.test(name):
+            job = JOBS["four hidden layers"]  # five batches of nine rows, the last one of four
+            program, steps = tiled_program(job, "float32", update=rule.name), steps_of(job, "float32", rule=rule)
+            for first, last in ((0, 9), (9, 27), (27, 40)):
+                found = run(program, steps._replace(first=first, last=last, rates=steps.rates[first // 9 :]))
+            assert_same_bits(found, trained(job, "float32", rule))
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
