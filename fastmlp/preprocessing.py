@@ -7,6 +7,7 @@ import numpy as np
 
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.inputs import BLOCK_ROWS
+from fastmlp.settings import warn_renamed
 
 BYTE_SCALE = 255.0
 FURTHEST = 2.0**-13  # std that the rounding of a mean may be: in float32 a mean of 1024 std, 2000 ± 2
@@ -24,6 +25,12 @@ class InputScaling(NamedTuple):
     kind: str
     mean: np.ndarray
     std: np.ndarray
+
+    @property
+    def deviation(self) -> np.ndarray:
+        """The `std` by its name in version 0.1.0; warns."""
+        warn_renamed("InputScaling.deviation", "InputScaling.std")
+        return self.std
 
     @property
     def per_feature(self) -> bool:
