@@ -81,6 +81,8 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
         for loss in LOSSES.values():
             for units, batch_size in ways:
                 _train(dtype, x, units, default, loss.output, {"loss": loss.name, "batch_size": batch_size})
+                if loss.output == "identity" and loss.link is None:
+                    _train(dtype, x, units, default, "identity", {"loss": loss.name, "batch_size": batch_size, "normalize_target": "none"})
             yield f"{loss.name}, {kind}"
         for name, settings in RULES.items():
             for units, batch_size in ((N_INPUTS, 50), (3, 3)):
