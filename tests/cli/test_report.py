@@ -245,3 +245,7 @@ def test_a_setting_that_is_off_is_given_by_its_negative_flag():
     settings = {"per_feature": False, "nesterov": True, "restore_best": False}
     assert set(setting_flags(settings, "train")) == {"--no-per-feature", "--nesterov"}
     assert set(setting_flags(settings, "sweep")) == {"--per-feature false", "--nesterov true"}
+
+
+def test_setting_that_is_off_is_given_by_its_flag_with_no():
+    assert setting_flags({"per_feature": False, "nesterov": True}, "train") == ["--nesterov", "--no-per-feature"]

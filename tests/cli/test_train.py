@@ -299,3 +299,9 @@ def test_a_switch_is_a_flag_and_true_or_false_elsewhere(command, monkeypatch, tm
     from_variable = command(*QUICK, "--momentum", "0.5", "--json").json["settings"]["train"]
     from_flag = command(*QUICK, "--momentum", "0.5", "--no-nesterov", "--json").json["settings"]["train"]
     assert [settings["nesterov"] for settings in (from_file, from_variable, from_flag)] == [True, True, False]
+
+
+def test_accuracy_that_is_exactly_the_required_one_is_enough(command):
+    reached = command(*QUICK, "--json").json["test"]["accuracy"]
+    assert command(*QUICK, "--require-accuracy", repr(reached)).code == 0
+    assert command(*QUICK, "--require-accuracy", repr(np.nextafter(reached, 1.0).item())).code == 1

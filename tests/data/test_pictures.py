@@ -164,3 +164,11 @@ def test_what_is_fainter_than_a_tenth_of_the_ink_does_not_count_as_part_of_the_d
     clean = bounds(read_picture(save(seven)))
     seven[150:155, 190:195] = 255 - faint
     assert (bounds(read_picture(save(seven)) > 25) == clean) is same
+
+
+def test_faint_speck_does_not_widen_the_box():
+    digit = np.zeros((100, 100), np.float32)
+    digit[40:70, 45:55] = 1.0
+    specked = digit.copy()
+    specked[3, 4] = 0.05
+    np.testing.assert_array_equal(mnist_form(specked), mnist_form(digit))

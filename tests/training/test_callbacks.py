@@ -233,3 +233,11 @@ def test_what_is_no_callback_is_refused_before_anything_runs(callback, message):
 def test_what_is_no_list_is_refused(callbacks):
     with pytest.raises(ConfigError, match=r"callbacks: expected a list, such as callbacks=\[f\], got"):
         fastmlp.train(Network([4, 5, 3]), X, Y, callbacks=callbacks)
+
+
+def test_one_callback_that_stops_is_enough_whatever_those_after_it_say():
+    calls = []
+    callbacks = [lambda network, epoch: True, lambda network, epoch: calls.append(epoch.epoch)]
+    history = fastmlp.train(Network([2, 3, 2], seed=0), np.eye(2, dtype=np.float32), [0, 1], epochs=4, callbacks=callbacks)
+    assert len(history) == 1
+    assert calls == [1]
