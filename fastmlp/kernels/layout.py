@@ -187,7 +187,7 @@ class Layout:
     def pack(self, vector: np.ndarray, copy: int = 0) -> None:
         """Copy a flat vector (P,), parameters (copy 0) or a state of theirs (1, 2, …), into the panels."""
         if vector.size <= FEW_PARAMETERS:
-            self._copy(copy)[self._places] = vector
+            self._copy(copy)[self.places] = vector
             return
         for dense, packed in self._parts(vector, self._copy(copy)):
             packed[:] = dense
@@ -219,7 +219,7 @@ class Layout:
     def unpack(self, vector: np.ndarray, copy: int = 0) -> None:
         """Copy the panels into a flat vector (P,)."""
         if vector.size <= FEW_PARAMETERS:
-            self._copy(copy).take(self._places, out=vector, mode="clip")
+            self._copy(copy).take(self.places, out=vector, mode="clip")
             return
         for dense, packed in self._parts(vector, self._copy(copy)):
             dense[:] = packed
@@ -229,7 +229,7 @@ class Layout:
         return self.arena[copy * self.state :]
 
     @functools.cached_property
-    def _places(self) -> np.ndarray:
+    def places(self) -> np.ndarray:
         """Where each parameter lies in its copy: for a few of them, one list is quicker than two views for each panel."""
         layers = (*self.hidden, *([self.output] if self.output else []))
         places = np.zeros(sum(layer.n_in * layer.n_out + layer.n_out * (2 if layer.gamma else 1) for layer in layers), np.intp)

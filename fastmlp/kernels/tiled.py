@@ -11,7 +11,7 @@ from fastmlp.kernels.compiling import JIT, block_call, borrow, kernel
 from fastmlp.kernels.layout import Layout
 from fastmlp.kernels.operations import Planner, gather_block
 from fastmlp.kernels.panels import ADDRESS, BARRIER, CHECK, CHUNK, KIND, LOSS, LOSS_ROWS, LOSS_ROWS_ALONE, PANEL, STEP
-from fastmlp.kernels.program import NO_NUMBERS, Steps, no_steps, numbered_loss_block, output_code
+from fastmlp.kernels.program import EMPTY, NO_NUMBERS, Steps, no_steps, numbered_loss_block, output_code
 from fastmlp.kernels.regularisation import NOTHING, Regularisation
 from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, TOTALS, WEIGHT_SUM
 from fastmlp.kernels.team import DECISION, STOP, Team, look, new_shared, wait_for_all
@@ -24,6 +24,7 @@ TILED_ROWS = 4
 TILED_MULTIPLY_ADDS = 1000
 TEAM_MULTIPLY_ADDS = 1_000_000
 FORWARD_ROWS = 240  # rows of one pass without training: a multiple of the rows of every tile; activations stay in the second-level cache
+NO_PLACES = np.empty(0, np.intp)
 
 call_gather = block_call(7)
 call_panel = block_call(9)
@@ -51,15 +52,33 @@ def tell_step(operations, number):
 
 
 @kernel
+def pack(parameters, m_state, v_state, average, places, state, average_copy, arena):
+    """arena[places] = parameters, and so on for the states and the average, which lie 1, 2 and `average_copy` times `state` behind."""
+    for copy, vector in ((0, parameters), (1, m_state), (2, v_state), (average_copy, average)):
+        for i in range(vector.shape[0]):
+            arena[copy * state + places[i]] = vector[i]
+
+
+@kernel
+def unpack(parameters, m_state, v_state, average, places, state, average_copy, arena):
+    """parameters = arena[places], and so on: what pack does, the other way round."""
+    for copy, vector in ((0, parameters), (1, m_state), (2, v_state), (average_copy, average)):
+        for i in range(vector.shape[0]):
+            vector[i] = arena[copy * state + places[i]]
+
+
+@kernel
 def train_tiled(
-    x, target, sample_weight, order, first, last, batch_size, first_step, scale, shift, rates, fused, mean, output, loss, loss_numbers,
-    gather, gather_ops, ops, arena, lists, masks, counts, batch_target, batch_weight, z, delta, sums, total, shared, thread, threads,
-    shares,
+    parameters, m_state, v_state, average, places, state, average_copy, x, target, sample_weight, order, first, last, batch_size,
+    first_step, scale, shift, rates, fused, mean, output, loss, loss_numbers, gather, gather_ops, ops, arena, lists, masks, counts,
+    batch_target, batch_weight, z, delta, sums, total, shared, thread, threads, shares,
 ):  # fmt: skip
     """Take one step per batch of order[first:last] as one thread of a team; return the row reached, or -(1 + row) at a loss not finite.
 
-    x (rows, K) bytes or floats, target (rows, T), sample_weight (rows,) or (0,) for ones, order (n,) row numbers, first_step: number of the
-    first step in the whole training, scale and shift (K,); rates (steps, RATES): those of updates.Rates, step by step, the last to the end;
+    parameters (P,), m_state, v_state, average (P,) or (0,), places (P,): where they lie in the arena, into which and out of which they are
+    copied; places (0,) where somebody else does that, before and afterwards. x (rows, K) bytes or floats, target (rows, T), sample_weight
+    (rows,) or (0,) for ones, order (n,) row numbers, first_step: number of the first step in the whole training, scale and shift (K,);
+    rates (steps, RATES): those of updates.Rates, step by step, the last to the end;
     fused: whether the gradient comes times -learning_rate, to be added; mean: whether it is divided by the rows of the batch; output:
     SOFTMAX, SIGMOID or IDENTITY; loss, gather: addresses; loss_numbers: see loss_blocks.py; gather_ops, ops (threads, n,
     COLUMNS): operations on the batch of each thread. Scratch: arena to sums. total (TOTALS,): thread 0 adds to it.
@@ -69,9 +88,13 @@ def train_tiled(
     scale, shift, gather_ops, ops, arena = borrow(scale), borrow(shift), borrow(gather_ops), borrow(ops), borrow(arena)
     lists, masks, counts, batch_target = borrow(lists), borrow(masks), borrow(counts), borrow(batch_target)
     batch_weight, z, delta, sums, loss_numbers = borrow(batch_weight), borrow(z), borrow(delta), borrow(sums), borrow(loss_numbers)
+    packs = places.shape[0] > 0
+    if packs:
+        pack(parameters, m_state, v_state, average, places, state, average_copy, arena)
     arrived = 0
     step = 0
     begin = first
+    is_finite = True
     one = arena.dtype.type(1)
     while begin < last:
         rows = order[begin : min(begin + batch_size, last)]
@@ -108,7 +131,8 @@ def train_tiled(
                     summed += sums[0, chunk]
                     correct += sums[1, chunk]
                 if not np.isfinite(summed):
-                    return -(begin + 1)
+                    is_finite = False
+                    break
                 if thread == 0:
                     total[LOSS_SUM] += summed
                     total[CORRECT] += correct
@@ -117,11 +141,15 @@ def train_tiled(
                         weight += batch_weight[m] if batch_weight.shape[0] > 0 else 1.0
                     total[WEIGHT_SUM] += weight
                     total[ROWS] += M
+        if not is_finite:
+            break
         begin += M
         step += 1
         if shared[decision] != 0:
             break
-    return begin
+    if packs:
+        unpack(parameters, m_state, v_state, average, places, state, average_copy, arena)
+    return begin if is_finite else -(begin + 1)
 
 
 @kernel
@@ -179,6 +207,7 @@ class TiledProgram:
         self.shares, loss_rows = (shares, LOSS_ROWS) if pays else (1, LOSS_ROWS_ALONE)
         self._team = Team(min(self.shares, machine.usable_cores()))
         self.threads = self._team.threads
+        self._is_small = JIT and not pays and norm != "batch"  # running statistics are packed apart
         self._states, self._average = RULES[update].states, RULES[update].states + limited + 1 if averages else 0
         states = self._states + limited + averages
         drops = [regularisation.drops_units(index) for index in range(len(activations))]
@@ -209,6 +238,10 @@ class TiledProgram:
     def train(self, steps: Steps) -> int:
         """Take the steps; see train_tiled. Return the row reached, or -(1 + first row of a batch whose loss is not finite)."""
         layout, shared = self._layout, new_shared()
+        if self._is_small:
+            # No team: its thread would take longer to wake than a small network to train. An interrupt comes before or after it all, as
+            # the kernel packs and unpacks, too, and whoever calls asks for no more steps than it wants to wait for.
+            return self._worker(steps, shared, layout.places)(0)
         vectors = dict(enumerate((steps.parameters, steps.m_state, steps.v_state)[: 1 + self._states]))
         if self._average and steps.average is not None:
             vectors[self._average] = steps.average
@@ -259,8 +292,8 @@ class TiledProgram:
             gradient[:] = np.nan
         return float(total[LOSS_SUM]) if reached >= 0 else math.nan, gradient
 
-    def _worker(self, steps: Steps, shared: np.ndarray) -> Callable[[int], int]:
-        """Return what each thread of the team has to do for these steps."""
+    def _worker(self, steps: Steps, shared: np.ndarray, places: np.ndarray = NO_PLACES) -> Callable[[int], int]:
+        """Return what each thread of the team has to do for these steps; places: where it packs the parameters, and unpacks them."""
         layout, sparse = self._layout, self._layout.sparse
         rows, outputs = steps.batch_size, self.sizes[-1]
         weight = np.empty(0, self.dtype) if steps.sample_weight is None else steps.sample_weight
@@ -274,9 +307,20 @@ class TiledProgram:
             layout.place_shift(shift)
             shift = np.zeros_like(shift)
 
+        empty = EMPTY[self.dtype]
+        m_state, v_state = (state if self._states > copy else empty for copy, state in enumerate((steps.m_state, steps.v_state)))
+        average = steps.average if self._average and steps.average is not None else empty
+
         def take(thread: int) -> int:
             return int(
                 train_tiled(
+                    steps.parameters,
+                    m_state,
+                    v_state,
+                    average,
+                    places,
+                    layout.state,
+                    self._average,
                     steps.x,
                     steps.target,
                     weight,
