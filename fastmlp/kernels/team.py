@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import binding, ir
@@ -23,6 +23,9 @@ from fastmlp.kernels.compiling import JIT, kernel
 # Places in the shared array, a cache line apart: who has arrived, whether to stop, what thread 0 decided about that.
 ARRIVED, STOP, DECISION = 0, 8, 16
 SHARED = 24
+# A share of the processor time that says that nobody else wanted it; blocks too short to tell; blocks from one trial to the next.
+UNDISTURBED, LEAST_SECONDS = 0.9, 0.02
+FIRST_WAIT, MOST_WAIT = 8, 64
 SPINS = 4000  # about 100 us; then the processor is given away, because a member may be waiting for it
 
 
@@ -109,6 +112,49 @@ def wait_for_all(shared, arrivals):
             give_way()
 
 
+class Block(NamedTuple):
+    """How long a block of steps took."""
+
+    rows: int
+    seconds: float
+    processor_seconds: float  # of all threads of the process
+
+
+class ThreadChoice:
+    """How many threads the next block of steps gets: all, or one where other programs keep the processors busy.
+
+    There, a member of a team waits at each barrier for one that the operating system has put aside. That is told by the processor time that
+    a block got: members that wait spin, so that a team alone on its processors gets all of it. Where it does not, one thread is tried, and
+    who is faster goes on; the other is tried again later and later. Shares are fixed: no bit depends on any of this.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads  # for the next block
+        self._all = threads
+        self._pace: dict[int, float] = {}  # seconds per row, by number of threads
+        self._wait, self._left = FIRST_WAIT, 0  # blocks until the other number is tried again
+
+    def note(self, block: Block) -> None:
+        """Take down what the last block took, and choose for the next one."""
+        if self._all == 1 or block.rows == 0 or block.seconds < LEAST_SECONDS:
+            return
+        self._pace[self.threads] = block.seconds / block.rows
+        if self.threads == self._all and block.processor_seconds > UNDISTURBED * self._all * block.seconds:
+            self._pace.pop(1, None)
+            self._wait, self._left = FIRST_WAIT, 0
+            return
+        if self._left > 0:
+            self._left -= 1
+            return
+        other = 1 if self.threads == self._all else self._all
+        if other not in self._pace:
+            self.threads = other
+            return
+        best = min(self._pace, key=self._pace.__getitem__)
+        self._pace = {best: self._pace[best]}
+        self.threads, self._left, self._wait = best, self._wait, min(2 * self._wait, MOST_WAIT)
+
+
 def _nothing() -> None:
     """Do nothing."""
 
@@ -122,9 +168,10 @@ class Team:
         self._process = 0  # the process whose threads these are: a forked child has none of them
 
     def run(
-        self, work: Callable[[int], int], shared: np.ndarray, prepare: Callable[[], None] = _nothing, finish: Callable[[], None] = _nothing
-    ) -> int:
-        """Run prepare(), then work(thread) on every thread, then finish(); return what work(0) gives.
+        self, work: Callable[[int], int], shared: np.ndarray, prepare: Callable[[], None] = _nothing, finish: Callable[[], None] = _nothing,
+        threads: int | None = None,
+    ) -> int:  # fmt: skip
+        """Run prepare(), then work(thread) on so many threads, None: on all, then finish(); return what work(0) gives.
 
         The caller only waits, so that no interrupt falls into any of it: one asks for a stop after the step under way, waits until all is
         finished, and goes on from here.
@@ -132,7 +179,7 @@ class Team:
 
         def job() -> int:
             prepare()
-            row = self._share(work)
+            row = self._share(work, threads or self.threads)
             finish()
             return row
 
@@ -153,9 +200,9 @@ class Team:
             raise interrupt
         return running.result()
 
-    def _share(self, work: Callable[[int], int]) -> int:
-        """Run work(thread) on every thread, thread 0 being the one that calls."""
-        if self.threads == 1:
+    def _share(self, work: Callable[[int], int], threads: int) -> int:
+        """Run work(thread) on so many threads, thread 0 being the one that calls."""
+        if threads == 1:
             return work(0)
         pool, begin, complete = self._threads(), threading.Event(), False
 
@@ -166,7 +213,7 @@ class Team:
 
         others: list[Future[None]] = []
         try:
-            others += [pool.submit(join, thread) for thread in range(1, self.threads)]
+            others += [pool.submit(join, thread) for thread in range(1, threads)]
             complete = True  # only now: a thread that cannot start would be waited for at the first barrier
         finally:
             begin.set()

@@ -1,6 +1,7 @@
 """A stack of dense layers run by register tiles: the loop over a table of operations, and what has to be ready before it starts."""
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from fastmlp.kernels.panels import ADDRESS, BARRIER, CHECK, CHUNK, KIND, LOSS, L
 from fastmlp.kernels.program import EMPTY, NO_NUMBERS, Steps, no_steps, numbered_loss_block, output_code
 from fastmlp.kernels.regularisation import NOTHING, Regularisation
 from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, TOTALS, WEIGHT_SUM
-from fastmlp.kernels.team import DECISION, STOP, Team, look, new_shared, wait_for_all
+from fastmlp.kernels.team import DECISION, STOP, Block, Team, ThreadChoice, look, new_shared, wait_for_all
 from fastmlp.kernels.tiles import Shape
 from fastmlp.kernels.updates import RULES, Rates
 from fastmlp.kernels.zeros import MOST_LISTED_INPUTS
@@ -208,6 +209,7 @@ class TiledProgram:
         self._team = Team(min(self.shares, machine.usable_cores()))
         self.threads = self._team.threads
         self._is_small = JIT and not pays and norm != "batch"  # running statistics are packed apart
+        self._choice = ThreadChoice(self.threads)
         self._states, self._average = RULES[update].states, RULES[update].states + limited + 1 if averages else 0
         states = self._states + limited + averages
         drops = [regularisation.drops_units(index) for index in range(len(activations))]
@@ -241,7 +243,7 @@ class TiledProgram:
         if self._is_small:
             # No team: its thread would take longer to wake than a small network to train. An interrupt comes before or after it all, as
             # the kernel packs and unpacks, too, and whoever calls asks for no more steps than it wants to wait for.
-            return self._worker(steps, shared, layout.places)(0)
+            return self._worker(steps, shared, 1, layout.places)(0)
         vectors = dict(enumerate((steps.parameters, steps.m_state, steps.v_state)[: 1 + self._states]))
         if self._average and steps.average is not None:
             vectors[self._average] = steps.average
@@ -258,7 +260,12 @@ class TiledProgram:
             if steps.running_stats is not None:
                 layout.unpack_running_stats(steps.running_stats)
 
-        return self._team.run(self._worker(steps, shared), shared, pack, unpack)
+        rows, threads = steps.total[ROWS], self._choice.threads
+        started, used = time.perf_counter(), time.process_time()
+        reached = self._team.run(self._worker(steps, shared, threads), shared, pack, unpack, threads)
+        taken = Block(int(steps.total[ROWS] - rows), time.perf_counter() - started, time.process_time() - used)
+        self._choice.note(taken)
+        return reached
 
     def gradient(
         self, parameters: np.ndarray, x: np.ndarray, target: np.ndarray, scale: np.ndarray, shift: np.ndarray, factor: float,
@@ -280,7 +287,7 @@ class TiledProgram:
             layout.pack(parameters)
             layout.clear_states()
 
-        work = self._worker(steps, shared)
+        work = self._worker(steps, shared, self.threads)
         if self.threads == 1:  # handing it to a thread of our own would take longer than a small network
             pack()
             reached = work(0)
@@ -292,8 +299,8 @@ class TiledProgram:
             gradient[:] = np.nan
         return float(total[LOSS_SUM]) if reached >= 0 else math.nan, gradient
 
-    def _worker(self, steps: Steps, shared: np.ndarray, places: np.ndarray = NO_PLACES) -> Callable[[int], int]:
-        """Return what each thread of the team has to do for these steps; places: where it packs the parameters, and unpacks them."""
+    def _worker(self, steps: Steps, shared: np.ndarray, threads: int, places: np.ndarray = NO_PLACES) -> Callable[[int], int]:
+        """Return what each of some threads has to do for these steps; places: where it packs the parameters, and unpacks them."""
         layout, sparse = self._layout, self._layout.sparse
         rows, outputs = steps.batch_size, self.sizes[-1]
         weight = np.empty(0, self.dtype) if steps.sample_weight is None else steps.sample_weight
@@ -352,7 +359,7 @@ class TiledProgram:
                     steps.total,
                     shared,
                     thread,
-                    self.threads,
+                    threads,
                     self.shares,
                 )  # fmt: skip
             )

@@ -17,7 +17,7 @@ import fastmlp
 from fastmlp import machine
 from fastmlp.kernels import compiling, tiled
 from fastmlp.kernels.step import ROWS
-from fastmlp.kernels.team import STOP, Team, give_way, look, new_shared, wait_for_all
+from fastmlp.kernels.team import STOP, Block, Team, ThreadChoice, give_way, look, new_shared, wait_for_all
 from fastmlp.kernels.updates import Rates
 from tests.kernels.processes import result_of
 from tests.kernels.test_step import Job
@@ -384,3 +384,44 @@ print(json.dumps([found, trains_alike(program), bool((steps.parameters == before
 def test_a_thread_that_cannot_start_leaves_nothing_waiting_and_nothing_trained(error, number):
     code = THREAD_THAT_CANNOT_START.replace("ERROR", error).replace("NUMBER", str(number))
     assert result_of(PREPARED + code) == [error, True, True]
+
+
+# --- how many threads ----------------------------------------------------------------------------------------------------
+
+
+def chosen(choice, blocks, seconds_by_threads, processor_share):
+    """Return the threads that each of some blocks of 1,000 rows is given, where it takes so long by so many."""
+    found = []
+    for _ in range(blocks):
+        found.append(choice.threads)
+        seconds = seconds_by_threads[choice.threads]
+        choice.note(Block(1000, seconds, processor_share * choice.threads * seconds))
+    return found
+
+
+def test_a_team_that_gets_its_processors_keeps_all_threads():
+    assert chosen(ThreadChoice(2), 100, {1: 0.01, 2: 0.1}, processor_share=0.99) == [2] * 100
+
+
+@pytest.mark.parametrize(("faster", "seconds"), [(1, {1: 0.05, 2: 0.3}), (2, {1: 0.3, 2: 0.25})])
+def test_a_disturbed_team_goes_on_by_the_threads_that_are_faster_and_rarely_tries_the_others(faster, seconds):
+    found = chosen(ThreadChoice(2), 300, seconds, processor_share=0.5)
+    assert found[2:10] == [faster] * 8
+    assert found.count(faster) >= 290
+
+
+def test_a_team_takes_all_threads_again_when_nobody_disturbs_it():
+    choice = ThreadChoice(2)
+    chosen(choice, 20, {1: 0.05, 2: 0.3}, processor_share=0.5)
+    assert chosen(choice, 100, {1: 0.1, 2: 0.05}, processor_share=0.99)[-30:] == [2] * 30
+
+
+def test_the_number_of_threads_of_each_block_changes_no_bit(two_threads):
+    found = []
+    for numbers in ([2, 2, 2, 2], [1, 2, 1, 2]):
+        program, steps = tiled_program(JOB, "float32"), steps_of(JOB, "float32")
+        for first, threads in zip(range(0, JOB.rows, JOB.batch_size), numbers, strict=True):
+            program._choice.threads = threads
+            program.train(steps._replace(first=first, last=first + JOB.batch_size))
+        found.append(steps.parameters)
+    np.testing.assert_array_equal(*found)
