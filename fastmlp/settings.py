@@ -9,6 +9,7 @@ May not import numpy, numba or anything else of fastmlp but errors.
 
 import dataclasses
 import difflib
+import functools
 import math
 import types
 import typing
@@ -639,6 +640,7 @@ def _message(field: dataclasses.Field[Any], expected: str, value: Any) -> str:
     return f"{field.name}: expected {expected}, got {shown if len(shown) <= 60 else shown[:57] + '...'}"
 
 
+@functools.cache
 def _kinds(annotation: Any) -> dict[type, Any]:
     """Return the types of an annotation: `str | tuple[str, ...] | None` -> {str: str, tuple: str, NoneType: None}."""
     parts = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
