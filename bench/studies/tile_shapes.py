@@ -144,7 +144,7 @@ def measured() -> dict[str, Any]:
             rate, roof = sums / taken, measuring.chains() * lanes / peak
             rows.append({"kind": kind, "MR": MR, "NV": NV, "share": round(rate / roof, 3), "spills": spills, "gflops": 2e-9 * rate})
             print(f"{kind:8}{MR:3} x {NV:2}  {rate / roof:6.1%}  {2e-9 * rate:6.1f} GFLOP/s  spills {spills}", flush=True)
-    return {"cpu": machine.cpu_name(), "numba": numba.__version__, "vector_bytes": vector_bytes(), "shapes": rows}
+    return {"cpu": machine.cpu_name(), "numba": numba.__version__, "vector_bytes": vector_bytes(), "inputs": INPUTS, "shapes": rows}
 
 
 def main() -> None:
