@@ -11,6 +11,7 @@ A table stands between two comments, and is written anew from bench/results:
     <!-- bench:recipes from FILE -->    the recipes of fastmlp train --recipe: test accuracy over seeds, and the time of a training
     <!-- bench:speedrun from FILE -->   how soon an accuracy is reached: a fastmlp speedrun --json
     <!-- bench:reproduction from FILE --> the claims of the report beside what fastmlp reproduce measured
+    <!-- bench:rates from FILE -->      scores on rows held out at the learning rates that were tried
     <!-- bench:optimizer-defaults -->, <!-- bench:kind-defaults -->  the defaults in fastmlp/settings.py
     <!-- /bench -->
 
@@ -113,6 +114,8 @@ def table(record: Record, name: str, what: str | None) -> str:
         return costs(record)
     if name == "speedrun":
         return speedrun(record)
+    if name == "rates":
+        return rates(record)
     return ladder(entry(record, "ladders", "scene", name))
 
 
@@ -301,6 +304,33 @@ def costs(record: Record) -> str:
         rows.append([what, duration(seconds), MISSING if what == beside else f"{seconds / least[beside]:.2f}×", beside])
     machine = f"On {record['machine']['cores']} cores of {record['machine']['cpu']}; fastmlp {record['version']}."
     return markdown(["with", "epoch", "", "of one with"], rows) + "\n\n" + machine
+
+
+def rates(record: Record) -> str:
+    """Return what each optimizer reached at the rates that were tried, on some of the data, per cent; a dash where it diverged."""
+    columns = (
+        ("MNIST, 784-300-10", "mnist 300", 2, ""), ("784-30-10", "mnist 30", 10, ""), ("Phoneme", "Phoneme 300", 30, "glorot_uniform "),
+        ("Magic", "Magic 300", 30, "glorot_uniform "), ("Bike sharing", "Bike sharing 300", 30, "glorot_uniform "),
+        ("Wage", "Wage 300", 30, "glorot_uniform "),
+    )  # fmt: skip
+    rows = []
+    for optimizer in ("SGD", "RMSprop", "Adagrad", "Adam", "AdamW", "NAdam", "Lion"):
+        cells = []
+        for _, data, epoch, start in columns:
+            scores: dict[float, list[float | None]] = {}
+            for key, found in record["runs"].items():
+                run = re.fullmatch(rf"{data} {optimizer} (\S+) batch 50 {start}epochs \d+ seed \d+", key)
+                if run and str(epoch) in found:
+                    scores.setdefault(float(run[1]), []).append(found[str(epoch)])
+            cells.append(", ".join(f"{rate:g}: {_mean_percent(each)}" for rate, each in sorted(scores.items())) or MISSING)
+        rows.append([f"`{optimizer.lower()}`", *cells])
+    return markdown(["", *(f"{heading}, {epoch} epochs" for heading, _, epoch, _ in columns)], rows, right=False)
+
+
+def _mean_percent(scores: Sequence[float | None]) -> str:
+    """Return the mean of accuracies, or of R², per cent."""
+    measured = [score for score in scores if score is not None]
+    return f"{100 * sum(measured) / len(measured):.1f}" if len(measured) == len(scores) else MISSING
 
 
 def optimizer_defaults() -> str:

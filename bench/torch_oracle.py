@@ -116,7 +116,7 @@ def rows(torch: Any) -> Iterator[Row]:
         ("sgd", "`SGD`", O.SGD, {"momentum": 0.9, "nesterov": True}, {"momentum": 0.9, "nesterov": True}),
         ("rmsprop", "`RMSprop`", O.RMSprop, {"beta2": 0.99}, {"alpha": 0.99}),
         ("rmsprop", "`RMSprop`", O.RMSprop, {"beta2": 0.99, "momentum": 0.9, **decay}, {"alpha": 0.99, "momentum": 0.9, **decay}),
-        ("adagrad", "`Adagrad`", O.Adagrad, {}, {"eps": 1e-8}),
+        ("adagrad", "`Adagrad`", O.Adagrad, {}, {}),
         ("adam", "`Adam`", O.Adam, {}, {}),
         ("adam", "`Adam`", O.Adam, decay, decay),
         ("adamw", "`AdamW`", O.AdamW, decay, decay),

@@ -48,7 +48,7 @@ UNSAID_BEFORE = {"holdout": "last"}
 # depends on the kind of data, see kind_of. The rates are those of a study on rows held out, docs/optimizers.md.
 OPTIMIZER_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "sgd": {
-        "learning_rate": {"image": 0.3, "table": 0.05, "regression": 0.003}, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0,
+        "learning_rate": {"image": 0.4, "table": 0.1, "regression": 0.003}, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0,
     },
     "rmsprop": {
         "learning_rate": {"image": 0.001, "table": 0.001, "regression": 0.0003}, "momentum": 0.0, "beta2": 0.999, "epsilon": 1e-8,
@@ -67,8 +67,8 @@ OPTIMIZERS = tuple(OPTIMIZER_DEFAULTS)
 # The same by the kind of data, for what no optimizer says itself: see kind_of. initializer None: by the activation.
 KIND_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "image": {"optimizer": "sgd", "epochs": 10, "batch_size": 50, "initializer": None},
-    "table": {"optimizer": "adam", "epochs": 30, "batch_size": 50, "initializer": "glorot_uniform"},
-    "regression": {"optimizer": "adam", "epochs": 30, "batch_size": 50, "initializer": "glorot_uniform"},
+    "table": {"optimizer": "adam", "epochs": 50, "batch_size": 50, "initializer": "glorot_uniform"},
+    "regression": {"optimizer": "adam", "epochs": 50, "batch_size": 50, "initializer": "glorot_uniform"},
 }
 # A rate or a momentum without the name of an optimizer is that of the plainest one, whatever the data.
 PLAIN, MEANS_PLAIN = "sgd", ("learning_rate", "momentum", "nesterov")

@@ -4,6 +4,7 @@ import pytest
 
 import fastmlp
 from fastmlp import Network
+from fastmlp.settings import OPTIMIZERS
 
 
 def test_the_plain_defaults_reach_97_5_percent_on_mnist(mnist):
@@ -41,3 +42,15 @@ def test_the_reports_learning_rate_stays_near_chance_on_the_synthetic_points():
     net = Network([2, 3, 2], "sigmoid")
     history = fastmlp.train(net, data.x_train, data.y_train, batch_size=1, learning_rate=0.00001, epochs=5)
     assert all(epoch.train_loss >= 0.65 for epoch in history)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("hidden", "least"), [((300,), 0.96), ((30,), 0.935)])
+def test_every_optimizer_by_its_name_alone_learns_mnist_in_two_epochs(mnist, hidden, least, subtests):
+    for name in OPTIMIZERS:
+        if name == "lbfgs":  # its epochs are iterations
+            continue
+        network = fastmlp.Network([784, *hidden, 10])
+        fastmlp.train(network, mnist, optimizer=name, epochs=2)
+        with subtests.test(name):
+            assert network.evaluate(mnist.x_test, mnist.y_test)["accuracy"] >= least
