@@ -307,15 +307,15 @@ class TrainingSettings(Settings):
     )
     per_feature: bool | None = setting(None, "standardize each feature by itself; default: only for tables of floats")
     validation: int | float | None = setting(
-        None, "hold out so many training rows, or a part of them: 5000, 0.2, 20%; 0 trains on all", minimum=0, part=True
+        None, "hold out training rows: a number of them, or a part: 5000, 0.2, 20%; 0 trains on all", minimum=0, part=True
     )
     holdout: str | None = setting(
         None,
-        "which rows that are: drawn class by class, drawn, or the last; default: as the data set has it, else drawn, class by class "
-        "where rows have one",
+        "which rows are held out: of each class in proportion, of all, or the last; default: the convention of the data set, else "
+        "stratified for classes and shuffled for others",
         choices=("stratified", "shuffled", "last"),
     )
-    split_seed: int = setting(0, "source of which rows are held out; the seed does not change them", minimum=0, maximum=2**63 - 1)
+    split_seed: int = setting(0, "source of the draw of held-out rows, which the seed does not change", minimum=0, maximum=2**63 - 1)
     zero_skipping: str = setting("auto", "skip inputs that are exactly zero", choices=("auto", "on", "off"))
     kernels: str = setting(
         "auto",
@@ -323,7 +323,7 @@ class TrainingSettings(Settings):
         choices=("auto", "scalar", "python"),
     )
     threads: int | None = setting(None, "number of threads; default: all cores that help", minimum=1)
-    seed: int = setting(0, "source of every random choice", minimum=0, maximum=2**63 - 1)
+    seed: int = setting(0, "source of every random choice but the draw of held-out rows", minimum=0, maximum=2**63 - 1)
     monitor: str = setting(
         "loss",
         "metric to monitor on the held-out rows, for early stopping and best weights",
