@@ -152,13 +152,13 @@ def damage(folder, name, text):
 
 BAD_MODEL = json.dumps({"key": "a", "changed": {}, "seed": 0, "seconds": 1.0, "outcome": "done", "history": {}}) + "\n"
 EDITS = {
-    "manifest is no JSON": ("manifest.json", "{", "expected a JSON object"),
-    "manifest is nested deeply": ("manifest.json", "[" * 100_000, "expected a JSON object"),
-    "manifest is a list": ("manifest.json", "[]", "expected a JSON object"),
+    "manifest is no JSON": ("manifest.json", "{", "expected one JSON object"),
+    "manifest is nested deeply": ("manifest.json", "[" * 100_000, "expected one JSON object"),
+    "manifest is a list": ("manifest.json", "[]", "expected one JSON object"),
     "manifest without settings": ("manifest.json", "{}", "expected settings with the tables network and train"),
     "manifest of a kind to come": ("manifest.json", '{"kind": "<b>"}', "kind: expected one of train, repeat, sweep, cv, reproduce"),
     "model without a history": ("models.jsonl", BAD_MODEL, "expected a history of numbers in line 1"),
-    "result is no JSON": ("result.json", "nothing", "expected a JSON object"),
+    "result is no JSON": ("result.json", "nothing", "expected one JSON object"),
 }
 
 
