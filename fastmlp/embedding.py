@@ -8,6 +8,7 @@ handle = c_handle(state)                   what they take as their network: one 
 import ctypes
 import dataclasses
 import functools
+import math
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -53,14 +54,16 @@ FUNCTIONS = Functions(*(getattr(embedded, name) for name in Functions._fields))
 
 def compiled_state(
     parameters: np.ndarray, sizes: Sequence[int], activations: Sequence[str], loss: str, loss_parameter: float, inputs: np.ndarray,
-    offsets: np.ndarray, optimizer: Any, norm: str = "none",
+    offsets: np.ndarray, optimizer: Any, norm: str = "none", limits: tuple[float, float] = (-math.inf, math.inf),
+    whole_as_bytes: bool = False,
 ) -> State:  # fmt: skip
     """Return a network's layers as a State. Compiles the blocks that it needs, or loads them, and takes their addresses.
 
     parameters (P,), not copied; sizes (L + 1), activations (L - 1 names of hidden layers), loss: its name; loss_parameter: the number
     that it has besides; inputs (4, K): scale and shift of floats, then of bytes; offsets (K,) float64: what is subtracted from floats
-    before; optimizer: a name or a record such as SGD(momentum=0.9); norm: "none" or "layer", for the hidden layers. Raises ConfigError
-    for an unknown optimiser.
+    before; optimizer: a name or a record such as SGD(momentum=0.9); norm: "none" or "layer", for the hidden layers. limits:
+    floats beyond them give NaN; whole_as_bytes: whether whole numbers of any type are scaled as bytes are. Raises ConfigError for an
+    unknown optimiser.
     """
     dtype = parameters.dtype
     given = optimizers.as_settings({"optimizer": optimizer})
@@ -82,6 +85,9 @@ def compiled_state(
     codes[embedded.LOSS] = loss_block(loss, dtype, not compiling.JIT)
     codes[embedded.UPDATE] = update_block(update, dtype, not compiling.JIT)
     codes[embedded.ITEM_SIZE] = dtype.itemsize
+    codes[embedded.WHOLE_AS_BYTES] = whole_as_bytes
+    largest = np.finfo(dtype).max  # what is not finite lies beyond it
+    bounds = [np.full(sizes[0], min(max(limit, -largest), largest), dtype) for limit in limits]
     places = (embedded.TARGETS_AT, embedded.WEIGHTS_AT, embedded.RATES_AT, embedded.GRADIENT_AT)
     lengths = (embedded.ROWS * n_targets, embedded.ROWS, embedded.RATES, count)
     for place, length in zip(places, lengths, strict=True):
@@ -93,7 +99,9 @@ def compiled_state(
 
     moments, steps = np.zeros((n_moments, count), dtype), np.zeros(1, np.int64)
     numbers = optimizers.rates(settings, 0, np.zeros(1), np.dtype(np.float64))[0]  # the learning rate is that of each step
-    return State(parameters, layers, inputs, offsets, moments, numbers, steps, np.array([loss_parameter], dtype), codes)
+    return State(
+        parameters, layers, np.stack([*inputs, *bounds]), offsets, moments, numbers, steps, np.array([loss_parameter], dtype), codes
+    )
 
 
 # --- C -------------------------------------------------------------------------------------------------------------------

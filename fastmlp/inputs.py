@@ -8,6 +8,7 @@ import datetime
 import decimal
 import fractions
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,18 @@ from fastmlp.errors import DataError
 
 BLOCK_ROWS = 4096  # rows checked or converted at a time, so that no second copy of a data set is made
 MOST_CLASSES = 2**24
+# Floats that stand for bytes lie in 0…1; noise and interpolation lead them a little out of there, another scale further.
+BYTES_AS_FLOATS = (-1.0, 2.0)
 
 
-def as_rows(x: Any, n_features: int, dtype: Any, name: str = "x", offset: np.ndarray | None = None) -> np.ndarray:
+def as_rows(
+    x: Any, n_features: int, dtype: Any, name: str = "x", offset: np.ndarray | None = None, is_of_bytes: bool = False
+) -> np.ndarray:
     """Return x as rows (n, n_features): uint8 as it is, everything else in `dtype`; read-only.
 
-    offset (n_features,) float64: subtracted from numbers that are no bytes, in float64, before they are rounded to `dtype`.
+    offset (n_features,) float64: subtracted from numbers that are no bytes, in float64, before they are rounded to `dtype`. is_of_bytes:
+    the network was trained on bytes and scales them to 0…1; whole numbers of any type are bytes then, floats too with a warning, and others
+    have to lie on that scale.
 
     x: (n, n_features), or images (n, height, width) of as many pixels. Raises DataError for other shapes and types, NaN and inf.
     """
@@ -30,6 +37,8 @@ def as_rows(x: Any, n_features: int, dtype: Any, name: str = "x", offset: np.nda
         rows = array.reshape(array.shape[0], n_features)
     else:
         raise DataError(f"{name}: expected (n, {n_features}), got shape {array.shape}; the network has {n_features} inputs")
+    if is_of_bytes:
+        rows = _on_scale_of_bytes(rows, name)
     if rows.dtype != np.uint8:
         rows = _floats(rows, np.dtype(dtype), name, offset)
     return frozen(rows)
@@ -215,6 +224,36 @@ def _other(kind: str, shown: str, name: str) -> str:
 
 def _line(error: Exception) -> str:
     return str(error).partition("\n")[0][:120]
+
+
+def _on_scale_of_bytes(rows: np.ndarray, name: str) -> np.ndarray:
+    """Return whole numbers (n, K) as bytes, and floats as they are where they lie on the scale of bytes divided by 255.
+
+    Floats that are whole numbers up to 255 are taken as bytes with a warning. Raises DataError for any others.
+    """
+    if rows.dtype == np.uint8 or rows.dtype.kind == "b":
+        return rows
+    blocks = [rows[first : first + BLOCK_ROWS] for first in range(0, rows.shape[0], BLOCK_ROWS)]
+    is_whole, (lowest, highest) = rows.dtype.kind in "iu", BYTES_AS_FLOATS
+    if not is_whole and all(block.size == 0 or (block.min() >= lowest and block.max() <= highest) for block in blocks):
+        return rows
+    if all(((block >= 0) & (block <= 255) & (block == np.floor(block))).all() for block in blocks):
+        if not is_whole:
+            warnings.warn(
+                f"{name}: the network was trained on bytes and divides them by 255; these whole numbers up to 255 are taken as bytes, give "
+                "uint8, or floats from 0 to 1",
+                UserWarning,
+                stacklevel=5,
+            )
+        return rows.astype(np.uint8)
+    if not all(np.isfinite(block).all() for block in blocks):
+        return rows  # refused as everywhere
+    row, column = np.argwhere((rows < (0 if is_whole else lowest)) | (rows > (255 if is_whole else highest)))[0]
+    expected = "whole numbers from 0 to 255" if is_whole else "floats from 0 to 1"
+    raise DataError(
+        f"{name}: expected {expected}, as the network was trained on bytes and divides them by 255, got "
+        f"{rows[row, column]:g} in row {row}, column {column}; give uint8, or divide by 255"
+    )
 
 
 def _floats(array: np.ndarray, dtype: np.dtype, name: str, offset: np.ndarray | None = None) -> np.ndarray:

@@ -16,14 +16,14 @@ from fastmlp.attributes import Views, assign, checked, first_not_finite, fixed
 from fastmlp.data.dataset import Dataset
 from fastmlp.data.gzipped import display_name
 from fastmlp.errors import ConfigError, DataError, ModelFileError, NotEnoughMemory
-from fastmlp.inputs import BLOCK_ROWS, as_rows, as_sample_weight, as_target, frozen, is_image, is_single, weight_in
+from fastmlp.inputs import BLOCK_ROWS, BYTES_AS_FLOATS, as_rows, as_sample_weight, as_target, frozen, is_image, is_single, weight_in
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import DEFAULT_LOSS, LOSSES, OUTPUTS, SMOOTHING
 from fastmlp.kernels.normalisation import EPSILON
 from fastmlp.kernels.program import Program, RowProgram, count_parameters, count_running_stats, loss_of_outputs
 from fastmlp.kernels.tiled import FORWARD_ROWS, TiledProgram, tiles_pay
 from fastmlp.kernels.updates import GRADIENT
-from fastmlp.preprocessing import FEWEST_STEPS, InputScaling, checked_scaling
+from fastmlp.preprocessing import FEWEST_STEPS, TRAINED_ON, InputScaling, checked_scaling
 from fastmlp.settings import (
     KIND_DEFAULTS,
     PLAIN,
@@ -405,6 +405,16 @@ class Network:
         normalisation = self.input_scaling or InputScaling("scale", np.zeros(()), np.ones(()))
         return normalisation.scale_and_shift(self.n_inputs, self.dtype, is_bytes)
 
+    @property
+    def is_of_bytes(self) -> bool:
+        """Whether the network was trained on bytes and scales them: other numbers are then held against that scale."""
+        return self._input_scaling is not None and self._input_scaling.scales_bytes
+
+    @property
+    def _input_limits(self) -> tuple[float, float]:
+        """The smallest and the largest float that an input may be."""
+        return BYTES_AS_FLOATS if self.is_of_bytes else (-math.inf, math.inf)
+
     # --- inference -------------------------------------------------------------------------------------------------------
 
     def logits(self, x: Any, kernels: str = TrainingSettings.kernels, threads: int | None = None) -> np.ndarray:
@@ -417,7 +427,7 @@ class Network:
     def rows_for_kernels(self, x: Any, name: str = "x") -> np.ndarray:
         """Return x as kernels take it: checked rows (n, K), bytes or the parameters' type, moved where that type cannot hold them."""
         offset = None if self.input_scaling is None else self.input_scaling.offset(self.n_inputs, self.dtype)
-        return as_rows(x, self.n_inputs, self.dtype, name, offset)
+        return as_rows(x, self.n_inputs, self.dtype, name, offset, self.is_of_bytes)
 
     def _outputs(self, rows: np.ndarray, kernels: str = TrainingSettings.kernels, threads: int | None = None) -> np.ndarray:
         """Return z (n, N) of rows as `rows_for_kernels` gives them."""
@@ -441,10 +451,13 @@ class Network:
         is_row = type(x) is np.ndarray and x.shape == (self.n_inputs,) and x.flags.c_contiguous and x.dtype in (np.uint8, self.dtype)
         if not is_row or not x.flags.writeable:
             return None
-        if self._row is None or self._row[0] is not self.input_scaling:
+        if self._row is None or self._row[0] is not self._input_scaling:
             program = RowProgram(self.sizes, self.hidden_activations, self.dtype, self._norm_of_inference)
-            is_moved = self.input_scaling is not None and self.input_scaling.offset(self.n_inputs, self.dtype) is not None
-            self._row = (self.input_scaling, program, self.scale_and_shift(False), self.scale_and_shift(True), is_moved)
+            largest = np.finfo(self.dtype).max  # what is not finite lies beyond it
+            limits = [self.dtype.type(min(max(limit, -largest), largest)) for limit in self._input_limits]
+            of_bytes = (self.dtype.type(0), self.dtype.type(255), *self.scale_and_shift(True))
+            is_moved = self._input_scaling is not None and self._input_scaling.offset(self.n_inputs, self.dtype) is not None
+            self._row = (self._input_scaling, program, (*limits, *self.scale_and_shift(False)), of_bytes, is_moved)
         _, program, of_floats, of_bytes, is_moved = self._row
         if is_moved and x.dtype != np.uint8:
             return None
@@ -484,11 +497,12 @@ class Network:
         row = self._row_logits(x)
         single = row is not None or is_single(x, self.n_inputs)
         z = (self.logits(np.reshape(x, (1, -1)) if single else x) if row is None else row[None]).astype(np.float64)
-        if self.output == "softmax":
-            e = np.exp(z - z.max(axis=1, keepdims=True))
-            probabilities = e / e.sum(axis=1, keepdims=True)
-        else:
-            probabilities = np.exp(-np.logaddexp(0.0, -z))
+        with np.errstate(invalid="ignore"):  # NaN where sums overflow
+            if self.output == "softmax":
+                e = np.exp(z - z.max(axis=1, keepdims=True))
+                probabilities = e / e.sum(axis=1, keepdims=True)
+            else:
+                probabilities = np.exp(-np.logaddexp(0.0, -z))
         result: np.ndarray = probabilities.astype(np.float32)
         return result[0] if single else result
 
@@ -501,9 +515,14 @@ class Network:
         """
         row = self._row_logits(x)
         if row is not None and self.output == "softmax":
-            return row.argmax()
+            best = row.argmax()
+            if math.isfinite(row[best]):  # of NaN the first is the largest
+                return best
+            row = None  # the long way says what is wrong
         single = row is not None or is_single(x, self.n_inputs)
         z = self.logits(np.reshape(x, (1, -1)) if single else x) if row is None else row[None]
+        if self.output != "identity":
+            self._check_outputs(z)
         if self.output == "softmax":
             result = z.argmax(axis=1)
         else:
@@ -511,6 +530,16 @@ class Network:
             if self.n_outputs == 1 and not self.target_is_column:
                 result = result[:, 0]
         return result[0] if single else result
+
+    def _check_outputs(self, z: np.ndarray) -> None:
+        """Raise DataError where outputs z (n, N) name no class: NaN, or of a softmax several that are infinite."""
+        undecided = ~np.isfinite(z.max(axis=1)) if self.output == "softmax" else np.isnan(z).any(axis=1)
+        if undecided.any():
+            row = int(undecided.argmax())
+            raise DataError(
+                f"x: expected rows whose outputs are numbers, got {z[row].max():g} from row {row}: sums of the network overflow in "
+                f"{self.dtype}; scale the inputs, or train a new Network"
+            )
 
     def _values(self, z: np.ndarray) -> np.ndarray:
         """Return what outputs z (n, N) of a regression mean, in the units of y."""
@@ -562,7 +591,7 @@ class Network:
         else:
             loss, correct = loss_of_outputs(self.loss, of_loss, z, target, sample_weight, kernels)
         if self.output != "identity":
-            return {"loss": loss / n, "accuracy": correct / n}
+            return {"loss": loss / n, "accuracy": correct / n if math.isfinite(loss) else math.nan}
         return {"loss": loss / n, **targets.scores(self._values(z), target, sample_weight)}
 
     def checked_target(self, y: Any, n_rows: int, name: str = "y") -> np.ndarray:
@@ -642,7 +671,8 @@ class Network:
         moved = None if self.input_scaling is None else self.input_scaling.offset(self.n_inputs, self.dtype)
         offsets = np.zeros(self.n_inputs) if moved is None else np.array(moved)
         layers = (self.parameters, self.sizes, self.hidden_activations, self.loss, self.loss_parameter)
-        return compiled_state(*layers, inputs, offsets, optimizer, self.normalization), FUNCTIONS
+        limits = (self._input_limits, self.is_of_bytes)
+        return compiled_state(*layers, inputs, offsets, optimizer, self.normalization, *limits), FUNCTIONS
 
     def folded(self) -> "Network":
         """Return a copy without batch normalisation, its scales and running statistics folded into weights and biases.
@@ -716,6 +746,8 @@ class Network:
             tensors["normalisation.mean"] = normalisation.mean
             tensors["normalisation.deviation"] = normalisation.std
         preprocess = {"normalize": normalisation.kind if normalisation else None}
+        if normalisation is not None and normalisation.trained_on is not None:
+            preprocess["trained_on"] = normalisation.trained_on
         if (scaling := self.target_scaling) is not None:
             preprocess["normalize_target"] = scaling.kind
             if targets.active(scaling) is not None:
@@ -825,7 +857,9 @@ def _network_from(cls: Any, path: str, file: Tensors, others: Mapping[str, np.nd
         parameter = _checked_parameter(loss, config.get("loss_parameter", 0.0))
         if not isinstance(config["target_is_column"], bool):
             raise ModelFileError(f"{path}: expected target_is_column to be true or false, got {_short(config['target_is_column'])}")
-        kind = preprocess["normalize"]
+        kind, trained_on = preprocess["normalize"], preprocess.get("trained_on")
+        if trained_on not in (None, *TRAINED_ON):
+            raise ModelFileError(f"{path}: expected trained_on to be one of {', '.join(TRAINED_ON)}, got {_short(trained_on)}")
     except KeyError as error:
         raise ModelFileError(f"{path}: expected {error.args[0]!r} in the metadata, found none") from None
     except (ConfigError, TypeError, AttributeError) as error:
@@ -845,7 +879,7 @@ def _network_from(cls: Any, path: str, file: Tensors, others: Mapping[str, np.nd
     net.adopt(
         loss=loss,
         loss_parameter=parameter,
-        input_scaling=_input_scaling_from(path, kind, scaling, net),
+        input_scaling=_input_scaling_from(path, kind, scaling, net, trained_on),
         target_scaling=_target_scaling_from(path, of_targets, scaling, net, loss),
         target_is_column=config["target_is_column"],
     )
@@ -893,7 +927,7 @@ def _check_tensors(path: str, sizes: Any, shapes: model_file.Shapes, dtype: Any,
             raise ModelFileError(f"{path}: tensor {_short(name)} belongs to no layer")
 
 
-def _input_scaling_from(path: str, kind: Any, tensors: dict[str, np.ndarray], net: Network) -> InputScaling | None:
+def _input_scaling_from(path: str, kind: Any, tensors: dict[str, np.ndarray], net: Network, trained_on: str | None) -> InputScaling | None:
     if kind is None:
         return None
     if kind not in ("none", "scale", "standardize"):
@@ -909,7 +943,7 @@ def _input_scaling_from(path: str, kind: Any, tensors: dict[str, np.ndarray], ne
         raise ModelFileError(f"{path}: expected mean 0 and std 1 for normalize {kind!r}, got others")
     if mean.shape != std.shape or (std <= 0).any():
         raise ModelFileError(f"{path}: expected positive deviations of the same shape as the means")
-    found = InputScaling(kind, mean, std)
+    found = InputScaling(kind, mean, std, trained_on)
     with np.errstate(all="ignore"):
         factors = found.scale_and_shift(net.n_inputs, net.dtype, is_bytes=False)
     if not np.isfinite(factors).all():

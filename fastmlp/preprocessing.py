@@ -14,17 +14,25 @@ FURTHEST = 2.0**-13  # std that the rounding of a mean may be: in float32 a mean
 FEWEST_STEPS = 256  # of a type of numbers within one standard deviation: with fewer, their rounding is worth a word
 MOST_SEEN = 1000  # rows looked at before a warning
 KINDS = ("none", "scale", "standardize")
+BYTES, FRACTIONS, NUMBERS = TRAINED_ON = ("bytes", "fractions", "numbers")
 
 
 class InputScaling(NamedTuple):
     """What happens to an input: bytes v/255 unless kind is "none", then (v - mean) / std where kind is "standardize".
 
-    mean, std: float64, () for one pair for all features, (K,) for one per feature.
+    mean, std: float64, () for one pair for all features, (K,) for one per feature. trained_on: what the rows were, "bytes", "fractions"
+    (floats from 0 to 1) or "numbers"; None where it is not known. Bytes are numbers like others to a network trained on numbers.
     """
 
     kind: str
     mean: np.ndarray
     std: np.ndarray
+    trained_on: str | None = None
+
+    @property
+    def scales_bytes(self) -> bool:
+        """Whether the rows trained on were bytes, which were scaled to 0…1."""
+        return self.trained_on == BYTES and self.kind != "none"
 
     @property
     def deviation(self) -> np.ndarray:
@@ -47,7 +55,7 @@ class InputScaling(NamedTuple):
 
     def scale_and_shift(self, n_features: int, dtype: np.dtype, is_bytes: bool) -> tuple[np.ndarray, np.ndarray]:
         """Return (K,) arrays such that the normalised input is v * scale + shift, v less the `offset` where it is no byte."""
-        factor = 1.0 / BYTE_SCALE if is_bytes and self.kind != "none" else 1.0
+        factor = 1.0 / BYTE_SCALE if is_bytes and self.kind != "none" and self.trained_on != NUMBERS else 1.0
         scale = np.broadcast_to(factor / self.std, n_features).astype(dtype)
         offset = None if is_bytes else self.offset(n_features, dtype)
         shift = np.broadcast_to((-self.mean if offset is None else offset - self.mean) / self.std, n_features).astype(dtype)
@@ -60,6 +68,8 @@ def checked_scaling(scaling: Any, n_features: int, dtype: np.dtype) -> InputScal
         raise ConfigError(f"input_scaling: expected an InputScaling, got {type(scaling).__name__}")
     if scaling.kind not in KINDS:
         raise ConfigError(f"input_scaling: expected its kind to be one of {', '.join(KINDS)}, got {scaling.kind!r:.60}")
+    if scaling.trained_on not in (None, *TRAINED_ON):
+        raise ConfigError(f"input_scaling: expected trained_on to be one of {', '.join(TRAINED_ON)}, got {scaling.trained_on!r:.60}")
     for name, values in (("mean", scaling.mean), ("std", scaling.std)):
         if not isinstance(values, np.ndarray) or values.dtype != np.float64 or values.shape not in ((), (n_features,)):
             raise ConfigError(f"input_scaling: expected {name} to be float64 of shape () or ({n_features},), got {values!r:.60}")
@@ -106,6 +116,13 @@ def exact_scaling(rows: np.ndarray, dtype: np.dtype, per_feature: bool, numbers:
         return None
     found = fit("standardize", rows, per_feature, numbers, dtype)
     return found if found.offset(rows.shape[1], dtype) is not None else None
+
+
+def kind_of_rows(rows: np.ndarray) -> str:
+    """Return what rows (n, K) are, as InputScaling.trained_on has it."""
+    if rows.dtype == np.uint8:
+        return BYTES
+    return FRACTIONS if all(block.min() >= 0 and block.max() <= 1 for block in _Blocks(rows, None)) else NUMBERS
 
 
 class _Blocks:

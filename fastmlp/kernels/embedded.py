@@ -50,13 +50,14 @@ U = np.uint64  # unsigned places, as in rows.py
 PLACE = np.dtype(np.uint64)
 
 # What State.codes holds: the stamp; sizes; what the output layer gives; bytes of a number; places in the scratch; addresses of blocks, of
-# the loss and of the optimiser (0: plain SGD).
+# the loss and of the optimiser (0: plain SGD); whether whole numbers of any type are scaled as bytes are.
 (STAMPED, N_INPUTS, N_OUTPUTS, N_LAYERS, N_PARAMETERS, N_TARGETS, N_MOMENTS, OUTPUT, ITEM_SIZE,
  TARGETS_AT, WEIGHTS_AT, RATES_AT, GRADIENT_AT, PLACES_AT, SCRATCH_SIZE,
- ROW, FORWARD, ADD_GRADIENTS, TO_INPUTS, DESCEND, LOSS, UPDATE) = range(22)  # fmt: skip
-CODES = 22
-# Rows of State.inputs.
-SCALE, SHIFT, BYTE_SCALE, BYTE_SHIFT = range(4)
+ ROW, FORWARD, ADD_GRADIENTS, TO_INPUTS, DESCEND, LOSS, UPDATE, WHOLE_AS_BYTES) = range(23)  # fmt: skip
+CODES = 23
+# Rows of State.inputs. Floats below the first of LOWEST, above the first of HIGHEST, are taken for NaN.
+SCALE, SHIFT, BYTE_SCALE, BYTE_SHIFT, LOWEST, HIGHEST = range(6)
+INPUT_ROWS = 6
 BYTE = np.dtype(np.uint8)
 
 nadam_momentum = formula(updates.nadam_momentum)
@@ -71,7 +72,7 @@ class State(NamedTuple):
 
     parameters: np.ndarray  # (P,) W0, b0, W1, b1, …: the network's own; with the scales of normalised sums W0, b0, gamma0, W1, …
     layers: np.ndarray  # (L, step.COLUMNS) int64, the table of layers for batches of ROWS rows
-    inputs: np.ndarray  # (4, K): an input is x * scale + shift; one pair for floats, one for bytes
+    inputs: np.ndarray  # (INPUT_ROWS, K): an input is x * scale + shift; one pair for floats, one for bytes; the range of floats
     offsets: np.ndarray  # (K,) float64, subtracted from floats before they are rounded to the parameters' type
     moments: np.ndarray  # (2, P) optimizer state: m and v; (0, P) for plain SGD
     rates: np.ndarray  # (RATES,) float64, updates.Rates: the optimiser's numbers
@@ -217,21 +218,34 @@ def block_addresses(number, normalised):
 
 
 @kernel
+def scale_of(state, x):
+    """Return which row of State.inputs x is multiplied by; what is added to it is the next one."""
+    if x.dtype == BYTE:
+        return BYTE_SCALE
+    is_whole = x.dtype.type(0.5) == 0  # known when this is compiled
+    if is_whole and state.codes[WHOLE_AS_BYTES] != 0:
+        return BYTE_SCALE
+    return SCALE
+
+
+@kernel
 def read_row(state, x, scratch, at):
     """scratch[at + k] = (x[k] - offset[k]) * scale[k] + shift[k], for bytes by the pair for bytes, without an offset.
 
+    NaN for what the network does not take.
+
     x (K,) bytes or floats -> scratch from `at` on.
     """
-    scale, shift = SCALE, SHIFT
-    if x.dtype == BYTE:
-        scale, shift = BYTE_SCALE, BYTE_SHIFT
-    first = U(at)
+    first, scale = U(at), scale_of(state, x)
+    nothing, lowest, highest = scratch.dtype.type(np.nan), state.inputs[LOWEST, 0], state.inputs[HIGHEST, 0]
+    if scale == BYTE_SCALE:
+        lowest, highest = scratch.dtype.type(0), scratch.dtype.type(255)
     for k in range(U(x.shape[0])):
-        if x.dtype == BYTE:
-            value = scratch.dtype.type(x[k])
-        else:
+        value = raw = scratch.dtype.type(x[k])
+        if scale == SCALE:
             value = scratch.dtype.type(np.float64(x[k]) - state.offsets[k])
-        scratch[first + k] = value * state.inputs[scale, k] + state.inputs[shift, k]
+        scaled = value * state.inputs[scale, k] + state.inputs[scale + 1, k]
+        scratch[first + k] = scaled if (raw >= lowest) & (raw <= highest) else nothing
 
 
 @kernel
@@ -318,9 +332,7 @@ def gradient_of_inputs(state, scratch, x, target, out):
     x (M, K), target (M, T) or (M,) -> out (M, K), scratch, both overwritten. Bishop 2006, eq. 5.56, down to the inputs.
     """
     M, K = x.shape
-    scale = SCALE
-    if x.dtype == BYTE:
-        scale = BYTE_SCALE
+    scale = scale_of(state, x)
     total = 0.0
     for first in range(0, M, ROWS):
         rows = min(ROWS, M - first)
@@ -351,13 +363,17 @@ def correct(rates, fixed, step):
 
 @kernel
 def train_on(state, scratch, x, target, sample_weight, learning_rate):
-    """Take one step of the state's optimiser on the rows; return the mean of w[m] l[m] before it. A loss not finite changes nothing.
+    """Take one step of the state's optimiser on the rows; return the mean of w[m] l[m] before it.
+
+    A loss or a rate that is not finite changes nothing.
 
     In place: the parameters, moments and steps of the state. x (M, K), target (M, T) or (M,), sample_weight (M,) or (0,) for ones,
     learning_rate: a number; scratch is overwritten.
     """
     M = x.shape[0]
     rate = scratch.dtype.type(learning_rate)
+    if not np.isfinite(rate):
+        return np.nan
     if state.codes[UPDATE] == 0 and M <= ROWS:
         factor = scratch.dtype.type(1) / scratch.dtype.type(M)
         mean = loss_of_block(state, scratch, x, target, sample_weight, 0, M, factor) / M
@@ -384,7 +400,7 @@ def train_on(state, scratch, x, target, sample_weight, learning_rate):
 
 # What may be wrong with arguments; `refuse` says it in words.
 (FITS, OTHER_VERSION, WRONG_SCRATCH, WRONG_PARAMETERS, WRONG_X, WRONG_ROWS, WRONG_OUT, WRONG_TARGET, WRONG_CLASS, WRONG_WEIGHT,
- WRONG_VECTOR) = range(11)  # fmt: skip
+ WRONG_VECTOR, WRONG_RATE) = range(12)  # fmt: skip
 
 
 @kernel
@@ -471,6 +487,8 @@ def refuse(wrong):
         raise ValueError("sample_weight: expected one number per row of x")
     if wrong == WRONG_VECTOR:
         raise ValueError("out: expected a contiguous vector laid out like the parameters, of their size and type")
+    if wrong == WRONG_RATE:
+        raise ValueError("learning_rate: expected a finite number that the parameters' type can hold")
 
 
 @entry
@@ -505,7 +523,8 @@ def copy_state(state):
 def predict(state, scratch, x, out):
     """out = outputs of the network for one row: probabilities for softmax and sigmoid, values for identity, rates after poisson.
 
-    x (K,) bytes or floats -> out (N,), overwritten. Raises ValueError for other shapes.
+    x (K,) bytes or floats -> out (N,), overwritten: NaN where x is not finite, or has another scale than a network takes that was trained
+    on bytes (floats from 0 to 1, whole numbers from 0 to 255). Raises ValueError for other shapes.
     """
     state, scratch, x, out = borrowed(state), borrow(scratch), borrow(x), borrow(out)
     refuse(check_state(state, scratch))
@@ -570,7 +589,7 @@ def train_step(state, scratch, x, target, learning_rate, sample_weight=None):
     """Take one step on the rows with the optimiser that the state was made for; return the loss before it, as `loss` does.
 
     Changes state.parameters, which are the network's own, in place; where the loss is not finite nothing changes.
-    x, target, sample_weight: as for `loss`. Raises ValueError for other shapes.
+    x, target, sample_weight: as for `loss`. Raises ValueError for other shapes, and for a learning rate that is not finite.
     """
     state, scratch, x, target = borrowed(state), borrow(scratch), borrow(x), borrow(target)
     if sample_weight is None:
@@ -578,6 +597,8 @@ def train_step(state, scratch, x, target, learning_rate, sample_weight=None):
     else:
         weight = borrow(sample_weight)
     refuse(check_rows(state, scratch, x, target, weight))
+    if not np.isfinite(scratch.dtype.type(learning_rate)):
+        refuse(WRONG_RATE)
     return train_on(state, scratch, x, target, weight, learning_rate)
 
 

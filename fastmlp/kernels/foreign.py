@@ -1,7 +1,7 @@
 """A whole network behind function pointers of C: what embedded.py does, with pointers for arrays and one handle for state and scratch.
 
-A handle is an array of int64, the addresses of the arrays of a State and of a scratch. Nothing here can check a pointer; what can be
-checked, such as a class number out of range, gives a NaN and changes nothing.
+A handle is an array of int64, the addresses of the arrays of a State and of a scratch. What can be checked gives a NaN and changes
+nothing: null pointers, numbers of rows that cannot be, class numbers out of range. Where another pointer points to, nobody can check.
 """
 
 import numpy as np
@@ -12,6 +12,7 @@ from fastmlp.kernels.compiling import kernel, pointer
 from fastmlp.kernels.embedded import CODES as CODES_LENGTH
 from fastmlp.kernels.embedded import (
     GRADIENT_AT,
+    INPUT_ROWS,
     N_INPUTS,
     N_LAYERS,
     N_MOMENTS,
@@ -33,10 +34,24 @@ from fastmlp.kernels.embedded import RATES as RATES_LENGTH
 # Words of a handle: addresses, in the order of State's fields, then the scratch's.
 PARAMETERS, LAYERS, INPUTS, OFFSETS, MOMENTS, RATES, STEPS, LOSS_PARAMETER, CODES, SCRATCH = range(10)
 WORDS = 10
-INPUT_ROWS = 4
 LAYER_COLUMNS = step.COLUMNS
 
 NUMBER = np.dtype(np.float32)  # the type of the parameters; compiling.with_constant makes the form for another one
+
+
+MOST_ROWS = 2**40  # more are no number of rows, but what stood there by chance
+
+
+@kernel
+def is_null(pointer):
+    """Return whether a pointer to numbers is null."""
+    return carray(pointer, 1).ctypes.data == 0
+
+
+@kernel
+def is_wrong(handle, x, rows):
+    """Return whether a handle or rows cannot be what they should be."""
+    return carray(handle, WORDS, np.int64).ctypes.data == 0 or is_null(x) or rows < 1 or rows > MOST_ROWS
 
 
 @kernel
@@ -72,6 +87,8 @@ def scratch_at(handle):
 @kernel
 def c_predict(handle, x, out):
     """out = outputs of the network for one row. x: K numbers -> out: N numbers."""
+    if is_wrong(handle, x, 1) or is_null(out):
+        return
     codes = codes_at(handle)
     outputs_of(state_at(handle), scratch_at(handle), carray(x, codes[N_INPUTS]), carray(out, codes[N_OUTPUTS]))
 
@@ -79,6 +96,8 @@ def c_predict(handle, x, out):
 @kernel
 def c_predict_batch(handle, x, rows, out):
     """out[m] = outputs of the network for row x[m]. x: rows K numbers -> out: rows N numbers."""
+    if is_wrong(handle, x, rows) or is_null(out):
+        return
     codes = codes_at(handle)
     outputs_of_each(state_at(handle), scratch_at(handle), carray(x, (rows, codes[N_INPUTS])), carray(out, (rows, codes[N_OUTPUTS])))
 
@@ -86,6 +105,8 @@ def c_predict_batch(handle, x, rows, out):
 @kernel
 def c_loss(handle, x, target, rows):
     """Return the mean loss of the rows. x: rows K numbers, target: rows T numbers."""
+    if is_wrong(handle, x, rows) or is_null(target):
+        return np.nan
     codes, state, scratch = codes_at(handle), state_at(handle), scratch_at(handle)
     inputs, targets = carray(x, (rows, codes[N_INPUTS])), carray(target, (rows, codes[N_TARGETS]))
     if check_rows(state, scratch, inputs, targets, scratch[:0]) != 0:
@@ -96,6 +117,8 @@ def c_loss(handle, x, target, rows):
 @kernel
 def c_gradient(handle, x, target, rows, out):
     """Return the mean loss of the rows; out = its derivative with respect to the parameters: P numbers."""
+    if is_wrong(handle, x, rows) or is_null(target) or is_null(out):
+        return np.nan
     codes, state, scratch = codes_at(handle), state_at(handle), scratch_at(handle)
     inputs, targets = carray(x, (rows, codes[N_INPUTS])), carray(target, (rows, codes[N_TARGETS]))
     if check_rows(state, scratch, inputs, targets, scratch[:0]) != 0:
@@ -106,6 +129,8 @@ def c_gradient(handle, x, target, rows, out):
 @kernel
 def c_input_gradient(handle, x, target, rows, out):
     """Return the mean loss of the rows; out[m] = derivative of the loss of row m with respect to that row: rows K numbers."""
+    if is_wrong(handle, x, rows) or is_null(target) or is_null(out):
+        return np.nan
     codes, state, scratch = codes_at(handle), state_at(handle), scratch_at(handle)
     inputs, targets = carray(x, (rows, codes[N_INPUTS])), carray(target, (rows, codes[N_TARGETS]))
     if check_rows(state, scratch, inputs, targets, scratch[:0]) != 0:
@@ -116,6 +141,8 @@ def c_input_gradient(handle, x, target, rows, out):
 @kernel
 def c_train_step(handle, x, target, rows, learning_rate):
     """Take one step of the state's optimiser on the rows; return the mean loss before it."""
+    if is_wrong(handle, x, rows) or is_null(target):
+        return np.nan
     codes, state, scratch = codes_at(handle), state_at(handle), scratch_at(handle)
     inputs, targets = carray(x, (rows, codes[N_INPUTS])), carray(target, (rows, codes[N_TARGETS]))
     if check_rows(state, scratch, inputs, targets, scratch[:0]) != 0:
@@ -129,6 +156,8 @@ def c_value(count, x, handle):
 
     x: count numbers. The order of arguments is that of integrands in SciPy and in GSL's Monte Carlo routines.
     """
+    if is_wrong(handle, x, 1):
+        return np.nan
     codes, scratch = codes_at(handle), scratch_at(handle)
     if count != codes[N_INPUTS]:
         return np.nan

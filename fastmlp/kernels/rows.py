@@ -123,22 +123,22 @@ def forward_row(parameters, layers, scratch, places):
 
 
 @kernel(reassociate=True)
-def outputs_of_row(parameters, layers, x, scale, shift, scratch, places, out):
-    """out = z of the output layer for one row x (K,) of bytes or floats; return whether all of x is finite.
+def outputs_of_row(parameters, layers, x, lowest, highest, scale, shift, scratch, places, out):
+    """out = z of the output layer for one row x (K,) of bytes or floats; return whether all of x lies from lowest to highest.
 
-    parameters (P,), layers (L, COLUMNS) for batches of one row, scale and shift (K,); scratch and places (largest K,) are overwritten
-    -> out (N,), overwritten.
+    parameters (P,), layers (L, COLUMNS) for batches of one row, lowest and highest: numbers of their type, scale and shift (K,); scratch
+    and places (largest K,) are overwritten -> out (N,), overwritten.
     """
-    nothing = parameters.dtype.type(0)
+    inside = 0  # counted: differences of a number from itself, which are NaN for what is not finite, may be taken for 0
     for k in range(x.shape[0]):
         value = parameters.dtype.type(x[k])
-        nothing += value - value  # 0, or NaN for what is not finite
+        inside += (value >= lowest) & (value <= highest)
         scratch[k] = value * scale[k] + shift[k]
     forward_row(parameters, layers, scratch, places)
     z = layers[layers.shape[0] - 1, Z]
     for n in range(out.shape[0]):
         out[n] = scratch[z + n]
-    return nothing == 0
+    return inside == x.shape[0]
 
 
 @kernel(reassociate=True)

@@ -30,6 +30,7 @@ from fastmlp.training.weights import ClassWeight
 
 # Zero-skipping: rows looked at, and the share of inputs that are not zero below which it pays.
 ZERO_SAMPLE_ROWS, LIVE_SHARE = 1000, 0.8
+LARGE_INPUTS = 4.0  # root of the mean square of an input, of which standardising leaves 1
 CHUNK_SECONDS = 0.1  # compiled code returns to Python about this often, for Ctrl-C and progress; which rows changes no bit
 
 
@@ -501,19 +502,29 @@ class Trainer:
         self._total[:] = 0.0
         return epoch
 
+    def _inputs_are_large(self) -> bool:
+        """Return whether some input, as the first layer gets it, is usually far from 0: a step then is far too long."""
+        sample = self.rows[np.linspace(0, self.rows.shape[0] - 1, min(self.rows.shape[0], ZERO_SAMPLE_ROWS)).astype(np.int64)]
+        with np.errstate(over="ignore"):
+            return bool((np.square(sample.astype(np.float64) * self._scale + self._shift).mean(axis=0) > LARGE_INPUTS**2).any())
+
     def _diverged(self, where: str) -> None:
         settings = self.settings
+        advice = []  # what helps most comes first
+        are_large = settings.normalize != "standardize" and self._inputs_are_large()
+        if are_large:
+            advice.append("normalize='standardize' with a new Network, as the inputs are far from 0")
         rate = settings.learning_rate
-        advice = ["another optimizer" if rate is None else f"a learning_rate below {rate:g}"]
+        advice.append("another optimizer" if rate is None else f"a learning_rate below {rate:g}")
         if settings.reduction == "sum":
-            advice[0] += " (reduction='sum' adds up the gradients of a batch)"
-        if settings.clip_norm is None and settings.clip_value is None:
+            advice[-1] += " (reduction='sum' adds up the gradients of a batch)"
+        if settings.clip_norm is None and settings.clip_value is None and not isinstance(self.program, FullBatch):
             advice.append("clip_norm=1")
-        if settings.warmup_epochs == 0 and self.epoch == 0:
+        if settings.warmup_epochs == 0 and self.epoch == 0 and not isinstance(self.program, FullBatch):
             advice.append("warmup_epochs=1")
-        if settings.schedule == "constant" and self.epoch > 0:
+        if settings.schedule == "constant" and self.epoch > 0 and not isinstance(self.program, FullBatch):
             advice.append("schedule='cosine'")
-        if settings.normalize == "none":
+        if not advice or (settings.normalize == "none" and not are_large):
             advice.append("normalize='standardize'")
         kept = f"; the network has the weights of epoch {self.best.epoch}" if self._best_weights is not None else ""
         raise TrainingError(

@@ -71,7 +71,7 @@ def make_plan(
 ) -> Plan:
     """Return what Trainer does with these arguments, which are its own. Raises DataError, ConfigError, NotEnoughMemory."""
     x = as_numbers(x, "x")
-    rows = as_rows(x, network.n_inputs, network.dtype)
+    rows = as_rows(x, network.n_inputs, network.dtype, is_of_bytes=network.is_of_bytes)
     of_images = is_image(rows, np.ndim(x))
     settings = settings.resolved(kind_of(of_images, network.output))
     loss = _checked_loss(settings.loss, network)
@@ -94,7 +94,7 @@ def make_plan(
     input_scaling = _input_scaling(network, settings, x, rows, train, of_images)
     offset = None if rows.dtype == np.uint8 else input_scaling.offset(network.n_inputs, network.dtype)
     if offset is not None:
-        rows = as_rows(x, network.n_inputs, network.dtype, offset=offset)
+        rows = as_rows(x, network.n_inputs, network.dtype, offset=offset, is_of_bytes=network.is_of_bytes)
     if rows.dtype != np.uint8:
         _warn_of_rounding("x", x.reshape(rows.shape), network.dtype, is_moved=offset is not None)
     if network.output == "identity" and kind == "none":
@@ -105,7 +105,9 @@ def make_plan(
     if pair is None:
         of_held_out = _held_out(network, rows, target, weight, split.held_out)
     else:
-        of_held_out = _given_rows(network, *pair, of_target, offset)
+        fitted = network.input_scaling
+        is_of_bytes = fitted.scales_bytes if fitted is not None else rows.dtype == np.uint8 and settings.normalize != "none"
+        of_held_out = _given_rows(network, *pair, of_target, input_scaling.offset(network.n_inputs, network.dtype), is_of_bytes)
         if of_held_out is not None:
             _check_counts(loss, of_held_out.target, "validation y")
     stopping.check(settings, of_held_out is not None, network.output)
@@ -172,9 +174,9 @@ def _input_scaling(
         if kind == "standardize" and rows.dtype != np.uint8:  # what the parameters' type cannot hold is fitted as it came
             raw, of_raw = holdout.cut(x.reshape(rows.shape), train)
             if (exact := preprocessing.exact_scaling(raw, network.dtype, per_feature, of_raw)) is not None:
-                return exact
-        rows, numbers = holdout.cut(rows, train)
-        return preprocessing.fit(kind or "scale", rows, per_feature, numbers)
+                return exact._replace(trained_on=preprocessing.NUMBERS)
+        cut, numbers = holdout.cut(rows, train)
+        return preprocessing.fit(kind or "scale", cut, per_feature, numbers)._replace(trained_on=preprocessing.kind_of_rows(rows))
     if kind is not None and kind != fitted.kind:
         raise ConfigError(f"normalize: this network was trained with {fitted.kind!r} and keeps it, got {kind!r}; use a new Network")
     if settings.per_feature not in (None, fitted.per_feature) and fitted.kind == "standardize":
@@ -316,7 +318,7 @@ def _held_out(network: Network, rows: np.ndarray, target: np.ndarray, weight: np
     return HeldOut(view, frozen(target[numbers]), of_held_out, inside)
 
 
-def _given_rows(network: Network, x: Any, y: Any, of_target: np.dtype, offset: np.ndarray | None) -> HeldOut | None:
+def _given_rows(network: Network, x: Any, y: Any, of_target: np.dtype, offset: np.ndarray | None, is_of_bytes: bool) -> HeldOut | None:
     """Return a user's own rows to validate on, None where there are none; warn where they are the test rows of a data set."""
     if is_test_split(x):
         warnings.warn(
@@ -325,7 +327,7 @@ def _given_rows(network: Network, x: Any, y: Any, of_target: np.dtype, offset: n
             UserWarning,
             stacklevel=6,
         )
-    rows = as_rows(x, network.n_inputs, network.dtype, "validation x", offset)
+    rows = as_rows(x, network.n_inputs, network.dtype, "validation x", offset, is_of_bytes)
     target = as_target(y, network.output, network.n_outputs, rows.shape[0], of_target, "validation y")
     return HeldOut(rows, target, None) if rows.shape[0] else None
 

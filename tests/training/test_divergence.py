@@ -17,18 +17,22 @@ TARGETS = {"softmax": Y, "sigmoid": np.eye(3)[Y], "identity": np.eye(3)[Y]}
 @pytest.mark.parametrize("output", TARGETS)
 @pytest.mark.parametrize("activation", ["identity", "relu", "silu"])
 def test_a_huge_learning_rate_on_huge_numbers_ends_in_the_first_epoch(output, activation):
-    with pytest.raises(TrainingError, match=r"^training diverged: .* in epoch 1, batch \d+ of 40; try a learning_rate below 1e\+09"):
+    with pytest.raises(
+        TrainingError,
+        match=r"^training diverged: .* in epoch 1, batch \d+ of 40; try normalize=.*, a learning_rate below 1e\+09",
+    ):
         fastmlp.train(Network([4, 5, 3], activation, output), X * 1e6, TARGETS[output], learning_rate=1e9, batch_size=1, normalize="none")
 
 
 def test_the_advice_names_what_may_be_the_cause():
-    with pytest.raises(TrainingError, match=r"reduction='sum' adds up .*\), clip_norm=1, .* or normalize='standardize'$"):
-        fastmlp.train(Network([4, 5, 3], "identity", "identity"), X * 1e6, TARGETS["identity"], normalize="none", reduction="sum")
+    settings = {"normalize": "none", "reduction": "sum", "optimizer": "sgd", "learning_rate": 0.2}
+    with pytest.raises(TrainingError, match=r"try normalize='standardize' .*reduction='sum' adds up .*\), clip_norm=1"):
+        fastmlp.train(Network([4, 5, 3], "identity", "identity"), X * 1e6, TARGETS["identity"], **settings)
 
 
 def test_the_advice_names_nothing_that_is_in_use():
     settings = {"learning_rate": 1e9, "clip_value": 1e8, "warmup_epochs": 1.0}
-    with pytest.raises(TrainingError, match=r"; try a learning_rate below 1e\+09$"):
+    with pytest.raises(TrainingError, match=r"; try normalize='standardize' with .* or a learning_rate below 1e\+09$"):
         fastmlp.train(Network([4, 5, 3], "identity", "identity"), X * 1e6, TARGETS["identity"], batch_size=1, **settings)
 
 
@@ -37,7 +41,7 @@ def test_the_advice_after_the_first_epoch_is_to_lower_the_rate_as_training_goes_
         net.parameters[0] = np.nan
 
     with pytest.raises(TrainingError, match=r"in epoch 2, batch 1 of 7; try a learning_rate below 0\.2, clip_norm=1 or schedule='cosine'$"):
-        fastmlp.train(Network([4, 5, 3]), X, Y, batch_size=6, callbacks=[break_it])
+        fastmlp.train(Network([4, 5, 3]), X, Y, batch_size=6, optimizer="sgd", learning_rate=0.2, callbacks=[break_it])
 
 
 @pytest.mark.parametrize("where", [0, 17, 39])
@@ -159,3 +163,11 @@ def test_sigmoid_outputs_too_large_for_exp_have_a_finite_loss():
     net = Network([4, 3], output="sigmoid")
     net.weights[0][:] *= 1e4
     assert_trains(net, X, TARGETS["sigmoid"], epochs=1, learning_rate=1e-3)
+
+
+def test_the_cure_of_large_inputs_comes_first():
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(300, 3)) * [500.0, 2.0, 90.0] + [400.0, 5.0, 60.0]
+    for y, outputs in (((x[:, 1] > 5).astype(int), 2), (x[:, 0] ** 2, 1)):
+        with pytest.raises(TrainingError, match="try normalize='standardize' with a new Network, as the inputs are far"):
+            fastmlp.train(Network([3, 16, outputs]), x, y, epochs=20, optimizer="sgd", learning_rate=0.2 if outputs == 2 else 1e6)
