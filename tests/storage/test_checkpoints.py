@@ -73,10 +73,10 @@ def test_one_that_means_nothing_to_the_reader_is_passed_over_too(folder):
     save(Checkpoints(folder), 1)
     save(Checkpoints(folder), 2)
 
-    def only_odd(path, file):
-        if content(path, file) % 2 == 0:
+    def only_odd(path, stored):
+        if (number := content(path, stored)) % 2 == 0:
             raise ModelFileError("expected an odd number")
-        return content(path, file)
+        return number
 
     with pytest.warns(UserWarning, match="odd"):
         assert Checkpoints(folder).newest(only_odd) == 1
