@@ -36,7 +36,7 @@ class Shape(NamedTuple):
 class PanelTiles(NamedTuple):
     """The tiles of a layer whose panels are NV vectors wide: their rows, and how fast the layer is by them.
 
-    speed: the share of the peak that its products reach, which decides how much padding a faster tile may cost.
+    speed: the share of the peak in whole steps, next to the fastest: it decides how much padding a faster tile may cost.
     """
 
     NV: int
@@ -70,9 +70,9 @@ _OF_32_REGISTERS = InstructionSet(
     32,
     (
         PanelTiles(NV=5, MR=5, MK=5, listed=2, masked=2, speed=0.97),
-        PanelTiles(NV=4, MR=6, MK=5, listed=2, masked=2, speed=0.97),
-        PanelTiles(NV=2, MR=8, MK=5, listed=4, masked=4, speed=0.96),
-        PanelTiles(NV=1, MR=8, MK=10, listed=8, masked=8, speed=0.85),
+        PanelTiles(NV=4, MR=6, MK=5, listed=2, masked=2, speed=0.95),
+        PanelTiles(NV=2, MR=8, MK=5, listed=4, masked=4, speed=0.85),
+        PanelTiles(NV=1, MR=8, MK=10, listed=8, masked=8, speed=0.70),
     ),
     dots=((5, 5), (6, 4), (6, 2)),
     outputs=(5, 5),
@@ -80,9 +80,9 @@ _OF_32_REGISTERS = InstructionSet(
 _OF_16_REGISTERS = InstructionSet(
     16,
     (
-        PanelTiles(NV=3, MR=4, MK=4, listed=3, masked=2, speed=0.96),
-        PanelTiles(NV=2, MR=5, MK=5, listed=4, masked=2, speed=0.94),
-        PanelTiles(NV=1, MR=8, MK=10, listed=8, masked=4, speed=0.75),
+        PanelTiles(NV=3, MR=4, MK=4, listed=3, masked=2, speed=0.98),
+        PanelTiles(NV=2, MR=5, MK=5, listed=4, masked=2, speed=0.88),
+        PanelTiles(NV=1, MR=8, MK=10, listed=8, masked=4, speed=0.70),
     ),
     dots=((5, 2),),
     outputs=(5, 2),
