@@ -45,6 +45,7 @@ def reproduce(
     from fastmlp.storage.runs import RunFolder, create_run
 
     cores = threads or machine.usable_cores()
+    _note_missing_page(output)
     if resume is not None:
         options = {"--seeds": seeds, "--repeats": repeats, "--quick": quick, "--run-folder": run_folder}
         experiment.refuse_other_options(options, {})
@@ -69,6 +70,17 @@ def reproduce(
             experiment={"kind": "reproduce", "arguments": arguments},
         )
         return _run(output, run, data, arguments, cores)
+
+
+def _note_missing_page(output: Output) -> None:
+    """Say before the work, rather than only after it, that the libraries for the page are missing."""
+    from fastmlp.errors import MissingExtra
+    from fastmlp.rendering.page import check_installed
+
+    try:
+        check_installed()
+    except MissingExtra as error:
+        output.note(f"results will be kept, but there will be no page: {error}")
 
 
 def _settings() -> dict[str, dict[str, Any]]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from fastmlp.cli.options import DataDir, DatasetName, compile_notes
+from fastmlp.errors import MissingExtra
 from fastmlp.rendering.output import Output
 from fastmlp.rendering.progress import waiting
 from fastmlp.settings import nearest
@@ -42,6 +43,7 @@ def speedrun(
     started = time.perf_counter()
     from fastmlp import __version__, machine
     from fastmlp.benchmark import speedrun as benchmark
+    from fastmlp.benchmark.processes import HINT
     from fastmlp.data.dataset import load_dataset
     from fastmlp.rendering import speedrun as text
 
@@ -54,6 +56,8 @@ def speedrun(
         if name not in benchmark.PEERS:
             known = ", ".join(benchmark.PEERS)
             raise typer.BadParameter(f"expected one of {known}, got {name!r}{nearest(name, benchmark.PEERS)}", param_hint="--peer")
+        if absent := benchmark.IMPLEMENTATIONS[name].missing():
+            raise MissingExtra(f"--peer {name}: expected {' and '.join(absent)} to be installed, found none; run: {HINT}")
     data = load_dataset(dataset, data_dir, notify=output.note)
     load = time.perf_counter() - started
     with compile_notes(output) as display:

@@ -60,6 +60,8 @@ class Section(NamedTuple):
     plots: "Sequence[Plot]" = ()
     claims: Mapping[str, str] = {}  # name of a figure -> what somebody says of it
     facts: Sequence[tuple[str, str]] = ()
+    more: str = ""  # the line behind which facts of less weight wait
+    more_facts: Sequence[tuple[str, str]] = ()
     commands: Sequence[str] = ()
 
 

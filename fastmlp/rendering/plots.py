@@ -463,7 +463,10 @@ def confusion_matrix(
         axis.set_ylabel("true class")
     total = int(counts.sum())
     right_answers = int(np.trace(counts))
-    caption = f"{total:,} {rows}, {right_answers:,} of them right. Blue: right answers; orange: mistakes, the darker the more frequent."
+    caption = (
+        f"{total:,} {rows}, {right_answers:,} of them right. "
+        "Blue: right answers; orange: mistakes, the stronger the colour the more frequent."
+    )
     table: list[list[Cell]] = [[each, *map(int, line)] for each, line in zip(class_names, counts, strict=True)]
     return _save(figure, folder, name, title, caption, ["true class", *class_names], table)
 
@@ -533,7 +536,7 @@ def first_layer_weights(
         axis = figure.subplots()
         axis.set_axis_off()
         shown = axis.imshow(mosaic, cmap="RdBu", vmin=-limit, vmax=limit, interpolation="none")
-        bar = figure.colorbar(shown, ax=axis, fraction=0.05, pad=0.02, aspect=30, extend="both")
+        bar = figure.colorbar(shown, ax=axis, fraction=0.05, pad=0.02, aspect=30)
         bar.set_label("weight")
         bar.outline.set_linewidth(0.4)
         bar.ax.grid(visible=False)

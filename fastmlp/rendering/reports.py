@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "synthetic": "synthetic points"}
 LOSSES = {
-    "cross_entropy": "cross-entropy (nats)",
-    "binary_cross_entropy": "binary cross-entropy (nats)",
+    "cross_entropy": "cross-entropy",
+    "binary_cross_entropy": "binary cross-entropy",
     "mse": "mean squared error",
     "mae": "mean absolute error",
     "huber": "Huber loss",
@@ -69,6 +69,7 @@ SAID = {
     "loss", "reduction", "normalize", "normalize_target", "validation", "holdout", "split_seed", "zero_skipping", "kernels",
     "threads", "seed",
 }  # fmt: skip
+ALWAYS_SHOWN = ("hidden", "activation", "epochs", "batch_size", "learning_rate", "optimizer", "loss", "validation", "seed")
 BASE_SETTINGS = ("hidden", "activation", "learning_rate", "batch_size", "epochs", "reduction", "normalize", "validation")
 MOST_RUNS_LISTED = 1000
 MOST_SAID = 6  # values of a setting that a text names one by one
@@ -410,7 +411,7 @@ def _epoch_table(history: Mapping[str, Sequence[float | None]]) -> Table:
         )
         for epoch in range(len(history["epoch"]))
     ]
-    return Table(headings, rows, numbers=range(len(headings)), folded=f"{len(rows)} epochs, number by number")
+    return Table(headings, rows, numbers=range(len(headings)), folded=f"{len(rows)} epochs, one by one")
 
 
 def _epochs_over_runs(models: "Sequence[Model]") -> Table:
@@ -525,13 +526,17 @@ def _measured(row: Mapping[str, Any]) -> str:
 
 def _common_sections(run: "RunRecord", commands: Sequence[str], methods: str) -> list[Section]:
     varied = _varied(run)
-    settings = [
-        (name.replace("_", " "), _values_text(varied[name]) if name in varied else _value_text(value))
-        for table in ("network", "train")
-        for name, value in _settings(run, table).items()
-        if run.kind != "cv" or name not in ("validation", "holdout", "split_seed")  # its folds are held out
-    ]
-    settings += [(name.replace("_", " "), _values_text(values)) for name, values in varied.items() if name in NOT_IN_TABLES]
+    train = _settings(run, "train")
+    fields = {field.name: field for record in (NetworkSettings, TrainingSettings) for field in dataclasses.fields(record)}
+    chosen: list[tuple[str, str]] = []
+    usual: list[tuple[str, str]] = []
+    for name, value in [*_settings(run, "network").items(), *train.items()]:
+        if run.kind == "cv" and name in ("validation", "holdout", "split_seed"):  # its folds are held out
+            continue
+        is_usual = name not in (*varied, *ALWAYS_SHOWN) and name in fields and is_default(fields[name], value, train)
+        text = _values_text(varied[name]) if name in varied else _value_text(value)
+        (usual if is_usual else chosen).append((name.replace("_", " "), text))
+    chosen += [(name.replace("_", " "), _values_text(values)) for name, values in varied.items() if name in NOT_IN_TABLES]
     versions = run.manifest.get("versions") or {}
     machine = run.environment.get("machine")
     facts = [("processor", str(run.manifest.get("cpu") or MISSING))]
@@ -547,7 +552,7 @@ def _common_sections(run: "RunRecord", commands: Sequence[str], methods: str) ->
     files = [(name, f"SHA-256 {digest}") for name, digest in run.manifest["data"].get("files", {}).items()]
     return [
         Section("Methods", (methods,)),
-        Section("Settings", facts=[*settings]),
+        Section("Settings", facts=chosen, more=f"Settings at their defaults: {len(usual)}", more_facts=usual),
         Section("Do it again", ("The same version, on the same kind of processor, gives the same bits.",), commands=commands),
         Section("Machine", facts=facts),
         Section("Data", facts=[("data set", _title(run)), *files]),

@@ -71,10 +71,11 @@ def test_without_the_library_for_pages_the_results_are_kept(reproduced, tmp_path
     copy = tmp_path / "copy"
     shutil.copytree(reproduced[1], copy)
     (copy / "report.html").unlink()
-    monkeypatch.setitem(sys.modules, "matplotlib.style", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = command("reproduce", "--resume", copy, "--json")
     assert (result.code, result.json["page"]) == (0, None)
     assert f"then: fastmlp report {copy}" in result.err
+    assert result.err.startswith("results will be kept, but there will be no page")
 
 
 @pytest.mark.long

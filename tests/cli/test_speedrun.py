@@ -1,6 +1,7 @@
 """`fastmlp speedrun`: what it prints, its record, and what it refuses. One seed of the real thing takes a second or two."""
 
 import json
+import sys
 
 import pytest
 
@@ -74,3 +75,11 @@ def test_what_cannot_be_run_is_refused(command, arguments, message):
     assert result.code == 2
     assert message in result.err
     assert len(result.err.splitlines()) == 1
+
+
+def test_a_peer_that_is_not_installed_is_told_before_the_data_are_loaded(command, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax", None)
+    result = command("speedrun", "mnist", "--peer", "jax", "--data-dir", "nowhere")
+    assert result.code == 69
+    assert "pip install 'fastmlp[bench]'" in result.err
+    assert "loading" not in result.err

@@ -164,10 +164,10 @@ def test_page_of_an_experiment_names_all_values_of_what_was_varied(pages):
     sweep, repeat, cv, reproduced = (words(pages[kind]) for kind in ("sweep", "repeat", "cv", "reproduce"))
     settings = sweep[sweep.index("Settings hidden") :]
     assert "learning rate 0.01 and 0.1 optimizer" in settings
-    assert "seed 0 to 2 monitor" in settings
+    assert "seed 0 to 2 " in settings
     assert "learning rate 0.01 or 0.1 and gradients averaged" in sweep
     assert "learning rate 0.2" not in sweep
-    assert "seed 0 and 1 monitor" in repeat
+    assert "seed 0 and 1 " in repeat
     assert "Seeds were 0 and 1." in repeat
     assert "fold 1 to 3" in cv
     assert "held out, the last ones" not in cv
@@ -260,6 +260,13 @@ def test_reproduction_has_every_figure_with_what_the_report_says(pages):
         "Figure 3: 30 initialisations": "hardly moves",
         "Figure 4: Learning rates": "0.01 is best",
     }
+
+
+def test_settings_at_their_defaults_wait_behind_a_line(tmp_path):
+    settings = {"network": NetworkSettings().to_dict(), "train": TrainingSettings(dropout=0.2).resolved("image").to_dict()}
+    page = render(reports.training_page(read_run(write_run(tmp_path / "run", "train", settings=settings)), tmp_path, []))
+    chosen, _, usual = page[page.index("<h2>Settings</h2>") : page.index("<h2>Do it again</h2>")].partition("<details>")
+    assert ("<dt>dropout</dt>" in chosen, "<dt>momentum</dt>" in chosen, "<dt>momentum</dt>" in usual) == (True, False, True)
 
 
 def test_methods_say_what_was_done(pages):

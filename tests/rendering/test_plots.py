@@ -32,7 +32,7 @@ def draw_mistakes(folder, names=NAMES):
 
 
 FIGURES = {
-    "learning_curves": lambda folder: plots.learning_curves(SERIES, folder, loss="cross-entropy (nats)"),
+    "learning_curves": lambda folder: plots.learning_curves(SERIES, folder, loss="cross-entropy"),
     "one_epoch": lambda folder: plots.learning_curves(plots.series_of("", [history(0.9), history(0.8)]), folder),
     "compared_curves": lambda folder: plots.compared_curves([SERIES, plots.series_of("one run", RUNS[:1])], folder),
     "sweep": lambda folder: plots.sweep("learning_rate", [0.001, 0.01, 0.1], [[90, 91], [95, 96], [70, 80]], folder),
