@@ -18,6 +18,7 @@ import numpy as np
 
 import fastmlp
 from fastmlp.kernels import random
+from fastmlp.kernels.losses import LOSSES
 
 AGREES = 1e-9
 SIZES, ROWS, BATCH, EPOCHS = (6, 17, 9, 3), 47, 10, 10
@@ -100,10 +101,17 @@ def rows(torch: Any) -> Iterator[Row]:
         ("log_cosh", "autograd of log cosh", lambda z, t: torch.log(torch.cosh(z - t)), {}),
         ("quantile", "autograd of max(q e, (q − 1) e)", lambda z, t: torch.maximum(0.8 * (t - z), -0.2 * (t - z)), {"quantile": 0.8}),
         ("poisson", "`PoissonNLLLoss`", lambda z, t: F.poisson_nll_loss(z, t, reduction="none"), {}),
+        ("mse_of_sigmoid", "`MSELoss` of `Sigmoid`", lambda z, t: F.mse_loss(torch.sigmoid(z), t, reduction="none"), {}),
+        (
+            "mse_of_softmax",
+            "`MSELoss` of `Softmax` and `one_hot`",
+            lambda z, t: F.mse_loss(torch.softmax(z, 1), F.one_hot(t, SIZES[-1]).double(), reduction="none"),
+            {},
+        ),
     ]
     for name, by, function, settings in losses:
         what = ", ".join([name, *(f"{key} {value}" for key, value in settings.items())])
-        yield Row("loss", what, by, {"loss": name, **settings}, torch={"loss": function})
+        yield Row("loss", what, by, {"loss": LOSSES[name].name, **settings}, torch={"loss": function, "form": name})
     yield Row("loss", "reduction sum", "the sum over rows", {"reduction": "sum", "learning_rate": 0.01})
     yield Row("loss", "sample_weight", "`reduction='none'`, weighted", torch={"weighted": True})
 
@@ -224,14 +232,14 @@ def difference(torch: Any, row: Row) -> float:
     """Return the largest difference of parameters, running statistics and losses after fifty steps, relative to the largest of each."""
     generator = np.random.default_rng(2)
     loss = row.settings.get("loss", "cross_entropy")
+    output = LOSSES[row.torch.get("form", loss)].output
     x = generator.standard_normal((ROWS, SIZES[0]))
     y = {
-        "cross_entropy": lambda: generator.integers(0, SIZES[-1], ROWS),
-        "binary_cross_entropy": lambda: generator.integers(0, 2, (ROWS, SIZES[-1])),
+        "softmax": lambda: generator.integers(0, SIZES[-1], ROWS),
+        "sigmoid": lambda: generator.integers(0, 2, (ROWS, SIZES[-1])),
         "poisson": lambda: generator.poisson(2.0, (ROWS, SIZES[-1])),
-    }.get(loss, lambda: generator.standard_normal((ROWS, SIZES[-1])))()
+    }.get(loss if loss == "poisson" else output, lambda: generator.standard_normal((ROWS, SIZES[-1])))()
     weights = generator.uniform(0.0, 2.0, ROWS) if row.torch.get("weighted") else None
-    output = {"cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}.get(loss, "identity")
     net = fastmlp.Network(SIZES, row.activation, output, normalization=row.normalization, dtype="float64", seed=3)
     net.parameters[:] += 0.2 * generator.standard_normal(net.parameters.size)
     theirs = _Theirs(torch, net, row)
@@ -283,7 +291,7 @@ class _Theirs:
         averaged = self._averaged_model()
         loss_of = extra.get("loss", lambda z, t: torch.nn.functional.cross_entropy(z, t, reduction="none"))
         x_all = torch.tensor(x)
-        y_all = torch.tensor(y) if settings["loss"] == "cross_entropy" else torch.tensor(y, dtype=torch.float64)
+        y_all = torch.tensor(y) if y.ndim == 1 else torch.tensor(y, dtype=torch.float64)
         w_all = torch.ones(len(x), dtype=torch.float64) if weights is None else torch.tensor(weights)
         found = []
         for epoch in range(EPOCHS):

@@ -59,7 +59,7 @@ def compiled_state(
 ) -> State:  # fmt: skip
     """Return a network's layers as a State. Compiles the blocks that it needs, or loads them, and takes their addresses.
 
-    parameters (P,), not copied; sizes (L + 1), activations (L - 1 names of hidden layers), loss: its name; loss_parameter: the number
+    parameters (P,), not copied; sizes (L + 1), activations (L - 1, of hidden layers), loss: its key in LOSSES; loss_parameter: the number
     that it has besides; inputs (4, K): scale and shift of floats, then of bytes; offsets (K,) float64: what is subtracted from floats
     before; optimizer: a name or a record such as SGD(momentum=0.9); norm: "none" or "layer", for the hidden layers. limits:
     floats beyond them give NaN; whole_as_bytes: whether whole numbers of any type are scaled as bytes are. Raises ConfigError for an

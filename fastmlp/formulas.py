@@ -108,7 +108,7 @@ def _loss(function: F, name: str | None, derivative: Callable[..., Any] | None, 
     found = Loss(name, output, formula.function, slope.function, "yours", digest=duals.digest(output, formula.text, slope.text))
     if _is_new("loss", found, LOSSES):
         _check_loss(found)
-        LOSSES[name] = _named_for_machine_code(found)
+        LOSSES[found.form] = _named_for_machine_code(found)
     return function
 
 

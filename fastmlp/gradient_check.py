@@ -13,7 +13,7 @@ import numpy as np
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.kernels import normalisation, scalar
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.losses import LOSSES
+from fastmlp.kernels.losses import LOSSES, loss_for
 from fastmlp.kernels.normalisation import EPSILON
 from fastmlp.kernels.program import Program, delta_of_outputs, loss_of_outputs
 from fastmlp.network import Network
@@ -117,7 +117,10 @@ def check_all(quick: bool = False) -> Iterator[Combination]:
     for number, activation in enumerate(ACTIVATIONS):
         for loss in list(LOSSES.values())[: 1 if quick and number else None]:
             network = Network([5, 4, 3, 3], activation, loss.output, dtype="float64", seed=1)
-            network.adopt(loss=loss.name, loss_parameter=_parameter(loss.name), input_scaling=None, target_is_column=False)
+            network.adopt(
+                loss=loss.name, loss_parameter=_parameter(loss.form), input_scaling=None, target_is_column=False,
+                predicts_classes=network.predicts_classes,
+            )  # fmt: skip
             worst = check_gradient(network).worst
             yield Combination(activation, loss.output, loss.name, worst.error, worst.what)
     for normalization in ("batch", "layer"):
@@ -135,7 +138,7 @@ def check_kernels() -> Iterator[Check]:
         where = "a formula of yours" if activation.digest else f"fastmlp/kernels/activations.py, {activation.derivative.__name__}"
         yield check._replace(where=where)
     for loss in LOSSES.values():
-        yield _check_loss(loss.name)
+        yield _check_loss(loss.form)
     yield from _check_dense()
     yield from _check_norms()
 
@@ -186,6 +189,7 @@ def _in_float64(network: Network) -> Network:
     double.adopt(
         loss=network.loss, loss_parameter=network.loss_parameter, input_scaling=network.input_scaling,
         target_scaling=network.target_scaling, target_is_column=network.target_is_column,
+        predicts_classes=network.predicts_classes,
     )  # fmt: skip
     return double
 
@@ -203,12 +207,13 @@ def _mean_loss(network: Network, x: Any, y: Any) -> Callable[[], float]:
     target = network.target_for_kernels(y, rows.shape[0])
     numbers = loss_numbers(network.loss, network.loss_parameter, network.target_scaling, "loss")
     program = Program(network.sizes, network.hidden_activations, network.dtype, rows.shape[0], norm=network.normalization)
+    form = loss_for(network.loss, network.output).form
     scale, shift = network.scale_and_shift(rows.dtype == np.uint8)
     z = np.empty((rows.shape[0], network.n_outputs))
 
     def loss() -> float:
         program.outputs(network.parameters, rows, 0, rows.shape[0], scale, shift, z, network.running_stats)
-        return float(loss_of_outputs(network.loss, numbers, z, target)[0] / rows.shape[0])
+        return float(loss_of_outputs(form, numbers, z, target)[0] / rows.shape[0])
 
     return loss
 

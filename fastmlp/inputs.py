@@ -61,15 +61,20 @@ def is_image(rows: np.ndarray, n_axes: int) -> bool:
 def as_target(y: Any, output: str, n_outputs: int, n_rows: int, dtype: Any, name: str = "y") -> np.ndarray:
     """Return y as floats (n_rows, T) of `dtype`; read-only. T is 1 for classes, n_outputs otherwise.
 
-    output "softmax": integers 0 to n_outputs - 1, (n,); "sigmoid": 0 or 1, (n,) or (n, n_outputs); "identity": finite numbers.
+    output "softmax": integers 0 to n_outputs - 1, (n,); "sigmoid": 0 or 1, (n,) or (n, n_outputs), or where there are several outputs
+    classes as for softmax, which become one-hot rows; "identity": finite numbers.
     """
     array = as_numbers(y, name)
     if output == "softmax":
         target = _classes(array, n_outputs, name)
+    elif names_classes(array, output, n_outputs):
+        target = np.zeros((array.shape[0], n_outputs), dtype)
+        np.put_along_axis(target, _classes(array, n_outputs, name).astype(np.int64), 1, axis=1)
     else:
         columns = array[:, None] if array.ndim == 1 else array
         if columns.ndim != 2 or columns.shape[1] != n_outputs:
-            expected = "(n,) or (n, 1)" if n_outputs == 1 else f"(n, {n_outputs})"
+            classes = ", or class numbers (n,)," if output == "sigmoid" else ""
+            expected = "(n,) or (n, 1)" if n_outputs == 1 else f"(n, {n_outputs}){classes}"
             raise DataError(f"{name}: expected {expected} for {n_outputs} outputs, got shape {array.shape}")
         if output == "sigmoid" and (wrong := ~((columns == 0) | (columns == 1))).any():
             row, column = np.argwhere(wrong)[0]
@@ -79,6 +84,22 @@ def as_target(y: Any, output: str, n_outputs: int, n_rows: int, dtype: Any, name
     if target.shape[0] != n_rows:
         raise DataError(f"{name}: expected {n_rows} rows, as many as x has, got {target.shape[0]}")
     return frozen(_floats(target, np.dtype(dtype), name))
+
+
+def names_classes(y: Any, output: str, n_outputs: int) -> bool:
+    """Return whether targets name one class per row: those of softmax do, and one number per row for several sigmoid outputs."""
+    shape = np.shape(y)
+    return output == "softmax" or (output == "sigmoid" and n_outputs > 1 and (len(shape) == 1 or shape[1:] == (1,)))
+
+
+def in_classes(target: np.ndarray, y: Any, output: str, n_outputs: int) -> tuple[np.ndarray, str]:
+    """Return targets, and the output that they belong to, for what is done class by class: one-hot rows are class numbers (n, 1) there.
+
+    target: what `as_target` made of y.
+    """
+    if output == "sigmoid" and names_classes(y, output, n_outputs):
+        return target.argmax(axis=1)[:, None], "softmax"
+    return target, output
 
 
 def as_sample_weight(sample_weight: Any, n_rows: int, name: str = "sample_weight") -> np.ndarray:

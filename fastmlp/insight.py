@@ -62,7 +62,7 @@ def look_into(network: Network, data: Dataset, split: Rows) -> Insight:
     together, or the classes are not single ones.
     """
     n_inputs = int(np.prod(data.x_train.shape[1:]))
-    if network.output != "softmax" or data.target_kind != "classes" or data.class_names is None:
+    if not network.predicts_classes or data.target_kind != "classes" or data.class_names is None:
         raise DataError(f"expected a network that tells classes apart, and data with class names, got output {network.output}")
     if (network.n_inputs, network.n_outputs) != (n_inputs, len(data.class_names)):
         raise DataError(

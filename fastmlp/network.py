@@ -16,9 +16,20 @@ from fastmlp.attributes import Views, assign, checked, first_not_finite, fixed
 from fastmlp.data.dataset import Dataset
 from fastmlp.data.gzipped import display_name
 from fastmlp.errors import ConfigError, DataError, ModelFileError, NotEnoughMemory
-from fastmlp.inputs import BLOCK_ROWS, BYTES_AS_FLOATS, as_rows, as_sample_weight, as_target, frozen, is_image, is_single, weight_in
+from fastmlp.inputs import (
+    BLOCK_ROWS,
+    BYTES_AS_FLOATS,
+    as_rows,
+    as_sample_weight,
+    as_target,
+    frozen,
+    is_image,
+    is_single,
+    names_classes,
+    weight_in,
+)
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.losses import DEFAULT_LOSS, LOSSES, OUTPUTS, SMOOTHING
+from fastmlp.kernels.losses import DEFAULT_LOSS, OUTPUTS, SMOOTHING, loss_for, losses_for
 from fastmlp.kernels.normalisation import EPSILON
 from fastmlp.kernels.program import Program, RowProgram, count_parameters, count_running_stats, loss_of_outputs
 from fastmlp.kernels.tiled import FORWARD_ROWS, TiledProgram, tiles_pay
@@ -76,11 +87,11 @@ class Network:
     """A multi-layer perceptron.
 
     sizes: numbers of units, inputs first, outputs last. activation: of the hidden layers, one name or one per layer.
-    output: "softmax" for one class of several, "sigmoid" for yes or no per output, "identity" for numbers; by default softmax,
-    or identity where there is one output. normalization: "batch" or "layer" normalises the sums of the hidden layers. The initial weights
-    follow from `seed` and `initializer` (fastmlp/initial.py has the rules; by default each layer gets what fits its activation, but
-    networks of relu's kind that predict numbers begin with glorot_uniform, as those that the command line makes for tables); biases begin
-    at 0, scales of normalised sums at 1.
+    output: "softmax" for one class of several; "sigmoid" for yes or no per output, or, trained on class numbers, for one class of several,
+    that of the largest output; "identity" for numbers; by default softmax, or identity where there is one output. normalization: "batch" or
+    "layer" normalises the sums of the hidden layers. The initial weights follow from `seed` and `initializer` (fastmlp/initial.py has the
+    rules; by default each layer gets what fits its activation, but networks of relu's kind that predict numbers begin with glorot_uniform,
+    as those that the command line makes for tables); biases begin at 0, scales of normalised sums at 1.
 
     `parameters`, `weights`, `biases`, `gammas`, `running_stats`, `running_means` and `running_variances` are views of what the network
     computes with: they may be written to in place, and assigned to, which checks size, type and finiteness and copies the values, or
@@ -101,6 +112,7 @@ class Network:
     loss: str = fixed("name the loss where the network is trained")
     loss_parameter: float = fixed("set huber_delta or quantile where the network is trained")
     target_is_column: bool = fixed("train with y of that shape")
+    predicts_classes: bool = fixed("train with y that names one class per row")
 
     def __init__(
         self,
@@ -149,6 +161,7 @@ class Network:
             loss=DEFAULT_LOSS[output],
             loss_parameter=0.0,  # huber_delta or quantile of that loss, as trained; 0 for the others
             target_is_column=False,  # whether y was (n, 1): predictions take its shape
+            predicts_classes=output == "softmax",  # one per row: of sigmoid outputs where the y trained on was class numbers
         )
         self._class_names = texts
         self._input_scaling: InputScaling | None = None  # fitted by the first training
@@ -331,23 +344,35 @@ class Network:
         input_scaling: InputScaling | None,
         target_scaling: TargetScaling | None = None,
         target_is_column: bool,
+        predicts_classes: bool,
     ) -> None:
         """Take over what a training has fixed: the loss and its number, the scaling of inputs and targets, whether targets are columns.
 
         Raises ConfigError, and changes nothing, where they do not fit the network.
         """
-        if loss not in LOSSES or LOSSES[loss].output != self.output:
+        if loss not in losses_for(self.output):
             raise ConfigError(f"loss: expected one that fits {self.output} output, got {_short(loss)}")
-        is_smoothed = LOSSES[loss].parameter == SMOOTHING
+        is_smoothed = loss_for(loss, self.output).parameter == SMOOTHING
         parameter = (
-            TrainingSettings(label_smoothing=loss_parameter).label_smoothing if is_smoothed else _checked_parameter(loss, loss_parameter)
+            TrainingSettings(label_smoothing=loss_parameter).label_smoothing
+            if is_smoothed
+            else _checked_parameter(loss, self.output, loss_parameter)
         )
         scaling = None if input_scaling is None else checked_scaling(input_scaling, self.n_inputs, self.dtype)
         of_target = None if target_scaling is None else targets.checked_scaling(target_scaling, self.output, self.n_outputs, loss)
         if not isinstance(target_is_column, bool):
             raise ConfigError(f"target_is_column: expected true or false, got {_short(target_is_column)}")
+        may_differ = self.output == "sigmoid" and self.n_outputs > 1
+        if not isinstance(predicts_classes, bool) or (predicts_classes != (self.output == "softmax") and not may_differ):
+            expected = "true or false" if may_differ else str(self.output == "softmax").lower()
+            raise ConfigError(f"predicts_classes: expected {expected} with {self.output} output, got {_short(predicts_classes)}")
         vars(self).update(
-            loss=loss, loss_parameter=parameter, target_is_column=target_is_column, _input_scaling=scaling, _target_scaling=of_target
+            loss=loss,
+            loss_parameter=parameter,
+            target_is_column=target_is_column,
+            predicts_classes=predicts_classes,
+            _input_scaling=scaling,
+            _target_scaling=of_target,
         )
 
     def _offsets(self) -> list[tuple[int, int, int]]:
@@ -481,7 +506,7 @@ class Network:
             if state["layers"] != self.layers:
                 raise ConfigError(f"layers: expected those of {self!r}, got {_short(state['layers'])}")
             self.adopt(
-                **{name: state[name] for name in ("loss", "loss_parameter", "target_is_column")},
+                **{name: state[name] for name in ("loss", "loss_parameter", "target_is_column", "predicts_classes")},
                 input_scaling=state["_input_scaling"], target_scaling=state["_target_scaling"],
             )  # fmt: skip
             for name in ("_parameters", "_running_stats"):
@@ -509,12 +534,13 @@ class Network:
     def predict(self, x: Any) -> Any:
         """Return class numbers (softmax), zeros and ones (sigmoid) or values (identity) of rows x.
 
+        Sigmoid outputs that were trained on class numbers give class numbers, too: that of the largest output.
         After training with the loss poisson the values are rates: e^z of the outputs z that `logits` gives. Values of a network whose
         targets were standardised are float64, as float32 cannot hold 1.7e9 and its last digits. Of one row (K,), or one image, the result
         comes without the first axis.
         """
         row = self._row_logits(x)
-        if row is not None and self.output == "softmax":
+        if row is not None and self.predicts_classes:
             best = row.argmax()
             if math.isfinite(row[best]):  # of NaN the first is the largest
                 return best
@@ -523,7 +549,7 @@ class Network:
         z = self.logits(np.reshape(x, (1, -1)) if single else x) if row is None else row[None]
         if self.output != "identity":
             self._check_outputs(z)
-        if self.output == "softmax":
+        if self.predicts_classes:
             result = z.argmax(axis=1)
         else:
             result = (z > 0).astype(np.int64) if self.output == "sigmoid" else self._values(z)
@@ -533,7 +559,7 @@ class Network:
 
     def _check_outputs(self, z: np.ndarray) -> None:
         """Raise DataError where outputs z (n, N) name no class: NaN, or of a softmax several that are infinite."""
-        undecided = ~np.isfinite(z.max(axis=1)) if self.output == "softmax" else np.isnan(z).any(axis=1)
+        undecided = ~np.isfinite(z.max(axis=1)) if self.predicts_classes else np.isnan(z).any(axis=1)
         if undecided.any():
             row = int(undecided.argmax())
             raise DataError(
@@ -545,7 +571,7 @@ class Network:
         """Return what outputs z (n, N) of a regression mean, in the units of y."""
         if (scaling := targets.active(self.target_scaling)) is not None:
             return scaling.values(z)
-        if LOSSES[self.loss].link != "log":
+        if loss_for(self.loss, self.output).link != "log":
             return z
         with np.errstate(over="ignore"):
             rates: np.ndarray = np.exp(z)
@@ -562,7 +588,7 @@ class Network:
             raise DataError("x: expected at least one row to evaluate, got none")
         target = self.checked_target(y, rows.shape[0])
         weight = None if sample_weight is None else weight_in(self.dtype, as_sample_weight(sample_weight, rows.shape[0]))
-        return self.evaluate_checked(rows, target, weight)
+        return self.evaluate_checked(rows, target, weight, one_hot=names_classes(y, self.output, self.n_outputs))
 
     def evaluate_checked(
         self,
@@ -572,11 +598,14 @@ class Network:
         kernels: str = TrainingSettings.kernels,
         threads: int | None = None,
         numbers: np.ndarray | None = None,
+        one_hot: bool | None = None,
     ) -> dict[str, float | None]:
         """Evaluate rows, targets and weights that have passed the checks of inputs.py; of the rows, only those with the numbers (m,).
 
-        Targets that are standardised come as they are, in float64.
+        Targets that are standardised come as they are, in float64. one_hot: whether targets of sigmoid outputs are one-hot rows, of
+        classes; None: as in training.
         """
+        one_hot = self.predicts_classes if one_hot is None else one_hot
         if numbers is None:
             z = self._outputs(rows, kernels, threads)
         else:  # a few at a time: no copy of all of them is made
@@ -587,9 +616,9 @@ class Network:
         if (scaling := targets.active(self.target_scaling)) is not None:
             weight = None if sample_weight is None else sample_weight.astype(np.float64)
             exact = scaling.standardized(target, np.float64)
-            loss, correct = loss_of_outputs(self.loss, of_loss, z.astype(np.float64), exact, weight, kernels)
+            loss, correct = loss_of_outputs(self._loss_form, of_loss, z.astype(np.float64), exact, weight, kernels, one_hot)
         else:
-            loss, correct = loss_of_outputs(self.loss, of_loss, z, target, sample_weight, kernels)
+            loss, correct = loss_of_outputs(self._loss_form, of_loss, z, target, sample_weight, kernels, one_hot)
         if self.output != "identity":
             return {"loss": loss / n, "accuracy": correct / n if math.isfinite(loss) else math.nan}
         return {"loss": loss / n, **targets.scores(self._values(z), target, sample_weight)}
@@ -606,10 +635,10 @@ class Network:
 
     def confusion_matrix(self, x: Any, y: Any) -> np.ndarray:
         """Return counts (C, C), int64: row = true class, column = predicted class."""
-        if self.output != "softmax":
-            raise ConfigError(f"confusion_matrix: expected a network with softmax output, this one has {self.output}")
+        if not self.predicts_classes:
+            raise ConfigError(f"confusion_matrix: expected a network that predicts one class per row, this one has {self.output} output")
         rows = self.rows_for_kernels(x)
-        true = as_target(y, self.output, self.n_outputs, rows.shape[0], self.dtype)[:, 0].astype(np.int64)
+        true = as_target(y, "softmax", self.n_outputs, rows.shape[0], self.dtype)[:, 0].astype(np.int64)
         pairs = true * self.n_outputs + self._outputs(rows).argmax(axis=1)
         return np.bincount(pairs, minlength=self.n_outputs**2).reshape(self.n_outputs, self.n_outputs)
 
@@ -640,10 +669,15 @@ class Network:
         return gradient
 
     def _new_gradient_program(self, rows: int, scaled: bool) -> Program | TiledProgram:
-        layers = (self.sizes, self.hidden_activations, self.dtype, rows, self.loss)
+        layers = (self.sizes, self.hidden_activations, self.dtype, rows, self._loss_form)
         if tiles_pay(self.sizes, rows):
             return TiledProgram(*layers, False, machine.usable_cores(), GRADIENT.name, norm=self.normalization, scaled=scaled)
         return Program(*layers, norm=self.normalization, scaled=scaled)
+
+    @property
+    def _loss_form(self) -> str:
+        """The key of the loss in kernels.losses.LOSSES."""
+        return loss_for(self.loss, self.output).form
 
     @property
     def _norm_of_inference(self) -> str:
@@ -670,7 +704,7 @@ class Network:
         inputs = np.stack([*self.scale_and_shift(False), *self.scale_and_shift(True)])
         moved = None if self.input_scaling is None else self.input_scaling.offset(self.n_inputs, self.dtype)
         offsets = np.zeros(self.n_inputs) if moved is None else np.array(moved)
-        layers = (self.parameters, self.sizes, self.hidden_activations, self.loss, self.loss_parameter)
+        layers = (self.parameters, self.sizes, self.hidden_activations, self._loss_form, self.loss_parameter)
         limits = (self._input_limits, self.is_of_bytes)
         return compiled_state(*layers, inputs, offsets, optimizer, self.normalization, *limits), FUNCTIONS
 
@@ -689,7 +723,7 @@ class Network:
         plain = Network(self.sizes, names, self.output, dtype=self.dtype.name, class_names=self.class_names)
         plain.adopt(
             loss=self.loss, loss_parameter=self.loss_parameter, input_scaling=self.input_scaling, target_scaling=self.target_scaling,
-            target_is_column=self.target_is_column,
+            target_is_column=self.target_is_column, predicts_classes=self.predicts_classes,
         )  # fmt: skip
         for ours, theirs in zip((*self.weights, *self.biases), (*plain.weights, *plain.biases), strict=True):
             theirs[:] = ours
@@ -762,6 +796,8 @@ class Network:
             "training": settings.to_dict() if settings is not None else None,
         }
         # what most networks do not have is not mentioned: their files stay the same, byte for byte
+        if self.predicts_classes and self.output == "sigmoid":
+            config["predicts_classes"] = True
         if self.loss_parameter:
             config["loss_parameter"] = self.loss_parameter
         if self.normalization != "none":
@@ -852,11 +888,12 @@ def _network_from(cls: Any, path: str, file: Tensors, others: Mapping[str, np.nd
             dtype=config["dtype"],
             class_names=classes,
         )
-        if loss not in LOSSES or LOSSES[loss].output != output:
+        if loss not in losses_for(output):
             raise ModelFileError(f"{path}: expected a loss that fits {output} output, got {_short(loss)}")
-        parameter = _checked_parameter(loss, config.get("loss_parameter", 0.0))
+        parameter = _checked_parameter(loss, output, config.get("loss_parameter", 0.0))
         if not isinstance(config["target_is_column"], bool):
             raise ModelFileError(f"{path}: expected target_is_column to be true or false, got {_short(config['target_is_column'])}")
+        names_class = config.get("predicts_classes", output == "softmax")
         kind, trained_on = preprocess["normalize"], preprocess.get("trained_on")
         if trained_on not in (None, *TRAINED_ON):
             raise ModelFileError(f"{path}: expected trained_on to be one of {', '.join(TRAINED_ON)}, got {_short(trained_on)}")
@@ -876,13 +913,19 @@ def _network_from(cls: Any, path: str, file: Tensors, others: Mapping[str, np.nd
         raise ModelFileError(f"{path}: expected finite weights, found NaN or inf")
     # version 0.1.0 left targets as they are, and said nothing about them
     of_targets = preprocess.get("normalize_target", "none" if kind is not None and output == "identity" else None)
-    net.adopt(
-        loss=loss,
-        loss_parameter=parameter,
-        input_scaling=_input_scaling_from(path, kind, scaling, net, trained_on),
-        target_scaling=_target_scaling_from(path, of_targets, scaling, net, loss),
-        target_is_column=config["target_is_column"],
-    )
+    input_scaling = _input_scaling_from(path, kind, scaling, net, trained_on)
+    target_scaling = _target_scaling_from(path, of_targets, scaling, net, loss)
+    try:
+        net.adopt(
+            loss=loss,
+            loss_parameter=parameter,
+            input_scaling=input_scaling,
+            target_scaling=target_scaling,
+            target_is_column=config["target_is_column"],
+            predicts_classes=names_class,
+        )
+    except ConfigError as error:
+        raise ModelFileError(f"{path}: {error}") from None
     return net
 
 
@@ -893,9 +936,9 @@ def _check_formulas(path: str, activations: Any, loss: Any, known: Any) -> None:
         raise ModelFileError(f"{path}: {error}") from None
 
 
-def _checked_parameter(loss: str, value: Any) -> float:
+def _checked_parameter(loss: str, output: str, value: Any) -> float:
     """Return the number of a loss that a network remembers; raise ConfigError where it has none, or takes another one."""
-    name = LOSSES[loss].parameter
+    name = loss_for(loss, output).parameter
     if name is None or name == SMOOTHING:
         if value != 0 or isinstance(value, bool):
             raise ConfigError(f"loss_parameter: expected 0 for {loss}, got {_short(value)}")

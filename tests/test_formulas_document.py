@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "formulas.md").read_text(encoding="utf-8")
 CELL = r" *`?([^|`]*)`? *\|"
 ROWS = {
-    row[0]: [cell.strip() for cell in row[1:]]
+    form if (form := f"{row[0]}_of_{row[1].strip()}") in LOSSES else row[0]: [cell.strip() for cell in row[1:]]
     for row in re.findall(rf"^\| `(\w+)` \|{CELL}{CELL}{CELL}(?:{CELL}{CELL})?$", TEXT, re.MULTILINE)
 }
 BUILT_IN = {name: record for name, record in (ACTIVATIONS | LOSSES).items()}

@@ -133,7 +133,7 @@ def known_names(registry: str) -> tuple[str, ...]:
     """Return the names in one of the tables of activations, outputs and losses."""
     from fastmlp.kernels import activations, losses
 
-    tables = {ACTIVATIONS: activations.ACTIVATIONS, OUTPUTS: losses.OUTPUTS, LOSSES: losses.LOSSES}
+    tables = {ACTIVATIONS: activations.ACTIVATIONS, OUTPUTS: losses.OUTPUTS, LOSSES: losses.loss_names()}
     return tuple(tables[registry])
 
 

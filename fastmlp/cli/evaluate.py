@@ -36,7 +36,7 @@ def evaluate(
     x, y = (data.x_test, data.y_test) if split is Split.test else (data.x_train, data.y_train)
     with compile_notes(output):
         scores = network.evaluate(x, y)
-        confusion = network.confusion_matrix(x, y) if network.output == "softmax" else None
+        confusion = network.confusion_matrix(x, y) if network.predicts_classes else None
     names = network.class_names or tuple(map(str, range(network.n_outputs)))
     output.result(f"{tables.scores(scores)}  ({len(x):,} {split} rows of {dataset})")
     if confusion is not None:

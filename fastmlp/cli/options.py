@@ -48,7 +48,7 @@ RecipeOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="settings tuned for the data set: plain, dropout or elastic for mnist, plain or best for fashion-mnist",
+        help="settings tuned for the data set: textbook, plain, dropout or elastic for mnist, plain, dropout or best for fashion-mnist",
         autocompletion=_complete_recipe,
     ),
 ]

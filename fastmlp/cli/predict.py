@@ -41,7 +41,7 @@ def predict(
     if network.output == "identity":
         predictions = [{"values": values} for values in found]
         text = tables.numbered_rows(names, found, tables.number)
-    elif network.output == "sigmoid":
+    elif not network.predicts_classes:
         predictions = [{"labels": probabilities > 0.5, "probabilities": probabilities} for probabilities in found]
         text = tables.numbered_rows(names, found, percent)
     else:

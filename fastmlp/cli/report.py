@@ -115,7 +115,7 @@ def inspect_model(output: Output, run: "RunRecord", data_dir: Path | None) -> "t
 def _rows_of(run: "RunRecord", data: "Dataset", network: "Network") -> "Rows | None":
     """Return which rows of its data a training was trained on and which it held out, None where its record does not say."""
     from fastmlp.errors import ConfigError
-    from fastmlp.inputs import as_target
+    from fastmlp.inputs import as_target, in_classes
     from fastmlp.training import holdout
 
     try:
@@ -123,7 +123,8 @@ def _rows_of(run: "RunRecord", data: "Dataset", network: "Network") -> "Rows | N
         if training.validation is None:
             return None
         target = as_target(data.y_train, network.output, network.n_outputs, len(data.y_train), "float64")
-        return holdout.split(training, target, network.output, network.n_outputs)
+        target, output = in_classes(target, data.y_train, network.output, network.n_outputs)
+        return holdout.split(training, target, output, network.n_outputs)
     except ConfigError:
         return None
 

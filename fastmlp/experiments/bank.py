@@ -19,7 +19,7 @@ import numpy as np
 from fastmlp import machine
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import TrainingError
-from fastmlp.inputs import as_rows, as_target, is_image
+from fastmlp.inputs import as_rows, as_target, in_classes, is_image
 from fastmlp.kernels.program import count_parameters
 from fastmlp.network import Network, network_for, settings_for
 from fastmlp.preprocessing import InputScaling, exact_scaling
@@ -176,7 +176,8 @@ class _SharedRows:
         key = (settings.validation, settings.holdout, settings.split_seed, network.output, network.n_outputs)
         if key not in self._splits:
             target = as_target(self._y, network.output, network.n_outputs, len(self._y), np.float64, "y_train")
-            self._splits[key] = holdout.split(settings, target, network.output, network.n_outputs)
+            target, output = in_classes(target, self._y, network.output, network.n_outputs)
+            self._splits[key] = holdout.split(settings, target, output, network.n_outputs)
         return self._splits[key]
 
 

@@ -1,6 +1,7 @@
 """Losses: scalar formulas of the loss and of its derivative with respect to the output layer's z, each with its source.
 
-A loss names the output activation that it is fused with: p - t is exact where the two derivatives apart would overflow.
+A loss is fused with the output activation: p - t is exact where the two derivatives apart would overflow. So LOSSES has an entry for each
+pair that goes together; the mean squared error goes with all three outputs.
 The loss of a sample is the mean over its outputs, the cross-entropy of its one class for softmax.
 Plain Python, so that names can be checked without loading a compiler.
 """
@@ -12,11 +13,12 @@ from fastmlp.kernels.elementary import exp, log1p, tanh
 
 
 class Loss(NamedTuple):
-    """One loss: the output activation it belongs to, loss l(z, t, p) and derivative dl/dz(z, t, p) of one output, the source.
+    """One loss on one output activation: loss l(z, t, p) and derivative dl/dz(z, t, p) of one output, the source.
 
     p is the number that the loss has besides, `parameter` the setting that gives it; without one it is 0 and not read. Without a
     formula the outputs of a row depend on each other, and the loss is a kernel of its own in scalar.py. `link` is "log" where z is the
-    logarithm of what the network predicts. A user's loss has a digest of its text: `key` names its machine code.
+    logarithm of what the network predicts. A user's loss has a digest of its text: `key` names its machine code. `form` is its key in
+    LOSSES: its name, but where that is the key of the same loss on another output (`is_second`).
     """
 
     name: str
@@ -27,11 +29,17 @@ class Loss(NamedTuple):
     parameter: str | None = None
     link: str | None = None
     digest: str = ""
+    is_second: bool = False
+
+    @property
+    def form(self) -> str:
+        """Its key in LOSSES."""
+        return f"{self.name}_of_{self.output}" if self.is_second else self.name
 
     @property
     def key(self) -> str:
         """The name of its machine code."""
-        return f"{self.name}_{self.digest}" if self.digest else self.name
+        return f"{self.form}_{self.digest}" if self.digest else self.form
 
 
 SMOOTHING = "label_smoothing"
@@ -43,6 +51,17 @@ def squared_error(z, t, p):
 
 def squared_error_derivative(z, t, p):
     return 2 * (z - t)
+
+
+def squared_error_of_sigmoid(z, t, p):
+    # (s(z) - t')^2 for t' = t (1 - p) + p / 2
+    e = 1 / (1 + exp(-z)) - (t * (1 - p) + p / 2)
+    return e * e
+
+
+def squared_error_of_sigmoid_derivative(z, t, p):
+    s = 1 / (1 + exp(-z))
+    return 2 * (s - (t * (1 - p) + p / 2)) * s * (1 - s)
 
 
 def binary_cross_entropy(z, t, p):
@@ -101,7 +120,7 @@ def poisson_derivative(z, t, p):
 
 
 LOSSES = {
-    loss.name: loss
+    loss.form: loss
     for loss in (
         Loss("cross_entropy", "softmax", None, None, "Bishop 2006, eq. 4.108 and 4.109; Szegedy et al. 2016, section 7", SMOOTHING),
         Loss(
@@ -113,6 +132,16 @@ LOSSES = {
             SMOOTHING,
         ),
         Loss("mse", "identity", squared_error, squared_error_derivative, "Bishop 2006, eq. 5.11, without the one half"),
+        Loss(
+            "mse",
+            "sigmoid",
+            squared_error_of_sigmoid,
+            squared_error_of_sigmoid_derivative,
+            "Rumelhart, Hinton, Williams 1986, eq. 4 to 6; Nielsen 2015, eq. 6, as a mean over outputs without the one half",
+            SMOOTHING,
+            is_second=True,
+        ),
+        Loss("mse", "softmax", None, None, "Brier 1950, over the number of classes; scalar.py", SMOOTHING, is_second=True),
         Loss("mae", "identity", absolute_error, absolute_error_derivative, "Bishop 2006, section 1.5.5, q = 1; derivative 0 at z = t"),
         Loss(
             "huber", "identity", huber, huber_derivative, "Huber 1964; half of Hastie, Tibshirani, Friedman 2009, eq. 10.23", "huber_delta"
@@ -125,3 +154,26 @@ LOSSES = {
 # The loss of an output activation where none is named.
 DEFAULT_LOSS = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy", "identity": "mse"}
 OUTPUTS = tuple(DEFAULT_LOSS)
+
+
+def loss_names() -> tuple[str, ...]:
+    """Return the names of the losses, each once."""
+    return tuple(dict.fromkeys(loss.name for loss in LOSSES.values()))
+
+
+def losses_for(output: str) -> tuple[str, ...]:
+    """Return the names of the losses that go with an output activation."""
+    return tuple(loss.name for loss in LOSSES.values() if loss.output == output)
+
+
+def outputs_for(name: str) -> tuple[str, ...]:
+    """Return the output activations that a loss goes with, () for a name that is not known."""
+    return tuple(loss.output for loss in LOSSES.values() if loss.name == name)
+
+
+def loss_for(name: str, output: str) -> Loss:
+    """Return a loss by its name and the output activation that it is taken on; KeyError where the two do not go together."""
+    found = next((loss for loss in LOSSES.values() if (loss.name, loss.output) == (name, output)), None)
+    if found is None:
+        raise KeyError(name, output)
+    return found

@@ -14,6 +14,7 @@ HOMES = {
     "sgd_update": "scalar",
     "softmax": "scalar",
     "softmax_cross_entropy": "scalar",
+    "softmax_squared_error": "scalar",
     # the sums of a layer, normalised
     "batch_moments": "normalisation",
     "batch_norm_backward": "normalisation",

@@ -18,7 +18,7 @@ from fastmlp.errors import ConfigError
 from fastmlp.kernels import compiling, loss_blocks, narrow, random, scalar, step
 from fastmlp.kernels import rows as one_row
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.losses import LOSSES
+from fastmlp.kernels.losses import LOSSES, loss_for
 from fastmlp.kernels.regularisation import NOTHING, Regularisation
 from fastmlp.kernels.updates import RULES, Rates, descend
 from fastmlp.kernels.vectors import aligned_zeros, lanes_of
@@ -32,6 +32,7 @@ NORMS: dict[str, tuple[Any, ...]] = {
     "running": (step.normalise_by_running,),
 }
 _OUTPUT_CODES = {"identity": scalar.IDENTITY, "softmax": scalar.SOFTMAX, "sigmoid": scalar.SIGMOID}
+SQUARED_SOFTMAX = loss_for("mse", "softmax").form
 # A step with fewer multiply-adds than this is faster on one thread: starting a region costs 2 to 40 us a kernel.
 PARALLEL_MULTIPLY_ADDS = 500_000
 # What a loss has besides where it has nothing: see loss_blocks.py.
@@ -74,10 +75,11 @@ def no_steps(x: np.ndarray, target: np.ndarray, sizes: Sequence[int], batch_size
 class Program:
     """A stack of dense layers, for batches of up to `rows` rows.
 
-    sizes (L + 1 numbers of units), activations (L - 1 names of hidden layers), loss: its name, or None for outputs alone.
+    sizes (L + 1 numbers of units), activations (L - 1 names of hidden layers), loss: its key in LOSSES, or None for outputs alone.
     `kernels` is "auto" or "scalar" for compiled loops, "python" for the same loops interpreted. `limited`: the gradient is clipped and
     weights are pulled by l1, as the rates say; `averages`: an average of the parameters is kept, step by step; norm: one of NORMS, for
-    the hidden layers; scaled: whether targets are standardised, and the loss has the numbers for it.
+    the hidden layers; scaled: whether targets are standardised, and the loss has the numbers for it; one_hot: whether targets of
+    sigmoid outputs are one-hot rows, of classes.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Program:
         regularisation: Regularisation = NOTHING,
         norm: str = "none",
         scaled: bool = False,
+        one_hot: bool = False,
     ) -> None:
         self.dtype = np.dtype(dtype)
         self.sizes, self.norm = tuple(sizes), norm
@@ -115,7 +118,8 @@ class Program:
         self.limit = 0 if regularisation.max_norm is None else limit_block(self.dtype, self.interpreted)
         self.longest = self.dtype.type(regularisation.max_norm or 0)
         self.loss = numbered_loss_block(loss, self.dtype, self.interpreted, scaled) if loss else 0
-        self.output = output_code(loss) if loss else scalar.IDENTITY
+        self.output = output_code(loss, one_hot) if loss else scalar.IDENTITY
+        self.is_squared = loss == SQUARED_SOFTMAX
         self.loss_formulas = _loss_formulas(loss, self.dtype, self.interpreted) if self.by_row and loss else (0, 0)
         self.update = update_block(update, self.dtype, self.interpreted, limited)
         self.averages = averages
@@ -135,15 +139,16 @@ class Program:
         empty = EMPTY[self.dtype]
         weight = empty if steps.sample_weight is None else steps.sample_weight
         loss_parameter = self.dtype.type(steps.loss_numbers[0])
-        smoothed = self.output == scalar.SOFTMAX and steps.loss_numbers[0] > 0
+        is_smoothed = self.output == scalar.SOFTMAX and steps.loss_numbers[0] > 0
+        of_softmax = "squared" if self.is_squared else "smoothed" if is_smoothed else ""
         if self.by_row and self.narrow is not None:
-            row = _train_narrow(self.dtype, smoothed)(
+            row = _train_narrow(self.dtype, of_softmax)(
                 steps.parameters, steps.total, self.narrow[0], steps.x, steps.target, weight, steps.order, steps.first, steps.last,
                 steps.scale, steps.shift, steps.rates, self.output, *self.loss_formulas, loss_parameter, self.arena,
             )  # fmt: skip
             return int(row)
         if self.by_row:
-            row = self._entry(_train_rows(self.dtype, smoothed))(
+            row = self._entry(_train_rows(self.dtype, of_softmax))(
                 steps.parameters, steps.total, self.layers, steps.x, steps.target, weight, steps.order, steps.first, steps.last,
                 steps.scale, steps.shift, steps.rates, self.output, *self.loss_formulas, loss_parameter, self.scratch, self.places,
             )  # fmt: skip
@@ -230,17 +235,20 @@ class Program:
                 numba.set_num_threads(before)
 
 
-def output_code(loss: str) -> int:
-    """Return what a network predicts that was trained with a loss: SOFTMAX, SIGMOID, EXPONENTIAL or IDENTITY of z."""
+def output_code(loss: str, one_hot: bool = False) -> int:
+    """Return what a network predicts that was trained with a loss: SOFTMAX, SIGMOID or ONE_HOT, EXPONENTIAL or IDENTITY of z."""
+    if one_hot and LOSSES[loss].output == "sigmoid":
+        return scalar.ONE_HOT
     return scalar.EXPONENTIAL if LOSSES[loss].link == "log" else _OUTPUT_CODES[LOSSES[loss].output]
 
 
 def loss_of_outputs(
-    loss: str, numbers: np.ndarray, z: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None = None, kernels: str = "auto"
-) -> tuple[float, float]:
-    """Return the summed loss, by its name and its numbers, of outputs z (M, N), and how many rows are classified correctly.
+    loss: str, numbers: np.ndarray, z: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None = None, kernels: str = "auto",
+    one_hot: bool = False,
+) -> tuple[float, float]:  # fmt: skip
+    """Return the summed loss, by its key and its numbers, of outputs z (M, N), and how many rows are classified correctly.
 
-    numbers: see loss_blocks.py; sample_weight (M,): as how many rows each counts, in both; None: as one.
+    numbers: see loss_blocks.py; sample_weight (M,): as how many rows each counts, in both; None: as one. one_hot: see Program.
     """
     weight = EMPTY[z.dtype] if sample_weight is None else sample_weight
     summed, correct = step.loss_of_outputs, scalar.count_correct
@@ -248,11 +256,11 @@ def loss_of_outputs(
         summed, correct = compiling.pure(summed), compiling.pure(correct)
     address = numbered_loss_block(loss, z.dtype, kernels == "python", numbers.size > 1)
     total = summed(address, z, target, weight, z.dtype.type(0), numbers, np.empty_like(z))
-    return float(total), float(correct(z, target, weight, output_code(loss)))
+    return float(total), float(correct(z, target, weight, output_code(loss, one_hot)))
 
 
 def delta_of_outputs(loss: str, numbers: np.ndarray, z: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return the derivative (M, N) of the summed loss, by its name and its numbers, with respect to outputs z (M, N)."""
+    """Return the derivative (M, N) of the summed loss, by its key and its numbers, with respect to outputs z (M, N)."""
     delta = np.empty_like(z)
     address = numbered_loss_block(loss, z.dtype, scaled=numbers.size > 1)
     step.loss_of_outputs(address, z, target, EMPTY[z.dtype], z.dtype.type(1), numbers, delta)
@@ -413,11 +421,11 @@ def _outputs_of_row(dtype: np.dtype, normalised: bool) -> Any:
 
 
 @functools.cache
-def _train_rows(dtype: np.dtype, smoothed: bool) -> Any:
+def _train_rows(dtype: np.dtype, of_softmax: str) -> Any:
     of_two = one_row.call_formula_of_two_32 if dtype == np.float32 else one_row.call_formula_of_two_64
-    suffix = f"{dtype.name}_smoothed" if smoothed else dtype.name
+    suffix = f"{dtype.name}_{of_softmax}" if of_softmax else dtype.name
     return compiling.specialise(
-        one_row.train_rows, suffix, forward_row=_forward_row(dtype), call_formula_of_two=of_two, loss_of_row=_loss_of_row(dtype, smoothed)
+        one_row.train_rows, suffix, forward_row=_forward_row(dtype), call_formula_of_two=of_two, loss_of_row=_loss_of_row(dtype, of_softmax)
     )
 
 
@@ -437,18 +445,21 @@ def _vector_block(name: str, dtype: np.dtype) -> int:
 
 
 @functools.cache
-def _train_narrow(dtype: np.dtype, smoothed: bool) -> Any:
+def _train_narrow(dtype: np.dtype, of_softmax: str) -> Any:
     lanes = _vectors_of(dtype)
-    suffix = f"{dtype.name}_smoothed" if smoothed else dtype.name
+    suffix = f"{dtype.name}_{of_softmax}" if of_softmax else dtype.name
     pack, unpack = (compiling.specialise(copy, dtype.name, **lanes) for copy in (narrow.pack, narrow.unpack))
-    return compiling.specialise(narrow.train_narrow, suffix, loss_of_row=_loss_of_row(dtype, smoothed), pack=pack, unpack=unpack, **lanes)
+    return compiling.specialise(narrow.train_narrow, suffix, loss_of_row=_loss_of_row(dtype, of_softmax), pack=pack, unpack=unpack, **lanes)
 
 
 @functools.cache
-def _loss_of_row(dtype: np.dtype, smoothed: bool) -> Any:
+def _loss_of_row(dtype: np.dtype, of_softmax: str) -> Any:
+    """Return rows.loss_of_row; of_softmax: "smoothed" or "squared", "" for the plain cross-entropy and losses of other outputs."""
     of_three = one_row.call_formula_of_three_32 if dtype == np.float32 else one_row.call_formula_of_three_64
-    suffix = f"{dtype.name}_smoothed" if smoothed else dtype.name
-    return compiling.specialise(one_row.loss_of_row, suffix, call_formula_of_three=of_three, SMOOTHED=smoothed)
+    suffix = f"{dtype.name}_{of_softmax}" if of_softmax else dtype.name
+    return compiling.specialise(
+        one_row.loss_of_row, suffix, call_formula_of_three=of_three, SMOOTHED=of_softmax == "smoothed", SQUARED=of_softmax == "squared"
+    )
 
 
 @functools.cache
@@ -476,7 +487,7 @@ def numbered_loss_block(name: str, dtype: np.dtype, interpreted: bool = False, s
 def _loss_kernel(name: str) -> Any:
     loss = LOSSES[name]
     if loss.formula is None or loss.derivative is None:
-        return scalar.softmax_cross_entropy
+        return scalar.softmax_squared_error if name == SQUARED_SOFTMAX else scalar.softmax_cross_entropy
     formula, derivative = compiling.formula(loss.formula), compiling.formula(loss.derivative)
     return compiling.specialise(scalar.separate_loss, loss.key, LOSS=formula, LOSS_DERIVATIVE=derivative)
 

@@ -10,7 +10,7 @@ from numba import types
 
 from fastmlp.kernels.compiling import block_call, kernel
 from fastmlp.kernels.elementary import exp
-from fastmlp.kernels.scalar import SIGMOID, SOFTMAX
+from fastmlp.kernels.scalar import ONE_HOT, SIGMOID, SOFTMAX
 from fastmlp.kernels.step import (
     ACTIVATE,
     ACTIVATE_BACKWARD,
@@ -36,7 +36,7 @@ from fastmlp.kernels.step import (
 
 U = np.uint64  # unsigned places: a signed one might be negative, and each access would look whether it is
 # Bound when a kernel is specialised: whether there may be layers whose sums are normalised, whether labels are smoothed.
-NORMALISED, SMOOTHED = False, False
+NORMALISED, SMOOTHED, SQUARED = False, False, False
 MANY = 8  # from so many units on, one call for all of them, through views, is cheaper than a call for each
 
 
@@ -161,16 +161,30 @@ def loss_of_row(scratch, z, d, N, target, row, weight, output, loss, derivative,
             scratch[d + n] = exp(scratch[z + n] - largest)
             summed += scratch[d + n]
         t = U(target[row, 0])
-        row_loss = math.log(summed) + (largest - scratch[z + t])
-        for n in range(N):
-            scratch[d + n] *= weight / summed
-        scratch[d + t] -= weight
-        if SMOOTHED:  # labels, by loss_parameter
-            spread = loss_parameter / scratch.dtype.type(N)
+        if SQUARED:  # scalar.softmax_squared_error
+            share = one / scratch.dtype.type(N)
+            squares = along = zero
             for n in range(N):
-                row_loss += spread * (scratch[z + t] - scratch[z + n])
-                scratch[d + n] -= weight * spread
-            scratch[d + t] += weight * loss_parameter
+                p = scratch[d + n] / summed
+                e = p - loss_parameter * share - (one - loss_parameter if n == t else zero)
+                squares += e * e
+                along += p * e
+            row_loss += share * squares
+            for n in range(N):
+                p = scratch[d + n] / summed
+                e = p - loss_parameter * share - (one - loss_parameter if n == t else zero)
+                scratch[d + n] = weight * (share + share) * p * (e - along)
+        else:
+            row_loss = math.log(summed) + (largest - scratch[z + t])
+            for n in range(N):
+                scratch[d + n] *= weight / summed
+            scratch[d + t] -= weight
+            if SMOOTHED:  # labels, by loss_parameter
+                spread = loss_parameter / scratch.dtype.type(N)
+                for n in range(N):
+                    row_loss += spread * (scratch[z + t] - scratch[z + n])
+                    scratch[d + n] -= weight * spread
+                scratch[d + t] += weight * loss_parameter
         correct = 1.0 if best == t else 0.0
     else:
         share = one / scratch.dtype.type(N)
@@ -179,6 +193,11 @@ def loss_of_row(scratch, z, d, N, target, row, weight, output, loss, derivative,
             scratch[d + n] = weight * share * call_formula_of_three(derivative, scratch[z + n], target[row, n], loss_parameter)
             if output == SIGMOID and (scratch[z + n] > 0) == (target[row, n] > 0):
                 correct += share
+        if output == ONE_HOT:
+            best = U(0)
+            for n in range(U(1), N):
+                best = U(n) if scratch[z + n] > scratch[z + best] else best
+            correct = 1.0 if target[row, best] > 0 else 0.0
     return row_loss, correct
 
 

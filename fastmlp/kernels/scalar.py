@@ -35,6 +35,7 @@ __all__ = [
     "sgd_update",
     "softmax",
     "softmax_cross_entropy",
+    "softmax_squared_error",
 ]
 
 SKIP_ZEROS = True
@@ -156,6 +157,43 @@ def softmax_cross_entropy(z, target, sample_weight, factor, smoothing, delta):
 
 
 @kernel
+def softmax_squared_error(z, target, sample_weight, factor, smoothing, delta):
+    """Return sum over m of w[m] l[m], with l[m] = mean over c of e[c]^2, e = softmax(z[m]) - q; delta = factor * w[m] * dl[m]/dz.
+
+    z (M, C), target (M, 1) class numbers, sample_weight (M,) or (0,) for ones, factor and smoothing numbers of z's type
+    -> delta (M, C), overwritten. dl/dz[c] = 2/C p[c] (e[c] - sum over j of p[j] e[j]): the Jacobian of softmax, Bishop 2006, eq. 4.106,
+    times 2/C e. q as in softmax_cross_entropy. Brier 1950, divided by C.
+    """
+    M, C = z.shape
+    zero, one = z.dtype.type(0), z.dtype.type(1)
+    share = one / z.dtype.type(C)
+    spread = smoothing * share
+    loss = 0.0
+    for m in range(M):
+        largest = z[m, 0]
+        for c in range(1, C):
+            largest = max(largest, z[m, c])
+        total = z.dtype.type(0)
+        for c in range(C):
+            delta[m, c] = exp(z[m, c] - largest)
+            total += delta[m, c]
+        t = np.intp(target[m, 0])
+        w = sample_weight[m] if sample_weight.shape[0] > 0 else one
+        squares = along = zero
+        for c in range(C):
+            p = delta[m, c] / total
+            e = p - spread - (one - smoothing if c == t else zero)
+            squares += e * e
+            along += p * e
+        for c in range(C):
+            p = delta[m, c] / total
+            e = p - spread - (one - smoothing if c == t else zero)
+            delta[m, c] = factor * w * (share + share) * p * (e - along)
+        loss += w * share * squares
+    return loss
+
+
+@kernel
 def separate_loss(z, target, sample_weight, factor, parameter, delta):
     """Return sum over m of w[m] l[m], with l[m] = mean over n of l(z[m, n], t[m, n], parameter); delta = factor * w[m] * dl[m]/dz.
 
@@ -179,19 +217,19 @@ def separate_loss(z, target, sample_weight, factor, parameter, delta):
 def count_correct(z, target, sample_weight, output):
     """Return how many rows are classified correctly; a row of several yes-or-no labels counts by its share of right ones.
 
-    z (M, N), target (M, 1) class numbers where output is SOFTMAX, (M, N) zeros and ones where it is SIGMOID, sample_weight (M,): as how
-    many rows each counts, or (0,) for ones.
+    z (M, N), target (M, 1) class numbers where output is SOFTMAX, (M, N) zeros and ones where it is SIGMOID or ONE_HOT, whose largest
+    output names the class, sample_weight (M,): as how many rows each counts, or (0,) for ones.
     """
     M, N = z.shape
     correct = 0.0
     for m in range(M):
         weight = np.float64(sample_weight[m]) if sample_weight.shape[0] > 0 else 1.0
-        if output == SOFTMAX:
+        if output == SOFTMAX or output == ONE_HOT:
             best = 0
             for n in range(1, N):
                 if z[m, n] > z[m, best]:
                     best = n
-            if best == np.intp(target[m, 0]):
+            if target[m, best] > 0 if output == ONE_HOT else best == np.intp(target[m, 0]):
                 correct += weight
         elif output == SIGMOID:
             right = 0
@@ -202,8 +240,8 @@ def count_correct(z, target, sample_weight, output):
     return correct
 
 
-# What the output layer gives: z, its softmax, its sigmoid, e^z.
-IDENTITY, SOFTMAX, SIGMOID, EXPONENTIAL = 0, 1, 2, 3
+# What the output layer gives: z, its softmax, its sigmoid, e^z; sigmoids of which the largest names the class, with one-hot targets.
+IDENTITY, SOFTMAX, SIGMOID, EXPONENTIAL, ONE_HOT = 0, 1, 2, 3, 4
 
 
 @kernel(reassociate=True)

@@ -190,18 +190,18 @@ def forward_tiled(
 class TiledProgram:
     """A network of at least one hidden layer, ready to run by tiles in batches of up to `rows` rows.
 
-    sizes (L + 1), activations (L - 1): of the hidden layers; loss: its name, None for outputs alone; listed: whether inputs that are zero
-    are skipped; shares: parts of the work; shifted: whether `Steps.shift` has numbers other than 0: zeros are then told before
+    sizes (L + 1), activations (L - 1): of the hidden layers; loss: its key in LOSSES, None for outputs alone; listed: whether inputs that
+    are zero are skipped; shares: parts of the work; shifted: whether `Steps.shift` has numbers other than 0: zeros are then told before
     it is added, except where noise or dropout changes the normalised inputs; limited: whether gradients are clipped and weights pulled by
     l1, as the rates say; averages: whether an average of the parameters is kept, step by step; norm: one of program.NORMS, for the hidden
-    layers; scaled: whether targets are standardised, and the loss has the numbers for it. Weights are packed when `train` begins and
-    unpacked when it ends: between two calls the flat vector of parameters is current.
+    layers; scaled: whether targets are standardised, and the loss has the numbers for it; one_hot: see Program. Weights are packed when
+    `train` begins and unpacked when it ends: between two calls the flat vector of parameters is current.
     """
 
     def __init__(
         self, sizes: Sequence[int], activations: Sequence[str], dtype: Any, rows: int, loss: str | None, listed: bool, shares: int,
         update: str = "sgd", shifted: bool = False, limited: bool = False, averages: bool = False,
-        regularisation: Regularisation = NOTHING, norm: str = "none", scaled: bool = False,
+        regularisation: Regularisation = NOTHING, norm: str = "none", scaled: bool = False, one_hot: bool = False,
     ) -> None:  # fmt: skip
         self.dtype, self.sizes, self.rows, self.loss, self.norm = np.dtype(dtype), tuple(sizes), rows, loss, norm
         pays = multiply_adds(sizes, rows) >= TEAM_MULTIPLY_ADDS  # whatever the number of threads: the bits must not depend on it
@@ -226,7 +226,7 @@ class TiledProgram:
             self._ops = planner.table("forward")
         else:
             self._ops = planner.table("step")
-            self._loss, self._output = numbered_loss_block(loss, self.dtype, scaled=scaled), output_code(loss)
+            self._loss, self._output = numbered_loss_block(loss, self.dtype, scaled=scaled), output_code(loss, one_hot)
 
     @property
     def tile_shapes(self) -> tuple[Shape, ...]:

@@ -12,7 +12,7 @@ from fastmlp.data.dataset import Dataset
 from fastmlp.errors import ConfigError, DataError, TrainingError
 from fastmlp.inputs import frozen
 from fastmlp.kernels import random
-from fastmlp.kernels.losses import LOSSES, SMOOTHING
+from fastmlp.kernels.losses import SMOOTHING, loss_for
 from fastmlp.kernels.program import Program, Steps
 from fastmlp.kernels.step import LOSS_SUM, ROWS, TOTALS, WEIGHT_SUM
 from fastmlp.kernels.tiled import TiledProgram, tiles_pay
@@ -150,10 +150,10 @@ class Trainer:
     def _touch(self, plan: Plan) -> None:
         """Tell the network what it is trained for: the one place that changes it before the first step, after all that may fail."""
         # smoothing belongs to training: what is evaluated later is the loss without it
-        parameter = 0.0 if LOSSES[plan.loss].parameter == SMOOTHING else plan.loss_parameter
+        parameter = 0.0 if loss_for(plan.loss, self.network.output).parameter == SMOOTHING else plan.loss_parameter
         self.network.adopt(
             loss=plan.loss, loss_parameter=parameter, input_scaling=plan.input_scaling, target_scaling=plan.target_scaling,
-            target_is_column=plan.target_is_column,
+            target_is_column=plan.target_is_column, predicts_classes=plan.predicts_classes,
         )  # fmt: skip
         self._show_average()
 
@@ -199,19 +199,20 @@ class Trainer:
         """Return tiles, or the textbook loops where those were asked for or are as fast. Sizes and data decide, never a clock."""
         network, settings = self.network, self.settings
         sizes, averages, scaled = network.sizes, settings.average == "ema", plan.loss_numbers.size > 1
+        loss, one_hot = loss_for(plan.loss, network.output).form, plan.predicts_classes
         wanted = settings.threads or machine.usable_cores()
         if settings.kernels != "auto" or not tiles_pay(sizes, plan.block):
             skip_zeros = settings.zero_skipping != "off"
             return Program(
-                sizes, network.hidden_activations, network.dtype, plan.block, plan.loss, settings.kernels, skip_zeros, wanted, update,
-                plan.is_limited, averages, plan.regularisation, network.normalization, scaled,
+                sizes, network.hidden_activations, network.dtype, plan.block, loss, settings.kernels, skip_zeros, wanted, update,
+                plan.is_limited, averages, plan.regularisation, network.normalization, scaled, one_hot,
             )  # fmt: skip
         asked_for = settings.zero_skipping == "on" and network.n_inputs <= MOST_LISTED_INPUTS
         listed = asked_for or (settings.zero_skipping == "auto" and self._zeros_pay())
         shifted = bool((self._shift != 0).any())
         return TiledProgram(
-            sizes, network.hidden_activations, network.dtype, plan.block, plan.loss, listed, wanted, update, shifted,
-            plan.is_limited, averages, plan.regularisation, network.normalization, scaled,
+            sizes, network.hidden_activations, network.dtype, plan.block, loss, listed, wanted, update, shifted,
+            plan.is_limited, averages, plan.regularisation, network.normalization, scaled, one_hot,
         )  # fmt: skip
 
     def _zeros_pay(self) -> bool:
@@ -565,7 +566,8 @@ def train(
     """Train a network in place and return the History.
 
     x: rows (n, K), bytes or numbers, or images (n, height, width). y: classes 0…C-1 (n,) for softmax, 0 or 1 (n,) or (n, L) for
-    sigmoid, numbers (n,) or (n, T) for identity. Instead of both, a Dataset: its training rows, with the settings that it prefers.
+    sigmoid (classes, too, where it has several outputs), numbers (n,) or (n, T) for identity. Instead of both, a Dataset: its training
+    rows, with the settings that it prefers.
     validation: rows to hold out, 5000, or a part of them, 0.2, or rows of your own, (x, y). holdout: which rows those are: "stratified",
     drawn of each class in proportion; "shuffled", drawn of all; "last"; by default the data set's own choice, else stratified for classes
     and shuffled for anything else. They follow from split_seed, never from seed.

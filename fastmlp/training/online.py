@@ -8,7 +8,7 @@ import numpy as np
 
 from fastmlp import targets
 from fastmlp.errors import ConfigError, DataError
-from fastmlp.inputs import as_sample_weight, is_image, is_single, weight_in
+from fastmlp.inputs import as_sample_weight, in_classes, is_image, is_single, weight_in
 from fastmlp.network import Network
 from fastmlp.settings import TrainingSettings, kind_of, known
 from fastmlp.training import full_batch, optimizers
@@ -111,7 +111,8 @@ class OnlineTrainer:
                 f"x: expected 1 to {most} rows, as batch_size says, got {rows.shape[0]}; choose a larger batch_size or take parts"
             )
         weight = None if sample_weight is None else as_sample_weight(sample_weight, rows.shape[0])
-        of_class = class_weight_of_rows(self._class_weight, target, network.output, network.n_outputs)
+        classes, output = in_classes(target, y, network.output, network.n_outputs)
+        of_class = class_weight_of_rows(self._class_weight, classes, output, network.n_outputs)
         factors = [factor for factor in (weight, of_class) if factor is not None]
         weights = weight_in(network.dtype, np.prod(factors, axis=0)) if factors else None
         if self._trainer is None:

@@ -8,8 +8,8 @@ import numpy as np
 from fastmlp import machine, preprocessing, targets
 from fastmlp.data.dataset import is_test_split
 from fastmlp.errors import ConfigError, DataError, NotEnoughMemory
-from fastmlp.inputs import as_numbers, as_rows, as_sample_weight, as_target, frozen, is_image, weight_in
-from fastmlp.kernels.losses import LOSSES, SMOOTHING
+from fastmlp.inputs import as_numbers, as_rows, as_sample_weight, as_target, frozen, in_classes, is_image, names_classes, weight_in
+from fastmlp.kernels.losses import SMOOTHING, loss_for, loss_names, losses_for, outputs_for
 from fastmlp.kernels.regularisation import Regularisation
 from fastmlp.kernels.tiled import FORWARD_ROWS
 from fastmlp.kernels.updates import UPDATES
@@ -50,6 +50,7 @@ class Plan(NamedTuple):
     input_scaling: InputScaling
     target_scaling: TargetScaling | None  # of a regression
     target_is_column: bool
+    predicts_classes: bool  # one per row: softmax, or one-hot rows for sigmoid outputs
     regularisation: Regularisation
     update: str  # the rule of the kernels
     is_full_batch: bool  # L-BFGS
@@ -75,7 +76,7 @@ def make_plan(
     of_images = is_image(rows, np.ndim(x))
     settings = settings.resolved(kind_of(of_images, network.output))
     loss = _checked_loss(settings.loss, network)
-    loss_parameter = _loss_parameter(loss, settings, network.dtype)
+    loss_parameter = _loss_parameter(loss, network.output, settings, network.dtype)
     # L-BFGS is no rule of the kernels, and keeps no m or v: as far as these go it is plain gradient descent
     is_full_batch = settings.optimizer == full_batch.NAME
     update = "sgd" if is_full_batch else optimizers.update_rule(settings, network.dtype)
@@ -86,10 +87,11 @@ def make_plan(
     settings, pair, chosen = _checked_validation(settings, validation)
     regularisation = _regularisation(settings, network)
     weight = None if sample_weight is None else as_sample_weight(sample_weight, rows.shape[0])
-    _check_counts(loss, target, "y")
+    _check_counts(loss, network.output, target, "y")
     if rows.shape[0] == 0:
         raise DataError("x: expected at least one row to train on, got 0 rows")
-    split = chosen if chosen is not None else holdout.split(settings, target, network.output, network.n_outputs)
+    classes, output = in_classes(target, y, network.output, network.n_outputs)
+    split = chosen if chosen is not None else holdout.split(settings, classes, output, network.n_outputs)
     train, n_rows = split.train, split.train.size
     input_scaling = _input_scaling(network, settings, x, rows, train, of_images)
     offset = None if rows.dtype == np.uint8 else input_scaling.offset(network.n_inputs, network.dtype)
@@ -101,7 +103,7 @@ def make_plan(
         _warn_of_rounding("y", as_numbers(y, "y").reshape(target.shape), network.dtype, is_moved=False)
     how = settings.holdout
     if settings.validation and chosen is None:
-        how = holdout.rule(how, network.output, network.n_outputs)
+        how = holdout.rule(how, output, network.n_outputs)
     if pair is None:
         of_held_out = _held_out(network, rows, target, weight, split.held_out)
     else:
@@ -109,7 +111,7 @@ def make_plan(
         is_of_bytes = fitted.scales_bytes if fitted is not None else rows.dtype == np.uint8 and settings.normalize != "none"
         of_held_out = _given_rows(network, *pair, of_target, input_scaling.offset(network.n_inputs, network.dtype), is_of_bytes)
         if of_held_out is not None:
-            _check_counts(loss, of_held_out.target, "validation y")
+            _check_counts(loss, network.output, of_held_out.target, "validation y")
     stopping.check(settings, of_held_out is not None, network.output)
     if is_full_batch:
         if network.normalization == "batch":
@@ -128,11 +130,12 @@ def make_plan(
     block = min(batch_size, FORWARD_ROWS) if is_full_batch else batch_size
     pairs = min(lbfgs.MEMORY, known(settings.epochs)) if is_full_batch else 0
     _check_memory(network, block, UPDATES[update].states + is_limited + (settings.average != "none") * 2 + 2 * pairs)
-    of_rows = _weights_of(network, target, train, weight, class_weight or settings.class_weight)
+    of_rows = _weights_of(network, classes, output, train, weight, class_weight or settings.class_weight)
     target_scaling = _target_scaling(network, kind, target, weight, train)
-    if of_held_out is not None and holdout.rule(None, network.output, network.n_outputs) == holdout.STRATIFIED:
+    if of_held_out is not None and holdout.rule(None, output, network.n_outputs) == holdout.STRATIFIED:
         advice = "train on rows of it, too" if pair is not None else _how_to_see_all(how)
-        holdout.warn_of_unseen(target[train], of_held_out.target, advice, stacklevel=5)
+        held_classes, _ = in_classes(of_held_out.target, y, network.output, network.n_outputs)
+        holdout.warn_of_unseen(classes[train], held_classes, advice, stacklevel=5)
     return Plan(
         settings=settings.replace(
             loss=loss,
@@ -154,6 +157,7 @@ def make_plan(
         input_scaling=input_scaling,
         target_scaling=target_scaling,
         target_is_column=np.ndim(y) == 2,
+        predicts_classes=names_classes(y, network.output, network.n_outputs),
         regularisation=regularisation,
         update=update,
         is_full_batch=is_full_batch,
@@ -203,12 +207,13 @@ def _warn_of_rounding(name: str, values: np.ndarray, dtype: np.dtype, is_moved: 
 
 def _kind_of_targets(network: Network, settings: TrainingSettings, loss: str) -> str:
     """Return what is done to targets, "none" or "standardize"; raise ConfigError where that does not go with loss or network."""
-    asked_for, fitted, link = settings.normalize_target, network.target_scaling, LOSSES[loss].link
+    asked_for, fitted, form = settings.normalize_target, network.target_scaling, loss_for(loss, network.output)
+    link = form.link
     if asked_for == "standardize" and (network.output != "identity" or link is not None):
         what = f"{network.output} output" if network.output != "identity" else f"the loss {loss}, whose outputs are logarithms"
         raise ConfigError(f"normalize_target: expected none with {what}, got 'standardize'; leave it out")
     if fitted is None:
-        return asked_for or ("standardize" if targets.measures_y(loss) else "none")
+        return asked_for or ("standardize" if targets.measures_y(form.form) else "none")
     if asked_for not in (None, fitted.kind):
         raise ConfigError(
             f"normalize_target: this network was trained with {fitted.kind!r} and keeps it, got {asked_for!r}; use a new Network"
@@ -232,23 +237,24 @@ def _target_scaling(
 def _checked_loss(name: str | None, network: Network) -> str:
     if name is None:
         return network.loss
-    name = known_name(name, LOSSES)
-    if name not in LOSSES:
-        hint = nearest(name, LOSSES) or "; register one of your own with @fastmlp.loss"
-        raise ConfigError(f"loss: expected one of {', '.join(LOSSES)}, got {name!r}{hint}")
-    if LOSSES[name].output != network.output:
-        fitting = ", ".join(loss.name for loss in LOSSES.values() if loss.output == network.output)
-        raise ConfigError(f"loss: {name!r} goes with {LOSSES[name].output} output, this network has {network.output}; use {fitting}")
+    name = known_name(name, loss_names())
+    outputs = outputs_for(name)
+    if not outputs:
+        hint = nearest(name, loss_names()) or "; register one of your own with @fastmlp.loss"
+        raise ConfigError(f"loss: expected one of {', '.join(loss_names())}, got {name!r}{hint}")
+    if network.output not in outputs:
+        fitting = ", ".join(losses_for(network.output))
+        raise ConfigError(f"loss: {name!r} goes with {' or '.join(outputs)} output, this network has {network.output}; use {fitting}")
     return name
 
 
-def _loss_parameter(loss: str, settings: TrainingSettings, dtype: np.dtype) -> float:
+def _loss_parameter(loss: str, output: str, settings: TrainingSettings, dtype: np.dtype) -> float:
     """Return the number that a loss has besides, 0 where it has none; raise ConfigError for a smoothing that it does not take."""
-    name = LOSSES[loss].parameter
+    name = loss_for(loss, output).parameter
     if settings.label_smoothing > 0 and name != SMOOTHING:
-        smoothed = " and ".join(loss.name for loss in LOSSES.values() if loss.parameter == SMOOTHING)
         raise ConfigError(
-            f"label_smoothing: expected 0 with the loss {loss}, got {settings.label_smoothing:g}; only {smoothed} have labels to smooth"
+            f"label_smoothing: expected 0 with the loss {loss} of {output} output, got {settings.label_smoothing:g}; only softmax and "
+            "sigmoid outputs, with cross-entropy or mse, have labels to smooth"
         )
     parameter = float(getattr(settings, name)) if name is not None else 0.0
     with np.errstate(over="ignore", under="ignore"):
@@ -258,9 +264,9 @@ def _loss_parameter(loss: str, settings: TrainingSettings, dtype: np.dtype) -> f
     return held
 
 
-def _check_counts(loss: str, target: np.ndarray, name: str) -> None:
+def _check_counts(loss: str, output: str, target: np.ndarray, name: str) -> None:
     """Raise DataError where a loss of counts would get a negative one."""
-    if LOSSES[loss].link == "log" and (wrong := target < 0).any():
+    if loss_for(loss, output).link == "log" and (wrong := target < 0).any():
         row, column = np.argwhere(wrong)[0]
         found = target[row, column]
         raise DataError(f"{name}: expected counts or rates, at least 0, with the loss {loss}, got {found:g} in row {row}")
@@ -338,13 +344,13 @@ def _how_to_see_all(how: str | None) -> str:
 
 
 def _weights_of(
-    network: Network, target: np.ndarray, train: np.ndarray, weight: np.ndarray | None, class_weight: ClassWeight
+    network: Network, target: np.ndarray, output: str, train: np.ndarray, weight: np.ndarray | None, class_weight: ClassWeight
 ) -> np.ndarray | None:
     """Return what each row counts, (n,), by its own weight times that of its class among the rows trained on; None where all count 1.
 
     Rows not trained on have 0.
     """
-    of_class = class_weight_of_rows(class_weight, target[train], network.output, network.n_outputs)
+    of_class = class_weight_of_rows(class_weight, target[train], output, network.n_outputs)
     factors = [factor for factor in (None if weight is None else weight[train], of_class) if factor is not None]
     if not factors:
         return None

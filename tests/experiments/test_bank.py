@@ -165,8 +165,8 @@ def test_what_diverges_is_recorded_and_the_others_go_on(digits):
 
 def test_settings_that_do_not_fit_are_found_before_anything_is_trained(digits, monkeypatch):
     monkeypatch.setattr(bank, "_train", lambda *arguments: pytest.fail("training began"))
-    with pytest.raises(ConfigError, match="loss: 'mse' goes with identity"):
-        trained([task("good", hidden=(20,)), task("bad", BASE.replace(loss="mse"), hidden=(20,))], digits)
+    with pytest.raises(ConfigError, match="loss: 'mae' goes with identity"):
+        trained([task("good", hidden=(20,)), task("bad", BASE.replace(loss="mae"), hidden=(20,))], digits)
 
 
 def test_holding_out_all_rows_is_found_before_anything_is_trained(digits, monkeypatch):

@@ -80,5 +80,5 @@ def loss(name: str) -> Kernel:
     """Return the kernel of a loss, called with (z, target, sample_weight, factor, parameter, delta)."""
     formula, derivative = LOSSES[name].formula, LOSSES[name].derivative
     if formula is None or derivative is None:
-        return scalar.softmax_cross_entropy
+        return {"cross_entropy": scalar.softmax_cross_entropy, "mse_of_softmax": scalar.softmax_squared_error}[name]
     return compiling.specialise(scalar.separate_loss, name, LOSS=compiling.formula(formula), LOSS_DERIVATIVE=compiling.formula(derivative))

@@ -43,9 +43,9 @@ class Job(NamedTuple):
 
     def target(self, numbers=normals):
         generator = np.random.default_rng(self.seed + 2)
-        if self.loss == "cross_entropy":
+        if LOSSES[self.loss].output == "softmax":
             return generator.integers(0, self.sizes[-1], (self.rows, 1)).astype(np.float64)
-        if self.loss == "binary_cross_entropy":
+        if LOSSES[self.loss].output == "sigmoid":
             return generator.integers(0, 2, (self.rows, self.sizes[-1])).astype(np.float64)
         if self.loss == "poisson":
             return generator.integers(0, 5, (self.rows, self.sizes[-1])).astype(np.float64)

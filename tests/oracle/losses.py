@@ -14,9 +14,11 @@ Array = np.ndarray
 OUTPUT_OF = {
     "cross_entropy": "softmax",
     "binary_cross_entropy": "sigmoid",
+    "mse_of_softmax": "softmax",
+    "mse_of_sigmoid": "sigmoid",
     **dict.fromkeys(("mse", "mae", "huber", "log_cosh", "quantile", "poisson"), "identity"),
 }
-SMOOTHED = ("cross_entropy", "binary_cross_entropy")
+SMOOTHED = ("cross_entropy", "binary_cross_entropy", "mse_of_softmax", "mse_of_sigmoid")
 
 
 def log_softmax(z: Array) -> Array:
@@ -30,18 +32,21 @@ def softmax(z: Array) -> Array:
 
 def smoothed(loss: str, z: Array, target: Array, share: float) -> Array:
     """Return the probabilities (M, N) that the outputs are to have: those of the target, mixed with those of a blind guess."""
-    if loss == "cross_entropy":
+    if OUTPUT_OF[loss] == "softmax":
         return (1.0 - share) * (np.arange(z.shape[1]) == target) + share / z.shape[1]
     return (1.0 - share) * target + share * 0.5
 
 
 def row_losses(loss: str, z: Array, target: Array, parameter: float = 0.0) -> Array:
-    """Return the loss of each row (M,). target: class numbers (M, 1) for cross_entropy, else (M, N)."""
+    """Return the loss of each row (M,). target: class numbers (M, 1) for softmax, else (M, N)."""
     if loss == "cross_entropy":
         return -(smoothed(loss, z, target, parameter) * log_softmax(z)).sum(axis=1)
     if loss == "binary_cross_entropy":
         target = smoothed(loss, z, target, parameter)
         return (target * np.logaddexp(0.0, -z) + (1.0 - target) * np.logaddexp(0.0, z)).mean(axis=1)
+    if loss in SMOOTHED:  # squared errors of probabilities
+        probability = softmax(z) if loss == "mse_of_softmax" else logistic(z)
+        return ((probability - smoothed(loss, z, target, parameter)) ** 2).mean(axis=1)
     error = z - target
     if loss == "mse":
         return (error**2).mean(axis=1)
@@ -64,6 +69,13 @@ def output_delta(loss: str, z: Array, target: Array, parameter: float = 0.0) -> 
         return softmax(z) - smoothed(loss, z, target, parameter)
     if loss == "binary_cross_entropy":
         return (logistic(z) - smoothed(loss, z, target, parameter)) / z.shape[1]
+    if loss == "mse_of_sigmoid":
+        s = logistic(z)
+        return 2.0 * (s - smoothed(loss, z, target, parameter)) * s * (1.0 - s) / z.shape[1]
+    if loss == "mse_of_softmax":
+        p = softmax(z)
+        jacobian = p[:, :, None] * (np.eye(z.shape[1]) - p[:, None, :])  # dp[c]/dz[k] = p[c] (1 if c = k else 0) - p[c] p[k]
+        return np.einsum("mc,mck->mk", 2.0 * (p - smoothed(loss, z, target, parameter)), jacobian) / z.shape[1]
     error = z - target
     slopes = {
         "mse": lambda: 2.0 * error,
@@ -78,8 +90,8 @@ def output_delta(loss: str, z: Array, target: Array, parameter: float = 0.0) -> 
 
 def correct_rows(loss: str, z: Array, target: Array) -> Array:
     """Return for each row 1 where it is classified correctly, its share of right labels for several, 0 for numbers."""
-    if loss == "cross_entropy":
+    if OUTPUT_OF[loss] == "softmax":
         return (z.argmax(axis=1) == target[:, 0]).astype(float)
-    if loss == "binary_cross_entropy":
+    if OUTPUT_OF[loss] == "sigmoid":
         return ((z > 0) == (target > 0)).mean(axis=1)
     return np.zeros(len(z))

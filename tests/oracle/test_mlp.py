@@ -54,9 +54,14 @@ def test_gamma_stands_behind_the_bias_of_its_hidden_layer():
 
 # Loss, and the number that it has besides.
 CASES = [
-    *((loss, 0.0) for loss in ("cross_entropy", "binary_cross_entropy", "mse", "mae", "log_cosh", "poisson")),
+    *(
+        (loss, 0.0)
+        for loss in ("cross_entropy", "binary_cross_entropy", "mse_of_softmax", "mse_of_sigmoid", "mse", "mae", "log_cosh", "poisson")
+    ),
     ("cross_entropy", 0.2),
     ("binary_cross_entropy", 0.2),
+    ("mse_of_softmax", 0.2),
+    ("mse_of_sigmoid", 0.2),
     ("huber", 0.3),
     ("quantile", 0.8),
 ]

@@ -24,6 +24,8 @@ TARGETS = {
 LOSSES = {
     "cross_entropy": ("softmax", {"label_smoothing": 0.2}, 0.2),
     "binary_cross_entropy": ("sigmoid", {"label_smoothing": 0.2}, 0.2),
+    "mse_of_softmax": ("softmax", {"label_smoothing": 0.2}, 0.2),
+    "mse_of_sigmoid": ("sigmoid", {"label_smoothing": 0.2}, 0.2),
     "mse": ("identity", {}, 0.0),
     "mae": ("identity", {}, 0.0),
     "huber": ("identity", {"huber_delta": 0.7}, 0.7),
@@ -51,17 +53,17 @@ def test_every_loss_trains_with_its_number_as_in_numpy(loss, way):
     (output, settings, parameter), (kernels, units, batch_size) = LOSSES[loss], WAYS[way]
     net = Network([4, units, 3], "tanh", output, dtype="float64", seed=3)
     start, shared = net.parameters.copy(), {"epochs": 2, "batch_size": batch_size, "learning_rate": 0.02, "seed": 5}
-    history = fastmlp.train(net, X, targets(loss), loss=loss, kernels=kernels, normalize_target="none", **settings, **shared)
+    history = fastmlp.train(net, X, targets(loss), loss=KNOWN[loss].name, kernels=kernels, normalize_target="none", **settings, **shared)
     expected = reference.train(start, net.sizes, ["tanh"], loss, X, targets(loss), parameter=parameter, **shared)
     assert_allclose(net.parameters, expected.parameters, rtol=1e-9, atol=1e-9)
     assert_allclose([epoch.train_loss for epoch in history], expected.losses, rtol=1e-9)
 
 
-@pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy"])
+@pytest.mark.parametrize("loss", [loss for loss, (_, settings, _) in LOSSES.items() if "label_smoothing" in settings])
 def test_smoothed_labels_belong_to_training_not_to_evaluation(loss):
     output = LOSSES[loss][0]
     net, y = Network([4, 8, 3], "tanh", output, dtype="float64"), TARGETS[output]
-    history = fastmlp.train(net, X, y, label_smoothing=0.3, learning_rate=1e-12, epochs=1, validation=(X, y))
+    history = fastmlp.train(net, X, y, loss=KNOWN[loss].name, label_smoothing=0.3, learning_rate=1e-12, epochs=1, validation=(X, y))
     assert history[0].train_loss == pytest.approx(mean_loss(net, loss, X, y, 0.3), rel=1e-9)
     assert history[0].validation_loss == pytest.approx(mean_loss(net, loss, X, y, 0.0), rel=1e-12)
     assert net.evaluate(X, y)["loss"] == pytest.approx(mean_loss(net, loss, X, y, 0.0), rel=1e-12)
@@ -85,7 +87,7 @@ def test_a_network_evaluates_with_the_number_that_it_was_trained_with(loss, tmp_
 def test_a_network_differentiates_the_loss_that_it_was_trained_with(loss):
     output, settings, parameter = LOSSES[loss]
     net, y = Network([4, 8, 3], "tanh", output, dtype="float64"), targets(loss)
-    fastmlp.train(net, X, y, loss=loss, epochs=1, normalize_target="none", **settings)
+    fastmlp.train(net, X, y, loss=KNOWN[loss].name, epochs=1, normalize_target="none", **settings)
     kept = 0.0 if "label_smoothing" in settings else parameter
     expected, _ = mlp.gradient(
         mlp.layers_of(net.parameters, net.sizes), ["tanh"], loss, X, y.reshape(N_ROWS, -1), np.full(N_ROWS, 1 / N_ROWS), kept
@@ -162,6 +164,6 @@ def test_a_model_file_from_before_losses_had_numbers_loads():
 
 
 def test_smoothing_labels_of_numbers_is_refused():
-    expected = "label_smoothing: expected 0 with the loss mse, got 0.1; only cross_entropy and binary_cross_entropy have labels to smooth"
+    expected = "label_smoothing: expected 0 with the loss mse of identity output, got 0.1; only softmax and sigmoid outputs"
     with pytest.raises(ConfigError, match=expected):
         fastmlp.train(Network([4, 8, 3], output="identity"), X, TARGETS["identity"], label_smoothing=0.1)

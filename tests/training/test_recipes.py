@@ -24,7 +24,7 @@ def split(settings):
 
 def test_recipes_are_those_that_were_promised():
     assert set(RECIPES) <= set(DATASETS)
-    assert list(RECIPES["mnist"]) == ["plain", "dropout", "elastic"]
+    assert list(RECIPES["mnist"]) == ["textbook", "plain", "dropout", "elastic"]
     assert list(RECIPES["fashion-mnist"]) == ["plain", "dropout", "best"]
 
 
@@ -56,8 +56,8 @@ def test_recipe_with_dropout_knows_nothing_of_images(dataset):
 @pytest.mark.parametrize(
     ("dataset", "name", "message"),
     [
-        ("mnist", "elastik", "recipe: expected one of plain, dropout, elastic, got 'elastik' for mnist; did you mean 'elastic'"),
-        ("mnist", "best", "recipe: expected one of plain, dropout, elastic, got 'best' for mnist"),
+        ("mnist", "elastik", "recipe: expected one of textbook, plain, dropout, elastic, got 'elastik' for mnist; did you mean 'elastic'"),
+        ("mnist", "best", "recipe: expected one of textbook, plain, dropout, elastic, got 'best' for mnist"),
         ("synthetic", "plain", "recipe: expected none: there are recipes for mnist and fashion-mnist only, got 'plain' for synthetic"),
     ],
 )
