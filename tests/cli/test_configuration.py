@@ -183,8 +183,8 @@ def test_missing_file_is_not_found():
         given_settings({}, {}, Path("none.toml"))
 
 
-def test_folder_for_a_file_is_a_config_error(tmp_path):
-    with pytest.raises(ConfigError, match="cannot be read"):
+def test_folder_for_a_file_is_said_to_be_one(tmp_path):
+    with pytest.raises(InputNotFound, match="expected a file, found a folder"):
         given_settings({}, {}, tmp_path)
 
 

@@ -259,8 +259,8 @@ RULES = {
     "adam": (fastmlp.Adam(weight_decay=0.02), updates.Rule("adam", 0.1, 0.02)),
     "adamw": (fastmlp.AdamW(beta1=0.8, beta2=0.99), updates.Rule("adamw", 0.1, 0.01, 0.8, 0.99)),
     "nadam": (fastmlp.NAdam(beta1=0.8, beta2=0.99), updates.Rule("nadam", 0.1, 0.0, 0.8, 0.99)),
-    "rmsprop": (fastmlp.RMSprop(epsilon=1e-4), updates.Rule("rmsprop", 0.1, beta2=0.99, epsilon=1e-4)),
-    "rmsprop with momentum": (fastmlp.RMSprop(0.5, epsilon=1e-4), updates.Rule("rmsprop_momentum", 0.1, 0.0, 0.5, 0.99, 1e-4)),
+    "rmsprop": (fastmlp.RMSprop(epsilon=1e-4), updates.Rule("rmsprop", 0.1, beta2=0.999, epsilon=1e-4)),
+    "rmsprop with momentum": (fastmlp.RMSprop(0.5, epsilon=1e-4), updates.Rule("rmsprop_momentum", 0.1, 0.0, 0.5, 0.999, 1e-4)),
     "adagrad": (fastmlp.Adagrad(), updates.Rule("adagrad", 0.1, epsilon=1e-10)),
     "lion": (fastmlp.Lion(weight_decay=0.02), updates.Rule("lion", 0.1, 0.02, 0.9, 0.99)),
 }

@@ -303,8 +303,8 @@ def test_start_changes_the_weights_that_training_begins_with(digits):
 
 def test_a_model_validates_on_one_thread(digits, monkeypatch):
     threads = []
-    logits = fastmlp.Network.logits
-    monkeypatch.setattr(fastmlp.Network, "logits", lambda net, x, kernels, n=None: threads.append(n) or logits(net, x, kernels, n))
+    outputs = fastmlp.Network._outputs
+    monkeypatch.setattr(fastmlp.Network, "_outputs", lambda net, x, kernels, n=None: threads.append(n) or outputs(net, x, kernels, n))
     trained(MIXED[:3], digits)
     assert threads
     assert set(threads) == {1}

@@ -89,7 +89,7 @@ def test_the_parameters_have_the_type_asked_for(dtype):
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_initial_weights_are_normal_with_the_variance_of_he_lecun_or_glorot(activation):
-    net = Network([400, 300, 100], activation, output="identity", dtype="float64")
+    net = Network([400, 300, 100], activation, dtype="float64")
     variance = {"selu": 1 / 400, **dict.fromkeys(("identity", "sigmoid", "tanh", "hard_sigmoid"), 2 / 700)}.get(activation, 2 / 400)
     hidden = net.weights[0] / variance**0.5
     # 120,000 numbers: each bound is more than five standard errors of a normal distribution's moment

@@ -225,8 +225,7 @@ NO_SCALINGS = [
     ("normalisation.deviation", np.ones(4, np.float32)),
     ("normalisation.deviation", np.ones(3)),
     ("normalisation.mean", np.ones((4, 1))),
-    ("normalisation.mean", np.full(4, 1e300)),  # float32 cannot hold it
-    ("normalisation.deviation", np.full(4, 1e-320)),  # nor the inverse of this
+    ("normalisation.deviation", np.full(4, 1e-320)),  # float32 cannot hold the inverse of this
 ]
 
 

@@ -449,12 +449,3 @@ def test_a_torn_line_is_cut_off(tmp_path, content, kept):
 def test_no_file_has_no_torn_line(tmp_path):
     records.drop_torn_line(tmp_path / "none")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_manifest_as_large_as_no_run_writes_one_is_not_read(tmp_path):
-    small = b'{"kind": "train"}'
-    (tmp_path / "manifest.json").write_bytes(small.ljust(runs._LARGEST_MANIFEST))
-    assert runs.read_manifest(tmp_path) == {"kind": "train"}
-    (tmp_path / "manifest.json").write_bytes(small.ljust(runs._LARGEST_MANIFEST + 1))
-    with pytest.raises(DataError, match="expected at most 1048576 bytes, got 1048577"):
-        runs.read_manifest(tmp_path)

@@ -11,7 +11,7 @@ from tests.pairs import each_pair
 
 GENERATOR = np.random.default_rng(0)
 X, Y = GENERATOR.standard_normal((60, 4)), GENERATOR.integers(0, 3, 60)
-SETTINGS = {"epochs": 5, "batch_size": 8, "learning_rate": 0.3, "validation": 12}
+SETTINGS = {"epochs": 5, "batch_size": 8, "learning_rate": 0.3, "validation": 12, "holdout": "last"}
 STEPS = 6  # in an epoch
 EMA = {"average": "ema", "average_decay": 0.7}
 SWA = {"average": "swa", "average_start": 0.5}  # the ends of epochs 3, 4 and 5

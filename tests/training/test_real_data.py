@@ -26,7 +26,7 @@ def test_mnist_pixels_are_standardised_by_the_numbers_that_everyone_uses(mnist):
     net = Network([784, 10])
     fastmlp.train(net, mnist.x_train, mnist.y_train, epochs=0, normalize="standardize")
     assert float(net.input_scaling.mean) == pytest.approx(0.1307, abs=5e-5)
-    assert float(net.input_scaling.deviation) == pytest.approx(0.3081, abs=5e-5)
+    assert float(net.input_scaling.std) == pytest.approx(0.3081, abs=5e-5)
 
 
 def test_the_defaults_of_the_synthetic_points_reach_97_percent_of_the_separate_ones():

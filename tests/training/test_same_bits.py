@@ -134,7 +134,10 @@ SAME_POINTS = {
 
 @pytest.mark.parametrize("form", SAME_POINTS)
 def test_the_form_of_the_input_changes_no_bit(form):
-    assert bits(small(SAME_POINTS[form])) == bits(small(POINTS.astype(np.float32)))
+    # images have another default optimizer than tables
+    assert bits(small(SAME_POINTS[form], optimizer="sgd", learning_rate=0.2)) == bits(
+        small(POINTS.astype(np.float32), optimizer="sgd", learning_rate=0.2)
+    )
 
 
 WHOLE = GENERATOR.integers(0, 2, (40, 6))

@@ -131,7 +131,14 @@ def test_a_plateau_goes_by_the_held_out_rows_or_else_by_those_trained_on(validat
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_each_step_descends_at_the_rate_of_its_schedule(schedule, kernels):
     settings = TrainingSettings(
-        epochs=6, batch_size=60, learning_rate=0.2, schedule=schedule, warmup_epochs=2.0, step_size=1.0, kernels=kernels
+        epochs=6,
+        batch_size=60,
+        learning_rate=0.2,
+        schedule=schedule,
+        warmup_epochs=2.0,
+        step_size=1.0,
+        kernels=kernels,
+        normalize_target="none",
     )
     net = Network([4, 17, 2], "tanh", "identity", dtype="float64")
     trainer = Trainer(net, X, Y, settings)
