@@ -14,7 +14,7 @@ import math
 import types
 import typing
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, Self, TypeVar
 
 from fastmlp.errors import ConfigError
@@ -563,7 +563,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def check_value(field: dataclasses.Field[Any], value: Any) -> Any:
     """Return `value` in the type that a field wants; raise ConfigError where it has another type or lies out of range."""
     rules = field.metadata
-    kinds = _kinds(field.type)
+    kinds = _kinds(typing.cast(Hashable, field.type))
     if value is None and type(None) in kinds:
         return None
     if isinstance(value, (list, tuple)):

@@ -43,6 +43,7 @@ def speedrun(
     started = time.perf_counter()
     from fastmlp import __version__, machine
     from fastmlp.benchmark import speedrun as benchmark
+    from fastmlp.benchmark.implementations import IMPLEMENTATIONS
     from fastmlp.benchmark.processes import HINT
     from fastmlp.data.dataset import load_dataset
     from fastmlp.rendering import speedrun as text
@@ -56,7 +57,7 @@ def speedrun(
         if name not in benchmark.PEERS:
             known = ", ".join(benchmark.PEERS)
             raise typer.BadParameter(f"expected one of {known}, got {name!r}{nearest(name, benchmark.PEERS)}", param_hint="--peer")
-        if absent := benchmark.IMPLEMENTATIONS[name].missing():
+        if absent := IMPLEMENTATIONS[name].missing():
             raise MissingExtra(f"--peer {name}: expected {' and '.join(absent)} to be installed, found none; run: {HINT}")
     data = load_dataset(dataset, data_dir, notify=output.note)
     load = time.perf_counter() - started
