@@ -74,6 +74,7 @@ CLAIMS = {
     "N8": "the smallest and the largest inputs: train to finite numbers, or one clear line",
     "N9": "random combinations of all settings against the float64 oracle: parameters, losses and rates within 1e-9",
     "N10": "random combinations of all settings on 1 to 7 shares, and through a checkpoint at any step: the same bits",
+    "N11": "random trainings, predictions and gradients with an inaccessible page beside every array and part of the arena: no fault",
     "T1": "a forked child predicts, trains and calls kernels after its parent did: right, or an error in Python",
     "T2": "8 Python threads predict and train at once, every threading layer: no abort, equal results",
     "T3": "fork, spawn, forkserver, ProcessPoolExecutor, loky: right, within 60 s",

@@ -1,0 +1,67 @@
+"""Compiled code stays inside its arrays: each lies beside a page that no one may touch, in processes that would not survive a step."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.quality.counts import count, record
+
+ROOT = Path(__file__).parents[2]
+BATCH = 100  # cases in one process
+
+pytestmark = [
+    pytest.mark.timeout(3600),
+    pytest.mark.skipif(not sys.platform.startswith(("linux", "darwin")), reason="pages are protected by mprotect of POSIX systems"),
+]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python, told that it may use seven threads."""
+    environment = os.environ | {"NUMBA_NUM_THREADS": "7"}
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def last_case(done: subprocess.CompletedProcess[str]) -> str:
+    return done.stdout.splitlines()[-1] if done.stdout else "none"
+
+
+@pytest.mark.parametrize(("side", "place"), [("after", 3), ("before", 2**64 - 1)])
+def test_a_kernel_that_writes_one_number_outside_of_a_guarded_array_ends_the_process(side, place):
+    """A guard that never faults would let everything pass."""
+    done = run(
+        "-c",
+        f"""
+import numba, numpy
+from tests.kernels import guarded
+
+@numba.njit
+def write(array, place):
+    array[place] = 1
+
+guarded.side = {side!r}
+array = guarded.guarded(3, "float32")
+write(array, numpy.uint64(0)), write(array, numpy.uint64(2))
+print(array.sum(), flush=True)
+write(array, numpy.uint64({place}))
+""",
+    )
+    assert (done.stdout, done.returncode) == ("2.0\n", -signal.SIGSEGV)
+
+
+def test_no_kernel_reads_or_writes_outside_of_its_arrays():
+    """Training, predictions, gradients, single steps, the functions for compiled code and for C, and the named kernels."""
+    cases, ran = count(30, 3000), {}
+    for first in range(0, cases, BATCH):
+        of_batch = min(BATCH, cases - first)
+        done = run("-m", "tests.kernels.guarded", str(first), str(of_batch))
+        record("N11", of_batch, int(done.returncode != 0))
+        assert done.returncode == 0, f"exit code {done.returncode} in {last_case(done)}\n{done.stderr[-3000:]}"
+        for name, times in json.loads(last_case(done)).items():
+            ran[name] = ran.get(name, 0) + times
+    programs = ("scalar", "regions", "narrow", "row by row", "tiles", "tiles, 7 threads")
+    assert all(ran.get(f"train: {program}") for program in programs), ran
