@@ -222,6 +222,8 @@ def try_case(number: int, case: Case) -> None:
     rows = batch * draw.randint(1, 3) if norm == "batch" else draw.randint(1, 2 * MOST_ROWS)
     # any size may be cut into shares, or not; parallel regions take long to compile, so that they are tried with floats of one type
     in_regions = case.engine == "scalar" and norm == "none" and case.dtype == "float32"
+    if in_regions:
+        case = case._replace(threads=1 + number % max(VALUES.threads))
     program.PARALLEL_MULTIPLY_ADDS = 0 if in_regions else 500_000
     tiled.TEAM_MULTIPLY_ADDS = draw.choice([0, 1_000_000])
     print(json.dumps([number, case, sizes, norm, batch, rows, program.PARALLEL_MULTIPLY_ADDS, tiled.TEAM_MULTIPLY_ADDS]), flush=True)
