@@ -24,7 +24,7 @@ class Examples(NamedTuple):
     """Some rows, n of them, and what a network made of each."""
 
     images: Array  # (n, height, width)
-    numbers: list[int]  # among the rows that were looked at
+    numbers: list[int]  # row numbers among those evaluated
     truth: list[int]
     predicted: list[int]
     probability: list[float]  # of the predicted class

@@ -464,7 +464,7 @@ def as_text(value: Any) -> str:
 
 
 def default_text(field: dataclasses.Field[Any]) -> str:
-    """Return the default of a setting as help shows it, "0.9 with adam, lion" or "10 for image, 30 for table"; "" where there is none."""
+    """Return the default of a setting as help shows it, "0.9 with adam, lion" or "10 for image; 30 for table"; "" where there is none."""
     if field.default is not None:
         return ", ".join(map(str, field.default)) if isinstance(field.default, tuple) else as_text(field.default)
     shown = []
@@ -475,12 +475,19 @@ def default_text(field: dataclasses.Field[Any]) -> str:
             if value is not None:
                 text = "/".join(map(as_text, value.values())) if isinstance(value, Mapping) else as_text(value)
                 groups.setdefault(text, []).append(name)
-        shown += [value if len(names) == len(table) else f"{value} {word} {', '.join(names)}" for value, names in groups.items()]
-    if any("/" in text for text in shown):
-        shown.append(f"for {'/'.join(KIND_DEFAULTS)}")
+        usual = max(groups, key=lambda text: len(groups[text]), default="")
+        whole = word == "with" and len(groups) > 1 and sum(map(len, groups.values())) == len(table)
+        for text, names in groups.items():
+            if len(names) == len(table):
+                shown.append(text)
+            elif not (whole and text == usual):
+                shown.append(f"{text} {word} {', '.join(names)}")
+        if whole:
+            shown.append(f"else {usual}")
     if field.name == "optimizer":
-        shown.append(f"{PLAIN} with a {' or '.join(MEANS_PLAIN)} alone")
-    return ", ".join(shown)
+        shown.append(f"{PLAIN} where only {', '.join(MEANS_PLAIN[:-1])} or {MEANS_PLAIN[-1]} is given")
+    kinds = f"{'/'.join(KIND_DEFAULTS)}: " if any("/" in text for text in shown) else ""
+    return kinds + "; ".join(shown)
 
 
 # What scikit-learn, Keras, PyTorch and XGBoost call what is a setting or a name here, without case, hyphens and underscores.

@@ -1,9 +1,9 @@
-"""How soon a network knows its digits: one recipe per target, trained with many seeds, and beside it the peers on the same recipe.
+"""The training time until a target test accuracy: one recipe per target, trained with many seeds, and the peers on the same recipe.
 
 The recipes were chosen on held-out training rows. A run is timed from the bytes in memory to the trained network: its weights drawn, rows
-checked and shuffled, every step taken. Loading, imports and compilation are told apart. Each trained network is measured on the test
-rows once. Peers begin with the same weights and take the same rows in the same order at the same rates; what they need besides, rows as
-floats, the order of rows and changed pictures, is ready before their time begins.
+checked and shuffled, every step taken. Loading, imports and compilation are reported separately. Each trained network is evaluated on
+the test set once. Peers begin with the same weights and take the same rows in the same order at the same rates; what they need besides,
+rows as floats, the order of rows and changed pictures, is ready before their time begins.
 """
 
 import contextlib

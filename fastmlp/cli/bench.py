@@ -74,7 +74,7 @@ def bench(
         typer.Argument(metavar="WHAT", callback=_known_word, help=f"one of {', '.join(WORDS)}  [default: the ladder]"),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="few rows, short turns: half a minute for the ladder")] = False,
-    repeats: Annotated[int, typer.Option(metavar="N", min=1, help="rounds, in each of which everybody has a turn")] = 5,
+    repeats: Annotated[int, typer.Option(metavar="N", min=1, help="rounds; in each, every implementation is timed once")] = 5,
     rung: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", callback=_known_rungs, help="kernels, step, epoch: only this rung, like lists, njit, tiles; repeat"),
@@ -91,7 +91,7 @@ def bench(
     save: Annotated[Path | None, typer.Option(metavar="FILE", help="add everything measured to this file of results, as JSON")] = None,
     compare: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="set the times against those of this file; exit code 1 if one is slower beyond noise"),
+        typer.Option(metavar="FILE", help="compare with the times in this file; exit code 1 if one is slower beyond noise"),
     ] = None,
     plot: Annotated[
         Path | None,

@@ -23,7 +23,7 @@ def check(
         Path | None, typer.Argument(metavar="MODEL", help="check this network (a file, or the folder of a run) instead, array by array")
     ] = None,
     layer: Annotated[bool, typer.Option("--layer", help="check each derivative and each backward kernel by itself")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="each activation, loss and normalization once, not all with all")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="each activation, loss and normalization once, not every combination")] = False,
 ) -> dict[str, Any]:
     """Compare gradients with central differences in float64.
 

@@ -32,13 +32,13 @@ def cv(
     dataset: OptionalDatasetName = None,
     folds: Annotated[int | None, typer.Option(metavar="K", min=2, help=f"parts of the training rows  [default: {FOLDS}]")] = None,
     runs: Annotated[int | None, typer.Option(metavar="N", min=1, help=f"seeds for each fold, from --seed on  [default: {RUNS}]")] = None,
-    test: Annotated[bool, typer.Option("--test", help="at last train on all rows and measure on the test rows, once per seed")] = False,
+    test: Annotated[bool, typer.Option("--test", help="at the end train on all rows and evaluate on the test set, once per seed")] = False,
     resume: ResumeOption = None,
     config: ConfigOption = None,
     data_dir: DataDir = None,
     run_folder: RunFolderOption = None,
 ) -> dict[str, Any]:
-    """Hold out each part of the training rows in turn: K-fold.
+    """K-fold cross-validation: hold out each part of the training rows in turn.
 
     Folds are drawn from --seed, with as many rows of each class as can be. The test set is not evaluated unless you ask for it. As many
     models are trained at a time as there are cores (--threads). Finished ones are kept in the folder.

@@ -1,4 +1,4 @@
-"""`fastmlp doctor`: what this machine is, what to expect of it, and what could be mended."""
+"""`fastmlp doctor`: this machine, the speed to expect of it, and what could be improved."""
 
 from typing import Annotated, Any
 
@@ -26,7 +26,7 @@ def doctor(
     batch: Annotated[int, typer.Option(metavar="N", min=1, help="rows in one step")] = 50,
     rows: Annotated[int, typer.Option(metavar="N", min=1, help="rows in one epoch")] = 60_000,
 ) -> dict[str, Any]:
-    """Say what this machine is, how fast it can be, and what slows it down.
+    """Describe this machine: how fast it can be, and what slows it down.
 
     Measures multiply-adds, bandwidth and threads, then tries a network on random rows: in all a few seconds. --json is what a bug
     report should hold.

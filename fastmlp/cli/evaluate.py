@@ -23,7 +23,7 @@ def evaluate(
     output: Output,
     model: ModelFile,
     dataset: DatasetName,
-    split: Annotated[Split, typer.Option(help="the rows to look at")] = Split.test,
+    split: Annotated[Split, typer.Option(help="rows to evaluate on")] = Split.test,
     data_dir: DataDir = None,
 ) -> dict[str, Any]:
     """Show accuracy and confusion matrix of a trained network, or R² and errors in the units of y."""

@@ -32,7 +32,7 @@ HELD_OUT = 12  # where neither data set nor user say how many rows to validate o
 
 RunFolderOption = Annotated[Path | None, typer.Option(metavar="DIR", help="a folder for the results  [default: a new one in runs/]")]
 ResumeOption = Annotated[
-    Path | None, typer.Option(metavar="FOLDER", help="go on where an earlier one was interrupted; it knows data set and settings")
+    Path | None, typer.Option(metavar="FOLDER", help="continue an interrupted one; its folder has data set and settings")
 ]
 ConfigOption = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with the tables [network] and [train]")]
 
@@ -258,7 +258,7 @@ def follow(output: Output, display: Display, events: "Generator[BankProgress | T
 def measure_final(
     output: Output, display: Display, plan: Plan, change: dict[str, Any], run: "RunFolder", data: "Dataset"
 ) -> "dict[str, Summary | None]":
-    """Train a setting once more on all training rows, with each seed, and measure these models on the test rows, once.
+    """Train a setting once more on all training rows, with each seed, and evaluate these models on the test set, once.
 
     A setting that stops by held-out rows keeps some back, as many as it did before.
     """

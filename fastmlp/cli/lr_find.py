@@ -46,7 +46,7 @@ def lr_find(
 
     The loss of the batches falls as soon as a rate is large enough, and explodes where it is too large. Suggested is a rate between the
     one where it falls fastest and the one where it is smallest. All settings of a training apply, but for those of its length and its
-    schedule. Rows that are held out (--validation), and the test rows, are not looked at.
+    schedule. Rows that are held out (--validation), and the test rows, are not used.
     """
     from fastmlp.data.dataset import load_dataset
     from fastmlp.rendering import plots

@@ -1,4 +1,4 @@
-"""`fastmlp predict`: what a trained network says to the rows, or to the picture, in a file."""
+"""`fastmlp predict`: the predictions of a trained network for the rows, or the picture, in a file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,7 +28,7 @@ def predict(
 ) -> dict[str, Any]:
     """Print the class of each row of a file, or of a picture.
 
-    A picture may have any size, dark on bright or bright on dark; it is made alike to those of MNIST. Needs the extra images.
+    A picture may have any size, dark on bright or bright on dark; it is preprocessed like those of MNIST. Needs the extra images.
     """
     from fastmlp.network import Network
 

@@ -33,7 +33,7 @@ def repeat(
     runs: Annotated[
         int | None, typer.Option(metavar="N", min=1, help=f"trainings, with seeds that follow --seed  [default: {RUNS}]")
     ] = None,
-    test: Annotated[bool, typer.Option("--test", help="at last measure each model on the test rows, once")] = False,
+    test: Annotated[bool, typer.Option("--test", help="at the end evaluate each model on the test set, once")] = False,
     resume: ResumeOption = None,
     config: ConfigOption = None,
     data_dir: DataDir = None,

@@ -38,7 +38,7 @@ def report(
 ) -> dict[str, Any]:
     """Write one HTML page about a run, with its figures beside it.
 
-    The page needs no network and no other file: results, figures, tables, settings, machine, the command to do it again, a paragraph
+    The page needs no network and no other file: results, figures, tables, settings, machine, the command to reproduce it, a paragraph
     for a methods section. The figures are also written as PNG, SVG and CSV, into a folder beside the page. What needs the data set is
     drawn from local files only, and left out with a note where there are none.
     """

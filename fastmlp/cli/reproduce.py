@@ -37,7 +37,7 @@ def reproduce(
     """Run the experiments of the original report and compare each claim.
 
     Every number is a mean over seeds with its standard deviation, on MNIST, Fashion-MNIST and the synthetic points. Where the report
-    names no setting, some are scanned on validation rows; test rows are opened once per final model. At the end all of it stands on one
+    names no setting, some are scanned on validation rows; the test set is evaluated once per final model. At the end all of it is on one
     page, report.html, with its figures.
     """
     from fastmlp import machine

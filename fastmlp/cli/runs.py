@@ -15,7 +15,7 @@ EXAMPLES = ("fastmlp runs", "fastmlp runs /scratch/runs --json")
 def runs(
     output: Output, folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="where the run folders are", show_default=True)] = RUNS
 ) -> dict[str, Any]:
-    """List the run folders: how each ended, how far it came, how good it is.
+    """List the run folders: outcome, epochs and accuracy of each.
 
     Names begin with the time (UTC) and what was done on which data. Accuracies are those on the test rows; in brackets on held-out rows,
     the mean over the models of a repeat or a cross-validation.

@@ -38,18 +38,18 @@ def sweep(
     dataset: OptionalDatasetName = None,
     runs: Annotated[int | None, typer.Option(metavar="N", min=1, help=f"seeds for each setting, from --seed on  [default: {RUNS}]")] = None,
     random: Annotated[
-        int | None, typer.Option("--random", metavar="N", min=1, help="N settings by chance, from lists or ranges: 0.01..1")
+        int | None, typer.Option("--random", metavar="N", min=1, help="random search: N settings drawn from lists or ranges: 0.01..1")
     ] = None,
-    halving: Annotated[bool, typer.Option("--halving", help="begin with few epochs; the better half goes on with twice as many")] = False,
+    halving: Annotated[bool, typer.Option("--halving", help="successive halving: the better half goes on with more epochs")] = False,
     test: Annotated[
-        bool, typer.Option("--test", help="at last train the best on all rows and measure on the test rows, once per seed")
+        bool, typer.Option("--test", help="at the end train the best on all rows and evaluate it on the test set, once per seed")
     ] = False,
     resume: ResumeOption = None,
     config: ConfigOption = None,
     data_dir: DataDir = None,
     run_folder: RunFolderOption = None,
 ) -> dict[str, Any]:
-    """Compare settings: --learning-rate 0.01,0.1 and so on.
+    """Compare settings by grid or random search: --learning-rate 0.01,0.1.
 
     A setting with several values is an axis; all combinations are trained, each with the same seeds, and compared on the validation
     rows. The test set is not evaluated unless you ask for it. As many models are trained at a time as there are cores (--threads).

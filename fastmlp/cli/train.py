@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "fastmlp train mnist",
-    "fastmlp train mnist --hidden 300 --hidden 100 --epochs 10 --out digits.safetensors",
+    "fastmlp train mnist --hidden 300 --hidden 100 --out digits.safetensors",
     "fastmlp train mnist --epochs 50 --patience 3 --restore-best",
     "fastmlp train mnist --recipe dropout",
     "fastmlp train fashion-mnist --config run.toml --json",
@@ -121,10 +121,10 @@ def train(
     run_folder: Annotated[Path | None, typer.Option(metavar="DIR", help="a folder for this run  [default: a new one in runs/]")] = None,
     no_run_folder: Annotated[bool, typer.Option("--no-run-folder", help="keep no record; the model goes to ./DATASET.safetensors")] = False,
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="go on with the run in this folder, bit for bit; see: fastmlp runs")
+        Path | None, typer.Option(metavar="RUN", help="continue the run in this folder, bit for bit; see: fastmlp runs")
     ] = None,
     checkpoint_seconds: Annotated[
-        float, typer.Option(metavar="X", callback=_not_negative, help="save the training at least this often, to go on after a crash")
+        float, typer.Option(metavar="X", callback=_not_negative, help="save a checkpoint at least this often, to continue after a crash")
     ] = CHECKPOINT_SECONDS,
     require_accuracy: Annotated[
         float | None, typer.Option(metavar="X", callback=_part_of_one, help="exit with 1 if the test accuracy is below X, such as 0.97")
@@ -133,9 +133,9 @@ def train(
 ) -> dict[str, Any]:
     """Train a network on a data set and save it.
 
-    Prints a line per epoch and then the accuracy on the test rows, which are looked at once, at the end. A setting may also come
+    Prints a line per epoch and then the accuracy on the test set, which is evaluated once, at the end. A setting may also come
     from the environment (FASTMLP_EPOCHS=3) or from the file given with --config; a flag wins over both, and all of them over --recipe.
-    Ctrl-C ends it after the batch; --resume goes on as if nothing had happened.
+    Ctrl-C saves and stops after the current batch; --resume continues, bit for bit.
     """
     from fastmlp import __version__, machine
     from fastmlp.data.dataset import load_dataset

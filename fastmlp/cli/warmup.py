@@ -23,7 +23,7 @@ def warmup(
         NetworkSettings.dtype
     ),
 ) -> dict[str, Any]:
-    """Compile every kernel that training can ask for.
+    """Compile every kernel that training can use.
 
     Each kernel is compiled when it is first needed and kept in the cache folder, so the first training with a setting waits for some
     of them. After a warm-up none has to wait, until fastmlp, Numba, NumPy or the processor changes.

@@ -1,6 +1,6 @@
 """Independent models trained in parallel, one thread each, over one copy of the data. Never prints.
 
-Each model is a Trainer of its own with one share of the work, run by a Python thread of its own; compiled code releases the lock, and
+Each model is a Trainer of its own with one thread; compiled code releases the lock, and
 comes back to Python about every 0.1 s, so that the threads hardly meet. Shapes and settings may differ from model to model. A model has
 the bits that it has when it is trained alone, whatever the number of cores.
 """
@@ -44,7 +44,7 @@ class Task(NamedTuple):
     train_rows: np.ndarray | None = None  # numbers of rows, ascending; None: all but those that the settings hold out
     validation_rows: np.ndarray | None = None  # with train_rows
     start: Callable[[Network], None] | None = None  # changes the weights that training begins with
-    opens_test: bool = False  # whether the trained model is measured on the test rows, once
+    opens_test: bool = False  # whether the trained model is evaluated on the test set, once
 
 
 class Trained(NamedTuple):
@@ -214,7 +214,7 @@ def _train(task: Task, data: Dataset, rows: _SharedRows, report: Callable[[float
 
 
 def _test(network: Network, data: Dataset) -> dict[str, float | None]:
-    """Measure a trained network on the test rows; the data set notes it."""
+    """Evaluate a trained network on the test set; the data set records it."""
     x = network.rows_for_kernels(data.x_test, "x_test")
     y = network.checked_target(data.y_test, x.shape[0], "y_test")
     return network.evaluate_checked(x, y, threads=1)

@@ -2,8 +2,8 @@
 
 The report trains 784-300-10 sigmoid networks by plain gradient descent. It prints learning rates, but not that its gradients are summed
 over a batch and its inputs standardised, without which those rates reach none of its numbers: that reading is `AS_READ`, others stand
-beside it. Where it names no setting, or names one that cannot reach its claim, some are scanned on validation rows. Test rows are opened
-once per final model, and choose nothing.
+beside it. Where it names no setting, or names one that cannot reach its claim, some are scanned on validation rows. The test set is
+evaluated once per final model, and chooses nothing.
 """
 
 import math
@@ -84,7 +84,7 @@ class Laboratory(NamedTuple):
         return repeat_tasks(network, training.replace(validation=held_out), runs or self.seeds, change)
 
     def finals(self, data: Dataset, change: Change) -> list[Task]:
-        """Return tasks of one setting that train on all rows and open the test rows."""
+        """Return tasks of one setting that train on all rows and evaluate on the test set."""
         return [task._replace(opens_test=True) for task in self.group(data, {**change, "validation": 0})]
 
 
@@ -522,7 +522,7 @@ def _likeness(network: Network) -> float:
 
 
 def _train_again(task: Task, data: Dataset) -> Network:
-    """Return the network of a task that was trained before: the same bits, and no look at the test rows."""
+    """Return the network of a task that was trained before: the same bits, without evaluating the test set."""
     [network] = [event.network for event in train_bank([task._replace(opens_test=False)], data) if isinstance(event, Trained)]
     return network
 
@@ -556,7 +556,7 @@ def _shown(network: NetworkSettings, training: TrainingSettings) -> dict[str, An
 
 
 def _scores(records: Sequence[Record]) -> list[float]:
-    """Return the last validation accuracies; a model that diverged is right by chance."""
+    """Return the last validation accuracies; a model that diverged has the accuracy of guessing."""
     return [CHANCE if record["validation"]["accuracy"] is None else record["validation"]["accuracy"] for record in records]
 
 

@@ -1,4 +1,4 @@
-"""A sweep: settings compared on validation rows, each with the same seeds; all of a grid, some of it by chance, or by halving."""
+"""A sweep: settings compared on validation rows, each with the same seeds; all of a grid, a random search, or successive halving."""
 
 import itertools
 import math
@@ -17,7 +17,7 @@ from fastmlp.kernels import random
 from fastmlp.settings import NetworkSettings, TrainingSettings, known
 from fastmlp.training.stopping import needs_held_out
 
-DIGITS = 3  # of a number drawn from a range: more would not be told apart
+DIGITS = 3  # of a number drawn from a range: more make no difference
 DRAWS_PER_SETTING = 100  # until a draw is new; then the settings are taken to be exhausted
 
 Change = dict[str, Any]  # setting -> value
@@ -91,7 +91,7 @@ def draw(axes: Mapping[str, Sequence[Any] | Range], count: int, seed: int) -> li
 
 
 def rungs(epochs: int, settings: int) -> list[Rung]:
-    """Return the rounds of successive halving: each trains twice as long as the one before, and half as many settings, at last two.
+    """Return the rounds of successive halving: each trains twice as long as the one before, and half as many settings, two at the end.
 
     Jamieson and Talwalkar, "Non-stochastic best arm identification", AISTATS 2016, algorithm 1, in epochs.
     """
@@ -122,7 +122,7 @@ def changed_settings(network: NetworkSettings, training: TrainingSettings, chang
 
 
 def final_tasks(network: NetworkSettings, training: TrainingSettings, change: Change, runs: int, held_out: int | float = 0) -> list[Task]:
-    """Return tasks that train a setting on all training rows and measure each model on the test rows, once.
+    """Return tasks that train a setting on all training rows and evaluate each model on the test set, once.
 
     `held_out` rows are kept back where the setting says when to stop by such rows.
     """
@@ -204,7 +204,7 @@ def _ranked(change: Change, epochs: int, records: Sequence[Record]) -> Ranked:
 
 
 def _order(ranked: Ranked, accurate: bool) -> tuple[int, float, float]:
-    """Return what sorts settings, best first: what diverged comes last; equal accuracies are told apart by the loss."""
+    """Return what sorts settings, best first: what diverged comes last; ties in accuracy are broken by the loss."""
     loss = math.inf if ranked.validation_loss is None else ranked.validation_loss.mean
     accuracy = 0.0 if ranked.validation_accuracy is None else ranked.validation_accuracy.mean
     return ranked.diverged, -accuracy if accurate else loss, loss

@@ -1,7 +1,7 @@
 """Figures for print and page: arrays and records in, one PNG, one SVG and one CSV file per figure out, or one picture.
 
 Each function draws one figure, as wide as a column of a journal, and returns a Plot. Colours are those of Okabe and Ito ("Color
-Universal Design", 2008), told apart by people who are colour-blind; lines differ in dash and marker, too, for prints without colour.
+Universal Design", 2008), distinguishable for people who are colour-blind; lines differ in dash and marker, too, for prints without colour.
 The same input gives the same bytes. Nothing of matplotlib's state outside of a figure is read or changed.
 Needs matplotlib, the extra `plots`. Knows no run folder and no page.
 """
@@ -181,7 +181,7 @@ def compared_curves(
 ) -> Plot:
     """Draw one score over the epochs, one line with its band per series.
 
-    Six can be told apart; of more, the first six are drawn. Raises DataError where none has an epoch with that score.
+    At most six are drawn, the first ones: more cannot be distinguished. Raises DataError where none has an epoch with that score.
     """
     found = [series for series in groups if _has(series, score)]
     if not found:
@@ -425,7 +425,7 @@ def confusion_matrix(
 ) -> Plot:
     """Draw counts (C, C), one row per true class, one column per predicted class; `rows` says which rows were counted.
 
-    Right answers are tinted by the share of their row that they hold, mistakes among themselves, so that the worst confusion stands out.
+    Right answers are tinted by the fraction of their row that they hold, mistakes among themselves, so that the worst confusion stands out.
     """
     counts = np.asarray(counts)
     classes = len(counts)

@@ -46,7 +46,7 @@ OPTIMIZERS = {
     "lion": "Lion",
     "lbfgs": "L-BFGS",
 }
-# How weights begin.
+# Weight initialisation.
 INITIAL = {
     "glorot": "with variance 2/(K + N) (Glorot and Bengio 2010)",
     "he": "with variance 2/K (He et al. 2015)",
@@ -196,7 +196,9 @@ def sweep_page(run: "RunRecord", figures: Path, commands: Sequence[str]) -> Page
         Section("Runs", tables=[_model_table(run.models)]),
         *_common_sections(run, commands, _methods(run, len(run.models), _is_tested(run))),
     ]
-    lede = f"{_many(len(groups), 'setting')}, each with the same seeds, compared on validation rows; test rows take no part in the choice."
+    lede = (
+        f"{_many(len(groups), 'setting')}, each with the same seeds, compared on validation rows; the test set is not used for the choice."
+    )
     return Page("Sweep", f"{_capital(_title(run))}: {_and([name.replace('_', ' ') for name in sorted(names)]) or 'settings'} compared",
                 _unfinished(run, lede), facts, sections, _footer(run))  # fmt: skip
 
@@ -553,7 +555,7 @@ def _common_sections(run: "RunRecord", commands: Sequence[str], methods: str) ->
     return [
         Section("Methods", (methods,)),
         Section("Settings", facts=chosen, more=f"Settings at their defaults: {len(usual)}", more_facts=usual),
-        Section("Do it again", ("The same version, on the same kind of processor, gives the same bits.",), commands=commands),
+        Section("Reproduce", ("The same version, on the same kind of processor, gives the same bits.",), commands=commands),
         Section("Machine", facts=facts),
         Section("Data", facts=[("data set", _title(run)), *files]),
     ]
@@ -657,12 +659,12 @@ def _methods(run: "RunRecord", models: int, tested: bool) -> str:
     if compared:
         parts.append(f"Compared were {', '.join(compared)}.")
     if run.kind == "cv":
-        parts.append("Folds were drawn at random with equal shares of each class; each row was held out once.")
+        parts.append("Folds were drawn at random, stratified by class; each row was held out once.")
     else:
         parts.append(_held_out_text(train, varied))
     if "seed" in varied:
         parts.append(f"Seeds were {_values_text(varied['seed'])}.")
-    parts.append("Test rows were looked at once per final model, after training." if tested else "Test rows were not looked at.")
+    parts.append("The test set was evaluated once per final model, after training." if tested else "The test set was not evaluated.")
     if models > 1:
         parts.append(f"Spreads are standard deviations (n − 1) over {'folds' if run.kind == 'cv' else 'runs'}.")
     versions = run.manifest.get("versions") or {}
@@ -691,7 +693,7 @@ def _held_out_text(train: Mapping[str, Any], varied: Mapping[str, Sequence[Any]]
 
 
 def _initial_text(network: Mapping[str, Any]) -> str:
-    """Return how the weights of a network began, in words."""
+    """Return the weight initialisation of a network, in words."""
     from fastmlp.kernels.activations import ACTIVATIONS
 
     asked_for, activation = network.get("initializer"), network.get("activation")
@@ -731,7 +733,7 @@ def _model_card(run: "RunRecord", model: ModelFile | None, test: Mapping[str, An
         )
     facts += [
         ("intended use", "inputs prepared like those of its data set; teaching, experiments, a baseline for others"),
-        ("limits", "nothing is known of its answers to other inputs: it names one of its classes whatever it is shown, and its "
+        ("limits", "other inputs were not tested: it predicts one of its classes for any input, and its "
          "probabilities were not calibrated; see the mistakes above"),
     ]  # fmt: skip
     return Section("Model card", facts=facts)

@@ -75,7 +75,7 @@ def find_learning_rate(
     """Train a copy of a network with a learning rate that grows from `lowest` to `highest`; return its losses and a suggestion.
 
     The parameters are those of `train`; those of its learning rate, its schedule, its end and its averages have no effect. steps: so many,
-    by default one pass over the rows, but 100 at least and 5,000 at most. Rows that are held out are not looked at. The network is left as
+    by default one pass over the rows, but 100 at least and 5,000 at most. Rows that are held out are not used. The network is left as
     it is.
 
     Raises DataError or ConfigError before anything runs.

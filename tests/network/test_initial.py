@@ -1,4 +1,4 @@
-"""How weights begin: the distribution of each initialiser, its default per activation, and weights from elsewhere."""
+"""Weight initialisation: the distribution of each initialiser, its default per activation, and weights from elsewhere."""
 
 import os
 import subprocess

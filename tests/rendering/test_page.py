@@ -265,7 +265,7 @@ def test_reproduction_has_every_figure_with_what_the_report_says(pages):
 def test_settings_at_their_defaults_wait_behind_a_line(tmp_path):
     settings = {"network": NetworkSettings().to_dict(), "train": TrainingSettings(dropout=0.2).resolved("image").to_dict()}
     page = render(reports.training_page(read_run(write_run(tmp_path / "run", "train", settings=settings)), tmp_path, []))
-    chosen, _, usual = page[page.index("<h2>Settings</h2>") : page.index("<h2>Do it again</h2>")].partition("<details>")
+    chosen, _, usual = page[page.index("<h2>Settings</h2>") : page.index("<h2>Reproduce</h2>")].partition("<details>")
     assert ("<dt>dropout</dt>" in chosen, "<dt>momentum</dt>" in chosen, "<dt>momentum</dt>" in usual) == (True, False, True)
 
 

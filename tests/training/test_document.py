@@ -44,7 +44,7 @@ def test_every_hook_is_in_the_table():
 
 
 def test_every_initialiser_is_in_the_table():
-    table = TEXT.partition("## How weights begin")[2].partition("\n\nNetworks that")[0]
+    table = TEXT.partition("## Weight initialisation")[2].partition("\n\nNetworks that")[0]
     assert set(re.findall(r"`(\w+)`", "\n".join(line for line in table.splitlines() if line.startswith("| `")))) - {"initial_value"} == set(
         INITIALIZERS
     )
