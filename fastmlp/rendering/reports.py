@@ -596,7 +596,7 @@ def _values_text(values: Sequence[Any], most: int = 12) -> str:
     """Return the values of a setting that was varied: "0.01, 0.1 and 0.5", "0 to 29", "20 values from 0.012 to 0.93"."""
     numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
     ordered = sorted(values) if numbers else list(values)
-    if numbers and len(ordered) > 2 and ordered == list(range(ordered[0], ordered[-1] + 1)):
+    if len(ordered) > 2 and all(isinstance(v, int) for v in ordered) and ordered == list(range(ordered[0], ordered[-1] + 1)):
         return f"{ordered[0]} to {ordered[-1]}"
     if len(ordered) > most and numbers:
         return f"{len(ordered)} values from {_value_text(ordered[0])} to {_value_text(ordered[-1])}"

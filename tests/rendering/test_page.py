@@ -262,6 +262,14 @@ def test_reproduction_has_every_figure_with_what_the_report_says(pages):
     }
 
 
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [([0.5, 0.01, 0.1], "0.01, 0.1 and 0.5"), ([0, 1, 2], "0 to 2"), ([1, 2.0, 3], "1, 2 and 3"), ([None, 1], "by default and 1")],
+)
+def test_values_of_a_setting_that_was_varied_are_told_in_short(values, text):
+    assert reports._values_text(values) == text
+
+
 def test_settings_at_their_defaults_wait_behind_a_line(tmp_path):
     settings = {"network": NetworkSettings().to_dict(), "train": TrainingSettings(dropout=0.2).resolved("image").to_dict()}
     page = render(reports.training_page(read_run(write_run(tmp_path / "run", "train", settings=settings)), tmp_path, []))
