@@ -197,7 +197,7 @@ def test_data_set_is_required(command):
 
 
 def test_failure_before_training_leaves_no_folder(command, tmp_path):
-    assert command(*QUICK, "--loss", "mse").code == 78
+    assert command(*QUICK, "--loss", "mae").code == 78
     assert list(tmp_path.iterdir()) == []
 
 

@@ -410,4 +410,4 @@ def test_model_of_a_run_folder_is_evaluated_asked_and_checked(command, finished,
     (finished / "model.safetensors").unlink()
     result = command("evaluate", "run", "synthetic")
     assert result.code == 66
-    assert "expected a model in the run folder" in result.err
+    assert "expected a trained model in the run folder" in result.err
