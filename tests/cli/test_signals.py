@@ -21,6 +21,8 @@ LOADING = """
 import signal, sys, time
 from fastmlp.data import dataset
 signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)  # nohup around the tests would have switched it off in here
 
 def load_dataset(*arguments, **options):
     print("loading", flush=True)
@@ -126,10 +128,15 @@ def test_a_signal_that_was_switched_off_stays_off(handlers, number):
 
 def test_a_terminal_that_is_closed_loses_nothing(tmp_path):
     line = [sys.executable, "-m", "fastmlp", "train", "synthetic", "--batch-size", "50", "--epochs", "1000000", "--run-folder", "run"]
+
+    def sit_at_the_terminal():
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup around the tests would have switched it off in here
+
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         line, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"}, stdin=theirs, stdout=theirs, stderr=theirs,
-        start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        start_new_session=True, preexec_fn=sit_at_the_terminal,
     )  # fmt: skip
     os.close(theirs)
     try:
