@@ -226,7 +226,7 @@ WRONG_TARGETS = [
     ([0, np.nan, 1], "sigmoid", 1, "y: expected 0 or 1 for a sigmoid output, got nan in row 1"),
     ([0, 0.5, 1], "sigmoid", 1, "y: expected 0 or 1 for a sigmoid output, got 0.5 in row 1"),
     (np.zeros((3, 2)), "sigmoid", 1, r"y: expected \(n,\) or \(n, 1\) for 1 outputs, got shape \(3, 2\)"),
-    ([0, 1, 0], "sigmoid", 2, r"y: expected \(n, 2\) for 2 outputs, got shape \(3,\)"),
+    ([0, 1, 2], "sigmoid", 2, "y: expected class numbers from 0 to 1, got 2 in row 2; for 3 classes the network needs 3 outputs"),
     ([0, np.nan, 1], "identity", 1, "y: expected finite numbers in float32, got nan in row 1, column 0"),
     ([[0, 1], [2, np.inf], [3, 4]], "identity", 2, "y: expected finite numbers in float32, got inf in row 1, column 1"),
     (np.zeros((3, 2, 1)), "identity", 2, r"y: expected \(n, 2\) for 2 outputs, got shape \(3, 2, 1\)"),

@@ -50,6 +50,7 @@ def _training(problem: Problem, network: Network, variant: str, threads: int) ->
         learning_rate=workload.learning_rate,
         optimizer=workload.optimizer,
         loss=workload.loss,
+        normalize_target="none" if workload.output == "identity" else None,  # the peers learn y as it is, too
         zero_skipping=zero_skipping,
         kernels=kernels,
         threads=None if threads == machine.usable_cores() else threads,  # all of them is the default, which may choose fewer

@@ -78,12 +78,12 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
         _train(dtype, floats[:, :FEW_INPUTS], 3, activation, "softmax", one_row, outputs=2)
         yield activation
     for x, kind in ((sparse, "bytes"), (floats, "floats")):
-        for loss in LOSSES.values():
+        for name, loss in LOSSES.items():
             for units, batch_size in ways:
                 _train(dtype, x, units, default, loss.output, {"loss": loss.name, "batch_size": batch_size})
                 if loss.output == "identity" and loss.link is None:
                     _train(dtype, x, units, default, "identity", {"loss": loss.name, "batch_size": batch_size, "normalize_target": "none"})
-            yield f"{loss.name}, {kind}"
+            yield f"{name}, {kind}"
         for name, settings in RULES.items():
             for units, batch_size in ((N_INPUTS, 50), (3, 3)):
                 _train(dtype, x, units, default, "softmax", {**settings, **LIMITED, "batch_size": batch_size})

@@ -130,7 +130,7 @@ STATES = {
     "no array": {"_running_stats": [0.0] * 14},
     "other sizes": {"sizes": (5, 400, 3, 2)},
     "other layers": {"layers": network().layers[:2]},
-    "another loss": {"loss": "mse"},
+    "another loss": {"loss": "poisson"},
     "an unknown loss": {"loss": "nonsense"},
     "no loss": {"loss": None},
     "another scaling": {"_input_scaling": InputScaling("standardize", np.zeros(3), np.ones(3))},

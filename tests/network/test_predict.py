@@ -231,7 +231,9 @@ def test_a_class_without_rows_has_a_row_of_zeros():
 
 @pytest.mark.parametrize("output", ["sigmoid", "identity"])
 def test_only_classes_have_a_confusion_matrix(output):
-    with pytest.raises(ConfigError, match=f"confusion_matrix: expected a network with softmax output, this one has {output}"):
+    with pytest.raises(
+        ConfigError, match=f"confusion_matrix: expected a network that predicts one class per row, this one has {output} output"
+    ):
         Network([4, 5, 3], output=output).confusion_matrix(X, np.zeros((600, 3)))
 
 

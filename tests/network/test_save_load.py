@@ -261,7 +261,7 @@ NO_NETWORKS = [
     ("output", None),
     ("output", 3),
     ("output", ["softmax"]),
-    ("loss", "mse"),
+    ("loss", "poisson"),
     ("loss", "hinge"),
     ("loss", None),
     ("loss", ["cross_entropy"]),
