@@ -63,18 +63,19 @@ class Source(NamedTuple):
 
     function: Callable[..., Any]
     fastmath: frozenset[str]
-    is_formula: bool
+    is_formula: bool = False
+    is_inlined: bool = False  # wherever it is called: where the arrays that it is given would be counted at each call
 
 
-def kernel(function: Callable[..., Any] | None = None, *, reassociate: bool = False) -> Any:
+def kernel(function: Callable[..., Any] | None = None, *, reassociate: bool = False, inlined: bool = False) -> Any:
     """Compile a function of this folder as a serial kernel, on its first call; `prange` in it runs as `range`.
 
     `reassociate` allows sums to be added up in any order, which a dot product needs to be vectorised.
-    With NUMBA_DISABLE_JIT=1 the function itself comes back.
+    `inlined` puts its code into each function that calls it. With NUMBA_DISABLE_JIT=1 the function itself comes back.
     """
     if function is None:
-        return functools.partial(kernel, reassociate=reassociate)
-    return _register(function, FASTMATH_REASSOCIATE if reassociate else FASTMATH)
+        return functools.partial(kernel, reassociate=reassociate, inlined=inlined)
+    return _register(function, FASTMATH_REASSOCIATE if reassociate else FASTMATH, is_inlined=inlined)
 
 
 def entry(function: Callable[..., Any]) -> Any:
@@ -113,7 +114,7 @@ def parallel(serial: Any) -> Any:
 @functools.cache
 def with_constant(serial: Any, name: str, value: Any) -> Any:
     """Return the form of a kernel in which a constant of its module has another value, for it and for every kernel that it calls."""
-    source = _SOURCES[serial] if JIT else Source(serial, FASTMATH, False)
+    source = _SOURCES[serial] if JIT else Source(serial, FASTMATH)
     replaced = _callees(source.function, lambda callee: with_constant(callee, name, value))
     if name in source.function.__code__.co_names:
         replaced[name] = value
@@ -150,10 +151,10 @@ def specialise(serial: Any, suffix: str, **replaced: Any) -> Any:
     return _register(_copy(source.function, replaced, name), source.fastmath)
 
 
-def _register(function: Callable[..., Any], fastmath: frozenset[str], is_formula: bool = False) -> Any:
+def _register(function: Callable[..., Any], fastmath: frozenset[str], is_formula: bool = False, is_inlined: bool = False) -> Any:
     if not JIT:
         return function
-    source = Source(function, fastmath, is_formula)
+    source = Source(function, fastmath, is_formula, is_inlined)
     compiled = _dispatcher(function, source)
     _SOURCES[compiled] = source
     return compiled
@@ -161,6 +162,8 @@ def _register(function: Callable[..., Any], fastmath: frozenset[str], is_formula
 
 def _dispatcher(function: Callable[..., Any], source: Source, parallel: bool = False) -> Any:
     options: dict[str, Any] = {"fastmath": set(source.fastmath), "error_model": "numpy", "nogil": True, "boundscheck": None}
+    if source.is_inlined:
+        options["forceinline"] = True
     if source.is_formula:
         options |= {"pipeline_class": _FormulaCompiler, "forceinline": True}
     if parallel:  # only what the source says with prange: array expressions stay as they are written

@@ -248,7 +248,7 @@ def read_row(state, x, scratch, at):
         scratch[first + k] = scaled if (raw >= lowest) & (raw <= highest) else nothing
 
 
-@kernel
+@kernel(inlined=True)
 def outputs_of(state, scratch, x, out):
     """out = outputs of the network for one row. x (K,) -> out (N,), scratch, both overwritten."""
     read_row(state, x, scratch, 0)
