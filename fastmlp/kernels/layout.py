@@ -90,9 +90,9 @@ class Layout:
         self._lanes = lanes_of(dtype)
         last = len(sizes) - 2
         # the weights first, then as often again their states: from a weight to its state it is the same distance everywhere
-        layers = [self._weights(k, n, index < last) for index, (k, n) in enumerate(zip(sizes, sizes[1:], strict=False))][
-            : last + (not trains)
-        ]
+        layers: list[LayerLayout] = []
+        for index in range(last + (not trains)):
+            layers.append(self._weights(*sizes[index : index + 2], is_hidden=index < last, below=layers[-1] if layers else None))
         output = self._output_weights(sizes[-2], sizes[-1], layers[-1]) if trains else None
         self.state = self._size
         self._size *= 1 + states
@@ -138,11 +138,12 @@ class Layout:
         """Rows of a batch and those behind it."""
         return self.rows + PADDED_ROWS
 
-    def _weights(self, k: int, n: int, is_hidden: bool) -> LayerLayout:
+    def _weights(self, k: int, n: int, is_hidden: bool, below: LayerLayout | None) -> LayerLayout:
         tiles = tiles_for(n, self._lanes)
         width = tiles.NV * self._lanes
         panels = -(-n // width)
-        panel = _round_up(k, padded_inputs(tiles)) * width
+        # a transposed copy takes as many rows as the panels of the layer below have units
+        panel = _round_up(max(k, below.panels * below.width if below else 0), padded_inputs(tiles)) * width
         weight, bias = self._take(panels * panel), self._take(panels * width)
         gamma = self._take(panels * width) if is_hidden and self.norm != "none" else 0
         return LayerLayout(k, n, tiles, panels, width, weight, panel, bias, 0, 0, 0, 0, column=width, gamma=gamma)

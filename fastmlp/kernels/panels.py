@@ -508,7 +508,7 @@ def delta_from_transposed(arena, lists, masks, counts, rates, op, M, share, shar
                     arena, copy, 0, arena, op[D] + m * op[D_ROW] + q * op[D_PANEL], op[D_ROW], 1, lists, 0, min(width, op[K] - q * width),
                     start, start_row, 0, arena, out, out_row, 0,
                 )  # fmt: skip
-    if own(op[PANELS], share + 1, shares) == op[PANELS]:  # what was copied there is what lies behind w
+    if own(op[PANELS], share + 1, shares) == op[PANELS]:  # the copy holds what lies in w behind its last row
         wipe_padding(arena, op, M, NR)
 
 

@@ -53,8 +53,6 @@ write(array, numpy.uint64({place}))
     assert (done.stdout, done.returncode) == ("2.0\n", -signal.SIGSEGV)
 
 
-# It finds a fault that is not mended yet: tiles of bytes beside a guard page after the rows, one output, 13-20-34-42 units.
-@pytest.mark.long
 def test_no_kernel_reads_or_writes_outside_of_its_arrays():
     """Training, predictions, gradients, single steps, the functions for compiled code and for C, and the named kernels."""
     cases, ran = count(30, 3000), {}
