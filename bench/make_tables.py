@@ -12,7 +12,7 @@ A table stands between two comments, and is written anew from bench/results:
     <!-- bench:speedrun from FILE -->   how soon an accuracy is reached: a fastmlp speedrun --json
     <!-- bench:reproduction from FILE --> the claims of the report beside what fastmlp reproduce measured
     <!-- bench:rates from FILE -->      scores on rows held out at the learning rates that were tried
-    <!-- bench:optimizer-defaults -->, <!-- bench:kind-defaults -->  the defaults in fastmlp/settings.py
+    <!-- bench:optimizer-defaults -->, <!-- bench:kind-defaults -->  the defaults in fastmlp/settings/fields.py
     <!-- /bench -->
 
 Where there are results of several machines, the comment names the file: <!-- bench:peers from xeon -->.

@@ -1,4 +1,4 @@
-"""How good each optimizer is at fixed learning rates, on rows that are held out: what the defaults in fastmlp/settings.py are chosen by.
+"""How good each optimizer is at fixed learning rates, on rows that are held out: what the defaults in fastmlp/settings are chosen by.
 
     python bench/studies/defaults.py [--tables] [--images] [--batches] [--initializers] [--chosen] [--lbfgs] [--wheels DIR] [FILE]
 
