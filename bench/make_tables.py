@@ -28,12 +28,12 @@ from typing import Any
 
 from fastmlp.benchmark.implementations import IMPLEMENTATIONS
 from fastmlp.benchmark.workloads import WORKLOADS
-from fastmlp.experiments.claims import Row
-from fastmlp.experiments.statistics import Summary, summarise
+from fastmlp.course.claims import Row
 from fastmlp.quantities import MISSING, PERCENT, amount, bare_percent, percent
 from fastmlp.rendering.benchmark import duration
 from fastmlp.rendering.experiments import measured
 from fastmlp.rendering.ladder import share, times
+from fastmlp.search.statistics import Summary, summarise
 from fastmlp.settings import KIND_DEFAULTS, OPTIMIZER_DEFAULTS, as_text, defaults_of
 
 RESULTS = Path(__file__).with_name("results")

@@ -44,7 +44,7 @@ PLAIN = ("activations", "comparison", "losses", "rows", "scalar", "updates")  # 
 AREAS = {
     "training": Area("training/*.py", ("tests/training",)),
     "network": Area("network.py", ("tests/network",)),
-    "experiments": Area("experiments/*.py", ("tests/experiments",)),
+    "search": Area("search/*.py", ("tests/search",)),
     "storage": Area("storage/*.py", ("tests/storage",)),
     "cli": Area("cli/*.py", ("tests/cli",)),
     # A change of a kernel would have all of them compiled anew; NumPy warns of an overflow where compiled code does not.

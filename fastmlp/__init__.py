@@ -24,7 +24,7 @@ _HOMES = {
     "LearningRateFinderResult": "fastmlp.training.lr_find",
     "activation": "fastmlp.formulas",
     "loss": "fastmlp.formulas",
-    "check_gradient": "fastmlp.gradient_check",
+    "check_gradient": "fastmlp.inspect.gradient_check",
     "SGD": "fastmlp.training.optimizers",
     "RMSprop": "fastmlp.training.optimizers",
     "Adagrad": "fastmlp.training.optimizers",
@@ -74,7 +74,7 @@ if TYPE_CHECKING:
         WriteError,
     )
     from fastmlp.formulas import activation, loss
-    from fastmlp.gradient_check import check_gradient
+    from fastmlp.inspect.gradient_check import check_gradient
     from fastmlp.network import Network
     from fastmlp.settings import NetworkSettings, TrainingSettings
     from fastmlp.training.loop import Epoch, History, Progress, Trainer, train, train_epochs

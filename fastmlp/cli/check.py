@@ -12,7 +12,7 @@ from fastmlp.rendering import tables
 from fastmlp.rendering.output import Output
 
 if TYPE_CHECKING:
-    from fastmlp.gradient_check import Check, Combination
+    from fastmlp.inspect.gradient_check import Check, Combination
 
 EXAMPLES = ("fastmlp check --quick", "fastmlp check", "fastmlp check --layer", "fastmlp check digits.safetensors")
 
@@ -29,7 +29,7 @@ def check(
 
     By default for every activation with every loss, all parameters of a small network.
     """
-    from fastmlp import gradient_check
+    from fastmlp.inspect import gradient_check
     from fastmlp.network import Network
 
     if model is not None and layer:

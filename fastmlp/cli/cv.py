@@ -14,7 +14,7 @@ from fastmlp.rendering.output import Output
 
 if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
-    from fastmlp.experiments.bank import Task
+    from fastmlp.search.bank import Task
     from fastmlp.storage.runs import RunFolder
 
 EXAMPLES = (
@@ -62,14 +62,14 @@ def cv(
 
 
 def _tasks(plan: Plan, data: "Dataset") -> "list[Task]":
-    from fastmlp.experiments.cross_validation import cv_tasks
+    from fastmlp.search.cross_validation import cv_tasks
 
     return cv_tasks(plan.network, plan.training, data, plan.arguments["folds"], plan.arguments["runs"])
 
 
 def _run(output: Output, plan: Plan, run: "RunFolder", data: "Dataset") -> dict[str, Any]:
-    from fastmlp.experiments.cross_validation import summarise_folds
-    from fastmlp.experiments.ledger import complete
+    from fastmlp.search.cross_validation import summarise_folds
+    from fastmlp.search.ledger import complete
 
     folds, runs = plan.arguments["folds"], plan.arguments["runs"]
     output.note(

@@ -17,11 +17,11 @@ from fastmlp.rendering.progress import Display
 from fastmlp.settings import MEANS_PLAIN, PLAIN, NetworkSettings, TrainingSettings
 
 if TYPE_CHECKING:
+    from fastmlp.course.reproduce import Stage
     from fastmlp.data.dataset import Dataset
-    from fastmlp.experiments.bank import BankProgress, Task, Trained
-    from fastmlp.experiments.ledger import Ledger
-    from fastmlp.experiments.reproduce import Stage
-    from fastmlp.experiments.statistics import Summary
+    from fastmlp.search.bank import BankProgress, Task, Trained
+    from fastmlp.search.ledger import Ledger
+    from fastmlp.search.statistics import Summary
     from fastmlp.storage.runs import RunFolder
 
 Result = TypeVar("Result")
@@ -59,8 +59,8 @@ def new_plan(
 
     axes: the settings that its models differ in. Defaults that depend on them are not filled in.
     """
-    from fastmlp.experiments.bank import Task, resolved
     from fastmlp.network import settings_for
+    from fastmlp.search.bank import Task, resolved
 
     network, training = settings_in_effect(given, data.network_defaults, data.training_defaults)
     if training.optimizer is None and "optimizer" not in axes and set(axes) & set(MEANS_PLAIN):
@@ -168,7 +168,7 @@ def begun(output: Output, plan: Plan, data: "Dataset", tasks: "Sequence[Task]", 
     Before there is a folder, all that can be wrong with the tasks is found, and what they need is compiled.
     """
     from fastmlp import machine
-    from fastmlp.experiments.bank import prepare
+    from fastmlp.search.bank import prepare
     from fastmlp.storage.runs import RunFolder, create_run
 
     with compile_notes(output):
@@ -229,14 +229,14 @@ def finish(run: "RunFolder", result: Mapping[str, Any], results: Mapping[str, An
 
 def ledger_in(run: "RunFolder", name: str = "models.jsonl") -> "Ledger":
     """Return the ledger in a folder, with the models that are finished already."""
-    from fastmlp.experiments.ledger import Ledger
+    from fastmlp.search.ledger import Ledger
 
     return Ledger(run.path / name)
 
 
 def follow(output: Output, display: Display, events: "Generator[BankProgress | Trained | Stage, None, Result]") -> Result:
     """Run an experiment to its end and return what it returns; meanwhile a bar moves, or a line tells of each finished model."""
-    from fastmlp.experiments.bank import BankProgress, Trained
+    from fastmlp.search.bank import BankProgress, Trained
 
     with contextlib.closing(events):
         while True:
@@ -262,9 +262,9 @@ def measure_final(
 
     A setting that stops by held-out rows keeps some back, as many as it did before.
     """
-    from fastmlp.experiments.ledger import complete
-    from fastmlp.experiments.repeat import summarise_scores
-    from fastmlp.experiments.sweep import final_tasks
+    from fastmlp.search.ledger import complete
+    from fastmlp.search.repeat import summarise_scores
+    from fastmlp.search.sweep import final_tasks
 
     held_out = plan.training.validation or len(data.x_train) // HELD_OUT
     tasks = final_tasks(plan.network, plan.training, change, plan.arguments["runs"], held_out)

@@ -14,7 +14,7 @@ from fastmlp.rendering.output import Output
 
 if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
-    from fastmlp.experiments.bank import Task
+    from fastmlp.search.bank import Task
     from fastmlp.storage.runs import RunFolder
 
 EXAMPLES = (
@@ -59,14 +59,14 @@ def repeat(
 
 
 def _tasks(plan: Plan) -> "list[Task]":
-    from fastmlp.experiments.repeat import repeat_tasks
+    from fastmlp.search.repeat import repeat_tasks
 
     return repeat_tasks(plan.network, plan.training, plan.arguments["runs"], opens_test=plan.arguments["test"])
 
 
 def _run(output: Output, plan: Plan, run: "RunFolder", data: "Dataset") -> dict[str, Any]:
-    from fastmlp.experiments.ledger import complete
-    from fastmlp.experiments.repeat import summarise_epochs, summarise_scores
+    from fastmlp.search.ledger import complete
+    from fastmlp.search.repeat import summarise_epochs, summarise_scores
 
     runs, test = plan.arguments["runs"], plan.arguments["test"]
     output.note(experiment.describe(plan, f"{runs} runs; {experiment.rows(plan, data)}"))

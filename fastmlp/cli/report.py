@@ -15,7 +15,7 @@ from fastmlp.settings import OPTIMIZERS, UNSAID_BEFORE, TrainingSettings, curren
 
 if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
-    from fastmlp.insight import Insight
+    from fastmlp.inspect.insight import Insight
     from fastmlp.network import Network
     from fastmlp.rendering.page import Page
     from fastmlp.rendering.reports import ModelFile
@@ -82,7 +82,7 @@ def inspect_model(output: Output, run: "RunRecord", data_dir: Path | None) -> "t
 
     from fastmlp.data.dataset import load_dataset
     from fastmlp.errors import FastmlpError
-    from fastmlp.insight import look_into
+    from fastmlp.inspect.insight import look_into
     from fastmlp.network import Network
     from fastmlp.rendering.reports import ModelFile
     from fastmlp.storage.reading import model_path

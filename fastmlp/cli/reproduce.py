@@ -41,7 +41,7 @@ def reproduce(
     page, report.html, with its figures.
     """
     from fastmlp import machine
-    from fastmlp.experiments.reproduce import AS_READ
+    from fastmlp.course.reproduce import AS_READ
     from fastmlp.storage.runs import RunFolder, create_run
 
     cores = threads or machine.usable_cores()
@@ -85,7 +85,7 @@ def _note_missing_page(output: Output) -> None:
 
 def _settings() -> dict[str, dict[str, Any]]:
     """Return the settings that an experiment has unless it says otherwise, as tables."""
-    from fastmlp.experiments.reproduce import AS_READ, NETWORK
+    from fastmlp.course.reproduce import AS_READ, NETWORK
 
     return {"network": NETWORK.to_dict(), "train": AS_READ.to_dict()}
 
@@ -102,9 +102,9 @@ def _hashes(data: "list[Dataset]") -> dict[str, str]:
 
 
 def _run(output: Output, run: "RunFolder", data: "list[Dataset]", arguments: dict[str, Any], cores: int) -> dict[str, Any]:
-    from fastmlp.experiments.claims import HOW_COMPARED
-    from fastmlp.experiments.reproduce import Laboratory, common_settings
-    from fastmlp.experiments.reproduce import reproduce as reproduce_all
+    from fastmlp.course.claims import HOW_COMPARED
+    from fastmlp.course.reproduce import Laboratory, common_settings
+    from fastmlp.course.reproduce import reproduce as reproduce_all
 
     started = time.perf_counter()
     mnist, fashion_mnist, synthetic = data

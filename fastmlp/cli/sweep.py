@@ -18,7 +18,7 @@ from fastmlp.settings import current_names
 
 if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
-    from fastmlp.experiments.bank import Task
+    from fastmlp.search.bank import Task
     from fastmlp.storage.runs import RunFolder
 
 EXAMPLES = (
@@ -56,7 +56,7 @@ def sweep(
     Finished ones are kept in the folder.
     """
     from fastmlp.data.dataset import load_dataset
-    from fastmlp.experiments.sweep import check_axes, draw, grid
+    from fastmlp.search.sweep import check_axes, draw, grid
 
     if resume is not None:
         others = {"DATASET": dataset, "--runs": runs, "--random": random, "--halving": halving, "--test": test}
@@ -108,7 +108,7 @@ def _value(name: str, text: str) -> Any:
 
 
 def _range(name: str, text: str, allowed: bool) -> Any:
-    from fastmlp.experiments.sweep import Range
+    from fastmlp.search.sweep import Range
 
     kind = FIELDS[name].type
     if not allowed:
@@ -131,13 +131,13 @@ def _changes(plan: Plan) -> list[dict[str, Any]]:
 
 
 def _tasks(plan: Plan) -> "list[Task]":
-    from fastmlp.experiments.sweep import sweep_tasks
+    from fastmlp.search.sweep import sweep_tasks
 
     return sweep_tasks(plan.network, plan.training, _changes(plan), plan.arguments["runs"])
 
 
 def _run(output: Output, plan: Plan, run: "RunFolder", data: "Dataset") -> dict[str, Any]:
-    from fastmlp.experiments.sweep import run_sweep
+    from fastmlp.search.sweep import run_sweep
 
     runs, halving, changes = plan.arguments["runs"], plan.arguments["halving"], _changes(plan)
     output.note(experiment.describe(plan, f"{len(changes)} settings, {runs} seeds each; {experiment.rows(plan, data)}"))

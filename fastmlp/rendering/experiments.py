@@ -10,13 +10,13 @@ from fastmlp.rendering.tables import table
 from fastmlp.settings import as_text
 
 if TYPE_CHECKING:
-    from fastmlp.experiments.bank import Trained
-    from fastmlp.experiments.claims import Row
-    from fastmlp.experiments.cross_validation import CvResult
-    from fastmlp.experiments.repeat import EpochSummary
-    from fastmlp.experiments.reproduce import Stage
-    from fastmlp.experiments.statistics import Comparison, Summary
-    from fastmlp.experiments.sweep import Ranked, SweepResult
+    from fastmlp.course.claims import Row
+    from fastmlp.course.reproduce import Stage
+    from fastmlp.search.bank import Trained
+    from fastmlp.search.cross_validation import CvResult
+    from fastmlp.search.repeat import EpochSummary
+    from fastmlp.search.statistics import Comparison, Summary
+    from fastmlp.search.sweep import Ranked, SweepResult
 
 WIDTH = 100
 REPEAT_COLUMNS = ("epoch", "accuracy %", "lowest", "highest", "loss", "lowest", "highest", "train %")

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastmlp import quantities
 from fastmlp.errors import DataError
-from fastmlp.experiments.statistics import Summary, summarise
 from fastmlp.quantities import MISSING, NUMBER, PERCENT, POINTS, amount, loss, percent, r2
 from fastmlp.rendering import plots
 from fastmlp.rendering.page import Fact, Mark, Page, Section, Table
 from fastmlp.rendering.plots import Plot, Series
+from fastmlp.search.statistics import Summary, summarise
 from fastmlp.settings import NetworkSettings, TrainingSettings, current_names, is_default, used_by
 
 if TYPE_CHECKING:
-    from fastmlp.insight import Examples, Insight
+    from fastmlp.inspect.insight import Examples, Insight
     from fastmlp.storage.reading import Model, RunRecord
 
 TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "synthetic": "synthetic points"}
@@ -320,7 +320,7 @@ def _classes_figure(name: str, title: str, figure: Mapping[str, Any], folder: Pa
 def _boundary_figure(name: str, title: str, figure: Mapping[str, Any], folder: Path) -> list[Plot]:
     import numpy as np
 
-    from fastmlp.insight import ellipse
+    from fastmlp.inspect.insight import ellipse
 
     first, second = np.asarray(figure["x1"], np.float64), np.asarray(figure["x2"], np.float64)
     points = np.asarray(figure["points"], np.float64)

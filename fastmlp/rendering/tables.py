@@ -9,7 +9,7 @@ from fastmlp.rendering.output import one_line
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from fastmlp.gradient_check import Check, Combination
+    from fastmlp.inspect.gradient_check import Check, Combination
     from fastmlp.storage.runs import RunSummary
     from fastmlp.training.loop import Epoch, Trainer
 

@@ -11,8 +11,8 @@ from fastmlp.benchmark import speedrun
 from fastmlp.benchmark.implementations import IMPLEMENTATIONS, build_course
 from fastmlp.benchmark.speedrun import Contestant, Recipe, Run
 from fastmlp.errors import ConfigError
-from fastmlp.experiments.statistics import lower_bound
 from fastmlp.network import network_for
+from fastmlp.search.statistics import lower_bound
 from fastmlp.training.loop import Trainer
 
 SHORT = {"batch_size": 32, "epochs": 2, "learning_rate": 0.3, "schedule": "linear", "warmup_epochs": 1.0, "label_smoothing": 0.1}

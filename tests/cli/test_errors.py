@@ -6,9 +6,9 @@ import os
 import pytest
 from typer.testing import CliRunner
 
-from fastmlp import gradient_check
 from fastmlp.cli import app
 from fastmlp.data import dataset as data_module
+from fastmlp.inspect import gradient_check
 
 USAGE = {
     "no such command": (["trian", "mnist"], "did you mean 'train'"),

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from fastmlp.experiments import reproduce
-from fastmlp.experiments.bank import BankProgress
-from fastmlp.experiments.claims import Findings, Row
-from fastmlp.experiments.reproduce import EXPERIMENTS
-from fastmlp.experiments.statistics import Summary
+from fastmlp.course import reproduce
+from fastmlp.course.claims import Findings, Row
+from fastmlp.course.reproduce import EXPERIMENTS
+from fastmlp.search.bank import BankProgress
+from fastmlp.search.statistics import Summary
 from fastmlp.storage.reading import Model
 
 CLAIMS = {"0", "1a", "1b", "1c", "2a.1", "2a.2", "2a.3", "2b.1", "2b.2", "2b.3", "2c.1", "2c.2", "3a", "3b", "3c", "4a", "4b",

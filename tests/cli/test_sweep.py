@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from fastmlp.cli.sweep import read_axes
-from fastmlp.experiments.sweep import Range
+from fastmlp.search.sweep import Range
 
 QUICK = ("sweep", "synthetic", "--learning-rate", "0.000001,0.5", "--runs", "5", "--epochs", "2", "--batch-size", "100")
 

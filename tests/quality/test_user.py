@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fastmlp import gradient_check
 from fastmlp.cli import run
+from fastmlp.inspect import gradient_check
 from tests.crash.supervisor import can_trace
 from tests.quality.commands import LEFT_OUT, LINES, ROOT, Result, commands, prepare, process, single_commands
 from tests.quality.counts import FULL, record

@@ -2,14 +2,14 @@
 
 import pytest
 
-from fastmlp.experiments.bank import Task, Trained
-from fastmlp.experiments.claims import Row
-from fastmlp.experiments.cross_validation import CvResult
-from fastmlp.experiments.repeat import EpochSummary
-from fastmlp.experiments.reproduce import Stage
-from fastmlp.experiments.statistics import Comparison, Summary
-from fastmlp.experiments.sweep import Ranked, SweepResult
+from fastmlp.course.claims import Row
+from fastmlp.course.reproduce import Stage
 from fastmlp.rendering import experiments
+from fastmlp.search.bank import Task, Trained
+from fastmlp.search.cross_validation import CvResult
+from fastmlp.search.repeat import EpochSummary
+from fastmlp.search.statistics import Comparison, Summary
+from fastmlp.search.sweep import Ranked, SweepResult
 from fastmlp.settings import NetworkSettings, TrainingSettings
 
 ACCURACY = Summary(0.97614, 0.00123, 0.9741, 0.9791, 30)

@@ -5,9 +5,9 @@ import io
 
 import pytest
 
-from fastmlp.experiments.bank import BankProgress
 from fastmlp.rendering.output import Output
 from fastmlp.rendering.progress import Display
+from fastmlp.search.bank import BankProgress
 from fastmlp.training.loop import Progress
 
 

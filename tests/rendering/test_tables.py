@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastmlp.data.dataset import CLASS_NAMES
-from fastmlp.gradient_check import Check, Combination
+from fastmlp.inspect.gradient_check import Check, Combination
 from fastmlp.rendering import tables
 from fastmlp.training.loop import Epoch
 

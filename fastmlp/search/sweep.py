@@ -9,11 +9,11 @@ import numpy as np
 
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import ConfigError
-from fastmlp.experiments.bank import DIVERGED, DONE, BankProgress, Task, Trained, resolved
-from fastmlp.experiments.ledger import Ledger, Record, complete
-from fastmlp.experiments.repeat import repeat_tasks, summarise_scores, task_key
-from fastmlp.experiments.statistics import Comparison, Summary, compare, summarise
 from fastmlp.kernels import random
+from fastmlp.search.bank import DIVERGED, DONE, BankProgress, Task, Trained, resolved
+from fastmlp.search.ledger import Ledger, Record, complete
+from fastmlp.search.repeat import repeat_tasks, summarise_scores, task_key
+from fastmlp.search.statistics import Comparison, Summary, compare, summarise
 from fastmlp.settings import NetworkSettings, TrainingSettings, known
 from fastmlp.training.stopping import needs_held_out
 

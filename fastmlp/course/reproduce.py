@@ -14,16 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmlp import quantities
+from fastmlp.course.claims import NO, YES, Findings, Row, curve, diverged, last, on_test, same_number
 from fastmlp.data.dataset import Dataset
-from fastmlp.experiments.bank import BankProgress, Task, Trained, train_bank
-from fastmlp.experiments.claims import NO, YES, Findings, Row, curve, diverged, last, on_test, same_number
-from fastmlp.experiments.ledger import Ledger, Record, complete
-from fastmlp.experiments.repeat import repeat_tasks
-from fastmlp.experiments.statistics import Comparison, Summary, compare, summarise
-from fastmlp.experiments.sweep import Change, changed_settings
-from fastmlp.gradient_check import TOLERANCE, check_gradient
+from fastmlp.inspect.gradient_check import TOLERANCE, check_gradient
 from fastmlp.network import Network
 from fastmlp.quantities import percent
+from fastmlp.search.bank import BankProgress, Task, Trained, train_bank
+from fastmlp.search.ledger import Ledger, Record, complete
+from fastmlp.search.repeat import repeat_tasks
+from fastmlp.search.statistics import Comparison, Summary, compare, summarise
+from fastmlp.search.sweep import Change, changed_settings
 from fastmlp.settings import NetworkSettings, TrainingSettings
 
 NETWORK = NetworkSettings(hidden=(300,), activation="sigmoid")

@@ -6,10 +6,10 @@ import pytest
 import fastmlp
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import ConfigError
-from fastmlp.experiments.bank import Trained, train_bank
-from fastmlp.experiments.cross_validation import cv_tasks, folds_of, summarise_folds
-from fastmlp.experiments.ledger import record_of
-from fastmlp.experiments.statistics import summarise
+from fastmlp.search.bank import Trained, train_bank
+from fastmlp.search.cross_validation import cv_tasks, folds_of, summarise_folds
+from fastmlp.search.ledger import record_of
+from fastmlp.search.statistics import summarise
 from fastmlp.settings import NetworkSettings, TrainingSettings
 
 NETWORK, TRAINING = NetworkSettings(hidden=(3,)), TrainingSettings(epochs=1, validation=0)

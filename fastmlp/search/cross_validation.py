@@ -7,10 +7,10 @@ import numpy as np
 
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import ConfigError
-from fastmlp.experiments.bank import DIVERGED, DONE, Task
-from fastmlp.experiments.ledger import Record
-from fastmlp.experiments.statistics import Summary, summarise
 from fastmlp.kernels import random
+from fastmlp.search.bank import DIVERGED, DONE, Task
+from fastmlp.search.ledger import Record
+from fastmlp.search.statistics import Summary, summarise
 from fastmlp.settings import NetworkSettings, TrainingSettings
 
 

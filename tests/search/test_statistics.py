@@ -6,7 +6,7 @@ import statistics
 import numpy as np
 import pytest
 
-from fastmlp.experiments.statistics import Comparison, Summary, compare, next_run_margin, student_quantile, summarise
+from fastmlp.search.statistics import Comparison, Summary, compare, next_run_margin, student_quantile, summarise
 
 
 def test_summary_by_hand():

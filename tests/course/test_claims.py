@@ -2,8 +2,8 @@
 
 import pytest
 
-from fastmlp.experiments.claims import curve, diverged, last, on_test, same_number
-from fastmlp.experiments.statistics import summarise
+from fastmlp.course.claims import curve, diverged, last, on_test, same_number
+from fastmlp.search.statistics import summarise
 
 
 @pytest.mark.parametrize(

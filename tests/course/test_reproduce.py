@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp.experiments import reproduce
-from fastmlp.experiments.claims import NO, Findings
-from fastmlp.experiments.reproduce import AS_READ, NETWORK, Laboratory, Stage, non_negative_weights, printed_sigmoid
+from fastmlp.course import reproduce
+from fastmlp.course.claims import NO, Findings
+from fastmlp.course.reproduce import AS_READ, NETWORK, Laboratory, Stage, non_negative_weights, printed_sigmoid
 from fastmlp.network import network_for
 
 

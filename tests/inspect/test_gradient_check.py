@@ -7,7 +7,7 @@ import pytest
 
 import fastmlp
 from fastmlp import ConfigError, DataError, Network
-from fastmlp.gradient_check import check_all, check_gradient, check_kernels, relative_error
+from fastmlp.inspect.gradient_check import check_all, check_gradient, check_kernels, relative_error
 from fastmlp.kernels import normalisation
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES

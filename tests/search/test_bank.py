@@ -13,10 +13,10 @@ import fastmlp
 from fastmlp import preprocessing
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import ConfigError
-from fastmlp.experiments import bank
-from fastmlp.experiments.bank import BankProgress, Task, Trained, prepare, train_bank
-from fastmlp.experiments.sweep import sweep_tasks
 from fastmlp.network import network_for
+from fastmlp.search import bank
+from fastmlp.search.bank import BankProgress, Task, Trained, prepare, train_bank
+from fastmlp.search.sweep import sweep_tasks
 from fastmlp.settings import NetworkSettings, TrainingSettings
 
 ROOT = Path(__file__).parents[2]
@@ -314,9 +314,9 @@ def test_nothing_is_compiled_in_the_threads():
     # in a process of its own, in which no kernel is loaded yet
     code = """
 import fastmlp
-from fastmlp.experiments.bank import Trained, prepare, train_bank
+from fastmlp.search.bank import Trained, prepare, train_bank
 from fastmlp.kernels.compiling import compile_seconds
-from tests.experiments.test_bank import MIXED
+from tests.search.test_bank import MIXED
 data = fastmlp.load_dataset("mnist").first_rows(2000, 300)
 prepare(MIXED, data)
 before = compile_seconds()

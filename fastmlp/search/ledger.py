@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmlp.data.dataset import Dataset
-from fastmlp.experiments.bank import BankProgress, Task, Trained, train_bank
+from fastmlp.search.bank import BankProgress, Task, Trained, train_bank
 from fastmlp.settings import current_names
 from fastmlp.storage.reading import read_models
 from fastmlp.storage.records import append_record, drop_torn_line
@@ -75,7 +75,7 @@ def complete(
 
 
 def _current_key(key: str) -> str:
-    """Return the key of a model with its settings under the names that they have now; see experiments/repeat.py."""
+    """Return the key of a model with its settings under the names that they have now; see search/repeat.py."""
     parts = (part.partition("=") for part in key.split(" "))
     pairs = ((before, current_names({before: value}, warn=False)) for before, _, value in parts)
     return " ".join(f"{name}={value}" for _, current in pairs for name, value in current.items())

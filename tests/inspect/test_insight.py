@@ -7,7 +7,7 @@ import fastmlp
 from fastmlp.data.dataset import Dataset
 from fastmlp.data.synthetic import classify
 from fastmlp.errors import DataError
-from fastmlp.insight import ellipse, look_into
+from fastmlp.inspect.insight import ellipse, look_into
 from fastmlp.training.holdout import Rows
 
 SHAPE = (2, 3)
