@@ -15,6 +15,7 @@ from fastmlp.kernels.program import NO_NUMBERS
 
 KINDS = ("none", "standardize")
 LARGEST = 1e150  # standard deviation, and one over it the smallest: its square has to be a number in float64
+SCORES = ("rmse", "mae", "r2")  # what predicted numbers are judged by, besides the loss
 PROBES = ((0.3, -1.2), (2.5, 0.7), (-0.4, 1.9))  # outputs and targets at which a loss is tried out
 OFFSETS = (1.0, -2.5, 10.0)
 

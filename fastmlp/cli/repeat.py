@@ -87,7 +87,7 @@ def _run(output: Output, plan: Plan, run: "RunFolder", data: "Dataset") -> dict[
     held_out = experiment.n_held_out(plan, data)
     output.detail(f"mean ± standard deviation and extremes of {runs} runs on {held_out:,} validation rows\n")
     output.result(experiments.repeat(epochs))
-    if plan.training.restore_best or len({len(record["history"]["epoch"]) for record in records}) > 1:
+    if "r2" in best or plan.training.restore_best or len({len(record["history"]["epoch"]) for record in records}) > 1:
         output.result(experiments.at_the_end(best))
     if diverged:
         output.result(f"{diverged} of {runs} runs diverged and are left out")

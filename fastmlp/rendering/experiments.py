@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastmlp import quantities
-from fastmlp.quantities import MISSING, NUMBER, PERCENT, POINTS, amount, bare_amount, bare_percent, loss, percent, unit_of
+from fastmlp.quantities import MISSING, NUMBER, PERCENT, POINTS, amount, bare_amount, bare_percent, loss, percent, r2, unit_of
 from fastmlp.rendering.tables import table
 from fastmlp.settings import as_text
 
@@ -50,15 +50,16 @@ def _runs_of(epoch: "EpochSummary") -> int:
 
 
 def at_the_end(scores: "Mapping[str, Summary | None]") -> str:
-    """Return what models that stopped by themselves reached on the validation rows, each with the weights that it has."""
-    return f"each at its end: validation {_scores(scores['accuracy'], scores['loss'])}"
+    """Return what models reached on the validation rows, each with the weights that it has."""
+    return f"each at its end: validation {_scores(scores)}"
 
 
 def sweep(result: "SweepResult") -> str:
     """Return one row per setting, best first."""
     names = list(result.ranked[0].changed)
     halved = len({ranked.epochs for ranked in result.ranked}) > 1 and "epochs" not in names
-    headings = [*names, *(["epochs"] if halved else []), "accuracy %", "loss", "train %", ""]
+    of_numbers = any(ranked.validation_r2 is not None for ranked in result.ranked)
+    headings = [*names, *(["epochs"] if halved else []), "R²" if of_numbers else "accuracy %", "loss", "train %", ""]
     rows = []
     for ranked in result.ranked:
         train = ranked.train_accuracy
@@ -66,7 +67,7 @@ def sweep(result: "SweepResult") -> str:
             [
                 *(as_text(ranked.changed[name]) for name in names),
                 *([str(ranked.epochs)] if halved else []),
-                _below_heading(ranked.validation_accuracy, PERCENT),
+                _said(ranked.validation_r2, NUMBER) if of_numbers else _below_heading(ranked.validation_accuracy, PERCENT),
                 _said(ranked.validation_loss, NUMBER),
                 MISSING if train is None else bare_percent(train.mean),
                 f"{ranked.diverged} of {ranked.runs} diverged" if ranked.diverged else "",
@@ -98,25 +99,27 @@ def lead(comparison: "Comparison", score: str, second: str) -> str:
 
 def folds(records: Sequence[Mapping[str, Any]]) -> str:
     """Return one row per model of a cross-validation."""
+    of_numbers = any("r2" in record["validation"] for record in records)
     rows = []
     for record in records:
         scores = record["validation"]
         diverged = "diverged" if record["outcome"] == "diverged" else ""
-        rows.append([str(record["fold"]), str(record["seed"]), percent(scores["accuracy"]), loss(scores["loss"]), diverged])
-    return table(["fold", "seed", "accuracy", "loss", ""], rows, left=(4,))
+        judged = r2(scores.get("r2")) if of_numbers else percent(scores["accuracy"])
+        rows.append([str(record["fold"]), str(record["seed"]), judged, loss(scores["loss"]), diverged])
+    return table(["fold", "seed", "R²" if of_numbers else "accuracy", "loss", ""], rows, left=(4,))
 
 
 def cross_validation(result: "CvResult") -> str:
     """Return mean ± standard deviation over the folds."""
-    text = f"{_scores(result.accuracy, result.loss)} (mean ± standard deviation of {result.models} held-out folds)"
+    text = f"{_scores(result._asdict())} (mean ± standard deviation of {result.models} held-out folds)"
     return f"{text}; {result.diverged} diverged" if result.diverged else text
 
 
 def test_scores(scores: "Mapping[str, Summary | None]") -> str:
     """Return what several final models reached on the test rows."""
-    accuracy, its_loss = scores["accuracy"], scores["loss"]
+    its_loss = scores["loss"]
     n = 0 if its_loss is None else its_loss.n
-    return f"test {_scores(accuracy, its_loss)} ({n} final model{'s' if n != 1 else ''}, each measured once)"
+    return f"test {_scores(scores)} ({n} final model{'s' if n != 1 else ''}, each measured once)"
 
 
 def stage(begun: "Stage") -> str:
@@ -132,9 +135,10 @@ def trained(model: "Trained") -> str:
     if scores is None:
         return f"{model.task.key}: trained"
     what = "validation" if scores is model.validation else "test"
-    accuracy = scores.get("accuracy")
-    found = f"{what} accuracy {percent(accuracy)}" if accuracy is not None else f"{what} loss {loss(scores['loss'])}"
-    return f"{model.task.key}: {found}"
+    accuracy, explained = scores.get("accuracy"), scores.get("r2")
+    if accuracy is not None:
+        return f"{model.task.key}: {what} accuracy {percent(accuracy)}"
+    return f"{model.task.key}: {what} {'' if explained is None else f'R² {r2(explained)}, '}loss {loss(scores['loss'])}"
 
 
 def reproduction(rows: "Sequence[Row]", common: Mapping[str, Any]) -> str:
@@ -168,9 +172,11 @@ def measured(row: "Row") -> str:
     return f"{row.quantity} {_said(summary, unit_of(row.quantity))}" + (f" (n = {summary.n})" if summary.n > 1 else "")
 
 
-def _scores(accuracy: "Summary | None", its_loss: "Summary | None") -> str:
-    """Return accuracy, where there is one, and loss."""
-    return (f"accuracy {_said(accuracy, PERCENT)}, " if accuracy is not None else "") + f"loss {_said(its_loss, NUMBER)}"
+def _scores(scores: "Mapping[str, Any]") -> str:
+    """Return summaries in words: accuracy, or of numbers R², RMSE and MAE, where there are any, and loss."""
+    said = [("accuracy", "accuracy", PERCENT), ("r2", "R²", NUMBER), ("rmse", "RMSE", NUMBER), ("mae", "MAE", NUMBER)]
+    found = [f"{word} {_said(scores[score], unit)}" for score, word, unit in said if scores.get(score) is not None]
+    return ", ".join([*found, f"loss {_said(scores['loss'], NUMBER)}"])
 
 
 def _said(summary: "Summary | None", unit: str) -> str:

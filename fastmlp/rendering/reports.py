@@ -759,10 +759,10 @@ def _test_fact(test: Mapping[str, Any]) -> Fact:
 
 def _spread_facts(rows: str, scores: Sequence[Mapping[str, float | None]]) -> list[Fact]:
     facts = []
-    for score in ("accuracy", "loss"):
+    for score, word in (("accuracy", "accuracy"), ("r2", "R²"), ("rmse", "RMSE"), ("mae", "MAE"), ("loss", "loss")):
         spread = summarise([each.get(score) for each in scores])
         if spread is not None:
-            facts.append(_spread_fact(f"{rows} {score}", spread, score == "accuracy"))
+            facts.append(_spread_fact(f"{rows} {word}", spread, score == "accuracy"))
     return facts
 
 
@@ -780,15 +780,14 @@ def _models_facts(run: "RunRecord") -> list[Fact]:
 
 def _test_facts(run: "RunRecord") -> list[Fact]:
     test = run.result.get("test")
-    found = test.get("accuracy") if isinstance(test, dict) else None
-    mean = _number(found.get("mean")) if isinstance(found, dict) else None
-    if not isinstance(found, dict) or mean is None:
-        return []
-    return [
-        Fact(
-            amount(mean, _number(found.get("std")), PERCENT), "Test accuracy", f"{_many(found.get('n'), 'final model')}, each measured once"
-        )
-    ]
+    facts = []
+    for score, label, unit in (("accuracy", "Test accuracy", PERCENT), ("r2", "Test R²", NUMBER)):
+        found = test.get(score) if isinstance(test, dict) else None
+        mean = _number(found.get("mean")) if isinstance(found, dict) else None
+        if isinstance(found, dict) and mean is not None:
+            detail = f"{_many(found.get('n'), 'final model')}, each measured once"
+            facts.append(Fact(amount(mean, _number(found.get("std")), unit), label, detail))
+    return facts
 
 
 def _is_tested(run: "RunRecord") -> bool:

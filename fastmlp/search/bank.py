@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmlp import machine
+from fastmlp import machine, targets
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import TrainingError
 from fastmlp.inputs import as_rows, as_target, in_classes, is_image
@@ -53,7 +53,8 @@ class Trained(NamedTuple):
     task: Task
     network: Network
     history: History
-    validation: dict[str, float | None]  # loss and accuracy after the last epoch, or the best where its weights are restored
+    validation: dict[str, float | None]  # loss and accuracy after the last epoch, or the best where its weights are restored; of numbers
+    # rmse, mae and r2, too
     test: dict[str, float | None] | None
     seconds: float
     outcome: str  # DONE, or DIVERGED: its loss was no longer finite
@@ -209,6 +210,10 @@ def _train(task: Task, data: Dataset, rows: _SharedRows, report: Callable[[float
     kept = trainer.best.epoch if settings.restore_best and trainer.best.epoch else len(history)
     held = history[kept - 1] if history and outcome == DONE else None  # the epoch whose weights the network holds
     validated = {"loss": held and held.validation_loss, "accuracy": held and held.validation_accuracy}
+    if held is not None and trainer.validation is not None and network.output == "identity":
+        of_held_out = trainer.validation
+        found = network.evaluate_checked(*of_held_out[:3], kernels=settings.kernels, threads=1, numbers=of_held_out.numbers)
+        validated |= {score: found[score] for score in targets.SCORES}
     test = _test(network, data) if task.opens_test and outcome == DONE else None
     return Trained(task, network, history, validated, test, time.perf_counter() - started, outcome)
 

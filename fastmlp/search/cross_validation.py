@@ -8,9 +8,10 @@ import numpy as np
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import ConfigError
 from fastmlp.kernels import random
-from fastmlp.search.bank import DIVERGED, DONE, Task
+from fastmlp.search.bank import DIVERGED, Task
 from fastmlp.search.ledger import Record
-from fastmlp.search.statistics import Summary, summarise
+from fastmlp.search.repeat import summarise_scores
+from fastmlp.search.statistics import Summary
 from fastmlp.settings import NetworkSettings, TrainingSettings
 
 
@@ -21,6 +22,9 @@ class CvResult(NamedTuple):
     accuracy: Summary | None
     models: int
     diverged: int
+    rmse: Summary | None = None  # of numbers, as are the others
+    mae: Summary | None = None
+    r2: Summary | None = None
 
 
 def folds_of(data: Dataset, folds: int, seed: int) -> np.ndarray:
@@ -63,11 +67,6 @@ def cv_tasks(network: NetworkSettings, training: TrainingSettings, data: Dataset
 
 
 def summarise_folds(records: Sequence[Record]) -> CvResult:
-    """Return loss and accuracy over the models of all folds that did not diverge."""
-    done = [record["validation"] for record in records if record["outcome"] == DONE]
-    return CvResult(
-        loss=summarise([scores["loss"] for scores in done]),
-        accuracy=summarise([scores["accuracy"] for scores in done]),
-        models=len(records),
-        diverged=sum(record["outcome"] == DIVERGED for record in records),
-    )
+    """Return loss and accuracy, and of numbers rmse, mae and r2, over the models of all folds that did not diverge."""
+    diverged = sum(record["outcome"] == DIVERGED for record in records)
+    return CvResult(**summarise_scores(records, "validation"), models=len(records), diverged=diverged)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from fastmlp import targets
 from fastmlp.search.bank import DONE, Task
 from fastmlp.search.ledger import Record
 from fastmlp.search.statistics import Summary, summarise
@@ -48,6 +49,7 @@ def summarise_epochs(records: Sequence[Record]) -> list[EpochSummary]:
 
 
 def summarise_scores(records: Sequence[Record], rows: str) -> dict[str, Summary | None]:
-    """Return loss and accuracy on the `rows` "validation" or "test", over the models that did not diverge."""
+    """Return loss and accuracy, and of numbers rmse, mae and r2, on the `rows` "validation" or "test", over models that did not diverge."""
     measured = [record[rows] for record in records if record["outcome"] == DONE and record[rows] is not None]
-    return {score: summarise([scores.get(score) for scores in measured]) for score in ("loss", "accuracy")}
+    of_numbers = tuple(score for score in targets.SCORES if any(score in scores for scores in measured))
+    return {score: summarise([scores.get(score) for scores in measured]) for score in ("loss", "accuracy", *of_numbers)}

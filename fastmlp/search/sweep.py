@@ -57,6 +57,7 @@ class Ranked(NamedTuple):
     validation_loss: Summary | None
     validation_accuracy: Summary | None
     seconds: Summary | None  # of one model, on one core
+    validation_r2: Summary | None = None  # of numbers
 
 
 class SweepResult(NamedTuple):
@@ -200,6 +201,7 @@ def _ranked(change: Change, epochs: int, records: Sequence[Record]) -> Ranked:
         validation_loss=scores["loss"],
         validation_accuracy=scores["accuracy"],
         seconds=summarise([record["seconds"] for record in done]),
+        validation_r2=scores.get("r2"),
     )
 
 

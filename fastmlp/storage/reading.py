@@ -41,7 +41,7 @@ class Model(NamedTuple):
     seed: int
     fold: int | None
     history: History
-    validation: dict[str, float | None]  # loss, accuracy
+    validation: dict[str, float | None]  # loss, accuracy; of numbers rmse, mae, r2
     test: dict[str, float | None] | None
     seconds: float
     outcome: str  # done or diverged

@@ -94,6 +94,13 @@ def test_verdict_names_no_best_where_all_diverged():
     assert experiments.verdict(result(None, ranked(0.1, None, diverged=5))) == "no setting is best: every model diverged"
 
 
+def test_a_sweep_of_predicted_numbers_is_told_by_r2():
+    of_numbers = ranked(0.1, None)._replace(validation_loss=LOSS, validation_r2=Summary(0.91, 0.02, 0.9, 0.93, 5))
+    heading, row = experiments.sweep(result(None, of_numbers, score="validation_loss")).splitlines()
+    assert heading.split() == ["learning_rate", "hidden", "R²", "loss", "train", "%"]
+    assert row.split()[2:] == ["0.9100", "±", "0.0200", "0.0812", "±", "0.0021", "–"]
+
+
 def test_cross_validation_says_over_how_many_folds():
     assert experiments.cross_validation(CvResult(LOSS, ACCURACY, 5, 1)) == (
         "accuracy 97.61 ± 0.12 %, loss 0.0812 ± 0.0021 (mean ± standard deviation of 5 held-out folds); 1 diverged"
@@ -138,6 +145,7 @@ NOTHING = {"loss": None, "accuracy": None}
     [
         (MODEL, "validation accuracy 97.50 %"),
         (MODEL._replace(validation={"loss": 0.1, "accuracy": None}), "validation loss 0.1000"),
+        (MODEL._replace(validation={"loss": 0.1, "accuracy": None, "r2": 0.9}), "validation R² 0.9000, loss 0.1000"),
         (MODEL._replace(validation=NOTHING, test={"loss": 0.2, "accuracy": 0.96}), "test accuracy 96.00 %"),
         (MODEL._replace(validation=NOTHING), "trained"),
         (MODEL._replace(validation=NOTHING, outcome="diverged"), "diverged in epoch 1"),

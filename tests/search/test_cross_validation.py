@@ -6,6 +6,7 @@ import pytest
 import fastmlp
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import ConfigError
+from fastmlp.rendering import experiments
 from fastmlp.search.bank import Trained, train_bank
 from fastmlp.search.cross_validation import cv_tasks, folds_of, summarise_folds
 from fastmlp.search.ledger import record_of
@@ -76,3 +77,26 @@ def test_result_is_the_mean_over_the_folds():
         accuracies.append(float((model.network.predict(data.x_train[rows]) == data.y_train[rows]).mean()))
     assert result.accuracy == pytest.approx(summarise(accuracies))
     assert (result.models, result.diverged) == (3, 0)
+
+
+def test_predicted_numbers_are_summarised_by_r2_rmse_and_mae_of_the_rows_held_out():
+    x = np.random.default_rng(0).standard_normal((60, 2))
+    y = 100.0 * x[:, 0] ** 2
+    data = Dataset("made", x, y, x[:20], y[:20], kind="table", target_kind="values")
+    tasks = cv_tasks(NETWORK, TRAINING.replace(epochs=3), data, 3)
+    models = {event.task.key: event for event in train_bank(tasks, data, 1) if isinstance(event, Trained)}
+    by_hand = {"r2": [], "rmse": [], "mae": []}
+    for task in tasks:
+        held_out = y[task.validation_rows]
+        error = models[task.key].network.predict(x[task.validation_rows]) - held_out
+        by_hand["r2"].append(1 - (error**2).sum() / ((held_out - held_out.mean()) ** 2).sum())
+        by_hand["rmse"].append(np.sqrt((error**2).mean()))
+        by_hand["mae"].append(np.abs(error).mean())
+    records = [record_of(models[task.key]) for task in tasks]
+    result = summarise_folds(records)
+    for score, values in by_hand.items():
+        np.testing.assert_allclose(getattr(result, score)[:4], summarise(values)[:4], rtol=1e-5)
+    assert result.accuracy is None
+    text = experiments.cross_validation(result)
+    assert text.startswith(f"R² {result.r2.mean:.4f} ± ")
+    assert "R²" in experiments.folds(records)
