@@ -42,7 +42,7 @@ class Workload(NamedTuple):
 
     name: str
     title: str
-    data: str  # mnist, fashion-mnist, synthetic, random-bytes or random-table
+    data: str  # mnist, fashion-mnist, synthetic, random-bytes, random-table or random-classes
     rows: int
     sizes: tuple[int, ...]
     activation: str
@@ -195,6 +195,20 @@ WORKLOADS = {
             "cross_entropy", "sgd", 0.01, 1,
             targets=(against("jax", 2.0), against("torch", None, "eager"), against("torch", None), against("numpy", None)),
             limit=Limit("0.4 s per epoch", 0.4),
+        ),
+        Workload(
+            "M", "table 10-100-2 ReLU, Adam, batch 200: the size of magic, as MLPClassifier trains it", "random-classes", 15_216,
+            (10, 100, 2), "relu", "softmax", "cross_entropy", "adam", 1e-3, 200,
+            targets=(against("sklearn", 10.0), against("jax", None), against("torch", None, "eager"), against("torch", None),
+                     against("numpy", None)),
+            limit=Limit("45 µs per step", 45e-6 * 77),
+        ),
+        Workload(
+            "M'", "as M, 64-100-10: the size of digits", "random-classes", 1_437, (64, 100, 10), "relu", "softmax", "cross_entropy",
+            "adam", 1e-3, 200,
+            targets=(against("sklearn", 10.0), against("jax", None), against("torch", None, "eager"), against("torch", None),
+                     against("numpy", None)),
+            limit=Limit("90 µs per step", 90e-6 * 8),
         ),
         Workload(
             "L", "24-8-2 tanh, 200 rows, one gradient", "random-table", 200, (24, 8, 2), "tanh", "identity", "mse", "sgd", 0.1, 200,

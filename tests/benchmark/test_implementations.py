@@ -47,9 +47,9 @@ def test_numpy_reaches_the_losses_of_fastmlp(problems, name):
 
 # On which workloads a peer is looked at: each kind of arithmetic once.
 WORKLOADS_OF = {
-    "jax": ("A", "C", "F", "L", "H"),
-    "torch": ("A", "C", "F", "L", "H"),
-    "sklearn": ("A", "H"),
+    "jax": ("A", "C", "F", "L", "M", "H"),
+    "torch": ("A", "C", "F", "L", "M", "H"),
+    "sklearn": ("A", "M", "H"),
     "onnxruntime": ("H",),
     "c": ("A", "G"),
     "python": ("G",),
