@@ -2,7 +2,6 @@
 
 from fastmlp.settings.fields import (
     ACTIVATIONS,
-    ALIASES,
     INITIALIZERS,
     KIND_DEFAULTS,
     LOSSES,
@@ -11,26 +10,35 @@ from fastmlp.settings.fields import (
     OPTIMIZERS,
     OUTPUTS,
     PLAIN,
-    RENAMED,
     SCHEDULES,
     UNSAID_BEFORE,
-    NetworkSettings,
-    TrainingSettings,
-    activation_hint,
     as_text,
-    check_value,
-    current_names,
     default_text,
     defaults_of,
-    folded,
     is_default,
     kind_of,
-    known,
+    used_by,
+)
+from fastmlp.settings.names import (
+    ALIASES,
+    RENAMED,
+    activation_hint,
+    current_names,
+    folded,
     known_name,
     nearest,
-    over_defaults,
-    used_by,
     warn_renamed,
+)
+from fastmlp.settings.records import (
+    NetworkSettings,
+    TrainingSettings,
+    known,
+)
+from fastmlp.settings.sources import (
+    over_defaults,
+)
+from fastmlp.settings.values import (
+    check_value,
 )
 
 __all__ = [

@@ -1,25 +1,15 @@
-"""Every setting of a network and of its training: name, default, range and help, once.
+"""Every setting of a network and of its training, declared once: name, type, default, range, help, and what else is known of it.
 
 The keywords of the Python interface, the flags of the command line, the keys of a configuration file, the `settings` in JSON
 output, the metadata of a model file and the axes of a sweep all derive from the fields here. Names of activations, losses and
 optimisers are stored as text; the registries that own those names check them.
 
-May not import numpy, numba or anything else of fastmlp but errors.
+May not import numpy, numba or anything of fastmlp.
 """
 
 import dataclasses
-import difflib
-import functools
-import math
-import types
-import typing
-import warnings
-from collections.abc import Hashable, Iterable, Mapping
-from typing import Any, Self, TypeVar
-
-from fastmlp.errors import ConfigError
-
-T = TypeVar("T")
+from collections.abc import Mapping
+from typing import Any
 
 ACTIVATIONS = "activation"
 OUTPUTS = "output"
@@ -36,11 +26,8 @@ INITIALIZERS = (
     "constant",
     "course",
 )
-# Settings, and values of settings, of version 0.1.0 that have another name now. Accepted with a warning for one version; what was recorded
-# under them is read as it was meant, without one.
-RENAMED = {"norm_layers": "normalization", "decay_rate": "gamma", "decay_epochs": "step_size", "final_rate": "end_factor"}
-RENAMED_VALUES = {("initializer", "report"): "course"}
 SCHEDULES = ("constant", "step", "exponential", "linear", "cosine", "one_cycle", "inverse", "plateau")
+
 
 # What a record of a training by 0.1.0, which always names `validation`, leaves unsaid because it could not be otherwise.
 UNSAID_BEFORE = {"holdout": "last"}
@@ -140,47 +127,8 @@ def setting(
     return dataclasses.field(default=default, metadata=rules)
 
 
-class Settings:
-    """What the two records of settings share: checking on creation, reading from and writing to plain values."""
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
-            checked = check_value(field, getattr(self, field.name))
-            object.__setattr__(self, field.name, checked)
-
-    @classmethod
-    def names(cls) -> tuple[str, ...]:
-        """Return the names of all settings, in order."""
-        return tuple(field.name for field in dataclasses.fields(cls))  # type: ignore[arg-type]
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any], source: str = "settings") -> Self:
-        """Build the record from plain values; an unknown name raises ConfigError and suggests the nearest known one."""
-        known, values = cls.names(), current_names(values)
-        for name in values:
-            if name not in known:
-                hint = _elsewhere(str(name), cls) or nearest(str(name), known) or f"; known are {', '.join(known)}"
-                raise ConfigError(f"{source}: unknown setting {name!r}{hint}")
-        return cls(**values)
-
-    @classmethod
-    def from_record(cls, values: Mapping[str, Any], source: str = "settings") -> Self:
-        """Build the record from what a file says of an earlier training, perhaps by an earlier version."""
-        unsaid = UNSAID_BEFORE if "validation" in values else {}
-        return cls.from_mapping({**unsaid, **current_names(values, warn=False)}, source)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the settings as values that JSON and TOML can hold."""
-        pairs = ((name, getattr(self, name)) for name in self.names())
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in pairs}
-
-    def replace(self, **changes: Any) -> Self:
-        """Return a copy with some settings changed, checked again."""
-        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
-
-
 @dataclasses.dataclass(frozen=True)
-class NetworkSettings(Settings):
+class NetworkFields:
     """What a network is, apart from its numbers of inputs and outputs, which follow from the data."""
 
     hidden: tuple[int, ...] = setting((300,), "units of a hidden layer; repeat for more layers", minimum=1, repeat=True, group="Network")
@@ -212,7 +160,7 @@ class NetworkSettings(Settings):
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingSettings(Settings):
+class TrainingFields:
     """How a network is trained."""
 
     epochs: int | None = setting(None, "passes over the training rows; of lbfgs, iterations", minimum=0)
@@ -348,113 +296,6 @@ class TrainingSettings(Settings):
     augment_elastic_sigma: float = setting(4.0, "images: smoothness of elastic distortion, in pixels", minimum=0.5, group="Augmentation")
     augment_flip: bool = setting(False, "images: mirror every other one", group="Augmentation")
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.optimizer is not None:
-            _check_used(self, self.optimizer, "")
-
-    @classmethod
-    def from_record(cls, values: Mapping[str, Any], source: str = "settings") -> Self:
-        """Build the record from what a file says of an earlier training.
-
-        Up to version 0.1.0 every setting was recorded, those that the optimizer does not use with the default of that time: they are left
-        out.
-        """
-        optimizer = values.get("optimizer")
-        unused = [field.name for field in _of_optimizers() if optimizer in OPTIMIZERS and optimizer not in field.metadata["optimizers"]]
-        return super().from_record({name: value for name, value in values.items() if name not in unused}, source)
-
-    def resolved(self, kind: str) -> Self:
-        """Return the settings with every default filled in that the optimizer and the kind of data decide; what is unused stays None.
-
-        kind: see kind_of. Raises ConfigError for a setting that the default optimizer does not use.
-        """
-        optimizer = self.optimizer
-        if optimizer is None:
-            optimizer = PLAIN if any(_is_given(getattr(self, name)) for name in MEANS_PLAIN) else KIND_DEFAULTS[kind]["optimizer"]
-            _check_used(self, optimizer, f", the default for data of the kind {kind!r}")
-        defaults = defaults_of(optimizer, kind)
-        if "learning_rate" not in defaults:  # lbfgs has no steps of some rows
-            del defaults["batch_size"]
-        return self.replace(**{name: value for name, value in defaults.items() if name in self.names() and getattr(self, name) is None})
-
-
-def _of_optimizers() -> list[dataclasses.Field[Any]]:
-    """Return the settings that not every optimizer uses, or not with the same default."""
-    return [field for field in dataclasses.fields(TrainingSettings) if field.metadata["optimizers"]]
-
-
-def known(value: T | None) -> T:
-    """Return a value that resolved settings have."""
-    if value is None:
-        raise TypeError("expected resolved settings, got some without a default filled in")
-    return value
-
-
-def _is_given(value: Any) -> bool:
-    return value is not None and value is not False
-
-
-def _check_used(settings: TrainingSettings, optimizer: str, why: str) -> None:
-    """Raise ConfigError where settings are given that the optimizer does not use."""
-    unused = {field.name: field.metadata["optimizers"] for field in _of_optimizers() if optimizer not in field.metadata["optimizers"]}
-    given = [name for name in unused if _is_given(getattr(settings, name))]
-    if given:
-        got = ", ".join(as_text(getattr(settings, name)) for name in given)
-        users = "; ".join(f"{name} goes with {', '.join(unused[name])}" for name in given)
-        raise ConfigError(f"{', '.join(given)}: expected none with {optimizer}{why}, which uses no such setting, got {got}; {users}")
-
-
-def over_defaults(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a training that were given, over those that its data set or its recipe prefers.
-
-    Where another optimizer was given, what they say for their own does not hold: a learning rate of sgd is none of adam.
-    """
-    kept = dict(defaults)
-    before = defaults.get("optimizer") or (PLAIN if any(name in defaults for name in MEANS_PLAIN) else None)
-    now = given.get("optimizer") or before
-    if now != before:
-        own = {field.name for field in _of_optimizers()} | set(OPTIMIZER_DEFAULTS.get(str(now), ()))
-        kept = {name: value for name, value in defaults.items() if name not in own}
-        if now not in used_by("learning_rate"):  # it takes all rows at once
-            kept.pop("batch_size", None)
-    return {**kept, **{name: value for name, value in given.items() if value is not None or name not in kept}}
-
-
-def _elsewhere(name: str, record: type[Settings]) -> str:
-    """Return what to say of a setting that belongs into the other record, "" of one that belongs nowhere."""
-    other = NetworkSettings if record is TrainingSettings else TrainingSettings
-    meant = known_name(ALIASES.get(folded(name), name), other.names())
-    if meant not in other.names():
-        return ""
-    where = "fastmlp.Network, as its sizes" if meant == "hidden" else f"fastmlp.{'Network' if other is NetworkSettings else 'train'}"
-    return f"; {meant!r} belongs to {where}"
-
-
-def current_names(values: Mapping[str, Any], warn: bool = True) -> dict[str, Any]:
-    """Return settings under the names that they have now, with a FutureWarning for each that came under an earlier one."""
-    current = {}
-    for name, value in values.items():
-        if name in RENAMED:
-            if RENAMED[name] in values:
-                raise ConfigError(f"{name}: expected one of {name!r} and {RENAMED[name]!r}, got both; {RENAMED[name]!r} is its name now")
-            if warn:
-                warn_renamed(name, RENAMED[name])
-        current[RENAMED.get(name, name)] = value if warn else _current_value(name, value, warn=False)
-    return current
-
-
-def warn_renamed(before: str, now: str, stacklevel: int = 3) -> None:
-    """Warn the caller of the caller that a name has changed."""
-    warnings.warn(f"{before} is called {now} now; the next version will not know the old name", FutureWarning, stacklevel=stacklevel)
-
-
-def _current_value(name: str, value: Any, warn: bool) -> Any:
-    now = RENAMED_VALUES.get((name, value)) if isinstance(value, str) else None
-    if now is not None and warn:
-        warn_renamed(f"{name} {value!r}", repr(now), stacklevel=5)
-    return value if now is None else now
-
 
 def as_text(value: Any) -> str:
     """Return a setting as it is written on the command line: 300-100 for the widths of two layers."""
@@ -488,173 +329,3 @@ def default_text(field: dataclasses.Field[Any]) -> str:
         shown.append(f"{PLAIN} where only {', '.join(MEANS_PLAIN[:-1])} or {MEANS_PLAIN[-1]} is given")
     kinds = f"{'/'.join(KIND_DEFAULTS)}: " if any("/" in text for text in shown) else ""
     return kinds + "; ".join(shown)
-
-
-# What scikit-learn, Keras, PyTorch and XGBoost call what is a setting or a name here, without case, hyphens and underscores.
-ALIASES: Mapping[str, str] = {
-    # settings
-    "lr": "learning_rate", "learningrateinit": "learning_rate", "eta": "learning_rate", "eta0": "learning_rate",
-    "maxiter": "epochs", "nepochs": "epochs", "numepochs": "epochs", "maxepochs": "epochs", "nepoch": "epochs", "niter": "epochs",
-    "nestimators": "epochs", "numboostround": "epochs", "iterations": "epochs",
-    "batch": "batch_size", "minibatch": "batch_size", "minibatchsize": "batch_size", "bs": "batch_size",
-    "hiddenlayersizes": "hidden", "hiddenlayers": "hidden", "hiddensizes": "hidden", "hiddenunits": "hidden", "units": "hidden",
-    "layers": "hidden", "activationfunction": "activation", "outactivation": "output", "outputactivation": "output",
-    "alpha": "weight_decay", "l2": "weight_decay", "l2penalty": "weight_decay", "reglambda": "weight_decay", "lambda": "weight_decay",
-    "regalpha": "l1", "l1penalty": "l1", "l1ratio": "l1",
-    "solver": "optimizer", "opt": "optimizer", "optim": "optimizer", "beta": "beta1", "betas": "beta1", "rho": "beta2", "eps": "epsilon",
-    "nesterovsmomentum": "nesterov", "clipnorm": "clip_norm", "globalclipnorm": "clip_norm", "maxgradnorm": "clip_norm",
-    "gradclip": "clip_norm", "gradientclipval": "clip_norm", "clipvalue": "clip_value",
-    "validationsplit": "validation", "validationfraction": "validation", "validationdata": "validation", "evalset": "validation",
-    "validationsize": "validation", "testsize": "validation",
-    "earlystopping": "patience", "earlystoppingrounds": "patience", "niternochange": "patience", "restorebestweights": "restore_best",
-    "savebest": "restore_best", "randomstate": "seed", "randomseed": "seed", "nthread": "threads", "njobs": "threads",
-    "numthreads": "threads", "workers": "threads", "criterion": "loss", "lossfunction": "loss", "objective": "loss", "lossfn": "loss",
-    "lrschedule": "schedule", "lrscheduler": "schedule", "scheduler": "schedule", "warmup": "warmup_epochs",
-    "dropoutrate": "dropout", "droprate": "dropout", "kernelinitializer": "initializer", "init": "initializer",
-    "initialization": "initializer", "weightinit": "initializer", "classweights": "class_weight", "scaleposweight": "class_weight",
-    "scaler": "normalize", "standardize": "normalize", "batchnorm": "normalization",
-    "batchnormalization": "normalization", "layernorm": "normalization", "maxtime": "time_budget",
-    # activations
-    "swish": "silu", "logistic": "sigmoid", "linear": "identity", "none": "identity", "hardtanh": "hard_sigmoid",
-    "geluapproximate": "gelu_tanh",
-    # outputs and losses
-    "categoricalcrossentropy": "cross_entropy", "sparsecategoricalcrossentropy": "cross_entropy", "crossentropyloss": "cross_entropy",
-    "logloss": "cross_entropy", "nll": "cross_entropy", "nllloss": "cross_entropy", "multi:softmax": "cross_entropy",
-    "multi:softprob": "cross_entropy", "bce": "binary_cross_entropy", "bceloss": "binary_cross_entropy",
-    "bcewithlogitsloss": "binary_cross_entropy", "binarycrossentropy": "binary_cross_entropy", "binary:logistic": "binary_cross_entropy",
-    "meansquarederror": "mse", "mseloss": "mse", "squarederror": "mse", "squaredloss": "mse", "l2loss": "mse", "reg:squarederror": "mse",
-    "meanabsoluteerror": "mae", "l1loss": "mae", "absoluteerror": "mae", "reg:absoluteerror": "mae", "huberloss": "huber",
-    "smoothl1": "huber", "smoothl1loss": "huber", "logcosh": "log_cosh", "pinball": "quantile", "poissonnllloss": "poisson",
-    "count:poisson": "poisson",
-    # optimizers
-    "gd": "sgd", "gradientdescent": "sgd", "stochasticgradientdescent": "sgd", "rmspropoptimizer": "rmsprop", "lbfgsb": "lbfgs",
-    # initializers
-    "xavieruniform": "glorot_uniform", "xaviernormal": "glorot_normal", "xavier": "glorot_uniform", "glorot": "glorot_uniform",
-    "kaiminguniform": "he_uniform", "kaimingnormal": "he_normal", "kaiming": "he_normal", "he": "he_normal", "lecun": "lecun_normal",
-    "zero": "zeros",
-}  # fmt: skip
-
-
-# What is no activation of hidden layers, or needs a word.
-ACTIVATION_HINTS: Mapping[str, str] = {
-    "softmax": "; softmax is no activation of hidden layers: the last one gets it by output='softmax'",
-    "linear": "; did you mean 'identity'? The last layer gets it by output='identity'",
-}
-
-
-def activation_hint(name: str, known: Iterable[str]) -> str:
-    """Return what `nearest` does for activations of hidden layers, and what to say of those of the last one."""
-    return ACTIVATION_HINTS.get(folded(name)) or nearest(name, known)
-
-
-def folded(name: str) -> str:
-    """Return a name without case, hyphens and underscores: LeakyReLU and leaky-relu are leaky_relu."""
-    return name.casefold().replace("-", "").replace("_", "").replace(" ", "")
-
-
-def known_name(name: str, known: Iterable[str]) -> str:
-    """Return the known name that is meant, however it is spelled (see `folded`); any other as it is."""
-    names = list(known)
-    return name if name in names else next((one for one in names if folded(one) == folded(name)), name)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" for the known name that others call so, or that is nearest to a wrong one; "" where there is none."""
-    names = list(known)
-    meant = ALIASES.get(folded(name), "")
-    near = [meant] if meant in names else [one for one in names if folded(one) == folded(name)]
-    near = near or difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def check_value(field: dataclasses.Field[Any], value: Any) -> Any:
-    """Return `value` in the type that a field wants; raise ConfigError where it has another type or lies out of range."""
-    rules = field.metadata
-    kinds = _kinds(typing.cast(Hashable, field.type))
-    if value is None and type(None) in kinds:
-        return None
-    if isinstance(value, (list, tuple)):
-        if tuple not in kinds:
-            raise ConfigError(_message(field, "one value", value))
-        return tuple(_check_scalar(field, rules, kinds[tuple], item) for item in value)
-    if tuple in kinds and len(kinds) == 1:
-        return (_check_scalar(field, rules, kinds[tuple], value),)
-    if rules["part"]:
-        return _check_rows_or_part(field, value)
-    scalar = next(kind for kind in kinds if kind not in (type(None), tuple))
-    return _check_scalar(field, rules, scalar, value)
-
-
-def _check_rows_or_part(field: dataclasses.Field[Any], value: Any) -> int | float:
-    """Return a number of rows, or a part above 0 and below 1; of text, "20%" is one. A part of 0 is no row."""
-    expected = "rows such as 5000, or a part of them such as 0.2"
-    if isinstance(value, str) and value.strip().endswith("%"):
-        try:
-            value = float(value.strip().removesuffix("%").strip() + "e-2")  # the nearest float: a division would round twice
-        except ValueError:
-            pass  # refused below
-    if isinstance(value, bool):
-        raise ConfigError(_message(field, expected, value) + "; 0 holds out none")
-    if hasattr(value, "__index__"):
-        return int(_check_scalar(field, field.metadata, int, value))
-    if not hasattr(value, "__float__"):
-        raise ConfigError(_message(field, expected, value))
-    part = float(_check_scalar(field, field.metadata, float, value))
-    if part >= 1.0:
-        advice = f"write {part:.0f} for a number of rows" if part.is_integer() else "a part is below 1"
-        raise ConfigError(_message(field, expected, value) + f"; {advice}")
-    return part or 0
-
-
-def _check_scalar(field: dataclasses.Field[Any], rules: Mapping[str, Any], kind: type, value: Any) -> Any:
-    if kind is bool:
-        if not isinstance(value, bool):
-            raise ConfigError(_message(field, "true or false", value))
-        return value
-    if kind is str:
-        if not isinstance(value, str):
-            raise ConfigError(_message(field, "a name", value))
-        choices, value = rules["choices"], _current_value(field.name, value, warn=True)
-        if not choices:
-            return value
-        name = known_name(value, choices)
-        if name not in choices:
-            raise ConfigError(_message(field, "one of " + ", ".join(choices), value) + nearest(value, choices))
-        return name
-    if isinstance(value, bool) or not hasattr(value, "__index__" if kind is int else "__float__"):
-        raise ConfigError(_message(field, "a whole number" if kind is int else "a number", value))
-    try:
-        number = kind(value.__index__()) if kind is int else float(value)
-    except OverflowError:
-        raise ConfigError(_message(field, "a finite number", value)) from None
-    except TypeError:  # an array of several numbers
-        raise ConfigError(_message(field, "a whole number" if kind is int else "a number", value)) from None
-    if isinstance(number, float) and not math.isfinite(number):
-        raise ConfigError(_message(field, "a finite number", value))
-    if rules["minimum"] is not None and number < rules["minimum"]:
-        raise ConfigError(_message(field, f"at least {rules['minimum']}", value))
-    if rules["above"] is not None and number <= rules["above"]:
-        raise ConfigError(_message(field, f"more than {rules['above']:g}", value))
-    if rules["maximum"] is not None and number > rules["maximum"]:
-        raise ConfigError(_message(field, f"at most {rules['maximum']}", value))
-    if rules["below"] is not None and number >= rules["below"]:
-        raise ConfigError(_message(field, f"less than {rules['below']:g}", value))
-    return number
-
-
-def _message(field: dataclasses.Field[Any], expected: str, value: Any) -> str:
-    shown = repr(value)
-    return f"{field.name}: expected {expected}, got {shown if len(shown) <= 60 else shown[:57] + '...'}"
-
-
-@functools.cache
-def _kinds(annotation: Any) -> dict[type, Any]:
-    """Return the types of an annotation: `str | tuple[str, ...] | None` -> {str: str, tuple: str, NoneType: None}."""
-    parts = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
-    kinds: dict[type, Any] = {}
-    for part in parts:
-        if typing.get_origin(part) is tuple:
-            kinds[tuple] = typing.get_args(part)[0]
-        else:
-            kinds[part] = part
-    return kinds

@@ -16,6 +16,11 @@ from tests.structure.sources import ROOT, Module, modules
 FLOOR_PLAN = (
     "fastmlp.errors",
     "fastmlp.machine",
+    "fastmlp.settings.fields",
+    "fastmlp.settings.names",
+    "fastmlp.settings.values",
+    "fastmlp.settings.records",
+    "fastmlp.settings.sources",
     "fastmlp.settings",
     "fastmlp.quantities",
     "fastmlp.kernels.elementary",

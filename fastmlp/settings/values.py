@@ -1,0 +1,105 @@
+"""Whether the value of a setting has the right type and lies in its range."""
+
+import dataclasses
+import functools
+import math
+import types
+import typing
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from fastmlp.errors import ConfigError
+from fastmlp.settings.names import current_value, known_name, nearest
+
+
+def check_value(field: dataclasses.Field[Any], value: Any) -> Any:
+    """Return `value` in the type that a field wants; raise ConfigError where it has another type or lies out of range."""
+    rules = field.metadata
+    kinds = _kinds(typing.cast(Hashable, field.type))
+    if value is None and type(None) in kinds:
+        return None
+    if isinstance(value, (list, tuple)):
+        if tuple not in kinds:
+            raise ConfigError(_message(field, "one value", value))
+        return tuple(_check_scalar(field, rules, kinds[tuple], item) for item in value)
+    if tuple in kinds and len(kinds) == 1:
+        return (_check_scalar(field, rules, kinds[tuple], value),)
+    if rules["part"]:
+        return _check_rows_or_part(field, value)
+    scalar = next(kind for kind in kinds if kind not in (type(None), tuple))
+    return _check_scalar(field, rules, scalar, value)
+
+
+def _check_rows_or_part(field: dataclasses.Field[Any], value: Any) -> int | float:
+    """Return a number of rows, or a part above 0 and below 1; of text, "20%" is one. A part of 0 is no row."""
+    expected = "rows such as 5000, or a part of them such as 0.2"
+    if isinstance(value, str) and value.strip().endswith("%"):
+        try:
+            value = float(value.strip().removesuffix("%").strip() + "e-2")  # the nearest float: a division would round twice
+        except ValueError:
+            pass  # refused below
+    if isinstance(value, bool):
+        raise ConfigError(_message(field, expected, value) + "; 0 holds out none")
+    if hasattr(value, "__index__"):
+        return int(_check_scalar(field, field.metadata, int, value))
+    if not hasattr(value, "__float__"):
+        raise ConfigError(_message(field, expected, value))
+    part = float(_check_scalar(field, field.metadata, float, value))
+    if part >= 1.0:
+        advice = f"write {part:.0f} for a number of rows" if part.is_integer() else "a part is below 1"
+        raise ConfigError(_message(field, expected, value) + f"; {advice}")
+    return part or 0
+
+
+def _check_scalar(field: dataclasses.Field[Any], rules: Mapping[str, Any], kind: type, value: Any) -> Any:
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise ConfigError(_message(field, "true or false", value))
+        return value
+    if kind is str:
+        if not isinstance(value, str):
+            raise ConfigError(_message(field, "a name", value))
+        choices, value = rules["choices"], current_value(field.name, value, warn=True)
+        if not choices:
+            return value
+        name = known_name(value, choices)
+        if name not in choices:
+            raise ConfigError(_message(field, "one of " + ", ".join(choices), value) + nearest(value, choices))
+        return name
+    if isinstance(value, bool) or not hasattr(value, "__index__" if kind is int else "__float__"):
+        raise ConfigError(_message(field, "a whole number" if kind is int else "a number", value))
+    try:
+        number = kind(value.__index__()) if kind is int else float(value)
+    except OverflowError:
+        raise ConfigError(_message(field, "a finite number", value)) from None
+    except TypeError:  # an array of several numbers
+        raise ConfigError(_message(field, "a whole number" if kind is int else "a number", value)) from None
+    if isinstance(number, float) and not math.isfinite(number):
+        raise ConfigError(_message(field, "a finite number", value))
+    if rules["minimum"] is not None and number < rules["minimum"]:
+        raise ConfigError(_message(field, f"at least {rules['minimum']}", value))
+    if rules["above"] is not None and number <= rules["above"]:
+        raise ConfigError(_message(field, f"more than {rules['above']:g}", value))
+    if rules["maximum"] is not None and number > rules["maximum"]:
+        raise ConfigError(_message(field, f"at most {rules['maximum']}", value))
+    if rules["below"] is not None and number >= rules["below"]:
+        raise ConfigError(_message(field, f"less than {rules['below']:g}", value))
+    return number
+
+
+def _message(field: dataclasses.Field[Any], expected: str, value: Any) -> str:
+    shown = repr(value)
+    return f"{field.name}: expected {expected}, got {shown if len(shown) <= 60 else shown[:57] + '...'}"
+
+
+@functools.cache
+def _kinds(annotation: Any) -> dict[type, Any]:
+    """Return the types of an annotation: `str | tuple[str, ...] | None` -> {str: str, tuple: str, NoneType: None}."""
+    parts = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    kinds: dict[type, Any] = {}
+    for part in parts:
+        if typing.get_origin(part) is tuple:
+            kinds[tuple] = typing.get_args(part)[0]
+        else:
+            kinds[part] = part
+    return kinds
