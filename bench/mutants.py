@@ -43,7 +43,7 @@ class Area(NamedTuple):
 PLAIN = ("activations", "comparison", "losses", "rows", "scalar", "updates")  # tests of the textbook loops that need no compiler
 AREAS = {
     "training": Area("training/*.py", ("tests/training",)),
-    "network": Area("network.py", ("tests/network",)),
+    "network": Area("network/*.py", ("tests/network",)),
     "search": Area("search/*.py", ("tests/search",)),
     "storage": Area("storage/*.py", ("tests/storage",)),
     "cli": Area("cli/*.py", ("tests/cli",)),

@@ -22,8 +22,8 @@ _HOMES = {
     "train_epochs": "fastmlp.training.loop",
     "find_learning_rate": "fastmlp.training.lr_find",
     "LearningRateFinderResult": "fastmlp.training.lr_find",
-    "activation": "fastmlp.formulas",
-    "loss": "fastmlp.formulas",
+    "activation": "fastmlp.network.formulas",
+    "loss": "fastmlp.network.formulas",
     "check_gradient": "fastmlp.inspect.gradient_check",
     "SGD": "fastmlp.training.optimizers",
     "RMSprop": "fastmlp.training.optimizers",
@@ -73,9 +73,9 @@ if TYPE_CHECKING:
         TrainingError,
         WriteError,
     )
-    from fastmlp.formulas import activation, loss
     from fastmlp.inspect.gradient_check import check_gradient
     from fastmlp.network import Network
+    from fastmlp.network.formulas import activation, loss
     from fastmlp.settings import NetworkSettings, TrainingSettings
     from fastmlp.training.loop import Epoch, History, Progress, Trainer, train, train_epochs
     from fastmlp.training.lr_find import LearningRateFinderResult, find_learning_rate

@@ -24,10 +24,10 @@ from fastmlp.benchmark.runner import Course
 from fastmlp.benchmark.workloads import COURSE, Workload
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import ConfigError
-from fastmlp.inputs import frozen
 from fastmlp.kernels import random
 from fastmlp.kernels.compiling import compile_seconds
 from fastmlp.network import Network, network_for
+from fastmlp.network.arrays import frozen
 from fastmlp.quantities import percent
 from fastmlp.search.statistics import Summary, lower_bound, summarise
 from fastmlp.settings import NetworkSettings, TrainingSettings, known

@@ -115,7 +115,7 @@ def inspect_model(output: Output, run: "RunRecord", data_dir: Path | None) -> "t
 def _rows_of(run: "RunRecord", data: "Dataset", network: "Network") -> "Rows | None":
     """Return which rows of its data a training was trained on and which it held out, None where its record does not say."""
     from fastmlp.errors import ConfigError
-    from fastmlp.inputs import as_target, in_classes
+    from fastmlp.network.arrays import as_target, in_classes
     from fastmlp.training import holdout
 
     try:

@@ -17,7 +17,7 @@ from fastmlp.kernels.losses import LOSSES, loss_for
 from fastmlp.kernels.normalisation import EPSILON
 from fastmlp.kernels.program import Program, delta_of_outputs, loss_of_outputs
 from fastmlp.network import Network
-from fastmlp.targets import active, loss_numbers, output_weights
+from fastmlp.preprocessing.targets import active, loss_numbers, output_weights
 
 STEP = 1e-6
 TOLERANCE = 1e-6

@@ -16,13 +16,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmlp import machine, targets
+from fastmlp import machine
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import TrainingError
-from fastmlp.inputs import as_rows, as_target, in_classes, is_image
 from fastmlp.kernels.program import count_parameters
 from fastmlp.network import Network, network_for, settings_for
-from fastmlp.preprocessing import InputScaling, exact_scaling
+from fastmlp.network.arrays import as_rows, as_target, in_classes, is_image
+from fastmlp.preprocessing import targets
+from fastmlp.preprocessing.inputs import InputScaling, exact_scaling
 from fastmlp.settings import NetworkSettings, TrainingSettings, kind_of, known
 from fastmlp.training import augmentation, holdout
 from fastmlp.training.loop import Epoch, History, Progress, Trainer

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from fastmlp import targets
+from fastmlp.preprocessing import targets
 from fastmlp.search.bank import DONE, Task
 from fastmlp.search.ledger import Record
 from fastmlp.search.statistics import Summary, summarise

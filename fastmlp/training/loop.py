@@ -7,10 +7,9 @@ from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 
-from fastmlp import machine, targets
+from fastmlp import machine
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import ConfigError, DataError, TrainingError
-from fastmlp.inputs import frozen
 from fastmlp.kernels import random
 from fastmlp.kernels.losses import SMOOTHING, loss_for
 from fastmlp.kernels.program import Program, Steps
@@ -19,6 +18,8 @@ from fastmlp.kernels.tiled import TiledProgram, tiles_pay
 from fastmlp.kernels.updates import GRADIENT, UPDATES
 from fastmlp.kernels.zeros import MOST_LISTED_INPUTS
 from fastmlp.network import Network
+from fastmlp.network.arrays import frozen
+from fastmlp.preprocessing import targets
 from fastmlp.settings import TrainingSettings, known, over_defaults
 from fastmlp.training import augmentation, full_batch, optimizers, schedules, stopping
 from fastmlp.training import callbacks as hooks
@@ -416,7 +417,7 @@ class Trainer:
     def step_on(self, x: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None) -> float:
         """Take one step on other rows than those of the epochs; return their mean loss before it. See fastmlp.OnlineTrainer.
 
-        Up to `batch_size` rows, targets and weights that have passed the checks of inputs.py, rows of the type of the trainer's own.
+        Up to `batch_size` rows, targets and weights that have passed the checks of arrays.py, rows of the type of the trainer's own.
         """
         self._go_on()
         total = np.zeros(TOTALS)

@@ -6,10 +6,10 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from fastmlp import targets
 from fastmlp.errors import ConfigError, DataError
-from fastmlp.inputs import as_sample_weight, in_classes, is_image, is_single, weight_in
 from fastmlp.network import Network
+from fastmlp.network.arrays import as_sample_weight, in_classes, is_image, is_single, weight_in
+from fastmlp.preprocessing import targets
 from fastmlp.settings import TrainingSettings, kind_of, known
 from fastmlp.training import full_batch, optimizers
 from fastmlp.training.keywords import TrainingKeywords, takes_settings

@@ -5,18 +5,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmlp import machine, preprocessing, targets
+from fastmlp import machine
 from fastmlp.data.dataset import is_test_split
 from fastmlp.errors import ConfigError, DataError, NotEnoughMemory
-from fastmlp.inputs import as_numbers, as_rows, as_sample_weight, as_target, frozen, in_classes, is_image, names_classes, weight_in
 from fastmlp.kernels.losses import SMOOTHING, loss_for, loss_names, losses_for, outputs_for
 from fastmlp.kernels.regularisation import Regularisation
 from fastmlp.kernels.tiled import FORWARD_ROWS
 from fastmlp.kernels.updates import UPDATES
 from fastmlp.network import Network
-from fastmlp.preprocessing import InputScaling
+from fastmlp.network.arrays import as_numbers, as_rows, as_sample_weight, as_target, frozen, in_classes, is_image, names_classes, weight_in
+from fastmlp.preprocessing import InputScaling, TargetScaling, inputs, targets
 from fastmlp.settings import TrainingSettings, kind_of, known, known_name, nearest
-from fastmlp.targets import TargetScaling
 from fastmlp.training import augmentation, full_batch, holdout, lbfgs, optimizers, stopping
 from fastmlp.training import state as states
 from fastmlp.training.state import TrainingState
@@ -177,10 +176,10 @@ def _input_scaling(
         per_feature = not of_images if settings.per_feature is None else settings.per_feature
         if kind == "standardize" and rows.dtype != np.uint8:  # what the parameters' type cannot hold is fitted as it came
             raw, of_raw = holdout.cut(x.reshape(rows.shape), train)
-            if (exact := preprocessing.exact_scaling(raw, network.dtype, per_feature, of_raw)) is not None:
-                return exact._replace(trained_on=preprocessing.NUMBERS)
+            if (exact := inputs.exact_scaling(raw, network.dtype, per_feature, of_raw)) is not None:
+                return exact._replace(trained_on=inputs.NUMBERS)
         cut, numbers = holdout.cut(rows, train)
-        return preprocessing.fit(kind or "scale", cut, per_feature, numbers)._replace(trained_on=preprocessing.kind_of_rows(rows))
+        return inputs.fit(kind or "scale", cut, per_feature, numbers)._replace(trained_on=inputs.kind_of_rows(rows))
     if kind is not None and kind != fitted.kind:
         raise ConfigError(f"normalize: this network was trained with {fitted.kind!r} and keeps it, got {kind!r}; use a new Network")
     if settings.per_feature not in (None, fitted.per_feature) and fitted.kind == "standardize":
@@ -192,7 +191,7 @@ def _warn_of_rounding(name: str, values: np.ndarray, dtype: np.dtype, is_moved: 
     """Warn where a column of x or y (n, K), as it came, varies by less than rounding leaves; is_moved: rounded after subtracting a mean."""
     came = values.dtype if values.dtype.kind == "f" else np.dtype(np.float64)
     held = came if is_moved or np.finfo(came).eps > np.finfo(dtype).eps else dtype
-    found = preprocessing.steps_too_coarse(values, held)
+    found = inputs.steps_too_coarse(values, held)
     if found is None:
         return
     column, mean, std, step = found

@@ -11,7 +11,7 @@ from fastmlp.errors import ConfigError
 from fastmlp.kernels import pure, shuffle, stream_key
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.random import SHUFFLE
-from fastmlp.preprocessing import fit
+from fastmlp.preprocessing.inputs import fit
 from tests.embedding.networks import OUTPUTS, SIZES, problem, standardised
 from tests.oracle import mlp, updates
 from tests.pairs import each_pair

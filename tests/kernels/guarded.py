@@ -131,11 +131,12 @@ def spread_arenas() -> None:
 
 def guard_everything() -> Counter[str]:
     """Let all that compiled code of a network gets be guarded; return what will count the programs that run."""
-    from fastmlp import embedding, inputs, network
+    from fastmlp import embedding
     from fastmlp.kernels import layout, program, team, tiled
+    from fastmlp.network import arrays, network
     from fastmlp.training import augmentation, full_batch
 
-    for module in (embedding, inputs, network, layout, program, team, tiled, augmentation, full_batch):
+    for module in (embedding, arrays, network, layout, program, team, tiled, augmentation, full_batch):
         module.np = GuardedNumPy("numpy")
     for module in (layout, program):
         module.aligned_zeros = functools.partial(guarded, align=LINE)

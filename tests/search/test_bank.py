@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import preprocessing
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import ConfigError
 from fastmlp.network import network_for
+from fastmlp.preprocessing import inputs
 from fastmlp.search import bank
 from fastmlp.search.bank import BankProgress, Task, Trained, prepare, train_bank
 from fastmlp.search.sweep import sweep_tasks
@@ -270,8 +270,8 @@ def test_numbers_are_converted_once_for_all_models(rows_seen):
 
 def test_normalisation_is_fitted_once_for_all_models_on_the_same_rows(digits, monkeypatch):
     fitted = []
-    fit = preprocessing.fit
-    monkeypatch.setattr(preprocessing, "fit", lambda *given: fitted.append(given[3]) or fit(*given))
+    fit = inputs.fit
+    monkeypatch.setattr(inputs, "fit", lambda *given: fitted.append(given[3]) or fit(*given))
     settings = BASE.replace(normalize="standardize", epochs=1)
     trained([task(str(seed), settings.replace(seed=seed), hidden=(5,)) for seed in range(6)], digits, 1)
     assert [numbers if numbers is None else numbers.size for numbers in fitted] == [None, 1800]  # while kernels are compiled; for all six

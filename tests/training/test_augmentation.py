@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import fastmlp
-from fastmlp.inputs import as_rows
+from fastmlp.network.arrays import as_rows
 from fastmlp.settings import TrainingSettings
 from fastmlp.training import augmentation
 from fastmlp.training.loop import Trainer

@@ -11,7 +11,7 @@ import fastmlp
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.kernels.losses import LOSSES as KNOWN
 from fastmlp.network import Network
-from fastmlp.targets import TargetScaling
+from fastmlp.preprocessing.targets import TargetScaling
 from tests.oracle import losses
 from tests.oracle import targets as oracle
 from tests.oracle.randomness import shuffled

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from fastmlp.errors import DataError
+from fastmlp.preprocessing.inputs import BLOCK_ROWS
 
-BLOCK_ROWS = 4096  # rows checked or converted at a time, so that no second copy of a data set is made
 MOST_CLASSES = 2**24
 # Floats that stand for bytes lie in 0…1; noise and interpolation lead them a little out of there, another scale further.
 BYTES_AS_FLOATS = (-1.0, 2.0)

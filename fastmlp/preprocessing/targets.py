@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmlp.errors import ConfigError, DataError
-from fastmlp.inputs import BLOCK_ROWS, frozen
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.program import NO_NUMBERS
+from fastmlp.preprocessing.inputs import BLOCK_ROWS
 
 KINDS = ("none", "standardize")
 LARGEST = 1e150  # standard deviation, and one over it the smallest: its square has to be a number in float64
@@ -41,7 +41,8 @@ class TargetScaling(NamedTuple):
             row, column = np.argwhere(~np.isfinite(target))[0]
             held = f"numbers that {np.dtype(dtype)} can hold once standardised"
             raise DataError(f"y: expected {held}, got {y[row, column]:g} in row {row}, column {column}")
-        return frozen(target)
+        target.flags.writeable = False  # as rows are: kernels compiled for the one would be compiled anew for the other
+        return target
 
     def values(self, z: np.ndarray) -> np.ndarray:
         """Return the outputs z (n, T) in the units of y, float64."""

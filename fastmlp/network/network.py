@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from fastmlp import __version__, formulas, initial, machine, targets
-from fastmlp.attributes import Views, assign, checked, first_not_finite, fixed
+from fastmlp import __version__, machine
 from fastmlp.data.dataset import Dataset
 from fastmlp.data.gzipped import display_name
 from fastmlp.errors import ConfigError, DataError, ModelFileError, NotEnoughMemory
-from fastmlp.inputs import (
-    BLOCK_ROWS,
+from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.losses import DEFAULT_LOSS, OUTPUTS, SMOOTHING, loss_for, losses_for
+from fastmlp.kernels.normalisation import EPSILON
+from fastmlp.kernels.program import Program, RowProgram, count_parameters, count_running_stats, loss_of_outputs
+from fastmlp.kernels.tiled import FORWARD_ROWS, TiledProgram, tiles_pay
+from fastmlp.kernels.updates import GRADIENT
+from fastmlp.network import formulas, initializers
+from fastmlp.network.arrays import (
     BYTES_AS_FLOATS,
     as_rows,
     as_sample_weight,
@@ -28,13 +33,10 @@ from fastmlp.inputs import (
     names_classes,
     weight_in,
 )
-from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.losses import DEFAULT_LOSS, OUTPUTS, SMOOTHING, loss_for, losses_for
-from fastmlp.kernels.normalisation import EPSILON
-from fastmlp.kernels.program import Program, RowProgram, count_parameters, count_running_stats, loss_of_outputs
-from fastmlp.kernels.tiled import FORWARD_ROWS, TiledProgram, tiles_pay
-from fastmlp.kernels.updates import GRADIENT
-from fastmlp.preprocessing import FEWEST_STEPS, TRAINED_ON, InputScaling, checked_scaling
+from fastmlp.network.attributes import Views, assign, checked, first_not_finite, fixed
+from fastmlp.preprocessing import targets
+from fastmlp.preprocessing.inputs import BLOCK_ROWS, FEWEST_STEPS, TRAINED_ON, InputScaling, checked_scaling
+from fastmlp.preprocessing.targets import TargetScaling
 from fastmlp.settings import (
     KIND_DEFAULTS,
     PLAIN,
@@ -48,7 +50,6 @@ from fastmlp.settings import (
     warn_renamed,
 )
 from fastmlp.storage import model_file
-from fastmlp.targets import TargetScaling
 
 if TYPE_CHECKING:
     from fastmlp.embedding import Functions
@@ -100,7 +101,7 @@ class Network:
     sizes: numbers of units, inputs first, outputs last. activation: of the hidden layers, one name or one per layer.
     output: "softmax" for one class of several; "sigmoid" for yes or no per output, or, trained on class numbers, for one class of several,
     that of the largest output; "identity" for numbers; by default softmax, or identity where there is one output. normalization: "batch" or
-    "layer" normalises the sums of the hidden layers. The initial weights follow from `seed` and `initializer` (fastmlp/initial.py has the
+    "layer" normalises the sums of the hidden layers. The initial weights follow from `seed` and `initializer` (initializers.py has the
     rules; by default each layer gets what fits its activation, but networks of relu's kind that predict numbers begin with glorot_uniform,
     as those that the command line makes for tables); biases begin at 0, scales of normalised sums at 1.
 
@@ -188,7 +189,7 @@ class Network:
         for index, (layer, weight) in enumerate(zip(self.layers, self.weights, strict=True)):
             is_hidden = index + 1 < len(self.layers)
             default = ACTIVATIONS[layer.activation].initializer if is_hidden else "glorot_normal"
-            initial.fill(weight, initializer or default, default == "he_normal", seed, index, given.initial_value)
+            initializers.fill(weight, initializer or default, default == "he_normal", seed, index, given.initial_value)
 
     @classmethod
     def from_weights(
@@ -616,7 +617,7 @@ class Network:
         numbers: np.ndarray | None = None,
         one_hot: bool | None = None,
     ) -> dict[str, float | None]:
-        """Evaluate rows, targets and weights that have passed the checks of inputs.py; of the rows, only those with the numbers (m,).
+        """Evaluate rows, targets and weights that have passed the checks of arrays.py; of the rows, only those with the numbers (m,).
 
         Targets that are standardised come as they are, in float64. one_hot: whether targets of sigmoid outputs are one-hot rows, of
         classes; None: as in training.

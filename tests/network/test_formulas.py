@@ -12,10 +12,11 @@ import pytest
 from numpy.testing import assert_allclose
 
 import fastmlp
-from fastmlp import ConfigError, ModelFileError, Network, formulas
+from fastmlp import ConfigError, ModelFileError, Network
 from fastmlp.kernels import compiling, program
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
+from fastmlp.network import formulas
 from tests.kernels.processes import result_of, run_python
 from tests.kernels.test_assembly import PACKED_FMA, TO_DOUBLE, has_fma
 

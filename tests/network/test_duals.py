@@ -8,7 +8,7 @@ import pytest
 from scipy import special
 
 from fastmlp.errors import ConfigError
-from fastmlp.kernels import duals
+from fastmlp.network import duals
 
 SLOPE = 0.25
 POINTS = [0.0137 + 0.211 * place for place in range(-20, 21)]

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmlp.errors import ConfigError, DataError
-from fastmlp.inputs import BLOCK_ROWS
 from fastmlp.settings import warn_renamed
 
+BLOCK_ROWS = 4096  # rows looked at or converted at a time, so that no second copy of a data set is made
 BYTE_SCALE = 255.0
 FURTHEST = 2.0**-13  # std that the rounding of a mean may be: in float32 a mean of 1024 std, 2000 ± 2
 FEWEST_STEPS = 256  # of a type of numbers within one standard deviation: with fewer, their rounding is worth a word

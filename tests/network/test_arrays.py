@@ -13,7 +13,8 @@ from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_array_equal
 
 from fastmlp.errors import DataError
-from fastmlp.inputs import BLOCK_ROWS, as_rows, as_target, is_single
+from fastmlp.network.arrays import as_rows, as_target, is_single
+from fastmlp.preprocessing.inputs import BLOCK_ROWS
 from tests.pairs import each_pair
 
 TABLE = np.arange(12.0).reshape(3, 4)

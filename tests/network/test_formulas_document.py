@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from fastmlp.kernels import duals
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
+from fastmlp.network import duals
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "formulas.md").read_text(encoding="utf-8")
 CELL = r" *`?([^|`]*)`? *\|"
 ROWS = {

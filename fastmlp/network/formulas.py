@@ -16,9 +16,10 @@ from typing import Any, TypeVar, overload
 import numpy as np
 
 from fastmlp.errors import ConfigError
-from fastmlp.kernels import duals, elementary
+from fastmlp.kernels import elementary
 from fastmlp.kernels.activations import ACTIVATIONS, Activation
 from fastmlp.kernels.losses import LOSSES, Loss
+from fastmlp.network import duals
 
 F = TypeVar("F", bound=Callable[..., Any])
 Record = Activation | Loss

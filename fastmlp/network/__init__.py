@@ -1,0 +1,5 @@
+"""What a network is: layers and parameters, inference, users' arrays and formulas at its boundary, its form in files. Trains nothing."""
+
+from fastmlp.network.network import Network, network_for, settings_for
+
+__all__ = ["Network", "network_for", "settings_for"]
