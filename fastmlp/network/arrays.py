@@ -156,6 +156,8 @@ def _cure(array: np.ndarray, n_classes: int) -> str:
 
 def as_numbers(values: Any, name: str) -> np.ndarray:
     """Return an array of one of NumPy's types of numbers; DataError says what it is instead, and the way out."""
+    if type(values) is np.ndarray and values.ndim and values.dtype.kind in "buif":
+        return values
     if hasattr(values, "toarray"):
         raise DataError(f"{name}: expected a dense array, got a sparse one; convert it with {name}.toarray()")
     _check_dates(values, name)

@@ -419,10 +419,12 @@ class Network:
     if not TYPE_CHECKING:  # which would let every name be assigned
 
         def __setattr__(self, name: str, value: Any) -> None:
-            if name in RENAMED:
+            if name.startswith("_"):
+                pass
+            elif name in RENAMED:
                 warn_renamed(f"Network.{name}", f"Network.{RENAMED[name]}")
                 name = RENAMED[name]
-            elif not name.startswith("_") and not hasattr(type(self), name) and (near := get_close_matches(name, dir(type(self)), 1, 0.85)):
+            elif not hasattr(type(self), name) and (near := get_close_matches(name, dir(type(self)), 1, 0.85)):
                 raise ConfigError(
                     f"{name}: expected an attribute that a Network has to be assigned, got {name!r}; did you mean {near[0]!r}?"
                 )
