@@ -14,7 +14,7 @@ from fastmlp.rendering.output import Output
 
 if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
-    from fastmlp.search.bank import Task
+    from fastmlp.search.task import Task
     from fastmlp.storage.runs import RunFolder
 
 EXAMPLES = (

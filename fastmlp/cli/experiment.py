@@ -19,9 +19,9 @@ from fastmlp.settings import MEANS_PLAIN, PLAIN, NetworkSettings, TrainingSettin
 if TYPE_CHECKING:
     from fastmlp.course.reproduce import Stage
     from fastmlp.data.dataset import Dataset
-    from fastmlp.search.bank import BankProgress, Task, Trained
     from fastmlp.search.ledger import Ledger
     from fastmlp.search.statistics import Summary
+    from fastmlp.search.task import BankProgress, Task, Trained
     from fastmlp.storage.runs import RunFolder
 
 Result = TypeVar("Result")
@@ -60,7 +60,8 @@ def new_plan(
     axes: the settings that its models differ in. Defaults that depend on them are not filled in.
     """
     from fastmlp.network import settings_for
-    from fastmlp.search.bank import Task, resolved
+    from fastmlp.search.in_process import resolved
+    from fastmlp.search.task import Task
 
     network, training = settings_in_effect(given, data.network_defaults, data.training_defaults)
     if training.optimizer is None and "optimizer" not in axes and set(axes) & set(MEANS_PLAIN):
@@ -168,7 +169,7 @@ def begun(output: Output, plan: Plan, data: "Dataset", tasks: "Sequence[Task]", 
     Before there is a folder, all that can be wrong with the tasks is found, and what they need is compiled.
     """
     from fastmlp import machine
-    from fastmlp.search.bank import prepare
+    from fastmlp.search.in_process import prepare
     from fastmlp.storage.runs import RunFolder, create_run
 
     with compile_notes(output):
@@ -236,7 +237,7 @@ def ledger_in(run: "RunFolder", name: str = "models.jsonl") -> "Ledger":
 
 def follow(output: Output, display: Display, events: "Generator[BankProgress | Trained | Stage, None, Result]") -> Result:
     """Run an experiment to its end and return what it returns; meanwhile a bar moves, or a line tells of each finished model."""
-    from fastmlp.search.bank import BankProgress, Trained
+    from fastmlp.search.task import BankProgress, Trained
 
     with contextlib.closing(events):
         while True:

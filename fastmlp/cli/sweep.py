@@ -18,7 +18,7 @@ from fastmlp.settings import current_names
 
 if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
-    from fastmlp.search.bank import Task
+    from fastmlp.search.task import Task
     from fastmlp.storage.runs import RunFolder
 
 EXAMPLES = (

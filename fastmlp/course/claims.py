@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from fastmlp.search.bank import DONE
 from fastmlp.search.ledger import Record
 from fastmlp.search.repeat import SCORES, summarise_epochs
 from fastmlp.search.statistics import Summary, next_run_margin, summarise
+from fastmlp.search.task import DONE
 
 YES, NO, HIGHER = "yes", "no", "higher"
 

@@ -19,11 +19,12 @@ from fastmlp.data.dataset import Dataset
 from fastmlp.inspect.gradient_check import TOLERANCE, check_gradient
 from fastmlp.network import Network
 from fastmlp.quantities import percent
-from fastmlp.search.bank import BankProgress, Task, Trained, train_bank
+from fastmlp.search.bank import train_bank
 from fastmlp.search.ledger import Ledger, Record, complete
 from fastmlp.search.repeat import repeat_tasks
 from fastmlp.search.statistics import Comparison, Summary, compare, summarise
 from fastmlp.search.sweep import Change, changed_settings
+from fastmlp.search.task import BankProgress, Task, Trained
 from fastmlp.settings import NetworkSettings, TrainingSettings
 
 NETWORK = NetworkSettings(hidden=(300,), activation="sigmoid")

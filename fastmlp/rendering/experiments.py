@@ -12,11 +12,11 @@ from fastmlp.settings import as_text
 if TYPE_CHECKING:
     from fastmlp.course.claims import Row
     from fastmlp.course.reproduce import Stage
-    from fastmlp.search.bank import Trained
     from fastmlp.search.cross_validation import CvResult
     from fastmlp.search.repeat import EpochSummary
     from fastmlp.search.statistics import Comparison, Summary
     from fastmlp.search.sweep import Ranked, SweepResult
+    from fastmlp.search.task import Trained
 
 WIDTH = 100
 REPEAT_COLUMNS = ("epoch", "accuracy %", "lowest", "highest", "loss", "lowest", "highest", "train %")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.status import Status
 
-    from fastmlp.search.bank import BankProgress
+    from fastmlp.search.task import BankProgress
     from fastmlp.training.loop import Progress
 
 

@@ -8,10 +8,10 @@ import numpy as np
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import ConfigError
 from fastmlp.kernels import random
-from fastmlp.search.bank import DIVERGED, Task
 from fastmlp.search.ledger import Record
 from fastmlp.search.repeat import summarise_scores
 from fastmlp.search.statistics import Summary
+from fastmlp.search.task import DIVERGED, Task
 from fastmlp.settings import NetworkSettings, TrainingSettings
 
 

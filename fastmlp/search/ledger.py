@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from fastmlp.data.dataset import Dataset
-from fastmlp.search.bank import BankProgress, Task, Trained, train_bank
+from fastmlp.search.bank import train_bank
+from fastmlp.search.task import BankProgress, Task, Trained
 from fastmlp.settings import current_names
 from fastmlp.storage.reading import read_models
 from fastmlp.storage.records import append_record, drop_torn_line

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from fastmlp.preprocessing import targets
-from fastmlp.search.bank import DONE, Task
 from fastmlp.search.ledger import Record
 from fastmlp.search.statistics import Summary, summarise
+from fastmlp.search.task import DONE, Task
 from fastmlp.settings import NetworkSettings, TrainingSettings, as_text
 
 SCORES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")

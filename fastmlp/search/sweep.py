@@ -10,10 +10,11 @@ import numpy as np
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import ConfigError
 from fastmlp.kernels import random
-from fastmlp.search.bank import DIVERGED, DONE, BankProgress, Task, Trained, resolved
+from fastmlp.search.in_process import resolved
 from fastmlp.search.ledger import Ledger, Record, complete
 from fastmlp.search.repeat import repeat_tasks, summarise_scores, task_key
 from fastmlp.search.statistics import Comparison, Summary, compare, summarise
+from fastmlp.search.task import DIVERGED, DONE, BankProgress, Task, Trained
 from fastmlp.settings import NetworkSettings, TrainingSettings, known
 from fastmlp.training.stopping import needs_held_out
 

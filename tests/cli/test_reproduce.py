@@ -12,8 +12,8 @@ import pytest
 from fastmlp.course import reproduce
 from fastmlp.course.claims import Findings, Row
 from fastmlp.course.reproduce import EXPERIMENTS
-from fastmlp.search.bank import BankProgress
 from fastmlp.search.statistics import Summary
+from fastmlp.search.task import BankProgress
 from fastmlp.storage.reading import Model
 
 CLAIMS = {"0", "1a", "1b", "1c", "2a.1", "2a.2", "2a.3", "2b.1", "2b.2", "2b.3", "2c.1", "2c.2", "3a", "3b", "3c", "4a", "4b",

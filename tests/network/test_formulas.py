@@ -144,7 +144,8 @@ def test_kinds_of_derivatives_tell_what_they_read():
 
 def test_a_bank_of_models_trains_with_formulas_of_mine():
     from fastmlp.data.dataset import load_dataset
-    from fastmlp.search.bank import Task, Trained, train_bank
+    from fastmlp.search.bank import train_bank
+    from fastmlp.search.task import Task, Trained
     from fastmlp.settings import NetworkSettings, TrainingSettings
 
     tasks = [

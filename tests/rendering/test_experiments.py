@@ -5,11 +5,11 @@ import pytest
 from fastmlp.course.claims import Row
 from fastmlp.course.reproduce import Stage
 from fastmlp.rendering import experiments
-from fastmlp.search.bank import Task, Trained
 from fastmlp.search.cross_validation import CvResult
 from fastmlp.search.repeat import EpochSummary
 from fastmlp.search.statistics import Comparison, Summary
 from fastmlp.search.sweep import Ranked, SweepResult
+from fastmlp.search.task import Task, Trained
 from fastmlp.settings import NetworkSettings, TrainingSettings
 
 ACCURACY = Summary(0.97614, 0.00123, 0.9741, 0.9791, 30)

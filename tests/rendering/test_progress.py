@@ -7,7 +7,7 @@ import pytest
 
 from fastmlp.rendering.output import Output
 from fastmlp.rendering.progress import Display
-from fastmlp.search.bank import BankProgress
+from fastmlp.search.task import BankProgress
 from fastmlp.training.loop import Progress
 
 

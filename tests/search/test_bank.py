@@ -14,9 +14,11 @@ from fastmlp.data.dataset import Dataset
 from fastmlp.errors import ConfigError
 from fastmlp.network import network_for
 from fastmlp.preprocessing import inputs
-from fastmlp.search import bank
-from fastmlp.search.bank import BankProgress, Task, Trained, prepare, train_bank
+from fastmlp.search import in_process
+from fastmlp.search.bank import train_bank
+from fastmlp.search.in_process import prepare
 from fastmlp.search.sweep import sweep_tasks
+from fastmlp.search.task import BankProgress, Task, Trained
 from fastmlp.settings import NetworkSettings, TrainingSettings
 
 ROOT = Path(__file__).parents[2]
@@ -142,7 +144,7 @@ def test_a_model_that_stops_early_is_the_one_trained_alone_and_is_judged_by_its_
 
 @pytest.mark.parametrize("changes", [{"patience": 2}, {"restore_best": True}, {"target_accuracy": 0.9}])
 def test_stopping_by_rows_that_are_not_held_out_is_found_before_anything_is_trained(digits, monkeypatch, changes):
-    monkeypatch.setattr(bank, "_train", lambda *arguments: pytest.fail("training began"))
+    monkeypatch.setattr(in_process, "_train", lambda *arguments: pytest.fail("training began"))
     with pytest.raises(ConfigError, match="expected held-out rows to judge an epoch by"):
         trained([task("good", hidden=(20,)), task("bad", BASE.replace(validation=0, **changes), hidden=(20,))], digits)
 
@@ -164,13 +166,13 @@ def test_what_diverges_is_recorded_and_the_others_go_on(digits):
 
 
 def test_settings_that_do_not_fit_are_found_before_anything_is_trained(digits, monkeypatch):
-    monkeypatch.setattr(bank, "_train", lambda *arguments: pytest.fail("training began"))
+    monkeypatch.setattr(in_process, "_train", lambda *arguments: pytest.fail("training began"))
     with pytest.raises(ConfigError, match="loss: 'mae' goes with identity"):
         trained([task("good", hidden=(20,)), task("bad", BASE.replace(loss="mae"), hidden=(20,))], digits)
 
 
 def test_holding_out_all_rows_is_found_before_anything_is_trained(digits, monkeypatch):
-    monkeypatch.setattr(bank, "_train", lambda *arguments: pytest.fail("training began"))
+    monkeypatch.setattr(in_process, "_train", lambda *arguments: pytest.fail("training began"))
     with pytest.raises(ConfigError, match="validation: expected fewer than the 2000 rows"):
         trained([task("all", BASE.replace(validation=2000), hidden=(20,))], digits)
 
@@ -244,12 +246,12 @@ def rows_seen(monkeypatch):
     """The training rows of each Trainer of a bank."""
     seen = []
 
-    class Spy(bank.Trainer):
+    class Spy(in_process.Trainer):
         def __init__(self, *arguments):
             super().__init__(*arguments)
             seen.append(self.rows)
 
-    monkeypatch.setattr(bank, "Trainer", Spy)
+    monkeypatch.setattr(in_process, "Trainer", Spy)
     return seen
 
 
@@ -314,7 +316,9 @@ def test_nothing_is_compiled_in_the_threads():
     # in a process of its own, in which no kernel is loaded yet
     code = """
 import fastmlp
-from fastmlp.search.bank import Trained, prepare, train_bank
+from fastmlp.search.task import Trained
+from fastmlp.search.in_process import prepare
+from fastmlp.search.bank import train_bank
 from fastmlp.kernels.compiling import compile_seconds
 from tests.search.test_bank import MIXED
 data = fastmlp.load_dataset("mnist").first_rows(2000, 300)

@@ -7,10 +7,11 @@ import fastmlp
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import ConfigError
 from fastmlp.rendering import experiments
-from fastmlp.search.bank import Trained, train_bank
+from fastmlp.search.bank import train_bank
 from fastmlp.search.cross_validation import cv_tasks, folds_of, summarise_folds
 from fastmlp.search.ledger import record_of
 from fastmlp.search.statistics import summarise
+from fastmlp.search.task import Trained
 from fastmlp.settings import NetworkSettings, TrainingSettings
 
 NETWORK, TRAINING = NetworkSettings(hidden=(3,)), TrainingSettings(epochs=1, validation=0)

@@ -6,9 +6,9 @@ import pytest
 
 import fastmlp
 from fastmlp.errors import DataError
-from fastmlp.search.bank import Trained
 from fastmlp.search.ledger import Ledger, complete
 from fastmlp.search.repeat import repeat_tasks, summarise_epochs, summarise_scores, task_key
+from fastmlp.search.task import Trained
 from fastmlp.settings import NetworkSettings, TrainingSettings
 from fastmlp.storage.reading import Model
 

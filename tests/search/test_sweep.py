@@ -7,9 +7,9 @@ import pytest
 
 import fastmlp
 from fastmlp.errors import ConfigError
-from fastmlp.search.bank import BankProgress, Trained
 from fastmlp.search.ledger import Ledger
 from fastmlp.search.sweep import Range, Rung, check_axes, draw, final_tasks, grid, rank, run_sweep, rungs, sweep_tasks
+from fastmlp.search.task import BankProgress, Trained
 from fastmlp.settings import NetworkSettings, TrainingSettings
 
 NETWORK = NetworkSettings(hidden=(3,), activation="sigmoid")
