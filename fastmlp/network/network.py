@@ -1,7 +1,6 @@
 """Network: the layers, one flat vector of parameters, and what inference needs. Training is elsewhere."""
 
 import copy
-import json
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,17 +10,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from fastmlp import __version__, machine
+from fastmlp import machine
 from fastmlp.data.dataset import Dataset
 from fastmlp.data.gzipped import display_name
-from fastmlp.errors import ConfigError, DataError, ModelFileError, NotEnoughMemory
+from fastmlp.errors import ConfigError, DataError, NotEnoughMemory
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import DEFAULT_LOSS, OUTPUTS, SMOOTHING, loss_for, losses_for
 from fastmlp.kernels.normalisation import EPSILON
 from fastmlp.kernels.program import Program, RowProgram, count_parameters, count_running_stats, loss_of_outputs
 from fastmlp.kernels.tiled import FORWARD_ROWS, TiledProgram, tiles_pay
 from fastmlp.kernels.updates import GRADIENT
-from fastmlp.network import formulas, initializers
+from fastmlp.network import codec, initializers
 from fastmlp.network.arrays import (
     BYTES_AS_FLOATS,
     as_rows,
@@ -34,16 +33,24 @@ from fastmlp.network.arrays import (
     weight_in,
 )
 from fastmlp.network.attributes import Views, assign, checked, first_not_finite, fixed
+from fastmlp.network.layers import (
+    KINDS,
+    Layer,
+    checked_class_names,
+    checked_loss_parameter,
+    checked_sizes,
+    dtype_name,
+    one_per_layer,
+    short,
+)
 from fastmlp.preprocessing import targets
-from fastmlp.preprocessing.inputs import BLOCK_ROWS, FEWEST_STEPS, TRAINED_ON, InputScaling, checked_scaling
+from fastmlp.preprocessing.inputs import BLOCK_ROWS, FEWEST_STEPS, InputScaling, checked_scaling
 from fastmlp.preprocessing.targets import TargetScaling
 from fastmlp.settings import (
     KIND_DEFAULTS,
     PLAIN,
     NetworkSettings,
     TrainingSettings,
-    activation_hint,
-    current_names,
     kind_of,
     known_name,
     nearest,
@@ -55,33 +62,11 @@ if TYPE_CHECKING:
     from fastmlp.embedding import Functions
     from fastmlp.kernels.embedded import State
 
-Tensors = model_file.TensorFile | model_file.StoredTensors
-
 TILED_ROWS_INFERENCE = 16  # below this, packing the weights costs more than tiles gain
-SCALING_TENSORS = ("normalisation.mean", "normalisation.deviation")
-TARGET_TENSORS = ("target_scaling.mean", "target_scaling.std")
-TRAINING_TENSORS = "training."  # what a checkpoint holds besides the network begins with this
 
 
 # Attributes and a keyword of version 0.1.0 -> their names now; accepted with a warning for one version.
 RENAMED = {"norm_layers": "normalization", "statistics": "running_stats", "normalisation": "input_scaling"}
-
-# normalization -> kind of the hidden layers, and what they have in a file besides weight and bias
-KINDS = {"none": "dense", "batch": "batch_norm", "layer": "layer_norm"}
-NORMALISED = {"none": (), "batch": ("gamma", "running_mean", "running_variance"), "layer": ("gamma",)}
-
-
-class Layer(NamedTuple):
-    """One layer: its kind, numbers of inputs and outputs, and the name of its activation f.
-
-    "dense": f(x @ weight + bias). "batch_norm", "layer_norm": f(gamma * hat + bias), hat: x @ weight normalised, over the rows of a batch
-    or over the units of the layer.
-    """
-
-    kind: str
-    n_in: int
-    n_out: int
-    activation: str
 
 
 class _Row(NamedTuple):
@@ -91,8 +76,8 @@ class _Row(NamedTuple):
     program: RowProgram
     shape: tuple[int]
     dtype: np.dtype
-    of_floats: tuple[np.ndarray, ...] | None  # None where the general path must move them first
-    of_bytes: tuple[np.ndarray, ...]
+    of_floats: tuple[np.ndarray, np.ndarray, np.ndarray] | None  # None where the general path must move them first
+    of_bytes: tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Network:
@@ -143,14 +128,14 @@ class Network:
         if norm_layers is not None:
             warn_renamed("norm_layers", RENAMED["norm_layers"])
             normalization = norm_layers
-        sizes = _checked_sizes(sizes)
+        sizes = checked_sizes(sizes)
         names = tuple(activation) if isinstance(activation, Iterable) and not isinstance(activation, str) else activation
         # the record checks types and ranges; a network without hidden layers has an activation all the same
         given = NetworkSettings(
             hidden=sizes[1:-1], activation=names, output=output, normalization=normalization, initializer=initializer,
-            initial_value=initial_value, dtype=_dtype_name(dtype),
+            initial_value=initial_value, dtype=dtype_name(dtype),
         )  # fmt: skip
-        hidden = _one_per_layer(given.activation, len(sizes) - 2)
+        hidden = one_per_layer(given.activation, len(sizes) - 2)
         output = known_name(given.output or ("softmax" if sizes[-1] > 1 else "identity"), OUTPUTS)
         if output not in OUTPUTS:
             raise ConfigError(f"output: expected one of {', '.join(OUTPUTS)}, got {output!r}{nearest(output, OUTPUTS)}")
@@ -161,7 +146,7 @@ class Network:
         if output == "softmax" and sizes[-1] < 2:
             raise ConfigError("output: softmax needs at least 2 outputs; use sigmoid for one yes-or-no output")
         seed = TrainingSettings(seed=seed).seed
-        texts = _checked_class_names(class_names, sizes[-1])
+        texts = checked_class_names(class_names, sizes[-1])
         normalization = given.normalization if hidden else "none"  # of hidden layers: without any there is nothing to normalise
         kinds = [KINDS[normalization]] * len(hidden) + ["dense"]
         vars(self).update(
@@ -328,7 +313,7 @@ class Network:
 
     @class_names.setter
     def class_names(self, names: Any) -> None:
-        self._class_names = _checked_class_names(names, self.n_outputs)
+        self._class_names = checked_class_names(names, self.n_outputs)
 
     @property
     def input_scaling(self) -> InputScaling | None:
@@ -363,21 +348,21 @@ class Network:
         Raises ConfigError, and changes nothing, where they do not fit the network.
         """
         if loss not in losses_for(self.output):
-            raise ConfigError(f"loss: expected one that fits {self.output} output, got {_short(loss)}")
+            raise ConfigError(f"loss: expected one that fits {self.output} output, got {short(loss)}")
         is_smoothed = loss_for(loss, self.output).parameter == SMOOTHING
         parameter = (
             TrainingSettings(label_smoothing=loss_parameter).label_smoothing
             if is_smoothed
-            else _checked_parameter(loss, self.output, loss_parameter)
+            else checked_loss_parameter(loss, self.output, loss_parameter)
         )
         scaling = None if input_scaling is None else checked_scaling(input_scaling, self.n_inputs, self.dtype)
         of_target = None if target_scaling is None else targets.checked_scaling(target_scaling, self.output, self.n_outputs, loss)
         if not isinstance(target_is_column, bool):
-            raise ConfigError(f"target_is_column: expected true or false, got {_short(target_is_column)}")
+            raise ConfigError(f"target_is_column: expected true or false, got {short(target_is_column)}")
         may_differ = self.output == "sigmoid" and self.n_outputs > 1
         if not isinstance(predicts_classes, bool) or (predicts_classes != (self.output == "softmax") and not may_differ):
             expected = "true or false" if may_differ else str(self.output == "softmax").lower()
-            raise ConfigError(f"predicts_classes: expected {expected} with {self.output} output, got {_short(predicts_classes)}")
+            raise ConfigError(f"predicts_classes: expected {expected} with {self.output} output, got {short(predicts_classes)}")
         vars(self).update(
             loss=loss,
             loss_parameter=parameter,
@@ -509,30 +494,10 @@ class Network:
         return _Row(self._input_scaling, program, (self.n_inputs,), self.dtype, of_floats, of_bytes)
 
     def __getstate__(self) -> dict[str, Any]:
-        own = formulas.described(self.hidden_activations, self.loss)
-        return {**vars(self), "_row": None, "_kept": None, "formulas": own}  # those two hold addresses of this process
+        return codec.to_state(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Make the network anew from its state, which may come from another process, or from somebody who changed it."""
-        try:
-            names = [layer.activation for layer in state["layers"][:-1]]
-            # in another process they may not be registered, or be others
-            formulas.check_described(names, state["loss"], state["formulas"])
-            Network.__init__(
-                self, state["sizes"], names or NetworkSettings.activation, state["output"], normalization=state["normalization"],
-                initializer="zeros", dtype=state["dtype"], class_names=state["_class_names"],
-            )  # fmt: skip
-            if state["layers"] != self.layers:
-                raise ConfigError(f"layers: expected those of {self!r}, got {_short(state['layers'])}")
-            self.adopt(
-                **{name: state[name] for name in ("loss", "loss_parameter", "target_is_column", "predicts_classes")},
-                input_scaling=state["_input_scaling"], target_scaling=state["_target_scaling"],
-            )  # fmt: skip
-            for name in ("_parameters", "_running_stats"):
-                vars(self)[name] = _own_array(name, state[name], vars(self)[name])
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
-            raise ConfigError(f"expected the state of a Network, got another one ({type(error).__name__}: {_short(error)})") from None
-        vars(self).update({name: value for name, value in state.items() if name not in vars(self) and name != "formulas"})
+        codec.from_state(self, Network.__init__, state)
 
     def predict_proba(self, x: Any) -> np.ndarray:
         """Return probabilities (n, N), float32; (N,) for a single row."""
@@ -788,67 +753,22 @@ class Network:
 
     def to_tensors(self, settings: TrainingSettings | None = None) -> model_file.TensorFile:
         """Return what a file of the network holds: tensors (views of the parameters) and metadata."""
-        normalisation = self.input_scaling
-        tensors = {}
-        for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            tensors[f"layers.{index}.weight"] = weight
-            tensors[f"layers.{index}.bias"] = bias
-        for name, arrays in self._normalised_arrays().items():
-            tensors |= {f"layers.{index}.{name}": array for index, array in enumerate(arrays)}
-        if normalisation is not None:
-            tensors["normalisation.mean"] = normalisation.mean
-            tensors["normalisation.deviation"] = normalisation.std
-        preprocess = {"normalize": normalisation.kind if normalisation else None}
-        if normalisation is not None and normalisation.trained_on is not None:
-            preprocess["trained_on"] = normalisation.trained_on
-        if (scaling := self.target_scaling) is not None:
-            preprocess["normalize_target"] = scaling.kind
-            if targets.active(scaling) is not None:
-                tensors |= {"target_scaling.mean": scaling.mean, "target_scaling.std": scaling.std}
-        config = {
-            "sizes": list(self.sizes),
-            "activations": list(self.hidden_activations),
-            "output": self.output,
-            "loss": self.loss,
-            "dtype": self.dtype.name,
-            "target_is_column": self.target_is_column,
-            "training": settings.to_dict() if settings is not None else None,
-        }
-        # what most networks do not have is not mentioned: their files stay the same, byte for byte
-        if self.predicts_classes and self.output == "sigmoid":
-            config["predicts_classes"] = True
-        if self.loss_parameter:
-            config["loss_parameter"] = self.loss_parameter
-        if self.normalization != "none":
-            config["normalization"] = self.normalization
-        if own := formulas.described(self.hidden_activations, self.loss):
-            config["formulas"] = own
-        metadata = {
-            "fastmlp.version": __version__,
-            "config": json.dumps(config),
-            "classes": json.dumps(self.class_names),
-            "preprocess": json.dumps(preprocess),
-        }
-        return model_file.TensorFile(tensors, metadata)
-
-    def _normalised_arrays(self) -> dict[str, list[np.ndarray]]:
-        """Return what the hidden layers have because their sums are normalised, by its name in a file."""
-        return {"gamma": self.gammas, "running_mean": self.running_means, "running_variance": self.running_variances}
+        return codec.to_tensors(self, settings)
 
     @classmethod
-    def from_tensors(cls, path: str | Path, file: Tensors, others: Mapping[str, np.ndarray] | None = None) -> Self:
+    def from_tensors(cls, path: str | Path, file: codec.Tensors, others: Mapping[str, np.ndarray] | None = None) -> Self:
         """Return the network in a file at `path`, whose tensors are read into the network's own memory.
 
         others: arrays for other tensors of the file, filled on the way. Raises ModelFileError where the file does not describe a network.
         """
-        network: Self = _network_from(cls, str(path), file, others or {})
+        network: Self = codec.from_tensors(cls, str(path), file, others or {})
         return network
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a network from a file. Raises ModelFileError where the file is damaged or does not describe a network."""
         with model_file.open_tensors(path) as file:
-            network: Self = _network_from(cls, display_name(path), file, {})
+            network: Self = codec.from_tensors(cls, display_name(path), file, {})
         return network
 
 
@@ -878,206 +798,3 @@ def network_for(data: Dataset, settings: NetworkSettings, seed: int) -> Network:
         sizes, settings.activation, settings.output, normalization=settings.normalization, initializer=settings.initializer,
         initial_value=settings.initial_value, dtype=settings.dtype, seed=seed, class_names=data.class_names,
     )  # fmt: skip
-
-
-def _network_from(cls: Any, path: str, file: Tensors, others: Mapping[str, np.ndarray]) -> Any:
-    read = {
-        key: model_file.strict_json(file.metadata.get(key, ""), f"{path}: metadata {key}") for key in ("config", "classes", "preprocess")
-    }
-    config, classes, preprocess = read["config"], read["classes"], read["preprocess"]
-    if not isinstance(config, dict) or not isinstance(preprocess, dict):
-        raise ModelFileError(f"{path}: expected JSON objects in metadata config and preprocess")
-    if classes is not None and not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
-        raise ModelFileError(f"{path}: expected a list of names in metadata classes")
-    try:
-        config = current_names(config, warn=False)
-        sizes, activations, output = config["sizes"], config["activations"], config["output"]
-        normalization = config.get("normalization", "none")
-        _check_tensors(path, sizes, file.shapes, config["dtype"], normalization)
-        if not isinstance(activations, list) or len(activations) != len(sizes) - 2:
-            raise ModelFileError(f"{path}: expected {len(sizes) - 2} activations, one per hidden layer, got {_short(activations)}")
-        loss = config["loss"]
-        _check_formulas(path, activations, loss, config.get("formulas"))
-        net = cls(
-            sizes,
-            activations or NetworkSettings.activation,
-            output,
-            normalization=normalization,
-            initializer="zeros",
-            dtype=config["dtype"],
-            class_names=classes,
-        )
-        if loss not in losses_for(output):
-            raise ModelFileError(f"{path}: expected a loss that fits {output} output, got {_short(loss)}")
-        parameter = _checked_parameter(loss, output, config.get("loss_parameter", 0.0))
-        if not isinstance(config["target_is_column"], bool):
-            raise ModelFileError(f"{path}: expected target_is_column to be true or false, got {_short(config['target_is_column'])}")
-        names_class = config.get("predicts_classes", output == "softmax")
-        kind, trained_on = preprocess["normalize"], preprocess.get("trained_on")
-        if trained_on not in (None, *TRAINED_ON):
-            raise ModelFileError(f"{path}: expected trained_on to be one of {', '.join(TRAINED_ON)}, got {_short(trained_on)}")
-    except KeyError as error:
-        raise ModelFileError(f"{path}: expected {error.args[0]!r} in the metadata, found none") from None
-    except (ConfigError, TypeError, AttributeError) as error:
-        raise ModelFileError(f"{path}: the metadata do not describe a network: {_short(error)}") from None
-    arrays = {f"layers.{index}.weight": weight for index, weight in enumerate(net.weights)}
-    arrays |= {f"layers.{index}.bias": bias for index, bias in enumerate(net.biases)}
-    for name, of_layers in net._normalised_arrays().items():
-        arrays |= {f"layers.{index}.{name}": array for index, array in enumerate(of_layers)}
-    scaling = {name: np.empty(shape, dtype) for name, (dtype, shape) in file.shapes.items() if name in (*SCALING_TENSORS, *TARGET_TENSORS)}
-    file.read_into({**arrays, **scaling, **others})
-    if first_not_finite(net.running_stats) is not None or any((variance < 0).any() for variance in net.running_variances):
-        raise ModelFileError(f"{path}: expected finite running means, and finite running variances of at least 0, found others")
-    if first_not_finite(net.parameters) is not None:
-        raise ModelFileError(f"{path}: expected finite weights, found NaN or inf")
-    # version 0.1.0 left targets as they are, and said nothing about them
-    of_targets = preprocess.get("normalize_target", "none" if kind is not None and output == "identity" else None)
-    input_scaling = _input_scaling_from(path, kind, scaling, net, trained_on)
-    target_scaling = _target_scaling_from(path, of_targets, scaling, net, loss)
-    try:
-        net.adopt(
-            loss=loss,
-            loss_parameter=parameter,
-            input_scaling=input_scaling,
-            target_scaling=target_scaling,
-            target_is_column=config["target_is_column"],
-            predicts_classes=names_class,
-        )
-    except ConfigError as error:
-        raise ModelFileError(f"{path}: {error}") from None
-    return net
-
-
-def _check_formulas(path: str, activations: Any, loss: Any, known: Any) -> None:
-    try:
-        formulas.check_described(activations, loss, known)
-    except ConfigError as error:
-        raise ModelFileError(f"{path}: {error}") from None
-
-
-def _checked_parameter(loss: str, output: str, value: Any) -> float:
-    """Return the number of a loss that a network remembers; raise ConfigError where it has none, or takes another one."""
-    name = loss_for(loss, output).parameter
-    if name is None or name == SMOOTHING:
-        if value != 0 or isinstance(value, bool):
-            raise ConfigError(f"loss_parameter: expected 0 for {loss}, got {_short(value)}")
-        return 0.0
-    checked: float = getattr(TrainingSettings.from_mapping({name: value}), name)
-    return checked
-
-
-def _check_tensors(path: str, sizes: Any, shapes: model_file.Shapes, dtype: Any, normalization: Any) -> None:
-    """Compare the tensors of a file with the sizes that it states, before anything of that size is allocated."""
-    sizes = _checked_sizes(sizes)
-    if normalization not in NORMALISED:
-        raise ModelFileError(f"{path}: expected normalization to be none, batch or layer, got {_short(normalization)}")
-    expected: dict[str, tuple[int, ...]] = {}
-    for index, (k, n) in enumerate(zip(sizes, sizes[1:], strict=False)):
-        expected |= {f"layers.{index}.weight": (k, n), f"layers.{index}.bias": (n,)}
-        if index + 2 < len(sizes):
-            expected |= {f"layers.{index}.{name}": (n,) for name in NORMALISED[normalization]}
-    for name, shape in expected.items():
-        if name not in shapes:
-            raise ModelFileError(f"{path}: expected a tensor {name}, found none")
-        found_dtype, found_shape = shapes[name]
-        if found_shape != shape or found_dtype.name != dtype:
-            found = f"{found_dtype.name} {found_shape}"
-            raise ModelFileError(f"{path}: tensor {name}: expected {dtype} {shape}, found {found}")
-    known = {*expected, *SCALING_TENSORS, *TARGET_TENSORS}
-    for name in shapes:
-        if name not in known and not name.startswith(TRAINING_TENSORS):
-            raise ModelFileError(f"{path}: tensor {_short(name)} belongs to no layer")
-
-
-def _input_scaling_from(path: str, kind: Any, tensors: dict[str, np.ndarray], net: Network, trained_on: str | None) -> InputScaling | None:
-    if kind is None:
-        return None
-    if kind not in ("none", "scale", "standardize"):
-        raise ModelFileError(f"{path}: expected normalize to be none, scale or standardize, got {_short(kind)}")
-    pair = []
-    for name in SCALING_TENSORS:
-        values = tensors.get(name)
-        if values is None or values.dtype != np.float64 or values.shape not in ((), (net.n_inputs,)) or not np.isfinite(values).all():
-            raise ModelFileError(f"{path}: expected a finite float64 tensor {name} of shape () or ({net.n_inputs},)")
-        pair.append(values)
-    mean, std = pair
-    if kind != "standardize" and (mean.any() or (std != 1).any()):
-        raise ModelFileError(f"{path}: expected mean 0 and std 1 for normalize {kind!r}, got others")
-    if mean.shape != std.shape or (std <= 0).any():
-        raise ModelFileError(f"{path}: expected positive deviations of the same shape as the means")
-    found = InputScaling(kind, mean, std, trained_on)
-    with np.errstate(all="ignore"):
-        factors = found.scale_and_shift(net.n_inputs, net.dtype, is_bytes=False)
-    if not np.isfinite(factors).all():
-        raise ModelFileError(f"{path}: expected means and deviations that {net.dtype} can hold, got some too large or too small")
-    return found
-
-
-def _target_scaling_from(path: str, kind: Any, tensors: dict[str, np.ndarray], net: Network, loss: str) -> TargetScaling | None:
-    if kind is None or kind == "none":
-        if unwanted := [name for name in TARGET_TENSORS if name in tensors]:
-            raise ModelFileError(f"{path}: expected no tensor {unwanted[0]}, as targets are not standardised, found one")
-        found = None if kind is None else targets.none(net.n_outputs)
-    else:
-        if missing := [name for name in TARGET_TENSORS if name not in tensors]:
-            raise ModelFileError(f"{path}: expected a tensor {missing[0]}, found none")
-        found = TargetScaling(kind, *(tensors[name] for name in TARGET_TENSORS))
-    try:
-        return None if found is None else targets.checked_scaling(found, net.output, net.n_outputs, loss)
-    except ConfigError as error:
-        raise ModelFileError(f"{path}: {error}") from None
-
-
-def _short(value: object) -> str:
-    text = str(value) if isinstance(value, Exception) else repr(value)
-    return text if len(text) <= 200 else text[:197] + "..."
-
-
-def _own_array(name: str, array: Any, like: np.ndarray) -> np.ndarray:
-    """Return an array that kernels may have in place of `like`: the one that was given where it is as it has to be, else a copy."""
-    if not isinstance(array, np.ndarray) or array.dtype != like.dtype or array.shape != like.shape:
-        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-        raise ConfigError(f"{name.strip('_')}: expected {like.dtype} {like.shape}, got {found}")
-    is_plain = type(array) is np.ndarray and array.flags.c_contiguous and array.flags.aligned and array.flags.writeable
-    return array if is_plain else np.array(array, like.dtype, subok=False)
-
-
-def _checked_class_names(names: Any, n_outputs: int) -> tuple[str, ...] | None:
-    if names is None:
-        return None
-    given = tuple(names) if isinstance(names, Iterable) and not isinstance(names, str) else (None,)
-    if not all(isinstance(name, str) for name in given):
-        raise ConfigError(f"class_names: expected {n_outputs} texts, one per output, got {names!r:.60}")
-    if len(given) != n_outputs:
-        raise ConfigError(f"class_names: expected {n_outputs} names, one per output, got {len(given)}")
-    return given
-
-
-def _checked_sizes(sizes: Any) -> tuple[int, ...]:
-    if isinstance(sizes, (str, bytes)) or not hasattr(sizes, "__iter__"):
-        raise ConfigError(f"sizes: expected numbers of units such as [784, 300, 10], got {sizes!r}")
-    checked = tuple(sizes)
-    if len(checked) < 2:
-        raise ConfigError(f"sizes: expected at least inputs and outputs, got {list(checked)}")
-    try:
-        return NetworkSettings(hidden=checked).hidden
-    except ConfigError as error:
-        raise ConfigError(str(error).replace("hidden:", "sizes:", 1)) from None
-
-
-def _dtype_name(dtype: Any) -> Any:
-    try:
-        return np.dtype(dtype).name if dtype is not None else None
-    except TypeError:
-        return dtype
-
-
-def _one_per_layer(names: str | tuple[str, ...], n_hidden: int) -> tuple[str, ...]:
-    each = tuple(known_name(name, ACTIVATIONS) for name in ((names,) if isinstance(names, str) else names))
-    if len(each) not in (1, n_hidden):
-        raise ConfigError(f"activation: expected one name, or {n_hidden} names, one per hidden layer, got {len(each)}")
-    for name in each:
-        if name not in ACTIVATIONS:
-            hint = activation_hint(name, ACTIVATIONS) or "; register one of your own with @fastmlp.activation"
-            raise ConfigError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {name!r}{hint}")
-    return each * n_hidden if len(each) == 1 else each

@@ -23,7 +23,7 @@ import numpy as np
 
 from fastmlp.errors import ConfigError, ModelFileError
 from fastmlp.network import Network
-from fastmlp.network.network import TRAINING_TENSORS
+from fastmlp.network.codec import TRAINING_TENSORS
 from fastmlp.storage.model_file import StoredTensors, TensorFile, strict_json
 from fastmlp.training.loop import Trainer
 from fastmlp.training.schedules import Plateau

@@ -1,0 +1,260 @@
+"""A network and what it is written as: named arrays with metadata, which files hold, and the state that a pickle holds."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from fastmlp import __version__
+from fastmlp.errors import ConfigError, ModelFileError
+from fastmlp.kernels.losses import losses_for
+from fastmlp.network import formulas
+from fastmlp.network.attributes import first_not_finite
+from fastmlp.network.layers import checked_loss_parameter, checked_sizes, short
+from fastmlp.preprocessing import targets
+from fastmlp.preprocessing.inputs import TRAINED_ON, InputScaling
+from fastmlp.preprocessing.targets import TargetScaling
+from fastmlp.settings import NetworkSettings, TrainingSettings, current_names
+from fastmlp.storage import model_file
+
+Tensors = model_file.TensorFile | model_file.StoredTensors
+
+SCALING_TENSORS = ("normalisation.mean", "normalisation.deviation")
+TARGET_TENSORS = ("target_scaling.mean", "target_scaling.std")
+TRAINING_TENSORS = "training."  # what a checkpoint holds besides the network begins with this
+# normalization -> what hidden layers have in a file besides weight and bias
+NORMALISED = {"none": (), "batch": ("gamma", "running_mean", "running_variance"), "layer": ("gamma",)}
+
+
+def to_tensors(network: Any, settings: TrainingSettings | None) -> model_file.TensorFile:
+    """Return what a file of the network holds: tensors (views of the parameters) and metadata."""
+    normalisation = network.input_scaling
+    tensors = {}
+    for index, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
+        tensors[f"layers.{index}.weight"] = weight
+        tensors[f"layers.{index}.bias"] = bias
+    for name, arrays in _normalised_arrays(network).items():
+        tensors |= {f"layers.{index}.{name}": array for index, array in enumerate(arrays)}
+    if normalisation is not None:
+        tensors["normalisation.mean"] = normalisation.mean
+        tensors["normalisation.deviation"] = normalisation.std
+    preprocess = {"normalize": normalisation.kind if normalisation else None}
+    if normalisation is not None and normalisation.trained_on is not None:
+        preprocess["trained_on"] = normalisation.trained_on
+    if (scaling := network.target_scaling) is not None:
+        preprocess["normalize_target"] = scaling.kind
+        if targets.active(scaling) is not None:
+            tensors |= {"target_scaling.mean": scaling.mean, "target_scaling.std": scaling.std}
+    config = {
+        "sizes": list(network.sizes),
+        "activations": list(network.hidden_activations),
+        "output": network.output,
+        "loss": network.loss,
+        "dtype": network.dtype.name,
+        "target_is_column": network.target_is_column,
+        "training": settings.to_dict() if settings is not None else None,
+    }
+    # what most networks do not have is not mentioned: their files stay the same, byte for byte
+    if network.predicts_classes and network.output == "sigmoid":
+        config["predicts_classes"] = True
+    if network.loss_parameter:
+        config["loss_parameter"] = network.loss_parameter
+    if network.normalization != "none":
+        config["normalization"] = network.normalization
+    if own := formulas.described(network.hidden_activations, network.loss):
+        config["formulas"] = own
+    metadata = {
+        "fastmlp.version": __version__,
+        "config": json.dumps(config),
+        "classes": json.dumps(network.class_names),
+        "preprocess": json.dumps(preprocess),
+    }
+    return model_file.TensorFile(tensors, metadata)
+
+
+def _normalised_arrays(network: Any) -> dict[str, list[np.ndarray]]:
+    """Return what the hidden layers have because their sums are normalised, by its name in a file."""
+    return {"gamma": network.gammas, "running_mean": network.running_means, "running_variance": network.running_variances}
+
+
+def from_tensors(cls: Any, path: str, file: Tensors, others: Mapping[str, np.ndarray]) -> Any:
+    """Return the network in a file at `path`, whose tensors are read into the network's own memory; cls: the class Network.
+
+    others: arrays for other tensors of the file, filled on the way. Raises ModelFileError where the file does not describe a network.
+    """
+    read = {
+        key: model_file.strict_json(file.metadata.get(key, ""), f"{path}: metadata {key}") for key in ("config", "classes", "preprocess")
+    }
+    config, classes, preprocess = read["config"], read["classes"], read["preprocess"]
+    if not isinstance(config, dict) or not isinstance(preprocess, dict):
+        raise ModelFileError(f"{path}: expected JSON objects in metadata config and preprocess")
+    if classes is not None and not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
+        raise ModelFileError(f"{path}: expected a list of names in metadata classes")
+    try:
+        config = current_names(config, warn=False)
+        sizes, activations, output = config["sizes"], config["activations"], config["output"]
+        normalization = config.get("normalization", "none")
+        _check_tensors(path, sizes, file.shapes, config["dtype"], normalization)
+        if not isinstance(activations, list) or len(activations) != len(sizes) - 2:
+            raise ModelFileError(f"{path}: expected {len(sizes) - 2} activations, one per hidden layer, got {short(activations)}")
+        loss = config["loss"]
+        _check_formulas(path, activations, loss, config.get("formulas"))
+        net = cls(
+            sizes,
+            activations or NetworkSettings.activation,
+            output,
+            normalization=normalization,
+            initializer="zeros",
+            dtype=config["dtype"],
+            class_names=classes,
+        )
+        if loss not in losses_for(output):
+            raise ModelFileError(f"{path}: expected a loss that fits {output} output, got {short(loss)}")
+        parameter = checked_loss_parameter(loss, output, config.get("loss_parameter", 0.0))
+        if not isinstance(config["target_is_column"], bool):
+            raise ModelFileError(f"{path}: expected target_is_column to be true or false, got {short(config['target_is_column'])}")
+        names_class = config.get("predicts_classes", output == "softmax")
+        kind, trained_on = preprocess["normalize"], preprocess.get("trained_on")
+        if trained_on not in (None, *TRAINED_ON):
+            raise ModelFileError(f"{path}: expected trained_on to be one of {', '.join(TRAINED_ON)}, got {short(trained_on)}")
+    except KeyError as error:
+        raise ModelFileError(f"{path}: expected {error.args[0]!r} in the metadata, found none") from None
+    except (ConfigError, TypeError, AttributeError) as error:
+        raise ModelFileError(f"{path}: the metadata do not describe a network: {short(error)}") from None
+    arrays = {f"layers.{index}.weight": weight for index, weight in enumerate(net.weights)}
+    arrays |= {f"layers.{index}.bias": bias for index, bias in enumerate(net.biases)}
+    for name, of_layers in _normalised_arrays(net).items():
+        arrays |= {f"layers.{index}.{name}": array for index, array in enumerate(of_layers)}
+    scaling = {name: np.empty(shape, dtype) for name, (dtype, shape) in file.shapes.items() if name in (*SCALING_TENSORS, *TARGET_TENSORS)}
+    file.read_into({**arrays, **scaling, **others})
+    if first_not_finite(net.running_stats) is not None or any((variance < 0).any() for variance in net.running_variances):
+        raise ModelFileError(f"{path}: expected finite running means, and finite running variances of at least 0, found others")
+    if first_not_finite(net.parameters) is not None:
+        raise ModelFileError(f"{path}: expected finite weights, found NaN or inf")
+    # version 0.1.0 left targets as they are, and said nothing about them
+    of_targets = preprocess.get("normalize_target", "none" if kind is not None and output == "identity" else None)
+    input_scaling = _input_scaling_from(path, kind, scaling, net, trained_on)
+    target_scaling = _target_scaling_from(path, of_targets, scaling, net, loss)
+    try:
+        net.adopt(
+            loss=loss,
+            loss_parameter=parameter,
+            input_scaling=input_scaling,
+            target_scaling=target_scaling,
+            target_is_column=config["target_is_column"],
+            predicts_classes=names_class,
+        )
+    except ConfigError as error:
+        raise ModelFileError(f"{path}: {error}") from None
+    return net
+
+
+def _check_formulas(path: str, activations: Any, loss: Any, known: Any) -> None:
+    try:
+        formulas.check_described(activations, loss, known)
+    except ConfigError as error:
+        raise ModelFileError(f"{path}: {error}") from None
+
+
+def _check_tensors(path: str, sizes: Any, shapes: model_file.Shapes, dtype: Any, normalization: Any) -> None:
+    """Compare the tensors of a file with the sizes that it states, before anything of that size is allocated."""
+    sizes = checked_sizes(sizes)
+    if normalization not in NORMALISED:
+        raise ModelFileError(f"{path}: expected normalization to be none, batch or layer, got {short(normalization)}")
+    expected: dict[str, tuple[int, ...]] = {}
+    for index, (k, n) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        expected |= {f"layers.{index}.weight": (k, n), f"layers.{index}.bias": (n,)}
+        if index + 2 < len(sizes):
+            expected |= {f"layers.{index}.{name}": (n,) for name in NORMALISED[normalization]}
+    for name, shape in expected.items():
+        if name not in shapes:
+            raise ModelFileError(f"{path}: expected a tensor {name}, found none")
+        found_dtype, found_shape = shapes[name]
+        if found_shape != shape or found_dtype.name != dtype:
+            found = f"{found_dtype.name} {found_shape}"
+            raise ModelFileError(f"{path}: tensor {name}: expected {dtype} {shape}, found {found}")
+    known = {*expected, *SCALING_TENSORS, *TARGET_TENSORS}
+    for name in shapes:
+        if name not in known and not name.startswith(TRAINING_TENSORS):
+            raise ModelFileError(f"{path}: tensor {short(name)} belongs to no layer")
+
+
+def _input_scaling_from(path: str, kind: Any, tensors: dict[str, np.ndarray], net: Any, trained_on: str | None) -> InputScaling | None:
+    if kind is None:
+        return None
+    if kind not in ("none", "scale", "standardize"):
+        raise ModelFileError(f"{path}: expected normalize to be none, scale or standardize, got {short(kind)}")
+    pair = []
+    for name in SCALING_TENSORS:
+        values = tensors.get(name)
+        if values is None or values.dtype != np.float64 or values.shape not in ((), (net.n_inputs,)) or not np.isfinite(values).all():
+            raise ModelFileError(f"{path}: expected a finite float64 tensor {name} of shape () or ({net.n_inputs},)")
+        pair.append(values)
+    mean, std = pair
+    if kind != "standardize" and (mean.any() or (std != 1).any()):
+        raise ModelFileError(f"{path}: expected mean 0 and std 1 for normalize {kind!r}, got others")
+    if mean.shape != std.shape or (std <= 0).any():
+        raise ModelFileError(f"{path}: expected positive deviations of the same shape as the means")
+    found = InputScaling(kind, mean, std, trained_on)
+    with np.errstate(all="ignore"):
+        factors = found.scale_and_shift(net.n_inputs, net.dtype, is_bytes=False)
+    if not np.isfinite(factors).all():
+        raise ModelFileError(f"{path}: expected means and deviations that {net.dtype} can hold, got some too large or too small")
+    return found
+
+
+def _target_scaling_from(path: str, kind: Any, tensors: dict[str, np.ndarray], net: Any, loss: str) -> TargetScaling | None:
+    if kind is None or kind == "none":
+        if unwanted := [name for name in TARGET_TENSORS if name in tensors]:
+            raise ModelFileError(f"{path}: expected no tensor {unwanted[0]}, as targets are not standardised, found one")
+        found = None if kind is None else targets.none(net.n_outputs)
+    else:
+        if missing := [name for name in TARGET_TENSORS if name not in tensors]:
+            raise ModelFileError(f"{path}: expected a tensor {missing[0]}, found none")
+        found = TargetScaling(kind, *(tensors[name] for name in TARGET_TENSORS))
+    try:
+        return None if found is None else targets.checked_scaling(found, net.output, net.n_outputs, loss)
+    except ConfigError as error:
+        raise ModelFileError(f"{path}: {error}") from None
+
+
+def to_state(network: Any) -> dict[str, Any]:
+    """Return what a pickle holds of a network."""
+    own = formulas.described(network.hidden_activations, network.loss)
+    return {**vars(network), "_row": None, "_kept": None, "formulas": own}  # those two hold addresses of this process
+
+
+def from_state(network: Any, make: Callable[..., None], state: dict[str, Any]) -> None:
+    """Make a network anew from its state, which may come from another process, or from somebody who changed it.
+
+    make: Network.__init__. Raises ConfigError for the state of no network.
+    """
+    try:
+        names = [layer.activation for layer in state["layers"][:-1]]
+        # in another process they may not be registered, or be others
+        formulas.check_described(names, state["loss"], state["formulas"])
+        make(
+            network, state["sizes"], names or NetworkSettings.activation, state["output"], normalization=state["normalization"],
+            initializer="zeros", dtype=state["dtype"], class_names=state["_class_names"],
+        )  # fmt: skip
+        if state["layers"] != network.layers:
+            raise ConfigError(f"layers: expected those of {network!r}, got {short(state['layers'])}")
+        network.adopt(
+            **{name: state[name] for name in ("loss", "loss_parameter", "target_is_column", "predicts_classes")},
+            input_scaling=state["_input_scaling"], target_scaling=state["_target_scaling"],
+        )  # fmt: skip
+        for name in ("_parameters", "_running_stats"):
+            vars(network)[name] = _own_array(name, state[name], vars(network)[name])
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ConfigError(f"expected the state of a Network, got another one ({type(error).__name__}: {short(error)})") from None
+    vars(network).update({name: value for name, value in state.items() if name not in vars(network) and name != "formulas"})
+
+
+def _own_array(name: str, array: Any, like: np.ndarray) -> np.ndarray:
+    """Return an array that kernels may have in place of `like`: the one that was given where it is as it has to be, else a copy."""
+    if not isinstance(array, np.ndarray) or array.dtype != like.dtype or array.shape != like.shape:
+        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise ConfigError(f"{name.strip('_')}: expected {like.dtype} {like.shape}, got {found}")
+    is_plain = type(array) is np.ndarray and array.flags.c_contiguous and array.flags.aligned and array.flags.writeable
+    return array if is_plain else np.array(array, like.dtype, subok=False)
