@@ -18,7 +18,8 @@ from fastmlp.kernels.elementary import exp
 from fastmlp.network import Network
 from fastmlp.settings import TrainingSettings
 from fastmlp.storage.atomic import write_atomically
-from fastmlp.training.loop import Epoch, Trainer
+from fastmlp.training.history import Epoch
+from fastmlp.training.loop import Trainer
 
 RESULTS = Path(__file__).with_name("results") / "costs.json"
 TURNS = 15

@@ -12,9 +12,9 @@ _HOMES = {
     "Dataset": "fastmlp.data.dataset",
     "load_dataset": "fastmlp.data.dataset",
     "Network": "fastmlp.network",
-    "Epoch": "fastmlp.training.loop",
-    "History": "fastmlp.training.loop",
-    "Progress": "fastmlp.training.loop",
+    "Epoch": "fastmlp.training.history",
+    "History": "fastmlp.training.history",
+    "Progress": "fastmlp.training.history",
     "TrainingState": "fastmlp.training.state",
     "Trainer": "fastmlp.training.loop",
     "OnlineTrainer": "fastmlp.training.online",
@@ -77,7 +77,8 @@ if TYPE_CHECKING:
     from fastmlp.network import Network
     from fastmlp.network.formulas import activation, loss
     from fastmlp.settings import NetworkSettings, TrainingSettings
-    from fastmlp.training.loop import Epoch, History, Progress, Trainer, train, train_epochs
+    from fastmlp.training.history import Epoch, History, Progress
+    from fastmlp.training.loop import Trainer, train, train_epochs
     from fastmlp.training.lr_find import LearningRateFinderResult, find_learning_rate
     from fastmlp.training.online import OnlineTrainer
     from fastmlp.training.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop

@@ -178,7 +178,8 @@ def try_network(sizes: Sequence[int], batch_size: int, rows: int, peaks: Peaks) 
 def _seconds_per_row(sizes: Sequence[int], batch_size: int, with_zeros: bool) -> "tuple[float, Program | TiledProgram | FullBatch]":
     from fastmlp.network import Network
     from fastmlp.settings import TrainingSettings
-    from fastmlp.training.loop import Epoch, Trainer
+    from fastmlp.training.history import Epoch
+    from fastmlp.training.loop import Trainer
 
     rows = max(2 * batch_size, min(40 * batch_size, MOST_BYTES // sizes[0]))
     generator = np.random.default_rng(0)

@@ -18,7 +18,8 @@ from fastmlp.benchmark.runner import Gradient, Prediction, Runner, Training, fro
 from fastmlp.benchmark.workloads import GRADIENT, LAYER, TRAIN
 from fastmlp.network import Network
 from fastmlp.settings import TrainingSettings
-from fastmlp.training.loop import Epoch, Trainer
+from fastmlp.training.history import Epoch
+from fastmlp.training.loop import Trainer
 
 ENDLESS = 10**9  # epochs: the process is ended from outside
 # Variants whose settings are not those of "auto": kernels and zero_skipping.

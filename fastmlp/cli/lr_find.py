@@ -69,7 +69,8 @@ def lr_find(
 
     from fastmlp.network import network_for, settings_for
     from fastmlp.training import lr_find
-    from fastmlp.training.loop import Progress, Trainer
+    from fastmlp.training.history import Progress
+    from fastmlp.training.loop import Trainer
 
     lr_find.check_optimizer(training_settings.optimizer)
     network = network_for(data, network_settings, training_settings.seed)

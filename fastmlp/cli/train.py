@@ -285,7 +285,7 @@ def run_epochs(
     Whatever ends it before, a signal, a reader of the output that leaves, a full disk: it is saved as it stands as far as that can be.
     """
     from fastmlp.storage.reading import read_epochs
-    from fastmlp.training.loop import Epoch
+    from fastmlp.training.history import Epoch
 
     epochs = read_epochs(to.run.metrics_path) if to.run is not None else []
     try:

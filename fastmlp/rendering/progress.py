@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.status import Status
 
     from fastmlp.search.task import BankProgress
-    from fastmlp.training.loop import Progress
+    from fastmlp.training.history import Progress
 
 
 DRAW_SECONDS = 0.2  # between two looks of a bar that several threads report to: drawing it takes time from them

@@ -20,7 +20,7 @@ ASCII = str.maketrans({"│": "|", "─": "-", **dict.fromkeys("┌┐└┘├�
 def learning_curves(epochs: Sequence[Mapping[str, Any]], encoding: str | None = None) -> str:
     """Return loss and, where there is one, accuracy over the epochs, of training and validation rows, as lines of at most 78 characters.
 
-    `epochs` are records of training.loop.Epoch. `encoding` is that of the terminal, by default of standard output. Raises MissingExtra
+    `epochs` are records of training.history.Epoch. `encoding` is that of the terminal, by default of standard output. Raises MissingExtra
     without plotext.
     """
     panels = [_panel(epochs, "loss", 1.0, "loss"), _panel(epochs, "accuracy", 100.0, "accuracy (%)")]

@@ -28,7 +28,8 @@ from fastmlp.search.folds import folds_of
 from fastmlp.search.task import DIVERGED, DONE, BankProgress, Folds, Task, Trained
 from fastmlp.settings import kind_of, known
 from fastmlp.training import augmentation, holdout
-from fastmlp.training.loop import Epoch, History, Progress, Trainer
+from fastmlp.training.history import Epoch, History, Progress
+from fastmlp.training.loop import Trainer
 from fastmlp.training.optimizers import limits_gradient
 
 SAMPLE_ROWS = 1000  # seen while kernels are compiled: as many as decide whether zeros are skipped

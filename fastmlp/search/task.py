@@ -9,7 +9,7 @@ from fastmlp.settings import NetworkSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from fastmlp.network import Network
-    from fastmlp.training.loop import History
+    from fastmlp.training.history import History
 
 DONE, DIVERGED = "done", "diverged"
 

@@ -3,83 +3,33 @@
 import contextlib
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 
 from fastmlp import machine
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import ConfigError, DataError, TrainingError
-from fastmlp.kernels import random
+from fastmlp.kernels import engine, random
 from fastmlp.kernels.losses import SMOOTHING, loss_for
 from fastmlp.kernels.program import Program, Steps
 from fastmlp.kernels.step import LOSS_SUM, ROWS, TOTALS, WEIGHT_SUM
-from fastmlp.kernels.tiled import TiledProgram, tiles_pay
+from fastmlp.kernels.tiled import TiledProgram
 from fastmlp.kernels.updates import GRADIENT, UPDATES
-from fastmlp.kernels.zeros import MOST_LISTED_INPUTS
 from fastmlp.network import Network
 from fastmlp.network.arrays import frozen
 from fastmlp.preprocessing import targets
 from fastmlp.settings import TrainingSettings, known, over_defaults
-from fastmlp.training import augmentation, full_batch, optimizers, schedules, stopping
+from fastmlp.training import augmentation, divergence, full_batch, optimizers, schedules, stopping
 from fastmlp.training import callbacks as hooks
 from fastmlp.training.full_batch import FullBatch
+from fastmlp.training.history import Epoch, History, Progress
 from fastmlp.training.keywords import TrainingKeywords, takes_settings
 from fastmlp.training.plan import Plan, Validation, make_plan
 from fastmlp.training.state import TrainingState
 from fastmlp.training.weights import ClassWeight
 
-# Zero-skipping: rows looked at, and the share of inputs that are not zero below which it pays.
-ZERO_SAMPLE_ROWS, LIVE_SHARE = 1000, 0.8
-LARGE_INPUTS = 4.0  # root of the mean square of an input, of which standardising leaves 1
 CHUNK_SECONDS = 0.1  # compiled code returns to Python about this often, for Ctrl-C and progress; which rows changes no bit
-
-
-class Epoch(NamedTuple):
-    """What one epoch gave. Losses are means per sample; accuracy is None for regression, validation None without such rows.
-
-    Where rows have weights, each mean is the weighted one.
-    """
-
-    epoch: int  # from 1
-    train_loss: float  # over the epoch, each batch before its update
-    train_accuracy: float | None
-    validation_loss: float | None
-    validation_accuracy: float | None
-    learning_rate: float  # of its last step
-    seconds: float  # of training, without the validation
-    samples_per_second: float
-
-
-class Progress(NamedTuple):
-    """Where training stands within an epoch."""
-
-    epoch: int  # from 1
-    epochs: int
-    rows_done: int
-    rows: int
-    seconds: float  # of this epoch so far
-    loss: float  # mean so far
-
-
-class History(list[Epoch]):
-    """The epochs of a training, oldest first.
-
-    state: where it stands. stopped: why it ended, "epochs", "patience", "target_accuracy", "time_budget", "converged" or "callback"; None
-    while it runs, or where an error ended it. best_epoch: the epoch with the best monitored value, None without held-out rows.
-    """
-
-    state: TrainingState | None = None
-    stopped: str | None = None
-    best_epoch: int | None = None
-
-    def note(self, trainer: "Trainer") -> None:
-        """Take down where a training stands."""
-        self.state, self.best_epoch = trainer.state(), trainer.best.epoch or None
-
-    def to_dict(self) -> dict[str, list[Any]]:
-        """Return {field: [value per epoch]}."""
-        return {field: [getattr(epoch, field) for epoch in self] for field in Epoch._fields}
 
 
 class Trainer:
@@ -197,40 +147,14 @@ class Trainer:
         self._show_average()
 
     def _choose_program(self, plan: Plan, update: str) -> Program | TiledProgram:
-        """Return tiles, or the textbook loops where those were asked for or are as fast. Sizes and data decide, never a clock."""
+        """Return what takes the steps."""
         network, settings = self.network, self.settings
-        sizes, averages, scaled = network.sizes, settings.average == "ema", plan.loss_numbers.size > 1
-        loss, one_hot = loss_for(plan.loss, network.output).form, plan.predicts_classes
-        wanted = settings.threads or machine.usable_cores()
-        if settings.kernels != "auto" or not tiles_pay(sizes, plan.block):
-            skip_zeros = settings.zero_skipping != "off"
-            return Program(
-                sizes, network.hidden_activations, network.dtype, plan.block, loss, settings.kernels, skip_zeros, wanted, update,
-                plan.is_limited, averages, plan.regularisation, network.normalization, scaled, one_hot,
-            )  # fmt: skip
-        asked_for = settings.zero_skipping == "on" and network.n_inputs <= MOST_LISTED_INPUTS
-        listed = asked_for or (settings.zero_skipping == "auto" and self._zeros_pay())
-        shifted = bool((self._shift != 0).any())
-        return TiledProgram(
-            sizes, network.hidden_activations, network.dtype, plan.block, loss, listed, wanted, update, shifted,
-            plan.is_limited, averages, plan.regularisation, network.normalization, scaled, one_hot,
+        wanted = engine.Wanted(
+            network.sizes, network.hidden_activations, network.dtype, plan.block, loss_for(plan.loss, network.output).form, update,
+            settings.kernels, settings.zero_skipping, settings.threads or machine.usable_cores(), plan.is_limited,
+            settings.average == "ema", plan.regularisation, network.normalization, plan.loss_numbers.size > 1, plan.predicts_classes,
         )  # fmt: skip
-
-    def _zeros_pay(self) -> bool:
-        """Return whether a tile of rows finds enough inputs at zero: measured on a fixed sample of the rows.
-
-        Where the inputs themselves are changed, those left out are zero; others only where they are so before, and no shift or noise is
-        added.
-        """
-        if self.network.n_inputs > MOST_LISTED_INPUTS:
-            return False
-        kept = 1.0 - self.settings.input_dropout
-        if self.settings.input_noise > 0 or (self.settings.input_dropout > 0 and (self._shift != 0).any()):
-            return kept < LIVE_SHARE
-        sample = np.linspace(0, self.n_rows - 1, min(self.n_rows, ZERO_SAMPLE_ROWS)).astype(np.int64)
-        with np.errstate(over="ignore"):
-            random.shuffle(sample, np.uint64(random.stream_key(0, random.SAMPLE, 0)))
-        return bool((self.rows[self._trained_on[sample]] != 0).mean() * kept < LIVE_SHARE)
+        return engine.choose(wanted, self.rows, self._trained_on, bool((self._shift != 0).any()))
 
     @property
     def n_rows(self) -> int:
@@ -504,35 +428,11 @@ class Trainer:
         self._total[:] = 0.0
         return epoch
 
-    def _inputs_are_large(self) -> bool:
-        """Return whether some input, as the first layer gets it, is usually far from 0: a step then is far too long."""
-        sample = self.rows[np.linspace(0, self.rows.shape[0] - 1, min(self.rows.shape[0], ZERO_SAMPLE_ROWS)).astype(np.int64)]
-        with np.errstate(over="ignore"):
-            return bool((np.square(sample.astype(np.float64) * self._scale + self._shift).mean(axis=0) > LARGE_INPUTS**2).any())
-
     def _diverged(self, where: str) -> None:
-        settings = self.settings
-        advice = []  # what helps most comes first
-        are_large = settings.normalize != "standardize" and self._inputs_are_large()
-        if are_large:
-            advice.append("normalize='standardize' with a new Network, as the inputs are far from 0")
-        rate = settings.learning_rate
-        advice.append("another optimizer" if rate is None else f"a learning_rate below {rate:g}")
-        if settings.reduction == "sum":
-            advice[-1] += " (reduction='sum' adds up the gradients of a batch)"
-        if settings.clip_norm is None and settings.clip_value is None and not isinstance(self.program, FullBatch):
-            advice.append("clip_norm=1")
-        if settings.warmup_epochs == 0 and self.epoch == 0 and not isinstance(self.program, FullBatch):
-            advice.append("warmup_epochs=1")
-        if settings.schedule == "constant" and self.epoch > 0 and not isinstance(self.program, FullBatch):
-            advice.append("schedule='cosine'")
-        if not advice or (settings.normalize == "none" and not are_large):
-            advice.append("normalize='standardize'")
-        kept = f"; the network has the weights of epoch {self.best.epoch}" if self._best_weights is not None else ""
-        raise TrainingError(
-            f"training diverged: expected a finite loss, got NaN or inf in {where}; "
-            f"try {', '.join(advice[:-1])}{' or ' if advice[1:] else ''}{advice[-1]}{kept}"
-        )
+        kept = self.best.epoch if self._best_weights is not None else None
+        are_large = divergence.are_large(self.rows, self._scale, self._shift)
+        found = divergence.Circumstances(are_large, isinstance(self.program, FullBatch), self.epoch == 0, kept)
+        raise TrainingError(divergence.message(where, self.settings, found))
 
 
 @takes_settings
@@ -585,7 +485,9 @@ def train(
     history = History()
     with contextlib.ExitStack() as ends:
         stop = called.begin(network, trainer.settings, history, ends)
-        ends.callback(history.note, trainer)  # what ends a training is undone from the last: on_fit_end finds all of this in order
+        ends.callback(
+            lambda: history.note(trainer.state())
+        )  # what ends a training is undone from the last: on_fit_end finds all of this in order
         events = ends.enter_context(contextlib.closing(trainer.run()))
         while not stop and trainer.stopped is None:
             stop = called.call(hooks.EPOCH_BEGIN, network, trainer.epoch + 1)

@@ -14,7 +14,8 @@ from fastmlp.settings import TrainingSettings, kind_of, known
 from fastmlp.training import full_batch, optimizers
 from fastmlp.training.keywords import TrainingKeywords, takes_settings
 from fastmlp.training.loop import Trainer
-from fastmlp.training.state import TrainingState, checked
+from fastmlp.training.resuming import checked
+from fastmlp.training.state import TrainingState
 from fastmlp.training.weights import class_weight_of_rows
 
 # What means something only where all rows are there, or an end is in sight.

@@ -16,8 +16,7 @@ from fastmlp.network import Network
 from fastmlp.network.arrays import as_numbers, as_rows, as_sample_weight, as_target, frozen, in_classes, is_image, names_classes, weight_in
 from fastmlp.preprocessing import InputScaling, TargetScaling, inputs, targets
 from fastmlp.settings import TrainingSettings, kind_of, known, known_name, nearest
-from fastmlp.training import augmentation, full_batch, holdout, lbfgs, optimizers, stopping
-from fastmlp.training import state as states
+from fastmlp.training import augmentation, full_batch, holdout, lbfgs, optimizers, resuming, stopping
 from fastmlp.training.state import TrainingState
 from fastmlp.training.weights import ClassWeight, class_weight_of_rows
 
@@ -122,8 +121,8 @@ def make_plan(
     batch_size = min(known(settings.batch_size), n_rows)
     if network.normalization == "batch" and batch_size < 2:
         raise ConfigError("batch_size: expected at least 2 rows for batch normalisation, got 1; use normalization='layer' or more rows")
-    start = states.checked(TrainingState() if resume is None else resume, network)
-    states.check_fits(start, n_rows, batch_size, update, settings.average, settings.restore_best, network)
+    start = resuming.checked(TrainingState() if resume is None else resume, network)
+    resuming.check_fits(start, n_rows, batch_size, update, settings.average, settings.restore_best, network)
     image_shape = augmentation.image_shape(settings, rows.shape[1], np.shape(x)[1:]) if augmentation.is_wanted(settings) else None
     is_limited = optimizers.limits_gradient(settings)
     block = min(batch_size, FORWARD_ROWS) if is_full_batch else batch_size

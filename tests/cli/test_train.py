@@ -15,6 +15,7 @@ import fastmlp
 from fastmlp.settings import NetworkSettings, TrainingSettings
 from fastmlp.storage.runs import read_metrics
 from fastmlp.training import loop
+from fastmlp.training.history import Epoch
 from tests.cli.conftest import ROOT
 
 QUICK = ("train", "synthetic", "--epochs", "2", "--batch-size", "50", "--learning-rate", "0.5")
@@ -54,7 +55,7 @@ def test_json_is_one_object_with_everything(command, tmp_path):
     assert set(record["settings"]) == {"network", "train"}
     assert record["settings"]["network"]["output"] == "softmax"
     assert record["settings"]["train"]["loss"] == "cross_entropy"
-    assert [set(epoch) for epoch in record["epochs"]] == [set(loop.Epoch._fields)] * 2
+    assert [set(epoch) for epoch in record["epochs"]] == [set(Epoch._fields)] * 2
     assert record["epochs"][1]["epoch"] == 2
     assert 0 < record["test"]["accuracy"] <= 1
     seconds = record["seconds"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fastmlp.rendering.output import Output, json_text, printable
-from fastmlp.training.loop import Epoch
+from fastmlp.training.history import Epoch
 
 
 def say_everything(output):

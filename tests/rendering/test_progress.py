@@ -8,7 +8,7 @@ import pytest
 from fastmlp.rendering.output import Output
 from fastmlp.rendering.progress import Display
 from fastmlp.search.task import BankProgress
-from fastmlp.training.loop import Progress
+from fastmlp.training.history import Progress
 
 
 class Terminal(io.StringIO):

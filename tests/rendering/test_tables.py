@@ -6,7 +6,7 @@ import pytest
 from fastmlp.data.dataset import CLASS_NAMES
 from fastmlp.inspect.gradient_check import Check, Combination
 from fastmlp.rendering import tables
-from fastmlp.training.loop import Epoch
+from fastmlp.training.history import Epoch
 
 EPOCH = Epoch(12, 0.27698, 0.91953, 0.14494, 0.9612, 0.2, 1.0823, 51163.4)
 

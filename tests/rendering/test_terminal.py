@@ -6,7 +6,7 @@ import pytest
 
 from fastmlp.errors import MissingExtra
 from fastmlp.rendering import terminal
-from fastmlp.training.loop import Epoch
+from fastmlp.training.history import Epoch
 
 
 def epochs(train, validation, accuracy=True):

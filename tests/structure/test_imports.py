@@ -54,6 +54,7 @@ FLOOR_PLAN = (
     "fastmlp.kernels.operations",
     "fastmlp.kernels.tiled",
     "fastmlp.kernels.measuring",
+    "fastmlp.kernels.engine",
     "fastmlp.kernels.augment",
     "fastmlp.kernels",
     "fastmlp.data",

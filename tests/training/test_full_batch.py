@@ -15,7 +15,8 @@ from fastmlp.kernels import tiled
 from fastmlp.kernels.program import Program
 from fastmlp.rendering.tables import ending
 from fastmlp.training import saving
-from fastmlp.training.loop import Epoch, Trainer
+from fastmlp.training.history import Epoch
+from fastmlp.training.loop import Trainer
 from tests.oracle import mlp
 
 PAGE = Path(__file__).parents[2] / "docs" / "lbfgs.md"

@@ -10,7 +10,8 @@ from fastmlp.errors import ConfigError, ModelFileError
 from fastmlp.storage.checkpoints import Checkpoints
 from fastmlp.storage.model_file import TensorFile
 from fastmlp.training import saving
-from fastmlp.training.loop import Epoch, Trainer
+from fastmlp.training.history import Epoch
+from fastmlp.training.loop import Trainer
 from fastmlp.training.saving import CheckpointSchedule, pack, unpack
 
 GENERATOR = np.random.default_rng(0)

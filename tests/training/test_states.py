@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fastmlp import ConfigError, DataError, Network, OnlineTrainer, TrainingSettings, TrainingState
-from fastmlp.training import state as states
+from fastmlp.training import resuming
 from fastmlp.training.plan import make_plan
 from fastmlp.training.schedules import Plateau
 
@@ -112,8 +112,8 @@ def test_rows_of_other_batches_or_data_are_refused():
 
 
 def test_every_refusal_of_states_is_tried_above():
-    """Each line of state.py that raises is reached by one of the hostile values."""
-    tree = ast.parse(inspect.getsource(states))
+    """Each line of resuming.py that raises is reached by one of the hostile values."""
+    tree = ast.parse(inspect.getsource(resuming))
     sites = {line for node in ast.walk(tree) if isinstance(node, ast.Raise) for line in range(node.lineno, node.end_lineno + 1)}
     starts = {node.lineno for node in ast.walk(tree) if isinstance(node, ast.Raise)}
     seen = set()
@@ -123,6 +123,6 @@ def test_every_refusal_of_states_is_tried_above():
         try:
             plan(network(), state)
         except (ConfigError, DataError) as error:
-            lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == states.__file__]
+            lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == resuming.__file__]
             seen |= {max(start for start in starts if start <= line) for line in lines if line in sites}
     assert starts - seen == set()

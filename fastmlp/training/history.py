@@ -1,0 +1,52 @@
+"""What a training tells while it goes on: records without arithmetic."""
+
+from typing import Any, NamedTuple
+
+from fastmlp.training.state import TrainingState
+
+
+class Epoch(NamedTuple):
+    """What one epoch gave. Losses are means per sample; accuracy is None for regression, validation None without such rows.
+
+    Where rows have weights, each mean is the weighted one.
+    """
+
+    epoch: int  # from 1
+    train_loss: float  # over the epoch, each batch before its update
+    train_accuracy: float | None
+    validation_loss: float | None
+    validation_accuracy: float | None
+    learning_rate: float  # of its last step
+    seconds: float  # of training, without the validation
+    samples_per_second: float
+
+
+class Progress(NamedTuple):
+    """Where training stands within an epoch."""
+
+    epoch: int  # from 1
+    epochs: int
+    rows_done: int
+    rows: int
+    seconds: float  # of this epoch so far
+    loss: float  # mean so far
+
+
+class History(list[Epoch]):
+    """The epochs of a training, oldest first.
+
+    state: where it stands. stopped: why it ended, "epochs", "patience", "target_accuracy", "time_budget", "converged" or "callback"; None
+    while it runs, or where an error ended it. best_epoch: the epoch with the best monitored value, None without held-out rows.
+    """
+
+    state: TrainingState | None = None
+    stopped: str | None = None
+    best_epoch: int | None = None
+
+    def note(self, state: TrainingState) -> None:
+        """Take down where a training stands."""
+        self.state, self.best_epoch = state, state.best_epoch or None
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Return {field: [value per epoch]}."""
+        return {field: [getattr(epoch, field) for epoch in self] for field in Epoch._fields}
