@@ -19,7 +19,8 @@ from fastmlp.network import Network
 from fastmlp.settings import TrainingSettings
 from fastmlp.storage.atomic import write_atomically
 from fastmlp.training.history import Epoch
-from fastmlp.training.loop import Trainer
+from fastmlp.training.plan import make_plan
+from fastmlp.training.trainer import Trainer
 
 RESULTS = Path(__file__).with_name("results") / "costs.json"
 TURNS = 15
@@ -83,7 +84,7 @@ def epoch_of(settings: dict[str, Any], data: Any) -> Callable[[], float]:
     """Return what takes one more epoch with some settings and says how long it took, the first one done."""
     mine = dict(settings)
     network = Network([784, 300, 10], mine.pop("activation", "relu"), seed=0, normalization=mine.pop("normalization", "none"))
-    events = Trainer(network, data.x_train, data.y_train, TrainingSettings(**{**SGD, **mine})).run()
+    events = Trainer(make_plan(network, data.x_train, data.y_train, TrainingSettings(**{**SGD, **mine}))).run()
 
     def epoch() -> float:
         return next(event.seconds for event in events if isinstance(event, Epoch))

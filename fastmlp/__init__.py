@@ -16,12 +16,13 @@ _HOMES = {
     "History": "fastmlp.training.history",
     "Progress": "fastmlp.training.history",
     "TrainingState": "fastmlp.training.state",
-    "Trainer": "fastmlp.training.loop",
+    "make_plan": "fastmlp.training.plan",
+    "Trainer": "fastmlp.training.trainer",
     "OnlineTrainer": "fastmlp.training.online",
-    "train": "fastmlp.training.loop",
-    "train_epochs": "fastmlp.training.loop",
+    "train": "fastmlp.training.train",
+    "train_epochs": "fastmlp.training.train",
     "find_learning_rate": "fastmlp.training.lr_find",
-    "LearningRateFinderResult": "fastmlp.training.lr_find",
+    "LearningRateFinderResult": "fastmlp.training.rate_curve",
     "activation": "fastmlp.network.formulas",
     "loss": "fastmlp.network.formulas",
     "check_gradient": "fastmlp.inspect.gradient_check",
@@ -78,11 +79,14 @@ if TYPE_CHECKING:
     from fastmlp.network.formulas import activation, loss
     from fastmlp.settings import NetworkSettings, TrainingSettings
     from fastmlp.training.history import Epoch, History, Progress
-    from fastmlp.training.loop import Trainer, train, train_epochs
-    from fastmlp.training.lr_find import LearningRateFinderResult, find_learning_rate
+    from fastmlp.training.lr_find import find_learning_rate
     from fastmlp.training.online import OnlineTrainer
     from fastmlp.training.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
+    from fastmlp.training.plan import make_plan
+    from fastmlp.training.rate_curve import LearningRateFinderResult
     from fastmlp.training.state import TrainingState
+    from fastmlp.training.train import train, train_epochs
+    from fastmlp.training.trainer import Trainer
 
 
 def __getattr__(name: str) -> Any:

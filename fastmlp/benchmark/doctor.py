@@ -179,7 +179,8 @@ def _seconds_per_row(sizes: Sequence[int], batch_size: int, with_zeros: bool) ->
     from fastmlp.network import Network
     from fastmlp.settings import TrainingSettings
     from fastmlp.training.history import Epoch
-    from fastmlp.training.loop import Trainer
+    from fastmlp.training.plan import make_plan
+    from fastmlp.training.trainer import Trainer
 
     rows = max(2 * batch_size, min(40 * batch_size, MOST_BYTES // sizes[0]))
     generator = np.random.default_rng(0)
@@ -188,7 +189,7 @@ def _seconds_per_row(sizes: Sequence[int], batch_size: int, with_zeros: bool) ->
         x[:, generator.random(sizes[0]) < ZERO_COLUMNS] = 0
         x[generator.random(x.shape, np.float32) < ZERO_REST] = 0
     y = x[:, :1].astype(np.float32) if sizes[-1] == 1 else generator.integers(0, sizes[-1], rows)
-    trainer = Trainer(Network(sizes), x, y, TrainingSettings(epochs=10**9, batch_size=batch_size, learning_rate=1e-4))
+    trainer = Trainer(make_plan(Network(sizes), x, y, TrainingSettings(epochs=10**9, batch_size=batch_size, learning_rate=1e-4)))
     events, best, until = trainer.run(), float("inf"), time.perf_counter() + TIMED_SECONDS
     while time.perf_counter() < until or best == float("inf"):
         started = time.perf_counter()

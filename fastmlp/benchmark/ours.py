@@ -19,7 +19,8 @@ from fastmlp.benchmark.workloads import GRADIENT, LAYER, TRAIN
 from fastmlp.network import Network
 from fastmlp.settings import TrainingSettings
 from fastmlp.training.history import Epoch
-from fastmlp.training.loop import Trainer
+from fastmlp.training.plan import make_plan
+from fastmlp.training.trainer import Trainer
 
 ENDLESS = 10**9  # epochs: the process is ended from outside
 # Variants whose settings are not those of "auto": kernels and zero_skipping.
@@ -57,7 +58,7 @@ def _training(problem: Problem, network: Network, variant: str, threads: int) ->
         threads=None if threads == machine.usable_cores() else threads,  # all of them is the default, which may choose fewer
         seed=SEED,
     )
-    events = Trainer(network, problem.x, problem.y, settings).run()
+    events = Trainer(make_plan(network, problem.x, problem.y, settings)).run()
 
     def epoch(order: np.ndarray) -> None:
         # fastmlp draws the same order by itself, and so pays for it: the peers are given theirs

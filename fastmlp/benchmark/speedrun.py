@@ -32,7 +32,8 @@ from fastmlp.quantities import percent
 from fastmlp.search.statistics import Summary, lower_bound, summarise
 from fastmlp.settings import NetworkSettings, TrainingSettings, known
 from fastmlp.training import augmentation, schedules
-from fastmlp.training.loop import Trainer
+from fastmlp.training.plan import make_plan
+from fastmlp.training.trainer import Trainer
 
 DATASET = "mnist"
 PEERS = tuple(name for name, implementation in IMPLEMENTATIONS.items() if COURSE in implementation.variants)
@@ -163,7 +164,7 @@ def prepare(data: Dataset, target: int, threads: int | None = None) -> float:
     settings = recipe.training_settings(threads=threads).replace(epochs=1)
     network = network_for(data, recipe.network_settings, seed=0)
     some = 3 * known(settings.batch_size) + 1
-    for _ in Trainer(network, data.x_train[:some], data.y_train[:some], settings).run():
+    for _ in Trainer(make_plan(network, data.x_train[:some], data.y_train[:some], settings)).run():
         pass
     network.evaluate(data.x_train[:1000], data.y_train[:1000])
     return compile_seconds() - before
@@ -173,7 +174,7 @@ def _run(recipe: Recipe, data: Dataset, seed: int, threads: int | None) -> tuple
     """Train with a seed, and look at the test rows once."""
     started = time.perf_counter()
     network = network_for(data, recipe.network_settings, seed)
-    for _ in Trainer(network, data.x_train, data.y_train, recipe.training_settings(seed, threads)).run():
+    for _ in Trainer(make_plan(network, data.x_train, data.y_train, recipe.training_settings(seed, threads))).run():
         pass
     seconds = time.perf_counter() - started
     return Run(seed, seconds, _test_accuracy(network, data)), network

@@ -16,7 +16,7 @@ from fastmlp.rendering import tables, terminal
 from fastmlp.rendering.output import Output
 
 if TYPE_CHECKING:
-    from fastmlp.training.lr_find import LearningRateFinderResult
+    from fastmlp.training.rate_curve import LearningRateFinderResult, Tried
 
 EXAMPLES = (
     "fastmlp lr-find mnist",
@@ -70,21 +70,25 @@ def lr_find(
     from fastmlp.network import network_for, settings_for
     from fastmlp.training import lr_find
     from fastmlp.training.history import Progress
-    from fastmlp.training.loop import Trainer
+    from fastmlp.training.plan import make_plan
+    from fastmlp.training.rate_curve import summarise
+    from fastmlp.training.trainer import Trainer
 
     lr_find.check_optimizer(training_settings.optimizer)
     network = network_for(data, network_settings, training_settings.seed)
     with compile_notes(output) as display:
-        trainer = Trainer(network, data.x_train, data.y_train, training_settings.replace(**lr_find.NEUTRAL))
+        plan = make_plan(network, data.x_train, data.y_train, training_settings.replace(**lr_find.NEUTRAL))
+        trainer = Trainer(plan)
         rates = lr_find.learning_rates(lowest, highest, lr_find.steps_of(trainer) if steps is None else steps)
         display.clear()
         output.note(f"{describe(data, trainer)}; {len(rates):,} steps with rates from {lowest:g} to {highest:g}")
-        began, tried = time.perf_counter(), []
-        for each in lr_find.sweep(trainer, rates):
-            tried.append(each)
-            rows, of = (count * trainer.batch_size for count in (each.step, len(rates)))
-            display.epoch(Progress(1, 1, rows, of, time.perf_counter() - began, each.mean_loss))
-    found = lr_find.summarise(tried, len(rates))
+        began = time.perf_counter()
+
+        def draw(tried: "Tried") -> None:
+            rows, of = (count * trainer.batch_size for count in (tried.step, len(rates)))
+            display.epoch(Progress(1, 1, rows, of, time.perf_counter() - began, tried.mean_loss))
+
+        found = summarise(lr_find.sweep(trainer, rates, draw), len(rates))
     _show(output, found, plot == TERMINAL)
     if plot is not None and plot != TERMINAL:
         marks = {"falls fastest": found.steepest, "smallest": found.smallest, "suggestion": found.suggestion}
@@ -94,7 +98,7 @@ def lr_find(
         output.result(f"figure {plot}")
     settings = {
         "network": settings_for(data, network_settings).to_dict(),
-        "train": {**trainer.settings.to_dict(), "learning_rate": None},
+        "train": {**plan.settings.to_dict(), "learning_rate": None},
     }
     return {
         "dataset": data.name,

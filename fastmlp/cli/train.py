@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
     from fastmlp.storage.checkpoints import Checkpoints
     from fastmlp.storage.runs import RunFolder
-    from fastmlp.training.loop import Trainer
+    from fastmlp.training.trainer import Trainer
 
 EXAMPLES = (
     "fastmlp train mnist",
@@ -168,10 +168,12 @@ def train(
         loaded = time.perf_counter()
 
         from fastmlp.kernels.compiling import compile_seconds
-        from fastmlp.training.loop import Trainer
+        from fastmlp.training.plan import make_plan
+        from fastmlp.training.trainer import Trainer
 
         display = held.enter_context(compile_notes(output))
-        trainer = Trainer(network, data.x_train, data.y_train, training_settings, resume=earlier.state if earlier is not None else None)
+        state = earlier.state if earlier is not None else None
+        trainer = Trainer(make_plan(network, data.x_train, data.y_train, training_settings, resume=state))
         display.clear()
         settings = {"network": settings_for(data, network_settings).to_dict(), "train": trainer.settings.to_dict()}
         output.note(describe(data, trainer))
@@ -339,9 +341,9 @@ def run_epochs(
 
 def import_trainer() -> None:
     """Load what training needs, numba for the most part: a quarter of a second."""
-    from fastmlp.training import loop
+    from fastmlp.training import trainer
 
-    del loop
+    del trainer
 
 
 def describe(data: "Dataset", trainer: "Trainer") -> str:

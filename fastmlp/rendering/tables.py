@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fastmlp.inspect.gradient_check import Check, Combination
     from fastmlp.storage.runs import RunSummary
     from fastmlp.training.history import Epoch
-    from fastmlp.training.loop import Trainer
+    from fastmlp.training.trainer import Trainer
 
 EPOCH_COLUMNS = ("epoch", "train loss", "accuracy", "validation loss", "accuracy", "seconds", "samples/s")
 

@@ -29,8 +29,9 @@ from fastmlp.search.task import DIVERGED, DONE, BankProgress, Folds, Task, Train
 from fastmlp.settings import kind_of, known
 from fastmlp.training import augmentation, holdout
 from fastmlp.training.history import Epoch, History, Progress
-from fastmlp.training.loop import Trainer
 from fastmlp.training.optimizers import limits_gradient
+from fastmlp.training.plan import make_plan
+from fastmlp.training.trainer import Trainer
 
 SAMPLE_ROWS = 1000  # seen while kernels are compiled: as many as decide whether zeros are skipped
 VALIDATION_ROWS = 240  # evaluated while kernels are compiled: one pass
@@ -100,7 +101,7 @@ def _compile(tasks: Sequence[Task], data: Dataset, rows: "SharedRows") -> None:
         some = min(max(SAMPLE_ROWS, known(task.training.batch_size)), len(y))
         # some rows do, and one of those trained on to validate on
         sample = holdout.Rows(np.arange(some), np.arange(min(held_out.size, 1)))
-        Trainer(network, x[:some], y[:some], task.training.replace(threads=1), sample)
+        Trainer(make_plan(network, x[:some], y[:some], task.training.replace(threads=1), sample))
         few = 1 if task.training.kernels == "python" else VALIDATION_ROWS
         target = network.checked_target(y[:few], len(y[:few]))
         network.evaluate_checked(network.rows_for_kernels(x[:few]), target, kernels=task.training.kernels, threads=1)
@@ -160,7 +161,7 @@ def _train(task: Task, data: Dataset, rows: SharedRows, report: Callable[[float]
     # what is fitted depends on the rows trained on, whatever the settings are that chose them
     fitted_for = (settings.normalize, settings.per_feature, network.dtype, hashlib.sha256(split.train.tobytes()).digest())
     network.input_scaling = rows.scalings.get(fitted_for)
-    trainer = Trainer(network, x, y, settings, split)
+    trainer = Trainer(make_plan(network, x, y, settings, split))
     rows.scalings[fitted_for] = network.input_scaling
     history = History()
     outcome = DONE

@@ -4,9 +4,10 @@ The learning rate range test of Smith 2017 ("Cyclical learning rates for trainin
 a factor instead of by a sum, as is usual since. Never prints.
 """
 
+import contextlib
 import math
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, Unpack
+from collections.abc import Callable
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -15,14 +16,17 @@ from fastmlp.kernels.step import LOSS_SUM, TOTALS, WEIGHT_SUM
 from fastmlp.network import Network
 from fastmlp.settings import TrainingSettings
 from fastmlp.training import optimizers
+from fastmlp.training.callbacks.hooks import Callbacks
+from fastmlp.training.fit import fit
+from fastmlp.training.history import Progress
 from fastmlp.training.keywords import TrainingKeywords, takes_settings
-from fastmlp.training.loop import Trainer, _trainer
+from fastmlp.training.rate_curve import FadingMean, LearningRateFinderResult, Tried, summarise
+from fastmlp.training.train import planned
+from fastmlp.training.trainer import Trainer
 
 LOWEST, HIGHEST = 1e-6, 10.0
 FEWEST_STEPS, MOST_STEPS = 100, 5000  # one pass over the rows, but several where that is only a few batches, and a part of one of many
-MEMORY, SHORTEST_MEMORY = 0.02, 5.0  # over this share of all steps, or so many, the loss of a batch fades from the mean
 EXPLODED = 4.0  # a loss so many times the smallest one ends the sweep
-BEYOND_NOISE = 4.0  # standard errors of a mean loss by which it has to fall for anything to be suggested
 # What a sweep has no use for: its steps are not those of a training.
 NEUTRAL: dict[str, Any] = {
     name: getattr(TrainingSettings, name)
@@ -30,34 +34,6 @@ NEUTRAL: dict[str, Any] = {
         "learning_rate", "epochs", "schedule", "warmup_epochs", "average", "patience", "restore_best", "target_accuracy", "time_budget"
     )
 }  # fmt: skip
-
-# Why a sweep ended.
-HIGHEST_REACHED, LOSS_EXPLODED = "highest", "exploded"
-
-
-class Tried(NamedTuple):
-    """One step of a sweep: the loss of its batch before it, and the mean of the losses so far, in which older ones fade."""
-
-    step: int  # from 1
-    learning_rate: float
-    loss: float
-    mean_loss: float
-
-
-class LearningRateFinderResult(NamedTuple):
-    """A sweep of learning rates: arrays (n,), one entry for each step taken, and what they suggest; None where the loss never fell.
-
-    suggestion: half-way, on a logarithmic axis, between the rates where the loss falls fastest and where it is smallest. The first alone
-    trains slowly, the second hardly.
-    """
-
-    learning_rates: np.ndarray
-    losses: np.ndarray  # of each batch, before the step with its rate
-    smoothed: np.ndarray  # the same without the noise of single batches
-    steepest: float | None
-    smallest: float | None
-    suggestion: float | None
-    stopped: str  # "highest": the highest rate was reached; "exploded": the loss rose beyond all bounds before
 
 
 @takes_settings
@@ -82,7 +58,7 @@ def find_learning_rate(
     """
     if optimizers.as_settings(settings).get("learning_rate") is not None:
         raise ConfigError("learning_rate: expected none, as it is looked for, got one; set lowest and highest")
-    trainer = _trainer(network.copy(), x, y, sample_weight, None, {**settings, **NEUTRAL})  # type: ignore[typeddict-item]
+    trainer = Trainer(planned(network.copy(), x, y, sample_weight, None, {**settings, **NEUTRAL}))  # type: ignore[typeddict-item]
     check_optimizer(trainer.settings.optimizer)
     rates = learning_rates(lowest, highest, steps_of(trainer) if steps is None else steps)
     return summarise(sweep(trainer, rates), len(rates))
@@ -108,66 +84,46 @@ def steps_of(trainer: Trainer) -> int:
     return min(max(trainer.epoch_steps, FEWEST_STEPS), MOST_STEPS)
 
 
-def sweep(trainer: Trainer, rates: np.ndarray) -> Iterator[Tried]:
-    """Take one step with each of the rates (n,); end where the loss is no longer finite, or many times what it was at best.
+def sweep(trainer: Trainer, rates: np.ndarray, tell: Callable[[Tried], None] | None = None) -> list[Tried]:
+    """Take one step with each of the rates (n,), and tell of each; end where the loss is not finite, or many times what it was at best.
 
     The trainer is one made for this sweep, and so is its network: both are left as they are then.
     """
     trainer.validation = None  # the rows that are held out are not trained on, nor looked at
-    keeps = 1.0 - 1.0 / _memory(len(rates))
-    summed, weight, best = 0.0, 0.0, math.inf
-    for step, rate in enumerate(rates, start=1):
-        trainer.settings = trainer.settings.replace(learning_rate=float(rate))
-        before = trainer.totals if trainer.row < trainer.n_rows else (0.0,) * TOTALS
-        try:
-            trainer.step()
-        except TrainingError:
-            return
-        after = trainer.totals
+    taken = _Sweep(trainer, rates, tell)
+    with contextlib.suppress(TrainingError):
+        for _ in fit(trainer, Callbacks([taken]), block=trainer.batch_size):
+            pass
+    return taken.tried
+
+
+class _Sweep:
+    """Callbacks that give each step its rate, and end the training after the last one, or where the loss has exploded."""
+
+    def __init__(self, trainer: Trainer, rates: np.ndarray, tell: Callable[[Tried], None] | None) -> None:
+        self.tried: list[Tried] = []
+        self._trainer, self._rates, self._tell = trainer, rates, tell
+        self._mean, self._best = FadingMean(len(rates)), math.inf
+        self._steps, self._before = 0, (0.0,) * TOTALS
+        epochs = -(-len(rates) // trainer.epoch_steps)
+        trainer.settings = trainer.settings.replace(epochs=epochs, learning_rate=float(rates[0]))
+
+    def on_epoch_begin(self, network: Network, epoch: int) -> None:
+        self._before = (0.0,) * TOTALS
+
+    def on_steps_end(self, network: Network, progress: Progress) -> bool:
+        rate, after, before = float(self._rates[self._steps]), self._trainer.totals, self._before
+        self._steps, self._before = self._steps + 1, after
         counted = after[WEIGHT_SUM] - before[WEIGHT_SUM]
-        if counted == 0.0:  # a batch of rows that count nothing
-            continue
-        loss = (after[LOSS_SUM] - before[LOSS_SUM]) / counted
-        summed, weight = keeps * summed + (1.0 - keeps) * loss, keeps * weight + (1.0 - keeps)
-        mean = summed / weight
-        yield Tried(step, float(rate), loss, mean)
-        best = min(best, mean)
-        if mean > EXPLODED * best:
-            return
-
-
-def summarise(tried: Iterable[Tried], steps: int) -> LearningRateFinderResult:
-    """Return what the steps of a sweep say, of which `steps` were planned."""
-    taken = list(tried)
-    rates, losses = (np.array([getattr(each, name) for each in taken], np.float64) for name in ("learning_rate", "loss"))
-    # forwards and backwards: what comes after a step counts as much as what came before it, so that no curve is late
-    smoothed = _fading_mean(_fading_mean(losses, steps)[::-1], steps)[::-1]
-    stopped = HIGHEST_REACHED if taken and taken[-1].step == steps else LOSS_EXPLODED
-    return LearningRateFinderResult(rates, losses, smoothed, *_suggest(rates, losses, smoothed, steps), stopped)
-
-
-def _suggest(rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray, steps: int) -> tuple[float | None, float | None, float | None]:
-    """Return the rates where the loss falls fastest, where it is smallest, and what to train with."""
-    best = int(smoothed.argmin()) if len(rates) else 0
-    span = round(_memory(steps))  # steps on either side over which a slope is taken
-    if best == 0 or smoothed[0] - smoothed[best] <= BEYOND_NOISE * float(np.std((losses - smoothed)[: best + 1])) / math.sqrt(2.0 * span):
-        return None, None, None
-    places = np.arange(best + 1)
-    left, right = np.maximum(places - span, 0), np.minimum(places + span, len(rates) - 1)
-    steepest = int(((smoothed[right] - smoothed[left]) / (right - left)).argmin())
-    return float(rates[steepest]), float(rates[best]), math.sqrt(rates[steepest] * rates[best])
-
-
-def _memory(steps: int) -> float:
-    """Return over how many steps of a sweep the loss of a batch fades."""
-    return max(MEMORY * steps, SHORTEST_MEMORY)
-
-
-def _fading_mean(losses: np.ndarray, steps: int) -> np.ndarray:
-    """Return after each loss (n,) the mean of those so far, in which older ones fade."""
-    keeps = 1.0 - 1.0 / _memory(steps)
-    means, summed, weight = np.empty_like(losses), 0.0, 0.0
-    for place, loss in enumerate(losses):
-        summed, weight = keeps * summed + (1.0 - keeps) * loss, keeps * weight + (1.0 - keeps)
-        means[place] = summed / weight
-    return means
+        if counted > 0.0:  # else a batch of rows that count nothing
+            loss = (after[LOSS_SUM] - before[LOSS_SUM]) / counted
+            self.tried.append(Tried(self._steps, rate, loss, self._mean.after(loss)))
+            if self._tell is not None:
+                self._tell(self.tried[-1])
+            self._best = min(self._best, self.tried[-1].mean_loss)
+            if self.tried[-1].mean_loss > EXPLODED * self._best:
+                return True
+        if self._steps == len(self._rates):
+            return True
+        self._trainer.settings = self._trainer.settings.replace(learning_rate=float(self._rates[self._steps]))
+        return False

@@ -13,9 +13,10 @@ from fastmlp.preprocessing import targets
 from fastmlp.settings import TrainingSettings, kind_of, known
 from fastmlp.training import full_batch, optimizers
 from fastmlp.training.keywords import TrainingKeywords, takes_settings
-from fastmlp.training.loop import Trainer
+from fastmlp.training.plan import make_plan
 from fastmlp.training.resuming import checked
 from fastmlp.training.state import TrainingState
+from fastmlp.training.trainer import Trainer
 from fastmlp.training.weights import class_weight_of_rows
 
 # What means something only where all rows are there, or an end is in sight.
@@ -117,7 +118,7 @@ class OnlineTrainer:
         factors = [factor for factor in (weight, of_class) if factor is not None]
         weights = weight_in(network.dtype, np.prod(factors, axis=0)) if factors else None
         if self._trainer is None:
-            self._trainer = self._made_for(x, y)
+            self._trainer = Trainer(make_plan(network, x, y, self._settings, resume=self._start, more_to_come=True))
         if rows.dtype != self._trainer.rows.dtype:
             raise DataError(f"x: expected {self._trainer.rows.dtype} rows as in the first step, got {rows.dtype}")
         return self._trainer.step_on(rows, target, weights)
@@ -125,10 +126,3 @@ class OnlineTrainer:
     def state(self) -> TrainingState:
         """Return where the optimiser stands: with it and the network, another OnlineTrainer goes on bit for bit."""
         return self._trainer.state() if self._trainer is not None else self._start
-
-    def _made_for(self, x: Any, y: Any) -> Trainer:
-        """Return a trainer for steps of up to batch_size rows like these."""
-        most = known(self._settings.batch_size)
-        x, y = np.asarray(x), np.asarray(y)
-        shown = np.resize(x, (most, *x.shape[1:])), np.resize(y, (most, *y.shape[1:]))  # the rows again and again
-        return Trainer(self.network, *shown, self._settings, resume=self._start)

@@ -1,7 +1,7 @@
 """What a training will do, checked in full: every refusal comes from here, and nothing of the network or of the data is touched."""
 
 import warnings
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -17,45 +17,11 @@ from fastmlp.network.arrays import as_numbers, as_rows, as_sample_weight, as_tar
 from fastmlp.preprocessing import InputScaling, TargetScaling, inputs, targets
 from fastmlp.settings import TrainingSettings, kind_of, known, known_name, nearest
 from fastmlp.training import augmentation, full_batch, holdout, lbfgs, optimizers, resuming, stopping
+from fastmlp.training.records import HeldOut, Plan
 from fastmlp.training.state import TrainingState
 from fastmlp.training.weights import ClassWeight, class_weight_of_rows
 
 Validation = int | float | tuple[Any, Any] | holdout.Rows | None
-
-
-class HeldOut(NamedTuple):
-    """Rows to validate on, as kernels take them."""
-
-    rows: np.ndarray  # (n, K)
-    target: np.ndarray  # (m, T)
-    weight: np.ndarray | None  # (m,)
-    numbers: np.ndarray | None = None  # (m,) which of the rows; None: all of them
-
-
-class Plan(NamedTuple):
-    """A training that may begin: its settings in effect, its rows as kernels take them, and what the network will know of it."""
-
-    settings: TrainingSettings
-    rows: np.ndarray  # (n, K), those held out included
-    target: np.ndarray  # (n, T)
-    sample_weight: np.ndarray | None  # (n,), None: each row counts 1
-    trained_on: np.ndarray  # numbers of the rows to train on, ascending
-    validation: HeldOut | None
-    image_shape: tuple[int, int] | None  # of rows that are augmented
-    loss: str
-    loss_parameter: float  # the number that the loss has besides, in training: smoothing included
-    loss_numbers: np.ndarray  # the loss as kernels take it: kernels/loss_blocks.py
-    input_scaling: InputScaling
-    target_scaling: TargetScaling | None  # of a regression
-    target_is_column: bool
-    predicts_classes: bool  # one per row: softmax, or one-hot rows for sigmoid outputs
-    regularisation: Regularisation
-    update: str  # the rule of the kernels
-    is_full_batch: bool  # L-BFGS
-    is_limited: bool  # gradients are clipped, or weights pulled by l1
-    batch_size: int
-    block: int  # rows in the kernels at a time
-    start: TrainingState
 
 
 def make_plan(
@@ -67,8 +33,18 @@ def make_plan(
     resume: TrainingState | None = None,
     sample_weight: Any = None,
     class_weight: ClassWeight = None,
+    *,
+    more_to_come: bool = False,
 ) -> Plan:
-    """Return what Trainer does with these arguments, which are its own. Raises DataError, ConfigError, NotEnoughMemory."""
+    """Return what a Trainer does with these arguments; check all of them, and touch nothing.
+
+    x: rows (n, K) or images, y: targets (n,) or (n, T). validation: None for what the settings say, a number or a part of the rows to hold
+    out as they say, the numbers of the rows themselves (holdout.Rows), or (x, y). resume: where the training stood. sample_weight: (n,)
+    what each row counts; of rows held out, too. class_weight: as in the settings, or a mapping {class: weight}; of the rows trained on
+    only. more_to_come: the rows are those of a first step, and a batch may have more of them.
+
+    Raises DataError, ConfigError, NotEnoughMemory.
+    """
     x = as_numbers(x, "x")
     rows = as_rows(x, network.n_inputs, network.dtype, is_of_bytes=network.is_of_bytes)
     of_images = is_image(rows, np.ndim(x))
@@ -118,7 +94,7 @@ def make_plan(
             )
         full_batch.check(settings, n_rows)
         settings = settings.replace(batch_size=n_rows)
-    batch_size = min(known(settings.batch_size), n_rows)
+    batch_size = known(settings.batch_size) if more_to_come else min(known(settings.batch_size), n_rows)
     if network.normalization == "batch" and batch_size < 2:
         raise ConfigError("batch_size: expected at least 2 rows for batch normalisation, got 1; use normalization='layer' or more rows")
     start = resuming.checked(TrainingState() if resume is None else resume, network)
@@ -133,8 +109,9 @@ def make_plan(
     if of_held_out is not None and holdout.rule(None, output, network.n_outputs) == holdout.STRATIFIED:
         advice = "train on rows of it, too" if pair is not None else _how_to_see_all(how)
         held_classes, _ = in_classes(of_held_out.target, y, network.output, network.n_outputs)
-        holdout.warn_of_unseen(classes[train], held_classes, advice, stacklevel=5)
+        holdout.warn_of_unseen(classes[train], held_classes, advice, stacklevel=4)
     return Plan(
+        network=network,
         settings=settings.replace(
             loss=loss,
             normalize=input_scaling.kind,
@@ -200,7 +177,7 @@ def _warn_of_rounding(name: str, values: np.ndarray, dtype: np.dtype, is_moved: 
     elif name == "y" and held != came:
         cure = f"leave out normalize_target='none', {cure}"
     about = f"varies by {std:.3g} around {mean:.6g}, where {held} has steps of {step:.2g}"
-    warnings.warn(f"{name}: column {column} {about}; {cure}", UserWarning, stacklevel=6)
+    warnings.warn(f"{name}: column {column} {about}; {cure}", UserWarning, stacklevel=5)
 
 
 def _kind_of_targets(network: Network, settings: TrainingSettings, loss: str) -> str:
@@ -329,7 +306,7 @@ def _given_rows(network: Network, x: Any, y: Any, of_target: np.dtype, offset: n
             "validation=(x_test, y_test): what is chosen by the test set is not tested by it; hold out training "
             "rows instead: validation=5000",
             UserWarning,
-            stacklevel=6,
+            stacklevel=5,
         )
     rows = as_rows(x, network.n_inputs, network.dtype, "validation x", offset, is_of_bytes)
     target = as_target(y, network.output, network.n_outputs, rows.shape[0], of_target, "validation y")

@@ -25,10 +25,10 @@ from fastmlp.errors import ConfigError, ModelFileError
 from fastmlp.network import Network
 from fastmlp.network.codec import TRAINING_TENSORS
 from fastmlp.storage.model_file import StoredTensors, TensorFile, strict_json
-from fastmlp.training.loop import Trainer
 from fastmlp.training.resuming import checked
 from fastmlp.training.schedules import Plateau
 from fastmlp.training.state import LIKE_PARAMETERS, LIKE_RUNNING_STATS, TrainingState
+from fastmlp.training.trainer import Trainer
 
 RENAMED_TENSORS = {"running_stats": "statistics", "best_running_stats": "best_statistics"}  # now -> in checkpoints of version 0.1.0
 

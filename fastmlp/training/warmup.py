@@ -12,7 +12,8 @@ from fastmlp.kernels.tiles import PanelTiles
 from fastmlp.kernels.vectors import lanes_of
 from fastmlp.network import Network
 from fastmlp.settings import INITIALIZERS, NetworkSettings, TrainingSettings
-from fastmlp.training.loop import Trainer
+from fastmlp.training.plan import make_plan
+from fastmlp.training.trainer import Trainer
 
 ROWS, N_INPUTS, N_OUTPUTS = 120, 100, 10  # two batches of 50 rows and a shorter one
 FEW_INPUTS = 4  # of a network whose layers are taken as vectors, row by row
@@ -122,7 +123,7 @@ def _train(
 ) -> None:  # fmt: skip
     network = Network([x.shape[1], units, units, outputs], activation, output, normalization=norm, dtype=dtype)
     y = np.random.default_rng(1).integers(0, 2, ROWS if output == "softmax" else (ROWS, outputs))
-    trainer = Trainer(network, x, y, TrainingSettings(epochs=1, learning_rate=1e-3).replace(**settings))
+    trainer = Trainer(make_plan(network, x, y, TrainingSettings(epochs=1, learning_rate=1e-3).replace(**settings)))
     for _ in trainer.run():
         pass
     network.evaluate(x, y)

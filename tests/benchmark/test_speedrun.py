@@ -13,7 +13,8 @@ from fastmlp.benchmark.speedrun import Contestant, Recipe, Run
 from fastmlp.errors import ConfigError
 from fastmlp.network import network_for
 from fastmlp.search.statistics import lower_bound
-from fastmlp.training.loop import Trainer
+from fastmlp.training.plan import make_plan
+from fastmlp.training.trainer import Trainer
 
 SHORT = {"batch_size": 32, "epochs": 2, "learning_rate": 0.3, "schedule": "linear", "warmup_epochs": 1.0, "label_smoothing": 0.1}
 PLAIN = Recipe((20,), SHORT)
@@ -29,7 +30,7 @@ def few(mnist):
 
 def trained(recipe, data, seed):
     network = network_for(data, recipe.network_settings, seed)
-    for _ in Trainer(network, data.x_train, data.y_train, recipe.training_settings(seed)).run():
+    for _ in Trainer(make_plan(network, data.x_train, data.y_train, recipe.training_settings(seed))).run():
         pass
     return network.parameters
 

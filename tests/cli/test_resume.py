@@ -15,7 +15,8 @@ from fastmlp.errors import WriteError
 from fastmlp.rendering.output import Output
 from fastmlp.storage.checkpoints import Checkpoints
 from fastmlp.storage.runs import RunFolder, read_manifest, read_metrics
-from fastmlp.training.loop import Trainer
+from fastmlp.training.plan import make_plan
+from fastmlp.training.trainer import Trainer
 
 TRAIN = ("train", "synthetic", "--batch-size", "50", "--learning-rate", "0.5", "--optimizer", "adam", "--validation", "10000")
 
@@ -25,16 +26,16 @@ def stopped(command, monkeypatch, tmp_path):
     """A function: train 4 epochs into the folder `run`, and leave it after some chunks of steps as a killed process does."""
 
     def stopped(chunks, *flags):
-        advance, left = Trainer._advance, [chunks]
+        advance, left = Trainer.advance, [chunks]
 
-        def advance_or_end(trainer):
+        def advance_or_end(trainer, rows):
             left[0] -= 1
             if left[0] < 0:
                 raise SystemExit
-            return advance(trainer)
+            return advance(trainer, rows)
 
         with monkeypatch.context() as patch:
-            patch.setattr(Trainer, "_advance", advance_or_end)
+            patch.setattr(Trainer, "advance", advance_or_end)
             patch.setattr(train_module.Saver, "save_if_due", lambda saver, epoch_ended: saver.save())
             with pytest.raises(SystemExit):
                 command(*TRAIN, "--epochs", "4", "--run-folder", "run", *flags)
@@ -288,7 +289,7 @@ def test_checkpoints_are_written_by_time(command, monkeypatch, tmp_path):
 def test_a_network_that_is_not_finite_is_not_saved(tmp_path):
     data = fastmlp.load_dataset("synthetic")
     network = fastmlp.Network([2, 3, 2])
-    trainer = Trainer(network, data.x_train, data.y_train, fastmlp.TrainingSettings(batch_size=50))
+    trainer = Trainer(make_plan(network, data.x_train, data.y_train, fastmlp.TrainingSettings(batch_size=50)))
     with RunFolder.at(tmp_path) as run:
         saver = train_module.Saver(trainer, run, Checkpoints(run.checkpoints_path), 0.0)
         trainer.step()

@@ -14,8 +14,8 @@ import pytest
 import fastmlp
 from fastmlp.settings import NetworkSettings, TrainingSettings
 from fastmlp.storage.runs import read_metrics
-from fastmlp.training import loop
 from fastmlp.training.history import Epoch
+from fastmlp.training.trainer import Trainer
 from tests.cli.conftest import ROOT
 
 QUICK = ("train", "synthetic", "--epochs", "2", "--batch-size", "50", "--learning-rate", "0.5")
@@ -206,8 +206,8 @@ def test_test_rows_are_opened_once_and_last(command, monkeypatch):
     opened = []
     data = fastmlp.load_dataset("synthetic")
     monkeypatch.setattr("fastmlp.data.dataset.load_dataset", lambda *arguments, **options: data)
-    epochs = loop.Trainer._finish_epoch
-    monkeypatch.setattr(loop.Trainer, "_finish_epoch", lambda trainer: opened.append(len(data.test_openings)) or epochs(trainer))
+    epochs = Trainer.end_epoch
+    monkeypatch.setattr(Trainer, "end_epoch", lambda trainer: opened.append(len(data.test_openings)) or epochs(trainer))
     assert command(*QUICK).code == 0
     assert opened == [0, 0]
     assert data.test_openings == ["x_test", "y_test"]

@@ -8,7 +8,8 @@ import fastmlp
 from fastmlp import machine
 from fastmlp.kernels import tiled
 from fastmlp.training import saving
-from fastmlp.training.loop import Trainer
+from fastmlp.training.plan import make_plan
+from fastmlp.training.trainer import Trainer
 from tests.combinations import cases
 from tests.quality.counts import count, recorded
 
@@ -23,7 +24,7 @@ def bits(net, state):
 
 def trainer_of(case, net, resume=None):
     settings = fastmlp.TrainingSettings(**case.settings)
-    return Trainer(net, case.x, case.y, settings, case.validation, resume, case.sample_weight, case.class_weight)
+    return Trainer(make_plan(net, case.x, case.y, settings, case.validation, resume, case.sample_weight, case.class_weight))
 
 
 def after_all_epochs(trainer):

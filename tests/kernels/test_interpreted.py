@@ -27,7 +27,7 @@ def test_first_hundred_steps_give_the_same_losses():
     found = []
     for kernels in ("scalar", "python"):
         settings = fastmlp.TrainingSettings(epochs=1, batch_size=1, learning_rate=0.01, kernels=kernels)
-        trainer = fastmlp.Trainer(fastmlp.Network([2, 3, 2], "sigmoid"), x, y, settings)
+        trainer = fastmlp.Trainer(fastmlp.make_plan(fastmlp.Network([2, 3, 2], "sigmoid"), x, y, settings))
         totals = [0.0]
         for _ in range(100):
             trainer.step()

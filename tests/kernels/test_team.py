@@ -247,7 +247,7 @@ def test_an_interrupted_trainer_goes_on_to_the_same_bits(two_threads):
         generator = np.random.default_rng(0)
         settings = fastmlp.TrainingSettings(epochs=1, batch_size=20, optimizer="adam", learning_rate=0.001)
         x, y = generator.standard_normal((150_000, 20)), generator.integers(0, 3, 150_000)
-        return fastmlp.Trainer(fastmlp.Network([20, 40, 3]), x, y, settings)
+        return fastmlp.Trainer(fastmlp.make_plan(fastmlp.Network([20, 40, 3]), x, y, settings))
 
     whole, cut = trainer(), trainer()
     list(whole.run())

@@ -389,7 +389,9 @@ def test_training_names_the_batch_that_diverged():
     x[30:] = 1e30
     net = fastmlp.Network([20, 30, 1], "identity", "identity")
     trainer = fastmlp.Trainer(
-        net, x, np.ones(60), fastmlp.TrainingSettings(batch_size=10, learning_rate=1e-3, epochs=1, normalize_target="none")
+        fastmlp.make_plan(
+            net, x, np.ones(60), fastmlp.TrainingSettings(batch_size=10, learning_rate=1e-3, epochs=1, normalize_target="none")
+        )
     )
     assert isinstance(trainer.program, TiledProgram)
     with pytest.raises(fastmlp.TrainingError, match=r"epoch 1, batch \d of 6"):

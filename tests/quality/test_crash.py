@@ -22,8 +22,9 @@ from fastmlp.errors import ModelFileError
 from fastmlp.storage.checkpoints import Checkpoints
 from fastmlp.storage.model_file import read_tensors
 from fastmlp.storage.runs import read_manifest, read_metrics
-from fastmlp.training.loop import Trainer
+from fastmlp.training.plan import make_plan
 from fastmlp.training.saving import pack, unpack
+from fastmlp.training.trainer import Trainer
 from tests.crash.server import prepared
 from tests.crash.supervisor import SAVING, Supervisor, calls, can_trace, wait_until
 from tests.quality.counts import FULL, count, record
@@ -80,7 +81,7 @@ def unbroken(epoch: int, steps: int) -> Trainer:
     """Return a training of FLAGS that nothing ever broke off, where so many epochs are finished and so many steps taken."""
     data = fastmlp.load_dataset("synthetic")
     network = fastmlp.Network([2, 3, 2], "sigmoid", seed=SETTINGS["seed"])
-    trainer = Trainer(network, data.x_train, data.y_train, fastmlp.TrainingSettings(epochs=1_000_000, **SETTINGS))
+    trainer = Trainer(make_plan(network, data.x_train, data.y_train, fastmlp.TrainingSettings(epochs=1_000_000, **SETTINGS)))
     events = trainer.run()
     while trainer.epoch < epoch:
         next(events)
@@ -372,16 +373,16 @@ def test_c09_stopped_after_every_epoch_and_at_random_batches(mnist, tmp_path, ch
             zero_skipping=("auto", "on", "off")[number % 3],
         )  # fmt: skip
         if settings not in whole:
-            trainer = Trainer(fastmlp.Network([784, 20, 10], seed=1), x, y, settings)
+            trainer = Trainer(make_plan(fastmlp.Network([784, 20, 10], seed=1), x, y, settings))
             list(trainer.run())
             whole[settings] = trainer.network.parameters.tobytes()
-        stopped = Trainer(fastmlp.Network([784, 20, 10], seed=1), x, y, settings)
+        stopped = Trainer(make_plan(fastmlp.Network([784, 20, 10], seed=1), x, y, settings))
         while stopped.steps < stop:
             stopped.step()
         checkpoints = Checkpoints(tmp_path / str(number))
         checkpoints.save(*pack(stopped, {}))
         saved = checkpoints.newest(unpack)
-        goes_on = Trainer(saved.network, x, y, settings, resume=saved.state)
+        goes_on = Trainer(make_plan(saved.network, x, y, settings, resume=saved.state))
         list(goes_on.run())
         failures += goes_on.network.parameters.tobytes() != whole[settings]
     record("C9", len(stops), failures)
@@ -512,7 +513,8 @@ def test_c12_the_second_ends_a_step_that_takes_long(tmp_path):
 LONG_STEP = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from fastmlp.training.loop import Trainer
+from fastmlp.training.plan import make_plan
+from fastmlp.training.trainer import Trainer
 
 def train_rows(trainer, last):
     print("begun", file=sys.stderr, flush=True)

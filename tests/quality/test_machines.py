@@ -420,13 +420,14 @@ def test_t08_as_many_threads_as_allowed(tmp_path):
     code = """
 import functools, json, os, pathlib, sys
 import numpy as np
-from fastmlp import Network, Trainer, TrainingSettings, machine
+from fastmlp import Network, Trainer, make_plan, TrainingSettings, machine
 if sys.argv[1] == "affinity":
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 if sys.argv[1] == "cgroup":
     machine.cgroup_cpu_quota = functools.partial(machine.cgroup_cpu_quota, pathlib.Path(sys.argv[2]))
 from tests.quality import work
-found = [Trainer(Network(sizes), work.ROWS, work.CLASSES, TrainingSettings(batch_size=100)).threads for sizes in work.SIZES.values()]
+settings = TrainingSettings(batch_size=100)
+found = [Trainer(make_plan(Network(sizes), work.ROWS, work.CLASSES, settings)).threads for sizes in work.SIZES.values()]
 work.train(0)
 print(json.dumps([*found, machine.usable_cores()]))
 """

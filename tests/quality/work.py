@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 import fastmlp
-from fastmlp import Network, Trainer, TrainingSettings
+from fastmlp import Network, Trainer, TrainingSettings, make_plan
 
 DRAW = np.random.default_rng(3)
 ROWS, CLASSES = DRAW.integers(0, 256, (200, 784)).astype(np.uint8), DRAW.integers(0, 10, 200)
@@ -28,7 +28,7 @@ def threads(kind: str) -> int:
     """Return the most threads with which this process trains."""
     import numba
 
-    trainer = Trainer(Network(SIZES[kind]), ROWS, CLASSES, TrainingSettings(batch_size=100))
+    trainer = Trainer(make_plan(Network(SIZES[kind]), ROWS, CLASSES, TrainingSettings(batch_size=100)))
     return max(trainer.threads, numba.get_num_threads())
 
 

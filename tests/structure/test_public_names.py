@@ -38,6 +38,7 @@ PUBLIC = ERRORS | {
     "kernels",
     "load_dataset",
     "loss",
+    "make_plan",
     "train",
     "train_epochs",
 }

@@ -73,7 +73,7 @@ def test_a_state_noted_after_an_assignment_goes_on_from_it():
 def test_weights_assigned_after_the_best_were_restored_are_those_that_steps_go_on_from():
     net = Network([8, 16, 3], seed=1)
     settings = fastmlp.TrainingSettings(epochs=2, learning_rate=2.0, restore_best=True)
-    trainer = fastmlp.Trainer(net, X, Y, settings, validation=60)
+    trainer = fastmlp.Trainer(fastmlp.make_plan(net, X, Y, settings, validation=60))
     list(trainer.run())
     net.parameters = np.zeros(net.parameters.size)
     assert trainer.state().weights is None

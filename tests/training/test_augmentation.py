@@ -8,7 +8,8 @@ import fastmlp
 from fastmlp.network.arrays import as_rows
 from fastmlp.settings import TrainingSettings
 from fastmlp.training import augmentation
-from fastmlp.training.loop import Trainer
+from fastmlp.training.plan import make_plan
+from fastmlp.training.trainer import Trainer
 
 GENERATOR = np.random.default_rng(0)
 IMAGES = np.zeros((130, 12, 12), np.uint8)
@@ -80,7 +81,7 @@ def test_how_many_rows_are_augmented_at_a_time_changes_no_bit(monkeypatch, most_
 
 def test_single_steps_change_no_bit():
     net = fastmlp.Network([144, 20, 3])
-    trainer = Trainer(net, IMAGES, LABELS, TrainingSettings(**SETTINGS))
+    trainer = Trainer(make_plan(net, IMAGES, LABELS, TrainingSettings(**SETTINGS)))
     for _ in range(3 * 9):  # 130 rows are nine batches
         trainer.step()
     assert net.parameters.tobytes() == bits()
@@ -88,7 +89,7 @@ def test_single_steps_change_no_bit():
 
 def test_training_that_goes_on_within_an_epoch_changes_no_bit():
     net = fastmlp.Network([144, 20, 3])
-    trainer = Trainer(net, IMAGES, LABELS, TrainingSettings(**SETTINGS))
+    trainer = Trainer(make_plan(net, IMAGES, LABELS, TrainingSettings(**SETTINGS)))
     for _ in range(9 + 4):
         trainer.step()
     fastmlp.train(net, IMAGES, LABELS, resume=trainer.state(), **SETTINGS)

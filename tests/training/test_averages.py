@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import Network, Trainer, TrainingSettings
+from fastmlp import Network, Trainer, TrainingSettings, make_plan
 from tests.pairs import each_pair
 
 GENERATOR = np.random.default_rng(0)
@@ -23,7 +23,7 @@ def network(dtype="float64") -> Network:
 
 
 def trainer(net, resume=None, **changes) -> Trainer:
-    return Trainer(net, X, Y, TrainingSettings(**SETTINGS | changes), resume=resume)
+    return Trainer(make_plan(net, X, Y, TrainingSettings(**SETTINGS | changes), resume=resume))
 
 
 def trajectory(**changes) -> list[np.ndarray]:

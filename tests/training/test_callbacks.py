@@ -214,7 +214,7 @@ class TooFew:
     [
         (Misspelt(), "expected hooks among .*, got Misspelt.on_epoch_ended; did you mean 'on_epoch_end'"),
         (OfBatches(), r"got OfBatches\.on_batch_end; for single batches use fastmlp\.Trainer\.step"),
-        (TooFew(), r"TooFew\.on_fit_end: expected a function of two arguments, \(network, history\)"),
+        (TooFew(), r"TooFew\.on_fit_end: expected a function of two arguments, \(network, history\), or of three"),
         (lambda epoch: None, r"<lambda>: expected a function of two arguments, \(network, epoch\)"),
         (Recorder, r"expected functions f\(network, epoch\), or objects with on_fit_begin, .*, got <class"),
         (3, r"expected functions f\(network, epoch\), or objects with .*, got 3"),

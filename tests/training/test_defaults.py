@@ -25,7 +25,7 @@ def trained(**settings):
 
 
 def settings_in_effect(x=X, y=CLASSES, sizes=(5, 4, 2), **settings):
-    return fastmlp.Trainer(fastmlp.Network(sizes), x, y, TrainingSettings(**settings)).settings
+    return fastmlp.Trainer(fastmlp.make_plan(fastmlp.Network(sizes), x, y, TrainingSettings(**settings))).settings
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

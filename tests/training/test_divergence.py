@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import Network, Trainer, TrainingError, TrainingSettings
+from fastmlp import Network, Trainer, TrainingError, TrainingSettings, make_plan
 from tests.pairs import each_pair
 from tests.training import reference
 
@@ -62,11 +62,11 @@ def test_the_batch_that_cannot_be_computed_changes_no_weight():
     settings = TrainingSettings(batch_size=6, learning_rate=1e-3)
     net, stepped = (Network([4, 3], output="identity") for _ in range(2))
     net.weights[0][:] = stepped.weights[0][:] = 1
-    trainer = Trainer(stepped, x, TARGETS["identity"], settings)
+    trainer = Trainer(make_plan(stepped, x, TARGETS["identity"], settings))
     for _ in range(reference.shuffled(0, 0, 40).index(17) // 6):
         trainer.step()
     with pytest.raises(TrainingError):
-        list(Trainer(net, x, TARGETS["identity"], settings).run())
+        list(Trainer(make_plan(net, x, TARGETS["identity"], settings)).run())
     assert np.isfinite(net.parameters).all()
     assert net.parameters.tobytes() == stepped.parameters.tobytes()
 

@@ -16,7 +16,8 @@ from fastmlp.kernels.program import Program
 from fastmlp.rendering.tables import ending
 from fastmlp.training import saving
 from fastmlp.training.history import Epoch
-from fastmlp.training.loop import Trainer
+from fastmlp.training.plan import make_plan
+from fastmlp.training.trainer import Trainer
 from tests.oracle import mlp
 
 PAGE = Path(__file__).parents[2] / "docs" / "lbfgs.md"
@@ -77,7 +78,7 @@ def test_a_small_regression_is_learned_better_than_by_steps_over_batches(other):
 
 def test_no_epoch_makes_the_penalised_loss_larger():
     net = network()
-    trainer = Trainer(net, X, VALUES, TrainingSettings(optimizer="lbfgs", weight_decay=DECAY, normalize_target="none"))
+    trainer = Trainer(make_plan(net, X, VALUES, TrainingSettings(optimizer="lbfgs", weight_decay=DECAY, normalize_target="none")))
     losses = []
     for _ in range(20):
         losses.append(net.evaluate(X, VALUES)["loss"] + DECAY / 2 * net.parameters @ net.parameters)
@@ -122,7 +123,9 @@ def test_a_resumed_training_ends_with_the_bits_of_an_unbroken_one(cut):
 
 def test_a_checkpoint_holds_all_that_the_next_step_needs(tmp_path):
     whole, _ = trained()
-    trainer = Trainer(network(), X, VALUES, TrainingSettings(optimizer="lbfgs", epochs=15, weight_decay=DECAY, normalize_target="none"))
+    trainer = Trainer(
+        make_plan(network(), X, VALUES, TrainingSettings(optimizer="lbfgs", epochs=15, weight_decay=DECAY, normalize_target="none"))
+    )
     for _ in range(7):
         trainer.step()
     net, state, _ = saving.unpack(tmp_path, saving.pack(trainer, {}))
@@ -131,7 +134,7 @@ def test_a_checkpoint_holds_all_that_the_next_step_needs(tmp_path):
 
 
 def test_a_checkpoint_with_pairs_of_another_network_is_refused(tmp_path):
-    trainer = Trainer(network(), X, VALUES, TrainingSettings(optimizer="lbfgs", normalize_target="none"))
+    trainer = Trainer(make_plan(network(), X, VALUES, TrainingSettings(optimizer="lbfgs", normalize_target="none")))
     for _ in range(3):
         trainer.step()
     file = saving.pack(trainer, {})
@@ -178,7 +181,9 @@ def test_all_kernels_take_the_same_steps(kernels):
 
 def test_an_interrupt_between_two_evaluations_leaves_the_last_step(monkeypatch):
     whole, _ = trained()
-    trainer = Trainer(network(), X, VALUES, TrainingSettings(optimizer="lbfgs", epochs=15, weight_decay=DECAY, normalize_target="none"))
+    trainer = Trainer(
+        make_plan(network(), X, VALUES, TrainingSettings(optimizer="lbfgs", epochs=15, weight_decay=DECAY, normalize_target="none"))
+    )
     for _ in range(5):
         trainer.step()
     after_five, run = trainer.network.parameters.copy(), tiled.TiledProgram.train
@@ -272,7 +277,7 @@ def test_compiled_single_steps_of_it_are_refused():
 
 
 def test_the_end_says_that_it_has_converged():
-    trainer = Trainer(network((5, 3)), X, CLASSES, TrainingSettings(optimizer="lbfgs", epochs=100, weight_decay=DECAY))
+    trainer = Trainer(make_plan(network((5, 3)), X, CLASSES, TrainingSettings(optimizer="lbfgs", epochs=100, weight_decay=DECAY)))
     epochs = [event for event in trainer.run() if isinstance(event, Epoch)]
     assert ending(trainer) == [f"stopped after {len(epochs)} epochs: converged, no further step makes the loss smaller"]
 
@@ -290,5 +295,5 @@ def test_batches_that_a_data_set_prefers_are_not_held_against_it():
 
 
 def test_settings_in_effect_say_that_a_batch_is_all_rows():
-    trainer = Trainer(network(), X, VALUES, TrainingSettings(optimizer="lbfgs", normalize_target="none"), validation=20)
+    trainer = Trainer(make_plan(network(), X, VALUES, TrainingSettings(optimizer="lbfgs", normalize_target="none"), validation=20))
     assert json.loads(json.dumps(trainer.settings.to_dict()))["batch_size"] == 280

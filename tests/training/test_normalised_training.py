@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import fastmlp
-from fastmlp import ConfigError, Epoch, Network, Trainer, TrainingError, TrainingSettings
+from fastmlp import ConfigError, Epoch, Network, Trainer, TrainingError, TrainingSettings, make_plan
 from fastmlp.storage.checkpoints import Checkpoints
 from fastmlp.training.saving import pack, unpack
 from tests.kernels.processes import result_of
@@ -172,7 +172,7 @@ def test_a_last_batch_of_one_row_goes_by_the_running_statistics_and_leaves_them(
 
 def test_a_step_on_one_row_changes_no_running_statistic():
     net = Network([4, 20, 3], normalization="batch")
-    trainer = Trainer(net, X[:5], Y[:5], TrainingSettings(epochs=1, batch_size=4))
+    trainer = Trainer(make_plan(net, X[:5], Y[:5], TrainingSettings(epochs=1, batch_size=4)))
     trainer.step()
     before, parameters = net.running_stats.tobytes(), net.parameters.tobytes()
     trainer.step()
@@ -234,7 +234,7 @@ STEPS = 5
 
 def trainer(norm, net=None, resume=None, **changes) -> Trainer:
     net = Network([4, 20, 9, 3], "tanh", normalization=norm) if net is None else net
-    return Trainer(net, X, Y, TrainingSettings(**SETTINGS | changes), resume=resume)
+    return Trainer(make_plan(net, X, Y, TrainingSettings(**SETTINGS | changes), resume=resume))
 
 
 def losses(run) -> list[tuple[float, float]]:

@@ -115,7 +115,7 @@ def test_steps_go_on_from_a_training_that_ended_within_an_epoch():
     settings = {"batch_size": 16, "optimizer": "adam", "learning_rate": 0.01}
     whole, net = Network([6, 5, 3]), Network([6, 5, 3])
     fastmlp.train(whole, X, Y, epochs=2, **settings)
-    trainer = fastmlp.Trainer(net, X, Y, fastmlp.TrainingSettings(epochs=2, **settings))
+    trainer = fastmlp.Trainer(fastmlp.make_plan(net, X, Y, fastmlp.TrainingSettings(epochs=2, **settings)))
     for _ in range(3):
         trainer.step()
     assert trainer.state().row == 48

@@ -7,8 +7,9 @@ import pytest
 from fastmlp.data.dataset import DATASETS
 from fastmlp.errors import ConfigError
 from fastmlp.settings import NetworkSettings, TrainingSettings
-from fastmlp.training.loop import Trainer
+from fastmlp.training.plan import make_plan
 from fastmlp.training.recipes import RECIPES, recipe
+from fastmlp.training.trainer import Trainer
 from tests.structure.sources import ROOT
 
 EACH = [(dataset, name) for dataset, recipes in RECIPES.items() for name in recipes]
@@ -35,7 +36,7 @@ def test_recipe_trains_on_all_rows_with_settings_that_fit_together(dataset, name
     network, training = split(recipe(dataset, name).settings)
     assert training.validation == 0
     data = request.getfixturevalue(dataset.replace("-", "_")).first_rows(300, 1)
-    trainer = Trainer(network_for(data, network, 0), data.x_train, data.y_train, training.replace(threads=1))
+    trainer = Trainer(make_plan(network_for(data, network, 0), data.x_train, data.y_train, training.replace(threads=1)))
     trainer.step()
     assert trainer.is_finite()
 

@@ -99,19 +99,19 @@ def test_training_for_no_epoch_changes_no_weight():
 
 
 def test_the_trainer_resolves_every_default():
-    trainer = fastmlp.Trainer(Network([4, 5, 3]), X, Y, fastmlp.TrainingSettings())
+    trainer = fastmlp.Trainer(fastmlp.make_plan(Network([4, 5, 3]), X, Y, fastmlp.TrainingSettings()))
     given = fastmlp.TrainingSettings(loss="cross_entropy", normalize="scale", validation=0)
     assert trainer.settings == given.resolved("table") != given
 
 
 def test_the_trainer_says_that_standardisation_is_per_feature():
-    trainer = fastmlp.Trainer(Network([4, 5, 3]), X, Y, fastmlp.TrainingSettings(normalize="standardize"))
+    trainer = fastmlp.Trainer(fastmlp.make_plan(Network([4, 5, 3]), X, Y, fastmlp.TrainingSettings(normalize="standardize")))
     assert trainer.settings.per_feature is True
 
 
 @pytest.mark.parametrize("held_out", [7, np.int64(7)])
 def test_the_trainer_records_how_many_rows_it_holds_out(held_out):
-    trainer = fastmlp.Trainer(Network([4, 5, 3]), X, Y, fastmlp.TrainingSettings(), held_out)
+    trainer = fastmlp.Trainer(fastmlp.make_plan(Network([4, 5, 3]), X, Y, fastmlp.TrainingSettings(), held_out))
     assert trainer.settings.validation == 7
 
 

@@ -91,7 +91,7 @@ def test_a_learning_rate_beyond_the_parameters_type_is_refused():
 
 
 def test_a_state_of_other_data_is_refused():
-    trainer = fastmlp.Trainer(Network([4, 5, 3]), X, Y, fastmlp.TrainingSettings(batch_size=6))
+    trainer = fastmlp.Trainer(fastmlp.make_plan(Network([4, 5, 3]), X, Y, fastmlp.TrainingSettings(batch_size=6)))
     for _ in range(3):
         trainer.step()
     assert_refused(ConfigError, "resume: expected", x=X[:10], y=Y[:10], batch_size=6, resume=trainer.state())

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import ConfigError, Network, Trainer, TrainingSettings
+from fastmlp import ConfigError, Network, Trainer, TrainingSettings, make_plan
 from fastmlp.kernels.engine import zeros_pay
 from fastmlp.kernels.program import Program
 from fastmlp.kernels.regularisation import Regularisation
@@ -87,7 +87,7 @@ def test_a_network_without_hidden_layers_has_no_units_to_leave_out():
 
 @pytest.mark.parametrize("kernels", KERNELS)
 def test_each_kind_of_kernels_takes_all_of_it(kernels):
-    trainer = Trainer(network(), X, Y, TrainingSettings(batch_size=BATCH, kernels=kernels, **ALL))
+    trainer = Trainer(make_plan(network(), X, Y, TrainingSettings(batch_size=BATCH, kernels=kernels, **ALL)))
     assert isinstance(trainer.program, KERNELS[kernels])
 
 
@@ -152,25 +152,25 @@ def test_the_number_of_threads_changes_no_bit(threads):
 def test_training_goes_on_after_any_step_bit_for_bit(kernels):
     settings = TrainingSettings(epochs=EPOCHS, batch_size=BATCH, kernels=kernels, **ALL)
     whole = network()
-    list(Trainer(whole, X, Y, settings).run())
+    list(Trainer(make_plan(whole, X, Y, settings)).run())
     for steps in range(EPOCHS * STEPS + 1):
         net = network()
-        broken_off = Trainer(net, X, Y, settings)
+        broken_off = Trainer(make_plan(net, X, Y, settings))
         for _ in range(steps):
             broken_off.step()
-        list(Trainer(net, X, Y, settings, resume=broken_off.state()).run())
+        list(Trainer(make_plan(net, X, Y, settings, resume=broken_off.state())).run())
         assert bits(net) == bits(whole), steps
 
 
 def test_each_epoch_and_seed_draws_masks_of_its_own():
     # with all rows in one batch, the order of rows is the only other thing that a seed decides; of equal rows it decides nothing
     x, y = np.ones((40, 12)), np.zeros(40, np.int64)
-    trainer = Trainer(network("float64"), x, y, TrainingSettings(batch_size=40, learning_rate=1e-30, dropout=0.5))
+    trainer = Trainer(make_plan(network("float64"), x, y, TrainingSettings(batch_size=40, learning_rate=1e-30, dropout=0.5)))
     losses = []
     for _ in range(5):
         trainer.step()
         losses.append(trainer.state().total[0])
-    other = Trainer(network("float64"), x, y, TrainingSettings(batch_size=40, learning_rate=1e-30, dropout=0.5, seed=1))
+    other = Trainer(make_plan(network("float64"), x, y, TrainingSettings(batch_size=40, learning_rate=1e-30, dropout=0.5, seed=1)))
     other.step()
     assert len({*losses, other.state().total[0]}) == 6
 

@@ -91,7 +91,9 @@ def test_another_network_seed_gives_other_bits():
 def test_each_epoch_has_its_own_order_of_rows():
     # with a step that is practically 0, the loss of the first batch is the loss of the rows in it
     trainer = fastmlp.Trainer(
-        fastmlp.Network([6, 5, 3], dtype="float64"), POINTS, CLASSES, fastmlp.TrainingSettings(batch_size=1, learning_rate=1e-30)
+        fastmlp.make_plan(
+            fastmlp.Network([6, 5, 3], dtype="float64"), POINTS, CLASSES, fastmlp.TrainingSettings(batch_size=1, learning_rate=1e-30)
+        )
     )
     firsts = []
     for _ in range(5):
@@ -205,7 +207,7 @@ def test_a_forked_child_trains_after_its_parent_used_threads(wide_bits):
 
 
 def test_small_networks_run_on_one_thread():
-    trainer = fastmlp.Trainer(fastmlp.Network([6, 5, 3]), POINTS, CLASSES, fastmlp.TrainingSettings())
+    trainer = fastmlp.Trainer(fastmlp.make_plan(fastmlp.Network([6, 5, 3]), POINTS, CLASSES, fastmlp.TrainingSettings()))
     assert trainer.threads == 1
 
 
@@ -216,7 +218,9 @@ def test_interpreted_and_compiled_training_of_2_3_2_agree_in_each_of_the_first_1
     data = fastmlp.load_dataset("synthetic")
     settings = fastmlp.TrainingSettings(**data.training_defaults)
     trainers = [
-        fastmlp.Trainer(fastmlp.Network([2, 3, 2], "sigmoid"), data.x_train, data.y_train, settings.replace(kernels=kernels))
+        fastmlp.Trainer(
+            fastmlp.make_plan(fastmlp.Network([2, 3, 2], "sigmoid"), data.x_train, data.y_train, settings.replace(kernels=kernels))
+        )
         for kernels in ("auto", "python")
     ]
     for _ in range(100):

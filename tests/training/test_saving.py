@@ -11,8 +11,9 @@ from fastmlp.storage.checkpoints import Checkpoints
 from fastmlp.storage.model_file import TensorFile
 from fastmlp.training import saving
 from fastmlp.training.history import Epoch
-from fastmlp.training.loop import Trainer
+from fastmlp.training.plan import make_plan
 from fastmlp.training.saving import CheckpointSchedule, pack, unpack
+from fastmlp.training.trainer import Trainer
 
 GENERATOR = np.random.default_rng(0)
 X = np.where(GENERATOR.random((90, 40)) < 0.6, 0, GENERATOR.integers(0, 256, (90, 40))).astype(np.uint8)
@@ -50,7 +51,7 @@ VARIANTS = {
 
 def trainer(output="softmax", dtype="float32", **changes):
     network = fastmlp.Network([40, 24, 3], "relu", output, dtype=dtype, seed=2)
-    return Trainer(network, X, TARGETS[output], fastmlp.TrainingSettings(**SETTINGS | changes))
+    return Trainer(make_plan(network, X, TARGETS[output], fastmlp.TrainingSettings(**SETTINGS | changes)))
 
 
 def saved_and_restored(stopped, folder):
@@ -62,7 +63,7 @@ def saved_and_restored(stopped, folder):
 def assert_goes_on(stopped, whole, folder, output="softmax"):
     """Train one to its end, save and restore the other and train that to its end: the same bits and the same epochs."""
     saved = saved_and_restored(stopped, folder)
-    again = Trainer(saved.network, X, TARGETS[output], stopped.settings, resume=saved.state)
+    again = Trainer(make_plan(saved.network, X, TARGETS[output], stopped.settings, resume=saved.state))
     expected = [event for event in whole.run() if isinstance(event, Epoch)][saved.state.epoch :]
     found = [event for event in again.run() if isinstance(event, Epoch)]
     assert again.network.parameters.tobytes() == whole.network.parameters.tobytes()
@@ -100,7 +101,7 @@ def test_every_output_and_type_goes_on(tmp_path, output, dtype):
 
 def test_a_network_without_hidden_layers_goes_on(tmp_path):
     def single_layer():
-        return Trainer(fastmlp.Network([40, 3], seed=2), X, TARGETS["softmax"], fastmlp.TrainingSettings(**SETTINGS))
+        return Trainer(make_plan(fastmlp.Network([40, 3], seed=2), X, TARGETS["softmax"], fastmlp.TrainingSettings(**SETTINGS)))
 
     stopped = single_layer()
     for _ in range(STEPS + 2):
@@ -189,13 +190,15 @@ def test_a_state_without_what_the_optimiser_keeps_is_refused():
     plain = trainer()
     plain.step()
     with pytest.raises(ConfigError, match="adam"):
-        Trainer(plain.network, X, TARGETS["softmax"], fastmlp.TrainingSettings(**SETTINGS, optimizer="adam"), resume=plain.state())
+        Trainer(
+            make_plan(plain.network, X, TARGETS["softmax"], fastmlp.TrainingSettings(**SETTINGS, optimizer="adam"), resume=plain.state())
+        )
 
 
 def test_a_state_of_another_network_is_refused():
     stopped = stop_here()
     with pytest.raises(ConfigError, match="one per parameter"):
-        Trainer(fastmlp.Network([40, 3]), X, TARGETS["softmax"], stopped.settings, resume=stopped.state())
+        Trainer(make_plan(fastmlp.Network([40, 3]), X, TARGETS["softmax"], stopped.settings, resume=stopped.state()))
 
 
 def test_the_best_epoch_is_that_of_the_smallest_validation_loss():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastmlp
-from fastmlp import Network, Trainer, TrainingSettings
+from fastmlp import Network, Trainer, TrainingSettings, make_plan
 from fastmlp.settings import SCHEDULES
 from fastmlp.training.schedules import Plateau, after_epoch, learning_rates
 
@@ -141,7 +141,7 @@ def test_each_step_descends_at_the_rate_of_its_schedule(schedule, kernels):
         normalize_target="none",
     )
     net = Network([4, 17, 2], "tanh", "identity", dtype="float64")
-    trainer = Trainer(net, X, Y, settings)
+    trainer = Trainer(make_plan(net, X, Y, settings))
     expected = net.parameters.copy()
     for step in range(6):
         expected -= expected_rate(settings, step, 1) * net.gradient(X, Y)
@@ -165,9 +165,9 @@ def test_a_training_with_a_schedule_goes_on_bit_for_bit(schedule, subtests):
         with subtests.test(steps=steps):
             settings = TrainingSettings(epochs=4, batch_size=7, schedule=schedule, warmup_epochs=0.5, step_size=0.5, learning_rate=0.1)
             whole, net = Network([4, 5, 2], output="identity"), Network([4, 5, 2], output="identity")
-            list(Trainer(whole, X, Y, settings).run())
-            stopped = Trainer(net, X, Y, settings)
+            list(Trainer(make_plan(whole, X, Y, settings)).run())
+            stopped = Trainer(make_plan(net, X, Y, settings))
             for _ in range(steps):
                 stopped.step()
-            list(Trainer(net, X, Y, settings, resume=stopped.state()).run())
+            list(Trainer(make_plan(net, X, Y, settings, resume=stopped.state())).run())
             assert net.parameters.tobytes() == whole.parameters.tobytes()

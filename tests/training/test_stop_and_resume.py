@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import Epoch, Network, Progress, Trainer, TrainingSettings
+from fastmlp import Epoch, Network, Progress, Trainer, TrainingSettings, make_plan
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.standard_normal((50, 4))
@@ -21,7 +21,7 @@ def network() -> Network:
 
 
 def trainer(net: Network, resume=None, **changes) -> Trainer:
-    return Trainer(net, X, Y, TrainingSettings(**SETTINGS | changes), validation=None, resume=resume)
+    return Trainer(make_plan(net, X, Y, TrainingSettings(**SETTINGS | changes), validation=None, resume=resume))
 
 
 def without_times(history) -> list[Epoch]:
@@ -252,7 +252,7 @@ def interrupted_training(sizes, x, y, settings, seconds: float) -> tuple[Network
     """A network and its trainer, stopped within the training: sooner than ``seconds`` where the machine got faster."""
     while seconds > 1e-4:
         net = Network(sizes)
-        trainer = Trainer(net, x, y, settings)
+        trainer = Trainer(make_plan(net, x, y, settings))
         with Interrupts() as interrupts:
             interrupts.after(seconds)
             try:
@@ -272,9 +272,9 @@ def test_an_interrupted_training_goes_on_bit_for_bit(kind, again):
     x, y = generator.standard_normal((n, sizes[0])), generator.integers(0, 10, n)
     settings = TrainingSettings(epochs=4, batch_size=batch_size, threads=threads, learning_rate=0.01)
     whole = Network(sizes)
-    seconds = sum(event.seconds for event in Trainer(whole, x, y, settings).run() if isinstance(event, Epoch))
+    seconds = sum(event.seconds for event in Trainer(make_plan(whole, x, y, settings)).run() if isinstance(event, Epoch))
 
     net, interrupted = interrupted_training(sizes, x, y, settings, seconds / 2)
-    goes_on = interrupted if again == "the same trainer" else Trainer(net, x, y, settings, resume=interrupted.state())
+    goes_on = interrupted if again == "the same trainer" else Trainer(make_plan(net, x, y, settings, resume=interrupted.state()))
     list(goes_on.run())
     assert net.parameters.tobytes() == whole.parameters.tobytes()

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import ConfigError, Epoch, Network, Trainer, TrainingSettings
+from fastmlp import ConfigError, Epoch, Network, Trainer, TrainingSettings, make_plan
 from fastmlp.storage.checkpoints import Checkpoints
-from fastmlp.training import loop, stopping
+from fastmlp.training import fit, stopping, trainer
 from fastmlp.training.saving import pack, unpack
 
 GENERATOR = np.random.default_rng(0)
@@ -187,23 +187,24 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(loop, "time", clock)
+    for module in (fit, trainer):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 
 def test_training_ends_after_the_step_that_passes_the_budget(clock):
     net, stepped = network(), network()
-    trainer = Trainer(net, X, Y, TrainingSettings(**SETTINGS, time_budget=0.0215))
+    trainer = Trainer(make_plan(net, X, Y, TrainingSettings(**SETTINGS, time_budget=0.0215)))
     list(trainer.run())
     assert (trainer.stopped, trainer.state().seconds + trainer.state().earlier_seconds) == ("time_budget", pytest.approx(0.022))
-    other = Trainer(stepped, X, Y, TrainingSettings(**SETTINGS))
+    other = Trainer(make_plan(stepped, X, Y, TrainingSettings(**SETTINGS)))
     for _ in range(trainer.steps):
         other.step()
     assert net.parameters.tobytes() == stepped.parameters.tobytes()
 
 
 def test_steps_become_single_ones_before_the_budget_is_passed(clock):
-    trainer = Trainer(network(), X, Y, TrainingSettings(**SETTINGS, time_budget=0.05))
+    trainer = Trainer(make_plan(network(), X, Y, TrainingSettings(**SETTINGS, time_budget=0.05)))
     before = []
     for _ in trainer.run():
         before.append(trainer.steps)
@@ -249,15 +250,15 @@ def stop_and_go_on(trainer, net, folder, how):
 def test_early_stopping_goes_on_bit_for_bit_from_any_step(tmp_path, steps, how):
     settings = TrainingSettings(**SETTINGS, patience=6, restore_best=True)
     whole, net = network(), network()
-    expected = Trainer(whole, X, Y, settings)
+    expected = Trainer(make_plan(whole, X, Y, settings))
     all_epochs = [event for event in expected.run() if isinstance(event, Epoch)]
     assert expected.stopped == "patience"
 
-    broken_off = Trainer(net, X, Y, settings)
+    broken_off = Trainer(make_plan(net, X, Y, settings))
     for _ in range(min(steps, expected.steps)):
         broken_off.step()
     again, state = stop_and_go_on(broken_off, net, tmp_path, how)
-    resumed = Trainer(again, X, Y, settings, resume=state)
+    resumed = Trainer(make_plan(again, X, Y, settings, resume=state))
     rest = [event for event in resumed.run() if isinstance(event, Epoch)]
     assert again.parameters.tobytes() == whole.parameters.tobytes()
     assert losses(rest) == losses(all_epochs)[state.epoch :]
@@ -267,17 +268,17 @@ def test_early_stopping_goes_on_bit_for_bit_from_any_step(tmp_path, steps, how):
 @pytest.mark.parametrize("how", ["checkpoint", "pickle"])
 def test_a_finished_training_with_its_best_weights_goes_on_from_the_last_step(unbroken, tmp_path, how):
     net = network()
-    first = Trainer(net, X, Y, TrainingSettings(**SETTINGS, restore_best=True).replace(epochs=40))
+    first = Trainer(make_plan(net, X, Y, TrainingSettings(**SETTINGS, restore_best=True).replace(epochs=40)))
     list(first.run())
     again, state = stop_and_go_on(first, net, tmp_path, how)
     assert again.parameters.tobytes() == unbroken[1][first.best.epoch - 1].tobytes()
-    list(Trainer(again, X, Y, TrainingSettings(**SETTINGS), resume=state).run())
+    list(Trainer(make_plan(again, X, Y, TrainingSettings(**SETTINGS), resume=state)).run())
     assert again.parameters.tobytes() == unbroken[1][-1].tobytes()
 
 
 def test_the_same_trainer_goes_on_after_its_end(unbroken):
     net = network()
-    trainer = Trainer(net, X, Y, TrainingSettings(**SETTINGS, restore_best=True))
+    trainer = Trainer(make_plan(net, X, Y, TrainingSettings(**SETTINGS, restore_best=True)))
     run = trainer.run()
     for event in run:
         if isinstance(event, Epoch) and event.epoch == 40:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import ConfigError, DataError, Network, Trainer, TrainingSettings
+from fastmlp import ConfigError, DataError, Network, Trainer, TrainingSettings, make_plan
 from fastmlp.training import holdout
 from tests.oracle import randomness
 
@@ -23,7 +23,7 @@ def trained(x=X, y=Y, net=None, **settings):
 
 def held_out_of(x=X, y=Y, net=None, **settings):
     """The numbers of the rows held out, as the trainer has them."""
-    trainer = Trainer(net or Network([4, 5, 3]), x, y, TrainingSettings(**settings))
+    trainer = Trainer(make_plan(net or Network([4, 5, 3]), x, y, TrainingSettings(**settings)))
     return np.setdiff1d(np.arange(len(y)), trainer._trained_on)
 
 
@@ -60,7 +60,7 @@ def test_holding_rows_out_is_training_on_the_others_alone(holdout, settings):
 def test_tiles_and_bytes_held_out_are_as_alone_and_no_row_is_copied(mnist):
     x, y = mnist.x_train[:6000], mnist.y_train[:6000]
     settings = TrainingSettings(validation=0.2, epochs=1, normalize="standardize", learning_rate=0.2)
-    trainer = Trainer(Network([784, 100, 10]), x, y, settings)
+    trainer = Trainer(make_plan(Network([784, 100, 10]), x, y, settings))
     numbers = np.setdiff1d(np.arange(6000), trainer._trained_on)
     assert np.shares_memory(trainer.rows, x)
     assert np.shares_memory(trainer.validation.rows, x)
@@ -136,7 +136,7 @@ def test_shares_of_classes_go_by_largest_remainder_and_leave_a_row_to_train_on(c
 )
 def test_rows_are_drawn_class_by_class_where_each_has_one(output, y, expected):
     outputs = 3 if output == "softmax" else np.shape(y)[1:][0] if np.ndim(y) > 1 else 1
-    trainer = Trainer(Network([4, outputs], output=output), X, y, TrainingSettings(validation=5))
+    trainer = Trainer(make_plan(Network([4, outputs], output=output), X, y, TrainingSettings(validation=5)))
     assert trainer.settings.holdout == expected
 
 
@@ -183,11 +183,11 @@ def test_a_pair_is_not_trained_on():
 def test_without_validation_all_rows_are_trained_on(validation):
     net, history = trained(validation=validation)
     assert (history[-1].validation_loss, history[-1].validation_accuracy) == (None, None)
-    assert Trainer(net, X, Y, TrainingSettings(), validation).n_rows == 40
+    assert Trainer(make_plan(net, X, Y, TrainingSettings(), validation)).n_rows == 40
 
 
 def test_the_setting_is_used_where_no_argument_says_otherwise():
-    trainer = Trainer(Network([4, 5, 3]), X, Y, TrainingSettings(validation=6))
+    trainer = Trainer(make_plan(Network([4, 5, 3]), X, Y, TrainingSettings(validation=6)))
     assert (trainer.n_rows, trainer.settings.validation) == (34, 6)
 
 
@@ -198,7 +198,7 @@ def test_a_number_is_rows_and_a_number_below_one_a_part_of_them(validation, rows
     net = Network([4, 5, 3])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of 38 rows, not every class is left
-        trainer = Trainer(net, X, Y, TrainingSettings(), validation)
+        trainer = Trainer(make_plan(net, X, Y, TrainingSettings(), validation))
     assert (trainer.n_rows, trainer.n_held_out) == (40 - rows, rows)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import ConfigError, DataError, Network, Trainer, TrainingSettings
+from fastmlp import ConfigError, DataError, Network, Trainer, TrainingSettings, make_plan
 from fastmlp.training.weights import class_weight_of_rows
 from tests.pairs import each_pair
 from tests.training import reference
@@ -89,7 +89,7 @@ def test_weights_are_one_type_to_the_compiler():
     frozen = np.arange(40, dtype=np.float32)
     frozen.flags.writeable = False
     for weight in (list(range(40)), frozen, np.arange(80)[::2]):
-        kept = Trainer(network(dtype="float32"), X, Y, TrainingSettings(**SETTINGS), sample_weight=weight).sample_weight
+        kept = Trainer(make_plan(network(dtype="float32"), X, Y, TrainingSettings(**SETTINGS), sample_weight=weight)).sample_weight
         assert (kept.dtype, kept.flags.c_contiguous, kept.flags.writeable) == (np.float32, True, True)
 
 

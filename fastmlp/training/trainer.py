@@ -1,15 +1,13 @@
-"""The training loop: Trainer, and `train` and `train_epochs` on top of it. Yields what happened; never prints."""
+"""One training: what its network, its optimizer and its averages hold, and the arithmetic of a step and of the end of an epoch."""
 
-import contextlib
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from typing import Any, Unpack
+from collections.abc import Generator
+from typing import Any
 
 import numpy as np
 
 from fastmlp import machine
-from fastmlp.data.dataset import Dataset
-from fastmlp.errors import ConfigError, DataError, TrainingError
+from fastmlp.errors import ConfigError, TrainingError
 from fastmlp.kernels import engine, random
 from fastmlp.kernels.losses import SMOOTHING, loss_for
 from fastmlp.kernels.program import Program, Steps
@@ -19,41 +17,27 @@ from fastmlp.kernels.updates import GRADIENT, UPDATES
 from fastmlp.network import Network
 from fastmlp.network.arrays import frozen
 from fastmlp.preprocessing import targets
-from fastmlp.settings import TrainingSettings, known, over_defaults
+from fastmlp.settings import known
 from fastmlp.training import augmentation, divergence, full_batch, optimizers, schedules, stopping
-from fastmlp.training import callbacks as hooks
+from fastmlp.training.fit import fit
 from fastmlp.training.full_batch import FullBatch
-from fastmlp.training.history import Epoch, History, Progress
-from fastmlp.training.keywords import TrainingKeywords, takes_settings
-from fastmlp.training.plan import Plan, Validation, make_plan
+from fastmlp.training.history import Epoch, Progress
+from fastmlp.training.plan import make_plan
+from fastmlp.training.records import Plan
 from fastmlp.training.state import TrainingState
-from fastmlp.training.weights import ClassWeight
-
-CHUNK_SECONDS = 0.1  # compiled code returns to Python about this often, for Ctrl-C and progress; which rows changes no bit
 
 
 class Trainer:
-    """One training: a network, rows to learn from, settings, and where it stands.
+    """One training: a network, the state of its optimizer, counters, and where it stands among its rows. See plan.make_plan.
 
-    x: rows (n, K) or images, y: targets (n,) or (n, T). validation: None for what the settings say, a number or a part of the rows to hold
-    out as they say, the numbers of the rows themselves (holdout.Rows), or (x, y). sample_weight: (n,) what each row counts; of rows held
-    out, too. class_weight: as in the settings, or a mapping {class: weight}; of the rows trained on only. Rows are read where they lie:
-    which are trained on is a list of their numbers. Everything is checked, and every kernel compiled, before the first step.
+    Rows are read where they lie: which are trained on is a list of their numbers. Every kernel is compiled before the first step.
     """
 
-    def __init__(
-        self,
-        network: Network,
-        x: Any,
-        y: Any,
-        settings: TrainingSettings,
-        validation: Validation = None,
-        resume: TrainingState | None = None,
-        sample_weight: Any = None,
-        class_weight: ClassWeight = None,
-    ) -> None:
-        plan = make_plan(network, x, y, settings, validation, resume, sample_weight, class_weight)
-        self.network, self.settings = network, plan.settings
+    def __init__(self, plan: Plan | Network, *arguments: Any, **named: Any) -> None:
+        if not isinstance(plan, Plan):  # as in version 0.1.0: the arguments of make_plan
+            plan = make_plan(plan, *arguments, **named)
+        network, settings = plan.network, plan.settings
+        self.network, self.settings = network, settings
         self.rows, self.target, self.sample_weight, self.validation = plan.rows, plan.target, plan.sample_weight, plan.validation
         self._trained_on = plan.trained_on
         self.batch_size = plan.batch_size
@@ -84,6 +68,7 @@ class Trainer:
         self._total, self._seconds, self._earlier_seconds = np.array(start.total), start.seconds, start.earlier_seconds
         self.best = stopping.Best(start.best_epoch, start.best_value)
         self._accuracy = start.validation_accuracy
+        self.scores: dict[str, float | None] | None = None
         self._best_weights = None if start.best_weights is None else start.best_weights.copy()
         self._plateau = start.plateau
         self._best_running_stats = None if start.best_running_stats is None else start.best_running_stats.copy()
@@ -93,8 +78,6 @@ class Trainer:
         self._states += [np.zeros(0, network.dtype)] * (2 - states)
         self._order = self._trained_on.copy()
         self._ordered_for = -1
-        self._chunk = self.batch_size
-        self._speed = 0.0  # rows per second of the last steps
         self._begin_weights(start)
         self._touch(plan)
 
@@ -167,6 +150,11 @@ class Trainer:
         return int(self.validation.target.shape[0]) if self.validation is not None else 0
 
     @property
+    def seconds(self) -> float:
+        """Seconds spent on steps so far."""
+        return self._earlier_seconds + self._seconds
+
+    @property
     def epoch_steps(self) -> int:
         """Number of steps in one epoch."""
         return int(-(-self.n_rows // self.batch_size))
@@ -219,19 +207,8 @@ class Trainer:
         return bool(np.isfinite(self._weights).all())
 
     def run(self) -> Generator[Progress | Epoch, None, None]:
-        """Train until there is a reason to stop: yield Progress at least every 0.2 s and an Epoch at the end of each.
-
-        May be closed at any time. When it ends, however it ends, the network holds every step taken, or with restore_best the weights
-        of the best epoch; between two events it always holds the last step. Raises TrainingError where the loss is not finite.
-        """
-        try:
-            while self.stopped is None:
-                if self.row < self.n_rows:
-                    yield self._advance()
-                else:
-                    yield self._finish_epoch()
-        finally:
-            self._end()
+        """Train until there is a reason to stop: yield Progress at least every 0.2 s and an Epoch at the end of each. See fit.fit."""
+        return fit(self)
 
     def _take_assigned(self) -> None:
         """Go on from the weights that were written to the network since the last step, by a callback for example.
@@ -250,7 +227,7 @@ class Trainer:
             self._weights[:] = held
             self._average, self._averaged = held.copy() if self.settings.average == "ema" else None, 0
 
-    def _end(self) -> None:
+    def end(self) -> None:
         """Give the network the weights that training ends with, unless it has them already."""
         if self._shown is not None:
             return
@@ -283,33 +260,17 @@ class Trainer:
     def step(self) -> None:
         """Take one step: one batch of the epoch under way. Ends no training by itself: `stopped` says whether it should."""
         if self.row >= self.n_rows:
-            self._finish_epoch()
+            self.end_epoch()
         self._train_rows(min(self.row + self.batch_size, self.n_rows))
 
-    def _advance(self) -> Progress:
-        """Take steps for about CHUNK_SECONDS."""
-        started = time.perf_counter()
-        # whole batches, so that the steps are the same wherever the run is cut
-        rows = self._train_rows(min(self.row + min(self._chunk, self._affordable_rows()), self.n_rows))
-        self._speed = rows / max(time.perf_counter() - started, 1e-6)
-        batches = int(self._speed * CHUNK_SECONDS) // self.batch_size
-        self._chunk = max(1, min(batches, 4 * self._chunk // self.batch_size + 1)) * self.batch_size
+    def advance(self, rows: int) -> Progress:
+        """Take the steps of so many rows of the epoch under way, whole batches, or of what is left of it."""
+        self._train_rows(min(self.row + rows, self.n_rows))
         mean_loss = float(self._total[LOSS_SUM] / max(self._total[WEIGHT_SUM], 1e-300))
         return Progress(self.epoch + 1, known(self.settings.epochs), self.row, self.n_rows, self._seconds, mean_loss)
 
-    def _affordable_rows(self) -> int:
-        """Return the rows of as many batches as half of the time that is left will do for, one batch at least.
-
-        Half, and half of the rest again: the last step before the budget is passed is then taken alone, and none is taken after it.
-        """
-        if self.settings.time_budget is None:
-            return self.n_rows
-        left = self.settings.time_budget - self._earlier_seconds - self._seconds
-        batches = max(1, int(self._speed * left / 2.0) // self.batch_size)
-        return int(batches * self.batch_size)
-
-    def _train_rows(self, last: int) -> int:
-        """Take the steps of rows self.row to last of this epoch's order; return how many rows that were."""
+    def _train_rows(self, last: int) -> None:
+        """Take the steps of rows self.row to last of this epoch's order."""
         self._go_on()
         if self._ordered_for != self.epoch:
             self._order[:] = self._trained_on
@@ -336,7 +297,6 @@ class Trainer:
         if reached < 0:
             batch = (skipped - reached - 1) // self.batch_size + 1
             self._diverged(f"epoch {self.epoch + 1}, batch {batch} of {self.epoch_steps}")
-        return self.row - first
 
     def step_on(self, x: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None) -> float:
         """Take one step on other rows than those of the epochs; return their mean loss before it. See fastmlp.OnlineTrainer.
@@ -393,40 +353,53 @@ class Trainer:
         """Return the learning rate of the last step; of L-BFGS how far it went along its direction."""
         return self.program.length if isinstance(self.program, FullBatch) else float(self._learning_rates(self.steps - 1, 1)[0])
 
-    def _finish_epoch(self) -> Epoch:
+    def end_epoch(self) -> Epoch:
+        """Evaluate the rows held out after the last step of an epoch, and count it."""
         self._go_on()
         loss_sum, correct, weight, _ = self._total
         if not self.is_finite():
             self._diverged(f"epoch {self.epoch + 1}, batch {self.epoch_steps} of {self.epoch_steps}")
+        before = self._average, self._averaged
         self._average_epoch()
         regression = self.network.output == "identity"
-        found: dict[str, float | None] = {"loss": None, "accuracy": None}
-        if self.validation is not None:
-            held_out, kernels, threads = self.validation, self.settings.kernels, self.settings.threads
-            found = self.network.evaluate_checked(*held_out[:3], kernels=kernels, threads=threads, numbers=held_out.numbers)
+        try:
+            scores = self._validated()
+        except BaseException:  # an interrupt: the epoch will be ended again, and may be averaged once only
+            self._average, self._averaged = before
+            self._show_average()
+            raise
         seconds = max(self._seconds, 1e-9)
         epoch = Epoch(
             epoch=self.epoch + 1,
             train_loss=float(loss_sum / weight),
             train_accuracy=None if regression else float(correct / weight),
-            validation_loss=found["loss"],
-            validation_accuracy=found.get("accuracy"),
+            validation_loss=scores["loss"] if scores else None,
+            validation_accuracy=scores.get("accuracy") if scores else None,
             learning_rate=self._last_rate(),
             seconds=seconds,
             samples_per_second=self.n_rows / seconds,
         )
         self._accuracy = None if epoch.validation_accuracy != epoch.validation_accuracy else epoch.validation_accuracy  # no NaN
-        self.best = stopping.better(self.best, epoch.epoch, found[self.settings.monitor], self.settings.monitor)
+        self.best = stopping.better(self.best, epoch.epoch, scores[self.settings.monitor] if scores else None, self.settings.monitor)
         if self.settings.restore_best and self.best.epoch == epoch.epoch:
             self._best_weights = self.network.parameters.copy()
             self._best_running_stats = self.network.running_stats.copy() if self.network.running_stats.size else None
         if self.settings.schedule == "plateau":
             monitored = epoch.train_loss if epoch.validation_loss is None else epoch.validation_loss
             self._plateau = schedules.after_epoch(self._plateau, monitored, self.settings)
+        self.scores = scores
         self._earlier_seconds += self._seconds
         self.epoch, self.row, self._seconds = self.epoch + 1, 0, 0.0
         self._total[:] = 0.0
         return epoch
+
+    def _validated(self) -> dict[str, float | None] | None:
+        """Return what the network gives on the rows held out, None where there are none."""
+        held_out = self.validation
+        if held_out is None:
+            return None
+        kernels, threads = self.settings.kernels, self.settings.threads
+        return self.network.evaluate_checked(*held_out[:3], kernels=kernels, threads=threads, numbers=held_out.numbers)
 
     def _diverged(self, where: str) -> None:
         kept = self.best.epoch if self._best_weights is not None else None
@@ -435,91 +408,6 @@ class Trainer:
         raise TrainingError(divergence.message(where, self.settings, found))
 
 
-@takes_settings
-def train_epochs(
-    network: Network,
-    x: Any,
-    y: Any = None,
-    *,
-    sample_weight: Any = None,
-    resume: TrainingState | None = None,
-    **settings: Unpack[TrainingKeywords],
-) -> Iterator[Epoch]:
-    """Train a network in place and yield an Epoch after each pass; stop asking, and training stops.
-
-    The parameters are those of `train`. With restore_best the network holds the best epoch's weights when the generator is exhausted or
-    closed, and the last step's before.
-    """
-    return _epochs_of(_trainer(network, x, y, sample_weight, resume, settings))
-
-
-@takes_settings
-def train(
-    network: Network,
-    x: Any,
-    y: Any = None,
-    *,
-    sample_weight: Any = None,
-    callbacks: Iterable[hooks.Callback] = (),
-    resume: TrainingState | None = None,
-    **settings: Unpack[TrainingKeywords],
-) -> History:
-    """Train a network in place and return the History.
-
-    x: rows (n, K), bytes or numbers, or images (n, height, width). y: classes 0…C-1 (n,) for softmax, 0 or 1 (n,) or (n, L) for
-    sigmoid (classes, too, where it has several outputs), numbers (n,) or (n, T) for identity. Instead of both, a Dataset: its training
-    rows, with the settings that it prefers.
-    validation: rows to hold out, 5000, or a part of them, 0.2, or rows of your own, (x, y). holdout: which rows those are: "stratified",
-    drawn of each class in proportion; "shuffled", drawn of all; "last"; by default the data set's own choice, else stratified for classes
-    and shuffled for anything else. They follow from split_seed, never from seed.
-    sample_weight: (n,) what each row counts. class_weight: "balanced", or a mapping {class: weight}; both together multiply.
-    callbacks: functions f(network, epoch), called after each epoch, and objects with the hooks of fastmlp.training.callbacks; one that
-    returns True ends the training. Training goes on from weights that a callback writes or assigns; an average begins anew from them.
-    resume: the `state` of an earlier History, to go on where it stood. The other parameters are described in
-    fastmlp.settings.TrainingSettings.
-
-    Raises DataError or ConfigError before anything runs, TrainingError where the loss is not finite.
-    """
-    called = hooks.Callbacks(callbacks)
-    trainer = _trainer(network, x, y, sample_weight, resume, settings)
-    history = History()
-    with contextlib.ExitStack() as ends:
-        stop = called.begin(network, trainer.settings, history, ends)
-        ends.callback(
-            lambda: history.note(trainer.state())
-        )  # what ends a training is undone from the last: on_fit_end finds all of this in order
-        events = ends.enter_context(contextlib.closing(trainer.run()))
-        while not stop and trainer.stopped is None:
-            stop = called.call(hooks.EPOCH_BEGIN, network, trainer.epoch + 1)
-            epoch = next((event for event in events if isinstance(event, Epoch)), None) if not stop else None
-            if epoch is not None:  # None: the time was over before the epoch was
-                history.append(epoch)
-                stop = called.call(hooks.EPOCH_END, network, epoch)
-        history.stopped = trainer.stopped or stopping.CALLBACK
-    return history
-
-
 def _same(first: np.ndarray, second: np.ndarray) -> bool:
     """Return whether two vectors of one type have the same bits."""
     return np.array_equal(first.view(f"u{first.itemsize}"), second.view(f"u{second.itemsize}"))
-
-
-def _epochs_of(trainer: Trainer) -> Iterator[Epoch]:
-    with contextlib.closing(trainer.run()) as events:
-        yield from (event for event in events if isinstance(event, Epoch))
-
-
-def _trainer(network: Network, x: Any, y: Any, sample_weight: Any, resume: TrainingState | None, keywords: TrainingKeywords) -> Trainer:
-    given: dict[str, Any] = dict(keywords)
-    validation = given.pop("validation", None)
-    of_data: Mapping[str, Any] = {}
-    if isinstance(x, Dataset):
-        if y is not None:
-            raise ConfigError(f"y: expected none beside the data set {x.name}, which has its own, got one; leave it out")
-        x, y, of_data = x.x_train, x.y_train, x.training_defaults
-    elif y is None:
-        hint = f"load it: fastmlp.load_dataset({x!r})" if isinstance(x, str) else "only a data set brings its own"
-        raise DataError(f"y: expected a target for each row, got none; {hint}")
-    class_weight = given.pop("class_weight") if isinstance(given.get("class_weight"), Mapping) else None
-    settings = TrainingSettings.from_mapping(over_defaults(optimizers.as_settings(given), of_data), "train")
-    return Trainer(network, x, y, settings, validation, resume, sample_weight, class_weight)

@@ -1,0 +1,1 @@
+"""What a training tells its callbacks, and those that come with fastmlp."""

@@ -1,0 +1,94 @@
+"""`train` and `train_epochs`: from a user's arguments to a plan, a trainer and the event loop."""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Unpack
+
+from fastmlp.data.dataset import Dataset
+from fastmlp.errors import ConfigError, DataError
+from fastmlp.network import Network
+from fastmlp.settings import TrainingSettings, over_defaults
+from fastmlp.training import optimizers
+from fastmlp.training.callbacks import hooks
+from fastmlp.training.fit import fit
+from fastmlp.training.history import Epoch, History
+from fastmlp.training.keywords import TrainingKeywords, takes_settings
+from fastmlp.training.plan import make_plan
+from fastmlp.training.records import Plan
+from fastmlp.training.state import TrainingState
+from fastmlp.training.trainer import Trainer
+
+
+@takes_settings
+def train_epochs(
+    network: Network,
+    x: Any,
+    y: Any = None,
+    *,
+    sample_weight: Any = None,
+    resume: TrainingState | None = None,
+    **settings: Unpack[TrainingKeywords],
+) -> Iterator[Epoch]:
+    """Train a network in place and yield an Epoch after each pass; stop asking, and training stops.
+
+    The parameters are those of `train`. With restore_best the network holds the best epoch's weights when the generator is exhausted or
+    closed, and the last step's before.
+    """
+    return _epochs_of(Trainer(planned(network, x, y, sample_weight, resume, settings)))
+
+
+@takes_settings
+def train(
+    network: Network,
+    x: Any,
+    y: Any = None,
+    *,
+    sample_weight: Any = None,
+    callbacks: Iterable[hooks.Callback] = (),
+    resume: TrainingState | None = None,
+    **settings: Unpack[TrainingKeywords],
+) -> History:
+    """Train a network in place and return the History.
+
+    x: rows (n, K), bytes or numbers, or images (n, height, width). y: classes 0…C-1 (n,) for softmax, 0 or 1 (n,) or (n, L) for
+    sigmoid (classes, too, where it has several outputs), numbers (n,) or (n, T) for identity. Instead of both, a Dataset: its training
+    rows, with the settings that it prefers.
+    validation: rows to hold out, 5000, or a part of them, 0.2, or rows of your own, (x, y). holdout: which rows those are: "stratified",
+    drawn of each class in proportion; "shuffled", drawn of all; "last"; by default the data set's own choice, else stratified for classes
+    and shuffled for anything else. They follow from split_seed, never from seed.
+    sample_weight: (n,) what each row counts. class_weight: "balanced", or a mapping {class: weight}; both together multiply.
+    callbacks: functions f(network, epoch), called after each epoch, and objects with the hooks of fastmlp.training.callbacks; one that
+    returns True ends the training. Training goes on from weights that a callback writes or assigns; an average begins anew from them.
+    resume: the `state` of an earlier History, to go on where it stood. The other parameters are described in
+    fastmlp.settings.TrainingSettings.
+
+    Raises DataError or ConfigError before anything runs, TrainingError where the loss is not finite.
+    """
+    called = hooks.Callbacks(callbacks)
+    trainer = Trainer(planned(network, x, y, sample_weight, resume, settings))
+    history = History()
+    for _ in fit(trainer, called, history):
+        pass
+    return history
+
+
+def _epochs_of(trainer: Trainer) -> Iterator[Epoch]:
+    with contextlib.closing(fit(trainer)) as events:
+        yield from (event for event in events if isinstance(event, Epoch))
+
+
+def planned(network: Network, x: Any, y: Any, sample_weight: Any, resume: TrainingState | None, keywords: TrainingKeywords) -> Plan:
+    """Return the plan of a training with the arguments of `train`."""
+    given: dict[str, Any] = dict(keywords)
+    validation = given.pop("validation", None)
+    of_data: Mapping[str, Any] = {}
+    if isinstance(x, Dataset):
+        if y is not None:
+            raise ConfigError(f"y: expected none beside the data set {x.name}, which has its own, got one; leave it out")
+        x, y, of_data = x.x_train, x.y_train, x.training_defaults
+    elif y is None:
+        hint = f"load it: fastmlp.load_dataset({x!r})" if isinstance(x, str) else "only a data set brings its own"
+        raise DataError(f"y: expected a target for each row, got none; {hint}")
+    class_weight = given.pop("class_weight") if isinstance(given.get("class_weight"), Mapping) else None
+    settings = TrainingSettings.from_mapping(over_defaults(optimizers.as_settings(given), of_data), "train")
+    return make_plan(network, x, y, settings, validation, resume, sample_weight, class_weight)
