@@ -8,6 +8,7 @@ May not import numpy, numba or anything of fastmlp.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -83,6 +84,7 @@ def is_default(field: dataclasses.Field[Any], value: Any, training: Mapping[str,
     return bool(value in own.values() if isinstance(own, Mapping) else value == own)
 
 
+@functools.cache
 def used_by(name: str) -> tuple[str, ...]:
     """Return the optimizers that use a setting, in the order of OPTIMIZER_DEFAULTS."""
     return tuple(optimizer for optimizer, defaults in OPTIMIZER_DEFAULTS.items() if name in defaults)

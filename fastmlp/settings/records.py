@@ -1,6 +1,7 @@
 """The settings of a network and of a training as frozen records, checked on creation."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any, Self, TypeVar
 
@@ -26,14 +27,17 @@ class Settings:
     """What the two records of settings share: checking on creation, reading from and writing to plain values."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
-            checked = check_value(field, getattr(self, field.name))
-            object.__setattr__(self, field.name, checked)
+        record: Any = type(self)  # mypy takes no class for a key
+        for field, default in _checked_defaults(record):
+            value = getattr(self, field.name)
+            if value is not default:
+                object.__setattr__(self, field.name, check_value(field, value))
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """Return the names of all settings, in order."""
-        return tuple(field.name for field in dataclasses.fields(cls))  # type: ignore[arg-type]
+        record: Any = cls  # mypy takes no class for a key
+        return _names_of(record)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], source: str = "settings") -> Self:
@@ -101,9 +105,25 @@ class TrainingSettings(TrainingFields, Settings):
         return self.replace(**{name: value for name, value in defaults.items() if name in self.names() and getattr(self, name) is None})
 
 
-def of_optimizers() -> list[dataclasses.Field[Any]]:
+@functools.cache
+def _checked_defaults(record: Any) -> tuple[tuple[dataclasses.Field[Any], Any], ...]:
+    """Return each setting of a record with its default, where that is a value that need not be checked anew: most of them in most records.
+
+    Of others, the second is the field itself, which no value is.
+    """
+    fields = dataclasses.fields(record)
+    return tuple((field, field.default if check_value(field, field.default) is field.default else field) for field in fields)
+
+
+@functools.cache
+def _names_of(record: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(record))
+
+
+@functools.cache
+def of_optimizers() -> tuple[dataclasses.Field[Any], ...]:
     """Return the settings that not every optimizer uses, or not with the same default."""
-    return [field for field in dataclasses.fields(TrainingSettings) if field.metadata["optimizers"]]
+    return tuple(field for field in dataclasses.fields(TrainingSettings) if field.metadata["optimizers"])
 
 
 def known(value: T | None) -> T:

@@ -171,7 +171,8 @@ def rates(settings: TrainingSettings, first: int, learning_rates: np.ndarray, dt
         l1=settings.l1,
         average_decay=settings.average_decay,
     )
-    table = np.tile(np.array(fixed, dtype), (len(learning_rates), 1))
+    table = np.empty((len(learning_rates), len(Rates._fields)), dtype)
+    table[:] = np.array(fixed, dtype)
     with np.errstate(over="ignore"):  # a schedule may grow beyond what the type holds: the loss will tell
         table[:, _LEARNING_RATE] = learning_rates
     if has_corrections:
