@@ -92,7 +92,7 @@ class Layout:
         # the weights first, then as often again their states: from a weight to its state it is the same distance everywhere
         layers: list[LayerLayout] = []
         for index in range(last + (not trains)):
-            layers.append(self._weights(*sizes[index : index + 2], is_hidden=index < last, below=layers[-1] if layers else None))
+            layers.append(self._weights(sizes[index], sizes[index + 1], index < last, layers[-1] if layers else None))
         output = self._output_weights(sizes[-2], sizes[-1], layers[-1]) if trains else None
         self.state = self._size
         self._size *= 1 + states
@@ -234,7 +234,7 @@ class Layout:
         """Where each parameter lies in its copy: for a few of them, one list is quicker than two views for each panel."""
         layers = (*self.hidden, *([self.output] if self.output else []))
         places = np.zeros(sum(layer.n_in * layer.n_out + layer.n_out * (2 if layer.gamma else 1) for layer in layers), np.intp)
-        for dense, packed in self._parts(places, np.arange(self.arena.size)):
+        for dense, packed in self._parts(places, np.arange(self.state)):
             dense[:] = packed
         return places
 

@@ -428,6 +428,19 @@ def outputs_from_panels(arena, lists, masks, counts, rates, op, M, share, shares
 
 
 @kernel
+def add_panels(arena, bias, x, row, panel, panels, M, C):
+    """arena[x + m row + c] = bias[c] + the sums of all panels, in their order; the first of them lies there, the others `panel` behind."""
+    for m in range(M):
+        for c in range(C):
+            arena[x + m * row + c] = arena[bias + c] + arena[x + m * row + c]
+    out = arena[x : x + M * row]
+    for p in range(1, panels):  # padding included: whole vectors
+        part = arena[x + p * panel : x + p * panel + M * row]
+        for i in range(M * row):
+            out[i] += part[i]
+
+
+@kernel
 def loss_of_rows(
     target, sample_weight, rows, loss, factor, loss_numbers, output, batch_target, batch_weight, z, delta, arena, sums, op, share, shares
 ):  # fmt: skip
@@ -438,14 +451,14 @@ def loss_of_rows(
     short_loops()
     M, C = rows.shape[0], z.shape[1]
     chunks = (M + op[CHUNK] - 1) // op[CHUNK]
+    # read once: what is written below might be the operation itself, for all that the compiler knows
+    bias, x, x_row, panels, panel, out, out_row = op[BIAS], op[X], op[X_ROW], op[PANELS], op[OUT_PANEL], op[OUT], op[OUT_ROW]
     for chunk in range(own(chunks, share, shares), own(chunks, share + 1, shares)):
         first, last = chunk * op[CHUNK], min(M, (chunk + 1) * op[CHUNK])
+        add_panels(arena, bias, x + first * x_row, x_row, panel, panels, last - first, C)
         for m in range(first, last):
             for c in range(C):
-                total = arena[op[BIAS] + c]
-                for p in range(op[PANELS]):
-                    total += arena[op[X] + p * op[OUT_PANEL] + m * op[X_ROW] + c]
-                z[m, c] = total
+                z[m, c] = arena[x + m * x_row + c]
             for t in range(target.shape[1]):
                 batch_target[m, t] = target[rows[m], t]
             if batch_weight.shape[0] > 0:
@@ -455,7 +468,7 @@ def loss_of_rows(
         sums[1, chunk] = count_correct(z[first:last], batch_target[first:last], weights, output)
         for m in range(first, last):
             for c in range(C):
-                arena[op[OUT] + m * op[OUT_ROW] + c] = delta[m, c]
+                arena[out + m * out_row + c] = delta[m, c]
 
 
 @kernel

@@ -123,6 +123,39 @@ def softmax(z, out):
 
 
 @kernel
+def powers_of_e(z, out):
+    """out[m, c] = exp(z[m, c] - the largest of z[m]): none overflows.
+
+    z (M, C) -> out (M, C), overwritten.
+    """
+    M, C = z.shape
+    for m in range(M):
+        largest = z[m, 0]
+        for c in range(1, C):
+            largest = max(largest, z[m, c])
+        for c in range(C):
+            out[m, c] = exp(z[m, c] - largest)
+
+
+@kernel
+def powers_of_e_together(z, out):
+    """The same for rows that lie side by side, of which C is no multiple of a vector: all of them make whole vectors.
+
+    z (M, C), out (M, C), both C-contiguous.
+    """
+    M, C = z.shape
+    for m in range(M):
+        largest = z[m, 0]
+        for c in range(1, C):
+            largest = max(largest, z[m, c])
+        for c in range(C):
+            out[m, c] = z[m, c] - largest
+    numbers = out.reshape(M * C)
+    for i in range(M * C):
+        numbers[i] = exp(numbers[i])
+
+
+@kernel
 def softmax_cross_entropy(z, target, sample_weight, factor, smoothing, delta):
     """Return sum over m of w[m] l[m], with l[m] = -sum over c of q[c] log softmax(z[m])[c]; delta = factor * w[m] * dl[m]/dz.
 
@@ -134,13 +167,12 @@ def softmax_cross_entropy(z, target, sample_weight, factor, smoothing, delta):
     one = z.dtype.type(1)
     spread = smoothing / z.dtype.type(C)
     loss = 0.0  # float64: a sum over the batch, one addition per row
+    powers_of_e(z, delta)
     for m in range(M):
         largest = z[m, 0]
-        for c in range(1, C):
-            largest = max(largest, z[m, c])
         total = z.dtype.type(0)
         for c in range(C):
-            delta[m, c] = exp(z[m, c] - largest)
+            largest = max(largest, z[m, c])
             total += delta[m, c]
         t = np.intp(target[m, 0])
         w = sample_weight[m] if sample_weight.shape[0] > 0 else one
@@ -169,13 +201,10 @@ def softmax_squared_error(z, target, sample_weight, factor, smoothing, delta):
     share = one / z.dtype.type(C)
     spread = smoothing * share
     loss = 0.0
+    powers_of_e(z, delta)
     for m in range(M):
-        largest = z[m, 0]
-        for c in range(1, C):
-            largest = max(largest, z[m, c])
         total = z.dtype.type(0)
         for c in range(C):
-            delta[m, c] = exp(z[m, c] - largest)
             total += delta[m, c]
         t = np.intp(target[m, 0])
         w = sample_weight[m] if sample_weight.shape[0] > 0 else one
@@ -225,10 +254,10 @@ def count_correct(z, target, sample_weight, output):
     for m in range(M):
         weight = np.float64(sample_weight[m]) if sample_weight.shape[0] > 0 else 1.0
         if output == SOFTMAX or output == ONE_HOT:
-            best = 0
-            for n in range(1, N):
-                if z[m, n] > z[m, best]:
-                    best = n
+            best, largest = 0, z[m, 0]
+            for n in range(1, N):  # without a branch: which is the largest cannot be predicted
+                best = n if z[m, n] > largest else best
+                largest = z[m, n] if z[m, n] > largest else largest
             if target[m, best] > 0 if output == ONE_HOT else best == np.intp(target[m, 0]):
                 correct += weight
         elif output == SIGMOID:

@@ -120,12 +120,16 @@ class Block(NamedTuple):
     processor_seconds: float  # of all threads of the process
 
 
+NO_BLOCK = Block(0, 0.0, 0.0)
+
+
 class ThreadChoice:
     """How many threads the next block of steps gets: all, or one where other programs keep the processors busy.
 
     There, a member of a team waits at each barrier for one that the operating system has put aside. That is told by the processor time that
     a block got: members that wait spin, so that a team alone on its processors gets all of it. Where it does not, one thread is tried, and
-    who is faster goes on; the other is tried again later and later. Shares are fixed: no bit depends on any of this.
+    who is faster goes on. One thread is tried again later and later; all of them, too, but only where one gets a processor of its own.
+    Shares are fixed: no bit depends on any of this.
     """
 
     def __init__(self, threads: int) -> None:
@@ -133,11 +137,17 @@ class ThreadChoice:
         self._all = threads
         self._pace: dict[int, float] = {}  # seconds per row, by number of threads
         self._wait, self._left = FIRST_WAIT, 0  # blocks until the other number is tried again
+        self._noted = NO_BLOCK  # blocks too short to tell, taken together
 
     def note(self, block: Block) -> None:
         """Take down what the last block took, and choose for the next one."""
+        before = self._noted
+        block = self._noted = Block(
+            before.rows + block.rows, before.seconds + block.seconds, before.processor_seconds + block.processor_seconds
+        )
         if self._all == 1 or block.rows == 0 or block.seconds < LEAST_SECONDS:
             return
+        self._noted = NO_BLOCK
         self._pace[self.threads] = block.seconds / block.rows
         if self.threads == self._all and block.processor_seconds > UNDISTURBED * self._all * block.seconds:
             self._pace.pop(1, None)
@@ -148,7 +158,8 @@ class ThreadChoice:
             return
         other = 1 if self.threads == self._all else self._all
         if other not in self._pace:
-            self.threads = other
+            if other == 1 or block.processor_seconds > UNDISTURBED * block.seconds:  # else there is no processor for another thread
+                self.threads = other
             return
         best = min(self._pace, key=self._pace.__getitem__)
         self._pace = {best: self._pace[best]}

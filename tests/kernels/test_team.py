@@ -416,6 +416,29 @@ def test_a_team_takes_all_threads_again_when_nobody_disturbs_it():
     assert chosen(choice, 100, {1: 0.1, 2: 0.05}, processor_share=0.99)[-30:] == [2] * 30
 
 
+def test_where_one_thread_gets_no_processor_of_its_own_the_others_are_not_tried_again():
+    assert chosen(ThreadChoice(2), 300, {1: 0.05, 2: 0.3}, processor_share=0.5) == [2] + [1] * 299
+
+
+def test_short_blocks_are_told_by_what_they_take_together():
+    found = chosen(ThreadChoice(2), 300, {1: 0.001, 2: 0.004}, processor_share=0.5)
+    assert found[:4] == [2] * 4  # 20 ms are enough to tell
+    assert found.count(1) >= 250
+
+
+def test_a_short_run_ends_in_the_thread_that_asks_for_it_with_the_bits_of_a_team(monkeypatch):
+    monkeypatch.setattr(machine, "usable_cores", lambda: 2)
+    monkeypatch.setattr(tiled, "TEAM_MULTIPLY_ADDS", 500_000)
+    before, here = threads_of_teams(), run(tiled_program(JOB, "float32"), steps_of(JOB, "float32"))
+    assert threads_of_teams() == before
+    monkeypatch.setattr(tiled, "TEAM_PASSES", 0)
+    program = tiled_program(JOB, "float32")
+    there = run(program, steps_of(JOB, "float32"))
+    assert threads_of_teams() != before
+    np.testing.assert_array_equal(here.parameters, there.parameters)
+    np.testing.assert_array_equal(here.total, there.total)
+
+
 def test_the_number_of_threads_of_each_block_changes_no_bit(two_threads):
     found = []
     for numbers in ([2, 2, 2, 2], [1, 2, 1, 2]):
