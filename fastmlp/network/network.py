@@ -47,6 +47,7 @@ from fastmlp.preprocessing import targets
 from fastmlp.preprocessing.inputs import BLOCK_ROWS, FEWEST_STEPS, InputScaling, checked_scaling
 from fastmlp.preprocessing.targets import TargetScaling
 from fastmlp.settings import (
+    INITIALIZER_DEFAULTS,
     KIND_DEFAULTS,
     PLAIN,
     NetworkSettings,
@@ -119,7 +120,7 @@ class Network:
         *,
         normalization: str = NetworkSettings.normalization,
         initializer: str | None = NetworkSettings.initializer,
-        initial_value: float = NetworkSettings.initial_value,
+        initial_value: float | None = NetworkSettings.initial_value,
         dtype: str = NetworkSettings.dtype,
         seed: int = TrainingSettings.seed,
         class_names: Sequence[str] | None = None,
@@ -135,6 +136,9 @@ class Network:
             hidden=sizes[1:-1], activation=names, output=output, normalization=normalization, initializer=initializer,
             initial_value=initial_value, dtype=dtype_name(dtype),
         )  # fmt: skip
+        if given.initializer is None:
+            given.check_choice("initializer", "of the activation")
+        value = INITIALIZER_DEFAULTS["constant"]["initial_value"] if given.initial_value is None else given.initial_value
         hidden = one_per_layer(given.activation, len(sizes) - 2)
         output = known_name(given.output or ("softmax" if sizes[-1] > 1 else "identity"), OUTPUTS)
         if output not in OUTPUTS:
@@ -174,7 +178,7 @@ class Network:
         for index, (layer, weight) in enumerate(zip(self.layers, self.weights, strict=True)):
             is_hidden = index + 1 < len(self.layers)
             default = ACTIVATIONS[layer.activation].initializer if is_hidden else "glorot_normal"
-            initializers.fill(weight, initializer or default, default == "he_normal", seed, index, given.initial_value)
+            initializers.fill(weight, initializer or default, default == "he_normal", seed, index, value)
 
     @classmethod
     def from_weights(

@@ -10,7 +10,7 @@ from fastmlp.errors import ConfigError, DataError
 from fastmlp.network import Network
 from fastmlp.network.arrays import as_sample_weight, in_classes, is_image, is_single, weight_in
 from fastmlp.preprocessing import targets
-from fastmlp.settings import TrainingSettings, kind_of, known
+from fastmlp.settings import COURSE, ROWS, TrainingSettings, having, kind_of, known
 from fastmlp.training import full_batch, optimizers
 from fastmlp.training.keywords import TrainingKeywords, takes_settings
 from fastmlp.training.plan import make_plan
@@ -19,13 +19,7 @@ from fastmlp.training.state import TrainingState
 from fastmlp.training.trainer import Trainer
 from fastmlp.training.weights import class_weight_of_rows
 
-# What means something only where all rows are there, or an end is in sight.
-OF_EPOCHS = (
-    "epochs", "validation", "holdout", "split_seed", "schedule", "warmup_epochs", "gamma", "step_size", "end_factor", "average_start",
-    "monitor", "patience", "restore_best", "target_accuracy", "time_budget", "augment_shift", "augment_rotation", "augment_scale",
-    "augment_shear",
-    "augment_elastic", "augment_elastic_sigma", "augment_flip",
-)  # fmt: skip
+OF_EPOCHS = having("applies", ROWS, COURSE)  # what means something only where all rows are there, or an end is in sight
 
 
 class OnlineTrainer:

@@ -48,8 +48,8 @@ def make_plan(
     x = as_numbers(x, "x")
     rows = as_rows(x, network.n_inputs, network.dtype, is_of_bytes=network.is_of_bytes)
     of_images = is_image(rows, np.ndim(x))
-    settings = settings.resolved(kind_of(of_images, network.output))
     loss = _checked_loss(settings.loss, network)
+    settings = settings.resolved(kind_of(of_images, network.output), loss)
     loss_parameter = _loss_parameter(loss, network.output, settings, network.dtype)
     # L-BFGS is no rule of the kernels, and keeps no m or v: as far as these go it is plain gradient descent
     is_full_batch = settings.optimizer == full_batch.NAME
@@ -87,6 +87,8 @@ def make_plan(
         if of_held_out is not None:
             _check_counts(loss, network.output, of_held_out.target, "validation y")
     stopping.check(settings, of_held_out is not None, network.output)
+    if chosen is None:
+        settings.check_needs()
     if is_full_batch:
         if network.normalization == "batch":
             raise ConfigError(
@@ -98,7 +100,7 @@ def make_plan(
     if network.normalization == "batch" and batch_size < 2:
         raise ConfigError("batch_size: expected at least 2 rows for batch normalisation, got 1; use normalization='layer' or more rows")
     start = resuming.checked(TrainingState() if resume is None else resume, network)
-    resuming.check_fits(start, n_rows, batch_size, update, settings.average, settings.restore_best, network)
+    resuming.check_fits(start, n_rows, batch_size, update, known(settings.average), settings.restore_best, network)
     image_shape = augmentation.image_shape(settings, rows.shape[1], np.shape(x)[1:]) if augmentation.is_wanted(settings) else None
     is_limited = optimizers.limits_gradient(settings)
     block = min(batch_size, FORWARD_ROWS) if is_full_batch else batch_size
@@ -148,6 +150,8 @@ def _input_scaling(
 ) -> InputScaling:  # fmt: skip
     """Return the network's normalisation: fitted on the rows trained on, where no training did so before."""
     kind, fitted = settings.normalize, network.input_scaling
+    if kind is None:
+        settings.check_choice("normalize", "scale" if fitted is None else fitted.kind)
     if fitted is None:
         per_feature = not of_images if settings.per_feature is None else settings.per_feature
         if kind == "standardize" and rows.dtype != np.uint8:  # what the parameters' type cannot hold is fitted as it came

@@ -90,5 +90,7 @@ def planned(network: Network, x: Any, y: Any, sample_weight: Any, resume: Traini
         hint = f"load it: fastmlp.load_dataset({x!r})" if isinstance(x, str) else "only a data set brings its own"
         raise DataError(f"y: expected a target for each row, got none; {hint}")
     class_weight = given.pop("class_weight") if isinstance(given.get("class_weight"), Mapping) else None
+    # with rows of one's own, the data set's convention of which to hold out does not matter
+    given["validation"] = 0 if isinstance(validation, (tuple, list)) else validation
     settings = TrainingSettings.from_mapping(over_defaults(optimizers.as_settings(given), of_data), "train")
     return make_plan(network, x, y, settings, validation, resume, sample_weight, class_weight)

@@ -122,7 +122,7 @@ class Trainer:
     def _average_epoch(self) -> None:
         """Take the weights at the end of an epoch into their mean, where the last epochs are averaged and this is one of them."""
         settings = self.settings
-        if settings.average != "swa" or not self.epoch + 1 > settings.average_start * known(settings.epochs):
+        if settings.average != "swa" or not self.epoch + 1 > known(settings.average_start) * known(settings.epochs):
             return
         self._averaged += 1
         weights = self._weights.astype(np.float64)

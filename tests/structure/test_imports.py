@@ -16,8 +16,8 @@ from tests.structure.sources import ROOT, Module, modules
 FLOOR_PLAN = (
     "fastmlp.errors",
     "fastmlp.machine",
-    "fastmlp.settings.fields",
     "fastmlp.settings.names",
+    "fastmlp.settings.fields",
     "fastmlp.settings.values",
     "fastmlp.settings.records",
     "fastmlp.settings.sources",
