@@ -128,8 +128,9 @@ def _rows_of(run: "RunRecord", data: "Dataset", network: "Network") -> "Rows | N
         training = TrainingSettings.from_record(run.manifest["settings"]["train"])
         if training.validation is None:
             return None
-        target = as_target(data.y_train, network.output, network.n_outputs, len(data.y_train), "float64")
-        target, output = in_classes(target, data.y_train, network.output, network.n_outputs)
+        y = network.class_numbers(data.y_train, "y_train")
+        target = as_target(y, network.output, network.n_outputs, len(y), "float64")
+        target, output = in_classes(target, y, network.output, network.n_outputs)
         return holdout.split(training, target, output, network.n_outputs)
     except ConfigError:
         return None

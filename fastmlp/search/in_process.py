@@ -137,8 +137,9 @@ class SharedRows:
         settings = task.training
         key = (settings.validation, settings.holdout, settings.split_seed, network.output, network.n_outputs)
         if key not in self._splits:
-            target = as_target(self._y, network.output, network.n_outputs, len(self._y), np.float64, "y_train")
-            target, output = in_classes(target, self._y, network.output, network.n_outputs)
+            y = network.class_numbers(self._y, "y_train")
+            target = as_target(y, network.output, network.n_outputs, len(y), np.float64, "y_train")
+            target, output = in_classes(target, y, network.output, network.n_outputs)
             self._splits[key] = holdout.split(settings, target, output, network.n_outputs)
         return self._splits[key]
 

@@ -50,9 +50,9 @@ def train(
 ) -> History:
     """Train a network in place and return the History.
 
-    x: rows (n, K), bytes or numbers, or images (n, height, width). y: classes 0…C-1 (n,) for softmax, 0 or 1 (n,) or (n, L) for
-    sigmoid (classes, too, where it has several outputs), numbers (n,) or (n, T) for identity. Instead of both, a Dataset: its training
-    rows, with the settings that it prefers.
+    x: rows (n, K), bytes or numbers, or images (n, height, width). y: for softmax labels of classes (n,), whole numbers, truth
+    values or texts (docs/training.md), or one-hot rows (n, C); for sigmoid two labels (n,), labels of as many classes as it has outputs, or
+    0 and 1 (n, L); for identity numbers (n,) or (n, T). Instead of both, a Dataset: its training rows, with the settings that it prefers.
     validation: rows to hold out, 5000, or a part of them, 0.2, or rows of your own, (x, y). holdout: which rows those are: "stratified",
     drawn of each class in proportion; "shuffled", drawn of all; "last"; by default the data set's own choice, else stratified for classes
     and shuffled for anything else. They follow from split_seed, never from seed.

@@ -87,7 +87,7 @@ class Trainer:
         parameter = 0.0 if loss_for(plan.loss, self.network.output).parameter == SMOOTHING else plan.loss_parameter
         self.network.adopt(
             loss=plan.loss, loss_parameter=parameter, input_scaling=plan.input_scaling, target_scaling=plan.target_scaling,
-            target_is_column=plan.target_is_column, predicts_classes=plan.predicts_classes,
+            target_is_column=plan.target_is_column, predicts_classes=plan.predicts_classes, classes=plan.classes,
         )  # fmt: skip
         self._show_average()
 
