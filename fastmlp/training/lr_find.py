@@ -53,7 +53,7 @@ def find_learning_rate(
     """
     if optimizers.as_settings(settings).get("learning_rate") is not None:
         raise ConfigError("learning_rate: expected none, as it is looked for, got one; set lowest and highest")
-    trainer = Trainer(planned(network.copy(), x, y, sample_weight, None, {**settings, **NEUTRAL}))  # type: ignore[typeddict-item]
+    trainer = Trainer(planned(network.copy(), x, y, sample_weight, None, {**settings, **NEUTRAL}))
     check_optimizer(trainer.settings.optimizer)
     rates = learning_rates(lowest, highest, steps_of(trainer) if steps is None else steps)
     return summarise(sweep(trainer, rates), len(rates))
