@@ -249,7 +249,11 @@ def _numbers(labels: np.ndarray, classes: np.ndarray, name: str) -> np.ndarray:
 
 def shown(labels: Any) -> str:
     """Return labels in words, the first and the last of many."""
-    texts = [f"{label!r:.40}" for label in (labels.tolist() if isinstance(labels, np.ndarray) else labels)]
+    return listed([f"{label!r:.40}" for label in (labels.tolist() if isinstance(labels, np.ndarray) else labels)])
+
+
+def listed(texts: list[str]) -> str:
+    """Return texts as a list in a sentence, the first and the last of many."""
     if len(texts) > MOST_NAMED:
         return f"{', '.join(texts[: MOST_NAMED - 1])}, …, {texts[-1]}"
     return f"{', '.join(texts[:-1])} and {texts[-1]}" if len(texts) > 1 else "".join(texts)

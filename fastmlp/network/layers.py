@@ -27,6 +27,11 @@ class Layer(NamedTuple):
     activation: str
 
 
+def parameters_of(layer: Layer) -> int:
+    """Return how many parameters a layer has: weight, bias and, where sums are normalised, gamma."""
+    return layer.n_in * layer.n_out + layer.n_out * (1 if layer.kind == "dense" else 2)
+
+
 def checked_class_names(names: Any, n_outputs: int) -> tuple[str, ...] | None:
     """Return what the outputs stand for, one text each, None where nobody says; ConfigError for anything else."""
     if names is None:

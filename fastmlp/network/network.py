@@ -41,8 +41,10 @@ from fastmlp.network.layers import (
     checked_sizes,
     dtype_name,
     one_per_layer,
+    parameters_of,
     short,
 )
+from fastmlp.network.summary import summary_of
 from fastmlp.preprocessing import targets
 from fastmlp.preprocessing.inputs import BLOCK_ROWS, FEWEST_STEPS, InputScaling, checked_scaling
 from fastmlp.preprocessing.targets import TargetScaling
@@ -416,7 +418,7 @@ class Network:
         offsets, first = [], 0
         for layer in self.layers:
             offsets.append((first, layer.n_in, layer.n_out))
-            first += layer.n_in * layer.n_out + layer.n_out * (1 if layer.kind == "dense" else 2)
+            first += parameters_of(layer)
         return offsets
 
     @property
@@ -455,10 +457,25 @@ class Network:
                 )
             object.__setattr__(self, name, value)
 
+    def summary(self) -> str:
+        """Return the layers, shapes and parameters in a table, and what is done to inputs and targets, as text of several lines.
+
+        It shows itself as it is: `net.summary()` in a notebook or at the prompt, `print(net.summary())` in a program.
+        """
+        from fastmlp.rendering import networks
+
+        return networks.as_text(summary_of(self))
+
+    def _repr_html_(self) -> str:
+        from fastmlp.rendering import networks
+
+        return networks.as_html(summary_of(self))
+
     def __repr__(self) -> str:
         hidden = ", ".join(self.hidden_activations)
         norm = f", {self.normalization} normalisation" if self.normalization != "none" else ""
-        return f"Network({'-'.join(map(str, self.sizes))}, {hidden + ' → ' if hidden else ''}{self.output}{norm}, {self.dtype})"
+        classes = "" if self.classes is None else f", {labels.shown(self.classes)}"
+        return f"Network({'-'.join(map(str, self.sizes))}, {hidden + ' → ' if hidden else ''}{self.output}{norm}, {self.dtype}{classes})"
 
     def copy(self) -> "Network":
         """Return an independent copy."""

@@ -80,8 +80,8 @@ FLOOR_PLAN = (
 )
 # These collect what stands below them.
 COLLECTORS = ("fastmlp", "fastmlp.kernels", "fastmlp.cli")
-# Training tells and does not draw; these two ask rendering for it where a user asks them.
-DRAWING = {"fastmlp.training.callbacks.progress", "fastmlp.training.history"}
+# Networks and training tell and do not draw; these ask rendering for it where a user asks them.
+DRAWING = {"fastmlp.network.network", "fastmlp.training.callbacks.progress", "fastmlp.training.history"}
 
 KERNELS_MAY_IMPORT = {"numpy", "numba", "llvmlite", "fastmlp.kernels", "fastmlp.machine", "fastmlp.errors"}
 
@@ -162,6 +162,18 @@ def test_no_modules_import_each_other_in_a_circle():
     plan = [module for module in modules() if module.name not in COLLECTORS]
     files = {module.name: {name for _, name in imports(module) if not draws(module.name, name)} for module in plan}
     list(graphlib.TopologicalSorter(files).static_order())  # raises CycleError
+
+
+def test_what_draws_is_loaded_where_it_is_asked_for():
+    at_once = [
+        f"{place} imports {name}"
+        for module in modules()
+        for node in module.tree.body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for place, name in imports(module._replace(tree=ast.Module([node], [])))
+        if draws(module.name, name)
+    ]
+    assert at_once == []
 
 
 def test_kernels_import_only_arrays_and_the_compiler():
