@@ -622,7 +622,8 @@ def _methods(run: "RunRecord", models: int, tested: bool) -> str:
     own = (train.get("optimizer") or "varied") not in used_by("learning_rate") and "learning_rate" not in varied
     rate = "steps as far as a line search says" if own and "optimizer" not in varied else f"learning rate {said('learning_rate')}"
     minimised = said("loss", lambda value: str(value or "cross_entropy").replace("_", " "))
-    may_stop = any(train.get(name) is not None or name in varied for name in ("patience", "target_accuracy", "time_budget"))
+    stops = set(having("group", "Stopping")) & set(having("may_change"))  # what ends a training earlier may change when it goes on
+    may_stop = any(train.get(name) is not None or name in varied for name in stops)
     many = train.get("epochs") != 1 or "epochs" in varied
     inputs = [INPUTS.get(str(value or "scale"), "") for value in varied.get("normalize", [train.get("normalize")])]
     parts = [
