@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Generator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from fastmlp.kernels.updates import GRADIENT, UPDATES
 from fastmlp.network import Network
 from fastmlp.network.arrays import frozen
 from fastmlp.preprocessing import targets
-from fastmlp.settings import known
+from fastmlp.settings import TrainingSettings, known
 from fastmlp.training import augmentation, divergence, full_batch, optimizers, schedules, stopping
 from fastmlp.training.fit import fit
 from fastmlp.training.full_batch import FullBatch
@@ -25,6 +25,22 @@ from fastmlp.training.history import Epoch, Progress
 from fastmlp.training.plan import make_plan
 from fastmlp.training.records import Plan
 from fastmlp.training.state import TrainingState
+
+STEPS_AHEAD = 64  # whose rates are computed together: the epochs of a small table have a handful of steps
+
+
+class _KnownRates(NamedTuple):
+    """The numbers of updates.Rates for the steps first to end, by these settings, at a factor of the schedule "plateau"."""
+
+    first: int
+    end: int
+    settings: TrainingSettings
+    factor: float
+    table: np.ndarray  # (end - first, RATES), or (1, RATES)
+
+    def hold(self, first: int, count: int, settings: TrainingSettings, factor: float) -> bool:
+        """Return whether those of `count` steps from `first` on are here."""
+        return self.first <= first and first + count <= self.end and self.settings is settings and self.factor == factor
 
 
 class Trainer:
@@ -76,6 +92,7 @@ class Trainer:
         states = UPDATES[plan.update].states
         self._states = [np.zeros_like(network.parameters) if one is None else one.copy() for one in (start.m, start.v)[:states]]
         self._states += [np.zeros(0, network.dtype)] * (2 - states)
+        self._rates = _KnownRates(0, 0, self.settings, 0.0, np.zeros((0, 0), network.dtype))
         self._order = self._trained_on.copy()
         self._ordered_for = -1
         self._begin_weights(start)
@@ -87,7 +104,7 @@ class Trainer:
         parameter = 0.0 if loss_for(plan.loss, self.network.output).parameter == SMOOTHING else plan.loss_parameter
         self.network.adopt(
             loss=plan.loss, loss_parameter=parameter, input_scaling=plan.input_scaling, target_scaling=plan.target_scaling,
-            target_is_column=plan.target_is_column, predicts_classes=plan.predicts_classes, classes=plan.classes,
+            target_is_column=plan.target_is_column, predicts_classes=plan.predicts_classes,
         )  # fmt: skip
         self._show_average()
 
@@ -122,7 +139,7 @@ class Trainer:
     def _average_epoch(self) -> None:
         """Take the weights at the end of an epoch into their mean, where the last epochs are averaged and this is one of them."""
         settings = self.settings
-        if settings.average != "swa" or not self.epoch + 1 > known(settings.average_start) * known(settings.epochs):
+        if settings.average != "swa" or not self.epoch + 1 > settings.average_start * known(settings.epochs):
             return
         self._averaged += 1
         weights = self._weights.astype(np.float64)
@@ -335,13 +352,22 @@ class Trainer:
             batch_size=self.batch_size,
             scale=self._scale,
             shift=self._shift,
-            rates=optimizers.rates(self.settings, self.steps, self._learning_rates(self.steps, count), self.network.dtype),
+            rates=self._rates_of(self.steps, count),
             mean=self.settings.reduction == "mean",
             loss_numbers=self._loss_numbers,
             average=self._average if self.settings.average == "ema" else None,
             first_step=self.steps,
             running_stats=self.network.running_stats,
         )
+
+    def _rates_of(self, first: int, count: int) -> np.ndarray:
+        """Return the numbers of updates.Rates for the steps from `first` on; those of at least STEPS_AHEAD steps are computed at a time."""
+        if not self._rates.hold(first, count, self.settings, self._plateau.factor):
+            ahead = max(count, STEPS_AHEAD)
+            table = optimizers.rates(self.settings, first, self._learning_rates(first, ahead), self.network.dtype)
+            self._rates = _KnownRates(first, first + ahead, self.settings, self._plateau.factor, table)
+        table = self._rates.table  # where they do not change, one row for all steps
+        return table if len(table) == 1 else table[first - self._rates.first :][:count]
 
     def _learning_rates(self, first: int, count: int) -> np.ndarray:
         """Return the learning rates (count,) of the steps from `first` on, counted from 0."""
