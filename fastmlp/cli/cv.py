@@ -11,7 +11,6 @@ from fastmlp.cli.experiment import ConfigOption, Plan, ResumeOption, RunFolderOp
 from fastmlp.cli.options import DataDir, OptionalDatasetName, compile_notes
 from fastmlp.rendering import experiments
 from fastmlp.rendering.output import Output
-from fastmlp.settings import HELD_OUT
 
 if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
@@ -52,7 +51,7 @@ def cv(
         with experiment.resumed(output, "cv", resume, ARGUMENTS, data_dir) as (plan, run, data):
             return _run(output, plan, run, data)
     given = given_settings(flags, os.environ, config)
-    for name in HELD_OUT:
+    for name in ("validation", "holdout", "split_seed"):
         if given.get(name):
             raise typer.BadParameter("expected none: the folds are held out; say how many with --folds", param_hint=flag(name))
     data = load_dataset(experiment.named(dataset), data_dir, notify=output.note)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastmlp.cli.configuration import settings_in_effect
 from fastmlp.errors import ConfigError, DataError
-from fastmlp.settings import NetworkSettings, TrainingSettings, having
+from fastmlp.settings import NetworkSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from fastmlp.training.saving import Saved
     from fastmlp.training.state import TrainingState
 
-MAY_CHANGE = having("may_change")  # none of them changes a bit of an epoch, but see may_change
+# None of them changes a bit of an epoch, but see may_change.
+MAY_CHANGE = ("epochs", "threads", "patience", "target_accuracy", "time_budget")
 FACTS = ("started", "seed", "settings", "data", "versions", "cpu", "threads", "out")  # what a checkpoint keeps of the manifest
 
 

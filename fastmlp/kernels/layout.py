@@ -25,6 +25,7 @@ MOST_UPDATED_ROWS = 12  # of w, in one tile of an update
 STEPPED_ROWS = 4  # rows of w whose gradient is found by masks before they take their step: whole groups of inputs
 LISTED_SUMS = 8  # at least so many sums at a time: they hide the latency of a multiply-add
 FEW_PARAMETERS = 4096  # up to so many are packed one by one
+LEAST_SHARED_VECTORS = 8  # layers of fewer are rarely part of a network that is worth two threads
 PADDED_ROWS = 8  # rows behind the batch that a product or dot tile may run into
 
 
@@ -292,13 +293,16 @@ class SparseLayout:
 
 
 def tiles_for(units: int, lanes: int) -> PanelTiles:
-    """Return the tiles for a layer of so many units: those that are done first with them and their padding, on two shares."""
+    """Return the tiles for a layer of so many units: those that are done first with them and their padding, on one share and on two.
+
+    The mean of both: how many shares there are may not decide, as bits depend on the tiles.
+    """
     vectors = -(-units // lanes)
 
     def duration(tiles: PanelTiles) -> float:
         panels = -(-vectors // tiles.NV)
-        computed = (panels + panels % 2) * tiles.NV if vectors >= 8 else panels * tiles.NV
-        return computed / tiles.speed
+        of_longer_share = -(-panels // 2) if vectors >= LEAST_SHARED_VECTORS else panels / 2
+        return (panels / 2 + of_longer_share) * tiles.NV / tiles.speed
 
     return min(instruction_set().panels, key=duration)
 

@@ -32,7 +32,6 @@ PUBLIC = ERRORS | {
     "TrainingSettings",
     "__version__",
     "activation",
-    "callbacks",
     "check_gradient",
     "errors",
     "find_learning_rate",

@@ -36,8 +36,7 @@ def layers_of(net):
 
 
 def of_loss(loss):
-    number = {"huber": "huber_delta", "quantile": "quantile"}.get(loss)
-    return {"loss": loss} if number is None else {"loss": loss, number: LOSSES[loss]}
+    return {"loss": loss, "huber_delta": LOSSES["huber"], "quantile": LOSSES["quantile"]}
 
 
 @pytest.mark.parametrize("loss", LOSSES)
