@@ -12,6 +12,7 @@ A table stands between two comments, and is written anew from bench/results:
     <!-- bench:speedrun from FILE -->   how soon an accuracy is reached: a fastmlp speedrun --json
     <!-- bench:reproduction from FILE --> the claims of the report beside what fastmlp reproduce measured
     <!-- bench:rates from FILE -->      scores on rows held out at the learning rates that were tried
+    <!-- bench:by-name from FILE -->    what each optimizer reached on test rows by its name alone
     <!-- bench:optimizer-defaults -->, <!-- bench:kind-defaults -->  the defaults in fastmlp/settings/fields.py
     <!-- /bench -->
 
@@ -116,6 +117,8 @@ def table(record: Record, name: str, what: str | None) -> str:
         return speedrun(record)
     if name == "rates":
         return rates(record)
+    if name == "by-name":
+        return by_name(record)
     return ladder(entry(record, "ladders", "scene", name))
 
 
@@ -311,22 +314,37 @@ def costs(record: Record) -> str:
 def rates(record: Record) -> str:
     """Return what each optimizer reached at the rates that were tried, on some of the data, per cent; a dash where it diverged."""
     columns = (
-        ("MNIST, 784-300-10", "mnist 300", 2, ""), ("784-30-10", "mnist 30", 10, ""), ("Phoneme", "Phoneme 300", 30, "glorot_uniform "),
-        ("Magic", "Magic 300", 30, "glorot_uniform "), ("Bike sharing", "Bike sharing 300", 30, "glorot_uniform "),
-        ("Wage", "Wage 300", 30, "glorot_uniform "),
+        ("MNIST, 784-300-10", "mnist 300", 2, 32, ""), ("784-30-10", "mnist 30", 2, 32, ""),
+        ("784-1024-1024-10", "mnist 1024-1024", 2, 32, ""), ("Phoneme", "Phoneme 300", 30, 50, "glorot_uniform "),
+        ("Magic", "Magic 300", 30, 50, "glorot_uniform "), ("Bike sharing", "Bike sharing 300", 200, 200, "glorot_uniform "),
+        ("Wage", "Wage 300", 200, 200, "glorot_uniform "),
     )  # fmt: skip
     rows = []
     for optimizer in ("SGD", "RMSprop", "Adagrad", "Adam", "AdamW", "NAdam", "Lion"):
         cells = []
-        for _, data, epoch, start in columns:
+        for _, data, epoch, batch_size, start in columns:
             scores: dict[float, list[float | None]] = {}
             for key, found in record["runs"].items():
-                run = re.fullmatch(rf"{data} {optimizer} (\S+) batch 50 {start}epochs \d+ seed \d+", key)
+                run = re.fullmatch(rf"{data} {optimizer} (\S+) batch {batch_size} {start}epochs \d+ seed \d+", key)
                 if run and str(epoch) in found:
                     scores.setdefault(float(run[1]), []).append(found[str(epoch)])
             cells.append(", ".join(f"{rate:g}: {_mean_percent(each)}" for rate, each in sorted(scores.items())) or MISSING)
         rows.append([f"`{optimizer.lower()}`", *cells])
-    return markdown(["", *(f"{heading}, {epoch} epochs" for heading, _, epoch, _ in columns)], rows, right=False)
+    return markdown(["", *(f"{heading}, {epoch} epochs" for heading, _, epoch, _, _ in columns)], rows, right=False)
+
+
+def by_name(record: Record) -> str:
+    """Return what each optimizer reached on the test rows of MNIST with nothing but its name, per cent, mean over the seeds."""
+    networks = ("300", "30")
+    rows = []
+    for optimizer in OPTIMIZER_DEFAULTS:
+        of_network = [
+            [found["2"] for key, found in record["runs"].items() if key.startswith(f"mnist {widths} {optimizer} by name epochs 2 seed ")]
+            for widths in networks
+        ]
+        if any(of_network):
+            rows.append([f"`{optimizer}`", *(f"{100 * sum(scores) / len(scores):.2f}" for scores in of_network)])
+    return markdown(["", *(f"784-{widths}-10" for widths in networks)], rows)
 
 
 def _mean_percent(scores: Sequence[float | None]) -> str:

@@ -1,11 +1,13 @@
 """How good each optimizer is at fixed learning rates, on rows that are held out: what the defaults in fastmlp/settings are chosen by.
 
-    python bench/studies/defaults.py [--tables] [--images] [--batches] [--initializers] [--chosen] [--lbfgs] [--wheels DIR] [FILE]
+    python bench/studies/defaults.py [--tables] [--images] [--batches] [--initializers] [--chosen] [--numbers] [--moments] [--lbfgs]
+                                     [--by-name] [--wheels DIR] [FILE]
 
-Images: MNIST and Fashion-MNIST, the last 10,000 training rows held out; the test rows are not looked at. Tables: those of tables.py, a
-fifth of the rows held out, columns standardised, numbers to be predicted standardised, too. Scores are accuracies, or R². Each run is one
-thread, all settings given; the file, bench/results/defaults.json by default, keeps the score after some of the epochs, and what it has
-already is not run again.
+Images: MNIST and Fashion-MNIST, the last 10,000 training rows held out. Tables: those of tables.py, a fifth of the rows held out, columns
+standardised, numbers to be predicted standardised, too. Scores are accuracies, or R². Each run is one thread, all settings given; the
+file, bench/results/defaults.json by default, keeps the score after some of the epochs, and what it has already is not run again.
+
+The test rows of MNIST are looked at by --by-name alone, once the defaults are chosen: every optimizer with nothing but its name.
 """
 
 import argparse
@@ -22,6 +24,7 @@ from tables import tables
 
 import fastmlp
 from fastmlp import __version__, machine
+from fastmlp.settings import OPTIMIZERS
 from fastmlp.storage.atomic import write_atomically
 
 RESULTS = Path(__file__).parents[1] / "results" / "defaults.json"
@@ -46,6 +49,22 @@ BETWEEN: dict[tuple[int, ...], dict[str, tuple[float, ...]]] = {
         "NAdam": (1e-3,), "AdamW": (1e-3,),
     },
 }  # fmt: skip
+# Batches of 32 rows, on two seeds; of the widest network one.
+BATCH_32: dict[tuple[int, ...], dict[str, tuple[float, ...]]] = {
+    (300,): {
+        "SGD": (0.2, 0.3, 0.4), "RMSprop": (1e-3, 2e-3), "Adagrad": (0.02, 0.03, 0.05), "Adam": (1e-3, 2e-3, 3e-3), "NAdam": (1e-3, 2e-3),
+        "Lion": (2e-4, 3e-4),
+    },
+    (1024, 1024): {
+        "SGD": (0.3,), "RMSprop": (5e-4, 1e-3), "Adagrad": (0.03, 0.05), "Adam": (1e-3, 2e-3), "NAdam": (2e-3,), "Lion": (2e-4, 3e-4),
+    },
+}  # fmt: skip
+BATCH_32[(30,)] = BATCH_32[(300,)]
+# Numbers to predict in batches of 200 rows, for 200 epochs.
+NUMBERS: dict[str, tuple[float, ...]] = {
+    "Adam": (1e-3, 5e-4, 2e-3), "SGD": (0.003, 0.01, 0.03), "RMSprop": (3e-4, 1e-3, 1e-4), "Adagrad": (0.01, 0.03, 0.003),
+    "NAdam": (1e-3, 5e-4, 2e-3), "Lion": (1e-4, 3e-4, 3e-5), "AdamW": (1e-3,),
+}  # fmt: skip
 # With the initial weights that tables have by default, several seeds.
 CHOSEN: dict[str, tuple[float, ...]] = {
     "SGD": (0.05, 0.1, 0.003), "RMSprop": (1e-3, 3e-4, 5e-4), "Adagrad": (0.03, 0.02, 0.01), "Adam": (1e-3, 5e-4, 2e-3), "AdamW": (1e-3,),
@@ -66,13 +85,16 @@ class Run(NamedTuple):
     batch_size: int = 50
     initializer: str | None = None
     seed: int = 0
+    schedule: str = "constant"
+    beta2: float | None = None  # None: the default of the optimizer
 
     @property
     def key(self) -> str:
         """The name of the run in the file."""
         widths, rate = "-".join(map(str, self.hidden)), f"{self.learning_rate:g}"
-        start = f" {self.initializer}" if self.initializer else ""
-        return f"{self.data} {widths} {self.optimizer} {rate} batch {self.batch_size}{start} epochs {self.epochs} seed {self.seed}"
+        more = (self.initializer, None if self.schedule == "constant" else self.schedule, self.beta2 and f"beta2 {self.beta2:g}")
+        told = "".join(f" {each}" for each in more if each)
+        return f"{self.data} {widths} {self.optimizer} {rate} batch {self.batch_size}{told} epochs {self.epochs} seed {self.seed}"
 
 
 class Rows(NamedTuple):
@@ -98,13 +120,14 @@ def score(run: Run, rows: Rows) -> dict[str, float | None]:
         initializer=run.initializer, seed=run.seed,
     )  # fmt: skip
     whole = run.optimizer == "lbfgs"
-    settings: dict[str, Any] = {} if whole else {"learning_rate": run.learning_rate, "batch_size": run.batch_size}
-    optimizer = run.optimizer if whole else getattr(fastmlp, run.optimizer)()
+    settings: dict[str, Any] = {}
+    if not whole:
+        settings = {"learning_rate": run.learning_rate, "batch_size": run.batch_size, "schedule": run.schedule, "beta2": run.beta2}
     found: dict[str, float | None] = {}
     spread = float(np.mean((rows.held_out[1] - rows.held_out[1].mean(0)) ** 2)) if rows.is_regression else 1.0
     try:
         for epoch in fastmlp.train_epochs(
-            net, rows.x, rows.y, validation=rows.held_out, epochs=run.epochs, optimizer=optimizer, seed=run.seed, threads=1,
+            net, rows.x, rows.y, validation=rows.held_out, epochs=run.epochs, optimizer=run.optimizer.lower(), seed=run.seed, threads=1,
             normalize="scale", **settings,
         ):  # fmt: skip
             if epoch.epoch in EPOCHS:
@@ -145,6 +168,11 @@ def image_runs() -> Iterator[Run]:
         for optimizer, tried in rates_of.items():
             for rate in tried:
                 yield Run("mnist", hidden, optimizer, rate, 2)
+    for hidden, rates_of in BATCH_32.items():
+        for optimizer, tried in rates_of.items():
+            for rate in tried:
+                for seed in (0, 1) if len(hidden) == 1 else (0,):
+                    yield Run("mnist", hidden, optimizer, rate, 2, 32, seed=seed)
 
 
 def table_epochs(rows: int) -> int:
@@ -155,7 +183,7 @@ def table_epochs(rows: int) -> int:
 def main(arguments: Sequence[str]) -> int:
     """Run what the file does not have yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for part in ("images", "tables", "batches", "initializers", "chosen", "lbfgs"):
+    for part in ("images", "tables", "batches", "initializers", "chosen", "numbers", "moments", "lbfgs", "by-name"):
         parser.add_argument(f"--{part}", action="store_true")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--wheels", type=Path, default=machine.cache_folder() / "wheels")
@@ -173,7 +201,8 @@ def main(arguments: Sequence[str]) -> int:
             rows = held.setdefault(run.data, images(run.data)) if run.data not in held else held[run.data]
             note(record, run, rows, options.file)
     for seed in range(options.seeds):
-        rows_of = table_rows(options.wheels, seed) if options.tables or options.batches or options.initializers or options.chosen else {}
+        of_tables = options.tables or options.batches or options.initializers or options.chosen or options.numbers
+        rows_of = table_rows(options.wheels, seed) if of_tables else {}
         for name, rows in rows_of.items():
             epochs = table_epochs(len(rows.x))
             if options.tables:
@@ -189,10 +218,27 @@ def main(arguments: Sequence[str]) -> int:
                     for rate in tried:
                         run = Run(name, (300,), optimizer, rate, 30, initializer="glorot_uniform", seed=seed)
                         note(record, run, rows, options.file)
+            if options.numbers and rows.is_regression:
+                for optimizer, tried in NUMBERS.items():
+                    for rate in tried[:1] if len(rows.x) > 5 * LARGE_TABLE else tried:
+                        run = Run(name, (300,), optimizer, rate, 200, 200, "glorot_uniform", seed)
+                        note(record, run, rows, options.file)
             if options.batches:
                 for batch_size in (32, 100, 200):
                     for rate in (1e-3, 3e-3, 1e-2):
                         note(record, Run(name, (300,), "Adam", rate, epochs, batch_size=batch_size, seed=seed), rows, options.file)
+    if options.moments:
+        rows = images("mnist")
+        for seed in (0, 1):
+            for hidden in ((30,), (300,)):
+                for beta2 in (None, 0.99):
+                    note(record, Run("mnist", hidden, "RMSprop", 1e-3, 2, 32, seed=seed, beta2=beta2), rows, options.file)
+    if options.by_name:
+        for hidden in ((30,), (300,), (1024, 1024)):
+            for optimizer in OPTIMIZERS:
+                for epochs in (None,) if optimizer == "lbfgs" else (2, 10):  # its epochs are iterations
+                    for seed in range(5):
+                        note_test(record, hidden, optimizer, epochs, seed, options.file)
     if options.lbfgs:
         note(record, Run("mnist", (300,), "lbfgs", 1.0, 200), images("mnist"), options.file)
         for name, rows in table_rows(options.wheels, 0).items():
@@ -206,6 +252,20 @@ def as_json(record: dict[str, Any]) -> str:
     return (
         f' {{\n "version": {json.dumps(record["version"])},\n "cpu": {json.dumps(record["cpu"])},\n "runs": {{\n{lines}\n }}\n}}\n'.lstrip()
     )
+
+
+def note_test(record: dict[str, Any], hidden: tuple[int, ...], optimizer: str, epochs: int | None, seed: int, file: Path) -> None:
+    """Train MNIST with the name of an optimizer, and for so many epochs, and note the accuracy on the test rows."""
+    key = f"mnist {'-'.join(map(str, hidden))} {optimizer} by name epochs {epochs or 'by default'} seed {seed}, test rows"
+    if key in record["runs"]:
+        return
+    data = fastmlp.load_dataset("mnist")
+    net = fastmlp.Network([784, *hidden, 10], seed=seed)
+    history = fastmlp.train(net, data, optimizer=optimizer, epochs=epochs, seed=seed, threads=1)
+    record["runs"][key] = {str(len(history)): net.evaluate(data.x_test, data.y_test)["accuracy"]}
+    write_atomically(file, as_json(record).encode())
+    sys.stdout.write(f"{key}: {record['runs'][key]}\n")
+    sys.stdout.flush()
 
 
 def note(record: dict[str, Any], run: Run, rows: Rows, file: Path) -> None:

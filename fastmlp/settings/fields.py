@@ -36,27 +36,36 @@ UNSAID_BEFORE = {"holdout": "last"}
 # depends on the kind of data, see kind_of. The rates are those of a study on rows held out, docs/optimizers.md.
 OPTIMIZER_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "sgd": {
-        "learning_rate": {"image": 0.4, "table": 0.1, "regression": 0.003}, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0,
+        "learning_rate": {"image": 0.3, "table": 0.1, "regression": 0.003}, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0,
     },
     "rmsprop": {
         "learning_rate": {"image": 0.001, "table": 0.001, "regression": 0.0003}, "momentum": 0.0, "beta2": 0.999, "epsilon": 1e-8,
         "weight_decay": 0.0,
     },
-    "adagrad": {"learning_rate": {"image": 0.03, "table": 0.03, "regression": 0.01}, "epsilon": 1e-10, "weight_decay": 0.0},
-    "adam": {"learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0.0},
-    "adamw": {"learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0.01},
-    "nadam": {"learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0.0},
+    "adagrad": {"learning_rate": {"image": 0.05, "table": 0.03, "regression": 0.01}, "epsilon": 1e-10, "weight_decay": 0.0},
+    "adam": {
+        "learning_rate": {"image": 0.002, "table": 0.001, "regression": 0.001}, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8,
+        "weight_decay": 0.0,
+    },
+    "adamw": {
+        "learning_rate": {"image": 0.002, "table": 0.001, "regression": 0.001}, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8,
+        "weight_decay": 0.01,
+    },
+    "nadam": {
+        "learning_rate": {"image": 0.002, "table": 0.001, "regression": 0.001}, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8,
+        "weight_decay": 0.0,
+    },
     "lion": {
-        "learning_rate": {"image": 0.0002, "table": 0.0003, "regression": 0.0001}, "beta1": 0.9, "beta2": 0.99, "weight_decay": 0.0,
+        "learning_rate": {"image": 0.00025, "table": 0.0003, "regression": 0.0001}, "beta1": 0.9, "beta2": 0.99, "weight_decay": 0.0,
     },
     "lbfgs": {"epochs": 200, "weight_decay": 0.0},
 }  # fmt: skip
 OPTIMIZERS = tuple(OPTIMIZER_DEFAULTS)
 # The same by the kind of data, for what no optimizer says itself: see kind_of. initializer None: by the activation.
 KIND_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "image": {"optimizer": "sgd", "epochs": 10, "batch_size": 50, "initializer": None},
+    "image": {"optimizer": "sgd", "epochs": 10, "batch_size": 32, "initializer": None},
     "table": {"optimizer": "adam", "epochs": 50, "batch_size": 50, "initializer": "glorot_uniform"},
-    "regression": {"optimizer": "adam", "epochs": 50, "batch_size": 50, "initializer": "glorot_uniform"},
+    "regression": {"optimizer": "adam", "epochs": 200, "batch_size": 200, "initializer": "glorot_uniform"},
 }
 # A rate or a momentum without the name of an optimizer is that of the plainest one, whatever the data.
 PLAIN, MEANS_PLAIN = "sgd", ("learning_rate", "momentum", "nesterov")

@@ -45,12 +45,16 @@ def test_the_reports_learning_rate_stays_near_chance_on_the_synthetic_points():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("hidden", "least"), [((300,), 0.96), ((30,), 0.935)])
+@pytest.mark.parametrize(("hidden", "least"), [((300,), 0.97), ((30,), 0.95)])
 def test_every_optimizer_by_its_name_alone_learns_mnist_in_two_epochs(mnist, hidden, least, subtests):
     for name in OPTIMIZERS:
         if name == "lbfgs":  # its epochs are iterations
             continue
-        network = fastmlp.Network([784, *hidden, 10])
-        fastmlp.train(network, mnist, optimizer=name, epochs=2)
+        accuracies = []
+        for seed in range(5):  # one alone is up to half a point better or worse
+            network = fastmlp.Network([784, *hidden, 10], seed=seed)
+            fastmlp.train(network, mnist, optimizer=name, epochs=2, seed=seed)
+            accuracies.append(network.evaluate(mnist.x_test, mnist.y_test)["accuracy"])
         with subtests.test(name):
-            assert network.evaluate(mnist.x_test, mnist.y_test)["accuracy"] >= least
+            # 0.2 points are two standard errors of such a mean: vectors of other widths round otherwise
+            assert sum(accuracies) / len(accuracies) >= least - 0.002, accuracies
