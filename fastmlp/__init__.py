@@ -54,10 +54,10 @@ _HOMES = {
 # Public names of version 0.1.0 -> their names now; accepted with a warning for one version.
 _RENAMED = {"Stepper": "OnlineTrainer", "State": "TrainingState", "RateSweep": "LearningRateFinderResult"}
 
-__all__ = ["__version__", "errors", "kernels", *_HOMES]  # noqa: PLE0604
+__all__ = ["__version__", "callbacks", "errors", "kernels", *_HOMES]  # noqa: PLE0604
 
 if TYPE_CHECKING:
-    from fastmlp import errors, kernels
+    from fastmlp import callbacks, errors, kernels
     from fastmlp.data.dataset import Dataset, load_dataset
     from fastmlp.errors import (
         ConfigError,
@@ -97,7 +97,7 @@ def __getattr__(name: str) -> Any:
         return __getattr__(_RENAMED[name])
     if name in _HOMES:
         value = getattr(importlib.import_module(_HOMES[name]), name)
-    elif name in ("errors", "kernels"):
+    elif name in ("callbacks", "errors", "kernels"):
         value = importlib.import_module(f"fastmlp.{name}")
     else:
         raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")

@@ -15,7 +15,7 @@ from fastmlp.errors import ConfigError
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.settings import ALIASES, INITIALIZERS, OPTIMIZERS, NetworkSettings, TrainingSettings, as_text, folded, nearest
-from fastmlp.training.keywords import TrainingKeywords
+from fastmlp.training import keywords as keywords_of_training
 
 RECORDS = (NetworkSettings, TrainingSettings)
 FIELDS = [(record, field) for record in RECORDS for field in dataclasses.fields(record)]
@@ -45,7 +45,8 @@ def test_the_keywords_of_a_network_have_the_defaults_of_the_settings():
 
 
 def test_the_typed_keywords_of_training_are_the_training_settings():
-    assert tuple(TrainingKeywords.__annotations__) == TrainingSettings.names()
+    assert keywords_of_training.untold() == []
+    assert tuple(keywords_of_training.TrainingKeywords.__annotations__) == TrainingSettings.names()
 
 
 def test_no_name_is_in_both_records():

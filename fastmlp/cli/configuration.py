@@ -3,7 +3,6 @@
 What comes later wins: default, the data set's own, recipe, configuration file, environment, flag.
 """
 
-import dataclasses
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ import typer
 from fastmlp.errors import ConfigError, DataError, InputNotFound
 from fastmlp.settings import (
     ACTIVATIONS,
+    FIELDS,
     LOSSES,
     OUTPUTS,
     RENAMED,
@@ -29,7 +29,6 @@ from fastmlp.settings import (
 )  # fmt: skip
 
 TABLES: dict[str, type[NetworkSettings] | type[TrainingSettings]] = {"network": NetworkSettings, "train": TrainingSettings}
-FIELDS = {field.name: field for record in TABLES.values() for field in dataclasses.fields(record)}
 
 LARGEST_FILE = 1 << 20  # bytes of a configuration
 

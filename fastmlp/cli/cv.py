@@ -11,6 +11,7 @@ from fastmlp.cli.experiment import ConfigOption, Plan, ResumeOption, RunFolderOp
 from fastmlp.cli.options import DataDir, OptionalDatasetName, compile_notes
 from fastmlp.rendering import experiments
 from fastmlp.rendering.output import Output
+from fastmlp.settings import HELD_OUT
 
 if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
@@ -51,7 +52,7 @@ def cv(
         with experiment.resumed(output, "cv", resume, ARGUMENTS, data_dir) as (plan, run, data):
             return _run(output, plan, run, data)
     given = given_settings(flags, os.environ, config)
-    for name in ("validation", "holdout", "split_seed"):
+    for name in HELD_OUT:
         if given.get(name):
             raise typer.BadParameter("expected none: the folds are held out; say how many with --folds", param_hint=flag(name))
     data = load_dataset(experiment.named(dataset), data_dir, notify=output.note)

@@ -14,7 +14,7 @@ from fastmlp.errors import ConfigError, DataError
 from fastmlp.rendering import experiments
 from fastmlp.rendering.output import Output, plain
 from fastmlp.rendering.progress import Display
-from fastmlp.settings import MEANS_PLAIN, PLAIN, NetworkSettings, TrainingSettings
+from fastmlp.settings import CHOICES, FIELDS, MEANS_PLAIN, PLAIN, NetworkSettings, TrainingSettings, used_with
 
 if TYPE_CHECKING:
     from fastmlp.course.reproduce import Stage
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fastmlp.storage.runs import RunFolder
 
 Result = TypeVar("Result")
+Kind = TypeVar("Kind", NetworkSettings, TrainingSettings)
 
 COUNTS = ("runs", "folds", "seeds", "repeats")  # of the arguments of experiments, those that are numbers
 MOST_MODELS = 10**9
@@ -63,18 +64,27 @@ def new_plan(
     from fastmlp.search.in_process import resolved
     from fastmlp.search.task import Task
 
+    if holds_out and given.get("validation", data.training_defaults.get("validation")) is None:
+        given = {**given, "validation": len(data.x_train) // HELD_OUT}
     network, training = settings_in_effect(given, data.network_defaults, data.training_defaults)
     if training.optimizer is None and "optimizer" not in axes and set(axes) & set(MEANS_PLAIN):
         training = training.replace(optimizer=PLAIN)
     if not {"output", "activation"} & set(axes):
-        network = settings_for(data, network)
+        decided, left_out = _without(network, axes)
+        network = settings_for(data, decided).replace(**left_out)
     if not {"output", "optimizer"} & set(axes):
-        training = resolved(Task("", network, training), data).training
+        of_all, left_out = _without(training, axes)
+        training = resolved(Task("", network, of_all), data).training.replace(**left_out)
     if not holds_out:
-        training = training.replace(validation=0)
-    elif training.validation is None:
-        training = training.replace(validation=len(data.x_train) // HELD_OUT)
+        training = training.without_held_out()
     return Plan(kind, data.name, network, training.replace(normalize=training.normalize or "scale"), arguments)
+
+
+def _without(settings: Kind, axes: Sequence[str]) -> tuple[Kind, dict[str, Any]]:
+    """Return settings without what depends on a choice that is an axis, and without that choice; and what these were."""
+    choices = set(axes) & set(CHOICES)
+    left_out = {name: getattr(settings, name) for name in settings.names() if name in choices or used_with(name).keys() & choices}
+    return settings.replace(**{name: FIELDS[name].default for name in left_out}), left_out
 
 
 def refuse_other_options(options: Mapping[str, Any], flags: Mapping[str, Any]) -> None:

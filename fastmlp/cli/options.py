@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from fastmlp.cli.configuration import FIELDS, TABLES, flag
+from fastmlp.cli.configuration import TABLES, flag
 from fastmlp.rendering.output import Output
 from fastmlp.rendering.progress import Display
-from fastmlp.settings import RENAMED, default_text, nearest
+from fastmlp.settings import FIELDS, HELP, RENAMED, default_text, nearest, shown_in
 
 
 def _known_dataset(name: str | None) -> str | None:
@@ -53,11 +53,7 @@ RecipeOption = Annotated[
     ),
 ]
 ALL = "fastmlp.help.all"  # in the context of a command: its help lists every setting
-# Those that the help of `train` lists; the others are behind --help-all.
-COMMON_SETTINGS = (
-    "hidden", "activation", "output", "epochs", "batch_size", "learning_rate", "optimizer", "loss", "dropout", "weight_decay",
-    "validation", "normalize", "patience", "restore_best", "schedule", "seed", "threads",
-)  # fmt: skip
+COMMON_SETTINGS = shown_in(HELP)  # those that the help of `train` lists; the others are behind --help-all
 DataDir = Annotated[Path | None, typer.Option(metavar="DIR", help="folder that holds the data sets; FASTMLP_DATA_DIR names it, too")]
 
 

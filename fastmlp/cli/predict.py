@@ -30,23 +30,28 @@ def predict(
 
     A picture may have any size, dark on bright or bright on dark; it is preprocessed like those of MNIST. Needs the extra images.
     """
+    import numpy as np
+
     from fastmlp.network import Network
 
     network = Network.load(model_file(model))
     x = read_input(file)
     names = network.class_names or tuple(map(str, range(network.n_outputs)))
+    labels = list(range(network.n_outputs)) if network.classes is None else network.classes.tolist()
     with compile_notes(output):
         found = (network.predict if network.output == "identity" else network.predict_proba)(x).reshape(-1, network.n_outputs)
     predictions: list[dict[str, Any]]
     if network.output == "identity":
         predictions = [{"values": values} for values in found]
         text = tables.numbered_rows(names, found, tables.number)
-    elif not network.predicts_classes:
+    elif not network.predicts_classes and network.classes is None:
         predictions = [{"labels": probabilities > 0.5, "probabilities": probabilities} for probabilities in found]
         text = tables.numbered_rows(names, found, percent)
     else:
+        if network.n_outputs == 1:  # the probability of the second of two classes
+            found, names = np.hstack([1 - found, found]), tuple(map(str, labels))
         chosen = found.argmax(axis=1).tolist()
-        predictions = [{"class": c, "name": names[c], "probabilities": p} for c, p in zip(chosen, found, strict=True)]
+        predictions = [{"class": c, "label": labels[c], "name": names[c], "probabilities": p} for c, p in zip(chosen, found, strict=True)]
         text = tables.ranking(names, found[0]) if len(found) == 1 else tables.predictions(names, chosen, found.max(axis=1))
     output.result(text)
     return {"model": model, "file": file, "predictions": predictions}

@@ -8,10 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastmlp.cli.configuration import FIELDS, flag
+from fastmlp.cli.configuration import flag
 from fastmlp.cli.options import DataDir, compile_notes
 from fastmlp.rendering.output import Output
-from fastmlp.settings import OPTIMIZERS, UNSAID_BEFORE, TrainingSettings, current_names, is_default
+from fastmlp.settings import (
+    COMMAND,
+    FIELDS,
+    HELD_OUT,
+    UNSAID_BEFORE,
+    TrainingSettings,
+    current_names,
+    decider_against,
+    is_default,
+    shown_in,
+)
 
 if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
@@ -24,10 +34,6 @@ if TYPE_CHECKING:
 
 EXAMPLES = ("fastmlp report runs/20261125T160000Z-mnist-a1b2c3", "fastmlp report RUN --out digits.html", "fastmlp report RUN --json")
 RUN = Annotated[Path, typer.Argument(metavar="RUN", help="the folder of a training, repeat, sweep, cv or reproduction")]
-
-# A data set prefers values of its own for these, so that a command names them even where they are fastmlp's defaults.
-HELD_OUT = ("validation", "holdout", "split_seed")  # of which cross-validation takes none
-ALWAYS_NAMED = ("hidden", "activation", "epochs", "batch_size", "learning_rate", "validation")
 
 
 def report(
@@ -122,8 +128,9 @@ def _rows_of(run: "RunRecord", data: "Dataset", network: "Network") -> "Rows | N
         training = TrainingSettings.from_record(run.manifest["settings"]["train"])
         if training.validation is None:
             return None
-        target = as_target(data.y_train, network.output, network.n_outputs, len(data.y_train), "float64")
-        target, output = in_classes(target, data.y_train, network.output, network.n_outputs)
+        y = network.class_numbers(data.y_train, "y_train")
+        target = as_target(y, network.output, network.n_outputs, len(y), "float64")
+        target, output = in_classes(target, y, network.output, network.n_outputs)
         return holdout.split(training, target, output, network.n_outputs)
     except ConfigError:
         return None
@@ -158,10 +165,10 @@ def setting_flags(settings: Mapping[str, Any], kind: str) -> list[str]:
     flags = []
     for name, field in FIELDS.items():
         value = settings.get(name)
-        if value is None or (is_default(field, value, settings) and name not in ALWAYS_NAMED) or (name in HELD_OUT and kind == "cv"):
+        if value is None or (is_default(field, value, settings) and name not in shown_in(COMMAND)):
             continue
-        if settings.get("optimizer") in OPTIMIZERS and settings["optimizer"] not in (field.metadata["optimizers"] or OPTIMIZERS):
-            continue  # version 0.1.0 recorded what the optimizer does not use, too
+        if decider_against(name, settings) is not None or (name in HELD_OUT and kind == "cv"):
+            continue  # version 0.1.0 recorded what is not used, too; of the rows held out cross-validation takes none
         if isinstance(value, bool) and kind != "sweep":  # whose flags all take values
             flags.append(flag(name) if value else flag(name).replace("--", "--no-", 1))
         elif isinstance(value, list):

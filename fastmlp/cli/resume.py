@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastmlp.cli.configuration import settings_in_effect
 from fastmlp.errors import ConfigError, DataError
-from fastmlp.settings import NetworkSettings, TrainingSettings
+from fastmlp.settings import NetworkSettings, TrainingSettings, having
 
 if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from fastmlp.training.saving import Saved
     from fastmlp.training.state import TrainingState
 
-# None of them changes a bit of an epoch, but see may_change.
-MAY_CHANGE = ("epochs", "threads", "patience", "target_accuracy", "time_budget")
+MAY_CHANGE = having("may_change")  # none of them changes a bit of an epoch, but see may_change
 FACTS = ("started", "seed", "settings", "data", "versions", "cpu", "threads", "out")  # what a checkpoint keeps of the manifest
 
 

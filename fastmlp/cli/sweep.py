@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fastmlp.cli import experiment
-from fastmlp.cli.configuration import FIELDS, flag, given_settings, value_of_flag
+from fastmlp.cli.configuration import flag, given_settings, value_of_flag
 from fastmlp.cli.experiment import ConfigOption, Plan, ResumeOption, RunFolderOption
 from fastmlp.cli.options import DataDir, OptionalDatasetName, compile_notes
 from fastmlp.errors import ConfigError
 from fastmlp.rendering import experiments
 from fastmlp.rendering.output import Output
-from fastmlp.settings import current_names
+from fastmlp.settings import FIELDS, current_names
 
 if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset

@@ -16,16 +16,18 @@ import typer
 from fastmlp.cli.configuration import given_settings, recipe_settings, settings_in_effect
 from fastmlp.cli.options import DataDir, OptionalDatasetName, RecipeOption, compile_notes
 from fastmlp.cli.resume import FACTS, ResumedRun, open_earlier
-from fastmlp.cli.signals import GracefulStop
 from fastmlp.errors import FastmlpError, ScoreMissed, TrainingError
 from fastmlp.rendering import tables, terminal
 from fastmlp.rendering.output import Output
 from fastmlp.rendering.progress import Display
+from fastmlp.training.callbacks.signals import StopOnSignal
 
 if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
-    from fastmlp.storage.checkpoints import Checkpoints
+    from fastmlp.network import Network
     from fastmlp.storage.runs import RunFolder
+    from fastmlp.training.callbacks.checkpoint import Checkpoint
+    from fastmlp.training.history import Epoch
     from fastmlp.training.trainer import Trainer
 
 EXAMPLES = (
@@ -68,34 +70,19 @@ class Destination(NamedTuple):
         return f"go on with: fastmlp train --resume {shlex.quote(str(self.run.path))}{out}"
 
 
-class Saver:
-    """Saves a training in its run folder, when it is due and when it is told to; without a run folder it does nothing."""
+class Record:
+    """Callbacks that keep what a command tells of its epochs: in the run folder, on the output, for --json."""
 
-    def __init__(self, trainer: "Trainer", run: "RunFolder | None", checkpoints: "Checkpoints | None", seconds: float) -> None:
-        from fastmlp.training.saving import CheckpointSchedule
+    def __init__(self, output: Output, to: Destination, epochs: list[dict[str, Any]]) -> None:
+        self.epochs = epochs  # of the whole run, those done earlier included
+        self._output, self._to = output, to
 
-        self._trainer, self._run, self._checkpoints = trainer, run, checkpoints
-        self._pace = CheckpointSchedule(seconds)
-        self._saved_at = (trainer.epoch, trainer.steps)
-
-    def save_if_due(self, epoch_ended: bool) -> None:
-        """Save now if it is time; `epoch_ended` says that an epoch has just ended."""
-        if self._pace.is_due(epoch_ended):
-            self.save()
-
-    def save(self) -> None:
-        """Save now, unless nothing happened since the last time. A network that is not finite is not worth it: it has diverged."""
-        from fastmlp.training.saving import pack
-
-        at = (self._trainer.epoch, self._trainer.steps)
-        if self._run is None or self._checkpoints is None or at == self._saved_at or not self._trainer.is_finite():
-            return
-        began = time.perf_counter()
-        self._run.sync_metrics()
-        facts = {name: self._run.manifest.get(name) for name in FACTS}
-        self._checkpoints.save(*pack(self._trainer, facts))
-        self._saved_at = at
-        self._pace.saved(time.perf_counter() - began)
+    def on_epoch_end(self, network: "Network", epoch: "Epoch") -> None:
+        """Write one epoch down."""
+        self.epochs.append(epoch._asdict())
+        if self._to.run is not None:
+            self._to.run.append_metrics(epoch._asdict())
+        self._output.detail(tables.epoch_row(epoch))
 
 
 def _part_of_one(value: float | None) -> float | None:
@@ -188,16 +175,14 @@ def train(
         if trainer.stopped is not None:
             output.note(how_to_train_on(trainer, to))
         began, compiled = time.perf_counter(), compile_seconds()
-        checkpoints = earlier.checkpoints if earlier is not None else new_checkpoints(to.run)
-        saver = Saver(trainer, to.run, checkpoints, checkpoint_seconds)
+        checkpoint = checkpoint_of(to.run, checkpoint_seconds, earlier)
 
         def at_once(number: int) -> None:
             display.clear()
             output.error(Interrupted.__name__, f"ended at once; {to.how_to_go_on()}", 128 + number)
 
-        patience = held.enter_context(GracefulStop(at_once))
-        epochs = run_epochs(output, display, trainer, to, saver, patience)
-        saver.save()
+        stop = held.enter_context(StopOnSignal(at_once))
+        epochs = run_epochs(output, display, trainer, to, checkpoint, stop)
         trained, compiled = time.perf_counter(), compile_seconds() - compiled
         network.save(to.model, trainer.settings)
         test = network.evaluate(data.x_test, data.y_test)
@@ -280,63 +265,56 @@ def how_to_train_on(trainer: "Trainer", to: Destination) -> str:
 
 
 def run_epochs(
-    output: Output, display: Display, trainer: "Trainer", to: Destination, saver: Saver, patience: GracefulStop
+    output: Output, display: Display, trainer: "Trainer", to: Destination, checkpoint: "Checkpoint | None", stop: StopOnSignal
 ) -> list[dict[str, Any]]:
     """Train to the end, print each epoch when it is done, and return all epochs of the run, those done earlier included.
 
     Whatever ends it before, a signal, a reader of the output that leaves, a full disk: it is saved as it stands as far as that can be.
     """
     from fastmlp.storage.reading import read_epochs
-    from fastmlp.training.history import Epoch
+    from fastmlp.training.callbacks.hooks import Callbacks
+    from fastmlp.training.callbacks.progress import Progress
+    from fastmlp.training.fit import fit
+    from fastmlp.training.history import History
 
-    epochs = read_epochs(to.run.metrics_path) if to.run is not None else []
+    record = Record(output, to, read_epochs(to.run.metrics_path) if to.run is not None else [])
+    saving = [checkpoint] if checkpoint is not None else []
+    # what is drawn is taken away before a row is printed, which is on the disk before the state that follows it
+    callbacks = Callbacks([Progress(display), record, *saving, stop])
     try:
         if trainer.stopped is None:
             output.detail(tables.epoch_heading())
-        with contextlib.closing(trainer.run()) as events:
-            for event in events:
-                if isinstance(event, Epoch):
-                    epochs.append(event._asdict())
-                    display.clear()
-                    if to.run is not None:
-                        to.run.append_metrics(event._asdict())
-                    output.detail(tables.epoch_row(event))
-                else:
-                    display.epoch(event)
-                saver.save_if_due(isinstance(event, Epoch))
-                if patience.received is not None:
-                    break
-        if patience.received is not None and trainer.stopped is None:
-            saver.save()
+        for _ in fit(trainer, callbacks, History()):
+            pass
+        if stop.received is not None and trainer.stopped is None:
             trainer.network.save(to.model, trainer.settings)
             raise Interrupted(
                 f"interrupted in epoch {trainer.epoch + 1} after {trainer.row:,} rows; all is saved, {to.how_to_go_on()} "
                 f"(the network as it stands is in {to.model})",
-                patience.received,
+                stop.received,
             )
     except TrainingError:
-        display.clear()
         to.finish("diverged", {"epochs": trainer.epoch})
         raise
     except Interrupted:
         to.finish("interrupted", {"epochs": trainer.epoch})
         raise
-    except BaseException as stop:
-        if isinstance(stop, OSError) and stop.errno == errno.EIO:
-            patience.wait(HANGUP_SECONDS)  # of a terminal that was closed, the error may come before the signal
-        stopped = isinstance(stop, (KeyboardInterrupt, BrokenPipeError)) or patience.received is not None
-        steps: list[Callable[[], None]] = [display.clear, saver.save]
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno == errno.EIO:
+            stop.wait(HANGUP_SECONDS)  # of a terminal that was closed, the error may come before the signal
+        stopped = isinstance(error, (KeyboardInterrupt, BrokenPipeError)) or stop.received is not None
+        steps: list[Callable[[], None]] = [display.clear]
         if stopped or to.run is None:
             steps.append(lambda: trainer.network.save(to.model, trainer.settings))
         steps.append(lambda: to.finish("interrupted" if stopped else "failed", {"epochs": trainer.epoch}))
         for step in steps:  # one that fails does not keep the others from what they can do
             with contextlib.suppress(OSError, FastmlpError, MemoryError):
                 step()
-        told_nobody = isinstance(stop, OSError) and not isinstance(stop, FastmlpError)
-        if patience.received is not None and told_nobody:  # a terminal that was closed: first came the signal, then no word got out
-            raise Interrupted(f"interrupted in epoch {trainer.epoch + 1}; {to.how_to_go_on()}", patience.received) from None
+        told_nobody = isinstance(error, OSError) and not isinstance(error, FastmlpError)
+        if stop.received is not None and told_nobody:  # a terminal that was closed: first came the signal, then no word got out
+            raise Interrupted(f"interrupted in epoch {trainer.epoch + 1}; {to.how_to_go_on()}", stop.received) from None
         raise
-    return epochs
+    return record.epochs
 
 
 def import_trainer() -> None:
@@ -361,11 +339,21 @@ def split_rows(trained_on: int, held_out: int, how: str | None) -> str:
     return f"{trained_on:,} rows to train on, {held_out:,} held out" + (f" ({HOW[how]})" if held_out and how is not None else "")
 
 
-def new_checkpoints(run: "RunFolder | None") -> "Checkpoints | None":
-    """Return where a new run saves its training, if anywhere."""
-    from fastmlp.storage.checkpoints import Checkpoints
+def checkpoint_of(run: "RunFolder | None", seconds: float, earlier: ResumedRun | None) -> "Checkpoint | None":
+    """Return what saves a training in its run folder, if it has one."""
+    from fastmlp.training.callbacks.checkpoint import Checkpoint
 
-    return Checkpoints(run.checkpoints_path) if run is not None else None
+    if run is None:
+        return None
+    if earlier is not None:
+        return Checkpoint(earlier.checkpoints.folder, seconds, about=lambda: facts_of(run), checkpoints=earlier.checkpoints)
+    return Checkpoint(run.checkpoints_path, seconds, about=lambda: facts_of(run))
+
+
+def facts_of(run: "RunFolder") -> dict[str, Any]:
+    """Return what a checkpoint keeps of the manifest; the epochs before it are on the disk from then on."""
+    run.sync_metrics()
+    return {name: run.manifest.get(name) for name in FACTS}
 
 
 def open_destination(dataset: str, out: Path | None, run_folder: Path | None, no_run_folder: bool) -> Destination:

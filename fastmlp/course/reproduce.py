@@ -25,7 +25,7 @@ from fastmlp.search.repeat import repeat_tasks
 from fastmlp.search.statistics import Comparison, Summary, compare, summarise
 from fastmlp.search.sweep import Change, changed_settings
 from fastmlp.search.task import BankProgress, Task, Trained
-from fastmlp.settings import NetworkSettings, TrainingSettings
+from fastmlp.settings import CLAIM, NetworkSettings, TrainingSettings, shown_in
 
 NETWORK = NetworkSettings(hidden=(300,), activation="sigmoid")
 AS_READ = TrainingSettings(
@@ -34,7 +34,6 @@ AS_READ = TrainingSettings(
 SYNTHETIC: Change = {"hidden": (3,), "batch_size": 1, "learning_rate": 1e-5, "normalize": "scale"}  # one row at a time, as it comes
 READING = {"sum": "summed over a batch", "mean": "averaged over a batch"}
 
-SHOWN = ("hidden", "activation", "learning_rate", "batch_size", "epochs", "reduction", "normalize", "validation")  # settings in a row
 ALL_ROWS = 60_000  # of the data sets that AS_READ.validation is meant for
 FLAT = 0.003  # a curve that gains less than this has ended
 HARDLY = 0.005  # a standard deviation below half a point of accuracy is small beside what settings change
@@ -82,7 +81,8 @@ class Laboratory(NamedTuple):
         """Return tasks of one setting, AS_READ but for `change`; a smaller data set holds out fewer rows."""
         network, training = changed_settings(NETWORK, AS_READ, change)
         held_out = (training.validation or 0) * len(data.x_train) // ALL_ROWS
-        return repeat_tasks(network, training.replace(validation=held_out), runs or self.seeds, change)
+        training = training.replace(validation=held_out) if held_out else training.without_held_out()
+        return repeat_tasks(network, training, runs or self.seeds, change)
 
     def finals(self, data: Dataset, change: Change) -> list[Task]:
         """Return tasks of one setting that train on all rows and evaluate on the test set."""
@@ -553,7 +553,7 @@ def _settings_of(group: Sequence[Task]) -> dict[str, Any]:
 
 def _shown(network: NetworkSettings, training: TrainingSettings) -> dict[str, Any]:
     every = {**network.to_dict(), **training.to_dict()}
-    return {name: every[name] for name in SHOWN if every[name] is not None}
+    return {name: every[name] for name in shown_in(CLAIM) if every[name] is not None}
 
 
 def _scores(records: Sequence[Record]) -> list[float]:

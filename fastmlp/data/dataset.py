@@ -58,7 +58,8 @@ class LoggedRows:
 class Dataset:
     """Training rows, test rows, and what they mean. Arrays may be read-only.
 
-    x_train (rows, 28, 28) uint8 for images, (rows, features) float32 for tables; y_train (rows,); likewise x_test, y_test.
+    x_train (rows, 28, 28) uint8 for images, (rows, features) float32 for tables; y_train (rows,); likewise x_test, y_test. Classes are
+    labels of any kind; where class_names are given, their numbers from 0 on, or the names themselves.
     Reading `x_test` or `y_test` adds that name to `test_openings`, so that a run can show when it looked at its test rows.
     Raises DataError where rows and labels do not fit together.
     """
@@ -109,6 +110,12 @@ class Dataset:
         if len(x) == 0 or len(y) != len(x):
             raise DataError(f"{self.name}: y_{split}: expected a label for each of {len(x):,} rows, at least 1, found {len(y):,}")
         if self.target_kind == "classes" and self.class_names is not None:
+            if y.dtype.kind in "UO":  # texts, which are the names
+                unknown = next((place for place, label in enumerate(y.tolist()) if label not in self.class_names), None)
+                if unknown is not None:
+                    names = f"one of {', '.join(self.class_names)}"[:200]
+                    raise DataError(f"{self.name}: y_{split}[{unknown}]: expected {names}, found {y[unknown]!r:.60}")
+                return
             if y.dtype.kind not in "iu" or y.ndim != 1:
                 raise DataError(f"{self.name}: y_{split}: expected whole numbers in one column, found {y.dtype} {y.shape}")
             wrong = (y < 0) | (y >= len(self.class_names))

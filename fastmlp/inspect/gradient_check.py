@@ -189,7 +189,7 @@ def _in_float64(network: Network) -> Network:
     double.adopt(
         loss=network.loss, loss_parameter=network.loss_parameter, input_scaling=network.input_scaling,
         target_scaling=network.target_scaling, target_is_column=network.target_is_column,
-        predicts_classes=network.predicts_classes,
+        predicts_classes=network.predicts_classes, classes=network.known_classes,
     )  # fmt: skip
     return double
 
@@ -239,12 +239,12 @@ def _random_rows(network: Network, seed: int, n_rows: int = 6) -> tuple[np.ndarr
     else:
         clear = _far_from_kinks(network, x)
         x = x[clear][:n_rows] if clear.any() else x[:n_rows]
-    if network.output == "softmax":
-        return x, generator.integers(0, network.n_outputs, len(x))
-    if network.output == "sigmoid":
-        return x, generator.integers(0, 2, (len(x), network.n_outputs))
-    y = generator.standard_normal((len(x), network.n_outputs))
-    return x, y if network.target_scaling is None else network.target_scaling.values(y)
+    if network.output == "identity":
+        y = generator.standard_normal((len(x), network.n_outputs))
+        return x, y if network.target_scaling is None else network.target_scaling.values(y)
+    softmax = network.output == "softmax"
+    numbers = generator.integers(0, network.n_outputs, len(x)) if softmax else generator.integers(0, 2, (len(x), network.n_outputs))
+    return x, network.classes[numbers] if network.classes is not None and (softmax or network.n_outputs == 1) else numbers
 
 
 def _far_from_kinks(network: Network, x: np.ndarray) -> np.ndarray:

@@ -62,33 +62,35 @@ def look_into(network: Network, data: Dataset, split: Rows) -> Insight:
     together, or the classes are not single ones.
     """
     n_inputs = int(np.prod(data.x_train.shape[1:]))
-    if not network.predicts_classes or data.target_kind != "classes" or data.class_names is None:
-        raise DataError(f"expected a network that tells classes apart, and data with class names, got output {network.output}")
-    if (network.n_inputs, network.n_outputs) != (n_inputs, len(data.class_names)):
+    if not network.predicts_classes or data.target_kind != "classes":
+        raise DataError(f"expected a network that tells classes apart, and data of single classes, got output {network.output}")
+    names = data.class_names or network.class_names or tuple(map(str, range(network.n_outputs)))
+    if (network.n_inputs, network.n_outputs) != (n_inputs, len(names)):
         raise DataError(
-            f"expected a network of {n_inputs} inputs and {len(data.class_names)} classes for {data.name}, "
+            f"expected a network of {n_inputs} inputs and {len(names)} classes for {data.name}, "
             f"got one of {network.n_inputs} and {network.n_outputs}"
         )
+    y_train = network.class_numbers(data.y_train, "y_train")
     if split.held_out.size:
-        x, y, rows = data.x_train[split.held_out], data.y_train[split.held_out], "validation rows"
+        x, y, rows = data.x_train[split.held_out], y_train[split.held_out], "validation rows"
     else:
-        x, y, rows = data.x_test, data.y_test, "test rows"
+        x, y, rows = data.x_test, network.class_numbers(data.y_test, "y_test"), "test rows"
     probabilities = np.asarray(network.predict_proba(x))
     predicted = probabilities.argmax(axis=1)
-    classes = len(data.class_names)
-    counts = {"training": _counts(data.y_train[split.train], classes), rows.split()[0]: _counts(y, classes)}
+    classes = len(names)
+    counts = {"training": _counts(y_train[split.train], classes), rows.split()[0]: _counts(y, classes)}
     is_image = data.kind == "image"
     surest, worst = _mistakes(x, y, predicted, probabilities) if is_image else (None, None)
     return Insight(
         rows=rows,
-        class_names=data.class_names,
+        class_names=names,
         class_counts=counts,
         confusion=np.bincount(y.astype(np.int64) * classes + predicted, minlength=classes * classes).reshape(classes, classes),
         surest=surest,
         worst=worst,
         weight=network.weights[0] if is_image else None,
         image_shape=data.image_shape,
-        boundary=_boundary(network, data, split) if n_inputs == classes == 2 else None,
+        boundary=_boundary(network, data, y_train, split) if n_inputs == classes == 2 else None,
     )
 
 
@@ -111,7 +113,7 @@ def _mistakes(x: Array, y: Array, predicted: npt.NDArray[np.intp], probabilities
     return examples(surest), examples(np.array(chosen, np.intp))
 
 
-def _boundary(network: Network, data: Dataset, split: Rows) -> Boundary:
+def _boundary(network: Network, data: Dataset, y_train: Array, split: Rows) -> Boundary:
     """Return what the network makes of the part of the plane where 99.8 % of the points lie, along each axis."""
     x = data.x_train[split.train]
     low, high = np.quantile(x, (0.001, 0.999), axis=0)
@@ -119,7 +121,7 @@ def _boundary(network: Network, data: Dataset, split: Rows) -> Boundary:
     plane = np.stack(np.meshgrid(first, second), axis=-1).reshape(-1, 2)
     probability = np.asarray(network.predict_proba(plane))[:, 1].reshape(GRID_POINTS, GRID_POINTS)
     truth = ellipse(plane).reshape(probability.shape) if data.name == "synthetic" else None
-    return Boundary(x, data.y_train[split.train], first, second, probability, truth)
+    return Boundary(x, y_train[split.train], first, second, probability, truth)
 
 
 def ellipse(x: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

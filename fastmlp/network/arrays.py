@@ -61,8 +61,8 @@ def is_image(rows: np.ndarray, n_axes: int) -> bool:
 def as_target(y: Any, output: str, n_outputs: int, n_rows: int, dtype: Any, name: str = "y") -> np.ndarray:
     """Return y as floats (n_rows, T) of `dtype`; read-only. T is 1 for classes, n_outputs otherwise.
 
-    output "softmax": integers 0 to n_outputs - 1, (n,); "sigmoid": 0 or 1, (n,) or (n, n_outputs), or where there are several outputs
-    classes as for softmax, which become one-hot rows; "identity": finite numbers.
+    output "softmax": class numbers 0 to n_outputs - 1, (n,), which labels.py makes of labels; "sigmoid": 0 or 1, (n,) or (n, n_outputs), or
+    where there are several outputs class numbers as for softmax, which become one-hot rows; "identity": finite numbers.
     """
     array = as_numbers(y, name)
     if output == "softmax":
@@ -130,34 +130,29 @@ def _classes(array: np.ndarray, n_classes: int, name: str) -> np.ndarray:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
-        hint = "; use argmax(axis=1) on one-hot rows" if array.ndim == 2 else ""
-        raise DataError(f"{name}: expected class numbers (n,), got shape {array.shape}{hint}")
+        raise DataError(f"{name}: expected class numbers (n,), got shape {array.shape}")
     if array.dtype.kind not in "iub":
         raise DataError(f"{name}: expected whole class numbers from 0 to {n_classes - 1}, got {array.dtype}; convert with y.astype(int)")
     if array.size and (array.min() < 0 or array.max() >= n_classes):
         row = int(np.flatnonzero((array < 0) | (array >= n_classes))[0])
-        raise DataError(f"{name}: expected class numbers from 0 to {n_classes - 1}, got {array[row]} in row {row}{_cure(array, n_classes)}")
+        raise DataError(f"{name}: expected class numbers from 0 to {n_classes - 1}, got {array[row]} in row {row}")
     return array[:, None]
-
-
-def _cure(array: np.ndarray, n_classes: int) -> str:
-    """Return what mends labels that begin elsewhere, as a message ends; nothing where no such labels are seen."""
-    low, high = int(array.min()), int(array.max())
-    if low == 1 and high == n_classes:
-        return "; labels from 1 on: give y - 1"
-    if low == -1 and high == 1 and not (array == 0).any():
-        return "; labels -1 and 1: give (y + 1) // 2"
-    if array.dtype == np.uint8 and high == 255 >= n_classes:
-        return "; a -1 becomes 255 in bytes"
-    if low >= 0:
-        return f"; for {high + 1} classes the network needs {high + 1} outputs"
-    return ""
 
 
 def as_numbers(values: Any, name: str) -> np.ndarray:
     """Return an array of one of NumPy's types of numbers; DataError says what it is instead, and the way out."""
     if type(values) is np.ndarray and values.ndim and values.dtype.kind in "buif":
         return values
+    array = as_array(values, name)
+    if array.dtype == object:
+        return _from_objects(array, values, name)
+    if array.dtype.kind not in "buif":
+        raise DataError(f"{name}: expected numbers, got {_other(array.dtype.kind, str(array.dtype), name)}")
+    return array
+
+
+def as_array(values: Any, name: str) -> np.ndarray:
+    """Return an array of one or more axes of whatever type; DataError for what NumPy makes none of, and for masked values."""
     if hasattr(values, "toarray"):
         raise DataError(f"{name}: expected a dense array, got a sparse one; convert it with {name}.toarray()")
     _check_dates(values, name)
@@ -174,10 +169,6 @@ def as_numbers(values: Any, name: str) -> np.ndarray:
         raise DataError(f"{name}: expected an array, got the single number {array}")
     if array.ndim == 0:
         raise DataError(f"{name}: expected an array of numbers, got {type(values).__name__}")
-    if array.dtype == object:
-        return _from_objects(array, values, name)
-    if array.dtype.kind not in "buif":
-        raise DataError(f"{name}: expected numbers, got {_other(array.dtype.kind, str(array.dtype), name)}")
     return array
 
 
@@ -236,8 +227,9 @@ def _thing(item: Any, name: str) -> str:
 def _other(kind: str, shown: str, name: str) -> str:
     """Return what numbers are to be made of an array of another kind."""
     if kind in "USTO":
-        cure = f"classes, {name} = np.unique({name}, return_inverse=True)" if name == "y" else "such as pandas.get_dummies makes"
-        return f"{shown}; encode text and categories as numbers first: {cure}"
+        if name.endswith("y"):
+            return f"{shown}; this network predicts numbers, for classes it needs output='softmax'"
+        return f"{shown}; encode text and categories as numbers first, such as pandas.get_dummies makes"
     if kind in "Mm":
         return f"{shown}; give numbers, such as days since the first: (t - t.min()) / np.timedelta64(1, 'D')"
     if kind == "c":

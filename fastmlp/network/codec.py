@@ -58,6 +58,8 @@ def to_tensors(network: Any, settings: TrainingSettings | None) -> model_file.Te
     # what most networks do not have is not mentioned: their files stay the same, byte for byte
     if network.predicts_classes and network.output == "sigmoid":
         config["predicts_classes"] = True
+    if network.classes is not None:
+        config["classes"] = network.classes.tolist()
     if network.loss_parameter:
         config["loss_parameter"] = network.loss_parameter
     if network.normalization != "none":
@@ -67,7 +69,7 @@ def to_tensors(network: Any, settings: TrainingSettings | None) -> model_file.Te
     metadata = {
         "fastmlp.version": __version__,
         "config": json.dumps(config),
-        "classes": json.dumps(network.class_names),
+        "classes": json.dumps(vars(network)["_class_names"]),  # what they are called; their labels stand in config
         "preprocess": json.dumps(preprocess),
     }
     return model_file.TensorFile(tensors, metadata)
@@ -115,6 +117,7 @@ def from_tensors(cls: Any, path: str, file: Tensors, others: Mapping[str, np.nda
         if not isinstance(config["target_is_column"], bool):
             raise ModelFileError(f"{path}: expected target_is_column to be true or false, got {short(config['target_is_column'])}")
         names_class = config.get("predicts_classes", output == "softmax")
+        labels = config.get("classes")
         kind, trained_on = preprocess["normalize"], preprocess.get("trained_on")
         if trained_on not in (None, *TRAINED_ON):
             raise ModelFileError(f"{path}: expected trained_on to be one of {', '.join(TRAINED_ON)}, got {short(trained_on)}")
@@ -144,10 +147,18 @@ def from_tensors(cls: Any, path: str, file: Tensors, others: Mapping[str, np.nda
             target_scaling=target_scaling,
             target_is_column=config["target_is_column"],
             predicts_classes=names_class,
+            classes=_known_classes(labels, net, names_class, kind is not None),
         )
     except ConfigError as error:
         raise ModelFileError(f"{path}: {error}") from None
     return net
+
+
+def _known_classes(labels: Any, net: Any, names_class: Any, is_trained: bool) -> Any:
+    """Return the labels in a file; where it has none, those of a network that was trained are the class numbers."""
+    if labels is None and is_trained and net.output != "identity" and (names_class or net.n_outputs == 1):
+        return np.arange(max(net.n_outputs, 2))
+    return labels
 
 
 def _check_formulas(path: str, activations: Any, loss: Any, known: Any) -> None:
@@ -242,7 +253,7 @@ def from_state(network: Any, make: Callable[..., None], state: dict[str, Any]) -
             raise ConfigError(f"layers: expected those of {network!r}, got {short(state['layers'])}")
         network.adopt(
             **{name: state[name] for name in ("loss", "loss_parameter", "target_is_column", "predicts_classes")},
-            input_scaling=state["_input_scaling"], target_scaling=state["_target_scaling"],
+            input_scaling=state["_input_scaling"], target_scaling=state["_target_scaling"], classes=state["_classes"],
         )  # fmt: skip
         for name in ("_parameters", "_running_stats"):
             vars(network)[name] = _own_array(name, state[name], vars(network)[name])

@@ -27,6 +27,11 @@ class Layer(NamedTuple):
     activation: str
 
 
+def parameters_of(layer: Layer) -> int:
+    """Return how many parameters a layer has: weight, bias and, where sums are normalised, gamma."""
+    return layer.n_in * layer.n_out + layer.n_out * (1 if layer.kind == "dense" else 2)
+
+
 def checked_class_names(names: Any, n_outputs: int) -> tuple[str, ...] | None:
     """Return what the outputs stand for, one text each, None where nobody says; ConfigError for anything else."""
     if names is None:
@@ -36,7 +41,18 @@ def checked_class_names(names: Any, n_outputs: int) -> tuple[str, ...] | None:
         raise ConfigError(f"class_names: expected {n_outputs} texts, one per output, got {names!r:.60}")
     if len(given) != n_outputs:
         raise ConfigError(f"class_names: expected {n_outputs} names, one per output, got {len(given)}")
+    if not is_utf8(given):
+        raise ConfigError("class_names: expected texts that UTF-8 can write, got some that it cannot")
     return given
+
+
+def is_utf8(texts: Iterable[str]) -> bool:
+    """Return whether texts can be written to a file; lone halves of a pair of code units cannot."""
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def checked_sizes(sizes: Any) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from fastmlp.kernels.normalisation import EPSILON
 from fastmlp.kernels.program import Program, RowProgram, count_parameters, count_running_stats, loss_of_outputs
 from fastmlp.kernels.tiled import FORWARD_ROWS, TiledProgram, tiles_pay
 from fastmlp.kernels.updates import GRADIENT
-from fastmlp.network import codec, initializers
+from fastmlp.network import codec, initializers, labels
 from fastmlp.network.arrays import (
     BYTES_AS_FLOATS,
     as_rows,
@@ -41,12 +41,15 @@ from fastmlp.network.layers import (
     checked_sizes,
     dtype_name,
     one_per_layer,
+    parameters_of,
     short,
 )
+from fastmlp.network.summary import summary_of
 from fastmlp.preprocessing import targets
 from fastmlp.preprocessing.inputs import BLOCK_ROWS, FEWEST_STEPS, InputScaling, checked_scaling
 from fastmlp.preprocessing.targets import TargetScaling
 from fastmlp.settings import (
+    INITIALIZER_DEFAULTS,
     KIND_DEFAULTS,
     PLAIN,
     NetworkSettings,
@@ -119,7 +122,7 @@ class Network:
         *,
         normalization: str = NetworkSettings.normalization,
         initializer: str | None = NetworkSettings.initializer,
-        initial_value: float = NetworkSettings.initial_value,
+        initial_value: float | None = NetworkSettings.initial_value,
         dtype: str = NetworkSettings.dtype,
         seed: int = TrainingSettings.seed,
         class_names: Sequence[str] | None = None,
@@ -135,6 +138,9 @@ class Network:
             hidden=sizes[1:-1], activation=names, output=output, normalization=normalization, initializer=initializer,
             initial_value=initial_value, dtype=dtype_name(dtype),
         )  # fmt: skip
+        if given.initializer is None:
+            given.check_choice("initializer", "of the activation")
+        value = INITIALIZER_DEFAULTS["constant"]["initial_value"] if given.initial_value is None else given.initial_value
         hidden = one_per_layer(given.activation, len(sizes) - 2)
         output = known_name(given.output or ("softmax" if sizes[-1] > 1 else "identity"), OUTPUTS)
         if output not in OUTPUTS:
@@ -161,6 +167,7 @@ class Network:
             predicts_classes=output == "softmax",  # one per row: of sigmoid outputs where the y trained on was class numbers
         )
         self._class_names = texts
+        self._know(None)  # the labels of classes are found by the first training
         self._input_scaling: InputScaling | None = None  # fitted by the first training
         self._target_scaling: TargetScaling | None = None  # of a regression: decided by the first training
         self._parameters = self._allocate()
@@ -174,7 +181,7 @@ class Network:
         for index, (layer, weight) in enumerate(zip(self.layers, self.weights, strict=True)):
             is_hidden = index + 1 < len(self.layers)
             default = ACTIVATIONS[layer.activation].initializer if is_hidden else "glorot_normal"
-            initializers.fill(weight, initializer or default, default == "he_normal", seed, index, given.initial_value)
+            initializers.fill(weight, initializer or default, default == "he_normal", seed, index, value)
 
     @classmethod
     def from_weights(
@@ -308,7 +315,9 @@ class Network:
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """What the outputs stand for, one text for each; None where nobody said."""
+        """What the outputs stand for, one text for each: those that were given, else the labels of classes; None where nobody said."""
+        if self._class_names is None and self.n_outputs > 1 and (classes := self.classes) is not None:
+            return tuple(map(str, classes.tolist()))
         return self._class_names
 
     @class_names.setter
@@ -333,6 +342,36 @@ class Network:
     def target_scaling(self, scaling: Any) -> None:
         self._target_scaling = None if scaling is None else targets.checked_scaling(scaling, self.output, self.n_outputs, self.loss)
 
+    @property
+    def classes(self) -> np.ndarray | None:
+        """The labels (C,) of the classes that the network tells apart, int64, bool or str: that of output k, or class number k, at place k.
+
+        Found by the first training, or assigned: then `predict` answers in them, and all that takes y knows them. None where class numbers
+        0…C-1 are the labels, before the first training, and for numbers to predict.
+        """
+        return self._answers
+
+    @classes.setter
+    def classes(self, values: Any) -> None:
+        self._know(None if values is None else labels.checked_classes(values, self.output, self.n_outputs))
+
+    @property
+    def known_classes(self) -> np.ndarray | None:
+        """The `classes`, and arange(C) where labels are class numbers; None before the first training."""
+        return self._classes
+
+    def _know(self, classes: np.ndarray | None) -> None:
+        self._classes = classes
+        self._answers = None if classes is None or labels.is_plain(classes) else classes  # what `predict` looks classes up in
+
+    def numbers_to_train(self, y: Any) -> tuple[Any, np.ndarray | None]:
+        """Return y as `class_numbers` does, and the `known_classes` of this network once it is trained on y: found in y the first time."""
+        return labels.of_training(y, self._classes, self.output, self.n_outputs, self._class_names)
+
+    def class_numbers(self, y: Any, name: str = "y", classes: np.ndarray | None = None) -> Any:
+        """Return y with class numbers in place of labels, of `classes` or those that this network knows; y as it is where it names none."""
+        return labels.in_numbers(y, self._classes if classes is None else classes, self.output, self.n_outputs, name)
+
     def adopt(
         self,
         *,
@@ -342,8 +381,9 @@ class Network:
         target_scaling: TargetScaling | None = None,
         target_is_column: bool,
         predicts_classes: bool,
+        classes: Any = None,
     ) -> None:
-        """Take over what a training has fixed: the loss and its number, the scaling of inputs and targets, whether targets are columns.
+        """Take over what a training has fixed: loss, scaling of inputs and targets, the shape of targets, the labels of classes.
 
         Raises ConfigError, and changes nothing, where they do not fit the network.
         """
@@ -363,6 +403,7 @@ class Network:
         if not isinstance(predicts_classes, bool) or (predicts_classes != (self.output == "softmax") and not may_differ):
             expected = "true or false" if may_differ else str(self.output == "softmax").lower()
             raise ConfigError(f"predicts_classes: expected {expected} with {self.output} output, got {short(predicts_classes)}")
+        of_classes = None if classes is None else labels.checked_classes(classes, self.output, self.n_outputs)
         vars(self).update(
             loss=loss,
             loss_parameter=parameter,
@@ -371,12 +412,13 @@ class Network:
             _input_scaling=scaling,
             _target_scaling=of_target,
         )
+        self._know(of_classes)
 
     def _offsets(self) -> list[tuple[int, int, int]]:
         offsets, first = [], 0
         for layer in self.layers:
             offsets.append((first, layer.n_in, layer.n_out))
-            first += layer.n_in * layer.n_out + layer.n_out * (1 if layer.kind == "dense" else 2)
+            first += parameters_of(layer)
         return offsets
 
     @property
@@ -415,10 +457,25 @@ class Network:
                 )
             object.__setattr__(self, name, value)
 
+    def summary(self) -> str:
+        """Return the layers, shapes and parameters in a table, and what is done to inputs and targets, as text of several lines.
+
+        It shows itself as it is: `net.summary()` in a notebook or at the prompt, `print(net.summary())` in a program.
+        """
+        from fastmlp.rendering import networks
+
+        return networks.as_text(summary_of(self))
+
+    def _repr_html_(self) -> str:
+        from fastmlp.rendering import networks
+
+        return networks.as_html(summary_of(self))
+
     def __repr__(self) -> str:
         hidden = ", ".join(self.hidden_activations)
         norm = f", {self.normalization} normalisation" if self.normalization != "none" else ""
-        return f"Network({'-'.join(map(str, self.sizes))}, {hidden + ' → ' if hidden else ''}{self.output}{norm}, {self.dtype})"
+        classes = "" if self.classes is None else f", {labels.shown(self.classes)}"
+        return f"Network({'-'.join(map(str, self.sizes))}, {hidden + ' → ' if hidden else ''}{self.output}{norm}, {self.dtype}{classes})"
 
     def copy(self) -> "Network":
         """Return an independent copy."""
@@ -516,9 +573,10 @@ class Network:
         return result[0] if single else result
 
     def predict(self, x: Any) -> Any:
-        """Return class numbers (softmax), zeros and ones (sigmoid) or values (identity) of rows x.
+        """Return classes (softmax), zeros and ones (sigmoid) or values (identity) of rows x.
 
-        Sigmoid outputs that were trained on class numbers give class numbers, too: that of the largest output.
+        Classes come by the labels that the network was trained with, `classes`, or by number. Sigmoid outputs that were trained on one
+        label per row give labels, too: that of the largest output; a single output gives the second of two where it is above a half.
         After training with the loss poisson the values are rates: e^z of the outputs z that `logits` gives. Values of a network whose
         targets were standardised are float64, as float32 cannot hold 1.7e9 and its last digits. Of one row (K,), or one image, the result
         comes without the first axis.
@@ -527,7 +585,7 @@ class Network:
         if row is not None and self.predicts_classes:
             best = row.argmax()
             if math.isfinite(row[best]):  # of NaN the first is the largest
-                return best
+                return best if self._answers is None else self._answers[best]
             row = None  # the long way says what is wrong
         single = row is not None or is_single(x, self.n_inputs)
         z = self.logits(np.reshape(x, (1, -1)) if single else x) if row is None else row[None]
@@ -539,6 +597,8 @@ class Network:
             result = (z > 0).astype(np.int64) if self.output == "sigmoid" else self._values(z)
             if self.n_outputs == 1 and not self.target_is_column:
                 result = result[:, 0]
+        if self._answers is not None and (self.predicts_classes or self.n_outputs == 1):
+            result = self._answers[result]
         return result[0] if single else result
 
     def _check_outputs(self, z: np.ndarray) -> None:
@@ -607,22 +667,25 @@ class Network:
             return {"loss": loss / n, "accuracy": correct / n if math.isfinite(loss) else math.nan}
         return {"loss": loss / n, **targets.scores(self._values(z), target, sample_weight)}
 
-    def checked_target(self, y: Any, n_rows: int, name: str = "y") -> np.ndarray:
-        """Return y as checked targets (n_rows, T), of the parameters' type; those that are standardised stay in float64 until they are."""
-        dtype = self.dtype if targets.active(self.target_scaling) is None else np.float64
-        return as_target(y, self.output, self.n_outputs, n_rows, dtype, name)
+    def checked_target(self, y: Any, n_rows: int, name: str = "y", classes: np.ndarray | None = None) -> np.ndarray:
+        """Return y as checked targets (n_rows, T), of the parameters' type; those that are standardised stay in float64 until they are.
 
-    def target_for_kernels(self, y: Any, n_rows: int) -> np.ndarray:
+        classes: its labels, by default those that the network knows.
+        """
+        dtype = self.dtype if targets.active(self.target_scaling) is None else np.float64
+        return as_target(self.class_numbers(y, name, classes), self.output, self.n_outputs, n_rows, dtype, name)
+
+    def target_for_kernels(self, y: Any, n_rows: int, classes: np.ndarray | None = None) -> np.ndarray:
         """Return y as kernels take it: checked, (n_rows, T), in the parameters' type, standardised where this network's targets are."""
-        target, scaling = self.checked_target(y, n_rows), targets.active(self.target_scaling)
+        target, scaling = self.checked_target(y, n_rows, classes=classes), targets.active(self.target_scaling)
         return target if scaling is None else scaling.standardized(target, self.dtype)
 
     def confusion_matrix(self, x: Any, y: Any) -> np.ndarray:
-        """Return counts (C, C), int64: row = true class, column = predicted class."""
+        """Return counts (C, C), int64: row = true class, column = predicted class, both in the order of the outputs."""
         if not self.predicts_classes:
             raise ConfigError(f"confusion_matrix: expected a network that predicts one class per row, this one has {self.output} output")
         rows = self.rows_for_kernels(x)
-        true = as_target(y, "softmax", self.n_outputs, rows.shape[0], self.dtype)[:, 0].astype(np.int64)
+        true = as_target(self.class_numbers(y), "softmax", self.n_outputs, rows.shape[0], self.dtype)[:, 0].astype(np.int64)
         pairs = true * self.n_outputs + self._outputs(rows).argmax(axis=1)
         return np.bincount(pairs, minlength=self.n_outputs**2).reshape(self.n_outputs, self.n_outputs)
 
@@ -704,10 +767,10 @@ class Network:
         if self.normalization == "layer":
             raise ConfigError("folded: expected a network with batch normalisation, got one with layer normalisation; keep it as it is")
         names = self.hidden_activations or NetworkSettings.activation
-        plain = Network(self.sizes, names, self.output, dtype=self.dtype.name, class_names=self.class_names)
+        plain = Network(self.sizes, names, self.output, dtype=self.dtype.name, class_names=self._class_names)
         plain.adopt(
             loss=self.loss, loss_parameter=self.loss_parameter, input_scaling=self.input_scaling, target_scaling=self.target_scaling,
-            target_is_column=self.target_is_column, predicts_classes=self.predicts_classes,
+            target_is_column=self.target_is_column, predicts_classes=self.predicts_classes, classes=self._classes,
         )  # fmt: skip
         for ours, theirs in zip((*self.weights, *self.biases), (*plain.weights, *plain.biases), strict=True):
             theirs[:] = ours
@@ -792,9 +855,17 @@ def network_for(data: Dataset, settings: NetworkSettings, seed: int) -> Network:
     """Return an untrained network that fits a data set: its inputs, its classes or targets, and what settings_for adds."""
     settings = settings_for(data, settings)
     n_inputs = math.prod(data.x_train.shape[1:])
-    n_outputs = len(data.class_names) if data.class_names else data.y_train[0].size
+    if data.class_names is not None:
+        n_outputs = len(data.class_names)
+    else:
+        n_outputs = len(set(data.y_train.tolist())) if data.target_kind == "classes" else data.y_train[0].size
     sizes = (n_inputs, *settings.hidden, n_outputs)
-    return Network(
+    network = Network(
         sizes, settings.activation, settings.output, normalization=settings.normalization, initializer=settings.initializer,
         initial_value=settings.initial_value, dtype=settings.dtype, seed=seed, class_names=data.class_names,
     )  # fmt: skip
+    if data.target_kind == "classes":  # of all training rows: those that a fold is trained on may miss a class
+        _, classes = network.numbers_to_train(data.y_train)
+        if classes is not None and not labels.is_plain(classes):
+            network.classes = classes
+    return network

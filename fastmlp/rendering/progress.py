@@ -1,10 +1,12 @@
 """The one line that moves on standard error while a command works: the bar of an epoch, or the wait for the compiler."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from fastmlp import machine
 from fastmlp.quantities import loss
 from fastmlp.rendering.output import Output
 
@@ -14,10 +16,22 @@ if TYPE_CHECKING:
     from rich.status import Status
 
     from fastmlp.search.task import BankProgress
-    from fastmlp.training.history import Progress
+    from fastmlp.training.history import Epoch, History, Progress
 
 
 DRAW_SECONDS = 0.2  # between two looks of a bar that several threads report to: drawing it takes time from them
+
+
+class Shows(Protocol):
+    """What the callback fastmlp.callbacks.Progress draws with."""
+
+    def __enter__(self) -> Self: ...  # noqa: D105
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None: ...  # noqa: D105
+    def epoch(self, progress: "Progress") -> None: ...  # noqa: D102
+    def compiling(self, name: str, seconds: float | None) -> None: ...  # noqa: D102
+    def clear(self) -> None: ...  # noqa: D102
+    def slow(self, epoch: "Epoch", fastest: "Epoch") -> None: ...  # noqa: D102
+    def ended(self, history: "History", seconds: float) -> None: ...  # noqa: D102
 
 
 class Display:
@@ -32,6 +46,7 @@ class Display:
         self._status: Status | None = None
         self._compiling = 0  # kernels that are being compiled now: one may need another
         self._compiled = 0.0  # seconds that have not been told yet
+        self._kernels = 0  # and how many kernels that were
         self._drawn = 0.0  # when the bar of an experiment was drawn last
 
     def __enter__(self) -> Self:
@@ -72,6 +87,7 @@ class Display:
         if seconds is not None:
             self._compiling -= 1
             self._compiled += seconds if self._compiling == 0 else 0.0
+            self._kernels += 1
         else:
             self._compiling += 1
             self._wait_for(name)
@@ -85,8 +101,16 @@ class Display:
             self._status.stop()
             self._status = None
         if self._compiled:
-            self._output.note(f"compiled in {self._compiled:.1f} s; later starts find the code in the cache")
-            self._compiled = 0.0
+            kernels = f"{self._kernels} kernel{'s' if self._kernels > 1 else ''}"
+            self._output.note(f"compiled {kernels} in {self._compiled:.1f} s; later starts find the code in the cache")
+            self._compiled, self._kernels = 0.0, 0
+
+    def slow(self, epoch: "Epoch", fastest: "Epoch") -> None:
+        """Say that an epoch took much longer than the fastest one before it."""
+        self._output.note(slow_epoch(epoch, fastest))
+
+    def ended(self, history: "History", seconds: float) -> None:
+        """Say nothing: a command prints a row for each epoch."""
 
     def _wait_for(self, name: str) -> None:
         if self._status is not None:
@@ -96,7 +120,14 @@ class Display:
             self._status = _console().status(f"compiling (once) … {name}")
             self._status.start()
         elif self._compiling == 1 and not self._compiled:
-            self._output.note("compiling (once) …")
+            self._output.note(f"compiling (once) … {name} and what comes after it")
+
+
+def slow_epoch(epoch: "Epoch", fastest: "Epoch") -> str:
+    """Return what to say of an epoch that took much longer than the fastest one before it."""
+    load = f"; load {os.getloadavg()[0]:.1f} on {machine.usable_cores()} cores" if hasattr(os, "getloadavg") else ""
+    times = epoch.seconds / fastest.seconds
+    return f"epoch {epoch.epoch} took {times:.1f} times as long as epoch {fastest.epoch}: other programs keep the processors busy{load}"
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
 """What a page says about a run: the records of a run folder -> a Page. One function per kind of run; nothing is written but figures."""
 
-import dataclasses
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ from fastmlp.rendering import plots
 from fastmlp.rendering.page import Fact, Mark, Page, Section, Table
 from fastmlp.rendering.plots import Plot, Series
 from fastmlp.search.statistics import Summary, summarise
-from fastmlp.settings import NetworkSettings, TrainingSettings, current_names, is_default, used_by
+from fastmlp.settings import CLAIM, FIELDS, HELD_OUT, PAGE, current_names, having, is_default, shown_in, used_by
 
 if TYPE_CHECKING:
     from fastmlp.inspect.insight import Examples, Insight
@@ -63,14 +62,7 @@ STOPPED = {
     "time_budget": "stopped when its time was used up",
     "converged": "stopped where no step made the loss smaller",
 }
-# Settings that the text of the methods names by itself, or that change no result.
-SAID = {
-    "hidden", "activation", "output", "dtype", "initializer", "initial_value", "epochs", "batch_size", "learning_rate", "optimizer",
-    "loss", "reduction", "normalize", "normalize_target", "validation", "holdout", "split_seed", "zero_skipping", "kernels",
-    "threads", "seed",
-}  # fmt: skip
-ALWAYS_SHOWN = ("hidden", "activation", "epochs", "batch_size", "learning_rate", "optimizer", "loss", "validation", "seed")
-BASE_SETTINGS = ("hidden", "activation", "learning_rate", "batch_size", "epochs", "reduction", "normalize", "validation")
+SAID = (*having("in_text"), *having("changes_bits", False))  # what the methods have words for, or need none for
 MOST_RUNS_LISTED = 1000
 MOST_SAID = 6  # values of a setting that a text names one by one
 NOT_IN_TABLES = ("fold", "rows", "weights")  # in which models differ, and that are no settings
@@ -260,7 +252,7 @@ def reproduction_page(run: "RunRecord", figures: Path, commands: Sequence[str]) 
     )
     how = str(run.result.get("how_compared") or "")
     base = {**_settings(run, "network"), **_settings(run, "train")}
-    given = ", ".join(_claim_settings({name: base.get(name) for name in BASE_SETTINGS}, {}))
+    given = ", ".join(_claim_settings({name: base.get(name) for name in shown_in(CLAIM)}, {}))
     about = f"Unless a row names others, the settings are: {given}. Measured: mean ± standard deviation over runs with different seeds."
     sections = [
         Section("What the report says, and what we measured", [text for text in (how, about) if text],
@@ -529,13 +521,12 @@ def _measured(row: Mapping[str, Any]) -> str:
 def _common_sections(run: "RunRecord", commands: Sequence[str], methods: str) -> list[Section]:
     varied = _varied(run)
     train = _settings(run, "train")
-    fields = {field.name: field for record in (NetworkSettings, TrainingSettings) for field in dataclasses.fields(record)}
     chosen: list[tuple[str, str]] = []
     usual: list[tuple[str, str]] = []
     for name, value in [*_settings(run, "network").items(), *train.items()]:
-        if run.kind == "cv" and name in ("validation", "holdout", "split_seed"):  # its folds are held out
+        if run.kind == "cv" and name in HELD_OUT:  # its folds are held out
             continue
-        is_usual = name not in (*varied, *ALWAYS_SHOWN) and name in fields and is_default(fields[name], value, train)
+        is_usual = name not in (*varied, *shown_in(PAGE)) and name in FIELDS and is_default(FIELDS[name], value, train)
         text = _values_text(varied[name]) if name in varied else _value_text(value)
         (usual if is_usual else chosen).append((name.replace("_", " "), text))
     chosen += [(name.replace("_", " "), _values_text(values)) for name, values in varied.items() if name in NOT_IN_TABLES]
@@ -631,7 +622,8 @@ def _methods(run: "RunRecord", models: int, tested: bool) -> str:
     own = (train.get("optimizer") or "varied") not in used_by("learning_rate") and "learning_rate" not in varied
     rate = "steps as far as a line search says" if own and "optimizer" not in varied else f"learning rate {said('learning_rate')}"
     minimised = said("loss", lambda value: str(value or "cross_entropy").replace("_", " "))
-    may_stop = any(train.get(name) is not None or name in varied for name in ("patience", "target_accuracy", "time_budget"))
+    stops = set(having("group", "Stopping")) & set(having("may_change"))  # what ends a training earlier may change when it goes on
+    may_stop = any(train.get(name) is not None or name in varied for name in stops)
     many = train.get("epochs") != 1 or "epochs" in varied
     inputs = [INPUTS.get(str(value or "scale"), "") for value in varied.get("normalize", [train.get("normalize")])]
     parts = [
@@ -645,9 +637,8 @@ def _methods(run: "RunRecord", models: int, tested: bool) -> str:
     ]
     others = [
         f"{field.name.replace('_', ' ')} {_value_text(value)}"
-        for table, record in ((network, NetworkSettings), (train, TrainingSettings))
-        for field in dataclasses.fields(record)
-        if field.name not in SAID and field.name not in varied and not is_default(field, value := table.get(field.name), train)
+        for field in FIELDS.values()
+        if field.name not in (*SAID, *varied) and not is_default(field, value := {**network, **train}.get(field.name), train)
     ]
     if others:
         parts.append(f"Other settings than the default: {', '.join(others)}.")

@@ -25,10 +25,9 @@ from fastmlp.network.arrays import as_rows, as_target, in_classes, is_image
 from fastmlp.preprocessing import targets
 from fastmlp.preprocessing.inputs import InputScaling, exact_scaling
 from fastmlp.search.task import DIVERGED, DONE, BankProgress, Task, Trained
-from fastmlp.settings import kind_of, known
-from fastmlp.training import augmentation, holdout
+from fastmlp.settings import FIELDS, NEVER, ON, as_text, kind_of, known
+from fastmlp.training import holdout
 from fastmlp.training.history import Epoch, History, Progress
-from fastmlp.training.optimizers import limits_gradient
 from fastmlp.training.plan import make_plan
 from fastmlp.training.trainer import Trainer
 
@@ -138,8 +137,9 @@ class SharedRows:
         settings = task.training
         key = (settings.validation, settings.holdout, settings.split_seed, network.output, network.n_outputs)
         if key not in self._splits:
-            target = as_target(self._y, network.output, network.n_outputs, len(self._y), np.float64, "y_train")
-            target, output = in_classes(target, self._y, network.output, network.n_outputs)
+            y = network.class_numbers(self._y, "y_train")
+            target = as_target(y, network.output, network.n_outputs, len(y), np.float64, "y_train")
+            target, output = in_classes(target, y, network.output, network.n_outputs)
             self._splits[key] = holdout.split(settings, target, output, network.n_outputs)
         return self._splits[key]
 
@@ -189,21 +189,12 @@ def _test(network: Network, data: Dataset) -> dict[str, float | None]:
 
 def _code(task: Task) -> tuple[Any, ...]:
     """Return what decides which kernels a task needs; tasks that agree in it compile the same."""
-    settings = task.training
-    with_state = (
-        bool(settings.momentum),
-        settings.nesterov,
-        bool(settings.weight_decay),
-        limits_gradient(settings),
-        settings.average == "ema",
+    settings = {**task.network.to_dict(), **task.training.to_dict()}
+    return tuple(
+        tuple(map(bool, value)) if isinstance(value, list) and how == ON else bool(value) if how == ON else as_text(value)
+        for name, value in settings.items()
+        if (how := FIELDS[name].metadata["compiles"]) != NEVER
     )
-    stopping = (settings.monitor, settings.patience is None, settings.restore_best, settings.target_accuracy is None)
-    names = (settings.optimizer, settings.loss, settings.kernels, settings.zero_skipping, settings.normalize, settings.per_feature)
-    drops = tuple(share > 0 for share in settings.dropout) if isinstance(settings.dropout, tuple) else settings.dropout > 0
-    regularised = (drops, settings.input_dropout > 0, settings.input_noise > 0, settings.max_norm is not None)
-    augmented = augmentation.is_wanted(settings)
-    rows = (settings.validation, settings.holdout)
-    return (task.network, settings.batch_size, rows, names, with_state, stopping, augmented, regularised)
 
 
 def _network(task: Task, data: Dataset) -> Network:

@@ -15,7 +15,7 @@ from fastmlp.search.ledger import Ledger, Record, complete
 from fastmlp.search.repeat import repeat_tasks, summarise_scores, task_key
 from fastmlp.search.statistics import Comparison, Summary, compare, summarise
 from fastmlp.search.task import DIVERGED, DONE, BankProgress, Task, Trained
-from fastmlp.settings import NetworkSettings, TrainingSettings, known
+from fastmlp.settings import FIELDS, NetworkSettings, TrainingSettings, known
 from fastmlp.training.stopping import needs_held_out
 
 DIGITS = 3  # of a number drawn from a range: more make no difference
@@ -129,16 +129,18 @@ def final_tasks(network: NetworkSettings, training: TrainingSettings, change: Ch
     `held_out` rows are kept back where the setting says when to stop by such rows.
     """
     changed_network, changed_training = changed_settings(network, training, change)
-    validation = held_out if needs_held_out(changed_training) else 0
-    return repeat_tasks(changed_network, changed_training.replace(validation=validation), runs, change, opens_test=True)
+    judged = needs_held_out(changed_training)
+    final = changed_training.replace(validation=held_out) if judged and held_out else changed_training.without_held_out()
+    return repeat_tasks(changed_network, final, runs, change, opens_test=True)
 
 
 def check_axes(axes: Mapping[str, Sequence[Any] | Range]) -> None:
     """Raise ConfigError for settings that a sweep cannot compare."""
     if not axes:
         raise ConfigError("sweep: expected several values of a setting, got none; for example --learning-rate 0.01,0.1")
-    for name, why in (("seed", "every setting is trained with the same seeds; see --runs"), ("threads", "it changes no result")):
-        if name in axes:
+    for name in axes:
+        why = FIELDS[name].metadata["not_swept"]
+        if why is not None:
             raise ConfigError(f"{name}: expected one value in a sweep, got several; {why}")
 
 

@@ -4,13 +4,16 @@ The keywords of the Python interface, the flags of the command line, the keys of
 output, the metadata of a model file and the axes of a sweep all derive from the fields here. Names of activations, losses and
 optimisers are stored as text; the registries that own those names check them.
 
-May not import numpy, numba or anything of fastmlp.
+May not import numpy, numba or anything of fastmlp but what settings are called.
 """
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+import types
+from collections.abc import Collection, Mapping
 from typing import Any
+
+from fastmlp.settings.names import folded
 
 ACTIVATIONS = "activation"
 OUTPUTS = "output"
@@ -27,9 +30,6 @@ INITIALIZERS = (
     "constant",
     "course",
 )
-SCHEDULES = ("constant", "step", "exponential", "linear", "cosine", "one_cycle", "inverse", "plateau")
-
-
 # What a record of a training by 0.1.0, which always names `validation`, leaves unsaid because it could not be otherwise.
 UNSAID_BEFORE = {"holdout": "last"}
 # What each optimizer does where nobody says otherwise; a setting that is missing here it does not use. Where a value is a mapping, it
@@ -67,6 +67,34 @@ KIND_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "table": {"optimizer": "adam", "epochs": 50, "batch_size": 50, "initializer": "glorot_uniform"},
     "regression": {"optimizer": "adam", "epochs": 200, "batch_size": 200, "initializer": "glorot_uniform"},
 }
+# What follows from another choice than that of the optimizer, in the same form: choice -> the settings that it uses, with their defaults.
+SCHEDULE_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "constant": {},
+    "step": {"gamma": 0.1, "step_size": 10.0},
+    "exponential": {"gamma": 0.1, "step_size": 10.0},
+    "linear": {"end_factor": 0.0},
+    "cosine": {"end_factor": 0.0},
+    "one_cycle": {"end_factor": 0.0},
+    "inverse": {"gamma": 0.1, "step_size": 10.0},
+    "plateau": {"gamma": 0.1, "step_size": 10.0},
+}
+SCHEDULES = tuple(SCHEDULE_DEFAULTS)
+AVERAGE_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"none": {}, "ema": {"average_decay": 0.999}, "swa": {"average_start": 0.75}}
+LOSS_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"huber": {"huber_delta": 1.0}, "quantile": {"quantile": 0.5}}
+INITIALIZER_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"constant": {"initial_value": 0.01}}
+# The settings that decide which others are used.
+CHOICES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "optimizer": OPTIMIZER_DEFAULTS,
+    "schedule": SCHEDULE_DEFAULTS,
+    "average": AVERAGE_DEFAULTS,
+    "loss": LOSS_DEFAULTS,
+    "initializer": INITIALIZER_DEFAULTS,
+}
+OF_A_CHOICE = {
+    name: value for made, table in CHOICES.items() if made != "optimizer" for own in table.values() for name, value in own.items()
+}
+EVERYWHERE = ("epochs",)  # what every choice uses, though only one has a number of its own
+STEPPING = tuple(name for name, defaults in OPTIMIZER_DEFAULTS.items() if "learning_rate" in defaults)  # those that take single steps
 # A rate or a momentum without the name of an optimizer is that of the plainest one, whatever the data.
 PLAIN, MEANS_PLAIN = "sgd", ("learning_rate", "momentum", "nesterov")
 
@@ -85,23 +113,21 @@ def defaults_of(optimizer: str, kind: str) -> dict[str, Any]:
     return {**KIND_DEFAULTS[kind], **own, "optimizer": optimizer}
 
 
-def is_default(field: dataclasses.Field[Any], value: Any, training: Mapping[str, Any]) -> bool:
-    """Return whether a recorded value says no more than the default: of the field, or of the optimizer that was trained with."""
-    if value is None or value == (list(field.default) if isinstance(field.default, tuple) else field.default):
-        return True
-    own = OPTIMIZER_DEFAULTS.get(str(training.get("optimizer")), {}).get(field.name)
-    return bool(value in own.values() if isinstance(own, Mapping) else value == own)
-
-
-@functools.cache
-def used_by(name: str) -> tuple[str, ...]:
-    """Return the optimizers that use a setting, in the order of OPTIMIZER_DEFAULTS."""
-    return tuple(optimizer for optimizer, defaults in OPTIMIZER_DEFAULTS.items() if name in defaults)
+# Where a setting applies.
+NETWORK = "network"  # what the network is
+STEP = "step"  # every step by itself, so that single steps know it, too
+ROWS = "rows"  # all rows: which are held out, what pictures are made of them
+COURSE = "course"  # a training with an end: its epochs, the rate over them, when to stop
+# When another value needs other kernels, or may be refused where the first one was not.
+NEVER, ON, ALWAYS = "never", "on or off", "always"
+# Where a setting is shown even if it has its default.
+HELP, PAGE, COMMAND, CLAIM = "help of train", "page of a run", "command that does a run again", "claim of the course report"
 
 
 def setting(
     default: Any,
     help: str,
+    applies: str,
     *,
     minimum: float | None = None,
     above: float | None = None,
@@ -112,200 +138,347 @@ def setting(
     repeat: bool = False,
     part: bool = False,
     group: str = "Training",
-    optimizers: tuple[str, ...] = (),
+    otherwise: Any = None,
+    used_with: Mapping[str, tuple[str, ...]] = types.MappingProxyType({}),
+    full_batch: bool = True,
+    needs: str | None = None,
+    judges: bool = False,
+    compiles: str = ALWAYS,
+    changes_bits: bool = True,
+    may_change: bool = False,
+    in_range_test: bool | None = None,
+    not_swept: str | None = None,
+    shown: tuple[str, ...] = (),
+    in_text: bool = False,
 ) -> Any:
-    """Declare a setting: its default, its help text, and the values that it takes.
+    """Declare a setting: its default, its help text, the values that it takes, and what everything that goes by settings asks of it.
 
-    `minimum` is the smallest value allowed, `above` a bound that must be exceeded, `maximum` the largest, `below` a bound that is not
-    reached, `choices` a closed list of names, `registry` the table that owns the names, `repeat` says that the command line repeats the
-    flag, `part` that a number with a decimal point is a part of a whole, above 0 and below 1, `group` under which heading its help lists
-    it, `optimizers` which of them use it, where not all of them do. A default of None may stand for one in OPTIMIZER_DEFAULTS or
-    KIND_DEFAULTS.
+    Its values: `minimum` is the smallest one allowed, `above` a bound that must be exceeded, `maximum` the largest, `below` a bound that
+    is not reached, `choices` a closed list of names, `registry` the table that owns the names, `repeat` says that the command line repeats
+    the flag, `part` that a number with a decimal point is a part of a whole, above 0 and below 1, `group` under which heading its help
+    lists it. A default of None stands for `otherwise`, or for what one of the tables above says.
+
+    Where it means something: `applies`; `used_with`, choices of other settings that use it where the tables do not say so, {setting:
+    choices}; `full_batch`, whether it goes with lbfgs, whose steps have a line search and all rows; `needs`, a setting without which it
+    does nothing; `judges`, by held-out rows, so that it needs some.
+
+    What it changes: `compiles`; `changes_bits`, whether another value is another result; `may_change`, when a training goes on;
+    `in_range_test`, whether a search for a learning rate goes by it, by default unless it shapes the course of a training; `not_swept`, why
+    a sweep has no axis of it; `shown`, where it is shown though it has its default; `in_text`, whether the methods on a page have words for
+    it, so that they do not list it.
     """
-    rules = {
-        "help": help,
-        "minimum": minimum,
-        "above": above,
-        "maximum": maximum,
-        "below": below,
-        "choices": choices,
-        "registry": registry,
-        "repeat": repeat,
-        "part": part,
-        "group": group,
-        "optimizers": optimizers,
-    }
-    return dataclasses.field(default=default, metadata=rules)
+    traits = {name: value for name, value in locals().items() if name != "default"}
+    traits["in_range_test"] = applies != COURSE if in_range_test is None else in_range_test
+    return dataclasses.field(default=default, metadata=traits)
 
 
+# fmt: off
 @dataclasses.dataclass(frozen=True)
 class NetworkFields:
     """What a network is, apart from its numbers of inputs and outputs, which follow from the data."""
 
-    hidden: tuple[int, ...] = setting((300,), "units of a hidden layer; repeat for more layers", minimum=1, repeat=True, group="Network")
+    hidden: tuple[int, ...] = setting(
+        (300,), "units of a hidden layer; repeat for more layers", NETWORK, minimum=1, repeat=True, group="Network",
+        shown=(HELP, PAGE, COMMAND, CLAIM), in_text=True,
+    )
     activation: str | tuple[str, ...] = setting(
         "relu",
         "activation of the hidden layers, one name or one per layer: identity, sigmoid, tanh, relu, leaky_relu, elu, selu, gelu, "
         "gelu_tanh, silu, mish, softplus, hard_sigmoid",
-        registry=ACTIVATIONS,
-        repeat=True,
-        group="Network",
+        NETWORK, registry=ACTIVATIONS, repeat=True, group="Network", shown=(HELP, PAGE, COMMAND, CLAIM), in_text=True,
     )
     output: str | None = setting(
-        None, "output: softmax, sigmoid or identity; default: by the kind of target", registry=OUTPUTS, group="Network"
+        None, "output: softmax, sigmoid or identity; default: by the kind of target", NETWORK, registry=OUTPUTS, group="Network",
+        shown=(HELP,), in_text=True,
     )
     normalization: str = setting(
-        "none",
-        "normalise the sums of each hidden layer: over the batch, or over the layer",
-        choices=("none", "batch", "layer"),
+        "none", "normalise the sums of each hidden layer: over the batch, or over the layer", NETWORK, choices=("none", "batch", "layer"),
         group="Network",
     )
     initializer: str | None = setting(
-        None,
-        f"weight initialisation: {', '.join(INITIALIZERS)}; default: by the activation",
-        choices=INITIALIZERS,
-        group="Network",
+        None, f"weight initialisation: {', '.join(INITIALIZERS)}; default: by the activation", NETWORK, choices=INITIALIZERS,
+        group="Network", in_text=True,
     )
-    initial_value: float = setting(0.01, "constant: initial value of every weight", group="Network")
-    dtype: str = setting("float32", "type of the parameters", choices=("float32", "float64"), group="Network")
+    initial_value: float | None = setting(None, "constant: initial value of every weight", NETWORK, group="Network", in_text=True)
+    dtype: str = setting("float32", "type of the parameters", NETWORK, choices=("float32", "float64"), group="Network", in_text=True)
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingFields:
     """How a network is trained."""
 
-    epochs: int | None = setting(None, "passes over the training rows; of lbfgs, iterations", minimum=0)
-    batch_size: int | None = setting(None, "rows in one step; lbfgs takes all", minimum=1)
-    learning_rate: float | None = setting(None, "step size", above=0.0, optimizers=used_by("learning_rate"))
-    optimizer: str | None = setting(None, f"optimizer: {', '.join(OPTIMIZERS)}", choices=OPTIMIZERS, group="Optimizer")
-    momentum: float | None = setting(
-        None, "momentum: how much of the last step is kept", minimum=0.0, maximum=1.0, group="Optimizer", optimizers=used_by("momentum")
+    epochs: int | None = setting(
+        None, "passes over the training rows; of lbfgs, iterations", COURSE, minimum=0, compiles=NEVER, may_change=True,
+        shown=(HELP, PAGE, COMMAND, CLAIM), in_text=True,
     )
-    nesterov: bool = setting(False, "Nesterov momentum", group="Optimizer", optimizers=used_by("nesterov"))
+    batch_size: int | None = setting(
+        None, "rows in one step; lbfgs takes all", STEP, minimum=1, shown=(HELP, PAGE, COMMAND, CLAIM), in_text=True
+    )
+    learning_rate: float | None = setting(
+        None, "step size", STEP, above=0.0, compiles=NEVER, in_range_test=False, shown=(HELP, PAGE, COMMAND, CLAIM), in_text=True
+    )
+    optimizer: str | None = setting(
+        None, f"optimizer: {', '.join(OPTIMIZERS)}", STEP, choices=OPTIMIZERS, group="Optimizer", shown=(HELP, PAGE), in_text=True
+    )
+    momentum: float | None = setting(
+        None, "momentum: how much of the last step is kept", STEP, minimum=0.0, maximum=1.0, group="Optimizer", compiles=ON
+    )
+    nesterov: bool = setting(False, "Nesterov momentum", STEP, group="Optimizer", compiles=ON)
     beta1: float | None = setting(
-        None, "decay rate of the first moment", minimum=0.0, maximum=0.999999, group="Optimizer", optimizers=used_by("beta1")
+        None, "decay rate of the first moment", STEP, minimum=0.0, maximum=0.999999, group="Optimizer", compiles=NEVER
     )
     beta2: float | None = setting(
-        None,
-        "decay rate of the second moment; lion: of the momentum",
-        minimum=0.0,
-        maximum=0.9999999,
-        group="Optimizer",
-        optimizers=used_by("beta2"),
+        None, "decay rate of the second moment; lion: of the momentum", STEP, minimum=0.0, maximum=0.9999999, group="Optimizer",
+        compiles=NEVER,
     )
     epsilon: float | None = setting(
-        None,
-        "added to the denominator for numerical stability",
-        above=0.0,
-        group="Optimizer",
-        optimizers=used_by("epsilon"),
+        None, "added to the denominator for numerical stability", STEP, above=0.0, group="Optimizer", compiles=NEVER
     )
-    clip_value: float | None = setting(None, "clip each element of the gradient to this size", above=0.0, group="Optimizer")
-    clip_norm: float | None = setting(None, "clip the norm of the gradient to this size", above=0.0, group="Optimizer")
-    average: str = setting(
-        "none",
-        "end with averaged weights: ema over all steps, swa over the ends of the last epochs",
-        choices=("none", "ema", "swa"),
-        group="Optimizer",
+    clip_value: float | None = setting(
+        None, "clip each element of the gradient to this size", STEP, above=0.0, group="Optimizer", full_batch=False,
+        compiles=ON,
     )
-    average_decay: float = setting(0.999, "ema: decay rate of the average", minimum=0.0, below=1.0, group="Optimizer")
-    average_start: float = setting(
-        0.75, "swa: fraction of the epochs after which averaging begins", minimum=0.0, below=1.0, group="Optimizer"
+    clip_norm: float | None = setting(
+        None, "clip the norm of the gradient to this size", STEP, above=0.0, group="Optimizer", full_batch=False,
+        compiles=ON,
     )
-    schedule: str = setting("constant", f"how the learning rate changes: {', '.join(SCHEDULES)}", choices=SCHEDULES, group="Schedule")
-    warmup_epochs: float = setting(0.0, "epochs over which the learning rate rises to its value first", minimum=0.0, group="Schedule")
-    gamma: float = setting(0.1, "step, exponential, plateau: factor of the learning rate; inverse: its slope", above=0.0, group="Schedule")
-    step_size: float = setting(
-        10.0, "step, exponential, inverse: epochs for that factor; plateau: epochs to wait", above=0.0, group="Schedule"
+    average: str | None = setting(
+        None, "end with averaged weights: ema over all steps, swa over the ends of the last epochs", STEP, choices=tuple(AVERAGE_DEFAULTS),
+        group="Optimizer", otherwise="none", full_batch=False, in_range_test=False,
     )
-    end_factor: float = setting(
-        0.0, "linear, cosine, one_cycle: fraction of the learning rate at the end", minimum=0.0, maximum=1.0, group="Schedule"
+    average_decay: float | None = setting(
+        None, "ema: decay rate of the average", STEP, minimum=0.0, below=1.0, group="Optimizer", compiles=NEVER, in_range_test=False
+    )
+    average_start: float | None = setting(
+        None, "swa: fraction of the epochs after which averaging begins", COURSE, minimum=0.0, below=1.0, group="Optimizer", compiles=NEVER
+    )
+    schedule: str | None = setting(
+        None, f"how the learning rate changes: {', '.join(SCHEDULES)}", COURSE, choices=SCHEDULES, group="Schedule", otherwise="constant",
+        full_batch=False, compiles=NEVER, shown=(HELP,),
+    )
+    warmup_epochs: float = setting(
+        0.0, "epochs over which the learning rate rises to its value first", COURSE, minimum=0.0, group="Schedule",
+        full_batch=False, compiles=NEVER,
+    )
+    gamma: float | None = setting(
+        None, "step, exponential, plateau: factor of the learning rate; inverse: its slope", COURSE, above=0.0, group="Schedule",
+        compiles=NEVER,
+    )
+    step_size: float | None = setting(
+        None, "step, exponential, inverse: epochs for that factor; plateau: epochs to wait", COURSE, above=0.0, group="Schedule",
+        compiles=NEVER,
+    )
+    end_factor: float | None = setting(
+        None, "linear, cosine, one_cycle: fraction of the learning rate at the end", COURSE, minimum=0.0, maximum=1.0, group="Schedule",
+        compiles=NEVER,
     )
     weight_decay: float | None = setting(
-        None,
-        "L2 penalty (weight decay), decoupled in adamw and lion",
-        minimum=0.0,
-        group="Regularisation",
-        optimizers=used_by("weight_decay"),
+        None, "L2 penalty (weight decay), decoupled in adamw and lion", STEP, minimum=0.0, group="Regularisation", compiles=ON,
+        shown=(HELP,),
     )
-    l1: float = setting(0.0, "L1 penalty", minimum=0.0, group="Regularisation")
+    l1: float = setting(
+        0.0, "L1 penalty", STEP, minimum=0.0, group="Regularisation", full_batch=False, compiles=ON
+    )
     max_norm: float | None = setting(
-        None, "max-norm constraint: largest norm of the weights into one hidden unit", above=0.0, group="Regularisation"
+        None, "max-norm constraint: largest norm of the weights into one hidden unit", STEP, above=0.0, group="Regularisation",
+        full_batch=False, compiles=ON,
     )
     dropout: float | tuple[float, ...] = setting(
-        0.0,
-        "dropout rate of hidden units; repeat for one per layer",
-        minimum=0.0,
-        below=1.0,
-        repeat=True,
-        group="Regularisation",
+        0.0, "dropout rate of hidden units; repeat for one per layer", STEP, minimum=0.0, below=1.0, repeat=True, group="Regularisation",
+        full_batch=False, compiles=ON, shown=(HELP,),
     )
-    input_dropout: float = setting(0.0, "dropout rate of the inputs", minimum=0.0, below=1.0, group="Regularisation")
-    input_noise: float = setting(0.0, "standard deviation of noise added to the normalised inputs", minimum=0.0, group="Regularisation")
+    input_dropout: float = setting(
+        0.0, "dropout rate of the inputs", STEP, minimum=0.0, below=1.0, group="Regularisation", full_batch=False,
+        compiles=ON,
+    )
+    input_noise: float = setting(
+        0.0, "standard deviation of noise added to the normalised inputs", STEP, minimum=0.0, group="Regularisation",
+        full_batch=False, compiles=ON,
+    )
     label_smoothing: float = setting(
-        0.0, "label smoothing: fraction of the target spread over all classes", minimum=0.0, below=1.0, group="Regularisation"
+        0.0, "label smoothing: fraction of the target spread over all classes", STEP, minimum=0.0, below=1.0, group="Regularisation",
+        compiles=ON,
     )
     loss: str | None = setting(
         None,
         "cross_entropy, binary_cross_entropy, mse, mae, huber, log_cosh, quantile or poisson; default: the one that fits the output",
-        registry=LOSSES,
+        STEP, registry=LOSSES, shown=(HELP, PAGE), in_text=True,
     )
-    huber_delta: float = setting(1.0, "huber: threshold between quadratic and linear loss", above=0.0)
-    quantile: float = setting(0.5, "quantile: the quantile to predict", above=0.0, below=1.0)
-    class_weight: str | None = setting(None, "balanced: each class counts alike, however many rows it has", choices=("balanced",))
-    reduction: str = setting("mean", "gradient of a batch: mean or sum over its rows", choices=("mean", "sum"))
+    huber_delta: float | None = setting(None, "huber: threshold between quadratic and linear loss", STEP, above=0.0, compiles=NEVER)
+    quantile: float | None = setting(None, "quantile: the quantile to predict", STEP, above=0.0, below=1.0, compiles=NEVER)
+    class_weight: str | None = setting(
+        None, "balanced: each class counts alike, however many rows it has", STEP, choices=("balanced",)
+    )
+    reduction: str = setting(
+        "mean", "gradient of a batch: mean or sum over its rows", STEP, choices=("mean", "sum"), compiles=NEVER, shown=(CLAIM,),
+        in_text=True,
+    )
     normalize: str | None = setting(
         None,
         "inputs: none as they are, scale bytes to [0, 1], or standardize; default: what the network has, else scale",
-        choices=("none", "scale", "standardize"),
+        STEP, choices=("none", "scale", "standardize"), shown=(HELP, CLAIM), in_text=True,
     )
     normalize_target: str | None = setting(
         None,
         "targets of a regression: none as they are, or standardize inside; default: what the network has, else standardize",
-        choices=("none", "standardize"),
+        STEP, choices=("none", "standardize"), in_text=True,
     )
-    per_feature: bool | None = setting(None, "standardize each feature by itself; default: only for tables of floats")
+    per_feature: bool | None = setting(
+        None, "standardize each feature by itself; default: only for tables of floats", STEP, used_with={"normalize": ("standardize",)}
+    )
     validation: int | float | None = setting(
-        None, "hold out training rows: a number of them, or a part: 5000, 0.2, 20%; 0 trains on all", minimum=0, part=True
+        None, "hold out training rows: a number of them, or a part: 5000, 0.2, 20%; 0 trains on all", ROWS, minimum=0, part=True,
+        shown=(HELP, PAGE, COMMAND, CLAIM), in_text=True,
     )
     holdout: str | None = setting(
         None,
         "which rows are held out: of each class in proportion, of all, or the last; default: the convention of the data set, else "
         "stratified for classes and shuffled for others",
-        choices=("stratified", "shuffled", "last"),
+        ROWS, choices=("stratified", "shuffled", "last"), needs="validation", in_text=True,
     )
-    split_seed: int = setting(0, "source of the draw of held-out rows, which the seed does not change", minimum=0, maximum=2**63 - 1)
-    zero_skipping: str = setting("auto", "skip inputs that are exactly zero", choices=("auto", "on", "off"))
+    split_seed: int = setting(
+        0, "source of the draw of held-out rows, which the seed does not change", ROWS, minimum=0, maximum=2**63 - 1, needs="validation",
+        compiles=NEVER, in_text=True,
+    )
+    zero_skipping: str = setting("auto", "skip inputs that are exactly zero", STEP, choices=("auto", "on", "off"), in_text=True)
     kernels: str = setting(
         "auto",
         "auto: the fastest that fit; scalar: the textbook loops, compiled; python: the same loops, interpreted, very slow",
-        choices=("auto", "scalar", "python"),
+        STEP, choices=("auto", "scalar", "python"), in_text=True,
     )
-    threads: int | None = setting(None, "number of threads; default: all cores that help", minimum=1)
-    seed: int = setting(0, "source of every random choice but the draw of held-out rows", minimum=0, maximum=2**63 - 1)
+    threads: int | None = setting(
+        None, "number of threads; default: all cores that help", STEP, minimum=1, compiles=NEVER, changes_bits=False, may_change=True,
+        not_swept="it changes no result", shown=(HELP,),
+    )
+    seed: int = setting(
+        0, "source of every random choice but the draw of held-out rows", STEP, minimum=0, maximum=2**63 - 1, compiles=NEVER,
+        not_swept="every setting is trained with the same seeds; see --runs", shown=(HELP, PAGE), in_text=True,
+    )
     monitor: str = setting(
-        "loss",
-        "metric to monitor on the held-out rows, for early stopping and best weights",
-        choices=("loss", "accuracy"),
-        group="Stopping",
+        "loss", "metric to monitor on the held-out rows, for early stopping and best weights", COURSE, choices=("loss", "accuracy"),
+        group="Stopping", judges=True,
     )
-    patience: int | None = setting(None, "stop after so many epochs without improvement", minimum=1, group="Stopping")
-    restore_best: bool = setting(False, "end with the weights of the best epoch", group="Stopping")
+    patience: int | None = setting(
+        None, "stop after so many epochs without improvement", COURSE, minimum=1, group="Stopping", judges=True, compiles=ON,
+        may_change=True, shown=(HELP,),
+    )
+    restore_best: bool = setting(
+        False, "end with the weights of the best epoch", COURSE, group="Stopping", judges=True, compiles=ON, shown=(HELP,)
+    )
     target_accuracy: float | None = setting(
-        None, "stop when the held-out rows reach this accuracy", minimum=0.0, maximum=1.0, group="Stopping"
+        None, "stop when the held-out rows reach this accuracy", COURSE, minimum=0.0, maximum=1.0, group="Stopping", judges=True,
+        compiles=ON, may_change=True,
     )
-    time_budget: float | None = setting(None, "stop after so many seconds of training", above=0.0, group="Stopping")
-    augment_shift: float = setting(0.0, "images: move by up to so many pixels", minimum=0.0, group="Augmentation")
-    augment_rotation: float = setting(0.0, "images: turn by up to so many degrees", minimum=0.0, maximum=180.0, group="Augmentation")
+    time_budget: float | None = setting(
+        None, "stop after so many seconds of training", COURSE, above=0.0, group="Stopping", compiles=NEVER, may_change=True
+    )
+    augment_shift: float = setting(
+        0.0, "images: move by up to so many pixels", ROWS, minimum=0.0, group="Augmentation", full_batch=False, compiles=ON
+    )
+    augment_rotation: float = setting(
+        0.0, "images: turn by up to so many degrees", ROWS, minimum=0.0, maximum=180.0, group="Augmentation",
+        full_batch=False, compiles=ON,
+    )
     augment_scale: float = setting(
-        0.0, "images: stretch or squeeze each way by up to this share", minimum=0.0, below=1.0, group="Augmentation"
+        0.0, "images: stretch or squeeze each way by up to this share", ROWS, minimum=0.0, below=1.0, group="Augmentation",
+        full_batch=False, compiles=ON,
     )
-    augment_shear: float = setting(0.0, "images: slant by up to so many degrees", minimum=0.0, below=90.0, group="Augmentation")
+    augment_shear: float = setting(
+        0.0, "images: slant by up to so many degrees", ROWS, minimum=0.0, below=90.0, group="Augmentation",
+        full_batch=False, compiles=ON,
+    )
     augment_elastic: float = setting(
-        0.0, "images: elastic distortion moves pixels this far each way, root mean square", minimum=0.0, group="Augmentation"
+        0.0, "images: elastic distortion moves pixels this far each way, root mean square", ROWS, minimum=0.0, group="Augmentation",
+        full_batch=False, compiles=ON,
     )
-    augment_elastic_sigma: float = setting(4.0, "images: smoothness of elastic distortion, in pixels", minimum=0.5, group="Augmentation")
-    augment_flip: bool = setting(False, "images: mirror every other one", group="Augmentation")
+    augment_elastic_sigma: float = setting(
+        4.0, "images: smoothness of elastic distortion, in pixels", ROWS, minimum=0.5, group="Augmentation", needs="augment_elastic",
+        compiles=NEVER,
+    )
+    augment_flip: bool = setting(
+        False, "images: mirror every other one", ROWS, group="Augmentation", full_batch=False, compiles=ON
+    )
+# fmt: on
+
+
+FIELDS: dict[str, dataclasses.Field[Any]] = {
+    field.name: field for record in (NetworkFields, TrainingFields) for field in dataclasses.fields(record)
+}
+
+
+@functools.cache
+def having(trait: str, *values: Any) -> tuple[str, ...]:
+    """Return the names of the settings whose trait, a keyword of `setting`, has one of these values; none given: is true."""
+    found = {name: field.metadata[trait] for name, field in FIELDS.items()}
+    return tuple(name for name, value in found.items() if (value in values if values else value))
+
+
+def shown_in(place: str) -> tuple[str, ...]:
+    """Return the names of the settings that are shown in a place, HELP, PAGE, COMMAND or CLAIM, even where they have their defaults."""
+    return tuple(name for name, field in FIELDS.items() if place in field.metadata["shown"])
+
+
+HELD_OUT = ("validation", *having("needs", "validation"))  # what says which rows are held out
+
+
+@functools.cache
+def used_with(name: str) -> Mapping[str, tuple[str, ...]]:
+    """Return which choices use a setting, {deciding setting: its values}; {}: it is always used."""
+    found = dict(FIELDS[name].metadata["used_with"]) if name in FIELDS else {}
+    for decider, table in CHOICES.items():
+        users = tuple(choice for choice, defaults in table.items() if name in defaults)
+        if users and name not in EVERYWHERE:
+            found[decider] = users
+    return found
+
+
+DEPENDENT = tuple(name for name in FIELDS if used_with(name))
+
+
+def used_by(name: str) -> tuple[str, ...]:
+    """Return the optimizers that use a setting, in the order of OPTIMIZER_DEFAULTS."""
+    return used_with(name).get("optimizer", OPTIMIZERS if name not in having("full_batch", False) else STEPPING)
+
+
+def decider_against(name: str, values: Mapping[str, Any]) -> str | None:
+    """Return which setting has, among `values`, a choice that does not use the setting `name`; None: all that are there use it."""
+    for decider, users in used_with(name).items():
+        choice = values.get(decider)
+        if choice is not None and _chosen(choice, users) is None:
+            return decider
+    return None
+
+
+def defaults_of_choices(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what follows from choices among these values, but for those of the optimizer: see CHOICES and `defaults_of`."""
+    found: dict[str, Any] = {}
+    for decider, table in CHOICES.items():
+        choice = _chosen(values.get(decider), table)
+        if decider != "optimizer" and choice is not None:
+            found |= table[choice]
+    return found
+
+
+def _chosen(value: Any, choices: Collection[str]) -> str | None:
+    """Return the one of some names that a value is, however it is spelled."""
+    if value is None or value in choices:
+        return value  # type: ignore[no-any-return]
+    return next((one for one in choices if folded(one) == folded(str(value))), None)
+
+
+def is_on(field: dataclasses.Field[Any], value: Any) -> bool:
+    """Return whether a value asks for something: it is neither None nor a default, which was recorded with any choice once."""
+    usual = (None, field.default, field.metadata["otherwise"], OF_A_CHOICE.get(field.name))
+    return any(one not in usual for one in value) if isinstance(value, (tuple, list)) else value not in usual
+
+
+def is_default(field: dataclasses.Field[Any], value: Any, training: Mapping[str, Any]) -> bool:
+    """Return whether a recorded value says no more than the default: of the field, of a choice, or of the optimizer trained with."""
+    usual = list(field.default) if isinstance(field.default, tuple) else field.default
+    if value in (None, usual, field.metadata["otherwise"], OF_A_CHOICE.get(field.name)):
+        return True
+    own = OPTIMIZER_DEFAULTS.get(str(training.get("optimizer")), {}).get(field.name)
+    return bool(value in own.values() if isinstance(own, Mapping) else value == own)
 
 
 def as_text(value: Any) -> str:
@@ -319,6 +492,9 @@ def default_text(field: dataclasses.Field[Any]) -> str:
     """Return the default of a setting as help shows it, "0.9 with adam, lion" or "10 for image; 30 for table"; "" where there is none."""
     if field.default is not None:
         return ", ".join(map(str, field.default)) if isinstance(field.default, tuple) else as_text(field.default)
+    usual = OF_A_CHOICE.get(field.name, field.metadata["otherwise"])  # of which choice, the help says
+    if usual is not None:
+        return as_text(usual)
     shown = []
     for word, table in (("for", KIND_DEFAULTS), ("with", OPTIMIZER_DEFAULTS)):
         groups: dict[str, list[str]] = {}

@@ -7,15 +7,24 @@ from typing import Any, Self, TypeVar
 
 from fastmlp.errors import ConfigError
 from fastmlp.settings.fields import (
+    CHOICES,
+    DEPENDENT,
+    FIELDS,
+    HELD_OUT,
     KIND_DEFAULTS,
     MEANS_PLAIN,
-    OPTIMIZERS,
+    OF_A_CHOICE,
     PLAIN,
     UNSAID_BEFORE,
     NetworkFields,
     TrainingFields,
     as_text,
+    decider_against,
     defaults_of,
+    defaults_of_choices,
+    having,
+    is_on,
+    used_with,
 )
 from fastmlp.settings.names import ALIASES, current_names, folded, known_name, nearest
 from fastmlp.settings.values import check_value
@@ -32,6 +41,7 @@ class Settings:
             value = getattr(self, field.name)
             if value is not default:
                 object.__setattr__(self, field.name, check_value(field, value))
+        _check_used(self, vars(self), {})
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -51,14 +61,21 @@ class Settings:
 
     @classmethod
     def from_record(cls, values: Mapping[str, Any], source: str = "settings") -> Self:
-        """Build the record from what a file says of an earlier training, perhaps by an earlier version."""
-        unsaid = UNSAID_BEFORE if "validation" in values else {}
-        return cls.from_mapping({**unsaid, **current_names(values, warn=False)}, source)
+        """Build the record from what a file says of an earlier training, perhaps by an earlier version.
+
+        What was recorded and had no effect is left out: a setting that is given is one that is used.
+        """
+        recorded = {**(UNSAID_BEFORE if "validation" in values else {}), **current_names(values, warn=False)}
+        return cls.from_mapping({name: value for name, value in recorded.items() if _says_something(name, value, recorded)}, source)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as values that JSON and TOML can hold."""
         pairs = ((name, getattr(self, name)) for name in self.names())
         return {name: list(value) if isinstance(value, tuple) else value for name, value in pairs}
+
+    def check_choice(self, decider: str, choice: str) -> None:
+        """Raise ConfigError for a setting that is given and not used by a choice that follows from something else than the settings."""
+        _check_used(self, {decider: choice}, {decider: ", which is in effect"})
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some settings changed, checked again."""
@@ -72,37 +89,38 @@ class NetworkSettings(NetworkFields, Settings):
 
 @dataclasses.dataclass(frozen=True)
 class TrainingSettings(TrainingFields, Settings):
-    """How a network is trained."""
+    """How a network is trained. None: nobody said so; `resolved` fills in what is used then, and leaves what is not."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.optimizer is not None:
-            _check_used(self, self.optimizer, "")
+    def resolved(self, kind: str, loss: str | None = None) -> Self:
+        """Return the settings with every default filled in that choices and the kind of data decide; what is unused stays None.
 
-    @classmethod
-    def from_record(cls, values: Mapping[str, Any], source: str = "settings") -> Self:
-        """Build the record from what a file says of an earlier training.
-
-        Up to version 0.1.0 every setting was recorded, those that the optimizer does not use with the default of that time: they are left
-        out.
+        kind: see kind_of. loss: the one in effect, where it is known. Raises ConfigError for a setting that is given and not used.
         """
-        optimizer = values.get("optimizer")
-        unused = [field.name for field in of_optimizers() if optimizer in OPTIMIZERS and optimizer not in field.metadata["optimizers"]]
-        return super().from_record({name: value for name, value in values.items() if name not in unused}, source)
-
-    def resolved(self, kind: str) -> Self:
-        """Return the settings with every default filled in that the optimizer and the kind of data decide; what is unused stays None.
-
-        kind: see kind_of. Raises ConfigError for a setting that the default optimizer does not use.
-        """
-        optimizer = self.optimizer
+        optimizer, why = self.optimizer, {}
         if optimizer is None:
-            optimizer = PLAIN if any(_is_given(getattr(self, name)) for name in MEANS_PLAIN) else KIND_DEFAULTS[kind]["optimizer"]
-            _check_used(self, optimizer, f", the default for data of the kind {kind!r}")
-        defaults = defaults_of(optimizer, kind)
+            means_plain = any(is_on(FIELDS[name], getattr(self, name)) for name in MEANS_PLAIN)
+            optimizer = PLAIN if means_plain else KIND_DEFAULTS[kind]["optimizer"]
+            why["optimizer"] = f", the default for data of the kind {kind!r}"
+        defaults = {name: FIELDS[name].metadata["otherwise"] for name in having("otherwise")} | defaults_of(optimizer, kind)
+        choices = {name: getattr(self, name) or defaults.get(name) for name in CHOICES if name in self.names()}
+        why |= {name: ", the default" for name in choices if getattr(self, name) is None and name not in why}
+        choices["loss"] = self.loss if loss is None else loss
+        _check_used(self, choices, why)
+        defaults |= defaults_of_choices(choices)
         if "learning_rate" not in defaults:  # lbfgs has no steps of some rows
             del defaults["batch_size"]
         return self.replace(**{name: value for name, value in defaults.items() if name in self.names() and getattr(self, name) is None})
+
+    def check_needs(self) -> None:
+        """Raise ConfigError for a setting that is given without another one that it does nothing without."""
+        for name in having("needs"):
+            needed, value = FIELDS[name].metadata["needs"], getattr(self, name)
+            if is_on(FIELDS[name], value) and not getattr(self, needed):
+                raise ConfigError(f"{name}: expected none without {needed}, got {as_text(value)}; set {needed}, or leave {name} out")
+
+    def without_held_out(self) -> Self:
+        """Return the same settings for a training that holds out no rows, and so judges none."""
+        return self.replace(validation=0, **{name: FIELDS[name].default for name in (*HELD_OUT, "monitor") if name != "validation"})
 
 
 @functools.cache
@@ -120,12 +138,6 @@ def _names_of(record: Any) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(record))
 
 
-@functools.cache
-def of_optimizers() -> tuple[dataclasses.Field[Any], ...]:
-    """Return the settings that not every optimizer uses, or not with the same default."""
-    return tuple(field for field in dataclasses.fields(TrainingSettings) if field.metadata["optimizers"])
-
-
 def known(value: T | None) -> T:
     """Return a value that resolved settings have."""
     if value is None:
@@ -133,18 +145,36 @@ def known(value: T | None) -> T:
     return value
 
 
-def _is_given(value: Any) -> bool:
-    return value is not None and value is not False
+def _check_used(settings: Settings, choices: Mapping[str, Any], why: Mapping[str, str]) -> None:
+    """Raise ConfigError where settings are given that a choice does not use; why: how a choice came about."""
+    against: dict[str, list[str]] = {}
+    given = vars(settings)
+    for name in DEPENDENT:
+        value = given.get(name)
+        if value is not None and is_on(FIELDS[name], value) and (decider := decider_against(name, choices)) is not None:
+            against.setdefault(decider, []).append(name)
+    for decider, names in against.items():
+        got = ", ".join(as_text(getattr(settings, name)) for name in names)
+        users = "; ".join(f"{name} goes with {', '.join(used_with(name)[decider])}" for name in names)
+        choice = choices[decider] if decider == "optimizer" else f"the {decider} {choices[decider]}"
+        raise ConfigError(
+            f"{', '.join(names)}: expected none with {choice}{why.get(decider, '')}, which uses no such setting, got {got}; {users}"
+        )
 
 
-def _check_used(settings: TrainingSettings, optimizer: str, why: str) -> None:
-    """Raise ConfigError where settings are given that the optimizer does not use."""
-    unused = {field.name: field.metadata["optimizers"] for field in of_optimizers() if optimizer not in field.metadata["optimizers"]}
-    given = [name for name in unused if _is_given(getattr(settings, name))]
-    if given:
-        got = ", ".join(as_text(getattr(settings, name)) for name in given)
-        users = "; ".join(f"{name} goes with {', '.join(unused[name])}" for name in given)
-        raise ConfigError(f"{', '.join(given)}: expected none with {optimizer}{why}, which uses no such setting, got {got}; {users}")
+def _says_something(name: str, value: Any, recorded: Mapping[str, Any]) -> bool:
+    """Return whether a recorded value of a setting had an effect, or may have one, beside the others of its record.
+
+    Before there were settings that stay None where they are not used, all of them were recorded with their defaults.
+    """
+    if name not in FIELDS or decider_against(name, recorded) is not None:
+        return name not in FIELDS
+    needed = FIELDS[name].metadata["needs"]
+    if name == "monitor" and not (recorded.get("patience") or recorded.get("restore_best")):
+        needed = "validation"
+    if needed in recorded and not recorded[needed]:
+        return False
+    return name not in OF_A_CHOICE or OF_A_CHOICE[name] != value  # where it is used, the default is filled in again
 
 
 def _elsewhere(name: str, record: type[Settings]) -> str:

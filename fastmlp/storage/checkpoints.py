@@ -81,6 +81,10 @@ class Checkpoints:
             raise ModelFileError(f"expected a sound checkpoint in {str(self.folder)!r}, found none of {len(files)}: {refused}")
         return None
 
+    def exist(self) -> bool:
+        """Return whether there is any, sound or not."""
+        return bool(self._files())
+
     def remove_leftovers(self) -> None:
         """Remove what a process left that was killed while it saved."""
         remove_leftovers(self.folder)

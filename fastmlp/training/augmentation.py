@@ -8,11 +8,11 @@ from fastmlp import machine
 from fastmlp.errors import ConfigError
 from fastmlp.kernels import augment, random
 from fastmlp.kernels.team import Team, new_shared
-from fastmlp.settings import TrainingSettings
+from fastmlp.settings import FIELDS, TrainingSettings, having
 
 MOST_ROWS = 8192  # in one buffer, unless a batch has more: 6 MB of MNIST, and some 30 ms to fill on one core
 SPACING = math.sqrt(3.0)  # of the grid, in deviations of its bell: see kernels/augment.py
-SETTINGS = ("augment_shift", "augment_rotation", "augment_scale", "augment_shear", "augment_elastic", "augment_flip")
+SETTINGS = tuple(name for name in having("group", "Augmentation") if FIELDS[name].metadata["needs"] is None)
 
 
 class Augmentation:

@@ -9,23 +9,16 @@ from fastmlp.kernels.program import NO_NUMBERS, Program, Steps
 from fastmlp.kernels.step import LOSS_SUM, TOTALS
 from fastmlp.kernels.tiled import TiledProgram
 from fastmlp.kernels.updates import Rates
-from fastmlp.settings import TrainingSettings
+from fastmlp.settings import FIELDS, TrainingSettings, having, is_on
 from fastmlp.training import lbfgs
 from fastmlp.training.lbfgs import Pair, Point
 
 NAME = "lbfgs"
-# What has no meaning for whole steps along a line, or makes the function another one at each evaluation, or not smooth.
-NOT_WITH_IT = (
-    "clip_value", "clip_norm", "average", "schedule", "warmup_epochs", "l1", "max_norm", "dropout", "input_dropout",
-    "input_noise", "augment_shift", "augment_rotation", "augment_scale", "augment_shear", "augment_elastic", "augment_flip",
-)  # fmt: skip
 
 
 def check(settings: TrainingSettings, n_rows: int) -> None:
     """Raise ConfigError where settings ask for what goes with batches and rates, but not with L-BFGS over n_rows rows."""
-    asked_for = [
-        name for name in NOT_WITH_IT if _is_on(getattr(settings, name)) and getattr(settings, name) != getattr(TrainingSettings, name)
-    ]
+    asked_for = [name for name in having("full_batch", False) if is_on(FIELDS[name], getattr(settings, name))]
     if settings.batch_size is not None and settings.batch_size < n_rows:
         asked_for.insert(0, "batch_size")
     if asked_for:
@@ -33,10 +26,6 @@ def check(settings: TrainingSettings, n_rows: int) -> None:
             f"optimizer: lbfgs takes each step over all {n_rows} rows, as far as a line search says, and needs a smooth loss; "
             f"leave out {', '.join(asked_for)}"
         )
-
-
-def _is_on(value: object) -> bool:
-    return any(value) if isinstance(value, tuple) else bool(value)
 
 
 class Memory(NamedTuple):

@@ -1,7 +1,9 @@
 """What a training tells while it goes on: records without arithmetic."""
 
+import os
 from typing import Any, NamedTuple
 
+from fastmlp.errors import MissingExtra
 from fastmlp.training.state import TrainingState
 
 
@@ -50,3 +52,23 @@ class History(list[Epoch]):
     def to_dict(self) -> dict[str, list[Any]]:
         """Return {field: [value per epoch]}."""
         return {field: [getattr(epoch, field) for epoch in self] for field in Epoch._fields}
+
+    def to_frame(self) -> Any:
+        """Return a data frame with a row per epoch: pandas', or polars' where that alone is installed. Raises MissingExtra without both."""
+        try:
+            from pandas import DataFrame
+        except ImportError:
+            try:
+                from polars import DataFrame
+            except ImportError:
+                raise MissingExtra("to_frame: expected pandas or polars, found neither; run: pip install 'fastmlp[tables]'") from None
+        return DataFrame(self.to_dict())
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> None:
+        """Draw loss and accuracy over the epochs: into a file, .png, .svg or .csv; without one, under the cell of a notebook or as text.
+
+        Raises DataError where there is no epoch, MissingExtra without matplotlib, or plotext where text is printed.
+        """
+        from fastmlp.rendering.library import plot
+
+        plot(self, path)

@@ -107,11 +107,16 @@ def cut(rows: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray |
     return rows, numbers
 
 
-def warn_of_unseen(target: np.ndarray, held_out: np.ndarray, advice: str, stacklevel: int) -> None:
-    """Warn where a class of the rows held out is not among those trained on; targets (n, 1) and (m, 1) of single classes."""
+def warn_of_unseen(target: np.ndarray, held_out: np.ndarray, labels: np.ndarray | None, advice: str, stacklevel: int) -> None:
+    """Warn where a class of the rows held out is not among those trained on; targets (n, 1) and (m, 1) of single classes.
+
+    labels (C,): of the classes; None: their numbers.
+    """
     unseen = np.setdiff1d(held_out, target).astype(np.int64)
     if unseen.size:
-        names = ", ".join(map(str, unseen[:MOST_NAMED])) + (" …" if unseen.size > MOST_NAMED else "")
+        names = ", ".join(map(str, (unseen if labels is None else labels[unseen])[:MOST_NAMED])) + (
+            " …" if unseen.size > MOST_NAMED else ""
+        )
         warnings.warn(
             f"validation: rows of class{'es' if unseen.size > 1 else ''} {names} are held out, and none is left to train on; {advice}",
             UserWarning,

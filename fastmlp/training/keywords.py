@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypedDict, TypeVar, get_args
 
 from fastmlp.settings import TrainingSettings
 from fastmlp.training.optimizers import Optimizer
@@ -12,7 +12,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class TrainingKeywords(TypedDict, total=False):
-    """The settings of fastmlp.settings.TrainingSettings, which describes them; a test compares the names."""
+    """The settings of fastmlp.settings.TrainingSettings, which describes them, for type checkers and editors.
+
+    Written out, as these read no program; `untold` says where the declaration has something else.
+    """
 
     epochs: int | None
     batch_size: int | None
@@ -25,14 +28,14 @@ class TrainingKeywords(TypedDict, total=False):
     epsilon: float | None
     clip_value: float | None
     clip_norm: float | None
-    average: str
-    average_decay: float
-    average_start: float
-    schedule: str
+    average: str | None
+    average_decay: float | None
+    average_start: float | None
+    schedule: str | None
     warmup_epochs: float
-    gamma: float
-    step_size: float
-    end_factor: float
+    gamma: float | None
+    step_size: float | None
+    end_factor: float | None
     weight_decay: float | None
     l1: float
     max_norm: float | None
@@ -41,8 +44,8 @@ class TrainingKeywords(TypedDict, total=False):
     input_noise: float
     label_smoothing: float
     loss: str | None
-    huber_delta: float
-    quantile: float
+    huber_delta: float | None
+    quantile: float | None
     class_weight: str | Mapping[int, float] | None
     reduction: str
     normalize: str | None
@@ -69,6 +72,21 @@ class TrainingKeywords(TypedDict, total=False):
     augment_flip: bool
 
 
+# What keywords may be besides: records, rows of one's own, weights by class.
+RICHER: dict[str, Any] = {"optimizer": Optimizer, "class_weight": Mapping[int, float], "validation": tuple[Any, Any]}
+
+
+def untold() -> list[str]:
+    """Return the lines that TrainingKeywords lacks, or has otherwise than the declaration of the settings."""
+    written = {name: frozenset(get_args(kind) or (kind,)) for name, kind in TrainingKeywords.__annotations__.items()}
+    missing = []
+    for field in dataclasses.fields(TrainingSettings):
+        kinds: Any = field.type if field.name not in RICHER else field.type | RICHER[field.name]
+        if written.pop(field.name, None) != frozenset(get_args(kinds) or (kinds,)):
+            missing.append(f"{field.name}: {kinds.__name__ if isinstance(kinds, type) else kinds}")
+    return missing + [f"no {name}" for name in written]
+
+
 def takes_settings(function: F, without: tuple[str, ...] = ()) -> F:
     """Show the settings with their defaults in the signature of a function that takes them as `**settings`, for help() and editors.
 
@@ -78,7 +96,10 @@ def takes_settings(function: F, without: tuple[str, ...] = ()) -> F:
     own = [parameter for parameter in signature.parameters.values() if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
     settings = [
         inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=TrainingKeywords.__annotations__[field.name]
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=TrainingKeywords.__annotations__.get(field.name, field.type),
         )
         for field in dataclasses.fields(TrainingSettings)
         if field.name not in without

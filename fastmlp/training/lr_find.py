@@ -14,7 +14,7 @@ import numpy as np
 from fastmlp.errors import ConfigError, TrainingError
 from fastmlp.kernels.step import LOSS_SUM, TOTALS, WEIGHT_SUM
 from fastmlp.network import Network
-from fastmlp.settings import TrainingSettings
+from fastmlp.settings import FIELDS, having
 from fastmlp.training import optimizers
 from fastmlp.training.callbacks.hooks import Callbacks
 from fastmlp.training.fit import fit
@@ -28,12 +28,7 @@ LOWEST, HIGHEST = 1e-6, 10.0
 FEWEST_STEPS, MOST_STEPS = 100, 5000  # one pass over the rows, but several where that is only a few batches, and a part of one of many
 EXPLODED = 4.0  # a loss so many times the smallest one ends the sweep
 # What a sweep has no use for: its steps are not those of a training.
-NEUTRAL: dict[str, Any] = {
-    name: getattr(TrainingSettings, name)
-    for name in (
-        "learning_rate", "epochs", "schedule", "warmup_epochs", "average", "patience", "restore_best", "target_accuracy", "time_budget"
-    )
-}  # fmt: skip
+NEUTRAL: dict[str, Any] = {name: FIELDS[name].default for name in having("in_range_test", False)}
 
 
 @takes_settings
@@ -58,7 +53,7 @@ def find_learning_rate(
     """
     if optimizers.as_settings(settings).get("learning_rate") is not None:
         raise ConfigError("learning_rate: expected none, as it is looked for, got one; set lowest and highest")
-    trainer = Trainer(planned(network.copy(), x, y, sample_weight, None, {**settings, **NEUTRAL}))  # type: ignore[typeddict-item]
+    trainer = Trainer(planned(network.copy(), x, y, sample_weight, None, {**settings, **NEUTRAL}))
     check_optimizer(trainer.settings.optimizer)
     rates = learning_rates(lowest, highest, steps_of(trainer) if steps is None else steps)
     return summarise(sweep(trainer, rates), len(rates))

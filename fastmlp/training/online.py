@@ -10,7 +10,7 @@ from fastmlp.errors import ConfigError, DataError
 from fastmlp.network import Network
 from fastmlp.network.arrays import as_sample_weight, in_classes, is_image, is_single, weight_in
 from fastmlp.preprocessing import targets
-from fastmlp.settings import TrainingSettings, kind_of, known
+from fastmlp.settings import COURSE, ROWS, TrainingSettings, having, kind_of, known
 from fastmlp.training import full_batch, optimizers
 from fastmlp.training.keywords import TrainingKeywords, takes_settings
 from fastmlp.training.plan import make_plan
@@ -19,13 +19,7 @@ from fastmlp.training.state import TrainingState
 from fastmlp.training.trainer import Trainer
 from fastmlp.training.weights import class_weight_of_rows
 
-# What means something only where all rows are there, or an end is in sight.
-OF_EPOCHS = (
-    "epochs", "validation", "holdout", "split_seed", "schedule", "warmup_epochs", "gamma", "step_size", "end_factor", "average_start",
-    "monitor", "patience", "restore_best", "target_accuracy", "time_budget", "augment_shift", "augment_rotation", "augment_scale",
-    "augment_shear",
-    "augment_elastic", "augment_elastic_sigma", "augment_flip",
-)  # fmt: skip
+OF_EPOCHS = having("applies", ROWS, COURSE)  # what means something only where all rows are there, or an end is in sight
 
 
 class OnlineTrainer:
@@ -104,7 +98,8 @@ class OnlineTrainer:
         if is_single(x, network.n_inputs):
             x, y = np.asarray(x)[None], np.asarray(y)[None]
         rows = network.rows_for_kernels(x)
-        target = network.target_for_kernels(y, rows.shape[0])
+        _, labels = network.numbers_to_train(y)
+        target = network.target_for_kernels(y, rows.shape[0], labels)
         if self._trainer is None:
             self._settings = self._settings.resolved(kind_of(is_image(rows, np.ndim(x)), network.output))
         most = known(self._settings.batch_size)
@@ -114,7 +109,7 @@ class OnlineTrainer:
             )
         weight = None if sample_weight is None else as_sample_weight(sample_weight, rows.shape[0])
         classes, output = in_classes(target, y, network.output, network.n_outputs)
-        of_class = class_weight_of_rows(self._class_weight, classes, output, network.n_outputs)
+        of_class = class_weight_of_rows(self._class_weight, classes, output, network.n_outputs, labels)
         factors = [factor for factor in (weight, of_class) if factor is not None]
         weights = weight_in(network.dtype, np.prod(factors, axis=0)) if factors else None
         if self._trainer is None:

@@ -169,7 +169,7 @@ def rates(settings: TrainingSettings, first: int, learning_rates: np.ndarray, dt
         clip_value=np.inf if settings.clip_value is None else settings.clip_value,
         clip_norm=np.inf if settings.clip_norm is None else settings.clip_norm,
         l1=settings.l1,
-        average_decay=settings.average_decay,
+        average_decay=settings.average_decay or 0.0,
     )
     table = np.empty((len(learning_rates), len(Rates._fields)), dtype)
     table[:] = np.array(fixed, dtype)

@@ -48,8 +48,8 @@ def make_plan(
     x = as_numbers(x, "x")
     rows = as_rows(x, network.n_inputs, network.dtype, is_of_bytes=network.is_of_bytes)
     of_images = is_image(rows, np.ndim(x))
-    settings = settings.resolved(kind_of(of_images, network.output))
     loss = _checked_loss(settings.loss, network)
+    settings = settings.resolved(kind_of(of_images, network.output), loss)
     loss_parameter = _loss_parameter(loss, network.output, settings, network.dtype)
     # L-BFGS is no rule of the kernels, and keeps no m or v: as far as these go it is plain gradient descent
     is_full_batch = settings.optimizer == full_batch.NAME
@@ -57,6 +57,7 @@ def make_plan(
     kind = _kind_of_targets(network, settings, loss)
     # targets that are standardised stay in float64 until they are
     of_target = np.dtype(np.float64) if kind == "standardize" else network.dtype
+    y, labels = network.numbers_to_train(y)  # class numbers from here on
     target = as_target(y, network.output, network.n_outputs, rows.shape[0], of_target)
     settings, pair, chosen = _checked_validation(settings, validation)
     regularisation = _regularisation(settings, network)
@@ -83,10 +84,13 @@ def make_plan(
     else:
         fitted = network.input_scaling
         is_of_bytes = fitted.scales_bytes if fitted is not None else rows.dtype == np.uint8 and settings.normalize != "none"
-        of_held_out = _given_rows(network, *pair, of_target, input_scaling.offset(network.n_inputs, network.dtype), is_of_bytes)
+        held_y = network.class_numbers(pair[1], "validation y", labels)
+        of_held_out = _given_rows(network, pair[0], held_y, of_target, input_scaling.offset(network.n_inputs, network.dtype), is_of_bytes)
         if of_held_out is not None:
             _check_counts(loss, network.output, of_held_out.target, "validation y")
     stopping.check(settings, of_held_out is not None, network.output)
+    if chosen is None:
+        settings.check_needs()
     if is_full_batch:
         if network.normalization == "batch":
             raise ConfigError(
@@ -98,18 +102,18 @@ def make_plan(
     if network.normalization == "batch" and batch_size < 2:
         raise ConfigError("batch_size: expected at least 2 rows for batch normalisation, got 1; use normalization='layer' or more rows")
     start = resuming.checked(TrainingState() if resume is None else resume, network)
-    resuming.check_fits(start, n_rows, batch_size, update, settings.average, settings.restore_best, network)
+    resuming.check_fits(start, n_rows, batch_size, update, known(settings.average), settings.restore_best, network)
     image_shape = augmentation.image_shape(settings, rows.shape[1], np.shape(x)[1:]) if augmentation.is_wanted(settings) else None
     is_limited = optimizers.limits_gradient(settings)
     block = min(batch_size, FORWARD_ROWS) if is_full_batch else batch_size
     pairs = min(lbfgs.MEMORY, known(settings.epochs)) if is_full_batch else 0
     _check_memory(network, block, UPDATES[update].states + is_limited + (settings.average != "none") * 2 + 2 * pairs)
-    of_rows = _weights_of(network, classes, output, train, weight, class_weight or settings.class_weight)
+    of_rows = _weights_of(network, classes, output, train, weight, class_weight or settings.class_weight, labels)
     target_scaling = _target_scaling(network, kind, target, weight, train)
     if of_held_out is not None and holdout.rule(None, output, network.n_outputs) == holdout.STRATIFIED:
         advice = "train on rows of it, too" if pair is not None else _how_to_see_all(how)
         held_classes, _ = in_classes(of_held_out.target, y, network.output, network.n_outputs)
-        holdout.warn_of_unseen(classes[train], held_classes, advice, stacklevel=4)
+        holdout.warn_of_unseen(classes[train], held_classes, labels, advice, stacklevel=4)
     return Plan(
         network=network,
         settings=settings.replace(
@@ -133,6 +137,7 @@ def make_plan(
         target_scaling=target_scaling,
         target_is_column=np.ndim(y) == 2,
         predicts_classes=names_classes(y, network.output, network.n_outputs),
+        classes=labels,
         regularisation=regularisation,
         update=update,
         is_full_batch=is_full_batch,
@@ -148,6 +153,8 @@ def _input_scaling(
 ) -> InputScaling:  # fmt: skip
     """Return the network's normalisation: fitted on the rows trained on, where no training did so before."""
     kind, fitted = settings.normalize, network.input_scaling
+    if kind is None:
+        settings.check_choice("normalize", "scale" if fitted is None else fitted.kind)
     if fitted is None:
         per_feature = not of_images if settings.per_feature is None else settings.per_feature
         if kind == "standardize" and rows.dtype != np.uint8:  # what the parameters' type cannot hold is fitted as it came
@@ -319,13 +326,14 @@ def _how_to_see_all(how: str | None) -> str:
 
 
 def _weights_of(
-    network: Network, target: np.ndarray, output: str, train: np.ndarray, weight: np.ndarray | None, class_weight: ClassWeight
-) -> np.ndarray | None:
+    network: Network, target: np.ndarray, output: str, train: np.ndarray, weight: np.ndarray | None, class_weight: ClassWeight,
+    labels: np.ndarray | None,
+) -> np.ndarray | None:  # fmt: skip
     """Return what each row counts, (n,), by its own weight times that of its class among the rows trained on; None where all count 1.
 
     Rows not trained on have 0.
     """
-    of_class = class_weight_of_rows(class_weight, target[train], output, network.n_outputs)
+    of_class = class_weight_of_rows(class_weight, target[train], output, network.n_outputs, labels)
     factors = [factor for factor in (None if weight is None else weight[train], of_class) if factor is not None]
     if not factors:
         return None

@@ -38,6 +38,7 @@ class Plan(NamedTuple):
     target_scaling: TargetScaling | None  # of a regression
     target_is_column: bool
     predicts_classes: bool  # one per row: softmax, or one-hot rows for sigmoid outputs
+    classes: np.ndarray | None  # (C,) their labels
     regularisation: Regularisation
     update: str  # the rule of the kernels
     is_full_batch: bool  # L-BFGS

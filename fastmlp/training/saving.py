@@ -24,11 +24,11 @@ import numpy as np
 from fastmlp.errors import ConfigError, ModelFileError
 from fastmlp.network import Network
 from fastmlp.network.codec import TRAINING_TENSORS
+from fastmlp.settings import TrainingSettings
 from fastmlp.storage.model_file import StoredTensors, TensorFile, strict_json
 from fastmlp.training.resuming import checked
 from fastmlp.training.schedules import Plateau
 from fastmlp.training.state import LIKE_PARAMETERS, LIKE_RUNNING_STATS, TrainingState
-from fastmlp.training.trainer import Trainer
 
 RENAMED_TENSORS = {"running_stats": "statistics", "best_running_stats": "best_statistics"}  # now -> in checkpoints of version 0.1.0
 
@@ -41,16 +41,15 @@ class Saved(NamedTuple):
     run: dict[str, Any]
 
 
-def pack(trainer: Trainer, run: Mapping[str, Any]) -> TensorFile:
+def pack(network: Network, settings: TrainingSettings, state: TrainingState, run: Mapping[str, Any]) -> TensorFile:
     """Return a training as it stands; `run` is plain values that JSON can hold."""
-    state = trainer.state()
     named = {name: getattr(state, name) for name in LIKE_PARAMETERS + LIKE_RUNNING_STATS}
     arrays = {"total": np.array(state.total), "pairs": state.pairs, **named}
     tensors = {f"{TRAINING_TENSORS}{name}": array for name, array in arrays.items() if array is not None}
     numbers = {name: value for name, value in state._asdict().items() if name not in arrays}
-    network = trainer.network.to_tensors(trainer.settings)
+    model = network.to_tensors(settings)
     metadata = {"state": json.dumps(numbers, allow_nan=False), "run": json.dumps(dict(run), allow_nan=False)}
-    return TensorFile({**network.tensors, **tensors}, {**network.metadata, **metadata})
+    return TensorFile({**model.tensors, **tensors}, {**model.metadata, **metadata})
 
 
 def unpack(path: Path, file: TensorFile | StoredTensors) -> Saved:

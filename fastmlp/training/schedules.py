@@ -50,22 +50,21 @@ def learning_rates(settings: TrainingSettings, first: int, count: int, epoch_ste
 
 def _factor(settings: TrainingSettings, after: np.ndarray, epoch_steps: int, warmup: int, factor: float) -> np.ndarray:
     """Return by what the learning rate is multiplied, so many steps after the warm-up."""
-    periods = after / epoch_steps / settings.step_size
     # a training may go on beyond its last epoch, step by step: at the rate that it ended with
     done = np.minimum(after / max(known(settings.epochs) * epoch_steps - warmup, 1), 1.0)
-    final = settings.end_factor
     match settings.schedule:
         case "step":
-            return settings.gamma ** np.floor(periods)
+            return known(settings.gamma) ** np.floor(after / epoch_steps / known(settings.step_size))
         case "exponential":
-            return settings.gamma**periods
+            return known(settings.gamma) ** (after / epoch_steps / known(settings.step_size))
         case "inverse":
-            return 1.0 / (1.0 + settings.gamma * periods)
+            return 1.0 / (1.0 + known(settings.gamma) * (after / epoch_steps / known(settings.step_size)))
         case "linear":
-            return 1.0 - (1.0 - final) * done
+            return 1.0 - (1.0 - known(settings.end_factor)) * done
         case "cosine":
-            return _half_cosine(1.0, final, done)
+            return _half_cosine(1.0, known(settings.end_factor), done)
         case "one_cycle":
+            final = known(settings.end_factor)
             rise = _half_cosine(ONE_CYCLE_START, 1.0, done / ONE_CYCLE_RISE)
             fall = _half_cosine(1.0, final, (done - ONE_CYCLE_RISE) / (1.0 - ONE_CYCLE_RISE))
             return np.where(done < ONE_CYCLE_RISE, rise, fall)
@@ -83,6 +82,6 @@ def after_epoch(plateau: Plateau, loss: float, settings: TrainingSettings) -> Pl
     """Return what is known after an epoch with this loss, of the held-out rows where there are any: lower the rate or wait on."""
     if loss < (math.inf if plateau.best is None else plateau.best):
         return plateau._replace(best=loss, waited=0)
-    if plateau.waited + 1 > settings.step_size:
-        return plateau._replace(factor=plateau.factor * settings.gamma, waited=0)
+    if plateau.waited + 1 > known(settings.step_size):
+        return plateau._replace(factor=plateau.factor * known(settings.gamma), waited=0)
     return plateau._replace(waited=plateau.waited + 1)

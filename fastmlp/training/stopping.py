@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from fastmlp.errors import ConfigError
-from fastmlp.settings import TrainingSettings, known
+from fastmlp.settings import FIELDS, TrainingSettings, having, is_on, known
 
 # Why a training ended, as History.stopped and the records of a run say it.
 EPOCHS = "epochs"  # all of them are done
@@ -53,15 +53,20 @@ def reason_to_stop(
 
 
 def needs_held_out(settings: TrainingSettings) -> bool:
-    """Return whether settings judge epochs by held-out rows."""
-    return settings.patience is not None or settings.restore_best or settings.target_accuracy is not None
+    """Return whether a training ends otherwise where settings judge its epochs by held-out rows."""
+    return any(name != "monitor" for name in _judging(settings))
+
+
+def _judging(settings: TrainingSettings) -> list[str]:
+    """Return the names of the settings given that judge epochs by held-out rows; what it is that they judge by comes last."""
+    given = [name for name in having("judges") if is_on(FIELDS[name], getattr(settings, name))]
+    return sorted(given, key=lambda name: name == "monitor")
 
 
 def check(settings: TrainingSettings, holds_out: bool, output: str) -> None:
     """Raise ConfigError where a setting needs held-out rows and there are none, or an accuracy of an output that has none."""
-    if needs_held_out(settings) and not holds_out:
-        name = "patience" if settings.patience is not None else "restore_best" if settings.restore_best else "target_accuracy"
-        raise ConfigError(f"{name}: expected held-out rows to judge an epoch by, got none; set validation, for example to 5000")
+    if not holds_out and (names := _judging(settings)):
+        raise ConfigError(f"{names[0]}: expected held-out rows to judge an epoch by, got none; set validation, for example to 5000")
     if output == "identity":
         judged = settings.patience is not None or settings.restore_best
         if settings.monitor == "accuracy" and judged:

@@ -10,6 +10,8 @@ from fastmlp.network import Network
 from fastmlp.settings import TrainingSettings, over_defaults
 from fastmlp.training import optimizers
 from fastmlp.training.callbacks import hooks
+from fastmlp.training.callbacks.early_stopping import with_settings_of
+from fastmlp.training.callbacks.progress import shown
 from fastmlp.training.fit import fit
 from fastmlp.training.history import Epoch, History
 from fastmlp.training.keywords import TrainingKeywords, takes_settings
@@ -45,30 +47,34 @@ def train(
     *,
     sample_weight: Any = None,
     callbacks: Iterable[hooks.Callback] = (),
+    verbose: bool | None = None,
     resume: TrainingState | None = None,
     **settings: Unpack[TrainingKeywords],
 ) -> History:
     """Train a network in place and return the History.
 
-    x: rows (n, K), bytes or numbers, or images (n, height, width). y: classes 0…C-1 (n,) for softmax, 0 or 1 (n,) or (n, L) for
-    sigmoid (classes, too, where it has several outputs), numbers (n,) or (n, T) for identity. Instead of both, a Dataset: its training
-    rows, with the settings that it prefers.
+    x: rows (n, K), bytes or numbers, or images (n, height, width). y: for softmax labels of classes (n,), whole numbers, truth
+    values or texts (docs/training.md), or one-hot rows (n, C); for sigmoid two labels (n,), labels of as many classes as it has outputs, or
+    0 and 1 (n, L); for identity numbers (n,) or (n, T). Instead of both, a Dataset: its training rows, with the settings that it prefers.
     validation: rows to hold out, 5000, or a part of them, 0.2, or rows of your own, (x, y). holdout: which rows those are: "stratified",
     drawn of each class in proportion; "shuffled", drawn of all; "last"; by default the data set's own choice, else stratified for classes
     and shuffled for anything else. They follow from split_seed, never from seed.
     sample_weight: (n,) what each row counts. class_weight: "balanced", or a mapping {class: weight}; both together multiply.
     callbacks: functions f(network, epoch), called after each epoch, and objects with the hooks of fastmlp.training.callbacks; one that
     returns True ends the training. Training goes on from weights that a callback writes or assigns; an average begins anew from them.
-    resume: the `state` of an earlier History, to go on where it stood. The other parameters are described in
-    fastmlp.settings.TrainingSettings.
+    verbose: True for a line that moves and one at the end, False for none; None: in terminals and notebooks, not where standard error
+    is redirected, nor for a training of less than half a second. resume: the `state` of an earlier History, to go on where it stood.
+    The other parameters are described in fastmlp.settings.TrainingSettings.
 
     Raises DataError or ConfigError before anything runs, TrainingError where the loss is not finite.
     """
-    called = hooks.Callbacks(callbacks)
-    trainer = Trainer(planned(network, x, y, sample_weight, resume, settings))
+    others, given = with_settings_of(hooks.checked_list(callbacks), settings)
+    hooks.Callbacks(others)  # refuses what is none before anything runs
+    plan = planned(network, x, y, sample_weight, resume, given)
     history = History()
-    for _ in fit(trainer, called, history):
-        pass
+    with shown(verbose) as progress:
+        for _ in fit(Trainer(plan), hooks.Callbacks([*progress, *others]), history):
+            pass
     return history
 
 
@@ -77,9 +83,9 @@ def _epochs_of(trainer: Trainer) -> Iterator[Epoch]:
         yield from (event for event in events if isinstance(event, Epoch))
 
 
-def planned(network: Network, x: Any, y: Any, sample_weight: Any, resume: TrainingState | None, keywords: TrainingKeywords) -> Plan:
+def planned(network: Network, x: Any, y: Any, sample_weight: Any, resume: TrainingState | None, settings: Mapping[str, Any]) -> Plan:
     """Return the plan of a training with the arguments of `train`."""
-    given: dict[str, Any] = dict(keywords)
+    given = dict(settings)
     validation = given.pop("validation", None)
     of_data: Mapping[str, Any] = {}
     if isinstance(x, Dataset):
@@ -90,5 +96,7 @@ def planned(network: Network, x: Any, y: Any, sample_weight: Any, resume: Traini
         hint = f"load it: fastmlp.load_dataset({x!r})" if isinstance(x, str) else "only a data set brings its own"
         raise DataError(f"y: expected a target for each row, got none; {hint}")
     class_weight = given.pop("class_weight") if isinstance(given.get("class_weight"), Mapping) else None
-    settings = TrainingSettings.from_mapping(over_defaults(optimizers.as_settings(given), of_data), "train")
-    return make_plan(network, x, y, settings, validation, resume, sample_weight, class_weight)
+    # with rows of one's own, the data set's convention of which to hold out does not matter
+    given["validation"] = 0 if isinstance(validation, (tuple, list)) else validation
+    checked = TrainingSettings.from_mapping(over_defaults(optimizers.as_settings(given), of_data), "train")
+    return make_plan(network, x, y, checked, validation, resume, sample_weight, class_weight)

@@ -104,7 +104,7 @@ class Trainer:
         parameter = 0.0 if loss_for(plan.loss, self.network.output).parameter == SMOOTHING else plan.loss_parameter
         self.network.adopt(
             loss=plan.loss, loss_parameter=parameter, input_scaling=plan.input_scaling, target_scaling=plan.target_scaling,
-            target_is_column=plan.target_is_column, predicts_classes=plan.predicts_classes,
+            target_is_column=plan.target_is_column, predicts_classes=plan.predicts_classes, classes=plan.classes,
         )  # fmt: skip
         self._show_average()
 
@@ -139,7 +139,7 @@ class Trainer:
     def _average_epoch(self) -> None:
         """Take the weights at the end of an epoch into their mean, where the last epochs are averaged and this is one of them."""
         settings = self.settings
-        if settings.average != "swa" or not self.epoch + 1 > settings.average_start * known(settings.epochs):
+        if settings.average != "swa" or not self.epoch + 1 > known(settings.average_start) * known(settings.epochs):
             return
         self._averaged += 1
         weights = self._weights.astype(np.float64)

@@ -11,25 +11,29 @@ from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.tiles import PanelTiles
 from fastmlp.kernels.vectors import lanes_of
 from fastmlp.network import Network
-from fastmlp.settings import INITIALIZERS, NetworkSettings, TrainingSettings
+from fastmlp.settings import INITIALIZERS, STEPPING, NetworkSettings, TrainingSettings, used_by
+from fastmlp.training.optimizers import update_rule
 from fastmlp.training.plan import make_plan
 from fastmlp.training.trainer import Trainer
 
 ROWS, N_INPUTS, N_OUTPUTS = 120, 100, 10  # two batches of 50 rows and a shorter one
 FEW_INPUTS = 4  # of a network whose layers are taken as vectors, row by row
 MOST_VECTORS = 41  # of units among which every shape of tiles is the best one for some number
-RULES: dict[str, dict[str, Any]] = {
-    "sgd": {},
-    "momentum": {"momentum": 0.9},
-    "nesterov": {"momentum": 0.9, "nesterov": True},
-    "adam": {"optimizer": "adam"},
-    "adamw": {"optimizer": "adamw"},
-    "nadam": {"optimizer": "nadam"},
-    "rmsprop": {"optimizer": "rmsprop"},
-    "rmsprop with momentum": {"optimizer": "rmsprop", "momentum": 0.9},
-    "adagrad": {"optimizer": "adagrad"},
-    "lion": {"optimizer": "lion"},
-}
+MOMENTUM: tuple[dict[str, Any], ...] = ({}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True})
+
+
+def _rules() -> dict[str, dict[str, Any]]:
+    """Return settings that take each update of the kernels, by its name: those of every optimizer that takes single steps."""
+    found: dict[str, dict[str, Any]] = {}
+    for optimizer in STEPPING:
+        for settings in MOMENTUM:
+            if all(optimizer in used_by(name) for name in settings):
+                given = {"optimizer": optimizer, **settings}
+                found.setdefault(update_rule(TrainingSettings(**given).resolved("table"), np.dtype(np.float32)), given)
+    return found
+
+
+RULES = _rules()
 LIMITED = {"clip_norm": 1.0, "average": "ema"}  # a gradient that is stored before the rule gets it
 REGULARISED: dict[str, dict[str, Any]] = {
     "dropout, max-norm": {"dropout": 0.5, "max_norm": 3.0},

@@ -6,15 +6,19 @@ from typing import Any
 import numpy as np
 
 from fastmlp.errors import ConfigError
+from fastmlp.network.labels import is_plain, number_of, shown
 
-ClassWeight = str | Mapping[int, float] | None
+ClassWeight = str | Mapping[Any, float] | None
 
 
-def class_weight_of_rows(class_weight: ClassWeight, target: np.ndarray, output: str, n_outputs: int) -> np.ndarray | None:
+def class_weight_of_rows(
+    class_weight: ClassWeight, target: np.ndarray, output: str, n_outputs: int, classes: np.ndarray | None = None
+) -> np.ndarray | None:
     """Return the weight of each row's class, float64 (n,), for targets (n, 1) of the rows trained on; None where all count alike.
 
     class_weight: "balanced" for n / (C * count), C the number of classes that occur, so that each class counts alike (as scikit-learn
-    has it); or a mapping {class: weight}, where a class that is not named counts 1. Raises ConfigError for classes that there are not.
+    has it); or a mapping {class: weight}, where a class that is not named counts 1. classes (C,): the labels of the classes, None: their
+    numbers. Raises ConfigError for classes that there are not.
     """
     if class_weight is None:
         return None
@@ -22,20 +26,24 @@ def class_weight_of_rows(class_weight: ClassWeight, target: np.ndarray, output: 
         kind = "numbers" if output == "identity" else f"{n_outputs} labels per row"
         raise ConfigError(f"class_weight: expected a network with one class per row, this one predicts {kind}; use sample_weight")
     n_classes = n_outputs if output == "softmax" else 2
-    classes = target[:, 0].astype(np.int64)
+    of_rows = target[:, 0].astype(np.int64)
     if isinstance(class_weight, Mapping):
         weights = np.ones(n_classes)
         for name, weight in class_weight.items():
-            weights[_checked_class(name, n_classes)] = _checked_weight(name, weight)
+            weights[_checked_class(name, n_classes, classes)] = _checked_weight(name, weight)
     elif class_weight == "balanced":
-        counts = np.bincount(classes, minlength=n_classes)
-        weights = classes.size / (np.count_nonzero(counts) * np.maximum(counts, 1))
+        counts = np.bincount(of_rows, minlength=n_classes)
+        weights = of_rows.size / (np.count_nonzero(counts) * np.maximum(counts, 1))
     else:
         raise ConfigError(f"class_weight: expected 'balanced' or a mapping {{class: weight}}, got {class_weight!r:.60}")
-    return weights[classes]
+    return weights[of_rows]
 
 
-def _checked_class(name: Any, n_classes: int) -> int:
+def _checked_class(name: Any, n_classes: int, classes: np.ndarray | None) -> int:
+    if classes is not None and not is_plain(classes):
+        if (number := number_of(name, classes)) is None:
+            raise ConfigError(f"class_weight: expected labels of classes, {shown(classes)}, got {name!r:.60}")
+        return number
     if isinstance(name, bool) or not hasattr(name, "__index__") or not 0 <= name < n_classes:
         raise ConfigError(f"class_weight: expected class numbers from 0 to {n_classes - 1}, got {name!r:.60}")
     return int(name.__index__())

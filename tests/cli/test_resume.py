@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 import fastmlp
+from fastmlp.callbacks import Checkpoint
 from fastmlp.cli import train as train_module
 from fastmlp.errors import WriteError
 from fastmlp.rendering.output import Output
 from fastmlp.storage.checkpoints import Checkpoints
 from fastmlp.storage.runs import RunFolder, read_manifest, read_metrics
 from fastmlp.training.plan import make_plan
+from fastmlp.training.saving import CheckpointSchedule
 from fastmlp.training.trainer import Trainer
 
 TRAIN = ("train", "synthetic", "--batch-size", "50", "--learning-rate", "0.5", "--optimizer", "adam", "--validation", "10000")
@@ -36,7 +38,7 @@ def stopped(command, monkeypatch, tmp_path):
 
         with monkeypatch.context() as patch:
             patch.setattr(Trainer, "advance", advance_or_end)
-            patch.setattr(train_module.Saver, "save_if_due", lambda saver, epoch_ended: saver.save())
+            patch.setattr(CheckpointSchedule, "is_due", lambda schedule, epoch_ended: True)
             with pytest.raises(SystemExit):
                 command(*TRAIN, "--epochs", "4", "--run-folder", "run", *flags)
         return tmp_path / "run"
@@ -226,7 +228,7 @@ def test_a_damaged_manifest_is_written_anew(command, finished):
 def test_a_damaged_newest_checkpoint_is_a_warning(command, stopped, monkeypatch):
     older, newest = sorted((stopped(5) / "checkpoints").iterdir())
     newest.write_bytes(newest.read_bytes()[:-1])
-    monkeypatch.setattr(train_module.Saver, "save_if_due", lambda saver, epoch_ended: None)  # saved once, at the end
+    monkeypatch.setattr(CheckpointSchedule, "is_due", lambda schedule, epoch_ended: False)  # saved once, at the end
     with pytest.warns(UserWarning, match=newest.name):
         resumed = command("train", "--resume", "run", "--json").json
     whole = command(*TRAIN, "--epochs", "4", "--run-folder", "whole", "--json").json
@@ -280,8 +282,8 @@ def test_a_full_disk_saves_what_can_be_saved_and_says_so(command, monkeypatch, t
 
 def test_checkpoints_are_written_by_time(command, monkeypatch, tmp_path):
     saves = []
-    save = train_module.Saver.save
-    monkeypatch.setattr(train_module.Saver, "save", lambda saver: saves.append(time.monotonic()) or save(saver))
+    save = Checkpoints.save
+    monkeypatch.setattr(Checkpoints, "save", lambda *given: saves.append(time.monotonic()) or save(*given))
     command(*TRAIN, "--epochs", "1", "--batch-size", "1", "--run-folder", "run", "--checkpoint-seconds", "0")
     assert len(saves) > 2  # each chunk, the end of the epoch, the end
 
@@ -290,15 +292,15 @@ def test_a_network_that_is_not_finite_is_not_saved(tmp_path):
     data = fastmlp.load_dataset("synthetic")
     network = fastmlp.Network([2, 3, 2])
     trainer = Trainer(make_plan(network, data.x_train, data.y_train, fastmlp.TrainingSettings(batch_size=50)))
-    with RunFolder.at(tmp_path) as run:
-        saver = train_module.Saver(trainer, run, Checkpoints(run.checkpoints_path), 0.0)
-        trainer.step()
-        network.parameters[0] = float("nan")
-        saver.save()
-        assert not run.checkpoints_path.exists()
-        network.parameters[0] = 0.0
-        saver.save()
-        assert len(list(run.checkpoints_path.iterdir())) == 1
+    checkpoint = Checkpoint(tmp_path / "saved", 0.0)
+    checkpoint.on_fit_begin(network, trainer.settings, trainer.state)
+    trainer.step()
+    network.parameters[0] = float("nan")
+    checkpoint.on_steps_end(network, None, trainer.state)
+    assert not (tmp_path / "saved").exists()
+    network.parameters[0] = 0.0
+    checkpoint.on_steps_end(network, None, trainer.state)
+    assert len(list((tmp_path / "saved").iterdir())) == 1
 
 
 def test_without_a_run_folder_an_interrupt_says_that_it_cannot_go_on():

@@ -12,8 +12,8 @@ import time
 
 import pytest
 
+from fastmlp.callbacks import StopOnSignal
 from fastmlp.cli import signals
-from fastmlp.cli.signals import GracefulStop
 from tests.cli.conftest import ROOT
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -68,7 +68,7 @@ def handlers():
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_patience_keeps_the_first_signal(handlers, number):
-    with GracefulStop(pytest.fail) as patience:
+    with StopOnSignal(pytest.fail) as patience:
         assert patience.received is None
         os.kill(os.getpid(), number)
         assert patience.received == number
@@ -76,13 +76,13 @@ def test_patience_keeps_the_first_signal(handlers, number):
 
 def test_patience_gives_the_handlers_back(handlers):
     before = [signal.getsignal(number) for number in SIGNALS]
-    with GracefulStop(pytest.fail):
+    with StopOnSignal(pytest.fail):
         assert [signal.getsignal(number) for number in SIGNALS] != before
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 def test_a_second_hang_up_is_not_impatience(handlers):
-    with GracefulStop(pytest.fail) as patience:
+    with StopOnSignal(pytest.fail) as patience:
         os.kill(os.getpid(), signal.SIGHUP)
         os.kill(os.getpid(), signal.SIGHUP)
         assert patience.received == signal.SIGHUP
@@ -91,9 +91,9 @@ def test_a_second_hang_up_is_not_impatience(handlers):
 def test_the_second_signal_says_so_and_ends_the_process(tmp_path):
     code = """
 import os, signal
-from fastmlp.cli.signals import GracefulStop
+from fastmlp.callbacks import StopOnSignal
 signal.signal(signal.SIGINT, signal.default_int_handler)
-with GracefulStop(lambda number: print("at once", number, flush=True)):
+with StopOnSignal(lambda number: print("at once", number, flush=True)):
     os.kill(os.getpid(), signal.SIGINT)
     os.kill(os.getpid(), signal.SIGTERM)
     print("never")
@@ -105,9 +105,9 @@ with GracefulStop(lambda number: print("at once", number, flush=True)):
 def test_the_second_signal_ends_the_process_even_if_it_cannot_say_so():
     code = """
 import os, signal
-from fastmlp.cli.signals import GracefulStop
+from fastmlp.callbacks import StopOnSignal
 signal.signal(signal.SIGINT, signal.default_int_handler)
-with GracefulStop(lambda number: 1 / 0):
+with StopOnSignal(lambda number: 1 / 0):
     os.kill(os.getpid(), signal.SIGINT)
     os.kill(os.getpid(), signal.SIGINT)
 """
@@ -119,7 +119,7 @@ with GracefulStop(lambda number: 1 / 0):
 def test_a_signal_that_was_switched_off_stays_off(handlers, number):
     signal.signal(number, signal.SIG_IGN)  # as nohup does
     signals.listen()
-    with GracefulStop(pytest.fail) as patience:
+    with StopOnSignal(pytest.fail) as patience:
         os.kill(os.getpid(), number)
         time.sleep(0.01)
         assert patience.received is None

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import fastmlp
+from fastmlp.settings import decider_against
 from tests.oracle import losses, training
 from tests.oracle.activations import ACTIVATIONS
 from tests.oracle.schedules import Schedule
@@ -80,7 +81,9 @@ def network_of(case: Case) -> fastmlp.Network:
 
 def by_fastmlp(case: Case, **changes: Any) -> Outcome:
     """Train with fastmlp; `changes` are settings instead of those of the case."""
-    net, given = network_of(case), {"normalize_target": "none", **case.settings, **changes}
+    drawn = {"normalize_target": "none", **case.settings, **changes}
+    of_loss = {"loss": case.loss, **drawn}
+    net, given = network_of(case), {name: value for name, value in drawn.items() if decider_against(name, of_loss) is None}
     if case.class_weight is not None:
         given["class_weight"] = case.class_weight
     history = fastmlp.train(net, case.x, case.y, validation=case.validation, sample_weight=case.sample_weight, **given)

@@ -156,6 +156,7 @@ def test_what_describes_no_network_is_refused(arguments, message):
         ({"class_names": ("a", "b")}, "class_names: expected 3 names, one per output, got 2"),
         ({"class_names": (0, 1, 2)}, "class_names: expected "),  # JSON numbers in a file would be refused when it is read
         ({"class_names": 3}, "class_names: expected "),
+        ({"class_names": ("a", "b", "\ud800")}, "class_names: expected texts that UTF-8 can write"),  # no file could hold it
     ],
 )
 def test_wrong_keywords_are_refused(keywords, message):

@@ -380,7 +380,7 @@ def test_c09_stopped_after_every_epoch_and_at_random_batches(mnist, tmp_path, ch
         while stopped.steps < stop:
             stopped.step()
         checkpoints = Checkpoints(tmp_path / str(number))
-        checkpoints.save(*pack(stopped, {}))
+        checkpoints.save(*pack(stopped.network, stopped.settings, stopped.state(), {}))
         saved = checkpoints.newest(unpack)
         goes_on = Trainer(make_plan(saved.network, x, y, settings, resume=saved.state))
         list(goes_on.run())

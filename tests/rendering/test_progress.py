@@ -91,8 +91,8 @@ def test_compiler_is_told_in_two_lines(capsys):
         display.epoch(HALF)
         display.epoch(HALF)
     first, second = capsys.readouterr().err.splitlines()
-    assert first == "compiling (once) …"
-    assert second.startswith("compiled in 3.5 s")
+    assert first == "compiling (once) … outer and what comes after it"
+    assert second.startswith("compiled 3 kernels in 3.5 s")
 
 
 def test_compiler_is_told_by_name_on_a_terminal(terminal):
@@ -100,7 +100,7 @@ def test_compiler_is_told_by_name_on_a_terminal(terminal):
         display.compiling("dense_forward", None)
         display.compiling("dense_forward", 2.0)
     assert "compiling (once) … dense_forward" in shown.getvalue()
-    assert shown.getvalue().rstrip().endswith("compiled in 2.0 s; later starts find the code in the cache")
+    assert shown.getvalue().rstrip().endswith("compiled 1 kernel in 2.0 s; later starts find the code in the cache")
 
 
 def test_quiet_says_nothing_of_the_compiler(capsys):

@@ -16,8 +16,8 @@ from tests.structure.sources import ROOT, Module, modules
 FLOOR_PLAN = (
     "fastmlp.errors",
     "fastmlp.machine",
-    "fastmlp.settings.fields",
     "fastmlp.settings.names",
+    "fastmlp.settings.fields",
     "fastmlp.settings.values",
     "fastmlp.settings.records",
     "fastmlp.settings.sources",
@@ -66,6 +66,7 @@ FLOOR_PLAN = (
     "fastmlp.embedding",
     "fastmlp.network",
     "fastmlp.training",
+    "fastmlp.callbacks",
     "fastmlp.inspect",
     "fastmlp.export",
     "fastmlp.estimators",
@@ -79,10 +80,13 @@ FLOOR_PLAN = (
 )
 # These collect what stands below them.
 COLLECTORS = ("fastmlp", "fastmlp.kernels", "fastmlp.cli")
+# Networks and training tell and do not draw; these ask rendering for it where a user asks them.
+DRAWING = {"fastmlp.network.network", "fastmlp.training.callbacks.progress", "fastmlp.training.history"}
 
 KERNELS_MAY_IMPORT = {"numpy", "numba", "llvmlite", "fastmlp.kernels", "fastmlp.machine", "fastmlp.errors"}
 
 # Packages whose import name differs, and the one that Numba pins.
+TAKEN_IF_THERE = {"pandas"}  # what a user has, and what nothing asks for
 PACKAGE_OF = {"PIL": "pillow", "llvmlite": "numba", "sklearn": "scikit-learn"}
 
 
@@ -106,6 +110,11 @@ def imports(module: Module) -> Iterator[tuple[str, str]]:
 
 def within(name: str, package: str) -> bool:
     return name == package or name.startswith(package + ".")
+
+
+def draws(name: str, imported: str) -> bool:
+    """Return whether an import is one of those that a user asked to draw something by."""
+    return name in DRAWING and within(imported, "fastmlp.rendering")
 
 
 def floor(name: str) -> int:
@@ -144,14 +153,27 @@ def test_imports_point_up_the_floor_plan():
         for module in modules()
         if module.name not in COLLECTORS
         for place, name in imports(module)
-        if within(name, "fastmlp") and floor(name) > floor(module.name)
+        if within(name, "fastmlp") and floor(name) > floor(module.name) and not draws(module.name, name)
     ]
     assert wrong == []
 
 
 def test_no_modules_import_each_other_in_a_circle():
-    files = {module.name: {name for _, name in imports(module)} for module in modules() if module.name not in COLLECTORS}
+    plan = [module for module in modules() if module.name not in COLLECTORS]
+    files = {module.name: {name for _, name in imports(module) if not draws(module.name, name)} for module in plan}
     list(graphlib.TopologicalSorter(files).static_order())  # raises CycleError
+
+
+def test_what_draws_is_loaded_where_it_is_asked_for():
+    at_once = [
+        f"{place} imports {name}"
+        for module in modules()
+        for node in module.tree.body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for place, name in imports(module._replace(tree=ast.Module([node], [])))
+        if draws(module.name, name)
+    ]
+    assert at_once == []
 
 
 def test_kernels_import_only_arrays_and_the_compiler():
@@ -170,4 +192,4 @@ def test_every_package_imported_is_a_declared_dependency():
     extras = [needed for extra, needs in project["optional-dependencies"].items() if extra != "test" for needed in needs]
     declared = {re.split(r"[^\w-]", requirement)[0] for requirement in project["dependencies"] + extras}
     imported = {name.partition(".")[0] for module in modules() for _, name in imports(module)} - sys.stdlib_module_names - {"fastmlp"}
-    assert {PACKAGE_OF.get(name, name) for name in imported} - declared == set()
+    assert {PACKAGE_OF.get(name, name) for name in imported} - declared - TAKEN_IF_THERE == set()

@@ -32,6 +32,7 @@ PUBLIC = ERRORS | {
     "TrainingSettings",
     "__version__",
     "activation",
+    "callbacks",
     "check_gradient",
     "errors",
     "find_learning_rate",

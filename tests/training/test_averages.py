@@ -165,11 +165,9 @@ def test_the_number_of_threads_changes_no_bit(threads, mnist):
 def test_averaged_weights_of_a_noisy_training_on_digits_are_better(mnist):
     x, y = mnist.x_train[:5000], mnist.y_train[:5000]
     losses = {}
-    for average in ("none", "ema", "swa"):
+    for average, number in (("none", {}), ("ema", {"average_decay": 0.99}), ("swa", {"average_start": 0.3})):
         net = Network([784, 30, 10])
-        history = fastmlp.train(
-            net, x, y, validation=1000, epochs=6, batch_size=10, learning_rate=0.5, average=average, average_decay=0.99, average_start=0.3
-        )
+        history = fastmlp.train(net, x, y, validation=1000, epochs=6, batch_size=10, learning_rate=0.5, average=average, **number)
         losses[average] = history[-1].validation_loss
     assert losses["ema"] < losses["none"]
     assert losses["swa"] < losses["none"]

@@ -1,5 +1,6 @@
 """What docs/training.md says: its code runs and gives what it says, and its tables name what there is."""
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -7,18 +8,21 @@ import pytest
 
 import fastmlp
 from fastmlp.settings import INITIALIZERS
-from fastmlp.training import callbacks, stopping
+from fastmlp.training import stopping
+from fastmlp.training.callbacks import hooks
 
 TEXT = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
 
 
 @pytest.fixture(scope="module")
-def names():
+def names(tmp_path_factory):
     """What the code of the page leaves behind, and what it prints."""
+    folder = tmp_path_factory.mktemp("page")
     printed = []
     found = {"print": lambda *values: printed.append(values)}
     code = "\n".join(re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL))
-    exec(compile(code, "training.md", "exec"), found)  # noqa: S102  our own page
+    with contextlib.chdir(folder):
+        exec(compile(code, "training.md", "exec"), found)  # noqa: S102  our own page
     return found | {"printed": printed}
 
 
@@ -40,7 +44,7 @@ def test_every_reason_to_stop_is_in_the_table():
 
 
 def test_every_hook_is_in_the_table():
-    assert set(re.findall(r"^\| `(on_\w+)` \|", TEXT, re.MULTILINE)) == set(callbacks.HOOKS)
+    assert set(re.findall(r"^\| `(on_\w+)` \|", TEXT, re.MULTILINE)) == set(hooks.HOOKS)
 
 
 def test_every_initialiser_is_in_the_table():

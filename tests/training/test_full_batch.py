@@ -128,7 +128,7 @@ def test_a_checkpoint_holds_all_that_the_next_step_needs(tmp_path):
     )
     for _ in range(7):
         trainer.step()
-    net, state, _ = saving.unpack(tmp_path, saving.pack(trainer, {}))
+    net, state, _ = saving.unpack(tmp_path, saving.pack(trainer.network, trainer.settings, trainer.state(), {}))
     trained(net, resume=state)
     assert net.parameters.tobytes() == whole.parameters.tobytes()
 
@@ -137,7 +137,7 @@ def test_a_checkpoint_with_pairs_of_another_network_is_refused(tmp_path):
     trainer = Trainer(make_plan(network(), X, VALUES, TrainingSettings(optimizer="lbfgs", normalize_target="none")))
     for _ in range(3):
         trainer.step()
-    file = saving.pack(trainer, {})
+    file = saving.pack(trainer.network, trainer.settings, trainer.state(), {})
     file.tensors["training.pairs"] = file.tensors["training.pairs"][:, :, 1:]
     with pytest.raises(ModelFileError, match=r"'pairs' of shape \(2, k, 141\)"):
         saving.unpack(tmp_path, file)

@@ -249,7 +249,7 @@ def test_a_checkpoint_goes_on_bit_for_bit(tmp_path, norm, steps):
     for _ in range(steps):
         stopped.step()
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(*pack(stopped, {}))
+    checkpoints.save(*pack(stopped.network, stopped.settings, stopped.state(), {}))
     saved = checkpoints.newest(unpack)
     again = trainer(norm, saved.network, saved.state)
     assert losses(again) == expected[saved.state.epoch :]
@@ -287,7 +287,7 @@ def test_the_best_weights_come_with_their_running_statistics_through_a_checkpoin
     for _ in range(7 * STEPS + 1):
         stopped.step()
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(*pack(stopped, {}))
+    checkpoints.save(*pack(stopped.network, stopped.settings, stopped.state(), {}))
     saved = checkpoints.newest(unpack)
     again = trainer("batch", saved.network, saved.state, **settings)
     losses(again)

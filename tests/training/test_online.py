@@ -183,7 +183,7 @@ def test_the_example_of_the_documentation_is_true():
         (X[:9], Y[:9], "x: expected 1 to 8 rows, as batch_size says, got 9; choose a larger batch_size or take parts"),
         (X[:5, :4], Y[:5], r"x: expected \(n, 6\)"),
         (X[:5], Y[:4], "y: expected 5 rows"),
-        (X[:5], Y[:5] + 5, "y: expected class numbers from 0 to 2"),
+        (X[:5], Y[:5] % 2 + 5, "y: expected 3 classes, as many as the network has outputs"),
         (np.full((5, 6), np.nan), Y[:5], "x: expected finite numbers"),
     ],
 )

@@ -56,7 +56,7 @@ def trainer(output="softmax", dtype="float32", **changes):
 
 def saved_and_restored(stopped, folder):
     checkpoints = Checkpoints(folder)
-    checkpoints.save(*pack(stopped, {"data": "these"}))
+    checkpoints.save(*pack(stopped.network, stopped.settings, stopped.state(), {"data": "these"}))
     return checkpoints.newest(unpack)
 
 
@@ -116,7 +116,7 @@ def test_what_the_caller_said_comes_back(tmp_path):
 def test_a_checkpoint_is_a_model_file_too(tmp_path):
     stopped = trainer(optimizer="adam")
     stopped.step()
-    path = Checkpoints(tmp_path).save(*pack(stopped, {}))
+    path = Checkpoints(tmp_path).save(*pack(stopped.network, stopped.settings, stopped.state(), {}))
     np.testing.assert_array_equal(fastmlp.Network.load(path).predict_proba(X), stopped.network.predict_proba(X))
 
 
@@ -129,7 +129,7 @@ def test_tensors_and_numbers_of_a_later_version_are_no_obstacle():
     stopped = trainer(optimizer="adam")
     for _ in range(3):
         stopped.step()
-    file = pack(stopped, {})
+    file = pack(stopped.network, stopped.settings, stopped.state(), {})
     state = json.loads(file.metadata["state"])
     later = TensorFile(
         {**file.tensors, "training.later": np.zeros(5)}, {**file.metadata, "state": json.dumps({**state, "draws": 7}), "more": "text"}
@@ -177,7 +177,8 @@ def stop_here():
 def test_a_file_that_means_nothing_is_a_model_file_error_that_names_it(subtests):
     for damage in DAMAGES:
         with subtests.test(damage=damage):
-            file = pack(stop_here(), {})
+            stopped = stop_here()
+            file = pack(stopped.network, stopped.settings, stopped.state(), {})
             tensors, metadata, state = dict(file.tensors), dict(file.metadata), json.loads(file.metadata["state"])
             DAMAGES[damage](tensors, metadata, state)
             if "state" in metadata:

@@ -9,11 +9,17 @@ from hypothesis import strategies as st
 
 import fastmlp
 from fastmlp import Network, Trainer, TrainingSettings, make_plan
-from fastmlp.settings import SCHEDULES
-from fastmlp.training.schedules import Plateau, after_epoch, learning_rates
+from fastmlp.settings import SCHEDULES, used_with
+from fastmlp.training.schedules import USES_EPOCHS, Plateau, after_epoch, learning_rates
 
 GENERATOR = np.random.default_rng(0)
 X, Y = GENERATOR.standard_normal((60, 4)), GENERATOR.standard_normal((60, 2))
+
+
+def settings_for(schedule: str, **given) -> TrainingSettings:
+    """Return resolved settings: of those given, the ones that a schedule uses."""
+    used = {name: value for name, value in given.items() if schedule in used_with(name).get("schedule", SCHEDULES)}
+    return TrainingSettings(schedule=schedule, **used).resolved("table")
 
 
 def expected_rate(settings: TrainingSettings, s: int, S: int, factor: float = 1.0) -> float:
@@ -53,30 +59,34 @@ def expected_rate(settings: TrainingSettings, s: int, S: int, factor: float = 1.
     end_factor=st.sampled_from([0.0, 0.1, 1.0]),
 )
 def test_every_step_has_the_rate_of_the_formula(schedule, epochs, steps, warmup, gamma, step_size, end_factor):
-    settings = TrainingSettings(
-        schedule=schedule, epochs=epochs, warmup_epochs=warmup, gamma=gamma, step_size=step_size,
-        end_factor=end_factor, learning_rate=0.3,
-    )  # fmt: skip
+    settings = settings_for(
+        schedule, epochs=epochs, warmup_epochs=warmup, gamma=gamma, step_size=step_size, end_factor=end_factor, learning_rate=0.3
+    )
     expected = [expected_rate(settings, s, steps, 0.7) for s in range(epochs * steps)]
     np.testing.assert_allclose(learning_rates(settings, 0, epochs * steps, steps, 0.7), expected, rtol=1e-12, atol=1e-17)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_a_rate_does_not_depend_on_how_many_are_asked_for_at_once(schedule):
-    settings = TrainingSettings(schedule=schedule, epochs=5, warmup_epochs=0.7, learning_rate=0.2)
+    settings = settings_for(schedule, epochs=5, warmup_epochs=0.7, learning_rate=0.2)
     whole = learning_rates(settings, 0, 35, 7)
     parts = [learning_rates(settings, first, last - first, 7) for first, last in ((0, 1), (1, 10), (10, 35))]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
+def test_a_schedule_depends_on_the_number_of_epochs_where_it_says_so():
+    few, many = ({name: learning_rates(settings_for(name, epochs=epochs), 0, 9, 3).tolist() for name in SCHEDULES} for epochs in (3, 7))
+    assert {name for name in SCHEDULES if few[name] != many[name]} == set(USES_EPOCHS)
+
+
 @pytest.mark.parametrize(("schedule", "last"), [("linear", 0.2), ("cosine", 0.2), ("one_cycle", 0.2)])
 def test_a_training_that_goes_on_beyond_its_last_epoch_keeps_its_last_rate(schedule, last):
-    settings = TrainingSettings(schedule=schedule, epochs=2, end_factor=0.2, learning_rate=1.0)
+    settings = settings_for(schedule, epochs=2, end_factor=0.2, learning_rate=1.0)
     np.testing.assert_allclose(learning_rates(settings, 6, 50, 3), last, rtol=1e-15)
 
 
 def test_one_cycle_begins_low_peaks_at_three_tenths_and_ends_low():
-    rates = learning_rates(TrainingSettings(schedule="one_cycle", epochs=10, learning_rate=1.0), 0, 1000, 100)
+    rates = learning_rates(settings_for("one_cycle", epochs=10, learning_rate=1.0), 0, 1000, 100)
     assert rates[0] == pytest.approx(1 / 25)
     assert np.argmax(rates) == 300
     assert rates[300] == 1.0
@@ -130,15 +140,8 @@ def test_a_plateau_goes_by_the_held_out_rows_or_else_by_those_trained_on(validat
 @pytest.mark.parametrize("kernels", ["auto", "scalar"])
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_each_step_descends_at_the_rate_of_its_schedule(schedule, kernels):
-    settings = TrainingSettings(
-        epochs=6,
-        batch_size=60,
-        learning_rate=0.2,
-        schedule=schedule,
-        warmup_epochs=2.0,
-        step_size=1.0,
-        kernels=kernels,
-        normalize_target="none",
+    settings = settings_for(
+        schedule, epochs=6, batch_size=60, learning_rate=0.2, warmup_epochs=2.0, step_size=1.0, kernels=kernels, normalize_target="none"
     )
     net = Network([4, 17, 2], "tanh", "identity", dtype="float64")
     trainer = Trainer(make_plan(net, X, Y, settings))
@@ -153,9 +156,9 @@ def test_each_step_descends_at_the_rate_of_its_schedule(schedule, kernels):
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_an_epoch_reports_the_rate_of_its_last_step(schedule):
     net = Network([4, 5, 2], output="identity")
-    settings = {"epochs": 4, "batch_size": 7, "schedule": schedule, "warmup_epochs": 1.5, "learning_rate": 0.1, "step_size": 3.0}
-    history = fastmlp.train(net, X, Y, **settings)
-    expected = [expected_rate(TrainingSettings(**settings), 9 * epoch - 1, 9) for epoch in (1, 2, 3, 4)]
+    settings = settings_for(schedule, epochs=4, batch_size=7, warmup_epochs=1.5, learning_rate=0.1, step_size=3.0)
+    history = fastmlp.train(net, X, Y, **settings.to_dict())
+    expected = [expected_rate(settings, 9 * epoch - 1, 9) for epoch in (1, 2, 3, 4)]
     assert [epoch.learning_rate for epoch in history] == pytest.approx(expected, rel=1e-12)
 
 
@@ -163,7 +166,7 @@ def test_an_epoch_reports_the_rate_of_its_last_step(schedule):
 def test_a_training_with_a_schedule_goes_on_bit_for_bit(schedule, subtests):
     for steps in [1, 9, 13, 27]:
         with subtests.test(steps=steps):
-            settings = TrainingSettings(epochs=4, batch_size=7, schedule=schedule, warmup_epochs=0.5, step_size=0.5, learning_rate=0.1)
+            settings = settings_for(schedule, epochs=4, batch_size=7, warmup_epochs=0.5, step_size=0.5, learning_rate=0.1)
             whole, net = Network([4, 5, 2], output="identity"), Network([4, 5, 2], output="identity")
             list(Trainer(make_plan(whole, X, Y, settings)).run())
             stopped = Trainer(make_plan(net, X, Y, settings))

@@ -239,7 +239,7 @@ def stop_and_go_on(trainer, net, folder, how):
     """Return the network and the state as they come back from a file, another process, or the same one."""
     if how == "checkpoint":
         checkpoints = Checkpoints(folder)
-        checkpoints.save(*pack(trainer, {}))
+        checkpoints.save(*pack(trainer.network, trainer.settings, trainer.state(), {}))
         saved = checkpoints.newest(unpack)
         return saved.network, saved.state
     return pickle.loads(pickle.dumps((net, trainer.state())))  # noqa: S301  our own bytes

@@ -36,7 +36,8 @@ def layers_of(net):
 
 
 def of_loss(loss):
-    return {"loss": loss, "huber_delta": LOSSES["huber"], "quantile": LOSSES["quantile"]}
+    number = {"huber": "huber_delta", "quantile": "quantile"}.get(loss)
+    return {"loss": loss} if number is None else {"loss": loss, number: LOSSES[loss]}
 
 
 @pytest.mark.parametrize("loss", LOSSES)

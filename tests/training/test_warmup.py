@@ -6,6 +6,7 @@ import pytest
 import fastmlp
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
+from fastmlp.kernels.updates import UPDATES
 from fastmlp.kernels.vectors import lanes_of
 from fastmlp.settings import INITIALIZERS, OPTIMIZERS
 from fastmlp.training import warmup
@@ -38,9 +39,9 @@ def rows_and_ways(trainings):
     return [(kind, units, settings.get("batch_size", 50)) for kind, _, units, _, _, settings, _, _ in trainings]
 
 
-def test_every_optimizer_has_its_rules():
-    assert {settings.get("optimizer", "sgd") for settings in RULES.values()} == set(OPTIMIZERS) - {"lbfgs"}
-    assert [settings.get("momentum") for name, settings in RULES.items() if "momentum" in name] == [0.9, 0.9]
+def test_every_update_of_the_kernels_is_trained():
+    assert set(RULES) == set(UPDATES)
+    assert {settings["optimizer"] for settings in RULES.values()} == set(OPTIMIZERS) - {"lbfgs"}
 
 
 def test_every_activation_is_trained_in_every_way(trainings):

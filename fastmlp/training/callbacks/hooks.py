@@ -65,9 +65,7 @@ class Callbacks:
     """The callbacks of one training, checked: ConfigError for what is none, for a hook that does not exist or takes other arguments."""
 
     def __init__(self, given: Any) -> None:
-        if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
-            raise ConfigError(f"callbacks: expected a list, such as callbacks=[f], got {type(given).__name__}")
-        self._hooks = [_hooks_of(callback) for callback in given]
+        self._hooks = [_hooks_of(callback) for callback in checked_list(given)]
 
     def begin(self, training: Told, history: History, ends: contextlib.ExitStack) -> bool:
         """Call on_fit_begin of each callback, and put its on_fit_end, with `history`, on `ends`; return whether one asks to stop."""
@@ -82,6 +80,13 @@ class Callbacks:
     def call(self, hook: str, training: Told, where: Any) -> bool:
         """Call a hook of every callback that has it, each with `where` training stands; return whether one asks to stop."""
         return any([hooks[hook](training, where) for hooks in self._hooks if hook in hooks])
+
+
+def checked_list(given: Any) -> Iterable[Any]:
+    """Return callbacks as they were given; ConfigError for one that stands alone."""
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable) or hasattr(given, "_fields"):
+        raise ConfigError(f"callbacks: expected a list, such as callbacks=[f], got {type(given).__name__}")
+    return given
 
 
 def _hooks_of(callback: Any) -> dict[str, Hook]:

@@ -1,0 +1,97 @@
+"""Checkpoint: a training saved while it goes on, to go on with it bit for bit after whatever ended it."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastmlp.errors import ConfigError
+from fastmlp.network import Network
+from fastmlp.settings import TrainingSettings
+from fastmlp.storage.checkpoints import Checkpoints
+from fastmlp.training.history import Epoch, History, Progress
+from fastmlp.training.saving import CheckpointSchedule, Saved, pack, unpack
+from fastmlp.training.state import TrainingState
+
+SECONDS = 30.0
+State = Callable[[], TrainingState]
+
+
+class Checkpoint:
+    """Saves a training in a folder of its own, which is made: every so many seconds, when an epoch ends, and when the training ends.
+
+    The last two checkpoints are kept, each with a SHA-256. Epochs that follow each other within a second share one. A network that is
+    not finite, because the training diverged, is not saved. about: called before each save, gives what the file says besides, plain
+    values that JSON can hold. checkpoints: the same folder, opened before. Only one training at a time may save in a folder.
+
+        checkpoint = fastmlp.callbacks.Checkpoint("digits", every=30)
+        saved = checkpoint.load()  # None where nothing was saved yet
+        net, state = (saved.network, saved.state) if saved else (fastmlp.Network([784, 300, 10]), None)
+        fastmlp.train(net, data, callbacks=[checkpoint, fastmlp.callbacks.StopOnSignal()], resume=state)
+
+    Raises ConfigError where a training from its beginning would save beside checkpoints of another, OutputError and WriteError where
+    it cannot save.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        every: float = SECONDS,
+        about: Callable[[], Mapping[str, Any]] | None = None,
+        checkpoints: Checkpoints | None = None,
+    ) -> None:
+        if isinstance(every, bool) or not isinstance(every, (int, float)) or not every >= 0:
+            raise ConfigError(f"every: expected a number of seconds, at least 0, got {every!r:.60}")
+        self.folder = Path(folder)
+        self._about = about
+        self._checkpoints = Checkpoints(self.folder) if checkpoints is None else checkpoints
+        self._schedule = CheckpointSchedule(every)
+        self._settings = TrainingSettings()
+        self._saved_at = (0, 0)  # epochs and steps of the last state saved
+
+    def load(self) -> Saved | None:
+        """Return the network, its state, and what was said about the run, of the newest sound checkpoint; None where there is none.
+
+        One that is damaged is passed over with a warning. Raises ModelFileError where all are.
+        """
+        self._checkpoints.remove_leftovers()
+        return self._checkpoints.newest(unpack)
+
+    def on_fit_begin(self, network: Network, settings: TrainingSettings, state: State) -> None:
+        """Take down where the training begins."""
+        start = state()
+        if start.steps == 0 and self._checkpoints.exist():
+            raise ConfigError(
+                f"callbacks: expected no checkpoints of another training in {str(self.folder)!r}, found some; go on from them: "
+                "resume=checkpoint.load().state, with its network, or choose another folder"
+            )
+        self._settings, self._saved_at = settings, (start.epoch, start.steps)
+
+    def on_steps_end(self, network: Network, progress: Progress, state: State) -> None:
+        """Save if it is time."""
+        if self._schedule.is_due(epoch_ended=False):
+            self._save(network, state())
+
+    def on_epoch_end(self, network: Network, epoch: Epoch, state: State) -> None:
+        """Save if it is time."""
+        if self._schedule.is_due(epoch_ended=True):
+            self._save(network, state())
+
+    def on_fit_end(self, network: Network, history: History) -> None:
+        """Save what the training ends with, whatever ended it."""
+        if history.state is not None:
+            self._save(network, history.state)
+
+    def _save(self, network: Network, state: TrainingState) -> None:
+        """Save now, unless nothing happened since the last time."""
+        at, weights = (state.epoch, state.steps), network.parameters if state.weights is None else state.weights
+        if at == self._saved_at or not np.isfinite(weights).all():
+            return
+        began = time.perf_counter()
+        about = {} if self._about is None else self._about()
+        self._checkpoints.save(*pack(network, self._settings, state, about))
+        self._saved_at = at
+        self._schedule.saved(time.perf_counter() - began)

@@ -1,0 +1,85 @@
+"""Progress: one line that moves while a network is trained, and a word about what slows it down. What it says is drawn by rendering/."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from fastmlp.network import Network
+from fastmlp.training.history import Epoch, History
+from fastmlp.training.history import Progress as Where
+
+if TYPE_CHECKING:
+    from fastmlp.rendering.progress import Shows
+
+SLOW = 2.0  # times as long as the fastest epoch before it: named once
+SHORTEST_SECONDS = 0.5  # of an epoch whose slowness is worth a word
+
+
+class Progress:
+    """Shows on a terminal or in a notebook where a training stands, and in one line at its end what came out.
+
+    display: where it is drawn; by default standard error, or the output of the cell. Entered as a context, it also tells of kernels that
+    are compiled meanwhile.
+    """
+
+    def __init__(self, display: "Shows | None" = None) -> None:
+        if display is None:
+            from fastmlp.rendering.library import display as of_python
+
+            display = of_python()
+        self._display = display
+        self._fastest: Epoch | None = None
+        self._told = False
+        self._began = time.perf_counter()
+        self._watch = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        from fastmlp.kernels.compiling import watch
+
+        self._watch.enter_context(self._display)
+        self._watch.enter_context(watch(self._display.compiling))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._watch.close()
+
+    def on_fit_begin(self, network: Network, settings: Any) -> None:
+        """Begin anew."""
+        self._display.clear()
+        self._began, self._fastest, self._told = time.perf_counter(), None, False
+
+    def on_steps_end(self, network: Network, progress: Where) -> None:
+        """Draw where the epoch stands."""
+        self._display.epoch(progress)
+
+    def on_epoch_end(self, network: Network, epoch: Epoch) -> None:
+        """Take away the line, and say it where an epoch took much longer than one before."""
+        self._display.clear()
+        fastest = self._fastest
+        if fastest is not None and not self._told and epoch.seconds > max(SLOW * fastest.seconds, SHORTEST_SECONDS):
+            self._told = True
+            self._display.slow(epoch, fastest)
+        if fastest is None or epoch.seconds < fastest.seconds:
+            self._fastest = epoch
+
+    def on_fit_end(self, network: Network, history: History) -> None:
+        """Take away the line and say what came out."""
+        self._display.clear()
+        if history:
+            self._display.ended(history, time.perf_counter() - self._began)
+
+
+@contextlib.contextmanager
+def shown(verbose: bool | None) -> Iterator[list[Progress]]:
+    """Give the callbacks that show a training as `verbose` of `train` asks for; None: in terminals and notebooks, nothing elsewhere."""
+    if verbose is None:
+        from fastmlp.rendering.library import may_move
+
+        verbose = may_move()
+    if not verbose:
+        yield []
+        return
+    with Progress() as progress:
+        yield [progress]
