@@ -318,9 +318,14 @@ def listed_shape(layer: LayerLayout, shares: int) -> ListedShape:
 
     The fewer rows share a list, the shorter it is: 19 % of MNIST's pixels for one row, 29 % for two, 42 % for five.
     """
-    of_share = max(1, layer.panels // shares)
-    side, masked = (next(side for side in (most, 2, 1) if side <= of_share) for most in (layer.tiles.listed, layer.tiles.masked))
+    side, masked = panels_at_a_time(layer.tiles, max(1, layer.panels // shares))
     return ListedShape(max(1, LISTED_SUMS // (side * layer.tiles.NV)), side, masked)
+
+
+def panels_at_a_time(tiles: PanelTiles, panels: int) -> tuple[int, int]:
+    """Return how many of a share's panels are taken at a time where inputs are listed, and where they are masked."""
+    side, masked = (next(side for side in (most, 2, 1) if side <= panels) for most in (tiles.listed, tiles.masked))
+    return side, masked
 
 
 def _row_length(length: int, to: int) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.layout import tiles_for
+from fastmlp.kernels.layout import panels_at_a_time, tiles_for
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.tiles import PanelTiles
 from fastmlp.kernels.vectors import lanes_of
@@ -57,10 +57,10 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
         Network([N_OUTPUTS, N_OUTPUTS], initializer=initializer, dtype=dtype)
     yield "initial weights"
     alone, several = _units_per_tile(dtype, panels=1), _units_per_tile(dtype, panels=2)
-    for tiles, units in alone.items():
+    for units in _units_per_listed_shape(dtype):
         _train(dtype, sparse, units, default, "softmax", {})
-        _train(dtype, sparse, tiles.listed * tiles.NV * lanes_of(dtype), default, "softmax", {})
-        yield f"panels of {units} units"
+        _train(dtype, sparse, units, default, "softmax", {"threads": 1})  # one share has all panels
+        yield f"panels of {units} units, zeros skipped"
     for units in (alone | several).values():  # the narrowest may be the best tile for one panel only
         for name, settings in RULES.items():
             _train(dtype, sparse, units, default, "softmax", settings)
@@ -119,6 +119,16 @@ def _units_per_tile(dtype: str, panels: int) -> dict[PanelTiles, int]:
         if vectors > (panels - 1) * tiles.NV:
             found.setdefault(tiles, vectors * lanes)
     return found
+
+
+def _units_per_listed_shape(dtype: str) -> list[int]:
+    """Return numbers of units among which are all tiles, with every number of panels that is taken at a time where zeros are skipped."""
+    lanes = lanes_of(dtype)
+    found: dict[tuple[PanelTiles, int, int], int] = {}
+    for vectors in range(1, MOST_VECTORS):
+        tiles = tiles_for(vectors * lanes, lanes)
+        found.setdefault((tiles, *panels_at_a_time(tiles, -(-vectors // tiles.NV))), vectors * lanes)
+    return list(found.values())
 
 
 def _train(

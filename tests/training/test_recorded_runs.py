@@ -38,7 +38,7 @@ def test_with_avx2_every_processor_gives_the_recorded_bits():
         from tests.training.recorded_runs import RUNS, digest, machine
         print(json.dumps([machine(), {name: digest(run()) for name, run in RUNS.items()}]))
     """
-    kind, found = result_of(code, timeout=1200, **AVX2)
+    kind, found = result_of(code, **AVX2)
     assert kind.startswith("haswell, 256 bits")
     if kind in KNOWN:  # another LLVM makes other code
         assert found == KNOWN[kind]
