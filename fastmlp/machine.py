@@ -102,17 +102,19 @@ def _memory_of_system(root: Path) -> tuple[int, ...]:
 
 def memory_left() -> int | None:
     """Return the bytes that this process may still ask for: the limit, but of a limited address space what is not taken yet."""
-    limit = memory_limit()
+    limit, left = memory_limit(), address_space_left()
+    return limit if limit is None or left is None else min(limit, left)
+
+
+def address_space_left() -> int | None:
+    """Return the bytes of address space that this process may still take, None where that is not limited (RLIMIT_AS, ulimit -v)."""
     try:
         import resource
-
-        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     except ImportError:  # Windows
-        return limit
-    pages = _number(_read(Path("/proc/self/statm")).partition(" ")[0])
-    if limit is None or soft == resource.RLIM_INFINITY or pages is None:
-        return limit
-    return max(0, min(limit, soft - pages * os.sysconf("SC_PAGE_SIZE")))
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    pages = None if soft == resource.RLIM_INFINITY else _number(_read(Path("/proc/self/statm")).partition(" ")[0])
+    return None if pages is None else max(0, soft - pages * os.sysconf("SC_PAGE_SIZE"))
 
 
 @lru_cache(maxsize=1)

@@ -178,7 +178,7 @@ def _known(error: Exception) -> FastmlpError | None:
     if isinstance(error, FastmlpError):
         return error
     if isinstance(error, MemoryError):
-        return NotEnoughMemory(f"not enough memory: {error or 'the system gave no more'}; use a smaller network or fewer rows")
+        return NotEnoughMemory(f"not enough memory: {str(error) or 'the system gave no more'}; use a smaller network or fewer rows")
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return NotEnoughMemory("this process may start no more threads; raise its limit (ulimit -u, or the pids of its container)")
     if isinstance(error, (OSError, ImportError)) and _is_out_of_memory(error):
@@ -191,6 +191,9 @@ def _known(error: Exception) -> FastmlpError | None:
 def _is_out_of_memory(error: OSError | ImportError) -> bool:
     """Return whether the system had no memory, for a mapped file or for a library, whose loader tells it in words only."""
     words = ("cannot allocate memory", "failed to map", "cannot map", "cannot apply additional memory protection", "out of memory")
+    cause = error.__context__  # llvmlite tells that it cannot load its library, and not why
+    if isinstance(cause, (OSError, ImportError, MemoryError)) and (isinstance(cause, MemoryError) or _is_out_of_memory(cause)):
+        return True
     return getattr(error, "errno", None) == errno.ENOMEM or any(word in str(error).lower() for word in words)
 
 

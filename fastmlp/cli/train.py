@@ -20,6 +20,7 @@ from fastmlp.errors import FastmlpError, ScoreMissed, TrainingError
 from fastmlp.rendering import tables, terminal
 from fastmlp.rendering.output import Output
 from fastmlp.rendering.progress import Display
+from fastmlp.rendering.tables import counted
 from fastmlp.training.callbacks.signals import StopOnSignal
 
 if TYPE_CHECKING:
@@ -255,13 +256,13 @@ def how_to_train_on(trainer: "Trainer", to: Destination) -> str:
     """Return what to type to train a run on that has come to its end."""
     from fastmlp.cli.resume import may_change
 
-    epochs = trainer.epoch
+    epochs, after = trainer.epoch, counted(trainer.epoch, "epoch")
     if epochs < (trainer.settings.epochs or 0):  # more of them would not help
-        return f"this run ended after {epochs} epochs ({trainer.stopped}), there is nothing left to do"
+        return f"this run ended after {after} ({trainer.stopped}), there is nothing left to do"
     if "epochs" not in may_change(trainer.settings) or to.run is None:
-        return f"this run is finished after {epochs} epochs, and its learning rates are made for as many: to train longer, start a new run"
+        return f"this run is finished after {after}, and its learning rates are made for as many: to train longer, start a new run"
     more = f"fastmlp train --resume {shlex.quote(str(to.run.path))} --epochs {2 * epochs}"
-    return f"this run is finished after {epochs} epochs; to train on: {more}"
+    return f"this run is finished after {after}; to train on: {more}"
 
 
 def run_epochs(
@@ -318,10 +319,11 @@ def run_epochs(
 
 
 def import_trainer() -> None:
-    """Load what training needs, numba for the most part: a quarter of a second."""
-    from fastmlp.training import trainer
+    """Load what training needs, numba for the most part: a quarter of a second. What cannot be loaded fails where it is used."""
+    with contextlib.suppress(Exception):
+        from fastmlp.training import trainer
 
-    del trainer
+        del trainer
 
 
 def describe(data: "Dataset", trainer: "Trainer") -> str:

@@ -33,6 +33,7 @@ import numpy as np
 from numba import njit, types
 
 from fastmlp import machine
+from fastmlp.errors import DataError, NotEnoughMemory
 from fastmlp.kernels import code_cache, elementary, supported
 
 try:
@@ -40,6 +41,7 @@ try:
     from numba.core.compiler_lock import global_compiler_lock
     from numba.core.compiler_machinery import FunctionPass, register_pass
     from numba.core.dispatcher import Dispatcher
+    from numba.core.errors import NumbaError, NumbaTypeError
     from numba.core.registry import CPUDispatcher, cpu_target  # noqa: F401  used in vectors.py
     from numba.core.untyped_passes import IRProcessing
     from numba.extending import intrinsic, overload
@@ -172,7 +174,28 @@ def _dispatcher(function: Callable[..., Any], source: Source, parallel: bool = F
     compiled = njit(**options)(function)
     compiled._cache = CompiledCode(function)
     compiled.compile = functools.partial(_timed, function.__qualname__, compiled.compile)
+    compiled._compile_for_args = functools.partial(_for_arguments, function, compiled._compile_for_args)
     return compiled
+
+
+def _for_arguments(function: Callable[..., Any], compile_for_args: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """Compile for a call from Python; raise DataError, in one line, for arguments that the kernel cannot be compiled for."""
+    try:
+        return compile_for_args(*arguments, **named)
+    except NumbaError:
+        got = ", ".join(map(_told, arguments))
+        raise DataError(f"{function.__qualname__}: expected {_expected(function)}; got {got}, for which it cannot be compiled") from None
+
+
+def _expected(function: Callable[..., Any]) -> str:
+    """Return what the documentation of a kernel says of the shapes of its arguments, by contract its second paragraph."""
+    shapes = (inspect.getdoc(function) or "").split("\n\n")[1:2]
+    names = ", ".join(inspect.signature(function).parameters)
+    return " ".join(shapes[0].split()).partition(". ")[0].rstrip(".") if shapes else f"other types of {names}"
+
+
+def _told(argument: Any) -> str:
+    return f"{argument.dtype} {argument.shape}" if isinstance(argument, np.ndarray) else type(argument).__name__
 
 
 def _callees(function: Any, transform: Callable[[Any], Any]) -> dict[str, Any]:
@@ -211,7 +234,9 @@ class _LiteralsLikeArguments(FunctionPass):
         FunctionPass.__init__(self)
 
     def run_pass(self, state: Any) -> bool:
-        cast = {types.float32: np.float32, types.float64: np.float64}[state.args[0]]
+        cast = {types.float32: np.float32, types.float64: np.float64}.get(state.args[0])
+        if cast is None:
+            raise NumbaTypeError(f"expected a formula of float32 or float64, got {state.args[0]}")
         changed = False
         for block in state.func_ir.blocks.values():
             for statement in block.body:
@@ -491,14 +516,22 @@ def _digest_of_sources() -> "hashlib._Hash":
     return digest
 
 
+LEAST_ADDRESS_SPACE = 64 << 20  # for one kernel
+
+
 def _timed(name: str, compile: Callable[[Any], Any], signature: Any) -> Any:
     """Compile or load a kernel, tell the listeners where that took the compiler, and count the time that its caller waited."""
     global _waited
+    left = machine.address_space_left()
+    if left is not None and left < LEAST_ADDRESS_SPACE:  # LLVM would end the process
+        raise NotEnoughMemory(f"compiling {name}: this process may use {left >> 20} MiB more of address space; raise the limit (ulimit -v)")
     missed = _under_way.__dict__.setdefault("missed", [])
     missed.append(False)
     started = time.perf_counter()
     try:
         return compile(signature)
+    except MemoryError:
+        raise NotEnoughMemory(f"compiling {name}: the system gave no more memory; raise the limit, or use a machine with more") from None
     except (AttributeError, ImportError) as error:  # what is wrong with a formula, Numba tells by errors of its own
         raise supported.unsupported(error) from error
     finally:

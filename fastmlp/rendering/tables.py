@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastmlp.quantities import MISSING, bare_percent, loss, percent, r2
 from fastmlp.rendering.output import one_line
+from fastmlp.settings import known
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -50,15 +51,15 @@ def epoch_row(epoch: "Epoch") -> str:
 def ending(trainer: "Trainer") -> list[str]:
     """Return in a line each why a training ended before its last epoch, and which epoch's weights its network holds, if not the last's."""
     settings, best, lines = trainer.settings, trainer.best, []
-    after = f"stopped after {_count(trainer.epoch, 'epoch')}"
+    after = f"stopped after {counted(trainer.epoch, 'epoch')}"
     shown = loss if settings.monitor == "loss" else percent
     if trainer.stopped == "patience":
-        lines.append(f"{after}: no better validation {settings.monitor} for {_count(settings.patience, 'epoch')}")
+        lines.append(f"{after}: no better validation {settings.monitor} for {counted(known(settings.patience), 'epoch')}")
     elif trainer.stopped == "target_accuracy":
         lines.append(f"{after}: the validation accuracy has reached {percent(settings.target_accuracy)}")
     elif trainer.stopped == "time_budget":
         inside = f" and {trainer.row:,} rows" if trainer.row else ""
-        lines.append(f"{after}{inside}: the time budget of {_count(settings.time_budget, 'second')} is used up")
+        lines.append(f"{after}{inside}: the time budget of {counted(known(settings.time_budget), 'second')} is used up")
     elif trainer.stopped == "converged":
         lines.append(f"{after}: converged, no further step makes the loss smaller")
     if settings.restore_best and best.epoch and (best.epoch, 0) != (trainer.epoch, trainer.row):
@@ -66,8 +67,9 @@ def ending(trainer: "Trainer") -> list[str]:
     return lines
 
 
-def _count(number: float | None, what: str) -> str:
-    return f"{number:g} {what}{'' if number == 1 else 's'}"
+def counted(number: float, what: str) -> str:
+    """Return how many of something there are, as in 1 epoch, 1,000,000 epochs, 0.5 seconds."""
+    return f"{int(number):,} {what}{'' if number == 1 else 's'}" if number == int(number) else f"{number:,g} {what}s"
 
 
 def confusion_matrix(counts: "npt.NDArray[Any]", class_names: Sequence[str]) -> str:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -289,3 +291,23 @@ def test_model_of_another_library_is_named(command, tmp_path):
     result = command("evaluate", "m.pt", "synthetic")
     assert result.code == 65
     assert "PyTorch" in result.err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits of POSIX")
+def test_a_limit_of_the_address_space_is_an_error_about_memory(subtests, tmp_path):
+    for kibibytes in (300_000, 500_000, 650_000, 800_000):
+        with subtests.test(kibibytes):
+            train = f"{sys.executable} -m fastmlp train synthetic --epochs 1 --run-folder {tmp_path / str(kibibytes)}"
+            ended = subprocess.run(
+                ["bash", "-c", f"ulimit -v {kibibytes}; exec {train}"],
+                env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+                capture_output=True,
+                text=True,
+            )
+            assert ended.returncode in (0, 71), ended.stderr
+            assert "Traceback" not in ended.stderr
+            if ended.returncode:
+                last = ended.stderr.splitlines()[-1]
+                assert last.startswith("error: ")
+                assert "standard output" not in last
+                assert "memory" in last or "address space" in last

@@ -8,6 +8,8 @@ import numba
 import numpy as np
 import pytest
 
+from fastmlp import kernels, machine
+from fastmlp.errors import DataError, NotEnoughMemory
 from fastmlp.kernels import compiling, scalar, step, supported
 from tests.kernels.processes import ROOT, result_of
 
@@ -103,7 +105,7 @@ def test_time_of_a_kernel_inside_another_counts_once(cache):
 
 
 def test_time_counts_on_after_a_kernel_that_could_not_be_compiled(cache):
-    with pytest.raises(numba.TypingError):
+    with pytest.raises(DataError):
         fresh_kernel()("text")
     before = compiling.compile_seconds()
     fresh_kernel()(3)
@@ -466,3 +468,33 @@ def test_code_of_an_edited_source_never_runs(tmp_path):
     for name, old, new in edits:
         edit(name, new, old)
     assert result_of(OUTPUTS_AND_SOFTMAX, **where)[1:] == [output, probability]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        (
+            "relu",
+            [np.ones((2, 2), np.float32)] * 2,
+            r"activate_relu: expected z \(n,\) -> out .*; got float32 \(2, 2\), float32 \(2, 2\), ",
+        ),
+        ("sigmoid_backward", [np.ones(3, int)] * 3, r"activate_backward_sigmoid: expected delta \(n,\) .*; got int64 \(3,\), "),
+        ("adam_update", [np.ones((2, 2))] * 5, r"update_with_state_adam: expected parameters, m, v \(P,\) .*; got float64 \(2, 2\), "),
+        ("dense_forward_parallel", [np.ones((2, 2, 2))] * 4, r"dense_forward_parallel: expected x \(M, K\), .*; got float64 \(2, 2, 2\), "),
+        ("softmax", [[1.0], [2.0]], r"softmax: expected z \(M, C\) .*; got list, list, "),
+    ],
+)
+def test_arguments_that_a_kernel_cannot_take_are_told_in_one_line(name, arguments, message):
+    with pytest.raises(DataError, match=f"^{message}.*for which it cannot be compiled$"):
+        getattr(kernels, name)(*arguments)
+
+
+def test_memory_that_ends_while_a_kernel_is_compiled_is_told(monkeypatch):
+    def full(signature):
+        raise MemoryError
+
+    with pytest.raises(NotEnoughMemory, match=r"^compiling some_kernel: the system gave no more memory; "):
+        compiling._timed("some_kernel", full, None)
+    monkeypatch.setattr(machine, "address_space_left", lambda: 30 << 20)
+    with pytest.raises(NotEnoughMemory, match=r"^compiling some_kernel: this process may use 30 MiB more of address space; raise"):
+        compiling._timed("some_kernel", lambda signature: None, None)
