@@ -14,7 +14,7 @@ from fastmlp.errors import ConfigError, DataError
 from fastmlp.rendering import experiments
 from fastmlp.rendering.output import Output, plain
 from fastmlp.rendering.progress import Display
-from fastmlp.settings import CHOICES, FIELDS, MEANS_PLAIN, PLAIN, NetworkSettings, TrainingSettings, used_with
+from fastmlp.settings import CHOICES, FIELDS, KIND_DEFAULTS, MEANS_PLAIN, PLAIN, NetworkSettings, TrainingSettings, used_with
 
 if TYPE_CHECKING:
     from fastmlp.course.reproduce import Stage
@@ -72,6 +72,8 @@ def new_plan(
     if not {"output", "activation"} & set(axes):
         decided, left_out = _without(network, axes)
         network = settings_for(data, decided).replace(**left_out)
+    if "learning_rate" in axes and training.batch_size is None:  # as for a training whose rate is given: see small_table_batch
+        training = training.replace(batch_size=KIND_DEFAULTS["table"]["batch_size"])
     if not {"output", "optimizer"} & set(axes):
         of_all, left_out = _without(training, axes)
         training = resolved(Task("", network, of_all), data).training.replace(**left_out)

@@ -44,7 +44,7 @@ OPTIMIZER_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     },
     "adagrad": {"learning_rate": {"image": 0.05, "table": 0.03, "regression": 0.01}, "epsilon": 1e-10, "weight_decay": 0.0},
     "adam": {
-        "learning_rate": {"image": 0.002, "table": 0.001, "regression": 0.001}, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8,
+        "learning_rate": {"image": 0.002, "table": 0.002, "regression": 0.001}, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8,
         "weight_decay": 0.0,
     },
     "adamw": {
@@ -105,6 +105,16 @@ def kind_of(is_image: bool, output: str) -> str:
     is_image: whether rows are bytes, or have two axes or more. output: that of the network; "identity" predicts numbers.
     """
     return "regression" if output == "identity" else "image" if is_image else "table"
+
+
+def small_table_batch(n_rows: int) -> int:
+    """Return the default batch size for the classes of a table of n_rows rows, where the learning rate is the default, too.
+
+    Fifty epochs of three batches end before a network has learned anything: an epoch has about a hundred steps where rows are few.
+    Two rows at least, so that batch normalisation has something to normalise.
+    """
+    usual: int = KIND_DEFAULTS["table"]["batch_size"]
+    return min(usual, max(2, n_rows // 100))
 
 
 def defaults_of(optimizer: str, kind: str) -> dict[str, Any]:

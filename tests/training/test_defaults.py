@@ -104,7 +104,7 @@ def test_the_kind_of_data_chooses_the_optimizer_and_a_rate_by_itself_means_gradi
 def test_what_is_in_effect_is_the_table_and_nothing_that_is_not_used(name):
     found = settings_in_effect(optimizer=name)
     expected = defaults_of(name, kind_of(False, "softmax"))
-    expected["batch_size"] = 90 if name == "lbfgs" else expected["batch_size"]
+    expected["batch_size"] = 90 if name == "lbfgs" else 2  # of 90 rows
     del expected["initializer"]
     assert {setting: value for setting, value in found.to_dict().items() if setting in expected} == expected
     unused = {setting for setting in OPTIMIZER_DEFAULTS["adam"] if setting not in OPTIMIZER_DEFAULTS[name]}
@@ -146,7 +146,7 @@ def test_numbers_begin_with_the_weights_that_tables_do():
 def test_steps_of_compiled_handles_and_of_online_training_are_those_of_the_table(name):
     rate = defaults_of(name, "table")["learning_rate"]
     networks = [fastmlp.Network([5, 4, 2], "tanh", dtype="float64", seed=1) for _ in range(4)]
-    fastmlp.train(networks[0], X[:8], CLASSES[:8], epochs=1, optimizer=name)
+    fastmlp.train(networks[0], X[:8], CLASSES[:8], epochs=1, optimizer=name, batch_size=8)
     fastmlp.OnlineTrainer(networks[1], optimizer=name).step(X[:8], CLASSES[:8])
     for network, optimizer in ((networks[2], name), (networks[3], RECORDS[name]())):
         state, functions = network.compiled(optimizer)
@@ -166,3 +166,22 @@ def test_a_search_for_a_rate_tries_the_optimizer_that_training_would_use():
     found = fastmlp.find_learning_rate(fastmlp.Network([5, 4, 2], seed=1), X, CLASSES, steps=50)
     adam = fastmlp.find_learning_rate(fastmlp.Network([5, 4, 2], seed=1), X, CLASSES, steps=50, optimizer="adam")
     assert np.array_equal(found.losses, adam.losses)
+
+
+def test_a_small_table_has_small_batches_where_neither_they_nor_the_rate_are_given():
+    wide = np.zeros((6000, 5), np.float32)
+    found = [settings_in_effect(wide[:n], np.arange(n) % 2).batch_size for n in (1, 90, 300, 4999, 5000, 6000)]
+    assert found == [2, 2, 3, 49, 50, 50]
+    assert settings_in_effect(learning_rate=0.1).batch_size == settings_in_effect(y=VALUES, sizes=(5, 4, 1)).batch_size == 50
+    assert settings_in_effect(batch_size=20).batch_size == 20
+
+
+def test_few_rows_are_learned_by_default():
+    centres = np.repeat(np.eye(3, 5, dtype=np.float32) * 4, 30, axis=0)
+    network = fastmlp.Network([5, 16, 3], seed=0)
+    fastmlp.train(network, centres + X, np.repeat(np.arange(3), 30))
+    assert network.evaluate(centres + X, np.repeat(np.arange(3), 30))["accuracy"] > 0.97  # 0.83 with batches of fifty
+    for answer in (0, 1):  # a class by itself
+        network = fastmlp.Network([5, 4, 1], output="sigmoid", seed=0)
+        fastmlp.train(network, X, np.full(90, answer), epochs=30)
+        assert (network.predict(X) == answer).all()

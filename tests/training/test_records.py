@@ -101,7 +101,7 @@ def test_training_for_no_epoch_changes_no_weight():
 def test_the_trainer_resolves_every_default():
     trainer = fastmlp.Trainer(fastmlp.make_plan(Network([4, 5, 3]), X, Y, fastmlp.TrainingSettings()))
     given = fastmlp.TrainingSettings(loss="cross_entropy", normalize="scale", validation=0)
-    assert trainer.settings == given.resolved("table") != given
+    assert trainer.settings == given.resolved("table", n_rows=len(X)) != given
 
 
 def test_the_trainer_says_that_standardisation_is_per_feature():
