@@ -171,8 +171,14 @@ def steps_too_coarse(values: np.ndarray, dtype: np.dtype) -> tuple[int, float, f
     if seen.dtype == np.uint8 or seen.size == 0:
         return None
     with np.errstate(over="ignore", invalid="ignore"):
-        mean, std = _moments(_Blocks(seen, None), axis=0)
         step = np.spacing(np.abs(seen).max(axis=0).astype(dtype)).astype(np.float64)
+        if (
+            seen.dtype.kind == "f"
+        ):  # most columns are told without their moments: n numbers with a range r have a std of r / sqrt(2 n) or more
+            least_std = (seen.max(axis=0) - seen.min(axis=0)) / (2.0 * len(seen)) ** 0.5
+            if not ((least_std > 0) & (step * FEWEST_STEPS > least_std)).any():
+                return None
+        mean, std = _moments(_Blocks(seen, None), axis=0)
         coarse = np.flatnonzero((std > 0) & (step * FEWEST_STEPS > std) & np.isfinite(step))
     if coarse.size == 0:
         return None
