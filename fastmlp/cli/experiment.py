@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
     from fastmlp.search.ledger import Ledger
     from fastmlp.search.statistics import Summary
-    from fastmlp.search.task import BankProgress, Task, Trained
+    from fastmlp.search.task import Event, Task
     from fastmlp.storage.runs import RunFolder
 
 Result = TypeVar("Result")
@@ -247,9 +247,9 @@ def ledger_in(run: "RunFolder", name: str = "models.jsonl") -> "Ledger":
     return Ledger(run.path / name)
 
 
-def follow(output: Output, display: Display, events: "Generator[BankProgress | Trained | Stage, None, Result]") -> Result:
+def follow(output: Output, display: Display, events: "Generator[Event | Stage, None, Result]") -> Result:
     """Run an experiment to its end and return what it returns; meanwhile a bar moves, or a line tells of each finished model."""
-    from fastmlp.search.task import BankProgress, Trained
+    from fastmlp.search.task import BankProgress, Lost, Trained
 
     with contextlib.closing(events):
         while True:
@@ -260,6 +260,9 @@ def follow(output: Output, display: Display, events: "Generator[BankProgress | T
                 return end.value  # type: ignore[no-any-return]
             if isinstance(event, BankProgress):
                 display.models(event)
+            elif isinstance(event, Lost):
+                display.clear()
+                output.note(experiments.lost(event))
             elif not isinstance(event, Trained):
                 display.clear()
                 output.note(experiments.stage(event))

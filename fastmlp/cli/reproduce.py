@@ -108,7 +108,7 @@ def _run(output: Output, run: "RunFolder", data: "list[Dataset]", arguments: dic
 
     started = time.perf_counter()
     mnist, fashion_mnist, synthetic = data
-    laboratory = Laboratory(mnist, fashion_mnist, synthetic, arguments["seeds"], arguments["repeats"], cores, run.path)
+    laboratory = Laboratory(mnist, fashion_mnist, synthetic, arguments["seeds"], arguments["repeats"], cores, folder=run.path)
     with experiment.outcome(output, run, "reproduce"), compile_notes(output) as display:
         found = experiment.follow(output, display, reproduce_all(laboratory))
     openings = {each.name: len(each.test_openings) for each in data}

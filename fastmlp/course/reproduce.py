@@ -20,11 +20,12 @@ from fastmlp.inspect.gradient_check import TOLERANCE, check_gradient
 from fastmlp.network import Network
 from fastmlp.quantities import percent
 from fastmlp.search.bank import train_bank
+from fastmlp.search.executors import Executor
 from fastmlp.search.ledger import Ledger, Record, complete
 from fastmlp.search.repeat import repeat_tasks
 from fastmlp.search.statistics import Comparison, Summary, compare, summarise
 from fastmlp.search.sweep import Change, changed_settings
-from fastmlp.search.task import BankProgress, Task, Trained
+from fastmlp.search.task import Event, Task, Trained
 from fastmlp.settings import CLAIM, NetworkSettings, TrainingSettings, shown_in
 
 NETWORK = NetworkSettings(hidden=(300,), activation="sigmoid")
@@ -50,8 +51,8 @@ class Stage(NamedTuple):
     models: int
 
 
-Events = Generator[Stage | BankProgress | Trained, None, Findings]
-Training = Generator[Stage | BankProgress | Trained, None, Ledger]
+Events = Generator[Stage | Event, None, Findings]
+Training = Generator[Stage | Event, None, Ledger]
 
 
 class Laboratory(NamedTuple):
@@ -63,6 +64,7 @@ class Laboratory(NamedTuple):
     seeds: int = 5
     repeats: int = 30
     cores: int | None = None
+    executor: Executor | None = None
     folder: Path | None = None
 
     def train(self, id: str, title: str, data: Dataset, groups: Iterable[Sequence[Task]]) -> Training:
@@ -74,7 +76,7 @@ class Laboratory(NamedTuple):
         tasks = [task for group in groups for task in group]
         ledger = Ledger(path)
         yield Stage(id, title, len(tasks))
-        yield from complete(tasks, data, ledger, self.cores)
+        yield from complete(tasks, data, ledger, self.cores, self.executor)
         return ledger
 
     def group(self, data: Dataset, change: Change, runs: int | None = None) -> list[Task]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import hashlib
+import os
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -78,6 +79,7 @@ class Dataset:
     hashes: Mapping[str, str] = dataclasses.field(default_factory=dict)  # file name -> SHA-256 of its uncompressed bytes
     network_defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # settings that this data set overrides
     training_defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    data_dir: str | None = None  # the folder that was named to find it in
     test_openings: list[str] = dataclasses.field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -96,8 +98,29 @@ class Dataset:
         return Dataset(
             self.name, self.x_train[:train], self.y_train[:train], x_test, y_test, kind=self.kind, target_kind=self.target_kind,
             image_shape=self.image_shape, class_names=self.class_names, feature_names=self.feature_names, hashes=self.hashes,
-            network_defaults=self.network_defaults, training_defaults=self.training_defaults,
+            network_defaults=self.network_defaults, training_defaults=self.training_defaults, data_dir=self.data_dir,
         )  # fmt: skip
+
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """Return x_train, y_train, x_test, y_test, to be copied or hashed only: that opens no test rows."""
+        return tuple(vars(self)[f"{part}_{split}"] for split in ("train", "test") for part in "xy")
+
+    def row_counts(self) -> tuple[int, int]:
+        """Return how many rows there are to train on, and to test on."""
+        return len(self.x_train), len(vars(self)["x_test"])
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of all rows, with their types and shapes."""
+        import numpy as np
+
+        digest = hashlib.sha256()
+        for array in self.arrays():
+            digest.update(f"{array.dtype.str} {array.shape} ".encode())
+            if array.dtype.hasobject:
+                digest.update(repr(array.tolist()).encode())
+            elif array.size:
+                digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+        return digest.hexdigest()
 
     def _check_rows(self, split: str, x: np.ndarray, y: np.ndarray) -> None:
         import numpy as np
@@ -144,7 +167,7 @@ def load_dataset(
         near = difflib.get_close_matches(str(name), DATASETS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(DATASETS)}"
         raise InputNotFound(f"unknown data set {name!r}; {hint}")
-    return _images(name, fetch.read_dataset(name, data_dir, offline=offline, notify=notify))
+    return _images(name, fetch.read_dataset(name, data_dir, offline=offline, notify=notify), data_dir)
 
 
 def is_test_split(x: object) -> bool:
@@ -154,7 +177,7 @@ def is_test_split(x: object) -> bool:
     return isinstance(x, np.ndarray) and any(np.may_share_memory(x, rows) for rows in list(_test_rows.values()))
 
 
-def _images(name: str, contents: Mapping[str, bytes | bytearray]) -> Dataset:
+def _images(name: str, contents: Mapping[str, bytes | bytearray], data_dir: str | Path | None) -> Dataset:
     from fastmlp.data.idx import read_idx
 
     files = fetch.FILES[name]
@@ -165,6 +188,7 @@ def _images(name: str, contents: Mapping[str, bytes | bytearray]) -> Dataset:
         name, x_train, y_train, x_test, y_test, kind="image", target_kind="classes", image_shape=(28, 28),
         class_names=CLASS_NAMES[name], hashes={file.name: file.sha256 for file in files},
         training_defaults={"validation": 5000, "holdout": "last"},  # as the literature has it
+        data_dir=None if data_dir is None else os.path.abspath(data_dir),
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fastmlp.search.repeat import EpochSummary
     from fastmlp.search.statistics import Comparison, Summary
     from fastmlp.search.sweep import Ranked, SweepResult
-    from fastmlp.search.task import Trained
+    from fastmlp.search.task import Lost, Trained
 
 WIDTH = 100
 REPEAT_COLUMNS = ("epoch", "accuracy %", "lowest", "highest", "loss", "lowest", "highest", "train %")
@@ -125,6 +125,12 @@ def test_scores(scores: "Mapping[str, Summary | None]") -> str:
 def stage(begun: "Stage") -> str:
     """Return in one line that an experiment of several begins."""
     return begun.title + (f": {begun.models} models" if begun.models else "")
+
+
+def lost(event: "Lost") -> str:
+    """Return in one line that a worker is gone."""
+    models = f"{event.models} models are" if event.models > 1 else "its model is"
+    return f"warning: a worker was lost ({event.why}); {models} trained again"
 
 
 def trained(model: "Trained") -> str:

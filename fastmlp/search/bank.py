@@ -1,17 +1,70 @@
-"""Independent models trained on one data set: in the threads of this process. Never prints."""
+"""Independent models trained on one data set: in the threads of this process, or by the workers of an executor. Never prints."""
 
+import time
+import warnings
 from collections.abc import Generator, Sequence
+from pathlib import Path
 
 from fastmlp.data.dataset import Dataset
-from fastmlp.search.in_process import SharedRows, resolved, train_here
-from fastmlp.search.task import BankProgress, Task, Trained
+from fastmlp.errors import FastmlpError
+from fastmlp.kernels.vectors import vector_bytes
+from fastmlp.search.executors import Executor, Loss, Workers, opened, run
+from fastmlp.search.in_process import SharedRows, amount_of_work, prepare, resolved, train_here
+from fastmlp.search.sources import source_of
+from fastmlp.search.task import BankProgress, Event, Lost, Task
+from fastmlp.search.worker import Finished, Job, program, work
 
 
-def train_bank(tasks: Sequence[Task], data: Dataset, cores: int | None = None) -> Generator[BankProgress | Trained, None, None]:
-    """Train every task on a data set, `cores` at a time (None: all that this process may use); yield each model when it is done.
+def train_bank(
+    tasks: Sequence[Task],
+    data: Dataset,
+    cores: int | None = None,
+    executor: str | Executor | None = None,
+    shared_dir: str | Path | None = None,
+) -> Generator[Event, None, None]:
+    """Train every task on a data set; yield each model when it is done, and how far all are.
 
-    A model whose loss is not finite is yielded as DIVERGED, and the others go on; any other error ends the bank. Kernels are compiled
-    before the first thread starts. Closing the generator ends all trainings after the steps under way, within about 0.2 s. Models are
-    yielded in the order in which they end.
+    Without an executor `cores` at a time (None: all that this process may use), in threads; kernels are compiled before the first thread
+    starts. With one, a job of `cores` models (None: what `opened` says) at a time at each worker: "processes:N" for N processes of this
+    machine, "dask:tcp://HOST:PORT", or an object with `submit`. A model has the same bits wherever it is trained. A job whose worker is
+    gone is trained again, which is told by a Lost. shared_dir: a folder that workers can read, for data sets that have no name.
+
+    A model whose loss is not finite is yielded as DIVERGED, and the others go on; any other error ends the bank. Closing the generator
+    ends all trainings here after the steps under way, within about 0.2 s, those of processes:N at once; of other workers only what waits.
     """
-    yield from train_here([resolved(task, data) for task in tasks], data, SharedRows(data), cores)
+    tasks = [resolved(task, data) for task in tasks]
+    if executor is None:
+        yield from train_here(tasks, data, SharedRows(data), cores)
+    elif tasks:
+        with opened(executor, cores, shared_dir) as workers:
+            prepare(tasks, data)  # what is wrong with settings is found here; and workers of this machine find compiled code
+            yield from _train_there(tasks, data, workers)
+
+
+def _train_there(tasks: Sequence[Task], data: Dataset, workers: Workers) -> Generator[Event, None, None]:
+    started = time.perf_counter()
+    source, mine = source_of(data, workers.folder), program()
+    groups = [tuple(tasks[first : first + workers.cores]) for first in range(0, len(tasks), workers.cores)]
+    amount = {task.key: amount_of_work(task, data) for task in tasks}
+    done, behind, warned = 0, 0.0, False
+    for event in run(workers, work, [Job(mine, source, group, workers.cores) for group in groups]):
+        if isinstance(event, Loss):
+            yield Lost(len(groups[event.job]), event.why)
+            continue
+        result: Finished | FastmlpError = event.result
+        if isinstance(result, FastmlpError):
+            raise result
+        if result.vector_bytes != vector_bytes() and not warned:
+            warned = True
+            warnings.warn(
+                f"a worker on {result.host} has vectors of {8 * result.vector_bytes} bits, this machine of {8 * vector_bytes()}: "
+                "the last bits of models depend on where they are trained",
+                stacklevel=2,
+            )
+        for model in result.models:
+            if model.test is not None:  # the worker looked at test rows, once
+                data.test_openings.extend(("x_test", "y_test"))
+            done += 1
+            behind += amount[model.task.key]
+            yield model
+            yield BankProgress(done, len(tasks), behind / sum(amount.values()), time.perf_counter() - started)

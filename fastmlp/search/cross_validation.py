@@ -3,15 +3,12 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from fastmlp.data.dataset import Dataset
-from fastmlp.errors import ConfigError
-from fastmlp.kernels import random
+from fastmlp.search.folds import check_folds
 from fastmlp.search.ledger import Record
 from fastmlp.search.repeat import summarise_scores
 from fastmlp.search.statistics import Summary
-from fastmlp.search.task import DIVERGED, Task
+from fastmlp.search.task import DIVERGED, Folds, Task
 from fastmlp.settings import NetworkSettings, TrainingSettings
 
 
@@ -27,43 +24,15 @@ class CvResult(NamedTuple):
     r2: Summary | None = None
 
 
-def folds_of(data: Dataset, folds: int, seed: int) -> np.ndarray:
-    """Return for each training row the fold (0 to folds - 1) that holds it out.
-
-    Rows are shuffled by the seed, then dealt out class by class, so that folds differ by at most one row, and by at most one of each class.
-    """
-    n = len(data.x_train)
-    if not 2 <= folds <= n:
-        raise ConfigError(f"folds: expected 2 to {n}, the number of training rows, got {folds}")
-    order = np.arange(n)
-    with np.errstate(over="ignore"):  # interpreted, the generator's uint64 arithmetic wraps with a warning
-        random.shuffle(order, np.uint64(random.stream_key(seed, random.FOLDS, 0)))
-    if data.target_kind == "classes":
-        order = order[np.argsort(data.y_train[order], kind="stable")]
-    fold_of = np.empty(n, np.int64)
-    fold_of[order] = np.arange(n) % folds
-    return fold_of
-
-
 def cv_tasks(network: NetworkSettings, training: TrainingSettings, data: Dataset, folds: int, runs: int = 1) -> list[Task]:
     """Return a task for each fold, `runs` times with seeds that follow the one in the settings; the folds follow the first seed."""
-    fold_of = folds_of(data, folds, training.seed)
-    tasks = []
-    for run in range(runs):
-        settings = training.replace(seed=training.seed + run)
-        for fold in range(folds):
-            held_out = fold_of == fold
-            tasks.append(
-                Task(
-                    f"fold={fold} seed={settings.seed}",
-                    network,
-                    settings,
-                    fold=fold,
-                    train_rows=np.flatnonzero(~held_out),
-                    validation_rows=np.flatnonzero(held_out),
-                )
-            )
-    return tasks
+    check_folds(data, folds)
+    drawn = Folds(folds, training.seed)
+    return [
+        Task(f"fold={fold} seed={seed}", network, training.replace(seed=seed), fold=fold, folds=drawn)
+        for seed in range(training.seed, training.seed + runs)
+        for fold in range(folds)
+    ]
 
 
 def summarise_folds(records: Sequence[Record]) -> CvResult:

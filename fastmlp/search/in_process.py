@@ -24,7 +24,8 @@ from fastmlp.network import Network, network_for, settings_for
 from fastmlp.network.arrays import as_rows, as_target, in_classes, is_image
 from fastmlp.preprocessing import targets
 from fastmlp.preprocessing.inputs import InputScaling, exact_scaling
-from fastmlp.search.task import DIVERGED, DONE, BankProgress, Task, Trained
+from fastmlp.search.folds import folds_of
+from fastmlp.search.task import DIVERGED, DONE, BankProgress, Folds, Task, Trained
 from fastmlp.settings import FIELDS, NEVER, ON, as_text, kind_of, known
 from fastmlp.training import holdout
 from fastmlp.training.history import Epoch, History, Progress
@@ -42,7 +43,7 @@ def train_here(
     started = time.perf_counter()
     _compile(tasks, data, rows)
     share = [0.0] * len(tasks)
-    work = [_work(task, data) for task in tasks]
+    work = [amount_of_work(task, data) for task in tasks]
     done = 0
     events: SimpleQueue[tuple[int, float | Trained | BaseException]] = SimpleQueue()
     stop = threading.Event()
@@ -112,7 +113,8 @@ class SharedRows:
     """
 
     def __init__(self, data: Dataset) -> None:
-        self._x, self._y = data.x_train, data.y_train
+        self._data, self._x, self._y = data, data.x_train, data.y_train
+        self._folds: dict[Folds, np.ndarray] = {}
         self._converted: dict[np.dtype, np.ndarray] = {}
         self._splits: dict[tuple[Any, ...], holdout.Rows] = {}
         self.scalings: dict[tuple[Any, ...], InputScaling | None] = {}
@@ -131,6 +133,11 @@ class SharedRows:
 
     def split(self, task: Task, network: Network) -> holdout.Rows:
         """Return which rows a task trains on, and which are held out for it."""
+        if task.folds is not None:
+            if task.folds not in self._folds:
+                self._folds[task.folds] = folds_of(self._data, *task.folds)
+            fold_of = self._folds[task.folds]
+            return holdout.Rows(np.flatnonzero(fold_of != task.fold), np.flatnonzero(fold_of == task.fold))
         if task.train_rows is not None:
             held_out = np.empty(0, np.int64) if task.validation_rows is None else task.validation_rows
             return holdout.Rows(task.train_rows, held_out)
@@ -204,7 +211,7 @@ def _network(task: Task, data: Dataset) -> Network:
     return network
 
 
-def _work(task: Task, data: Dataset) -> float:
+def amount_of_work(task: Task, data: Dataset) -> float:
     """Return about how much there is to do: epochs times parameters."""
     sizes = (int(np.prod(data.x_train.shape[1:])), *task.network.hidden, len(data.class_names or ()) or 1)
     return float(max(task.training.epochs or 0, 1) * count_parameters(sizes))

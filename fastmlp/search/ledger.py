@@ -7,7 +7,8 @@ from typing import Any
 
 from fastmlp.data.dataset import Dataset
 from fastmlp.search.bank import train_bank
-from fastmlp.search.task import BankProgress, Task, Trained
+from fastmlp.search.executors import Executor
+from fastmlp.search.task import BankProgress, Event, Task, Trained
 from fastmlp.settings import current_names
 from fastmlp.storage.reading import read_models
 from fastmlp.storage.records import append_record, drop_torn_line
@@ -60,19 +61,23 @@ def record_of(trained: Trained) -> Record:
 
 
 def complete(
-    tasks: Sequence[Task], data: Dataset, ledger: Ledger, cores: int | None = None
-) -> Generator[BankProgress | Trained, None, None]:
-    """Train the tasks that the ledger does not hold yet, enter each when it is done, and yield how far all of them are."""
+    tasks: Sequence[Task], data: Dataset, ledger: Ledger, cores: int | None = None, executor: str | Executor | None = None
+) -> Generator[Event, None, None]:
+    """Train the tasks that the ledger does not hold yet, enter each when it is done, and yield how far all of them are.
+
+    cores, executor: how many at a time, and where; see bank.train_bank.
+    """
     started = time.perf_counter()
     missing = [task for task in tasks if task.key not in ledger]
     there = len(tasks) - len(missing)
-    for event in train_bank(missing, data, cores):
+    for event in train_bank(missing, data, cores, executor):
         if isinstance(event, Trained):
             ledger.add(record_of(event))
-            yield event
-        else:
+        if isinstance(event, BankProgress):
             share = (there + event.share * len(missing)) / len(tasks)
             yield BankProgress(there + event.done, len(tasks), share, time.perf_counter() - started)
+        else:
+            yield event
 
 
 def _current_key(key: str) -> str:

@@ -10,11 +10,12 @@ import numpy as np
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import ConfigError
 from fastmlp.kernels import random
+from fastmlp.search.executors import Executor
 from fastmlp.search.in_process import resolved
 from fastmlp.search.ledger import Ledger, Record, complete
 from fastmlp.search.repeat import repeat_tasks, summarise_scores, task_key
 from fastmlp.search.statistics import Comparison, Summary, compare, summarise
-from fastmlp.search.task import DIVERGED, DONE, BankProgress, Task, Trained
+from fastmlp.search.task import DIVERGED, DONE, Event, Task
 from fastmlp.settings import FIELDS, NetworkSettings, TrainingSettings, known
 from fastmlp.training.stopping import needs_held_out
 
@@ -153,14 +154,15 @@ def run_sweep(
     data: Dataset,
     ledger: Ledger,
     cores: int | None = None,
-) -> Generator[BankProgress | Trained, None, SweepResult]:
-    """Train all settings with all seeds, yield how far that is, and return the ranking.
+    executor: str | Executor | None = None,
+) -> Generator[Event, None, SweepResult]:
+    """Train all settings with all seeds, yield how far that is, and return the ranking. cores, executor: see bank.train_bank.
 
     With `halving` in rounds of more and more epochs, each with the better half of the settings of the round before.
     """
     if not halving:
         tasks = [resolved(task, data) for task in sweep_tasks(network, training, changes, runs)]
-        yield from complete(tasks, data, ledger, cores)
+        yield from complete(tasks, data, ledger, cores, executor)
         return rank(changes, tasks, ledger, runs)
     best_first: list[Ranked] = []
     left = list(changes)
@@ -168,7 +170,7 @@ def run_sweep(
     for rung in rungs(known(resolved(Task("", network, training), data).training.epochs), len(changes)):
         left = left[: rung.settings]
         tasks = [resolved(task, data) for task in sweep_tasks(network, training, left, runs, rung.epochs)]
-        yield from complete(tasks, data, ledger, cores)
+        yield from complete(tasks, data, ledger, cores, executor)
         result = rank(left, tasks, ledger, runs)
         best_first = result.ranked + best_first[len(left) :]
         left = [ranked.changed for ranked in result.ranked]

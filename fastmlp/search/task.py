@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 DONE, DIVERGED = "done", "diverged"
 
 
+class Folds(NamedTuple):
+    """How rows were dealt out to folds; see folds.folds_of."""
+
+    number: int
+    seed: int
+
+
 class Task(NamedTuple):
     """One model to train: its name among the others, its settings, and the rows that it sees."""
 
@@ -21,8 +28,9 @@ class Task(NamedTuple):
     network: NetworkSettings
     training: TrainingSettings  # its seed is the model's; threads counts for nothing
     changed: Mapping[str, Any] = {}  # the settings that tell it from the others, as plain values
-    fold: int | None = None
-    train_rows: np.ndarray | None = None  # numbers of rows, ascending; None: all but those that the settings hold out
+    fold: int | None = None  # of the folds, the one that is held out
+    folds: Folds | None = None
+    train_rows: np.ndarray | None = None  # numbers of rows, ascending; None: all but those that the fold or the settings hold out
     validation_rows: np.ndarray | None = None  # with train_rows
     start: "Callable[[Network], None] | None" = None  # changes the weights that training begins with
     opens_test: bool = False  # whether the trained model is evaluated on the test set, once
@@ -48,3 +56,13 @@ class BankProgress(NamedTuple):
     models: int
     share: float  # of the work, 0 to 1, models under way included
     seconds: float
+
+
+class Lost(NamedTuple):
+    """A worker is gone; what it was training is trained again."""
+
+    models: int
+    why: str
+
+
+Event = BankProgress | Trained | Lost

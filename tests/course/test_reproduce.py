@@ -91,7 +91,7 @@ def found(monkeypatch, mnist, fashion_mnist):
     """Return a function: the rows by id, figures and stages of an experiment whose models gave what another function says of their task."""
 
     def found(experiment, outcome, seeds=2, repeats=3):
-        def complete(tasks, data, ledger, cores):
+        def complete(tasks, data, ledger, cores, executor):
             for task in tasks:
                 ledger.add(outcome(task))
             yield from ()
@@ -321,7 +321,7 @@ def test_all_experiments_run_in_their_order_and_their_findings_are_put_together(
 
 
 def test_models_are_kept_in_the_folder_of_their_experiment_and_common_settings_are_shown(laboratory, tmp_path, monkeypatch):
-    def complete(tasks, data, ledger, cores):
+    def complete(tasks, data, ledger, cores, executor):
         yield from (ledger.add(made_up(task, [0.9], [0.8])) for task in tasks)
 
     monkeypatch.setattr(reproduce, "complete", complete)

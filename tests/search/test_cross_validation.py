@@ -6,12 +6,15 @@ import pytest
 import fastmlp
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import ConfigError
+from fastmlp.network import network_for
 from fastmlp.rendering import experiments
 from fastmlp.search.bank import train_bank
-from fastmlp.search.cross_validation import cv_tasks, folds_of, summarise_folds
+from fastmlp.search.cross_validation import cv_tasks, summarise_folds
+from fastmlp.search.folds import folds_of
+from fastmlp.search.in_process import SharedRows
 from fastmlp.search.ledger import record_of
 from fastmlp.search.statistics import summarise
-from fastmlp.search.task import Trained
+from fastmlp.search.task import Folds, Trained
 from fastmlp.settings import NetworkSettings, TrainingSettings
 
 NETWORK, TRAINING = NetworkSettings(hidden=(3,)), TrainingSettings(epochs=1, validation=0)
@@ -22,16 +25,22 @@ def table(y, target_kind="classes"):
     return Dataset("table", x, y, x[:1].copy(), y[:1], kind="table", target_kind=target_kind)
 
 
+def split_of(task, data):
+    """The numbers of the rows that a model is trained on, and of those that it is held to."""
+    return SharedRows(data).split(task, network_for(data, task.network, 0))
+
+
 @pytest.mark.parametrize("folds", [2, 3, 7])
 def test_every_row_is_held_out_once(mnist, folds):
     data = mnist.first_rows(1003, 10)
-    held_out = np.concatenate([task.validation_rows for task in cv_tasks(NETWORK, TRAINING, data, folds)])
+    held_out = np.concatenate([split_of(task, data).held_out for task in cv_tasks(NETWORK, TRAINING, data, folds)])
     np.testing.assert_array_equal(np.sort(held_out), np.arange(1003))
 
 
 def test_a_model_never_sees_the_rows_that_it_is_held_to(mnist):
-    for task in cv_tasks(NETWORK, TRAINING, mnist.first_rows(1003, 10), 4):
-        np.testing.assert_array_equal(np.sort([*task.train_rows, *task.validation_rows]), np.arange(1003))
+    data = mnist.first_rows(1003, 10)
+    for task in cv_tasks(NETWORK, TRAINING, data, 4):
+        np.testing.assert_array_equal(np.sort(np.concatenate(split_of(task, data))), np.arange(1003))
 
 
 def test_folds_differ_by_one_row_at_most_in_all_and_in_each_class(mnist):
@@ -64,7 +73,7 @@ def test_seeds_share_their_folds():
     assert [(task.key, task.fold, task.training.seed) for task in tasks] == [
         ("fold=0 seed=4", 0, 4), ("fold=1 seed=4", 1, 4), ("fold=0 seed=5", 0, 5), ("fold=1 seed=5", 1, 5),
     ]  # fmt: skip
-    np.testing.assert_array_equal(tasks[0].validation_rows, tasks[2].validation_rows)
+    assert {task.folds for task in tasks} == {Folds(2, 4)}
 
 
 def test_result_is_the_mean_over_the_folds():
@@ -74,7 +83,7 @@ def test_result_is_the_mean_over_the_folds():
     result = summarise_folds([record_of(model) for model in models])
     accuracies = []
     for model in models:
-        rows = model.task.validation_rows
+        rows = split_of(model.task, data).held_out
         accuracies.append(float((model.network.predict(data.x_train[rows]) == data.y_train[rows]).mean()))
     assert result.accuracy == pytest.approx(summarise(accuracies))
     assert (result.models, result.diverged) == (3, 0)
@@ -88,8 +97,9 @@ def test_predicted_numbers_are_summarised_by_r2_rmse_and_mae_of_the_rows_held_ou
     models = {event.task.key: event for event in train_bank(tasks, data, 1) if isinstance(event, Trained)}
     by_hand = {"r2": [], "rmse": [], "mae": []}
     for task in tasks:
-        held_out = y[task.validation_rows]
-        error = models[task.key].network.predict(x[task.validation_rows]) - held_out
+        rows = split_of(task, data).held_out
+        held_out = y[rows]
+        error = models[task.key].network.predict(x[rows]) - held_out
         by_hand["r2"].append(1 - (error**2).sum() / ((held_out - held_out.mean()) ** 2).sum())
         by_hand["rmse"].append(np.sqrt((error**2).mean()))
         by_hand["mae"].append(np.abs(error).mean())
