@@ -1,7 +1,7 @@
-"""What the commands that train many models share: a new folder or an earlier one to go on with, progress, and what an interrupt leaves."""
+"""The one course of the commands that train many models: begin or go on, train, keep, say; and what an interrupt leaves."""
 
 import contextlib
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
@@ -19,21 +19,30 @@ from fastmlp.settings import CHOICES, FIELDS, KIND_DEFAULTS, MEANS_PLAIN, PLAIN,
 if TYPE_CHECKING:
     from fastmlp.course.reproduce import Stage
     from fastmlp.data.dataset import Dataset
-    from fastmlp.search.ledger import Ledger
+    from fastmlp.search.executors import Workers
+    from fastmlp.search.ledger import Record
     from fastmlp.search.statistics import Summary
     from fastmlp.search.task import Event, Task
     from fastmlp.storage.runs import RunFolder
 
 Result = TypeVar("Result")
-Kind = TypeVar("Kind", NetworkSettings, TrainingSettings)
+Settings = TypeVar("Settings", NetworkSettings, TrainingSettings)
 
 COUNTS = ("runs", "folds", "seeds", "repeats")  # of the arguments of experiments, those that are numbers
 MOST_MODELS = 10**9
+MODELS = "models.jsonl"  # the ledger
 HELD_OUT = 12  # where neither data set nor user say how many rows to validate on: one of so many
 
 RunFolderOption = Annotated[Path | None, typer.Option(metavar="DIR", help="a folder for the results  [default: a new one in runs/]")]
 ResumeOption = Annotated[
     Path | None, typer.Option(metavar="FOLDER", help="continue an interrupted one; its folder has data set and settings")
+]
+ExecutorOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="EXECUTOR",
+        help="who trains: processes:N on this machine, or dask:tcp://HOST:PORT; --threads is then for each  [default: this process]",
+    ),
 ]
 ConfigOption = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with the tables [network] and [train]")]
 
@@ -82,18 +91,203 @@ def new_plan(
     return Plan(kind, data.name, network, training.replace(normalize=training.normalize or "scale"), arguments)
 
 
-def _without(settings: Kind, axes: Sequence[str]) -> tuple[Kind, dict[str, Any]]:
+def _without(settings: Settings, axes: Sequence[str]) -> tuple[Settings, dict[str, Any]]:
     """Return settings without what depends on a choice that is an axis, and without that choice; and what these were."""
     choices = set(axes) & set(CHOICES)
     left_out = {name: getattr(settings, name) for name in settings.names() if name in choices or used_with(name).keys() & choices}
     return settings.replace(**{name: FIELDS[name].default for name in left_out}), left_out
 
 
-def refuse_other_options(options: Mapping[str, Any], flags: Mapping[str, Any]) -> None:
-    """Raise typer.BadParameter where options, or flags of settings, stand beside --resume: the folder knows them all."""
-    given = [name for name, value in options.items() if value] + [flag(name) for name, value in flags.items() if value is not None]
+class Options(NamedTuple):
+    """What every experiment can be told besides its settings and its own arguments."""
+
+    resume: Path | None
+    data_dir: Path | None
+    run_folder: Path | None
+    executor: str | None
+    threads: int | None = None  # models at a time, where the settings do not say it
+
+
+class Session(NamedTuple):
+    """An experiment under way: what it is asked to do, with which data, in which folder, and who trains its models."""
+
+    plan: Plan
+    data: "Sequence[Dataset]"
+    run: "RunFolder"
+    cores: int | None
+    workers: "Workers | None"
+
+    def train(self, tasks: "Sequence[Task]", name: str = MODELS) -> "Generator[Event, None, list[Record]]":
+        """Train the models that this ledger in the folder does not hold yet; return the records of all."""
+        from fastmlp.search.ledger import Ledger, complete
+
+        ledger = Ledger(self.run.path / name)
+        yield from complete(tasks, self.data[0], ledger, self.cores, self.workers)
+        return ledger.of(tasks)
+
+    def final(self, change: dict[str, Any]) -> "Generator[Event, None, dict[str, Summary | None] | None]":
+        """Train a setting once more on all training rows, with each seed, and evaluate these models on the test set, once, if asked to.
+
+        A setting that stops by held-out rows keeps some back, as many as it did before.
+        """
+        from fastmlp.search.repeat import summarise_scores
+        from fastmlp.search.sweep import final_tasks
+
+        if not self.plan.arguments["test"]:
+            return None
+        held_out = self.plan.training.validation or len(self.data[0].x_train) // HELD_OUT
+        tasks = final_tasks(self.plan.network, self.plan.training, change, self.plan.arguments["runs"], held_out)
+        return summarise_scores((yield from self.train(tasks, "final.jsonl")), "test")
+
+
+class Found(NamedTuple):
+    """What came out of an experiment."""
+
+    result: Mapping[str, Any]  # for its folder
+    record: Mapping[str, Any]  # for --json, beside what all experiments say
+    lines: Sequence[str]  # for people
+    above: str = ""  # them, and below, what explains them
+    below: str = ""
+    test: "dict[str, Summary | None] | None" = None  # where the test set was asked for
+    facts: Mapping[str, Any] = {}  # for the manifest
+
+
+def load_data(names: str, data_dir: Path | None, notify: Callable[[str], None]) -> "list[Dataset]":
+    """Return the data sets of an experiment, by their names: one, of most."""
+    from fastmlp.data.dataset import load_dataset
+
+    return [load_dataset(name, data_dir, notify=notify) for name in names.split(", ")]
+
+
+def _data_of(plan: Plan, data_dir: Path | None, notify: Callable[[str], None]) -> "list[Dataset]":
+    return load_data(plan.dataset, data_dir, notify)
+
+
+class Kind(NamedTuple):
+    """What tells one kind of experiment from another."""
+
+    name: str
+    arguments: tuple[str, ...]  # the names of what it is asked
+    title: "Callable[[Plan, Sequence[Dataset]], str]"  # what is about to be done
+    tasks: "Callable[[Plan, Sequence[Dataset]], list[Task]]"  # known beforehand, to be checked and compiled
+    find: "Callable[[Session], Generator[Event | Stage, None, Found]]"
+    load: "Callable[[Plan, Path | None, Callable[[str], None]], Sequence[Dataset]]" = _data_of
+    settings: Callable[[], Mapping[str, Any]] | None = None  # that each of this kind has
+
+
+def conduct(
+    output: Output,
+    kind: Kind,
+    options: Options,
+    others: Mapping[str, Any],
+    new: "Callable[[], tuple[Plan, Sequence[Dataset]]]",
+) -> dict[str, Any]:
+    """Run an experiment to its end, keep what it finds in its folder, say it, and return it for --json.
+
+    others: the options that do not go with --resume. new: what a new experiment is to do, and its data.
+    """
+    from fastmlp.storage.records import write_record
+
+    with _session(output, kind, options, others, new) as session:
+        plan, data, run = session.plan, session.data, session.run
+        output.note(f"{plan.dataset}: {kind.title(plan, data)}; {_at_a_time(options, session.cores)}")
+        with _outcome(output, run, kind.name), compile_notes(output) as display:
+            found = _follow(output, display, kind.find(session))
+            tested = {"test": found.test} if "test" in kind.arguments else {}
+            openings = data[0].test_openings if len(data) == 1 else {each.name: len(each.test_openings) for each in data}
+            write_record(run.path / "result.json", plain({**found.result, **tested}))
+            run.finish("done", plain({**found.facts, "test_openings": openings}))
+        if found.above:
+            output.detail(found.above)
+        for line in found.lines:
+            output.result(line)
+        if found.below:
+            output.detail(found.below)
+        if found.test is not None:
+            output.result(experiments.test_scores(found.test))
+        output.result(f"results {run.path}")
+        settings = {"dataset": plan.dataset, "settings": plan.settings}
+        return {**settings, **found.record, **tested, "test_openings": openings, "run_folder": run.path}
+
+
+@contextlib.contextmanager
+def _session(
+    output: Output,
+    kind: Kind,
+    options: Options,
+    others: Mapping[str, Any],
+    new: "Callable[[], tuple[Plan, Sequence[Dataset]]]",
+) -> "Iterator[Session]":
+    """Hold the folder of an experiment: an earlier one to go on with, or a new one, once nothing can be wrong with it any more."""
+    from fastmlp.search.executors import opened
+
+    if options.resume is not None:
+        _refuse_other_options({**others, "--run-folder": options.run_folder})
+    with opened(options.executor) if options.executor else contextlib.nullcontext() as workers:
+        if options.resume is not None:
+            plan, run = _earlier_plan(kind.name, options.resume, kind.arguments)
+            with run:
+                data = kind.load(plan, options.data_dir, output.note)
+                _check_same_data(run, _hashes(data))
+                if kind.settings is not None and plan.settings != kind.settings():
+                    raise ConfigError(f"expected settings of this version in {str(run.path)!r}, got others; start a new one")
+                _go_on(output, run)
+                yield Session(plan, data, run, options.threads or plan.training.threads, workers)
+        else:
+            plan, data = new()
+            with _begun(output, kind, plan, data, options) as run:
+                yield Session(plan, data, run, options.threads or plan.training.threads, workers)
+
+
+@contextlib.contextmanager
+def _begun(output: Output, kind: Kind, plan: Plan, data: "Sequence[Dataset]", options: Options) -> "Iterator[RunFolder]":
+    """Make and hold the folder of a new experiment and write down what is about to be done.
+
+    Before there is a folder, all that can be wrong with the tasks is found, and what they need is compiled.
+    """
+    from fastmlp import machine
+    from fastmlp.search.in_process import prepare
+    from fastmlp.storage.runs import RunFolder, create_run
+
+    tasks = kind.tasks(plan, data)
+    if tasks:
+        with compile_notes(output):
+            prepare(tasks, data[0])
+    name = plan.kind if len(data) > 1 else f"{plan.kind}-{plan.dataset}"
+    with create_run(RUNS, name) if options.run_folder is None else RunFolder.at(options.run_folder) as run:
+        run.start(
+            plan.settings,
+            seed=plan.training.seed,
+            data={"name": plan.dataset, "files": _hashes(data)},
+            threads=options.threads or plan.training.threads or machine.usable_cores(),
+            experiment={"kind": plan.kind, "arguments": plan.arguments},
+        )
+        yield run
+
+
+def _hashes(data: "Sequence[Dataset]") -> dict[str, str]:
+    """Return the hash of each file; of several data sets with their names."""
+    if len(data) == 1:
+        return dict(data[0].hashes)
+    return {f"{each.name}/{file}": digest for each in data for file, digest in each.hashes.items()}
+
+
+def _go_on(output: Output, run: "RunFolder") -> None:
+    """Note in the folder that an experiment goes on, and say what the models to come do not share with those that are there."""
+    for name, (before, now) in run.resume_experiment().items():
+        output.note(f"warning: begun with {name} {before}, going on with {now}: the last bits of a model may depend on it")
+
+
+def _refuse_other_options(options: Mapping[str, Any]) -> None:
+    """Raise typer.BadParameter where options stand beside --resume: the folder knows them all."""
+    given = [name for name, value in options.items() if value not in (None, False)]
     if given:
         raise typer.BadParameter(f"expected it alone, got {given[0]} too: the folder knows all settings", param_hint="--resume")
+
+
+def flags_given(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings given as flags, by their flags."""
+    return {flag(name): value for name, value in flags.items() if value is not None}
 
 
 def named(dataset: str | None) -> str:
@@ -103,7 +297,7 @@ def named(dataset: str | None) -> str:
     return dataset
 
 
-def earlier_plan(kind: str, folder: Path, arguments: Sequence[str]) -> "tuple[Plan, RunFolder]":
+def _earlier_plan(kind: str, folder: Path, arguments: Sequence[str]) -> "tuple[Plan, RunFolder]":
     """Hold the folder of an earlier experiment and return what it was asked to do; `arguments` are the names of what its kind is asked.
 
     Raises InputNotFound where there is none, RunInUse while it runs, ConfigError where it is of another kind, DataError where its manifest
@@ -145,64 +339,12 @@ def _argument(name: str, value: Any) -> Any:
     return value
 
 
-@contextlib.contextmanager
-def resumed(
-    output: Output, kind: str, folder: Path, arguments: Sequence[str], data_dir: Path | None
-) -> "Iterator[tuple[Plan, RunFolder, Dataset]]":
-    """Hold the folder of an earlier experiment, with its plan and its data. ConfigError where the data are not those that it began with."""
-    from fastmlp.data.dataset import load_dataset
-
-    plan, run = earlier_plan(kind, folder, arguments)
-    with run:
-        data = load_dataset(plan.dataset, data_dir, notify=output.note)
-        check_same_data(run, data.hashes)
-        go_on(output, run)
-        yield plan, run, data
-
-
-def go_on(output: Output, run: "RunFolder") -> None:
-    """Note in the folder that an experiment goes on, and say what the models to come do not share with those that are there."""
-    for name, (before, now) in run.resume_experiment().items():
-        output.note(f"warning: begun with {name} {before}, going on with {now}: the last bits of a model may depend on it")
-
-
-def check_same_data(run: "RunFolder", hashes: Mapping[str, str]) -> None:
+def _check_same_data(run: "RunFolder", hashes: Mapping[str, str]) -> None:
     """Raise ConfigError where the hashes of the data files are not those that an earlier experiment began with."""
     before = run.manifest["data"].get("files", {})
     changed = sorted(name for name in {*before, *hashes} if before.get(name) != hashes.get(name))
     if changed:
         raise ConfigError(f"expected the data that {str(run.path)!r} began with, got others: {', '.join(changed)} differ; start a new one")
-
-
-@contextlib.contextmanager
-def begun(output: Output, plan: Plan, data: "Dataset", tasks: "Sequence[Task]", run_folder: Path | None) -> "Iterator[RunFolder]":
-    """Make and hold the folder of a new experiment and write down what is about to be done.
-
-    Before there is a folder, all that can be wrong with the tasks is found, and what they need is compiled.
-    """
-    from fastmlp import machine
-    from fastmlp.search.in_process import prepare
-    from fastmlp.storage.runs import RunFolder, create_run
-
-    with compile_notes(output):
-        prepare(tasks, data)
-    run = create_run(RUNS, f"{plan.kind}-{data.name}") if run_folder is None else RunFolder.at(run_folder)
-    with run:
-        run.start(
-            plan.settings,
-            seed=plan.training.seed,
-            data={"name": data.name, "files": dict(data.hashes)},
-            threads=plan.training.threads or machine.usable_cores(),
-            experiment={"kind": plan.kind, "arguments": plan.arguments},
-        )
-        yield run
-
-
-def describe(plan: Plan, what: str) -> str:
-    """Return in one line what is about to be done: `what`, and how many at a time."""
-    from fastmlp import machine
-
-    return f"{plan.dataset}: {what}; {plan.training.threads or machine.usable_cores()} at a time"
 
 
 def rows(plan: Plan, data: "Dataset") -> str:
@@ -218,8 +360,15 @@ def n_held_out(plan: Plan, data: "Dataset") -> int:
     return holdout.count(plan.training.validation, len(data.x_train))
 
 
+def _at_a_time(options: Options, cores: int | None) -> str:
+    """Return how many models are trained at a time, or by whom."""
+    from fastmlp import machine
+
+    return f"by {options.executor}" if options.executor else f"{cores or machine.usable_cores()} at a time"
+
+
 @contextlib.contextmanager
-def outcome(output: Output, run: "RunFolder", kind: str) -> Iterator[None]:
+def _outcome(output: Output, run: "RunFolder", kind: str) -> Iterator[None]:
     """Note in the folder how an experiment ends that does not end well, and say how to go on with it."""
     try:
         yield
@@ -232,22 +381,7 @@ def outcome(output: Output, run: "RunFolder", kind: str) -> Iterator[None]:
         raise
 
 
-def finish(run: "RunFolder", result: Mapping[str, Any], results: Mapping[str, Any]) -> None:
-    """Write down what came out."""
-    from fastmlp.storage.records import write_record
-
-    write_record(run.path / "result.json", plain(result))
-    run.finish("done", plain(results))
-
-
-def ledger_in(run: "RunFolder", name: str = "models.jsonl") -> "Ledger":
-    """Return the ledger in a folder, with the models that are finished already."""
-    from fastmlp.search.ledger import Ledger
-
-    return Ledger(run.path / name)
-
-
-def follow(output: Output, display: Display, events: "Generator[Event | Stage, None, Result]") -> Result:
+def _follow(output: Output, display: Display, events: "Generator[Event | Stage, None, Result]") -> Result:
     """Run an experiment to its end and return what it returns; meanwhile a bar moves, or a line tells of each finished model."""
     from fastmlp.search.task import BankProgress, Lost, Trained
 
@@ -269,21 +403,3 @@ def follow(output: Output, display: Display, events: "Generator[Event | Stage, N
             elif not output.shows_progress:
                 display.clear()
                 output.note(experiments.trained(event))
-
-
-def measure_final(
-    output: Output, display: Display, plan: Plan, change: dict[str, Any], run: "RunFolder", data: "Dataset"
-) -> "dict[str, Summary | None]":
-    """Train a setting once more on all training rows, with each seed, and evaluate these models on the test set, once.
-
-    A setting that stops by held-out rows keeps some back, as many as it did before.
-    """
-    from fastmlp.search.ledger import complete
-    from fastmlp.search.repeat import summarise_scores
-    from fastmlp.search.sweep import final_tasks
-
-    held_out = plan.training.validation or len(data.x_train) // HELD_OUT
-    tasks = final_tasks(plan.network, plan.training, change, plan.arguments["runs"], held_out)
-    ledger = ledger_in(run, "final.jsonl")
-    follow(output, display, complete(tasks, data, ledger, plan.training.threads))
-    return summarise_scores(ledger.of(tasks), "test")

@@ -1,21 +1,20 @@
 """`fastmlp repeat`: the same training with many seeds."""
 
 import os
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fastmlp.cli import experiment
 from fastmlp.cli.configuration import given_settings
-from fastmlp.cli.experiment import ConfigOption, Plan, ResumeOption, RunFolderOption
-from fastmlp.cli.options import DataDir, OptionalDatasetName, compile_notes
+from fastmlp.cli.options import DataDir, OptionalDatasetName
 from fastmlp.rendering import experiments
 from fastmlp.rendering.output import Output
 
 if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
-    from fastmlp.search.task import Task
-    from fastmlp.storage.runs import RunFolder
+    from fastmlp.search.task import Event, Task
 
 EXAMPLES = (
     "fastmlp repeat mnist --runs 30 --epochs 5",
@@ -23,7 +22,6 @@ EXAMPLES = (
     "fastmlp repeat --resume runs/20260102T030405Z-repeat-mnist-1a2b3c",
 )
 RUNS = 30
-ARGUMENTS = ("runs", "test")
 
 
 def repeat(
@@ -34,74 +32,57 @@ def repeat(
         int | None, typer.Option(metavar="N", min=1, help=f"trainings, with seeds that follow --seed  [default: {RUNS}]")
     ] = None,
     test: Annotated[bool, typer.Option("--test", help="at the end evaluate each model on the test set, once")] = False,
-    resume: ResumeOption = None,
-    config: ConfigOption = None,
+    resume: experiment.ResumeOption = None,
+    config: experiment.ConfigOption = None,
     data_dir: DataDir = None,
-    run_folder: RunFolderOption = None,
+    run_folder: experiment.RunFolderOption = None,
+    executor: experiment.ExecutorOption = None,
 ) -> dict[str, Any]:
     """Train with many seeds: mean, spread and extremes, epoch by epoch.
 
     Scores are those of the validation rows, the same for all seeds. The test set is not evaluated unless you ask for it. As many models
     are trained at a time as there are cores (--threads). Finished ones are kept in the folder.
     """
-    from fastmlp.data.dataset import load_dataset
 
-    if resume is not None:
-        others = {"DATASET": dataset, "--runs": runs, "--test": test, "--config": config, "--run-folder": run_folder}
-        experiment.refuse_other_options(others, flags)
-        with experiment.resumed(output, "repeat", resume, ARGUMENTS, data_dir) as (plan, run, data):
-            return _run(output, plan, run, data)
-    given = given_settings(flags, os.environ, config)
-    data = load_dataset(experiment.named(dataset), data_dir, notify=output.note)
-    plan = experiment.new_plan("repeat", data, given, {"runs": runs or RUNS, "test": test})
-    with experiment.begun(output, plan, data, _tasks(plan), run_folder) as run:
-        return _run(output, plan, run, data)
+    def new() -> "tuple[experiment.Plan, list[Dataset]]":
+        given = given_settings(flags, os.environ, config)
+        [data] = experiment.load_data(experiment.named(dataset), data_dir, output.note)
+        return experiment.new_plan("repeat", data, given, {"runs": runs or RUNS, "test": test}), [data]
+
+    others = {"DATASET": dataset, "--runs": runs, "--test": test, "--config": config, **experiment.flags_given(flags)}
+    return experiment.conduct(output, KIND, experiment.Options(resume, data_dir, run_folder, executor), others, new)
 
 
-def _tasks(plan: Plan) -> "list[Task]":
+def _title(plan: experiment.Plan, data: "Sequence[Dataset]") -> str:
+    return f"{plan.arguments['runs']} runs; {experiment.rows(plan, data[0])}"
+
+
+def _tasks(plan: experiment.Plan, data: "Sequence[Dataset]") -> "list[Task]":
     from fastmlp.search.repeat import repeat_tasks
 
     return repeat_tasks(plan.network, plan.training, plan.arguments["runs"], opens_test=plan.arguments["test"])
 
 
-def _run(output: Output, plan: Plan, run: "RunFolder", data: "Dataset") -> dict[str, Any]:
-    from fastmlp.search.ledger import complete
+def _find(session: experiment.Session) -> "Generator[Event, None, experiment.Found]":
     from fastmlp.search.repeat import summarise_epochs, summarise_scores
 
-    runs, test = plan.arguments["runs"], plan.arguments["test"]
-    output.note(experiment.describe(plan, f"{runs} runs; {experiment.rows(plan, data)}"))
-    tasks = _tasks(plan)
-    with experiment.outcome(output, run, "repeat"), compile_notes(output) as display:
-        ledger = experiment.ledger_in(run)
-        experiment.follow(output, display, complete(tasks, data, ledger, plan.training.threads))
-        records = ledger.of(tasks)
-        epochs = summarise_epochs(records)
-        diverged = sum(record["outcome"] == "diverged" for record in records)
-        tested = summarise_scores(records, "test") if test else None
-        best = summarise_scores(records, "validation")
-        experiment.finish(
-            run,
-            {"summary": epochs, "best": best, "comparison": None, "test": tested, "diverged": diverged},
-            {"test_openings": data.test_openings},
-        )
-    held_out = experiment.n_held_out(plan, data)
-    output.detail(f"mean ± standard deviation and extremes of {runs} runs on {held_out:,} validation rows\n")
-    output.result(experiments.repeat(epochs))
+    plan, runs = session.plan, session.plan.arguments["runs"]
+    records = yield from session.train(_tasks(plan, session.data))
+    epochs, best = summarise_epochs(records), summarise_scores(records, "validation")
+    diverged = sum(record["outcome"] == "diverged" for record in records)
+    lines = [experiments.repeat(epochs)]
     if "r2" in best or plan.training.restore_best or len({len(record["history"]["epoch"]) for record in records}) > 1:
-        output.result(experiments.at_the_end(best))
+        lines.append(experiments.at_the_end(best))
     if diverged:
-        output.result(f"{diverged} of {runs} runs diverged and are left out")
-    if tested is not None:
-        output.result(experiments.test_scores(tested))
-    output.result(f"results {run.path}")
-    return {
-        "dataset": data.name,
-        "settings": plan.settings,
-        "runs": runs,
-        "diverged": diverged,
-        "epochs": epochs,
-        "validation": best,
-        "test": tested,
-        "test_openings": data.test_openings,
-        "run_folder": run.path,
-    }
+        lines.append(f"{diverged} of {runs} runs diverged and are left out")
+    held_out = experiment.n_held_out(plan, session.data[0])
+    return experiment.Found(
+        result={"summary": epochs, "best": best, "comparison": None, "diverged": diverged},
+        record={"runs": runs, "diverged": diverged, "epochs": epochs, "validation": best},
+        lines=lines,
+        above=f"mean ± standard deviation and extremes of {runs} runs on {held_out:,} validation rows\n",
+        test=summarise_scores(records, "test") if plan.arguments["test"] else None,
+    )
+
+
+KIND = experiment.Kind("repeat", ("runs", "test"), _title, _tasks, _find)

@@ -1,27 +1,26 @@
 """`fastmlp reproduce`: the course report that this project grew out of, checked claim by claim."""
 
 import time
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fastmlp.cli import experiment
-from fastmlp.cli.experiment import ResumeOption, RunFolderOption
-from fastmlp.cli.options import DataDir, compile_notes
-from fastmlp.cli.train import RUNS
-from fastmlp.errors import ConfigError
+from fastmlp.cli.options import DataDir
 from fastmlp.rendering import experiments
 from fastmlp.rendering.output import Output, plain
 
 if TYPE_CHECKING:
+    from fastmlp.course.reproduce import Stage
     from fastmlp.data.dataset import Dataset
-    from fastmlp.storage.runs import RunFolder
+    from fastmlp.search.task import Event, Task
 
 EXAMPLES = ("fastmlp reproduce", "fastmlp reproduce --quick", "fastmlp reproduce --seeds 30 --json")
 SEEDS, REPEATS = 5, 30
 QUICK_TRAIN, QUICK_TEST, QUICK_SEEDS, QUICK_REPEATS = 2400, 400, 2, 3
-ARGUMENTS = ("seeds", "repeats", "quick")
+DATA = ("mnist", "fashion-mnist", "synthetic")
 
 
 def reproduce(
@@ -30,9 +29,10 @@ def reproduce(
     repeats: Annotated[int | None, typer.Option(metavar="N", min=2, help=f"runs of experiment 3  [default: {REPEATS}]")] = None,
     threads: Annotated[int | None, typer.Option(metavar="N", min=1, help="models at a time  [default: one per core]")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="few rows, two seeds: does everything run?")] = False,
-    resume: ResumeOption = None,
+    resume: experiment.ResumeOption = None,
     data_dir: DataDir = None,
-    run_folder: RunFolderOption = None,
+    run_folder: experiment.RunFolderOption = None,
+    executor: experiment.ExecutorOption = None,
 ) -> dict[str, Any]:
     """Run the experiments of the original report and compare each claim.
 
@@ -40,36 +40,20 @@ def reproduce(
     names no setting, some are scanned on validation rows; the test set is evaluated once per final model. At the end all of it is on one
     page, report.html, with its figures.
     """
-    from fastmlp import machine
-    from fastmlp.course.reproduce import AS_READ
-    from fastmlp.storage.runs import RunFolder, create_run
-
-    cores = threads or machine.usable_cores()
     _note_missing_page(output)
-    if resume is not None:
-        options = {"--seeds": seeds, "--repeats": repeats, "--quick": quick, "--run-folder": run_folder}
-        experiment.refuse_other_options(options, {})
-        plan, run = experiment.earlier_plan("reproduce", resume, ARGUMENTS)
-        with run:
-            data = _load(output, data_dir, plan.arguments["quick"])
-            experiment.check_same_data(run, _hashes(data))
-            if plan.settings != _settings():
-                raise ConfigError(f"expected settings of this version in {str(run.path)!r}, got others; start a new reproduction")
-            experiment.go_on(output, run)
-            return _run(output, run, data, plan.arguments, cores)
-    data = _load(output, data_dir, quick)
-    arguments = {"seeds": seeds or SEEDS, "repeats": repeats or REPEATS, "quick": quick}
-    if quick:
-        arguments |= {"seeds": QUICK_SEEDS, "repeats": QUICK_REPEATS}
-    with create_run(RUNS, "reproduce") if run_folder is None else RunFolder.at(run_folder) as run:
-        run.start(
-            _settings(),
-            seed=AS_READ.seed,
-            data={"name": ", ".join(each.name for each in data), "files": _hashes(data)},
-            threads=cores,
-            experiment={"kind": "reproduce", "arguments": arguments},
-        )
-        return _run(output, run, data, arguments, cores)
+
+    def new() -> "tuple[experiment.Plan, list[Dataset]]":
+        arguments = {"seeds": seeds or SEEDS, "repeats": repeats or REPEATS, "quick": quick}
+        if quick:
+            arguments |= {"seeds": QUICK_SEEDS, "repeats": QUICK_REPEATS}
+        plan = _plan(arguments)
+        return plan, _load(plan, data_dir, output.note)
+
+    others = {"--seeds": seeds, "--repeats": repeats, "--quick": quick}
+    record = experiment.conduct(output, KIND, experiment.Options(resume, data_dir, run_folder, executor, threads), others, new)
+    if record["quick"]:
+        output.note("a quick run shows that everything runs; its numbers mean nothing")
+    return {**record, "page": _page(output, record["run_folder"])}
 
 
 def _note_missing_page(output: Output) -> None:
@@ -83,44 +67,47 @@ def _note_missing_page(output: Output) -> None:
         output.note(f"results will be kept, but there will be no page: {error}")
 
 
-def _settings() -> dict[str, dict[str, Any]]:
-    """Return the settings that an experiment has unless it says otherwise, as tables."""
+def _plan(arguments: dict[str, Any]) -> experiment.Plan:
+    """Return what a reproduction is to do, with the settings that an experiment has unless it says otherwise."""
     from fastmlp.course.reproduce import AS_READ, NETWORK
 
-    return {"network": NETWORK.to_dict(), "train": AS_READ.to_dict()}
+    return experiment.Plan("reproduce", ", ".join(DATA), NETWORK, AS_READ, arguments)
 
 
-def _load(output: Output, data_dir: Path | None, quick: bool) -> "list[Dataset]":
-    from fastmlp.data.dataset import load_dataset
-
-    data = [load_dataset(name, data_dir, notify=output.note) for name in ("mnist", "fashion-mnist", "synthetic")]
-    return [each.first_rows(QUICK_TRAIN, QUICK_TEST) for each in data] if quick else data
+def _load(plan: experiment.Plan, data_dir: Path | None, notify: Callable[[str], None]) -> "list[Dataset]":
+    data = experiment.load_data(plan.dataset, data_dir, notify)
+    return [each.first_rows(QUICK_TRAIN, QUICK_TEST) for each in data] if plan.arguments["quick"] else data
 
 
-def _hashes(data: "list[Dataset]") -> dict[str, str]:
-    return {f"{each.name}/{file}": digest for each in data for file, digest in each.hashes.items()}
+def _title(plan: experiment.Plan, data: "Sequence[Dataset]") -> str:
+    return f"every claim of the report, {plan.arguments['seeds']} seeds each"
 
 
-def _run(output: Output, run: "RunFolder", data: "list[Dataset]", arguments: dict[str, Any], cores: int) -> dict[str, Any]:
+def _tasks(plan: experiment.Plan, data: "Sequence[Dataset]") -> "list[Task]":
+    return []  # they follow from what those before them gave
+
+
+def _find(session: experiment.Session) -> "Generator[Event | Stage, None, experiment.Found]":
     from fastmlp.course.claims import HOW_COMPARED
-    from fastmlp.course.reproduce import Laboratory, common_settings
-    from fastmlp.course.reproduce import reproduce as reproduce_all
+    from fastmlp.course.reproduce import Laboratory, common_settings, reproduce
 
-    started = time.perf_counter()
-    mnist, fashion_mnist, synthetic = data
-    laboratory = Laboratory(mnist, fashion_mnist, synthetic, arguments["seeds"], arguments["repeats"], cores, folder=run.path)
-    with experiment.outcome(output, run, "reproduce"), compile_notes(output) as display:
-        found = experiment.follow(output, display, reproduce_all(laboratory))
-    openings = {each.name: len(each.test_openings) for each in data}
+    started, arguments = time.perf_counter(), session.plan.arguments
+    mnist, fashion_mnist, synthetic = session.data
+    laboratory = Laboratory(
+        mnist, fashion_mnist, synthetic, arguments["seeds"], arguments["repeats"], session.cores, session.workers, session.run.path
+    )
+    found = yield from reproduce(laboratory)
     facts = {"how_compared": HOW_COMPARED, "seconds": time.perf_counter() - started, **arguments}
-    experiment.finish(run, {"rows": found.rows, "figures": found.figures, **facts}, {**facts, "test_openings": openings})
-    output.result(experiments.reproduction(found.rows, common_settings()))
-    output.detail("\n" + HOW_COMPARED)
-    if arguments["quick"]:
-        output.note("a quick run shows that everything runs; its numbers mean nothing")
-    output.result(f"results {run.path}")
-    page = _page(output, run.path)
-    return {"rows": plain(found.rows), **facts, "test_openings": openings, "run_folder": run.path, "page": page}
+    return experiment.Found(
+        result={"rows": found.rows, "figures": found.figures, **facts},
+        record={"rows": plain(found.rows), **facts},
+        lines=[experiments.reproduction(found.rows, common_settings())],
+        below="\n" + HOW_COMPARED,
+        facts=facts,
+    )
+
+
+KIND = experiment.Kind("reproduce", ("seeds", "repeats", "quick"), _title, _tasks, _find, _load, lambda: _plan({}).settings)
 
 
 def _page(output: Output, folder: Path) -> Path | None:

@@ -2,15 +2,14 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fastmlp.cli import experiment
 from fastmlp.cli.configuration import flag, given_settings, value_of_flag
-from fastmlp.cli.experiment import ConfigOption, Plan, ResumeOption, RunFolderOption
-from fastmlp.cli.options import DataDir, OptionalDatasetName, compile_notes
+from fastmlp.cli.options import DataDir, OptionalDatasetName
 from fastmlp.errors import ConfigError
 from fastmlp.rendering import experiments
 from fastmlp.rendering.output import Output
@@ -18,8 +17,7 @@ from fastmlp.settings import FIELDS, current_names
 
 if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
-    from fastmlp.search.task import Task
-    from fastmlp.storage.runs import RunFolder
+    from fastmlp.search.task import Event, Task
 
 EXAMPLES = (
     "fastmlp sweep mnist --learning-rate 0.01,0.1,0.5 --runs 5 --epochs 5",
@@ -28,7 +26,6 @@ EXAMPLES = (
     "fastmlp sweep --resume runs/20260102T030405Z-sweep-mnist-1a2b3c",
 )
 RUNS = 5
-ARGUMENTS = ("changes", "runs", "halving", "test")
 RANGE = ".."
 
 
@@ -44,10 +41,11 @@ def sweep(
     test: Annotated[
         bool, typer.Option("--test", help="at the end train the best on all rows and evaluate it on the test set, once per seed")
     ] = False,
-    resume: ResumeOption = None,
-    config: ConfigOption = None,
+    resume: experiment.ResumeOption = None,
+    config: experiment.ConfigOption = None,
     data_dir: DataDir = None,
-    run_folder: RunFolderOption = None,
+    run_folder: experiment.RunFolderOption = None,
+    executor: experiment.ExecutorOption = None,
 ) -> dict[str, Any]:
     """Compare settings by grid or random search: --learning-rate 0.01,0.1.
 
@@ -55,27 +53,25 @@ def sweep(
     rows. The test set is not evaluated unless you ask for it. As many models are trained at a time as there are cores (--threads).
     Finished ones are kept in the folder.
     """
-    from fastmlp.data.dataset import load_dataset
     from fastmlp.search.sweep import check_axes, draw, grid
 
-    if resume is not None:
-        others = {"DATASET": dataset, "--runs": runs, "--random": random, "--halving": halving, "--test": test}
-        experiment.refuse_other_options({**others, "--config": config, "--run-folder": run_folder}, flags)
-        with experiment.resumed(output, "sweep", resume, ARGUMENTS, data_dir) as (plan, run, data):
-            return _run(output, plan, run, data)
-    fixed, axes = read_axes(flags, ranges=random is not None)
-    check_axes(axes)
-    if halving and "epochs" in axes:
-        raise typer.BadParameter("expected one value with --halving, which chooses the epochs itself", param_hint="--epochs")
-    given = {**given_settings({}, os.environ, config), **fixed}
-    data = load_dataset(experiment.named(dataset), data_dir, notify=output.note)
-    changes = grid(axes) if random is None else draw(axes, random, given.get("seed", 0))
-    arguments = {"changes": changes, "runs": runs or RUNS, "halving": halving, "test": test}
-    plan = experiment.new_plan("sweep", data, given, arguments, axes=list(axes))
-    if not plan.training.validation and "validation" not in axes:
-        raise ConfigError("validation: expected rows to compare settings on, got 0; for example --validation 5000")
-    with experiment.begun(output, plan, data, _tasks(plan), run_folder) as run:
-        return _run(output, plan, run, data)
+    def new() -> "tuple[experiment.Plan, list[Dataset]]":
+        fixed, axes = read_axes(flags, ranges=random is not None)
+        check_axes(axes)
+        if halving and "epochs" in axes:
+            raise typer.BadParameter("expected one value with --halving, which chooses the epochs itself", param_hint="--epochs")
+        given = {**given_settings({}, os.environ, config), **fixed}
+        [data] = experiment.load_data(experiment.named(dataset), data_dir, output.note)
+        changes = grid(axes) if random is None else draw(axes, random, given.get("seed", 0))
+        arguments = {"changes": changes, "runs": runs or RUNS, "halving": halving, "test": test}
+        plan = experiment.new_plan("sweep", data, given, arguments, axes=list(axes))
+        if not plan.training.validation and "validation" not in axes:
+            raise ConfigError("validation: expected rows to compare settings on, got 0; for example --validation 5000")
+        return plan, [data]
+
+    others = {"DATASET": dataset, "--runs": runs, "--random": random, "--halving": halving, "--test": test, "--config": config}
+    options = experiment.Options(resume, data_dir, run_folder, executor)
+    return experiment.conduct(output, KIND, options, {**others, **experiment.flags_given(flags)}, new)
 
 
 def read_axes(flags: Mapping[str, str | None], ranges: bool) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -124,48 +120,39 @@ def _range(name: str, text: str, allowed: bool) -> Any:
     return Range(first, last, isinstance(first, int))
 
 
-def _changes(plan: Plan) -> list[dict[str, Any]]:
+def _changes(plan: experiment.Plan) -> list[dict[str, Any]]:
     """Return the changes of a plan; JSON made lists of tuples, and version 0.1.0 had other names."""
     changes = [current_names(change, warn=False) for change in plan.arguments["changes"]]
     return [{name: tuple(value) if isinstance(value, list) else value for name, value in change.items()} for change in changes]
 
 
-def _tasks(plan: Plan) -> "list[Task]":
+def _title(plan: experiment.Plan, data: "Sequence[Dataset]") -> str:
+    return f"{len(plan.arguments['changes'])} settings, {plan.arguments['runs']} seeds each; {experiment.rows(plan, data[0])}"
+
+
+def _tasks(plan: experiment.Plan, data: "Sequence[Dataset]") -> "list[Task]":
     from fastmlp.search.sweep import sweep_tasks
 
     return sweep_tasks(plan.network, plan.training, _changes(plan), plan.arguments["runs"])
 
 
-def _run(output: Output, plan: Plan, run: "RunFolder", data: "Dataset") -> dict[str, Any]:
+def _find(session: experiment.Session) -> "Generator[Event, None, experiment.Found]":
+    from fastmlp.search.ledger import Ledger
     from fastmlp.search.sweep import run_sweep
 
-    runs, halving, changes = plan.arguments["runs"], plan.arguments["halving"], _changes(plan)
-    output.note(experiment.describe(plan, f"{len(changes)} settings, {runs} seeds each; {experiment.rows(plan, data)}"))
-    with experiment.outcome(output, run, "sweep"), compile_notes(output) as display:
-        ledger = experiment.ledger_in(run)
-        events = run_sweep(plan.network, plan.training, changes, runs, halving, data, ledger, plan.training.threads)
-        result = experiment.follow(output, display, events)
-        best = result.ranked[0]
-        tested = experiment.measure_final(output, display, plan, best.changed, run, data) if plan.arguments["test"] else None
-        experiment.finish(
-            run,
-            {"summary": result.ranked, "best": best, "comparison": result.comparison, "test": tested},
-            {"test_openings": data.test_openings},
-        )
-    output.detail(f"mean ± standard deviation of {runs} seeds on the validation rows, best first\n")
-    output.result(experiments.sweep(result))
-    output.result(experiments.verdict(result))
-    if tested is not None:
-        output.result(experiments.test_scores(tested))
-    output.result(f"results {run.path}")
-    return {
-        "dataset": data.name,
-        "settings": plan.settings,
-        "runs": runs,
-        "ranked": result.ranked,
-        "best": best,
-        "comparison": result.comparison,
-        "test": tested,
-        "test_openings": data.test_openings,
-        "run_folder": run.path,
-    }
+    plan, runs = session.plan, session.plan.arguments["runs"]
+    result = yield from run_sweep(
+        plan.network, plan.training, _changes(plan), runs, plan.arguments["halving"], session.data[0],
+        Ledger(session.run.path / experiment.MODELS), session.cores, session.workers,
+    )  # fmt: skip
+    best = result.ranked[0]
+    return experiment.Found(
+        result={"summary": result.ranked, "best": best, "comparison": result.comparison},
+        record={"runs": runs, "ranked": result.ranked, "best": best, "comparison": result.comparison},
+        lines=[experiments.sweep(result), experiments.verdict(result)],
+        above=f"mean ± standard deviation of {runs} seeds on the validation rows, best first\n",
+        test=(yield from session.final(best.changed)),
+    )
+
+
+KIND = experiment.Kind("sweep", ("changes", "runs", "halving", "test"), _title, _tasks, _find)

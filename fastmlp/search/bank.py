@@ -25,9 +25,10 @@ def train_bank(
     """Train every task on a data set; yield each model when it is done, and how far all are.
 
     Without an executor `cores` at a time (None: all that this process may use), in threads; kernels are compiled before the first thread
-    starts. With one, a job of `cores` models (None: what `opened` says) at a time at each worker: "processes:N" for N processes of this
-    machine, "dask:tcp://HOST:PORT", or an object with `submit`. A model has the same bits wherever it is trained. A job whose worker is
-    gone is trained again, which is told by a Lost. shared_dir: a folder that workers can read, for data sets that have no name.
+    starts. With one, jobs of `cores` models (None: see executors.Workers), which a worker trains at the same time. An executor is
+    "processes:N" for N processes of this machine, "dask:tcp://HOST:PORT", or an object with `submit`. A model has the same bits wherever
+    it is trained. A job whose worker is gone is trained again, which is told by a Lost. shared_dir: a folder that workers can read, for
+    data sets that have no name.
 
     A model whose loss is not finite is yielded as DIVERGED, and the others go on; any other error ends the bank. Closing the generator
     ends all trainings here after the steps under way, within about 0.2 s, those of processes:N at once; of other workers only what waits.
@@ -36,18 +37,18 @@ def train_bank(
     if executor is None:
         yield from train_here(tasks, data, SharedRows(data), cores)
     elif tasks:
-        with opened(executor, cores, shared_dir) as workers:
+        with opened(executor, shared_dir) as workers:
             prepare(tasks, data)  # what is wrong with settings is found here; and workers of this machine find compiled code
-            yield from _train_there(tasks, data, workers)
+            yield from _train_there(tasks, data, workers, cores or workers.cores)
 
 
-def _train_there(tasks: Sequence[Task], data: Dataset, workers: Workers) -> Generator[Event, None, None]:
+def _train_there(tasks: Sequence[Task], data: Dataset, workers: Workers, cores: int) -> Generator[Event, None, None]:
     started = time.perf_counter()
     source, mine = source_of(data, workers.folder), program()
-    groups = [tuple(tasks[first : first + workers.cores]) for first in range(0, len(tasks), workers.cores)]
+    groups = [tuple(tasks[first : first + cores]) for first in range(0, len(tasks), cores)]
     amount = {task.key: amount_of_work(task, data) for task in tasks}
     done, behind, warned = 0, 0.0, False
-    for event in run(workers, work, [Job(mine, source, group, workers.cores) for group in groups]):
+    for event in run(workers, work, [Job(mine, source, group, cores) for group in groups]):
         if isinstance(event, Loss):
             yield Lost(len(groups[event.job]), event.why)
             continue

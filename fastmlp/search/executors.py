@@ -53,7 +53,7 @@ class Workers(NamedTuple):
     """An executor that is open."""
 
     executor: Executor
-    cores: int  # that a job may use
+    cores: int  # that a job may use unless its user knows better: of processes of this machine their share, of others 1
     folder: Path  # for the rows of data sets that have no name
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Any:
@@ -62,10 +62,9 @@ class Workers(NamedTuple):
 
 
 @contextlib.contextmanager
-def opened(executor: str | Executor, cores: int | None = None, shared_dir: str | Path | None = None) -> Iterator[Workers]:
+def opened(executor: str | Executor, shared_dir: str | Path | None = None) -> Iterator[Workers]:
     """Open an executor that is given by name, and close it at the end; one that is open is used as it is, and left open.
 
-    cores: that a job may use at a worker. None: for processes of this machine their share, for others 1.
     shared_dir: a folder that all workers can read, for the rows of data sets that have no name; None: a temporary one of this machine.
     Raises ConfigError for what is no executor or cannot be reached, MissingExtra where dask is not installed.
     """
@@ -79,7 +78,7 @@ def opened(executor: str | Executor, cores: int | None = None, shared_dir: str |
             if kind == PROCESSES:
                 count = _count(executor, rest)
                 share = max(1, machine.usable_cores() // count)
-                executor = stack.enter_context(contextlib.closing(Processes(count, cores or share)))
+                executor = stack.enter_context(contextlib.closing(Processes(count)))
             elif kind == DASK and rest:
                 executor = _dask(rest, stack)
             else:
@@ -90,7 +89,7 @@ def opened(executor: str | Executor, cores: int | None = None, shared_dir: str |
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fastmlp-", dir=shared_dir, ignore_cleanup_errors=True))
         except OSError as error:
             raise ConfigError(f"shared_dir: expected a folder to write to, got {str(shared_dir)!r}: {error.strerror}") from error
-        yield Workers(executor, cores or share, Path(folder))
+        yield Workers(executor, share, Path(folder))
 
 
 def run(executor: Executor, function: Callable[[Any, int], Any], jobs: Sequence[Any]) -> Generator[Ended | Loss, None, None]:
@@ -176,10 +175,9 @@ class Processes:
     `if __name__ == "__main__":`, because each of them imports it.
     """
 
-    def __init__(self, count: int, cores: int) -> None:
+    def __init__(self, count: int) -> None:
         if multiprocessing.current_process().name == WORKER:  # which imports the script that started it
             raise ConfigError(GUARD)
-        self._cores = cores
         self._threads = ThreadPoolExecutor(count, WORKER, initializer=_hold_back_signals)  # each talks to one process
         self._of_thread = threading.local()
         self._first = threading.Lock()  # held while it is not known whether processes can be started at all
@@ -222,7 +220,7 @@ class Processes:
     def _start(self) -> tuple[Any, multiprocessing.connection.Connection]:
         context = multiprocessing.get_context("spawn")
         pipe, its_end = context.Pipe()
-        process = context.Process(target=_serve, args=(its_end, self._cores), name=WORKER, daemon=True)
+        process = context.Process(target=_serve, args=(its_end,), name=WORKER, daemon=True)
         with self._lock:
             if self._closed:
                 raise WorkerLost("closed")
@@ -272,9 +270,8 @@ def _hold_back_signals() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
 
 
-def _serve(pipe: multiprocessing.connection.Connection, cores: int) -> None:
+def _serve(pipe: multiprocessing.connection.Connection) -> None:
     """Answer calls until the pipe closes: what a process of Processes does."""
-    os.environ["NUMBA_NUM_THREADS"] = str(cores)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     pipe.send(None)
     while True:

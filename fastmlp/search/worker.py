@@ -10,25 +10,23 @@ import sys
 import threading
 import traceback
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from fastmlp.errors import ConfigError, FastmlpError, NotEnoughMemory
 from fastmlp.search.sources import Source, load
 from fastmlp.search.task import Task, Trained
-from fastmlp.storage.runs import installed_versions
 
 if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
     from fastmlp.search.in_process import SharedRows
 
-SAME = ("fastmlp", "sources", "numba", "llvmlite")  # everywhere, or the bits would be others
-
 
 class Job(NamedTuple):
     """Some models for one worker, trained at the same time by as many threads as it has cores for them."""
 
-    program: dict[str, str | None]
+    program: dict[str, str]
     source: Source
     tasks: tuple[Task, ...]
     cores: int
@@ -62,20 +60,21 @@ def work(job: Job, attempt: int) -> Finished | FastmlpError:
 
 
 @cache
-def program() -> dict[str, str | None]:
+def program() -> dict[str, str]:
     """Return what has to be the same for the same bits: versions, and a hash of the sources of fastmlp."""
     digest = hashlib.sha256()
     package = Path(__file__).parents[1]
     for path in sorted(package.rglob("*.py")):
         digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
-    found = {**installed_versions(), "sources": digest.hexdigest()[:12]}
-    return {name: found[name] for name in SAME}
+    from fastmlp import __version__
+
+    return {"fastmlp": __version__, "sources": digest.hexdigest()[:12], "numba": version("numba"), "llvmlite": version("llvmlite")}
 
 
-def _check(expected: dict[str, str | None]) -> None:
+def _check(expected: dict[str, str]) -> None:
     """Raise ConfigError unless this is the program that sent the job."""
     here = program()
-    others = [name for name in SAME if expected.get(name) != here[name]]
+    others = [name for name in here if expected.get(name) != here[name]]
     if others:
         differ = ", ".join(f"{name} {expected.get(name)}, got {here[name]}" for name in others)
         raise ConfigError(f"executor: a worker on {socket.gethostname()}: expected {differ}; install the same version there")

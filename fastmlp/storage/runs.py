@@ -126,7 +126,7 @@ class RunFolder:
         OutputError or WriteError where a file cannot be written.
         """
         facts = machine.describe()
-        versions = installed_versions()
+        versions = _versions()
         write_atomically(self.path / "config.toml", to_toml(settings).encode())
         write_atomically(self.path / "env.json", to_json({"versions": versions, "machine": facts._asdict(), "threads": threads}, indent=2))
         self.manifest = {
@@ -162,7 +162,7 @@ class RunFolder:
         that is; settings, threads and out as in `start`. Returns what is no longer what it was, {name: [before, now]}, of versions,
         processor and threads: all but the last may change the last bits of a result.
         """
-        facts, versions = machine.describe(), installed_versions()
+        facts, versions = machine.describe(), _versions()
         changed = _changed_since(earlier)
         if earlier.get("threads") != threads:
             changed["threads"] = [earlier.get("threads"), threads]
@@ -426,12 +426,12 @@ def _take_lock(folder: Path) -> int | None:
 
 def _changed_since(earlier: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Return what is no longer as a manifest has it, {name: [before, now]}, of versions and processor: the last bits depend on it."""
-    now: dict[str, Any] = {**installed_versions(), "cpu": machine.describe().cpu}
+    now: dict[str, Any] = {**_versions(), "cpu": machine.describe().cpu}
     known = {**_mapping(earlier.get("versions")), "cpu": earlier.get("cpu")}
     return {name: [known.get(name), value] for name, value in now.items() if known.get(name) != value}
 
 
-def installed_versions() -> dict[str, str | None]:
+def _versions() -> dict[str, str | None]:
     """Return the versions of what decides the bits of a result; None for a package that is not installed."""
     from fastmlp import __version__
 
