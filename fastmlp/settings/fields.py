@@ -9,7 +9,6 @@ May not import numpy, numba or anything of fastmlp but what settings are called.
 
 import dataclasses
 import functools
-import types
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -149,7 +148,6 @@ def setting(
     part: bool = False,
     group: str = "Training",
     otherwise: Any = None,
-    used_with: Mapping[str, tuple[str, ...]] = types.MappingProxyType({}),
     full_batch: bool = True,
     needs: str | None = None,
     judges: bool = False,
@@ -168,9 +166,8 @@ def setting(
     the flag, `part` that a number with a decimal point is a part of a whole, above 0 and below 1, `group` under which heading its help
     lists it. A default of None stands for `otherwise`, or for what one of the tables above says.
 
-    Where it means something: `applies`; `used_with`, choices of other settings that use it where the tables do not say so, {setting:
-    choices}; `full_batch`, whether it goes with lbfgs, whose steps have a line search and all rows; `needs`, a setting without which it
-    does nothing; `judges`, by held-out rows, so that it needs some.
+    Where it means something: `applies`; `full_batch`, whether it goes with lbfgs, whose steps have a line search and all rows; `needs`, a
+    setting without which it does nothing; `judges`, by held-out rows, so that it needs some. Which choices use it, the tables above say.
 
     What it changes: `compiles`; `changes_bits`, whether another value is another result; `may_change`, when a training goes on;
     `in_range_test`, whether a search for a learning rate goes by it, by default unless it shapes the course of a training; `not_swept`, why
@@ -334,7 +331,7 @@ class TrainingFields:
         STEP, choices=("none", "standardize"), in_text=True,
     )
     per_feature: bool | None = setting(
-        None, "standardize each feature by itself; default: only for tables of floats", STEP, used_with={"normalize": ("standardize",)}
+        None, "standardize each feature by itself; default: only for tables of floats", STEP
     )
     validation: int | float | None = setting(
         None, "hold out training rows: a number of them, or a part: 5000, 0.2, 20%; 0 trains on all", ROWS, minimum=0, part=True,
@@ -434,7 +431,7 @@ HELD_OUT = ("validation", *having("needs", "validation"))  # what says which row
 @functools.cache
 def used_with(name: str) -> Mapping[str, tuple[str, ...]]:
     """Return which choices use a setting, {deciding setting: its values}; {}: it is always used."""
-    found = dict(FIELDS[name].metadata["used_with"]) if name in FIELDS else {}
+    found: dict[str, tuple[str, ...]] = {}
     for decider, table in CHOICES.items():
         users = tuple(choice for choice, defaults in table.items() if name in defaults)
         if users and name not in EVERYWHERE:

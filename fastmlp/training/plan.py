@@ -153,8 +153,6 @@ def _input_scaling(
 ) -> InputScaling:  # fmt: skip
     """Return the network's normalisation: fitted on the rows trained on, where no training did so before."""
     kind, fitted = settings.normalize, network.input_scaling
-    if kind is None:
-        settings.check_choice("normalize", "scale" if fitted is None else fitted.kind)
     if fitted is None:
         per_feature = not of_images if settings.per_feature is None else settings.per_feature
         if kind == "standardize" and rows.dtype != np.uint8:  # what the parameters' type cannot hold is fitted as it came

@@ -31,8 +31,6 @@ UNUSED = [
     ({"average": "ema", "average_start": 0.5}, "average_start: expected none with the average ema"),
     ({"huber_delta": 2.0}, "huber_delta: expected none with the loss cross_entropy, the default, .* goes with huber$"),
     ({"loss": "CrossEntropy", "quantile": 0.9}, "quantile: expected none with the loss CrossEntropy"),
-    ({"per_feature": False}, "per_feature: expected none with the normalize scale, which is in effect, "),
-    ({"normalize": "none", "per_feature": True}, "per_feature: expected none with the normalize none"),
     ({"augment_elastic_sigma": 2.0}, "augment_elastic_sigma: expected none without augment_elastic, got 2.0; set augment_elastic, or"),
     ({"holdout": "shuffled"}, "holdout: expected none without validation, got shuffled; set validation, or leave holdout out$"),
     ({"split_seed": 3, "validation": (X, CLASSES)}, "split_seed: expected none without validation"),
