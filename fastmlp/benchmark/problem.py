@@ -73,9 +73,9 @@ def make_problem(workload: Workload, data_dir: Path | None = None) -> Problem:
     if workload.task == LAYER:
         network.biases[-1][:] = np.linspace(-0.1, 0.1, workload.sizes[-1])  # biases begin at zero, where adding none would not be noticed
     orders = np.empty((ORDERS, workload.rows), np.int64)
-    for epoch in range(ORDERS):
-        orders[epoch] = np.arange(workload.rows)
-        random.shuffle(orders[epoch], np.uint64(random.stream_key(SEED, random.SHUFFLE, epoch)))
+    for number in range(ORDERS):
+        orders[number] = np.arange(workload.rows)
+        random.shuffle(orders[number], np.uint64(random.stream_key(SEED, random.SHUFFLE, number)))
     return Problem(workload, x, y, network.parameters, orders)
 
 

@@ -243,13 +243,13 @@ def take_course(course: Course, problem: Problem, recipe: Recipe, seed: int, epo
     course.start(Network(problem.workload.sizes, seed=seed).parameters)
     course.show(problem.x)
     seconds = 0.0
-    for epoch in range(known(settings.epochs) if epochs is None else epochs):
+    for number in range(known(settings.epochs) if epochs is None else epochs):
         order = np.arange(n)
-        random.shuffle(order, np.uint64(random.stream_key(seed, random.SHUFFLE, epoch)))
-        rates = schedules.learning_rates(settings, epoch * steps, steps, steps)
+        random.shuffle(order, np.uint64(random.stream_key(seed, random.SHUFFLE, number)))
+        rates = schedules.learning_rates(settings, number * steps, steps, steps)
         if changes is not None:
             parts = (np.arange(first, min(first + changes.most_rows, n)) for first in range(0, n, changes.most_rows))
-            course.show(np.concatenate([changes.pictures(part, epoch).copy() for part in parts]))
+            course.show(np.concatenate([changes.pictures(part, number).copy() for part in parts]))
         started = time.perf_counter()
         course.epoch(order, rates)
         seconds += time.perf_counter() - started

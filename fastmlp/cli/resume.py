@@ -106,7 +106,9 @@ def may_change(training: TrainingSettings) -> tuple[str, ...]:
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], may_change: tuple[str, ...]) -> list[str]:
-    return [f"{name} {_text(before[name])} → {_text(now[name])}" for name in now if name not in may_change and before[name] != now[name]]
+    return [
+        f"{name} {text_of(before[name])} → {text_of(now[name])}" for name in now if name not in may_change and before[name] != now[name]
+    ]
 
 
 def _refuse(run: "RunFolder", changes: list[str], may_change: tuple[str, ...] = MAY_CHANGE) -> None:
@@ -117,8 +119,9 @@ def _refuse(run: "RunFolder", changes: list[str], may_change: tuple[str, ...] = 
         )
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, list):
+def text_of(value: Any) -> str:
+    """Return the value of a setting as it stands in a message."""
+    if isinstance(value, (list, tuple)):
         return "-".join(map(str, value))
     return str(value).lower() if isinstance(value, (bool, type(None))) else str(value)
 

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from fastmlp.cli.configuration import given_settings, recipe_settings, settings_in_effect
-from fastmlp.cli.options import DataDir, OptionalDatasetName, RecipeOption, compile_notes
-from fastmlp.cli.resume import FACTS, ResumedRun, open_earlier
-from fastmlp.errors import FastmlpError, ScoreMissed, TrainingError
+from fastmlp.cli.options import DataDir, OptionalDatasetName, RecipeOption, compile_notes, model_file
+from fastmlp.cli.resume import FACTS, ResumedRun, open_earlier, text_of
+from fastmlp.errors import ConfigError, FastmlpError, ScoreMissed, TrainingError
 from fastmlp.rendering import tables, terminal
 from fastmlp.rendering.output import Output
 from fastmlp.rendering.progress import Display
 from fastmlp.rendering.tables import counted
+from fastmlp.settings import NetworkSettings
 from fastmlp.training.callbacks.signals import StopOnSignal
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ EXAMPLES = (
     "fastmlp train mnist --recipe dropout",
     "fastmlp train fashion-mnist --config run.toml --json",
     "fastmlp train --resume runs/20261124T030656Z-mnist-b11a7d",
+    "fastmlp train mnist --from digits.safetensors --learning-rate 0.01",
 )
 RUNS = Path("runs")
 CHECKPOINT_SECONDS = 30.0  # what a crash may cost; epochs that last longer than a second are saved at their ends besides
@@ -111,6 +113,9 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="continue the run in this folder, bit for bit; see: fastmlp runs")
     ] = None,
+    start_from: Annotated[
+        Path | None, typer.Option("--from", metavar="MODEL", help="begin with the weights of this model file, or of the run in this folder")
+    ] = None,
     checkpoint_seconds: Annotated[
         float, typer.Option(metavar="X", callback=_not_negative, help="save a checkpoint at least this often, to continue after a crash")
     ] = CHECKPOINT_SECONDS,
@@ -130,7 +135,7 @@ def train(
     from fastmlp.storage.atomic import check_creatable
 
     started = time.perf_counter()
-    _check_usage(dataset, resume, recipe, run_folder, no_run_folder)
+    _check_usage(dataset, resume, recipe, run_folder, no_run_folder, start_from)
     given = given_settings(flags, os.environ, config, recipe_settings(dataset, recipe))
     if out is not None:
         check_creatable(out)
@@ -152,7 +157,10 @@ def train(
         from fastmlp.network import network_for, settings_for
 
         saved = earlier.saved if earlier is not None else None
-        network = saved.network if saved is not None else network_for(data, network_settings, training_settings.seed)
+        if start_from is not None:
+            network, network_settings = begin_with(start_from, data, given, network_settings)
+        else:
+            network = saved.network if saved is not None else network_for(data, network_settings, training_settings.seed)
         loaded = time.perf_counter()
 
         from fastmlp.kernels.compiling import compile_seconds
@@ -177,6 +185,8 @@ def train(
             output.note(how_to_train_on(trainer, to))
         began, compiled = time.perf_counter(), compile_seconds()
         checkpoint = checkpoint_of(to.run, checkpoint_seconds, earlier)
+        if checkpoint is not None and start_from is not None:  # a run that is killed before its first save goes on from there
+            checkpoint.save(network, trainer.settings, trainer.state())
 
         def at_once(number: int) -> None:
             display.clear()
@@ -195,6 +205,8 @@ def train(
         output.detail(line)
     output.result(f"test {tables.scores(test)}")
     output.result(f"model {to.model}")
+    if (more := command_to_train_on(trainer, to)) is not None:
+        output.note(f"to train on: {more}")
     if require_accuracy is not None and not (test.get("accuracy") or 0.0) >= require_accuracy:
         raise ScoreMissed(
             f"expected a test accuracy of at least {require_accuracy:g}, got {test.get('accuracy')}; the model is in {to.model}"
@@ -223,7 +235,32 @@ def train(
     }
 
 
-def _check_usage(dataset: str | None, resume: Path | None, recipe: str | None, run_folder: Path | None, no_run_folder: bool) -> None:
+def begin_with(model: Path, data: "Dataset", given: Mapping[str, Any], settings: NetworkSettings) -> "tuple[Network, NetworkSettings]":
+    """Return the network of a model file, and its settings; ConfigError where others were given, or where it knows other classes."""
+    from fastmlp.network import Network
+
+    network = Network.load(model_file(model))
+    activations = network.hidden_activations
+    own = {
+        "hidden": network.sizes[1:-1],
+        "activation": activations[0] if len(set(activations)) == 1 else activations or settings.activation,
+        "output": network.output,
+        "normalization": network.normalization,
+        "dtype": network.dtype.name,
+    }
+    if changed := [f"{name} {text_of(own[name])} → {text_of(given[name])}" for name in own if name in given and given[name] != own[name]]:
+        raise ConfigError(f"--from: {str(model)!r} is another network: {', '.join(changed)}; leave these out, or start without --from")
+    if data.class_names and network.class_names and data.class_names != network.class_names:
+        raise ConfigError(
+            f"--from: expected a model of the classes of {data.name}, {', '.join(data.class_names):.60}, "
+            f"got one of {', '.join(network.class_names):.60}; start without --from"
+        )
+    return network, settings.replace(**own)
+
+
+def _check_usage(
+    dataset: str | None, resume: Path | None, recipe: str | None, run_folder: Path | None, no_run_folder: bool, start_from: Path | None
+) -> None:
     """Raise typer.BadParameter where the flags contradict each other or say too little."""
     if no_run_folder and run_folder is not None:
         raise typer.BadParameter("expected one of --run-folder and --no-run-folder, got both", param_hint="--no-run-folder")
@@ -231,6 +268,8 @@ def _check_usage(dataset: str | None, resume: Path | None, recipe: str | None, r
         raise typer.BadParameter("expected no other run folder with --resume, got one", param_hint="--resume")
     if resume is not None and recipe is not None:
         raise typer.BadParameter("expected no recipe with --resume, got one: the run knows its settings", param_hint="--recipe")
+    if resume is not None and start_from is not None:
+        raise typer.BadParameter("expected no model with --resume, got one: the run has its own network", param_hint="--from")
     if dataset is None and resume is None:
         raise typer.BadParameter("expected the name of a data set, or --resume RUN, got neither", param_hint="DATASET")
 
@@ -253,16 +292,23 @@ def go_on(
 
 
 def how_to_train_on(trainer: "Trainer", to: Destination) -> str:
-    """Return what to type to train a run on that has come to its end."""
-    from fastmlp.cli.resume import may_change
-
+    """Return what to say of a run that has come to its end before it goes on."""
     epochs, after = trainer.epoch, counted(trainer.epoch, "epoch")
     if epochs < (trainer.settings.epochs or 0):  # more of them would not help
         return f"this run ended after {after} ({trainer.stopped}), there is nothing left to do"
-    if "epochs" not in may_change(trainer.settings) or to.run is None:
+    more = command_to_train_on(trainer, to)
+    if more is None:
         return f"this run is finished after {after}, and its learning rates are made for as many: to train longer, start a new run"
-    more = f"fastmlp train --resume {shlex.quote(str(to.run.path))} --epochs {2 * epochs}"
     return f"this run is finished after {after}; to train on: {more}"
+
+
+def command_to_train_on(trainer: "Trainer", to: Destination) -> str | None:
+    """Return what to type to give a run more epochs; None where it had others to do, or would be another training with more."""
+    from fastmlp.cli.resume import may_change
+
+    if trainer.stopped != "epochs" or to.run is None or "epochs" not in may_change(trainer.settings):
+        return None
+    return f"fastmlp train --resume {shlex.quote(str(to.run.path))} --epochs {2 * max(trainer.epoch, 1)}"
 
 
 def run_epochs(

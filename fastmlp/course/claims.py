@@ -65,5 +65,5 @@ def diverged(records: Sequence[Record]) -> str:
 def curve(name: str, records: Sequence[Record]) -> dict[str, Any]:
     """Return a curve for a figure: each score epoch by epoch, as summaries over the runs."""
     epochs = summarise_epochs(records)
-    scores = {score: [getattr(epoch, score) for epoch in epochs] for score in SCORES}
-    return {"name": name, "runs": len(records), "epoch": [epoch.epoch for epoch in epochs], **scores}
+    scores = {score: [getattr(one, score) for one in epochs] for score in SCORES}
+    return {"name": name, "runs": len(records), "epoch": [one.epoch for one in epochs], **scores}

@@ -27,19 +27,19 @@ def repeat(epochs: "Sequence[EpochSummary]") -> str:
 
     Where some models stopped before others, each row says how many got so far, in the place of the last column.
     """
-    uneven = len({_runs_of(epoch) for epoch in epochs}) > 1
+    uneven = len({_runs_of(one) for one in epochs}) > 1
     rows = []
-    for epoch in epochs:
-        accuracy, its_loss = epoch.validation_accuracy, epoch.validation_loss
-        train = epoch.train_accuracy
+    for one in epochs:
+        accuracy, its_loss = one.validation_accuracy, one.validation_loss
+        train = one.train_accuracy
         rows.append(
             [
-                str(epoch.epoch),
+                str(one.epoch),
                 _below_heading(accuracy, PERCENT),
                 *(MISSING if accuracy is None else bare_percent(value) for value in (accuracy and accuracy[2:4]) or (0, 0)),
                 _said(its_loss, NUMBER),
                 *(MISSING if its_loss is None else loss(value) for value in (its_loss and its_loss[2:4]) or (0, 0)),
-                str(_runs_of(epoch)) if uneven else MISSING if train is None else bare_percent(train.mean),
+                str(_runs_of(one)) if uneven else MISSING if train is None else bare_percent(train.mean),
             ]
         )
     return table((*REPEAT_COLUMNS[:-1], "runs" if uneven else REPEAT_COLUMNS[-1]), rows, left=())

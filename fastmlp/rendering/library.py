@@ -149,7 +149,7 @@ def plot(history: "History", path: str | os.PathLike[str] | None) -> None:
         raise ConfigError(f"plot: expected a file that ends with {', '.join(KINDS)}, got {str(path)!r:.60}")
     notebook = _notebook()
     if path is None and notebook is None:
-        Output().result(terminal.learning_curves([epoch._asdict() for epoch in history]))
+        Output().result(terminal.learning_curves([one._asdict() for one in history]))
         return
     with tempfile.TemporaryDirectory() as folder:
         drawn = plots.learning_curves(plots.series_of("training", [history.to_dict()]), Path(folder))

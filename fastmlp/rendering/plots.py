@@ -166,7 +166,7 @@ def learning_curves(
     caption += "; validation: held-out rows, after the epoch." if any(score.startswith("validation") for score in scores) else "."
     heading = ["epoch", *(f"{score}_{what}" if series.runs > 1 else score for score in scores for what in _kept(series.runs))]
     columns = [getattr(series.scores[score], what) for score in scores for what in _kept(series.runs)]
-    table = [[epoch, *map(_number, values)] for epoch, values in enumerate(zip(*columns, strict=True), start=1)]
+    table = [[place, *map(_number, values)] for place, values in enumerate(zip(*columns, strict=True), start=1)]
     return _save(figure, folder, name, title, caption, heading, table)
 
 
@@ -202,9 +202,9 @@ def compared_curves(
     left_out = f" {len(found) - len(drawn)} more are in the data." if len(found) > len(drawn) else ""
     heading = ["series", "epoch", *(f"{score}_{part}" for part in Band._fields)]
     table: list[list[Cell]] = [
-        [series.name, epoch, *map(_number, values)]
+        [series.name, place, *map(_number, values)]
         for series in found
-        for epoch, values in enumerate(zip(*series.scores[score], strict=True), start=1)
+        for place, values in enumerate(zip(*series.scores[score], strict=True), start=1)
     ]
     return _save(figure, folder, name, title, f"{ROWS[rows].capitalize()} {what}: {each}.{left_out}", heading, table)
 

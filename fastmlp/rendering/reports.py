@@ -394,16 +394,16 @@ def _epoch_table(history: Mapping[str, Sequence[float | None]]) -> Table:
     )
     rows = [
         (
-            str(epoch + 1),
-            loss(history["train_loss"][epoch]),
-            percent(history["train_accuracy"][epoch]),
-            loss(history["validation_loss"][epoch]),
-            percent(history["validation_accuracy"][epoch]),
-            _value_text(history["learning_rate"][epoch]),
-            f"{history['seconds'][epoch] or 0.0:.3f}",
-            f"{history['samples_per_second'][epoch] or 0.0:,.0f}",
+            str(place + 1),
+            loss(history["train_loss"][place]),
+            percent(history["train_accuracy"][place]),
+            loss(history["validation_loss"][place]),
+            percent(history["validation_accuracy"][place]),
+            _value_text(history["learning_rate"][place]),
+            f"{history['seconds'][place] or 0.0:.3f}",
+            f"{history['samples_per_second'][place] or 0.0:,.0f}",
         )
-        for epoch in range(len(history["epoch"]))
+        for place in range(len(history["epoch"]))
     ]
     return Table(headings, rows, numbers=range(len(headings)), folded=f"{len(rows)} epochs, one by one")
 
@@ -411,15 +411,15 @@ def _epoch_table(history: Mapping[str, Sequence[float | None]]) -> Table:
 def _epochs_over_runs(models: "Sequence[Model]") -> Table:
     headings = ("Epoch", "Validation accuracy", "lowest", "highest", "Validation loss", "Training accuracy", "Training loss")
     rows = []
-    for epoch in range(max(len(model.history["epoch"]) for model in models)):
+    for place in range(max(len(model.history["epoch"]) for model in models)):
         spread = {
-            score: summarise([model.history[score][epoch] for model in models if epoch < len(model.history[score])])
+            score: summarise([model.history[score][place] for model in models if place < len(model.history[score])])
             for score in plots.SCORES
         }
         accuracy = spread["validation_accuracy"]
         rows.append(
             (
-                str(epoch + 1),
+                str(place + 1),
                 _spread_text(accuracy, True),
                 percent(accuracy and accuracy.lowest),
                 percent(accuracy and accuracy.highest),

@@ -52,13 +52,13 @@ def check_installed() -> None:
 
 def _panel(epochs: Sequence[Mapping[str, Any]], score: str, scale: float, title: str) -> str:
     """Return one plot; "" where there is nothing to draw."""
-    lines = {rows: [(epoch["epoch"], epoch.get(f"{rows}_{score}")) for epoch in epochs] for rows in NAMES}
+    lines = {rows: [(one["epoch"], one.get(f"{rows}_{score}")) for one in epochs] for rows in NAMES}
     found = {rows: [(x, scale * y) for x, y in points if y is not None and math.isfinite(y)] for rows, points in lines.items()}
     found = {rows: points for rows, points in found.items() if points}
     if not found:
         return ""
     title += ": " + ", ".join(f"{SIGNS[rows]} {NAMES[rows]}" for rows in found)  # a legend would cover the beginning
-    numbers = [epoch["epoch"] for epoch in epochs][:: -(-len(epochs) // MOST_TICKS)]
+    numbers = [one["epoch"] for one in epochs][:: -(-len(epochs) // MOST_TICKS)]
     return _plot(found, title, "epoch", (numbers, [str(number) for number in numbers]))
 
 

@@ -42,9 +42,9 @@ def summarise_epochs(records: Sequence[Record]) -> list[EpochSummary]:
     epochs = max((len(history["epoch"]) for history in histories), default=0)
     return [
         EpochSummary(
-            epoch + 1, *(summarise([history[score][epoch] for history in histories if epoch < len(history[score])]) for score in SCORES)
+            place + 1, *(summarise([history[score][place] for history in histories if place < len(history[score])]) for score in SCORES)
         )
-        for epoch in range(epochs)
+        for place in range(epochs)
     ]
 
 

@@ -76,7 +76,7 @@ def read_run(folder: Path) -> RunRecord:
         kind=kind,
         manifest=manifest,
         environment=_optional(folder / "env.json"),
-        history={field: [epoch.get(field) for epoch in epochs] for field in HISTORY},
+        history={field: [one.get(field) for one in epochs] for field in HISTORY},
         models=_models(folder / "models.jsonl"),
         experiments={path.parent.name: _models(path) for path in experiments},
         result=_optional(folder / "result.json"),

@@ -51,7 +51,7 @@ class History(list[Epoch]):
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Return {field: [value per epoch]}."""
-        return {field: [getattr(epoch, field) for epoch in self] for field in Epoch._fields}
+        return {field: [getattr(one, field) for one in self] for field in Epoch._fields}
 
     def to_frame(self) -> Any:
         """Return a data frame with a row per epoch: pandas', or polars' where that alone is installed. Raises MissingExtra without both."""

@@ -414,3 +414,50 @@ def test_model_of_a_run_folder_is_evaluated_asked_and_checked(command, finished,
     result = command("evaluate", "run", "synthetic")
     assert result.code == 66
     assert "expected a trained model in the run folder" in result.err
+
+
+# From a model file
+
+
+@pytest.fixture
+def model(command, tmp_path):
+    """A model of the synthetic points, trained for one epoch."""
+    assert command(*TRAIN, "--hidden", "20", "--epochs", "1", "--no-run-folder", "--out", "m.safetensors").code == 0
+    return tmp_path / "m.safetensors"
+
+
+@pytest.mark.parametrize("chunks", [0, 2])
+def test_a_training_from_a_model_begins_with_its_weights_and_goes_on_if_it_is_killed(command, model, stopped, tmp_path, chunks):
+    folder = stopped(chunks, "--from", "m.safetensors")
+    assert read_manifest(folder)["settings"]["network"]["hidden"] == [20]
+    resumed = command("train", "--resume", "run", "--json").json
+    net, data = fastmlp.Network.load(model), fastmlp.load_dataset("synthetic")
+    fastmlp.train(net, data, epochs=4, batch_size=50, learning_rate=0.5, optimizer="adam", validation=10000)
+    assert fastmlp.Network.load(tmp_path / resumed["model"]).parameters.tobytes() == net.parameters.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "message"),
+    [
+        (("--hidden", "30"), 78, "'m.safetensors' is another network: hidden 20 → 30; leave these out, or start without --from"),
+        (("--resume", "run"), 2, "expected no model with --resume, got one"),
+    ],
+    ids=["another network", "a run has its own"],
+)
+def test_a_model_that_cannot_be_begun_with_is_refused(command, model, tmp_path, flags, code, message):
+    result = command("train", *(() if "--resume" in flags else ("synthetic",)), "--from", "m.safetensors", *flags)
+    assert result.code == code
+    assert message in result.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_model_of_other_classes_is_refused(command, model, tmp_path):
+    net = fastmlp.Network([2, 20, 2], class_names=("cat", "dog"))
+    net.save(tmp_path / "pets.safetensors")
+    result = command("train", "synthetic", "--from", "pets.safetensors")
+    assert (result.code, "expected a model of the classes of synthetic" in result.err) == (78, True)
+
+
+def test_a_run_that_is_finished_says_how_to_train_on(command):
+    assert "\nto train on: fastmlp train --resume run --epochs 4\n" in command(*TRAIN, "--epochs", "2", "--run-folder", "run").err
+    assert "\nto train on:" not in command(*TRAIN, "--epochs", "2", "--schedule", "cosine", "--run-folder", "other").err

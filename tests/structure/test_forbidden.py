@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.structure.sources import modules
+from tests.structure.sources import ROOT, modules
 
 # Whatever can run code found in a file, or leave the folder that it was told to write to.
 UNSAFE_MODULES = {"pickle", "pickletools", "marshal", "shelve", "dill", "cloudpickle"}
@@ -85,6 +85,12 @@ def test_no_check_depends_on_assert():
 
 def test_only_rendering_and_the_command_line_print():
     assert found(prints, but_not=("fastmlp/rendering/", "fastmlp/cli/")) == []
+
+
+def test_one_loop_goes_over_the_epochs_of_a_training():
+    loops = [f"{path.name}: {line.strip()}" for path in sorted((ROOT / "fastmlp").rglob("*.py")) if path.parent.name != "kernels"
+             for line in path.read_text().splitlines() if "for epoch" in line]  # fmt: skip
+    assert loops == ["fit.py: for epoch in itertools.count(training.epoch + 1):"]
 
 
 def test_kernels_leave_no_product_to_a_library():

@@ -50,20 +50,33 @@ class Checkpoint:
         self._checkpoints = Checkpoints(self.folder) if checkpoints is None else checkpoints
         self._schedule = CheckpointSchedule(every)
         self._settings = TrainingSettings()
-        self._saved_at = (0, 0)  # epochs and steps of the last state saved
+        self._saved_at = (-1, -1)  # epochs and steps of the last state saved
+        self._is_known = checkpoints is not None  # whether what is in the folder belongs to the training to come
 
     def load(self) -> Saved | None:
         """Return the network, its state, and what was said about the run, of the newest sound checkpoint; None where there is none.
 
         One that is damaged is passed over with a warning. Raises ModelFileError where all are.
         """
+        self._is_known = True
         self._checkpoints.remove_leftovers()
         return self._checkpoints.newest(unpack)
+
+    def save(self, network: Network, settings: TrainingSettings, state: TrainingState) -> None:
+        """Save now, unless this state was saved before or the network is not finite. `settings` are what the training goes on with."""
+        at, weights = (state.epoch, state.steps), network.parameters if state.weights is None else state.weights
+        if at == self._saved_at or not np.isfinite(weights).all():
+            return
+        began = time.perf_counter()
+        about = {} if self._about is None else self._about()
+        self._checkpoints.save(*pack(network, settings, state, about))
+        self._saved_at, self._is_known = at, True
+        self._schedule.saved(time.perf_counter() - began)
 
     def on_fit_begin(self, network: Network, settings: TrainingSettings, state: State) -> None:
         """Take down where the training begins."""
         start = state()
-        if start.steps == 0 and self._checkpoints.exist():
+        if start.steps == 0 and not self._is_known and self._checkpoints.exist():
             raise ConfigError(
                 f"callbacks: expected no checkpoints of another training in {str(self.folder)!r}, found some; go on from them: "
                 "resume=checkpoint.load().state, with its network, or choose another folder"
@@ -73,25 +86,14 @@ class Checkpoint:
     def on_steps_end(self, network: Network, progress: Progress, state: State) -> None:
         """Save if it is time."""
         if self._schedule.is_due(epoch_ended=False):
-            self._save(network, state())
+            self.save(network, self._settings, state())
 
     def on_epoch_end(self, network: Network, epoch: Epoch, state: State) -> None:
         """Save if it is time."""
         if self._schedule.is_due(epoch_ended=True):
-            self._save(network, state())
+            self.save(network, self._settings, state())
 
     def on_fit_end(self, network: Network, history: History) -> None:
         """Save what the training ends with, whatever ended it."""
         if history.state is not None:
-            self._save(network, history.state)
-
-    def _save(self, network: Network, state: TrainingState) -> None:
-        """Save now, unless nothing happened since the last time."""
-        at, weights = (state.epoch, state.steps), network.parameters if state.weights is None else state.weights
-        if at == self._saved_at or not np.isfinite(weights).all():
-            return
-        began = time.perf_counter()
-        about = {} if self._about is None else self._about()
-        self._checkpoints.save(*pack(network, self._settings, state, about))
-        self._saved_at = at
-        self._schedule.saved(time.perf_counter() - began)
+            self.save(network, self._settings, history.state)
