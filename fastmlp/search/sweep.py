@@ -10,7 +10,7 @@ import numpy as np
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import ConfigError
 from fastmlp.kernels import random
-from fastmlp.search.executors import Executor
+from fastmlp.search.executors import Executor, Workers, opened
 from fastmlp.search.in_process import resolved
 from fastmlp.search.ledger import Ledger, Record, complete
 from fastmlp.search.repeat import repeat_tasks, summarise_scores, task_key
@@ -160,6 +160,9 @@ def run_sweep(
 
     With `halving` in rounds of more and more epochs, each with the better half of the settings of the round before.
     """
+    if halving and executor is not None and not isinstance(executor, Workers):
+        with opened(executor) as workers:  # once for all rounds
+            return (yield from run_sweep(network, training, changes, runs, halving, data, ledger, cores, workers))
     if not halving:
         tasks = [resolved(task, data) for task in sweep_tasks(network, training, changes, runs)]
         yield from complete(tasks, data, ledger, cores, executor)

@@ -1,6 +1,8 @@
 """`fastmlp sweep`: axes from flags, a ranking, closed test rows, going on."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import typer
@@ -125,6 +127,30 @@ def test_killed_sweep_goes_on_and_gives_the_same_table(command, tmp_path):
     assert again["ranked"] == record["ranked"]
     assert again["test"] == record["test"]
     assert len(again["test_openings"]) == 4  # of the two final models that were missing
+
+
+@pytest.mark.parametrize("executor", ["processes:0", "threads:2", "dask:"])
+def test_what_is_no_executor_is_refused_before_there_is_a_folder(command, tmp_path, executor):
+    result = command(*QUICK, "--executor", executor)
+    assert (result.code, "executor: expected processes:N" in result.err) == (78, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.long
+def test_a_sweep_by_processes_goes_on_here_and_is_the_same(tmp_path):
+    def fastmlp(*arguments):
+        line = [sys.executable, "-m", "fastmlp", *map(str, arguments), "--json"]
+        return json.loads(subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=True).stdout)
+
+    here, there = fastmlp(*QUICK), fastmlp(*QUICK, "--executor", "processes:2")
+    path = tmp_path / there["run_folder"] / "models.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:6]))
+    again = fastmlp("sweep", "--resume", there["run_folder"], "--executor", "processes:1")
+    for record in (here, there, again):
+        for each in record["ranked"]:
+            del each["seconds"]
+    assert there["ranked"] == here["ranked"]
+    assert again["ranked"] == here["ranked"]
 
 
 def test_held_out_rows_may_be_swept_as_numbers_and_parts():

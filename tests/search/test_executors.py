@@ -3,14 +3,13 @@
 import json
 import os
 import pickle
-import random
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +20,12 @@ from fastmlp.errors import ConfigError, DataError, InputNotFound, MissingExtra, 
 from fastmlp.search import executors
 from fastmlp.search.bank import train_bank
 from fastmlp.search.cross_validation import cv_tasks
-from fastmlp.search.executors import MOST_LOSSES, WORKER, Ended, Loss, WorkerLost, opened, run
+from fastmlp.search.executors import MOST_LOSSES, Ended, Loss, WorkerLost, opened, run
 from fastmlp.search.ledger import Ledger, complete
 from fastmlp.search.repeat import repeat_tasks
 from fastmlp.search.sources import load, source_of
-from fastmlp.search.task import Lost, Trained
+from fastmlp.search.sweep import grid, run_sweep
+from fastmlp.search.task import Trained
 from fastmlp.search.worker import Job, program, work
 from fastmlp.settings import NetworkSettings, TrainingSettings
 
@@ -161,6 +161,34 @@ def test_finished_models_are_not_sent(digits, tmp_path):
     assert sent == [tasks[1].key]
 
 
+def test_a_model_is_in_the_ledger_before_the_others_end(digits, tmp_path):
+    path = tmp_path / "models.jsonl"
+    tasks = repeat_tasks(NETWORK, BASE, 3)
+    with ThreadPoolExecutor(1) as pool:
+        events = complete(tasks, digits, Ledger(path), executor=pool)
+        first = next(event for event in events if isinstance(event, Trained))
+        assert [json.loads(line)["key"] for line in path.read_text().splitlines()] == [first.task.key]
+        events.close()
+    assert {event.task.key for event in complete(tasks, digits, Ledger(path)) if isinstance(event, Trained)} == {
+        task.key for task in tasks
+    } - {first.task.key}
+
+
+def test_a_sweep_by_halves_is_ranked_as_it_is_here(digits):
+    def result_of(**where):
+        events = run_sweep(
+            NETWORK, BASE.replace(epochs=2), grid({"learning_rate": [0.01, 0.1, 0.3, 1.0]}), 2, True, digits, Ledger(), **where
+        )
+        while True:
+            try:
+                next(events)
+            except StopIteration as end:
+                return [ranked._replace(seconds=None) for ranked in end.value.ranked]
+
+    with ThreadPoolExecutor(2) as pool:
+        assert result_of(executor=pool, cores=2) == result_of()
+
+
 # --- what can go wrong between here and there -----------------------------------------------------------------------------
 
 
@@ -260,46 +288,14 @@ def test_every_engine_gives_the_bits_of_one_process(engine):
     assert json.loads(done.stdout) == {"models": 4, "same": [True] * runs, "opened": 1 + runs}
 
 
-def kill_workers(times, tasks, data, ledger):
-    """Complete tasks by two processes, of which one is killed now and then; return how many were lost."""
-    generator, lost, ended = random.Random(times), [], threading.Event()
-
-    def kill():
-        for _ in range(times):
-            time.sleep(generator.uniform(0.0, 3.0))
-            while not ended.is_set():
-                workers = [child for child in active_children() if child.name == WORKER]
-                if workers:
-                    os.kill(generator.choice(workers).pid, signal.SIGKILL)
-                    break
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    try:
-        for event in complete(tasks, data, ledger, executor="processes:2"):
-            lost += [event] if isinstance(event, Lost) else []
-    finally:
-        ended.set()
-        killer.join()
-    return lost
-
-
-def check_that_kills_lose_nothing(times, data, folder):
-    tasks = repeat_tasks(NETWORK, BASE.replace(epochs=40), 4 * times)
-    there, here = Ledger(folder / "there.jsonl"), Ledger()
-    lost = kill_workers(times, tasks, data, there)
-    list(complete(tasks, data, here))
-    assert len(lost) >= 1
-    assert all(model.why.startswith("WorkerLost: process") for model in lost)
-    for mine, its in zip(here.of(tasks), there.of(tasks), strict=True):
-        assert its["validation"] == mine["validation"]
-        assert its["history"]["train_loss"] == mine["history"]["train_loss"]
-    assert len((folder / "there.jsonl").read_text().splitlines()) == len(tasks)
-
-
 @pytest.mark.long
-def test_killing_a_worker_loses_nothing(digits, tmp_path):
-    check_that_kills_lose_nothing(1, digits, tmp_path)
+def test_the_code_of_the_page_runs(tmp_path):
+    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "search.md").read_text(), re.DOTALL)
+    (tmp_path / "script.py").write_text(code)
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], cwd=ROOT, capture_output=True, text=True, timeout=600, check=True)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert sorted(line[:2] for line in lines) == [[f"learning_rate={rate}", f"seed={seed}"] for rate in (0.05, 0.2) for seed in range(3)]
+    assert all(float(line[-1]) > 0.5 for line in lines)
 
 
 SCRIPT = """

@@ -45,6 +45,15 @@ def test_finished_models_are_not_trained_again(points, tmp_path):
     assert keys(complete(TASKS, points, Ledger(path))) == []
 
 
+def test_a_model_that_diverged_is_finished_too(points, tmp_path):
+    path = tmp_path / "models.jsonl"
+    tasks = [task._replace(training=task.training.replace(learning_rate=1e30, optimizer="sgd")) for task in TASKS[:1]]
+    keys(complete(tasks, points, Ledger(path)))
+    record = Ledger(path)[tasks[0].key]
+    assert (record["outcome"], record["validation"]["loss"], record["validation"]["accuracy"]) == ("diverged", None, None)
+    assert keys(complete(tasks, points, Ledger(path))) == []
+
+
 def test_line_that_a_crash_tore_is_trained_again(points, tmp_path):
     path = tmp_path / "models.jsonl"
     keys(complete(TASKS, points, Ledger(path), 1))

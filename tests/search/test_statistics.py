@@ -1,12 +1,14 @@
 """Means, spreads and intervals against tables and simulation."""
 
+import itertools
 import math
 import statistics
 
 import numpy as np
 import pytest
+import scipy.stats
 
-from fastmlp.search.statistics import Comparison, Summary, compare, next_run_margin, student_quantile, summarise
+from fastmlp.search.statistics import Comparison, Summary, compare, lower_bound, next_run_margin, student_quantile, summarise
 
 
 def test_summary_by_hand():
@@ -34,6 +36,23 @@ def test_interval_holds_the_true_difference_about_95_times_in_100_for_five_seeds
         found = compare(generator.normal(1.0, 1.0, 5), generator.normal(0.0, 1.0, 5), seed=trial)
         held += found.low <= 1.0 <= found.high
     assert 0.92 < held / trials < 0.98
+
+
+def test_interval_is_that_of_every_resampling_there_is():
+    differences = [0.3, -0.1, 0.7, 0.2, 0.4]
+    means = [statistics.fmean(chosen) for chosen in itertools.product(differences, repeat=5)]
+    tail = scipy.stats.norm.cdf(-math.sqrt(5 / 4) * scipy.stats.t.ppf(0.975, 4))  # Hesterberg 2015, section 3.2
+    expected = np.quantile(means, (tail, 1 - tail))
+    found = compare(differences, [0.0] * 5)
+    np.testing.assert_allclose((found.low, found.high), expected, atol=0.021)  # the step of such means is 0.02
+    assert found == compare(differences, [0.0] * 5)
+
+
+def test_lower_bound_is_that_of_student():
+    values = [0.91, 0.94, 0.92, 0.97]
+    expected = scipy.stats.t.interval(0.9, 3, loc=np.mean(values), scale=scipy.stats.sem(values))[0]  # 5 % on either side
+    assert lower_bound(values) == pytest.approx(expected, rel=1e-6)
+    assert lower_bound(values[:1]) is None
 
 
 def test_without_a_true_difference_one_is_seldom_found():

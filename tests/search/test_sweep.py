@@ -92,6 +92,19 @@ def test_what_cannot_be_compared_is_refused(axes, message):
         check_axes(axes)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"learning_rate": -1.0}, "learning_rate: expected"), ({"loss": "mae"}, "loss: 'mae' goes with identity"),
+     ({"hidden": (0,)}, "hidden"), ({"validation": 2000}, "validation: expected fewer than the 2000 rows")],
+)  # fmt: skip
+def test_one_wrong_value_is_refused_before_any_setting_is_trained(points, change, message):
+    ledger, (name,) = Ledger(), change
+    changes = [{"learning_rate": 0.1} if name == "learning_rate" else {}, change]
+    with pytest.raises(ConfigError, match=message):
+        list(run_sweep(NETWORK, TRAINING, changes, 1, False, points, ledger))
+    assert not any(f"seed={seed}" in ledger or f"learning_rate=0.1 seed={seed}" in ledger for seed in range(2))
+
+
 def test_all_settings_are_trained_with_the_same_seeds():
     tasks = sweep_tasks(NETWORK, TRAINING.replace(seed=7), [{"hidden": (4,)}, {"learning_rate": 0.5}], 2)
     assert [(task.key, task.training.seed) for task in tasks] == [
