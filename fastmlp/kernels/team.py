@@ -23,9 +23,9 @@ from fastmlp.kernels.compiling import JIT, kernel
 # Places in the shared array, a cache line apart: who has arrived, whether to stop, what thread 0 decided about that.
 ARRIVED, STOP, DECISION = 0, 8, 16
 SHARED = 24
-# A share of the processor time that says that nobody else wanted it; blocks too short to tell; blocks from one trial to the next.
+# A share of the processor time that says that nobody else wanted it; blocks too short to tell; seconds from one trial to the next.
 UNDISTURBED, LEAST_SECONDS = 0.9, 0.02
-FIRST_WAIT, MOST_WAIT = 8, 64
+FIRST_WAIT, MOST_WAIT = 1.0, 8.0
 SPINS = 4000  # about 100 us; then the processor is given away, because a member may be waiting for it
 
 
@@ -136,7 +136,7 @@ class ThreadChoice:
         self.threads = threads  # for the next block
         self._all = threads
         self._pace: dict[int, float] = {}  # seconds per row, by number of threads
-        self._wait, self._left = FIRST_WAIT, 0  # blocks until the other number is tried again
+        self._wait, self._left = FIRST_WAIT, 0.0  # seconds until the other number is tried again
         self._noted = NO_BLOCK  # blocks too short to tell, taken together
 
     def note(self, block: Block) -> None:
@@ -151,10 +151,10 @@ class ThreadChoice:
         self._pace[self.threads] = block.seconds / block.rows
         if self.threads == self._all and block.processor_seconds > UNDISTURBED * self._all * block.seconds:
             self._pace.pop(1, None)
-            self._wait, self._left = FIRST_WAIT, 0
+            self._wait, self._left = FIRST_WAIT, 0.0
             return
+        self._left -= block.seconds
         if self._left > 0:
-            self._left -= 1
             return
         other = 1 if self.threads == self._all else self._all
         if other not in self._pace:

@@ -406,8 +406,8 @@ def test_a_team_that_gets_its_processors_keeps_all_threads():
 @pytest.mark.parametrize(("faster", "seconds"), [(1, {1: 0.05, 2: 0.3}), (2, {1: 0.3, 2: 0.25})])
 def test_a_disturbed_team_goes_on_by_the_threads_that_are_faster_and_rarely_tries_the_others(faster, seconds):
     found = chosen(ThreadChoice(2), 300, seconds, processor_share=0.5)
-    assert found[2:10] == [faster] * 8
-    assert found.count(faster) >= 290
+    assert found[2:5] == [faster] * 3
+    assert found.count(faster) >= 285
 
 
 def test_a_team_takes_all_threads_again_when_nobody_disturbs_it():
