@@ -73,7 +73,7 @@ def as_target(y: Any, output: str, n_outputs: int, n_rows: int, dtype: Any, name
     else:
         columns = array[:, None] if array.ndim == 1 else array
         if columns.ndim != 2 or columns.shape[1] != n_outputs:
-            classes = ", or class numbers (n,)," if output == "sigmoid" else ""
+            classes = ", or labels (n,)," if output == "sigmoid" else ""
             expected = "(n,) or (n, 1)" if n_outputs == 1 else f"(n, {n_outputs}){classes}"
             raise DataError(f"{name}: expected {expected} for {n_outputs} outputs, got shape {array.shape}")
         if output == "sigmoid" and (wrong := ~((columns == 0) | (columns == 1))).any():

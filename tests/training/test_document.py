@@ -29,9 +29,10 @@ def names(tmp_path_factory):
 def test_the_code_runs_and_prints_what_it_says(names):
     history = names["history"]
     assert names["printed"][0] == (history.stopped, history.best_epoch, len(history))
-    assert set(names["printed"][1][0]) == {"loss", "accuracy"}
-    assert names["printed"][2] == ("epochs", True)
-    assert names["printed"][3] == ([4, 5, 6],)
+    assert list(names["printed"][1][0]) == ["inside", "outside"]  # the labels of its words
+    assert set(names["printed"][2][0]) == {"loss", "accuracy"}
+    assert names["printed"][3] == ("epochs", True)
+    assert names["printed"][4] == ([4, 5, 6],)
     assert names["trainer"].stopped == "epochs"
     assert (names["online"].steps, names["loss"] < 0.7) == (61, True)
     assert names["given"].sizes == (2, 2, 3)
