@@ -48,6 +48,7 @@ def _train_there(tasks: Sequence[Task], data: Dataset, workers: Workers, cores: 
     groups = [tuple(tasks[first : first + cores]) for first in range(0, len(tasks), cores)]
     amount = {task.key: amount_of_work(task, data) for task in tasks}
     done, behind, warned = 0, 0.0, False
+    yield BankProgress(0, len(tasks), 0.0, time.perf_counter() - started)  # the first model may take its time
     for event in run(workers, work, [Job(mine, source, group, cores) for group in groups]):
         if isinstance(event, Loss):
             yield Lost(len(groups[event.job]), event.why)
