@@ -34,9 +34,10 @@ def solve(state, start, end, steps):
 
 
 def field(time, y):
-    """Return net(y) by NumPy alone."""
+    """Return net(y) by NumPy alone: targets were standardised, so the outputs count standard deviations from their mean."""
     first, second = network.weights
-    return np.tanh(y @ first + network.biases[0]) @ second + network.biases[1]
+    outputs = np.tanh(y @ first + network.biases[0]) @ second + network.biases[1]
+    return network.target_scaling.mean + network.target_scaling.std * outputs
 
 
 def main():

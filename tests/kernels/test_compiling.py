@@ -349,7 +349,8 @@ def train(sizes, x=None, activation="sigmoid", batch_size=50, kernels="scalar"):
     net = fastmlp.Network(sizes, activation)
     generator = np.random.default_rng(0)
     x = generator.integers(0, 256, (100, sizes[0])).astype(np.uint8) if x is None else x
-    fastmlp.train(net, x, generator.integers(0, sizes[-1], len(x)), epochs=1, batch_size=batch_size, normalize="none", kernels=kernels)
+    given = dict(epochs=1, batch_size=batch_size, optimizer="sgd", learning_rate=0.1, normalize="none", kernels=kernels)
+    fastmlp.train(net, x, generator.integers(0, sizes[-1], len(x)), **given)
     return net.parameters.tobytes().hex()
 
 report = {{}}

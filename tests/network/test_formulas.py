@@ -214,7 +214,8 @@ from mine import *
 x = np.linspace(-1, 1, 40).reshape(20, 2)
 def trained(kernels):
     net = fastmlp.Network([2, 3, 1], "mine", "identity", seed=1)
-    fastmlp.train(net, x, x[:, 0], loss="my_loss", epochs=1, batch_size=1, kernels=kernels, normalize_target="none")
+    given = dict(epochs=1, batch_size=1, learning_rate=0.1, normalize_target="none")
+    fastmlp.train(net, x, x[:, 0], loss="my_loss", kernels=kernels, **given)
     return net.parameters.tolist()
 names = []
 with compiling.watch(lambda name, seconds: names.append(name) if seconds is None else None):
