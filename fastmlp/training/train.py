@@ -85,6 +85,8 @@ def _epochs_of(trainer: Trainer) -> Iterator[Epoch]:
 
 def planned(network: Network, x: Any, y: Any, sample_weight: Any, resume: TrainingState | None, settings: Mapping[str, Any]) -> Plan:
     """Return the plan of a training with the arguments of `train`."""
+    if not isinstance(network, Network):
+        raise ConfigError(f"network: expected a fastmlp.Network, got {type(network).__name__}; what is trained comes first, then x and y")
     given = dict(settings)
     validation = given.pop("validation", None)
     of_data: Mapping[str, Any] = {}
