@@ -167,7 +167,7 @@ def add_command(
     lines = "".join(f"\n  {example}" for example in examples)
     kind = GroupedCommand if not settings else TrainingCommand if name == "train" else ExperimentCommand
     if kind is ExperimentCommand:
-        rest += f"\n\nEvery setting of fastmlp train is a flag here, too: fastmlp {name} --help-all."
+        rest += f"\n\n\b\nEvery setting of fastmlp train is a flag here, too:\n  fastmlp {name} --help-all"
     app.command(name.split()[-1], help=f"{summary}\n\n\b\nExamples:{lines}\n\n{rest}", short_help=summary, cls=kind)(call)
 
 

@@ -208,7 +208,7 @@ def _mean_loss(network: Network, x: Any, y: Any) -> Callable[[], float]:
     numbers = loss_numbers(network.loss, network.loss_parameter, network.target_scaling, "loss")
     program = Program(network.sizes, network.hidden_activations, network.dtype, rows.shape[0], norm=network.normalization)
     form = loss_for(network.loss, network.output).form
-    scale, shift = network.scale_and_shift(rows.dtype == np.uint8)
+    scale, shift = network.scale_and_shift_of_rows(rows.dtype == np.uint8)
     z = np.empty((rows.shape[0], network.n_outputs))
 
     def loss() -> float:
@@ -252,7 +252,7 @@ def _far_from_kinks(network: Network, x: np.ndarray) -> np.ndarray:
 
     A parameter's step moves a sum by up to |x| steps, and z by as much times the scale of the normalisation.
     """
-    scale, shift = network.scale_and_shift(False)
+    scale, shift = network.scale_and_shift_of_rows(False)
     a, clear = x * scale + shift, np.ones(len(x), bool)
     gammas = network.gammas or [np.ones(1)] * len(network.layers)
     for layer, weight, bias, gamma in zip(network.layers[:-1], network.weights, network.biases, gammas, strict=False):

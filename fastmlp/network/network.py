@@ -482,9 +482,15 @@ class Network:
         return copy.deepcopy(self)
 
     def scale_and_shift(self, is_bytes: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Return the normalisation of inputs as (K,) arrays: v * scale + shift."""
-        normalisation = self.input_scaling or InputScaling("scale", np.zeros(()), np.ones(()))
-        return normalisation.scale_and_shift(self.n_inputs, self.dtype, is_bytes)
+        """Return the normalisation of inputs v as they are given, as (K,) arrays: v * scale + shift."""
+        scale, shift = self.scale_and_shift_of_rows(is_bytes)
+        offset = None if is_bytes or self.input_scaling is None else self.input_scaling.offset(self.n_inputs, self.dtype)
+        return scale, shift if offset is None else (shift - offset * scale.astype(np.float64)).astype(self.dtype)
+
+    def scale_and_shift_of_rows(self, is_bytes: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return the same for rows as `rows_for_kernels` gives them, which are moved already where they are far from 0."""
+        scaling = self.input_scaling or InputScaling("scale", np.zeros(()), np.ones(()))
+        return scaling.scale_and_shift(self.n_inputs, self.dtype, is_bytes)
 
     @property
     def is_of_bytes(self) -> bool:
@@ -514,7 +520,7 @@ class Network:
         """Return z (n, N) of rows as `rows_for_kernels` gives them."""
         n, threads = rows.shape[0], threads or machine.usable_cores()
         out = np.empty((n, self.n_outputs), self.dtype)
-        scale, shift = self.scale_and_shift(rows.dtype == np.uint8)
+        scale, shift = self.scale_and_shift_of_rows(rows.dtype == np.uint8)
         norm = self._norm_of_inference
         if kernels == "auto" and n >= TILED_ROWS_INFERENCE and tiles_pay(self.sizes, FORWARD_ROWS):
             tiled = TiledProgram(self.sizes, self.hidden_activations, self.dtype, min(n, FORWARD_ROWS), None, False, threads, norm=norm)
@@ -546,8 +552,8 @@ class Network:
         largest = np.finfo(self.dtype).max  # what is not finite lies beyond it
         limits = np.clip(np.array(self._input_limits), -largest, largest).astype(self.dtype)
         is_moved = self._input_scaling is not None and self._input_scaling.offset(self.n_inputs, self.dtype) is not None
-        of_floats = None if is_moved else (limits, *self.scale_and_shift(False))
-        of_bytes = (np.array([0, 255], self.dtype), *self.scale_and_shift(True))
+        of_floats = None if is_moved else (limits, *self.scale_and_shift_of_rows(False))
+        of_bytes = (np.array([0, 255], self.dtype), *self.scale_and_shift_of_rows(True))
         return _Row(self._input_scaling, program, (self.n_inputs,), self.dtype, of_floats, of_bytes)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -707,7 +713,7 @@ class Network:
         key = (block, self.loss, rows.dtype, numbers.size, self.input_scaling)
         kept, self._kept = self._kept, None  # taken away, so that a second thread makes one of its own
         if kept is None or kept[0][:4] != key[:4] or kept[0][4] is not self.input_scaling:
-            kept = (key, self._new_gradient_program(block, numbers.size > 1), *self.scale_and_shift(rows.dtype == np.uint8))
+            kept = (key, self._new_gradient_program(block, numbers.size > 1), *self.scale_and_shift_of_rows(rows.dtype == np.uint8))
         _, program, scale, shift = kept
         given = (self._parameters, rows, target, scale, shift, 1.0 / n, numbers)
         gradient: np.ndarray
@@ -748,7 +754,7 @@ class Network:
             copy_in_y = self.copy()
             copy_in_y._fold_target_scaling("compiled")
             return copy_in_y.compiled(optimizer)
-        inputs = np.stack([*self.scale_and_shift(False), *self.scale_and_shift(True)])
+        inputs = np.stack([*self.scale_and_shift_of_rows(False), *self.scale_and_shift_of_rows(True)])
         moved = None if self.input_scaling is None else self.input_scaling.offset(self.n_inputs, self.dtype)
         offsets = np.zeros(self.n_inputs) if moved is None else np.array(moved)
         layers = (self.parameters, self.sizes, self.hidden_activations, self._loss_form, self.loss_parameter)

@@ -83,3 +83,13 @@ def test_targets_left_as_they_are_are_told_of_too():
     net = Network([2, 3, 1])
     with pytest.warns(UserWarning, match="y: column 0 varies by .* leave out normalize_target='none'"):
         fastmlp.train(net, T, TIMES[:, 0], epochs=0, normalize_target="none")
+
+
+@pytest.mark.parametrize("value", [1e8 + 0.1, -3.3e10, 14.62])
+def test_the_scale_and_shift_that_are_told_hold_for_inputs_as_they_are_given(value):
+    x = np.column_stack([np.full(60, value), np.arange(60) % 7])
+    net = Network([2, 3, 2])
+    fastmlp.train(net, x, np.arange(60) % 2, epochs=1, normalize="standardize")
+    scale, shift = net.scale_and_shift(False)
+    assert_allclose(x[:, 0].astype(np.float32) * scale[0] + shift[0], 0, atol=1e-6 * abs(value))
+    assert_allclose(x[:, 1] * scale[1] + shift[1], (x[:, 1] - x[:, 1].mean()) / x[:, 1].std(), atol=1e-5)
