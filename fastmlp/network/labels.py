@@ -242,8 +242,12 @@ def _numbers(labels: np.ndarray, classes: np.ndarray, name: str) -> np.ndarray:
     if (unknown := numbers < 0).any():
         row = int(unknown.argmax())
         strange = list(dict.fromkeys(labels.ravel()[unknown].tolist()))
-        expected = f"class numbers from 0 to {classes.size - 1}" if is_plain(classes) else f"the labels {shown(classes)}"
-        raise DataError(f"{name}: expected {expected}, which the network knows, got {shown(strange)}, first in row {row}")
+        got = f"which the network knows, got {shown(strange)}, first in row {row}"
+        if is_plain(classes):
+            raise DataError(
+                f"{name}: expected class numbers from 0 to {classes.size - 1}, {got}; assign labels to net.classes, or train on them"
+            )
+        raise DataError(f"{name}: expected the labels {shown(classes)}, {got}")
     return numbers.reshape(labels.shape)
 
 

@@ -563,7 +563,7 @@ class Network:
         codec.from_state(self, Network.__init__, state)
 
     def predict_proba(self, x: Any) -> np.ndarray:
-        """Return probabilities (n, N), float32; (N,) for a single row."""
+        """Return probabilities (n, N), float32, in the order of `classes`; (N,) for a single row. One sigmoid output: of the second."""
         if self.output == "identity":
             raise ConfigError("predict_proba: expected a network with softmax or sigmoid output, this one predicts numbers; use predict")
         row = self._row_logits(x)

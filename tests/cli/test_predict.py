@@ -117,3 +117,17 @@ def test_yes_or_no_gives_a_label_and_a_probability_per_output(command, tmp_path)
     record = command("predict", "m.safetensors", "x.npy", "--json").json
     assert np.array_equal([found["labels"] for found in record["predictions"]], network.predict(x) == 1)
     assert command("predict", "m.safetensors", "x.npy").out.splitlines()[0].split() == ["row", "red", "round"]
+
+
+@pytest.mark.parametrize("n_outputs", [2, 1])
+def test_labels_that_a_network_was_trained_with_are_named(command, tmp_path, n_outputs):
+    network = fastmlp.Network([3, n_outputs], output="softmax" if n_outputs == 2 else "sigmoid", seed=1)
+    network.classes = ["ham", "spam"]
+    network.save(tmp_path / "m.safetensors")
+    x = np.array([[1, 2, 3], [0, 0, 1], [-3, -2, -1]], np.float32)
+    np.save(tmp_path / "x.npy", x)
+    found = command("predict", "m.safetensors", "x.npy", "--json").json["predictions"]
+    assert [each["label"] for each in found] == [each["name"] for each in found] == network.predict(x).tolist()
+    assert [each["class"] for each in found] == [["ham", "spam"].index(label) for label in network.predict(x)]
+    assert [len(each["probabilities"]) for each in found] == [2, 2, 2]
+    assert [line.split()[1] for line in command("predict", "m.safetensors", "x.npy").out.splitlines()[1:]] == network.predict(x).tolist()

@@ -33,6 +33,12 @@ def images(**changes) -> Dataset:
     return Dataset(**fields | changes)
 
 
+def test_classes_may_be_texts_that_are_the_names():
+    assert images(y_train=np.array(["a", "b", "c", "a"]), y_test=np.array(["c", "a"])).class_names == ("a", "b", "c")
+    with pytest.raises(DataError, match=r"y_train\[2\]: expected one of a, b, c, found .*'d'"):
+        images(y_train=np.array(["a", "b", "d", "a"]), y_test=np.array(["c", "a"]))
+
+
 # Real data
 
 

@@ -135,6 +135,7 @@ STATES = {
     "no loss": {"loss": None},
     "another scaling": {"_input_scaling": InputScaling("standardize", np.zeros(3), np.ones(3))},
     "names": {"_class_names": ("a",)},
+    "labels": {"_classes": np.array(["a"])},
     "normalisation": {"normalization": "none"},
     "type": {"dtype": np.dtype(np.float64)},
 }
