@@ -172,7 +172,8 @@ def test_a_small_table_has_small_batches_where_neither_they_nor_the_rate_are_giv
     wide = np.zeros((6000, 5), np.float32)
     found = [settings_in_effect(wide[:n], np.arange(n) % 2).batch_size for n in (1, 90, 300, 4999, 5000, 6000)]
     assert found == [2, 2, 3, 49, 50, 50]
-    assert settings_in_effect(learning_rate=0.1).batch_size == settings_in_effect(y=VALUES, sizes=(5, 4, 1)).batch_size == 50
+    assert settings_in_effect(learning_rate=0.1).batch_size == KIND_DEFAULTS["table"]["batch_size"] == 50
+    assert settings_in_effect(y=VALUES, sizes=(5, 4, 1)).batch_size == KIND_DEFAULTS["regression"]["batch_size"]
     assert settings_in_effect(batch_size=20).batch_size == 20
 
 
