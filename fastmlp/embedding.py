@@ -32,7 +32,7 @@ from fastmlp.kernels.program import (
 )
 from fastmlp.kernels.updates import UPDATES
 from fastmlp.settings import TrainingSettings, kind_of
-from fastmlp.training import optimizers
+from fastmlp.training import optimizers, rates, update_rules
 
 
 class Functions(NamedTuple):
@@ -70,7 +70,7 @@ def compiled_state(
     if given.pop("learning_rate", None) is not None:
         raise ConfigError(f"learning_rate: expected none, as functions.train_step takes it, got {optimizer}")
     settings = TrainingSettings.from_mapping(given, "compiled").resolved(kind_of(False, LOSSES[loss].output))
-    update = optimizers.update_rule(settings, dtype)
+    update = update_rules.update_rule(settings, dtype)
     blocks = layer_blocks(activations, dtype, not compiling.JIT, by_row=True)
     layers, at = layer_table(sizes, blocks, embedded.ROWS, norm=norm, of_norm=norm_blocks(norm, dtype, not compiling.JIT))
 
@@ -98,7 +98,7 @@ def compiled_state(
     codes[embedded.SCRATCH_SIZE] = at + per_place * max(sizes)
 
     moments, steps = np.zeros((n_moments, count), dtype), np.zeros(1, np.int64)
-    numbers = optimizers.rates(settings, 0, np.zeros(1), np.dtype(np.float64))[0]  # the learning rate is that of each step
+    numbers = rates.rates(settings, 0, np.zeros(1), np.dtype(np.float64))[0]  # the learning rate is that of each step
     return State(
         parameters, layers, np.stack([*inputs, *bounds]), offsets, moments, numbers, steps, np.array([loss_parameter], dtype), codes
     )

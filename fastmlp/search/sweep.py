@@ -17,7 +17,7 @@ from fastmlp.search.repeat import repeat_tasks, summarise_scores, task_key
 from fastmlp.search.statistics import Comparison, Summary, compare, summarise
 from fastmlp.search.task import DIVERGED, DONE, Event, Task
 from fastmlp.settings import FIELDS, NetworkSettings, TrainingSettings, known
-from fastmlp.training.stopping import needs_held_out
+from fastmlp.training.checks import needs_held_out
 
 DIGITS = 3  # of a number drawn from a range: more make no difference
 DRAWS_PER_SETTING = 100  # until a draw is new; then the settings are taken to be exhausted

@@ -5,7 +5,6 @@ import math
 import numpy as np
 
 from fastmlp import machine
-from fastmlp.errors import ConfigError
 from fastmlp.kernels import augment, random
 from fastmlp.kernels.team import Team, new_shared
 from fastmlp.settings import FIELDS, TrainingSettings, having
@@ -86,15 +85,3 @@ def strengths(settings: TrainingSettings) -> np.ndarray:
     found[augment.SPACING] = SPACING * settings.augment_elastic_sigma
     found[augment.FLIP] = settings.augment_flip
     return found
-
-
-def image_shape(settings: TrainingSettings, n_features: int, shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return height and width of images: as they came, (height, width), or of a square, (K,). Raises ConfigError where they are none."""
-    if len(shape) == 2:
-        return shape[0], shape[1]
-    side = math.isqrt(n_features)
-    if len(shape) == 1 and side > 1 and side * side == n_features:
-        return side, side
-    name = next(name for name in SETTINGS if getattr(settings, name))
-    expected = "expected images (n, height, width), or rows of a square number of pixels such as 784"
-    raise ConfigError(f"{name}: {expected}, got x (n, {', '.join(map(str, shape))}); leave augmentation out")

@@ -4,28 +4,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmlp.errors import ConfigError
 from fastmlp.kernels.program import NO_NUMBERS, Program, Steps
 from fastmlp.kernels.step import LOSS_SUM, TOTALS
 from fastmlp.kernels.tiled import TiledProgram
 from fastmlp.kernels.updates import Rates
-from fastmlp.settings import FIELDS, TrainingSettings, having, is_on
 from fastmlp.training import lbfgs
 from fastmlp.training.lbfgs import Pair, Point
 
 NAME = "lbfgs"
-
-
-def check(settings: TrainingSettings, n_rows: int) -> None:
-    """Raise ConfigError where settings ask for what goes with batches and rates, but not with L-BFGS over n_rows rows."""
-    asked_for = [name for name in having("full_batch", False) if is_on(FIELDS[name], getattr(settings, name))]
-    if settings.batch_size is not None and settings.batch_size < n_rows:
-        asked_for.insert(0, "batch_size")
-    if asked_for:
-        raise ConfigError(
-            f"optimizer: lbfgs takes each step over all {n_rows} rows, as far as a line search says, and needs a smooth loss; "
-            f"leave out {', '.join(asked_for)}"
-        )
 
 
 class Memory(NamedTuple):

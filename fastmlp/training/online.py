@@ -1,25 +1,21 @@
 """OnlineTrainer: training step by step, on rows that arrive bit by bit and may never be there all at once."""
 
 import functools
-from collections.abc import Mapping
 from typing import Any, Unpack
 
 import numpy as np
 
-from fastmlp.errors import ConfigError, DataError
+from fastmlp.errors import DataError
 from fastmlp.network import Network
 from fastmlp.network.arrays import as_sample_weight, in_classes, is_image, is_single, weight_in
-from fastmlp.preprocessing import targets
-from fastmlp.settings import COURSE, ROWS, TrainingSettings, having, kind_of, known
-from fastmlp.training import full_batch, optimizers
+from fastmlp.settings import kind_of, known
+from fastmlp.training import checks
 from fastmlp.training.keywords import TrainingKeywords, takes_settings
 from fastmlp.training.plan import make_plan
 from fastmlp.training.resuming import checked
 from fastmlp.training.state import TrainingState
 from fastmlp.training.trainer import Trainer
 from fastmlp.training.weights import class_weight_of_rows
-
-OF_EPOCHS = having("applies", ROWS, COURSE)  # what means something only where all rows are there, or an end is in sight
 
 
 class OnlineTrainer:
@@ -37,32 +33,9 @@ class OnlineTrainer:
     True
     """
 
-    @functools.partial(takes_settings, without=OF_EPOCHS)
+    @functools.partial(takes_settings, without=checks.OF_EPOCHS)
     def __init__(self, network: Network, *, resume: TrainingState | None = None, **settings: Unpack[TrainingKeywords]) -> None:
-        given: dict[str, Any] = dict(settings)
-        for name in OF_EPOCHS:
-            if name in given and given[name] != getattr(TrainingSettings, name):
-                raise ConfigError(
-                    f"{name}: expected none for single steps, which know no epochs, got {given[name]!r:.60}; use fastmlp.train"
-                )
-        class_weight = given.pop("class_weight", None)
-        if class_weight is not None and not isinstance(class_weight, Mapping):
-            raise ConfigError(f"class_weight: expected a mapping {{class: weight}} where rows come bit by bit, got {class_weight!r:.60}")
-        self._settings = TrainingSettings.from_mapping(optimizers.as_settings(given), "OnlineTrainer")
-        if self._settings.average == "swa":
-            raise ConfigError("average: expected none or ema for single steps, which know no epochs, got 'swa'")
-        if self._settings.optimizer == full_batch.NAME:
-            raise ConfigError(f"optimizer: expected one that takes single steps, got {full_batch.NAME!r}, which needs all rows at once")
-        fitted = network.input_scaling
-        if self._settings.normalize == "standardize" and (fitted is None or fitted.kind != "standardize"):
-            raise ConfigError("normalize: expected none or scale where rows come bit by bit, got 'standardize'; standardize them yourself")
-        if self._settings.normalize_target == "standardize" and targets.active(network.target_scaling) is None:
-            raise ConfigError(
-                "normalize_target: expected none where rows come bit by bit, got 'standardize'; standardize them yourself, "
-                "or train on some rows first"
-            )
-        if network.target_scaling is None:  # there is nothing yet that a mean could be taken of
-            self._settings = self._settings.replace(normalize_target="none")
+        self._settings, class_weight = checks.for_single_steps(network, settings)
         self.network = network
         self._class_weight = class_weight
         self._trainer: Trainer | None = None  # made by the first step, which shows what kind of rows there are

@@ -3,11 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple, get_args
 
-import numpy as np
-
 from fastmlp.errors import ConfigError
-from fastmlp.kernels.updates import NADAM_STEPS, Rates, nadam_momentum
-from fastmlp.settings import OPTIMIZER_DEFAULTS, TrainingSettings, used_by
+from fastmlp.settings import OPTIMIZER_DEFAULTS
 
 
 class SGD(NamedTuple):
@@ -107,93 +104,3 @@ def as_settings(given: Mapping[str, Any]) -> dict[str, Any]:
                 f"write it into the record: {type(optimizer).__name__}({name}={beside!r:.60})"
             )
     return {**given, **numbers, "optimizer": type(optimizer).__name__.lower()}
-
-
-def update_rule(settings: TrainingSettings, dtype: np.dtype) -> str:
-    """Return the name of the kernels' update that resolved settings ask for.
-
-    Raises ConfigError for momentum that Nesterov's rule lacks, and for numbers that the type of the parameters cannot hold.
-    """
-    name = str(settings.optimizer)
-    _check_range(settings, dtype)
-    if settings.nesterov and not settings.momentum:
-        raise ConfigError("nesterov: expected a momentum above 0 with it, got 0; set momentum, for example to 0.9")
-    if name == "rmsprop":
-        return "rmsprop_momentum" if settings.momentum else "rmsprop"
-    if name == "lbfgs":
-        raise ConfigError("optimizer: expected a rule for single steps, got 'lbfgs', which train alone has; use adam")
-    if name != "sgd":
-        return name
-    if not settings.momentum and not settings.weight_decay:
-        return "sgd"
-    return "nesterov" if settings.nesterov else "momentum"
-
-
-def _check_range(settings: TrainingSettings, dtype: np.dtype) -> None:
-    """Raise ConfigError for a number that the type of the parameters would make 0 or infinite."""
-    largest = float(np.finfo(dtype).max)
-    for name in ("learning_rate", "weight_decay", "l1"):
-        value = getattr(settings, name)
-        if value is not None and not value <= largest:
-            raise ConfigError(f"{name}: expected a number that {dtype} can hold, got {value:g}")
-    for name in ("epsilon", "clip_value", "clip_norm"):
-        value = getattr(settings, name)
-        if value is not None and dtype.type(min(value, largest)) == 0:
-            raise ConfigError(f"{name}: expected a number that {dtype} can hold, got {value:g}; use at least 1e-38")
-
-
-def limits_gradient(settings: TrainingSettings) -> bool:
-    """Return whether the gradient is clipped, or the weights pulled by l1, before the rule gets it."""
-    return settings.clip_value is not None or settings.clip_norm is not None or settings.l1 > 0
-
-
-def rates(settings: TrainingSettings, first: int, learning_rates: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Return the numbers (count, RATES) of updates.Rates for steps with these learning rates (count,), after `first` steps taken.
-
-    settings: resolved.
-    Where they are the same in all steps, (1, RATES): a run of one sample a step has as many steps as rows.
-    """
-    has_corrections = settings.optimizer in ("adam", "adamw", "nadam")
-    if not has_corrections and (learning_rates == learning_rates[:1]).all():
-        learning_rates = learning_rates[:1]
-    by_momentum = settings.optimizer in used_by("momentum")
-    beta1, beta2, epsilon = (value or 0.0 for value in (settings.beta1, settings.beta2, settings.epsilon))  # 0 where no rule reads it
-    fixed = Rates(
-        learning_rate=0.0,
-        weight_decay=settings.weight_decay or 0.0,
-        beta1=(settings.momentum or 0.0) if by_momentum else beta1,
-        beta2=beta2,
-        epsilon=epsilon,
-        correction1=1.0,
-        correction2=1.0,
-        clip_value=np.inf if settings.clip_value is None else settings.clip_value,
-        clip_norm=np.inf if settings.clip_norm is None else settings.clip_norm,
-        l1=settings.l1,
-        average_decay=settings.average_decay or 0.0,
-    )
-    table = np.empty((len(learning_rates), len(Rates._fields)), dtype)
-    table[:] = np.array(fixed, dtype)
-    with np.errstate(over="ignore"):  # a schedule may grow beyond what the type holds: the loss will tell
-        table[:, _LEARNING_RATE] = learning_rates
-    if has_corrections:
-        step = np.arange(first + 1, first + len(table) + 1, dtype=np.float64)
-        table[:, _CORRECTION1] = 1.0 / (1.0 - beta1**step)
-        table[:, _CORRECTION2] = 1.0 / (1.0 - beta2**step)
-        if settings.optimizer == "nadam":
-            table[:, _CORRECTION1], table[:, _CORRECTION3] = _corrections_of_nadam(beta1, step)
-    return table
-
-
-def _corrections_of_nadam(beta1: float, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the factors of the mean gradient and of the gradient in steps (count,), counted from 1."""
-    products = np.cumprod(nadam_momentum(np.arange(1.0, NADAM_STEPS), beta1))
-    product = np.zeros_like(step)
-    early = step < NADAM_STEPS
-    product[early] = products[step[early].astype(np.int64) - 1]
-    momentum, following = nadam_momentum(step, beta1), nadam_momentum(step + 1.0, beta1)
-    return following / (1.0 - product * following), (1.0 - momentum) / (1.0 - product)
-
-
-_LEARNING_RATE, _CORRECTION1, _CORRECTION2, _CORRECTION3 = (
-    Rates._fields.index(name) for name in ("learning_rate", "correction1", "correction2", "correction3")
-)

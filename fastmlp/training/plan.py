@@ -16,7 +16,7 @@ from fastmlp.network import Network
 from fastmlp.network.arrays import as_numbers, as_rows, as_sample_weight, as_target, frozen, in_classes, is_image, names_classes, weight_in
 from fastmlp.preprocessing import InputScaling, TargetScaling, inputs, targets
 from fastmlp.settings import TrainingSettings, kind_of, known, known_name, nearest
-from fastmlp.training import augmentation, full_batch, holdout, lbfgs, optimizers, resuming, stopping
+from fastmlp.training import augmentation, checks, full_batch, holdout, lbfgs, resuming, update_rules
 from fastmlp.training.records import HeldOut, Plan
 from fastmlp.training.state import TrainingState
 from fastmlp.training.weights import ClassWeight, class_weight_of_rows
@@ -53,7 +53,7 @@ def make_plan(
     loss_parameter = _loss_parameter(loss, network.output, settings, network.dtype)
     # L-BFGS is no rule of the kernels, and keeps no m or v: as far as these go it is plain gradient descent
     is_full_batch = settings.optimizer == full_batch.NAME
-    update = "sgd" if is_full_batch else optimizers.update_rule(settings, network.dtype)
+    update = "sgd" if is_full_batch else update_rules.update_rule(settings, network.dtype)
     kind = _kind_of_targets(network, settings, loss)
     # targets that are standardised stay in float64 until they are
     of_target = np.dtype(np.float64) if kind == "standardize" else network.dtype
@@ -88,7 +88,7 @@ def make_plan(
         of_held_out = _given_rows(network, pair[0], held_y, of_target, input_scaling.offset(network.n_inputs, network.dtype), is_of_bytes)
         if of_held_out is not None:
             _check_counts(loss, network.output, of_held_out.target, "validation y")
-    stopping.check(settings, of_held_out is not None, network.output)
+    checks.check_stopping(settings, of_held_out is not None, network.output)
     if chosen is None:
         settings.check_needs()
     if is_full_batch:
@@ -96,15 +96,15 @@ def make_plan(
             raise ConfigError(
                 "optimizer: lbfgs goes through all rows in blocks, each of which would be normalised by itself; use normalization='layer'"
             )
-        full_batch.check(settings, n_rows)
+        checks.check_full_batch(settings, n_rows)
         settings = settings.replace(batch_size=n_rows)
     batch_size = known(settings.batch_size) if more_to_come else min(known(settings.batch_size), n_rows)
     if network.normalization == "batch" and batch_size < 2:
         raise ConfigError("batch_size: expected at least 2 rows for batch normalisation, got 1; use normalization='layer' or more rows")
     start = resuming.checked(TrainingState() if resume is None else resume, network)
     resuming.check_fits(start, n_rows, batch_size, update, known(settings.average), settings.restore_best, network)
-    image_shape = augmentation.image_shape(settings, rows.shape[1], np.shape(x)[1:]) if augmentation.is_wanted(settings) else None
-    is_limited = optimizers.limits_gradient(settings)
+    image_shape = checks.image_shape(settings, rows.shape[1], np.shape(x)[1:]) if augmentation.is_wanted(settings) else None
+    is_limited = update_rules.limits_gradient(settings)
     block = min(batch_size, FORWARD_ROWS) if is_full_batch else batch_size
     pairs = min(lbfgs.MEMORY, known(settings.epochs)) if is_full_batch else 0
     _check_memory(network, block, UPDATES[update].states + is_limited + (settings.average != "none") * 2 + 2 * pairs)

@@ -10,8 +10,7 @@ from fastmlp.kernels.step import ROWS, TOTALS, WEIGHT_SUM
 from fastmlp.kernels.updates import UPDATES
 from fastmlp.network import Network
 from fastmlp.training import lbfgs
-from fastmlp.training.schedules import Plateau
-from fastmlp.training.state import LIKE_PARAMETERS, LIKE_RUNNING_STATS, TrainingState
+from fastmlp.training.state import LIKE_PARAMETERS, LIKE_RUNNING_STATS, Plateau, TrainingState
 
 MOST = 2**53  # of epochs, rows and steps: schedules take them as floats
 SQUARES = {"rmsprop": "m", "adagrad": "m", "rmsprop_momentum": "v", "adam": "v", "adamw": "v", "nadam": "v"}  # what a root is taken of

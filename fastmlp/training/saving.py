@@ -14,7 +14,6 @@ Later versions may add tensors and keys.
 """
 
 import json
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,8 +26,7 @@ from fastmlp.network.codec import TRAINING_TENSORS
 from fastmlp.settings import TrainingSettings
 from fastmlp.storage.model_file import StoredTensors, TensorFile, strict_json
 from fastmlp.training.resuming import checked
-from fastmlp.training.schedules import Plateau
-from fastmlp.training.state import LIKE_PARAMETERS, LIKE_RUNNING_STATS, TrainingState
+from fastmlp.training.state import LIKE_PARAMETERS, LIKE_RUNNING_STATS, Plateau, TrainingState
 
 RENAMED_TENSORS = {"running_stats": "statistics", "best_running_stats": "best_statistics"}  # now -> in checkpoints of version 0.1.0
 
@@ -77,25 +75,3 @@ def unpack(path: Path, file: TensorFile | StoredTensors) -> Saved:
     except ConfigError as error:
         raise ModelFileError(f"{path}: {str(error).replace('resume:', 'state:', 1)}") from None
     return Saved(network, state, run)
-
-
-class CheckpointSchedule:
-    """When a training is saved: every `seconds`, and when an epoch ends.
-
-    Epochs that follow each other within a second share a save, and no more than a twentieth of the time goes into those at their
-    ends: a small network trains an epoch in less time than a disk takes to confirm a file.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._gap = min(seconds, 1.0)
-        self._last = time.monotonic()
-
-    def is_due(self, epoch_ended: bool) -> bool:
-        """Return whether to save now."""
-        return time.monotonic() - self._last >= (self._gap if epoch_ended else self._seconds)
-
-    def saved(self, took: float) -> None:
-        """Take note of a save that has just ended, after so many seconds."""
-        self._last = time.monotonic()
-        self._gap = min(self._seconds, max(1.0, 20.0 * took))

@@ -14,22 +14,14 @@ q = p / S epochs, r = p / (T - W) is the share of the training that is done, and
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
 from fastmlp.settings import TrainingSettings, known
+from fastmlp.training.state import Plateau
 
 ONE_CYCLE_RISE, ONE_CYCLE_START = 0.3, 1 / 25
 USES_EPOCHS = ("linear", "cosine", "one_cycle")  # another number of epochs is another training from the first step on
-
-
-class Plateau(NamedTuple):
-    """What a training that waits for its loss to fall knows: the factor so far, the smallest loss, the epochs since it or since a cut."""
-
-    factor: float = 1.0
-    best: float | None = None
-    waited: int = 0
 
 
 def learning_rates(settings: TrainingSettings, first: int, count: int, epoch_steps: int, factor: float = 1.0) -> np.ndarray:

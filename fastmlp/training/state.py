@@ -5,10 +5,24 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp.kernels.step import TOTALS
-from fastmlp.training.schedules import Plateau
 
 LIKE_PARAMETERS = ("m", "v", "weights", "best_weights", "average")
 LIKE_RUNNING_STATS = ("running_stats", "best_running_stats")
+
+
+class Plateau(NamedTuple):
+    """What a training that waits for its loss to fall knows: the factor so far, the smallest loss, the epochs since it or since a cut."""
+
+    factor: float = 1.0
+    best: float | None = None
+    waited: int = 0
+
+
+class Best(NamedTuple):
+    """The best epoch so far: its number, 0 before there was one, and the value that it is judged by."""
+
+    epoch: int = 0
+    value: float | None = None
 
 
 class TrainingState(NamedTuple):

@@ -18,13 +18,14 @@ from fastmlp.network import Network
 from fastmlp.network.arrays import frozen
 from fastmlp.preprocessing import targets
 from fastmlp.settings import TrainingSettings, known
-from fastmlp.training import augmentation, divergence, full_batch, optimizers, schedules, stopping
+from fastmlp.settings.names import warn_renamed
+from fastmlp.training import augmentation, divergence, full_batch, rates, schedules, stopping
 from fastmlp.training.fit import fit
 from fastmlp.training.full_batch import FullBatch
 from fastmlp.training.history import Epoch, Progress
 from fastmlp.training.plan import make_plan
 from fastmlp.training.records import Plan
-from fastmlp.training.state import TrainingState
+from fastmlp.training.state import Best, TrainingState
 
 STEPS_AHEAD = 64  # whose rates are computed together: the epochs of a small table have a handful of steps
 
@@ -51,6 +52,7 @@ class Trainer:
 
     def __init__(self, plan: Plan | Network, *arguments: Any, **named: Any) -> None:
         if not isinstance(plan, Plan):  # as in version 0.1.0: the arguments of make_plan
+            warn_renamed("Trainer(network, x, …)", "Trainer(make_plan(network, x, …))")
             plan = make_plan(plan, *arguments, **named)
         network, settings = plan.network, plan.settings
         self.network, self.settings = network, settings
@@ -82,7 +84,7 @@ class Trainer:
         start = plan.start
         self.epoch, self.row, self.steps = start.epoch, start.row, start.steps
         self._total, self._seconds, self._earlier_seconds = np.array(start.total), start.seconds, start.earlier_seconds
-        self.best = stopping.Best(start.best_epoch, start.best_value)
+        self.best = Best(start.best_epoch, start.best_value)
         self._accuracy = start.validation_accuracy
         self.scores: dict[str, float | None] | None = None
         self._best_weights = None if start.best_weights is None else start.best_weights.copy()
@@ -364,7 +366,7 @@ class Trainer:
         """Return the numbers of updates.Rates for the steps from `first` on; those of at least STEPS_AHEAD steps are computed at a time."""
         if not self._rates.hold(first, count, self.settings, self._plateau.factor):
             ahead = max(count, STEPS_AHEAD)
-            table = optimizers.rates(self.settings, first, self._learning_rates(first, ahead), self.network.dtype)
+            table = rates.rates(self.settings, first, self._learning_rates(first, ahead), self.network.dtype)
             self._rates = _KnownRates(first, first + ahead, self.settings, self._plateau.factor, table)
         table = self._rates.table  # where they do not change, one row for all steps
         return table if len(table) == 1 else table[first - self._rates.first :][:count]

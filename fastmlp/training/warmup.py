@@ -12,9 +12,9 @@ from fastmlp.kernels.tiles import PanelTiles
 from fastmlp.kernels.vectors import lanes_of
 from fastmlp.network import Network
 from fastmlp.settings import INITIALIZERS, STEPPING, NetworkSettings, TrainingSettings, used_by
-from fastmlp.training.optimizers import update_rule
 from fastmlp.training.plan import make_plan
 from fastmlp.training.trainer import Trainer
+from fastmlp.training.update_rules import update_rule
 
 ROWS, N_INPUTS, N_OUTPUTS = 120, 100, 10  # two batches of 50 rows and a shorter one
 FEW_INPUTS = 4  # of a network whose layers are taken as vectors, row by row

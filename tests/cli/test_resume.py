@@ -16,8 +16,8 @@ from fastmlp.errors import WriteError
 from fastmlp.rendering.output import Output
 from fastmlp.storage.checkpoints import Checkpoints
 from fastmlp.storage.runs import RunFolder, read_manifest, read_metrics
+from fastmlp.training.callbacks.checkpoint import CheckpointSchedule
 from fastmlp.training.plan import make_plan
-from fastmlp.training.saving import CheckpointSchedule
 from fastmlp.training.trainer import Trainer
 
 TRAIN = ("train", "synthetic", "--batch-size", "50", "--learning-rate", "0.5", "--optimizer", "adam", "--validation", "10000")

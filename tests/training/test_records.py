@@ -121,3 +121,10 @@ def test_training_lowers_the_loss_to_that_of_a_perfect_fit():
     assert history[0].train_loss == pytest.approx(math.log(4), abs=0.7)
     assert history[-1].train_loss < 0.01
     assert history[-1].train_accuracy == 1.0
+
+
+def test_the_arguments_of_a_trainer_of_before_are_taken_with_a_warning():
+    x, y = np.eye(4), [0, 1, 2, 0]
+    with pytest.warns(FutureWarning, match=r"Trainer\(network, x, …\) is called Trainer\(make_plan\(network, x, …\)\) now"):
+        before = fastmlp.Trainer(fastmlp.Network([4, 5, 3]), x, y, fastmlp.TrainingSettings(epochs=2, validation=1), resume=None)
+    assert (before.n_rows, before.settings.epochs) == (3, 2)

@@ -9,10 +9,11 @@ import fastmlp
 from fastmlp.errors import ConfigError, ModelFileError
 from fastmlp.storage.checkpoints import Checkpoints
 from fastmlp.storage.model_file import TensorFile
-from fastmlp.training import saving
+from fastmlp.training.callbacks import checkpoint
+from fastmlp.training.callbacks.checkpoint import CheckpointSchedule
 from fastmlp.training.history import Epoch
 from fastmlp.training.plan import make_plan
-from fastmlp.training.saving import CheckpointSchedule, pack, unpack
+from fastmlp.training.saving import pack, unpack
 from fastmlp.training.trainer import Trainer
 
 GENERATOR = np.random.default_rng(0)
@@ -224,7 +225,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(saving.time, "monotonic", clock.monotonic)
+    monkeypatch.setattr(checkpoint.time, "monotonic", clock.monotonic)
     return clock
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 import fastmlp
 from fastmlp import Network, Trainer, TrainingSettings, make_plan
 from fastmlp.settings import SCHEDULES, used_with
-from fastmlp.training.schedules import USES_EPOCHS, Plateau, after_epoch, learning_rates
+from fastmlp.training.schedules import USES_EPOCHS, after_epoch, learning_rates
+from fastmlp.training.state import Plateau
 
 GENERATOR = np.random.default_rng(0)
 X, Y = GENERATOR.standard_normal((60, 4)), GENERATOR.standard_normal((60, 2))

@@ -11,7 +11,7 @@ import pytest
 from fastmlp import ConfigError, DataError, Network, OnlineTrainer, TrainingSettings, TrainingState
 from fastmlp.training import resuming
 from fastmlp.training.plan import make_plan
-from fastmlp.training.schedules import Plateau
+from fastmlp.training.state import Plateau
 
 GENERATOR = np.random.default_rng(0)
 ROWS, BATCH = 40, 10

@@ -10,6 +10,7 @@ from fastmlp import ConfigError, Epoch, Network, Trainer, TrainingSettings, make
 from fastmlp.storage.checkpoints import Checkpoints
 from fastmlp.training import fit, stopping, trainer
 from fastmlp.training.saving import pack, unpack
+from fastmlp.training.state import Best
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.standard_normal((60, 4))
@@ -70,7 +71,7 @@ def test_patience_can_go_by_accuracy(unbroken):
 
 
 def test_equal_values_are_no_improvement():
-    best = stopping.better(stopping.Best(), 1, 0.5, "loss")
+    best = stopping.better(Best(), 1, 0.5, "loss")
     assert stopping.better(best, 2, 0.5, "loss") == (1, 0.5)
     assert stopping.better(best, 2, 0.4, "loss") == (2, 0.4)
     assert stopping.better(best, 2, 0.6, "accuracy") == (2, 0.6)
@@ -78,8 +79,8 @@ def test_equal_values_are_no_improvement():
 
 @pytest.mark.parametrize("value", [None, float("nan")])
 def test_a_value_that_is_no_number_is_never_the_best(value):
-    assert stopping.better(stopping.Best(3, 0.5), 4, value, "loss") == (3, 0.5)
-    assert stopping.better(stopping.Best(), 4, value, "accuracy") == (0, None)
+    assert stopping.better(Best(3, 0.5), 4, value, "loss") == (3, 0.5)
+    assert stopping.better(Best(), 4, value, "accuracy") == (0, None)
 
 
 def test_without_patience_all_epochs_are_done(unbroken):

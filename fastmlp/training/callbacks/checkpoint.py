@@ -13,7 +13,7 @@ from fastmlp.network import Network
 from fastmlp.settings import TrainingSettings
 from fastmlp.storage.checkpoints import Checkpoints
 from fastmlp.training.history import Epoch, History, Progress
-from fastmlp.training.saving import CheckpointSchedule, Saved, pack, unpack
+from fastmlp.training.saving import Saved, pack, unpack
 from fastmlp.training.state import TrainingState
 
 SECONDS = 30.0
@@ -97,3 +97,25 @@ class Checkpoint:
         """Save what the training ends with, whatever ended it."""
         if history.state is not None:
             self.save(network, self._settings, history.state)
+
+
+class CheckpointSchedule:
+    """When a training is saved: every `seconds`, and when an epoch ends.
+
+    Epochs that follow each other within a second share a save, and no more than a twentieth of the time goes into those at their
+    ends: a small network trains an epoch in less time than a disk takes to confirm a file.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._gap = min(seconds, 1.0)
+        self._last = time.monotonic()
+
+    def is_due(self, epoch_ended: bool) -> bool:
+        """Return whether to save now."""
+        return time.monotonic() - self._last >= (self._gap if epoch_ended else self._seconds)
+
+    def saved(self, took: float) -> None:
+        """Take note of a save that has just ended, after so many seconds."""
+        self._last = time.monotonic()
+        self._gap = min(self._seconds, max(1.0, 20.0 * took))

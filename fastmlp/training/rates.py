@@ -1,0 +1,58 @@
+"""The numbers of each step of an optimizer, as kernels take them: kernels/updates.Rates."""
+
+import numpy as np
+
+from fastmlp.kernels.updates import NADAM_STEPS, Rates, nadam_momentum
+from fastmlp.settings import TrainingSettings, used_by
+
+
+def rates(settings: TrainingSettings, first: int, learning_rates: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return the numbers (count, RATES) of updates.Rates for steps with these learning rates (count,), after `first` steps taken.
+
+    settings: resolved.
+    Where they are the same in all steps, (1, RATES): a run of one sample a step has as many steps as rows.
+    """
+    has_corrections = settings.optimizer in ("adam", "adamw", "nadam")
+    if not has_corrections and (learning_rates == learning_rates[:1]).all():
+        learning_rates = learning_rates[:1]
+    by_momentum = settings.optimizer in used_by("momentum")
+    beta1, beta2, epsilon = (value or 0.0 for value in (settings.beta1, settings.beta2, settings.epsilon))  # 0 where no rule reads it
+    fixed = Rates(
+        learning_rate=0.0,
+        weight_decay=settings.weight_decay or 0.0,
+        beta1=(settings.momentum or 0.0) if by_momentum else beta1,
+        beta2=beta2,
+        epsilon=epsilon,
+        correction1=1.0,
+        correction2=1.0,
+        clip_value=np.inf if settings.clip_value is None else settings.clip_value,
+        clip_norm=np.inf if settings.clip_norm is None else settings.clip_norm,
+        l1=settings.l1,
+        average_decay=settings.average_decay or 0.0,
+    )
+    table = np.empty((len(learning_rates), len(Rates._fields)), dtype)
+    table[:] = np.array(fixed, dtype)
+    with np.errstate(over="ignore"):  # a schedule may grow beyond what the type holds: the loss will tell
+        table[:, _LEARNING_RATE] = learning_rates
+    if has_corrections:
+        step = np.arange(first + 1, first + len(table) + 1, dtype=np.float64)
+        table[:, _CORRECTION1] = 1.0 / (1.0 - beta1**step)
+        table[:, _CORRECTION2] = 1.0 / (1.0 - beta2**step)
+        if settings.optimizer == "nadam":
+            table[:, _CORRECTION1], table[:, _CORRECTION3] = _corrections_of_nadam(beta1, step)
+    return table
+
+
+def _corrections_of_nadam(beta1: float, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the factors of the mean gradient and of the gradient in steps (count,), counted from 1."""
+    products = np.cumprod(nadam_momentum(np.arange(1.0, NADAM_STEPS), beta1))
+    product = np.zeros_like(step)
+    early = step < NADAM_STEPS
+    product[early] = products[step[early].astype(np.int64) - 1]
+    momentum, following = nadam_momentum(step, beta1), nadam_momentum(step + 1.0, beta1)
+    return following / (1.0 - product * following), (1.0 - momentum) / (1.0 - product)
+
+
+_LEARNING_RATE, _CORRECTION1, _CORRECTION2, _CORRECTION3 = (
+    Rates._fields.index(name) for name in ("learning_rate", "correction1", "correction2", "correction3")
+)
