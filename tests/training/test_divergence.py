@@ -92,7 +92,7 @@ def test_divergence_is_seen_by_parallel_kernels():
     net = Network([784, 64, 10])
     net.parameters[-1] = np.nan
     with pytest.raises(TrainingError, match="in epoch 1, batch 1 of 2"):
-        fastmlp.train(net, x, y, threads=2)
+        fastmlp.train(net, x, y, threads=2, batch_size=50)
 
 
 def test_the_epoch_named_is_the_one_under_way():
