@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import inspect
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -62,7 +63,7 @@ def model_file(named: Path) -> Path:
     from fastmlp.errors import InputNotFound
     from fastmlp.storage.reading import model_path, read_run
 
-    if not named.is_dir():
+    if not os.path.isdir(named):  # Path.is_dir raises for a name that is too long
         return named
     found = model_path(read_run(named))
     if found is None:

@@ -62,8 +62,8 @@ class RunRecord(NamedTuple):
 
 def read_run(folder: Path) -> RunRecord:
     """Return what a run folder holds. Raises InputNotFound where there is none, DataError where a file of it is damaged."""
-    if not folder.is_dir():
-        raise InputNotFound(f"expected the folder of a run at {str(folder)!r}, found {'a file' if folder.exists() else 'nothing'}")
+    if not os.path.isdir(folder):  # Path.is_dir raises for a name that is too long
+        raise InputNotFound(f"expected the folder of a run at {str(folder)!r}, found {'a file' if os.path.exists(folder) else 'nothing'}")
     if not os.path.lexists(folder / "manifest.json"):
         raise InputNotFound(f"expected the folder of a run at {str(folder)!r}, found no manifest.json in it; name one of those in runs/")
     check_plain(folder)
