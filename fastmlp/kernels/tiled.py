@@ -24,9 +24,9 @@ from fastmlp.kernels.zeros import MOST_LISTED_INPUTS
 TILED_ROWS = 4
 TILED_MULTIPLY_ADDS = 1000
 TEAM_MULTIPLY_ADDS = 1_000_000
-# Runs of fewer multiply-adds than so many such passes, a millisecond or two, end sooner where they begin: waking a team takes 0.1 ms on a
-# quiet machine, and on a busy one its barriers wait for members that have been put aside. Only for up to so many parameters.
-TEAM_PASSES, SHORT_RUN_PARAMETERS = 20, 65_536
+# Runs of fewer multiply-adds than so many steps of such passes, a millisecond or two, end sooner where they begin: waking a team takes
+# 0.1 ms on a quiet machine, and on a busy one its barriers wait for members that have been put aside. Up to so many parameters.
+TEAM_STEPS, SHORT_RUN_PARAMETERS = 20, 65_536
 FORWARD_ROWS = 240  # rows of one pass without training: a multiple of the rows of every tile; activations stay in the second-level cache
 NO_PLACES = np.empty(0, np.intp)
 
@@ -211,9 +211,7 @@ class TiledProgram:
         self.shares, loss_rows = (shares, LOSS_ROWS) if pays else (1, LOSS_ROWS_ALONE)
         self._team = Team(min(self.shares, machine.usable_cores()))
         self.threads = self._team.threads
-        self._passes_of_step = multiply_adds(sizes, rows) / TEAM_MULTIPLY_ADDS if pays and TEAM_MULTIPLY_ADDS else math.inf
-        self._may_run_here = JIT and norm != "batch"  # running statistics are packed apart
-        self._is_small = self._may_run_here and not pays
+        self._pays = pays
         self._choice = ThreadChoice(self.threads)
         self._states, self._average = RULES[update].states, RULES[update].states + limited + 1 if averages else 0
         states = self._states + limited + averages
@@ -245,7 +243,7 @@ class TiledProgram:
     def train(self, steps: Steps) -> int:
         """Take the steps; see train_tiled. Return the row reached, or -(1 + first row of a batch whose loss is not finite)."""
         layout, shared = self._layout, new_shared()
-        if self._is_small or self._is_short(steps):
+        if self._is_short(steps):
             # No team: its threads would take longer to wake than this takes. An interrupt comes before or after it all, as the kernel packs
             # and unpacks, too, and whoever calls asks for no more steps of a small network than it wants to wait for.
             return self._worker(steps, shared, 1, layout.places)(0)
@@ -273,9 +271,15 @@ class TiledProgram:
         return reached
 
     def _is_short(self, steps: Steps) -> bool:
-        """Return whether a run is over sooner on the thread that asks for it; which one that is changes no bit."""
-        passes = -(-(steps.last - steps.first) // steps.batch_size) * self._passes_of_step
-        return self._may_run_here and passes < TEAM_PASSES and steps.parameters.size <= SHORT_RUN_PARAMETERS
+        """Return whether a run of steps is over sooner on the thread that asks for it; which one that is changes no bit."""
+        may_run_here = JIT and self.norm != "batch"  # running statistics are packed apart
+        is_few = steps.parameters.size <= SHORT_RUN_PARAMETERS or not self._pays
+        return may_run_here and is_few and self._is_over_soon(steps.last - steps.first, 3)
+
+    def _is_over_soon(self, rows: int, products: int) -> bool:
+        """Return whether so many rows take less time than a team that has to wake. products: of a step 3, of a pass forward 1."""
+        work = products * -(-rows // self.rows) * multiply_adds(self.sizes, self.rows)
+        return not self._pays or work < 3 * TEAM_STEPS * TEAM_MULTIPLY_ADDS
 
     def gradient(
         self, parameters: np.ndarray, x: np.ndarray, target: np.ndarray, scale: np.ndarray, shift: np.ndarray, factor: float,
@@ -394,6 +398,7 @@ class TiledProgram:
         layout.pack(parameters)
         if running_stats is not None:
             layout.pack_running_stats(running_stats)
+        threads = 1 if self._is_over_soon(last - first, 1) else self.threads
 
         def work(thread: int) -> int:
             return int(
@@ -418,12 +423,15 @@ class TiledProgram:
                     out,
                     shared,
                     thread,
-                    self.threads,
+                    threads,
                     self.shares,
                 )  # fmt: skip
             )
 
-        self._team.run(work, shared)
+        if threads == 1:
+            work(0)  # no thread has to start, or to wake
+        else:
+            self._team.run(work, shared)
 
 
 def multiply_adds(sizes: Sequence[int], rows: int) -> int:

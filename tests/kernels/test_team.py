@@ -431,12 +431,24 @@ def test_a_short_run_ends_in_the_thread_that_asks_for_it_with_the_bits_of_a_team
     monkeypatch.setattr(tiled, "TEAM_MULTIPLY_ADDS", 500_000)
     before, here = threads_of_teams(), run(tiled_program(JOB, "float32"), steps_of(JOB, "float32"))
     assert threads_of_teams() == before
-    monkeypatch.setattr(tiled, "TEAM_PASSES", 0)
+    monkeypatch.setattr(tiled, "TEAM_STEPS", 0)
     program = tiled_program(JOB, "float32")
     there = run(program, steps_of(JOB, "float32"))
     assert threads_of_teams() != before
     np.testing.assert_array_equal(here.parameters, there.parameters)
     np.testing.assert_array_equal(here.total, there.total)
+
+
+def test_a_small_network_trains_and_predicts_without_a_team(monkeypatch):
+    def run(*arguments):
+        raise AssertionError("a team")
+
+    monkeypatch.setattr(Team, "run", run)
+    generator = np.random.default_rng(0)
+    x, y = generator.standard_normal((1000, 20)), generator.integers(0, 3, 1000)
+    net = fastmlp.Network([20, 40, 3])
+    fastmlp.train(net, x, y, epochs=2, batch_size=100, validation=200)
+    assert 0 <= net.evaluate(x, y)["accuracy"] <= 1
 
 
 def test_the_number_of_threads_of_each_block_changes_no_bit(two_threads):
