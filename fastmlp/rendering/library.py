@@ -28,20 +28,20 @@ def may_move() -> bool:
     return threading.current_thread() is threading.main_thread() and (_notebook() is not None or on_terminal())
 
 
-def display() -> Shows:
-    """Return what draws here: under the cell of a notebook, or on standard error."""
+def display(always: bool) -> Shows:
+    """Return what draws here, under the cell of a notebook or on standard error; `always`: the end of short trainings is told, too."""
     notebook = _notebook()
-    return Cell(notebook) if notebook is not None else Line()
+    return Cell(notebook, always) if notebook is not None else Line(always)
 
 
 class Line:
     """On standard error: a bar where it is a terminal, else a line when the training ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, always: bool) -> None:
         self._output = Output()
         self._display = Display(self._output)
         self._began = time.perf_counter()
-        self._has_moved = not self._output.shows_progress  # what is asked for off a terminal is told, however short it was
+        self._has_moved = always
 
     def __enter__(self) -> Self:
         return self
@@ -77,8 +77,8 @@ class Line:
 class Cell:
     """Under the cell of a notebook: one line of text that changes. `show` is IPython.display.display."""
 
-    def __init__(self, show: Any) -> None:
-        self._show = show
+    def __init__(self, show: Any, always: bool) -> None:
+        self._show, self._always = show, always
         self._handle: Any = None
         self._began = time.perf_counter()
         self._drawn, self._compiled, self._compiling = 0.0, 0.0, 0
@@ -115,7 +115,7 @@ class Cell:
 
     def ended(self, history: "History", seconds: float) -> None:
         """Say what came out, where something has moved before."""
-        if self._handle is not None:
+        if self._always or self._handle is not None:
             compiled = f"; {self._compiled:.1f} s for the compiler, once" if self._compiled else ""
             self._say(summary(history, seconds) + compiled)
 

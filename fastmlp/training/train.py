@@ -68,6 +68,8 @@ def train(
 
     Raises DataError or ConfigError before anything runs, TrainingError where the loss is not finite.
     """
+    if not (verbose is None or isinstance(verbose, (bool, int)) and verbose in (0, 1)):
+        raise ConfigError(f"verbose: expected True, False or None, got {verbose!r:.60}")
     others, given = with_settings_of(hooks.checked_list(callbacks), settings)
     hooks.Callbacks(others)  # refuses what is none before anything runs
     plan = planned(network, x, y, sample_weight, resume, given)

@@ -155,6 +155,8 @@ def test_a_training_is_silent_where_nothing_moves_unless_it_is_asked(capsys):
     told = capsys.readouterr()
     assert told.out == ""
     assert SUMMARY.fullmatch(told.err.splitlines(keepends=True)[-1])
+    with pytest.raises(ConfigError, match="verbose: expected True, False or None, got 2"):
+        fastmlp.train(network(), X, Y, **SETTINGS, verbose=2)
 
 
 def test_on_a_terminal_a_line_moves_and_one_stays(monkeypatch):

@@ -28,7 +28,7 @@ class Progress:
         if display is None:
             from fastmlp.rendering.library import display as of_python
 
-            display = of_python()
+            display = of_python(always=True)
         self._display = display
         self._fastest: Epoch | None = None
         self._told = False
@@ -74,12 +74,10 @@ class Progress:
 @contextlib.contextmanager
 def shown(verbose: bool | None) -> Iterator[list[Progress]]:
     """Give the callbacks that show a training as `verbose` of `train` asks for; None: in terminals and notebooks, nothing elsewhere."""
-    if verbose is None:
-        from fastmlp.rendering.library import may_move
+    from fastmlp.rendering.library import display, may_move
 
-        verbose = may_move()
-    if not verbose:
+    if verbose or (verbose is None and may_move()):
+        with Progress(display(always=bool(verbose))) as progress:
+            yield [progress]
+    else:
         yield []
-        return
-    with Progress() as progress:
-        yield [progress]
