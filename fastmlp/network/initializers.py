@@ -10,11 +10,14 @@ K inputs, N units. Every draw is a function of (seed, layer, place). Biases begi
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from fastmlp.errors import ConfigError
 from fastmlp.kernels import orthogonal, random
+from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.settings import KIND_DEFAULTS
 
 RELU_GAIN = math.sqrt(2.0)  # makes up for the half that such a unit cuts off, as in He's rule
 
@@ -50,3 +53,10 @@ def fill(weight: np.ndarray, initializer: str, cuts_half: bool, seed: int, layer
                 random.fill_normal(key, variance**0.5, weight.reshape(-1))
             else:  # the uniform distribution of this variance
                 random.fill_uniform(key, (3.0 * variance) ** 0.5, weight.reshape(-1))
+
+
+def of_kind(kind: str, activations: str | Sequence[str]) -> str | None:
+    """Return how weights begin for a kind of data where all hidden layers are of relu's kind, None where their activations say it."""
+    names = (activations,) if isinstance(activations, str) else activations
+    found: str | None = KIND_DEFAULTS[kind]["initializer"]
+    return found if names and all(name in ACTIVATIONS and ACTIVATIONS[name].initializer == "he_normal" for name in names) else None

@@ -2,7 +2,6 @@
 
 import copy
 import math
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,23 +10,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from fastmlp import machine
-from fastmlp.data.dataset import Dataset
 from fastmlp.data.gzipped import display_name
 from fastmlp.errors import ConfigError, DataError, NotEnoughMemory
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import DEFAULT_LOSS, OUTPUTS, SMOOTHING, loss_for, losses_for
-from fastmlp.kernels.normalisation import EPSILON
 from fastmlp.kernels.program import Program, RowProgram, count_parameters, count_running_stats, loss_of_outputs
 from fastmlp.kernels.tiled import FORWARD_ROWS, TiledProgram, tiles_pay
 from fastmlp.kernels.updates import GRADIENT
-from fastmlp.network import codec, initializers, labels
+from fastmlp.network import codec, folding, initializers, labels
 from fastmlp.network.arrays import (
     BYTES_AS_FLOATS,
     as_rows,
     as_sample_weight,
     as_target,
     frozen,
-    is_image,
     is_single,
     names_classes,
     weight_in,
@@ -46,15 +42,13 @@ from fastmlp.network.layers import (
 )
 from fastmlp.network.summary import summary_of
 from fastmlp.preprocessing import targets
-from fastmlp.preprocessing.inputs import BLOCK_ROWS, FEWEST_STEPS, InputScaling, checked_scaling
+from fastmlp.preprocessing.inputs import BLOCK_ROWS, InputScaling, checked_scaling
 from fastmlp.preprocessing.targets import TargetScaling
 from fastmlp.settings import (
     INITIALIZER_DEFAULTS,
-    KIND_DEFAULTS,
     PLAIN,
     NetworkSettings,
     TrainingSettings,
-    kind_of,
     known_name,
     nearest,
     warn_renamed,
@@ -177,7 +171,7 @@ class Network:
             scale[:] = 1
         self._row: _Row | None = None  # what predicting single rows keeps ready
         self._kept: tuple[Any, ...] | None = None  # what gradients keep ready
-        initializer = given.initializer or (_initializer_of("regression", hidden) if output == "identity" else None)
+        initializer = given.initializer or (initializers.of_kind("regression", hidden) if output == "identity" else None)
         for index, (layer, weight) in enumerate(zip(self.layers, self.weights, strict=True)):
             is_hidden = index + 1 < len(self.layers)
             default = ACTIVATIONS[layer.activation].initializer if is_hidden else "glorot_normal"
@@ -752,7 +746,7 @@ class Network:
             raise ConfigError("compiled: expected a network without batch normalisation, got one with it; use folded().compiled()")
         if targets.active(self.target_scaling) is not None:
             copy_in_y = self.copy()
-            copy_in_y._fold_target_scaling("compiled")
+            folding.fold_target_scaling(copy_in_y, "compiled")
             return copy_in_y.compiled(optimizer)
         inputs = np.stack([*self.scale_and_shift_of_rows(False), *self.scale_and_shift_of_rows(True)])
         moved = None if self.input_scaling is None else self.input_scaling.offset(self.n_inputs, self.dtype)
@@ -780,37 +774,9 @@ class Network:
         )  # fmt: skip
         for ours, theirs in zip((*self.weights, *self.biases), (*plain.weights, *plain.biases), strict=True):
             theirs[:] = ours
-        moments = zip(plain.weights, plain.biases, self.gammas, self.running_means, self.running_variances, strict=False)
-        for weight, bias, gamma, mean, variance in moments:
-            scale = gamma.astype(np.float64) / np.sqrt(variance.astype(np.float64) + EPSILON)
-            weight[:] = weight * scale
-            bias[:] = bias - mean * scale
-        plain._fold_target_scaling("folded")
+        folding.fold_normalisation(self, plain)
+        folding.fold_target_scaling(plain, "folded")
         return plain
-
-    def _fold_target_scaling(self, what: str) -> None:
-        """Turn the last layer into one whose outputs are in the units of y: z std + mean = x @ (weight std) + (bias std + mean).
-
-        Warns where the type of the parameters cannot hold such outputs to a few digits. `what` names what the caller makes.
-        """
-        if (scaling := targets.active(self.target_scaling)) is None:
-            return
-        weight, bias = self.weights[-1], self.biases[-1]
-        with np.errstate(over="ignore", under="ignore"):
-            weight[:] = weight.astype(np.float64) * scaling.std
-            bias[:] = bias.astype(np.float64) * scaling.std + scaling.mean
-            step = np.spacing(np.maximum(np.abs(scaling.mean), scaling.std).astype(self.dtype)).astype(np.float64)
-        if not np.isfinite(self.parameters).all():
-            raise DataError(f"{what}: expected outputs that {self.dtype} can hold, got a mean or standard deviation of y that is too large")
-        if (coarse := np.flatnonzero(step * FEWEST_STEPS > scaling.std)).size:
-            n = int(coarse[0])
-            warnings.warn(
-                f"{what}: {self.dtype} holds numbers around {scaling.mean[n]:.6g} in steps of {step[n]:.2g}, and y varies by "
-                f"{scaling.std[n]:.2g}: outputs will be rounded; subtract a constant from y, or use dtype='float64'",
-                UserWarning,
-                stacklevel=3,
-            )
-        self.target_scaling = targets.none(self.n_outputs)
 
     # --- files -----------------------------------------------------------------------------------------------------------
 
@@ -839,39 +805,3 @@ class Network:
         with model_file.open_tensors(path) as file:
             network: Self = codec.from_tensors(cls, display_name(path), file, {})
         return network
-
-
-def settings_for(data: Dataset, settings: NetworkSettings) -> NetworkSettings:
-    """Return the settings of a network with the output and the initial weights that go with a data set, where they are not given."""
-    output = settings.output or {"classes": "softmax", "labels": "sigmoid", "values": "identity"}[data.target_kind]
-    initializer = settings.initializer
-    if initializer is None and "initializer" not in data.network_defaults:
-        initializer = _initializer_of(kind_of(is_image(data.x_train, data.x_train.ndim), output), settings.activation)
-    return settings.replace(output=output, initializer=initializer)
-
-
-def _initializer_of(kind: str, activations: str | Sequence[str]) -> str | None:
-    """Return how weights begin for a kind of data where all hidden layers are of relu's kind, None where their activations say it."""
-    names = (activations,) if isinstance(activations, str) else activations
-    found: str | None = KIND_DEFAULTS[kind]["initializer"]
-    return found if names and all(name in ACTIVATIONS and ACTIVATIONS[name].initializer == "he_normal" for name in names) else None
-
-
-def network_for(data: Dataset, settings: NetworkSettings, seed: int) -> Network:
-    """Return an untrained network that fits a data set: its inputs, its classes or targets, and what settings_for adds."""
-    settings = settings_for(data, settings)
-    n_inputs = math.prod(data.x_train.shape[1:])
-    if data.class_names is not None:
-        n_outputs = len(data.class_names)
-    else:
-        n_outputs = len(set(data.y_train.tolist())) if data.target_kind == "classes" else data.y_train[0].size
-    sizes = (n_inputs, *settings.hidden, n_outputs)
-    network = Network(
-        sizes, settings.activation, settings.output, normalization=settings.normalization, initializer=settings.initializer,
-        initial_value=settings.initial_value, dtype=settings.dtype, seed=seed, class_names=data.class_names,
-    )  # fmt: skip
-    if data.target_kind == "classes":  # of all training rows: those that a fold is trained on may miss a class
-        _, classes = network.numbers_to_train(data.y_train)
-        if classes is not None and not labels.is_plain(classes):
-            network.classes = classes
-    return network
