@@ -178,6 +178,11 @@ class Team:
         self._pool: ThreadPoolExecutor | None = None
         self._process = 0  # the process whose threads these are: a forked child has none of them
 
+    @property
+    def is_started(self) -> bool:
+        """Whether its threads have been started."""
+        return self._pool is not None
+
     def run(
         self, work: Callable[[int], int], shared: np.ndarray, prepare: Callable[[], None] = _nothing, finish: Callable[[], None] = _nothing,
         threads: int | None = None,

@@ -232,6 +232,11 @@ class TiledProgram:
             self._loss, self._output = numbered_loss_block(loss, self.dtype, scaled=scaled), output_code(loss, one_hot)
 
     @property
+    def has_threads(self) -> bool:
+        """Whether threads of a team wait for more work."""
+        return self._team.is_started
+
+    @property
     def tile_shapes(self) -> tuple[Shape, ...]:
         """The tiles of the hidden layers."""
         return tuple(layer.tiles.shape for layer in self._layout.hidden)

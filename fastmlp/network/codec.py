@@ -233,7 +233,7 @@ def _target_scaling_from(path: str, kind: Any, tensors: dict[str, np.ndarray], n
 def to_state(network: Any) -> dict[str, Any]:
     """Return what a pickle holds of a network."""
     own = formulas.described(network.hidden_activations, network.loss)
-    return {**vars(network), "_row": None, "_kept": None, "formulas": own}  # those two hold addresses of this process
+    return {**vars(network), "_row": None, "_kept": None, "_forward": None, "formulas": own}  # they hold addresses of this process
 
 
 def from_state(network: Any, make: Callable[..., None], state: dict[str, Any]) -> None:

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from fastmlp.embedding import Functions
     from fastmlp.kernels.embedded import State
 
+KEPT_PARAMETERS = 65_536  # of networks of up to so many, what gives their outputs is kept ready
 TILED_ROWS_INFERENCE = 16  # below this, packing the weights costs more than tiles gain
 
 
@@ -171,6 +172,7 @@ class Network:
             scale[:] = 1
         self._row: _Row | None = None  # what predicting single rows keeps ready
         self._kept: tuple[Any, ...] | None = None  # what gradients keep ready
+        self._forward: tuple[Any, TiledProgram] | None = None  # what outputs of a small network keep ready
         initializer = given.initializer or (initializers.of_kind("regression", hidden) if output == "identity" else None)
         for index, (layer, weight) in enumerate(zip(self.layers, self.weights, strict=True)):
             is_hidden = index + 1 < len(self.layers)
@@ -517,8 +519,13 @@ class Network:
         scale, shift = self.scale_and_shift_of_rows(rows.dtype == np.uint8)
         norm = self._norm_of_inference
         if kernels == "auto" and n >= TILED_ROWS_INFERENCE and tiles_pay(self.sizes, FORWARD_ROWS):
-            tiled = TiledProgram(self.sizes, self.hidden_activations, self.dtype, min(n, FORWARD_ROWS), None, False, threads, norm=norm)
-            tiled.outputs(self._parameters, rows, 0, n, scale, shift, out, self._running_stats)
+            key = (min(n, FORWARD_ROWS), threads, norm)
+            ready, self._forward = self._forward, None  # taken away, so that a second thread makes one of its own
+            if ready is None or ready[0] != key:
+                ready = key, TiledProgram(self.sizes, self.hidden_activations, self.dtype, key[0], None, False, threads, norm=norm)
+            ready[1].outputs(self._parameters, rows, 0, n, scale, shift, out, self._running_stats)
+            if self._parameters.size <= KEPT_PARAMETERS and not ready[1].has_threads:  # it has a copy of them
+                self._forward = ready
             return out
         block = max(1, min(n, FORWARD_ROWS))
         program = Program(self.sizes, self.hidden_activations, self.dtype, block, kernels=kernels, threads=threads, norm=norm)
