@@ -77,7 +77,7 @@ def unpack(parameters, layers, arena):
 
 @kernel
 def train_narrow(
-    parameters, total, layers, x, target, sample_weight, order, first, last, scale, shift, rates, output, loss, derivative, loss_parameter,
+    parameters, total, layers, x, target, sample_weight, order, first, last, scale, shift, rates, output, loss, derivative, loss_numbers,
     arena,
 ):  # fmt: skip
     """The same as rows.train_rows: one SGD step per row of order[first:last]; return last, or -(1 + row) at a loss that is not finite.
@@ -110,7 +110,7 @@ def train_narrow(
 
         N, z, d = U(layers[L - 1, N_OUT]), U(layers[L - 1, Z]), U(layers[L - 1, DELTA])
         weight = sample_weight[row] if sample_weight.shape[0] > 0 else one
-        row_loss, correct = loss_of_row(arena, z, d, N, target, row, weight, output, loss, derivative, loss_parameter)
+        row_loss, correct = loss_of_row(arena, z, d, N, target, row, weight, output, loss, derivative, loss_numbers)
         if not math.isfinite(row_loss):
             reached = -(i + 1)
             break

@@ -110,7 +110,7 @@ class Program:
         self.threads = max(1, min(threads, machine.usable_cores(), numba.config.NUMBA_NUM_THREADS)) if over_threads else 1
         has_more = limited or averages or regularisation.is_random or regularisation.max_norm is not None or norm != "none"
         is_plain = update == "sgd" and not has_more
-        self.by_row = rows == 1 and is_plain and loss is not None and not over_threads and not scaled
+        self.by_row = rows == 1 and is_plain and loss is not None and not over_threads
         blocks = layer_blocks(activations, self.dtype, self.interpreted, self.by_row)
         drops = [regularisation.drops_units(index) for index in range(len(activations))]
         self.layers, size = layer_table(sizes, blocks, rows, drops, norm, norm_blocks(norm, self.dtype, self.interpreted))
@@ -120,7 +120,8 @@ class Program:
         self.loss = numbered_loss_block(loss, self.dtype, self.interpreted, scaled) if loss else 0
         self.output = output_code(loss, one_hot) if loss else scalar.IDENTITY
         self.is_squared = loss == SQUARED_SOFTMAX
-        self.loss_formulas = _loss_formulas(loss, self.dtype, self.interpreted) if self.by_row and loss else (0, 0)
+        of_loss = np.dtype(np.float64) if scaled else self.dtype
+        self.loss_formulas = _loss_formulas(loss, of_loss, self.interpreted) if self.by_row and loss else (0, 0)
         self.update = update_block(update, self.dtype, self.interpreted, limited)
         self.averages = averages
         self.scratch = np.empty(size, self.dtype)
@@ -138,19 +139,18 @@ class Program:
         """Take the steps; see step.train_steps. Return the row reached, or -(1 + first row of a batch whose loss is not finite)."""
         empty = EMPTY[self.dtype]
         weight = empty if steps.sample_weight is None else steps.sample_weight
-        loss_parameter = self.dtype.type(steps.loss_numbers[0])
         is_smoothed = self.output == scalar.SOFTMAX and steps.loss_numbers[0] > 0
-        of_softmax = "squared" if self.is_squared else "smoothed" if is_smoothed else ""
+        form = "squared" if self.is_squared else "smoothed" if is_smoothed else "scaled" if steps.loss_numbers.size > 1 else ""
         if self.by_row and self.narrow is not None:
-            row = _train_narrow(self.dtype, of_softmax)(
+            row = _train_narrow(self.dtype, form)(
                 steps.parameters, steps.total, self.narrow[0], steps.x, steps.target, weight, steps.order, steps.first, steps.last,
-                steps.scale, steps.shift, steps.rates, self.output, *self.loss_formulas, loss_parameter, self.arena,
+                steps.scale, steps.shift, steps.rates, self.output, *self.loss_formulas, steps.loss_numbers, self.arena,
             )  # fmt: skip
             return int(row)
         if self.by_row:
-            row = self._entry(_train_rows(self.dtype, of_softmax))(
+            row = self._entry(_train_rows(self.dtype, form))(
                 steps.parameters, steps.total, self.layers, steps.x, steps.target, weight, steps.order, steps.first, steps.last,
-                steps.scale, steps.shift, steps.rates, self.output, *self.loss_formulas, loss_parameter, self.scratch, self.places,
+                steps.scale, steps.shift, steps.rates, self.output, *self.loss_formulas, steps.loss_numbers, self.scratch, self.places,
             )  # fmt: skip
             return int(row)
         batch_target = np.empty((steps.batch_size, steps.target.shape[1]), self.dtype)
@@ -420,11 +420,11 @@ def _outputs_of_row(dtype: np.dtype, normalised: bool) -> Any:
 
 
 @functools.cache
-def _train_rows(dtype: np.dtype, of_softmax: str) -> Any:
+def _train_rows(dtype: np.dtype, form: str) -> Any:
     of_two = one_row.call_formula_of_two_32 if dtype == np.float32 else one_row.call_formula_of_two_64
-    suffix = f"{dtype.name}_{of_softmax}" if of_softmax else dtype.name
+    suffix = f"{dtype.name}_{form}" if form else dtype.name
     return compiling.specialise(
-        one_row.train_rows, suffix, forward_row=_forward_row(dtype), call_formula_of_two=of_two, loss_of_row=_loss_of_row(dtype, of_softmax)
+        one_row.train_rows, suffix, forward_row=_forward_row(dtype), call_formula_of_two=of_two, loss_of_row=_loss_of_row(dtype, form)
     )
 
 
@@ -444,20 +444,26 @@ def _vector_block(name: str, dtype: np.dtype) -> int:
 
 
 @functools.cache
-def _train_narrow(dtype: np.dtype, of_softmax: str) -> Any:
+def _train_narrow(dtype: np.dtype, form: str) -> Any:
     lanes = _vectors_of(dtype)
-    suffix = f"{dtype.name}_{of_softmax}" if of_softmax else dtype.name
+    suffix = f"{dtype.name}_{form}" if form else dtype.name
     pack, unpack = (compiling.specialise(copy, dtype.name, **lanes) for copy in (narrow.pack, narrow.unpack))
-    return compiling.specialise(narrow.train_narrow, suffix, loss_of_row=_loss_of_row(dtype, of_softmax), pack=pack, unpack=unpack, **lanes)
+    return compiling.specialise(narrow.train_narrow, suffix, loss_of_row=_loss_of_row(dtype, form), pack=pack, unpack=unpack, **lanes)
 
 
 @functools.cache
-def _loss_of_row(dtype: np.dtype, of_softmax: str) -> Any:
-    """Return rows.loss_of_row; of_softmax: "smoothed" or "squared", "" for the plain cross-entropy and losses of other outputs."""
-    of_three = one_row.call_formula_of_three_32 if dtype == np.float32 else one_row.call_formula_of_three_64
-    suffix = f"{dtype.name}_{of_softmax}" if of_softmax else dtype.name
+def _loss_of_row(dtype: np.dtype, form: str) -> Any:
+    """Return rows.loss_of_row; form: "smoothed" or "squared" of softmax, "scaled" for standardised targets, "" for all else."""
+    is_single = dtype == np.float32 and form != "scaled"
+    of_three = one_row.call_formula_of_three_32 if is_single else one_row.call_formula_of_three_64
+    suffix = f"{dtype.name}_{form}" if form else dtype.name
     return compiling.specialise(
-        one_row.loss_of_row, suffix, call_formula_of_three=of_three, SMOOTHED=of_softmax == "smoothed", SQUARED=of_softmax == "squared"
+        one_row.loss_of_row,
+        suffix,
+        call_formula_of_three=of_three,
+        SMOOTHED=form == "smoothed",
+        SQUARED=form == "squared",
+        SCALED=form == "scaled",
     )
 
 

@@ -35,8 +35,9 @@ from fastmlp.kernels.step import (
 )
 
 U = np.uint64  # unsigned places: a signed one might be negative, and each access would look whether it is
-# Bound when a kernel is specialised: whether there may be layers whose sums are normalised, whether labels are smoothed.
-NORMALISED, SMOOTHED, SQUARED = False, False, False
+# Bound when a kernel is specialised: whether there may be layers whose sums are normalised; of the loss, whether labels are smoothed, the
+# squared error is that of a softmax, targets are standardised.
+NORMALISED, SMOOTHED, SQUARED, SCALED = False, False, False, False
 MANY = 8  # from so many units on, one call for all of them, through views, is cheaper than a call for each
 
 
@@ -143,12 +144,13 @@ def outputs_of_row(parameters, layers, x, limits, scale, shift, scratch, places,
 
 
 @kernel(reassociate=True)
-def loss_of_row(scratch, z, d, N, target, row, weight, output, loss, derivative, loss_parameter):
+def loss_of_row(scratch, z, d, N, target, row, weight, output, loss, derivative, loss_numbers):
     """Return the loss of one row and whether it is classified correctly, from its outputs; put weight * dl/dz there, too.
 
     scratch: the outputs (N,) from z on, overwritten: their delta (N,) from d on. The others: see train_rows.
     """
     zero, one = scratch.dtype.type(0), scratch.dtype.type(1)
+    loss_parameter = scratch.dtype.type(loss_numbers[0])
     row_loss = 0.0
     correct = 0.0
     if output == SOFTMAX:
@@ -187,6 +189,14 @@ def loss_of_row(scratch, z, d, N, target, row, weight, output, loss, derivative,
                     scratch[d + n] -= weight * spread
                 scratch[d + t] += weight * loss_parameter
         correct = 1.0 if best == t else 0.0
+    elif SCALED:  # loss_blocks.loss_in_units_of_y
+        p, of_one = loss_numbers[0], 1.0 / N
+        for n in range(N):
+            s, mean = loss_numbers[U(1) + n], loss_numbers[U(1) + N + n]
+            k, r = loss_numbers[U(1) + U(2) * N + n], loss_numbers[U(1) + U(3) * N + n]
+            y, t = s * scratch[z + n] + mean, s * target[row, n] + mean
+            row_loss += of_one * r * call_formula_of_three(loss, y, t, p)
+            scratch[d + n] = weight * of_one * k * call_formula_of_three(derivative, y, t, p)
     else:
         share = one / scratch.dtype.type(N)
         for n in range(N):
@@ -204,15 +214,15 @@ def loss_of_row(scratch, z, d, N, target, row, weight, output, loss, derivative,
 
 @kernel(reassociate=True)
 def train_rows(
-    parameters, total, layers, x, target, sample_weight, order, first, last, scale, shift, rates, output, loss, derivative, loss_parameter,
+    parameters, total, layers, x, target, sample_weight, order, first, last, scale, shift, rates, output, loss, derivative, loss_numbers,
     scratch, places,
 ):  # fmt: skip
     """Take one SGD step per row of order[first:last]; return last, or -(1 + row) at a row whose loss is not finite.
 
     In place: parameters (P,), total (TOTALS,). layers (L, COLUMNS) for batches of one row, x (rows, K), target (rows, T), sample_weight
     (rows,) or (0,), order (n,), scale and shift (K,), rates (steps, RATES), output: SOFTMAX, SIGMOID or IDENTITY; loss, derivative:
-    addresses of the formulas of a loss by output, not read where output is SOFTMAX; loss_parameter: its number, of the parameters' type.
-    scratch and places (largest K,) are overwritten.
+    addresses of the formulas of a loss by output, of float64 where targets are standardised, not read where output is SOFTMAX;
+    loss_numbers: see loss_blocks.py. scratch and places (largest K,) are overwritten.
     """
     L, K_ = layers.shape[0], x.shape[1]
     zero, one = parameters.dtype.type(0), parameters.dtype.type(1)
@@ -226,7 +236,7 @@ def train_rows(
         # loss, and delta = dl/dz of the outputs
         N, z, d = U(layers[L - 1, N_OUT]), U(layers[L - 1, Z]), U(layers[L - 1, DELTA])
         weight = sample_weight[row] if sample_weight.shape[0] > 0 else one
-        row_loss, correct = loss_of_row(scratch, z, d, N, target, row, weight, output, loss, derivative, loss_parameter)
+        row_loss, correct = loss_of_row(scratch, z, d, N, target, row, weight, output, loss, derivative, loss_numbers)
         if not math.isfinite(row_loss):
             return -(i + 1)
         total[LOSS_SUM] += weight * row_loss

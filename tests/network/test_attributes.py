@@ -11,6 +11,7 @@ import fastmlp
 from fastmlp import ConfigError, DataError, Network
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.preprocessing import InputScaling
+from fastmlp.preprocessing.targets import TargetScaling
 
 X = np.random.default_rng(0).random((40, 5)).astype(np.float32)
 
@@ -118,7 +119,7 @@ def test_the_memory_that_kernels_use_cannot_be_moved_or_reshaped():
 
 
 def tampered(**changes):
-    net = network()
+    net = Network([3, 2], output="identity") if "_target_scaling" in changes else network()
     made = Network.__new__(Network)
     made.__setstate__(net.__getstate__() | changes)
     return made
@@ -134,6 +135,9 @@ STATES = {
     "an unknown loss": {"loss": "nonsense"},
     "no loss": {"loss": None},
     "another scaling": {"_input_scaling": InputScaling("standardize", np.zeros(3), np.ones(3))},
+    "a scaling of targets of other outputs": {"_target_scaling": TargetScaling("standardize", np.zeros(1), np.ones(1))},
+    "a scaling of targets by 0": {"_target_scaling": TargetScaling("standardize", np.zeros(2), np.zeros(2))},
+    "a scaling of targets that is none": {"_target_scaling": ("standardize", np.zeros(2), np.ones(2))},
     "names": {"_class_names": ("a",)},
     "labels": {"_classes": np.array(["a"])},
     "normalisation": {"normalization": "none"},

@@ -61,6 +61,20 @@ def test_training_is_that_of_the_oracle_and_told_in_the_units_of_y(loss):
     assert fastmlp.check_gradient(net, X, Y).passed
 
 
+@pytest.mark.parametrize("units", [6, 20])  # layers of one vector, and wider ones
+def test_training_row_by_row_is_that_of_the_oracle(units, subtests):
+    orders = [np.array(shuffled(0, epoch, len(X))) for epoch in range(2)]
+    for loss, parameter in LOSSES.items():
+        net = network(units=units)
+        given = SETTINGS | {"epochs": 2, "batch_size": 1, "learning_rate": 0.01} | of_loss(loss)
+        expected, means = oracle.train(layers_of(net), X, Y, loss, parameter, orders, 1, 0.01, WEIGHT)
+        history = fastmlp.train(net, X, Y, **given, sample_weight=WEIGHT)
+        with subtests.test(loss):
+            for array, wanted in zip(layers_of(net), expected, strict=True):
+                assert_allclose(array, wanted, rtol=1e-9, atol=1e-12)
+            assert_allclose(history.to_dict()["train_loss"], means, rtol=1e-9)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize(
     "settings", [{}, {"kernels": "scalar"}, {"batch_size": 1}, {"optimizer": "lbfgs"}, {"optimizer": "lbfgs", "outputs": 1}]
