@@ -32,7 +32,7 @@ def keywords(function) -> dict[str, object]:
 @pytest.mark.parametrize("function", [fastmlp.train, fastmlp.train_epochs])
 def test_the_keywords_of_training_are_the_training_settings_with_their_defaults(function):
     given = keywords(function)
-    for not_a_setting in {"y", "sample_weight", "callbacks", "resume"} & given.keys():
+    for not_a_setting in {"y", "sample_weight", "callbacks", "resume", "verbose"} & given.keys():
         del given[not_a_setting]
     assert given == {name: getattr(TrainingSettings(), name) for name in TrainingSettings.names()}
 

@@ -203,7 +203,7 @@ def test_page_that_cannot_be_created_is_told_before_anything_is_drawn(command, c
     assert not (tmp_path / "none").exists()
 
 
-SETTINGS = "--hidden 300 --activation sigmoid --epochs 2 --batch-size 50 --learning-rate 0.2 --optimizer sgd --normalize scale"
+SETTINGS = "--hidden 300 --activation sigmoid --epochs 2 --batch-size 32 --learning-rate 0.2 --optimizer sgd --normalize scale"
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ SETTINGS = "--hidden 300 --activation sigmoid --epochs 2 --batch-size 50 --learn
         (
             "sweep",  # drawn by chance: no grid has these two alone
             {"changes": [{"batch_size": 20, "momentum": 0.5}, {"batch_size": 30, "momentum": 0.9}], "runs": 3},
-            [f"fastmlp repeat mnist {SETTINGS.replace('50', rows)} --validation 5000 --runs 3" for rows in ("20", "30")],
+            [f"fastmlp repeat mnist {SETTINGS.replace('32', rows)} --validation 5000 --runs 3" for rows in ("20", "30")],
         ),
     ],
 )

@@ -280,7 +280,7 @@ def test_settings_at_their_defaults_wait_behind_a_line(tmp_path):
 def test_methods_say_what_was_done(pages):
     assert (
         "A multi-layer perceptron with one hidden layer of 300 sigmoid units was trained on MNIST (55,000 rows), for 2 epochs of "
-        "stochastic gradient descent with batches of 50 rows, learning rate 0.2 and gradients averaged over the batch"
+        "stochastic gradient descent with batches of 32 rows, learning rate 0.2 and gradients averaged over the batch"
     ) in pages["train"]
 
 

@@ -337,7 +337,9 @@ def test_on_mnist_deep_sigmoid_layers_learn_with_batch_normalisation_only(mnist)
     accuracies = {}
     for norm in ("none", "batch"):
         net = Network([784, 50, 50, 50, 10], "sigmoid", normalization=norm)
-        history = fastmlp.train(net, mnist.x_train[:6000], mnist.y_train[:6000], validation=1000, epochs=2, learning_rate=0.2)
+        history = fastmlp.train(
+            net, mnist.x_train[:6000], mnist.y_train[:6000], validation=1000, epochs=2, batch_size=50, learning_rate=0.2
+        )
         accuracies[norm] = history[-1].validation_accuracy
     assert accuracies["none"] < 0.3
     assert accuracies["batch"] > 0.85

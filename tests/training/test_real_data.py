@@ -32,7 +32,7 @@ def test_mnist_pixels_are_standardised_by_the_numbers_that_everyone_uses(mnist):
 def test_the_defaults_of_the_synthetic_points_reach_97_percent_of_the_separate_ones():
     data = fastmlp.load_dataset("synthetic")
     net = Network([2, *data.network_defaults["hidden"], 2], data.network_defaults["activation"])
-    fastmlp.train(net, data.x_train, data.y_train, **data.training_defaults)
+    fastmlp.train(net, data)
     assert net.sizes == (2, 3, 2)
     assert net.evaluate(data.x_test, data.y_test)["accuracy"] >= 0.97
 

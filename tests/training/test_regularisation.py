@@ -191,8 +191,8 @@ def test_skipping_zeros_changes_no_bit(settings):
 def test_zeros_are_skipped_where_enough_inputs_are_zero_after_dropout_and_noise():
     dense = GENERATOR.integers(1, 256, (230, 784)).astype(np.uint8)
 
-    def pays(x, **settings):
-        return zeros_pay(Regularisation(**settings), x, np.arange(len(x)), shifted=False)
+    def pays(x, shifted=False, **settings):
+        return zeros_pay(Regularisation(**settings), x, np.arange(len(x)), shifted)
 
     assert pays(IMAGES)
     assert not pays(dense)
@@ -200,8 +200,8 @@ def test_zeros_are_skipped_where_enough_inputs_are_zero_after_dropout_and_noise(
     assert not pays(dense, input_dropout=0.1)
     assert not pays(IMAGES, input_noise=0.1)
     assert pays(IMAGES, input_noise=0.1, input_dropout=0.3)
-    assert pays(IMAGES, normalize="standardize")
-    assert not pays(IMAGES, normalize="standardize", input_dropout=0.1)
+    assert pays(IMAGES, shifted=True)
+    assert not pays(IMAGES, shifted=True, input_dropout=0.1)
 
 
 # --- the page and real data ----------------------------------------------------------------------------------------------
