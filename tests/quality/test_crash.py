@@ -20,7 +20,7 @@ from fastmlp.cli import run
 from fastmlp.data import dataset as data_module
 from fastmlp.errors import ModelFileError
 from fastmlp.storage.checkpoints import Checkpoints
-from fastmlp.storage.model_file import read_tensors
+from fastmlp.storage.model_file import StoredTensors, read_tensors
 from fastmlp.storage.runs import read_manifest, read_metrics
 from fastmlp.training.plan import make_plan
 from fastmlp.training.saving import pack, unpack
@@ -141,10 +141,17 @@ def target_of(kind: str, folder: Path) -> Path:
     return folder / "target"
 
 
+def first_of(file: StoredTensors, name: str) -> float:
+    dtype, shape = file.shapes[name]
+    array = np.empty(shape, dtype)
+    file.read_into({name: array})
+    return float(array[0])
+
+
 def content_of(kind: str, target: Path) -> float | None:
     """Return the number that was saved, None where nothing was; fail where it cannot be read."""
     if kind == "checkpoint":
-        return Checkpoints(target).newest(lambda path, file: float(file.tensors["content"][0]))
+        return Checkpoints(target).newest(lambda path, file: first_of(file, "content"))
     if kind == "model":
         return float(fastmlp.Network.load(target).parameters[0]) if target.exists() else None
     return read_manifest(target)["results"]["content"] if (target / "manifest.json").exists() else None
