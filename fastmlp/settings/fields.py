@@ -2,7 +2,7 @@
 
 The keywords of the Python interface, the flags of the command line, the keys of a configuration file, the `settings` in JSON
 output, the metadata of a model file and the axes of a sweep all derive from the fields here. Names of activations, losses and
-optimisers are stored as text; the registries that own those names check them.
+optimizers are stored as text; the registries that own those names check them.
 
 May not import numpy, numba or anything of fastmlp but what settings are called.
 """

@@ -216,7 +216,7 @@ class TooFew:
         (OfBatches(), r"got OfBatches\.on_batch_end; for single batches use fastmlp\.Trainer\.step"),
         (TooFew(), r"TooFew\.on_fit_end: expected a function of two arguments, \(network, history\), or of three"),
         (lambda epoch: None, r"<lambda>: expected a function of two arguments, \(network, epoch\)"),
-        (Recorder, r"expected functions f\(network, epoch\), or objects with on_fit_begin, .*, got <class"),
+        (Recorder, r"expected functions f\(network, epoch\), or objects with .*, got the class Recorder; give an object of it$"),
         (3, r"expected functions f\(network, epoch\), or objects with .*, got 3"),
     ],
 )

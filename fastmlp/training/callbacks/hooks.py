@@ -100,7 +100,8 @@ def _hooks_of(callback: Any) -> dict[str, Hook]:
     if not hooks and callable(callback) and not isinstance(callback, type):
         hooks = {EPOCH_END: callback}
     if not hooks or isinstance(callback, type):
-        raise ConfigError(f"callbacks: expected functions f(network, epoch), or objects with {', '.join(HOOKS)}, got {callback!r:.60}")
+        got = f"the class {callback.__name__}; give an object of it" if isinstance(callback, type) else f"{callback!r:.60}"
+        raise ConfigError(f"callbacks: expected functions f(network, epoch), or objects with {', '.join(HOOKS)}, got {got}")
     return {name: Hook(function, _takes_state(name, function)) for name, function in hooks.items()}
 
 
