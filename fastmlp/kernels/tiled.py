@@ -1,5 +1,6 @@
 """A stack of dense layers run by register tiles: the loop over a table of operations, and what has to be ready before it starts."""
 
+import functools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -334,7 +335,8 @@ class TiledProgram:
             shift = np.zeros_like(shift)
 
         empty = EMPTY[self.dtype]
-        m_state, v_state = (state if self._states > copy else empty for copy, state in enumerate((steps.m_state, steps.v_state)))
+        m_state = steps.m_state if self._states > 0 else empty
+        v_state = steps.v_state if self._states > 1 else empty
         average = steps.average if self._average and steps.average is not None else empty
 
         def take(thread: int) -> int:
@@ -444,6 +446,7 @@ def multiply_adds(sizes: Sequence[int], rows: int) -> int:
     return rows * sum(k * n for k, n in zip(sizes, sizes[1:], strict=False))
 
 
-def tiles_pay(sizes: Sequence[int], batch_size: int) -> bool:
+@functools.lru_cache(maxsize=128)
+def tiles_pay(sizes: tuple[int, ...], batch_size: int) -> bool:
     """Return whether tiles are faster than the textbook loops."""
     return len(sizes) > 2 and batch_size >= TILED_ROWS and multiply_adds(sizes, batch_size) >= TILED_MULTIPLY_ADDS

@@ -45,6 +45,8 @@ def in_numbers(y: Any, known: np.ndarray | None, output: str, n_outputs: int, na
     """
     if not are_classes(y, output, n_outputs):
         return y
+    if known is None and output == "softmax" and type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iu":
+        return y  # as_target looks at their range
     numbers = _one_hot(y, output, n_outputs, name)
     return _numbers(as_labels(y, name), np.arange(_count(n_outputs)) if known is None else known, name) if numbers is None else numbers
 

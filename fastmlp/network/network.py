@@ -712,14 +712,15 @@ class Network:
         # of batch normalisation, a gradient takes mean and variance of all the rows
         block = min(n, FORWARD_ROWS) if tiles_pay(self.sizes, n) and self.normalization != "batch" else n
         key = (block, self.loss, rows.dtype, numbers.size, self.input_scaling)
-        kept, self._kept = self._kept, None  # taken away, so that a second thread makes one of its own
+        mine = vars(self)
+        kept, mine["_kept"] = mine["_kept"], None  # taken away, so that a second thread makes one of its own
         if kept is None or kept[0][:4] != key[:4] or kept[0][4] is not self.input_scaling:
             kept = (key, self._new_gradient_program(block, numbers.size > 1), *self.scale_and_shift_of_rows(rows.dtype == np.uint8))
         _, program, scale, shift = kept
         given = (self._parameters, rows, target, scale, shift, 1.0 / n, numbers)
         gradient: np.ndarray
         _, gradient = program.gradient(*given, self._running_stats) if isinstance(program, Program) else program.gradient(*given)
-        self._kept = kept
+        mine["_kept"] = kept
         return gradient
 
     def _new_gradient_program(self, rows: int, scaled: bool) -> Program | TiledProgram:

@@ -34,5 +34,5 @@ def test_what_is_drawn_covers_everything_there_is():
     found.update(name for case in drawn for name in ("validation", "sample_weight", "class_weight") if getattr(case, name) is not None)
     expected = {*ACTIVATIONS, *losses.OUTPUT_OF, *cases.LEARNING_RATES, *SCHEDULES, *cases.DEFAULTS, "batch", "layer", "ema", "swa"}
     assert {name: found[name] for name in expected if found[name] < 5} == {}
-    by_tiles = [case for case in drawn if case.settings["kernels"] == "auto" and tiles_pay(case.sizes, case.settings["batch_size"])]
+    by_tiles = [case for case in drawn if case.settings["kernels"] == "auto" and tiles_pay(tuple(case.sizes), case.settings["batch_size"])]
     assert len(by_tiles) >= 45
