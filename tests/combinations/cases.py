@@ -79,11 +79,16 @@ def network_of(case: Case) -> fastmlp.Network:
     return net
 
 
+def settings_of(case: Case, **changes: Any) -> dict[str, Any]:
+    """Return the settings as fastmlp takes them: those that the others leave a meaning; `changes` are instead of the case's."""
+    loss = "mse" if case.loss.startswith("mse") else case.loss  # of which output, the network says
+    drawn = {"normalize_target": "none", **case.settings, **changes, "loss": loss}
+    return {name: value for name, value in drawn.items() if decider_against(name, drawn) is None}
+
+
 def by_fastmlp(case: Case, **changes: Any) -> Outcome:
     """Train with fastmlp; `changes` are settings instead of those of the case."""
-    drawn = {"normalize_target": "none", **case.settings, **changes}
-    of_loss = {"loss": case.loss, **drawn}
-    net, given = network_of(case), {name: value for name, value in drawn.items() if decider_against(name, of_loss) is None}
+    net, given = network_of(case), settings_of(case, **changes)
     if case.class_weight is not None:
         given["class_weight"] = case.class_weight
     history = fastmlp.train(net, case.x, case.y, validation=case.validation, sample_weight=case.sample_weight, **given)

@@ -23,7 +23,7 @@ def bits(net, state):
 
 
 def trainer_of(case, net, resume=None):
-    settings = fastmlp.TrainingSettings(**case.settings)
+    settings = fastmlp.TrainingSettings(**cases.settings_of(case))
     return Trainer(make_plan(net, case.x, case.y, settings, case.validation, resume, case.sample_weight, case.class_weight))
 
 
@@ -52,7 +52,7 @@ def test_a_checkpoint_at_any_step_goes_on_to_the_same_bits(number, tmp_path):
     trainer = trainer_of(case, copy.deepcopy(net))
     for _ in range(number % (trainer.epoch_steps * case.settings["epochs"])):
         trainer.step()
-    saved = saving.unpack(tmp_path, saving.pack(trainer, {}))
+    saved = saving.unpack(tmp_path, saving.pack(trainer.network, trainer.settings, trainer.state(), {}))
     resumed = after_all_epochs(trainer_of(case, saved.network, saved.state))
     with recorded("N10"):
         assert resumed == after_all_epochs(trainer_of(case, net))

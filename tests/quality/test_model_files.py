@@ -94,7 +94,7 @@ MEANINGLESS = {
     "100,000 activations": ("config", "activations", ["relu"] * 100_000),
     "an unknown output": ("config", "output", "builtins.eval"),
     "an output of 500,000 letters": ("config", "output", "x" * 500_000),
-    "a loss that does not fit": ("config", "loss", "mse"),
+    "a loss that does not fit": ("config", "loss", "mae"),
     "a size of 5,000 digits": ("config", "sizes", [4, int("9" * 4000), 5, 3]),
     "sizes of terabytes": ("config", "sizes", [4, 10**15, 5, 3]),
     "a size of 0": ("config", "sizes", [4, 0, 5, 3]),
