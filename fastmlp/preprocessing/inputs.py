@@ -80,7 +80,8 @@ def checked_scaling(scaling: Any, n_features: int, dtype: np.dtype) -> InputScal
     if scaling.kind != "standardize" and (scaling.mean.any() or (scaling.std != 1).any()):
         raise ConfigError(f"input_scaling: expected mean 0 and std 1 for {scaling.kind!r}, got others")
     with np.errstate(all="ignore"):
-        factors = scaling.scale_and_shift(n_features, dtype, is_bytes=False)
+        # of bytes, nothing is subtracted before they are scaled
+        factors = [scaling.scale_and_shift(n_features, dtype, is_bytes) for is_bytes in (False, True)]
     if not np.isfinite(factors).all():
         raise ConfigError(f"input_scaling: expected means and stds that {dtype} can hold, got some too large or too small")
     return scaling
