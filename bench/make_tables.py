@@ -335,16 +335,20 @@ def rates(record: Record) -> str:
 
 def by_name(record: Record) -> str:
     """Return what each optimizer reached on the test rows of MNIST with nothing but its name, per cent, mean over the seeds."""
-    networks = ("300", "30")
+    columns = [(widths, epochs) for widths in ("300", "30") for epochs in ("2", "10")]
     rows = []
     for optimizer in OPTIMIZER_DEFAULTS:
-        of_network = [
-            [found["2"] for key, found in record["runs"].items() if key.startswith(f"mnist {widths} {optimizer} by name epochs 2 seed ")]
-            for widths in networks
+        of_columns = [
+            [
+                found[epochs]
+                for key, found in record["runs"].items()
+                if key.startswith(f"mnist {widths} {optimizer} by name epochs {epochs} seed ")
+            ]
+            for widths, epochs in columns
         ]
-        if any(of_network):
-            rows.append([f"`{optimizer}`", *(f"{100 * sum(scores) / len(scores):.2f}" for scores in of_network)])
-    return markdown(["", *(f"784-{widths}-10" for widths in networks)], rows)
+        if all(of_columns):
+            rows.append([f"`{optimizer}`", *(f"{100 * sum(scores) / len(scores):.2f}" for scores in of_columns)])
+    return markdown(["", *(f"784-{widths}-10, {epochs} epochs" for widths, epochs in columns)], rows)
 
 
 def _mean_percent(scores: Sequence[float | None]) -> str:
