@@ -98,6 +98,8 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
         for inputs, settings in ((x, smoothed), (x[:, :FEW_INPUTS], smoothed), (x[:, :FEW_INPUTS], one_row)):
             _train(dtype, inputs, 3, default, "softmax", settings, outputs=2)
         yield f"labels smoothed, {kind}"
+        _train(dtype, x[:, :FEW_INPUTS], 3, default, "identity", one_row, outputs=2)  # of targets that are standardised
+        yield f"numbers to predict from few inputs, {kind}"
         _train(dtype, x, 3, default, "softmax", {"augment_shift": 1.0})
         yield f"augmentation, {kind}"
         for name, settings in REGULARISED.items():

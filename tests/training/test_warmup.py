@@ -74,6 +74,7 @@ def test_every_loss_rule_and_regularisation_is_trained_on_bytes_and_on_floats(tr
         (rows, inputs, 3, "relu", "softmax", settings, 2, "none")
         for inputs, settings in ((100, smoothed), (4, smoothed), (4, {"batch_size": 1}))
     ]
+    assert trainings[f"numbers to predict from few inputs, {kind}"] == [(rows, 4, 3, "relu", "identity", {"batch_size": 1}, 2, "none")]
     assert trainings[f"augmentation, {kind}"] == [(rows, 100, 3, "relu", "softmax", {"augment_shift": 1.0}, 10, "none")]
 
 
