@@ -13,7 +13,7 @@ from fastmlp.network import formulas
 from fastmlp.network.attributes import first_not_finite
 from fastmlp.network.layers import checked_loss_parameter, checked_sizes, short
 from fastmlp.preprocessing import targets
-from fastmlp.preprocessing.inputs import TRAINED_ON, InputScaling
+from fastmlp.preprocessing.inputs import InputScaling, told
 from fastmlp.preprocessing.targets import TargetScaling
 from fastmlp.settings import NetworkSettings, TrainingSettings, current_names
 from fastmlp.storage import model_file
@@ -114,13 +114,9 @@ def from_tensors(cls: Any, path: str, file: Tensors, others: Mapping[str, np.nda
         if loss not in losses_for(output):
             raise ModelFileError(f"{path}: expected a loss that fits {output} output, got {short(loss)}")
         parameter = checked_loss_parameter(loss, output, config.get("loss_parameter", 0.0))
-        if not isinstance(config["target_is_column"], bool):
-            raise ModelFileError(f"{path}: expected target_is_column to be true or false, got {short(config['target_is_column'])}")
-        names_class = config.get("predicts_classes", output == "softmax")
+        target_is_column, names_class = config["target_is_column"], config.get("predicts_classes", output == "softmax")
         labels = config.get("classes")
         kind, trained_on = preprocess["normalize"], preprocess.get("trained_on")
-        if trained_on not in (None, *TRAINED_ON):
-            raise ModelFileError(f"{path}: expected trained_on to be one of {', '.join(TRAINED_ON)}, got {short(trained_on)}")
     except KeyError as error:
         raise ModelFileError(f"{path}: expected {error.args[0]!r} in the metadata, found none") from None
     except (ConfigError, TypeError, AttributeError) as error:
@@ -137,15 +133,13 @@ def from_tensors(cls: Any, path: str, file: Tensors, others: Mapping[str, np.nda
         raise ModelFileError(f"{path}: expected finite weights, found NaN or inf")
     # version 0.1.0 left targets as they are, and said nothing about them
     of_targets = preprocess.get("normalize_target", "none" if kind is not None and output == "identity" else None)
-    input_scaling = _input_scaling_from(path, kind, scaling, net, trained_on)
-    target_scaling = _target_scaling_from(path, of_targets, scaling, net, loss)
     try:
         net.adopt(
             loss=loss,
             loss_parameter=parameter,
-            input_scaling=input_scaling,
-            target_scaling=target_scaling,
-            target_is_column=config["target_is_column"],
+            input_scaling=_input_scaling_from(path, kind, scaling, trained_on),
+            target_scaling=_target_scaling_from(path, of_targets, scaling, net.n_outputs),
+            target_is_column=target_is_column,
             predicts_classes=names_class,
             classes=_known_classes(labels, net, names_class, kind is not None),
         )
@@ -191,43 +185,25 @@ def _check_tensors(path: str, sizes: Any, shapes: model_file.Shapes, dtype: Any,
             raise ModelFileError(f"{path}: tensor {short(name)} belongs to no layer")
 
 
-def _input_scaling_from(path: str, kind: Any, tensors: dict[str, np.ndarray], net: Any, trained_on: str | None) -> InputScaling | None:
-    if kind is None:
-        return None
-    if kind not in ("none", "scale", "standardize"):
-        raise ModelFileError(f"{path}: expected normalize to be none, scale or standardize, got {short(kind)}")
-    pair = []
-    for name in SCALING_TENSORS:
-        values = tensors.get(name)
-        if values is None or values.dtype != np.float64 or values.shape not in ((), (net.n_inputs,)) or not np.isfinite(values).all():
-            raise ModelFileError(f"{path}: expected a finite float64 tensor {name} of shape () or ({net.n_inputs},)")
-        pair.append(values)
-    mean, std = pair
-    if kind != "standardize" and (mean.any() or (std != 1).any()):
-        raise ModelFileError(f"{path}: expected mean 0 and std 1 for normalize {kind!r}, got others")
-    if mean.shape != std.shape or (std <= 0).any():
-        raise ModelFileError(f"{path}: expected positive deviations of the same shape as the means")
-    found = InputScaling(kind, mean, std, trained_on)
-    with np.errstate(all="ignore"):
-        factors = found.scale_and_shift(net.n_inputs, net.dtype, is_bytes=False)
-    if not np.isfinite(factors).all():
-        raise ModelFileError(f"{path}: expected means and deviations that {net.dtype} can hold, got some too large or too small")
-    return found
+def _input_scaling_from(path: str, kind: Any, tensors: dict[str, np.ndarray], trained_on: Any) -> InputScaling | None:
+    """Return the scaling of inputs in a file, as it stands there: Network.adopt checks it."""
+    return None if kind is None else InputScaling(kind, *_pair(path, tensors, SCALING_TENSORS), trained_on)
 
 
-def _target_scaling_from(path: str, kind: Any, tensors: dict[str, np.ndarray], net: Any, loss: str) -> TargetScaling | None:
-    if kind is None or kind == "none":
-        if unwanted := [name for name in TARGET_TENSORS if name in tensors]:
-            raise ModelFileError(f"{path}: expected no tensor {unwanted[0]}, as targets are not standardised, found one")
-        found = None if kind is None else targets.none(net.n_outputs)
-    else:
-        if missing := [name for name in TARGET_TENSORS if name not in tensors]:
-            raise ModelFileError(f"{path}: expected a tensor {missing[0]}, found none")
-        found = TargetScaling(kind, *(tensors[name] for name in TARGET_TENSORS))
-    try:
-        return None if found is None else targets.checked_scaling(found, net.output, net.n_outputs, loss)
-    except ConfigError as error:
-        raise ModelFileError(f"{path}: {error}") from None
+def _target_scaling_from(path: str, kind: Any, tensors: dict[str, np.ndarray], n_outputs: int) -> TargetScaling | None:
+    """Return the scaling of targets in a file, as it stands there: Network.adopt checks it."""
+    if kind not in (None, "none"):
+        return TargetScaling(kind, *_pair(path, tensors, TARGET_TENSORS))
+    if unwanted := [name for name in TARGET_TENSORS if name in tensors]:
+        raise ModelFileError(f"{path}: expected no tensor {unwanted[0]}, as targets are not standardised, found one")
+    return None if kind is None else targets.none(n_outputs)
+
+
+def _pair(path: str, tensors: dict[str, np.ndarray], names: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return two tensors of a file by their names."""
+    if missing := [name for name in names if name not in tensors]:
+        raise ModelFileError(f"{path}: expected a tensor {missing[0]}, found none")
+    return tensors[names[0]], tensors[names[1]]
 
 
 def to_state(network: Any) -> dict[str, Any]:
@@ -265,7 +241,6 @@ def from_state(network: Any, make: Callable[..., None], state: dict[str, Any]) -
 def _own_array(name: str, array: Any, like: np.ndarray) -> np.ndarray:
     """Return an array that kernels may have in place of `like`: the one that was given where it is as it has to be, else a copy."""
     if not isinstance(array, np.ndarray) or array.dtype != like.dtype or array.shape != like.shape:
-        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-        raise ConfigError(f"{name.strip('_')}: expected {like.dtype} {like.shape}, got {found}")
+        raise ConfigError(f"{name.strip('_')}: expected {told(like)}, got {told(array)}")
     is_plain = type(array) is np.ndarray and array.flags.c_contiguous and array.flags.aligned and array.flags.writeable
     return array if is_plain else np.array(array, like.dtype, subok=False)

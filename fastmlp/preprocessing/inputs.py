@@ -62,6 +62,11 @@ class InputScaling(NamedTuple):
         return scale, shift
 
 
+def told(values: Any) -> str:
+    """Return what something is that should be another array: its type and shape, in one line."""
+    return f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
+
+
 def checked_scaling(scaling: Any, n_features: int, dtype: np.dtype) -> InputScaling:
     """Return a scaling of inputs that a network can have; ConfigError for one whose numbers are of another shape, or cannot be used."""
     if not isinstance(scaling, InputScaling):
@@ -72,7 +77,7 @@ def checked_scaling(scaling: Any, n_features: int, dtype: np.dtype) -> InputScal
         raise ConfigError(f"input_scaling: expected trained_on to be one of {', '.join(TRAINED_ON)}, got {scaling.trained_on!r:.60}")
     for name, values in (("mean", scaling.mean), ("std", scaling.std)):
         if not isinstance(values, np.ndarray) or values.dtype != np.float64 or values.shape not in ((), (n_features,)):
-            raise ConfigError(f"input_scaling: expected {name} to be float64 of shape () or ({n_features},), got {values!r:.60}")
+            raise ConfigError(f"input_scaling: expected {name} to be float64 of shape () or ({n_features},), got {told(values)}")
         if not np.isfinite(values).all():
             raise ConfigError(f"input_scaling: expected {name} to be finite, got NaN or inf")
     if scaling.mean.shape != scaling.std.shape or (scaling.std <= 0).any():
@@ -173,9 +178,8 @@ def steps_too_coarse(values: np.ndarray, dtype: np.dtype) -> tuple[int, float, f
         return None
     with np.errstate(over="ignore", invalid="ignore"):
         step = np.spacing(np.abs(seen).max(axis=0).astype(dtype)).astype(np.float64)
-        if (
-            seen.dtype.kind == "f"
-        ):  # most columns are told without their moments: n numbers with a range r have a std of r / sqrt(2 n) or more
+        # most columns are told without their moments: n numbers with a range r have a std of r / sqrt(2 n) or more
+        if seen.dtype.kind == "f":
             least_std = (seen.max(axis=0) - seen.min(axis=0)) / (2.0 * len(seen)) ** 0.5
             if not ((least_std > 0) & (step * FEWEST_STEPS > least_std)).any():
                 return None

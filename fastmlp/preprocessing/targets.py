@@ -11,7 +11,7 @@ import numpy as np
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.program import NO_NUMBERS
-from fastmlp.preprocessing.inputs import BLOCK_ROWS
+from fastmlp.preprocessing.inputs import BLOCK_ROWS, told
 
 KINDS = ("none", "standardize")
 LARGEST = 1e150  # standard deviation, and one over it the smallest: its square has to be a number in float64
@@ -70,7 +70,7 @@ def checked_scaling(scaling: Any, output: str, n_outputs: int, loss: str) -> Tar
         raise ConfigError(f"target_scaling: expected none of a network with {output} output, got one")
     for name, values in (("mean", scaling.mean), ("std", scaling.std)):
         if not isinstance(values, np.ndarray) or values.dtype != np.float64 or values.shape != (n_outputs,):
-            raise ConfigError(f"target_scaling: expected {name} to be float64 of shape ({n_outputs},), got {values!r:.60}")
+            raise ConfigError(f"target_scaling: expected {name} to be float64 of shape ({n_outputs},), got {told(values)}")
         if not np.isfinite(values).all():
             raise ConfigError(f"target_scaling: expected {name} to be finite, got NaN or inf")
     if not ((scaling.std >= 1 / LARGEST) & (scaling.std <= LARGEST)).all():
