@@ -16,7 +16,6 @@ import numpy as np
 from fastmlp.errors import DataError
 from fastmlp.preprocessing.inputs import BLOCK_ROWS
 
-MOST_CLASSES = 2**24
 # Floats that stand for bytes lie in 0…1; noise and interpolation lead them a little out of there, another scale further.
 BYTES_AS_FLOATS = (-1.0, 2.0)
 
@@ -133,16 +132,20 @@ def _classes(array: np.ndarray, n_classes: int, name: str) -> np.ndarray:
         raise DataError(f"{name}: expected class numbers (n,), got shape {array.shape}")
     if array.dtype.kind not in "iub":
         raise DataError(f"{name}: expected whole class numbers from 0 to {n_classes - 1}, got {array.dtype}; convert with y.astype(int)")
-    if array.size and (array.min() < 0 or array.max() >= n_classes):
-        row = int(np.flatnonzero((array < 0) | (array >= n_classes))[0])
-        raise DataError(f"{name}: expected class numbers from 0 to {n_classes - 1}, got {array[row]} in row {row}")
+    check_range(array, n_classes, name)
     return array[:, None]
+
+
+def check_range(numbers: np.ndarray, n_classes: int, name: str) -> None:
+    """Raise DataError, with the row, where class numbers (n,) or (n, 1) are not all from 0 to n_classes - 1."""
+    if numbers.size and (numbers.min() < 0 or numbers.max() >= n_classes):
+        flat = numbers.ravel()
+        row = int(((flat < 0) | (flat >= n_classes)).argmax())
+        raise DataError(f"{name}: expected class numbers from 0 to {n_classes - 1}, got {flat[row]} in row {row}")
 
 
 def as_numbers(values: Any, name: str) -> np.ndarray:
     """Return an array of one of NumPy's types of numbers; DataError says what it is instead, and the way out."""
-    if type(values) is np.ndarray and values.ndim and values.dtype.kind in "buif":
-        return values
     array = as_array(values, name)
     if array.dtype == object:
         return _from_objects(array, values, name)
@@ -153,6 +156,8 @@ def as_numbers(values: Any, name: str) -> np.ndarray:
 
 def as_array(values: Any, name: str) -> np.ndarray:
     """Return an array of one or more axes of whatever type; DataError for what NumPy makes none of, and for masked values."""
+    if type(values) is np.ndarray and values.ndim and values.dtype.kind in "buif":
+        return values
     if hasattr(values, "toarray"):
         raise DataError(f"{name}: expected a dense array, got a sparse one; convert it with {name}.toarray()")
     _check_dates(values, name)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.errors import ConfigError, DataError
-from fastmlp.network.arrays import as_array, as_numbers, names_classes
+from fastmlp.network.arrays import as_array, as_numbers, check_range, names_classes
 from fastmlp.network.layers import is_utf8
 
 KINDS = "biuUO"  # of NumPy, that labels may have
@@ -35,20 +35,18 @@ def of_training(y: Any, known: np.ndarray | None, output: str, n_outputs: int, c
         return numbers, np.arange(n_outputs) if known is None else known
     labels = as_labels(y, "y")
     classes = _found(labels, output, n_outputs, class_names) if known is None else known
-    return _numbers(labels, classes, "y"), classes
+    return _numbers(labels, classes, _count(n_outputs), "y"), classes
 
 
 def in_numbers(y: Any, known: np.ndarray | None, output: str, n_outputs: int, name: str = "y") -> Any:
-    """Return y with class numbers in place of the labels that a network knows; known: None where it knows them by number alone.
+    """Return y with class numbers in place of the labels that a network knows; known: None where these are class numbers already.
 
     Raises DataError for labels that it does not know, naming them.
     """
     if not are_classes(y, output, n_outputs):
         return y
-    if known is None and output == "softmax" and type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iu":
-        return y  # as_target looks at their range
     numbers = _one_hot(y, output, n_outputs, name)
-    return _numbers(as_labels(y, name), np.arange(_count(n_outputs)) if known is None else known, name) if numbers is None else numbers
+    return _numbers(as_labels(y, name), known, _count(n_outputs), name) if numbers is None else numbers
 
 
 def are_classes(y: Any, output: str, n_outputs: int) -> bool:
@@ -86,7 +84,7 @@ def number_of(label: Any, classes: np.ndarray) -> int | None:
     """Return the class number of one label, None where there is no such class."""
     try:
         labels = as_labels([label], "label")
-        return int(_numbers(labels, classes, "label")[0])
+        return int(_numbers(labels, classes, classes.size, "label")[0])
     except DataError:
         return None
 
@@ -226,16 +224,15 @@ def _kept(labels: np.ndarray) -> np.ndarray:
     return classes
 
 
-def _numbers(labels: np.ndarray, classes: np.ndarray, name: str) -> np.ndarray:
-    """Return the class number of each label, in their shape; class numbers as they came."""
+def _numbers(labels: np.ndarray, classes: np.ndarray | None, n_classes: int, name: str) -> np.ndarray:
+    """Return the class number of each label, in their shape; classes None, or plain: class numbers as they came."""
     is_text = labels.dtype.kind in "OU"
-    if is_plain(classes) and not is_text:
-        if labels.size and (labels.min() < 0 or labels.max() >= classes.size):
-            flat = labels.ravel()
-            row = int(((flat < 0) | (flat >= classes.size)).argmax())
-            raise DataError(f"{name}: expected class numbers from 0 to {classes.size - 1}, got {flat[row]} in row {row}")
+    if classes is not None and is_plain(classes):
+        classes = None
+    if classes is None and not is_text:
+        check_range(labels, n_classes, name)
         return labels
-    if is_text == (classes.dtype.kind == "U"):
+    if classes is not None and is_text == (classes.dtype.kind == "U"):
         known = {label: number for number, label in enumerate(classes.tolist())}
         given = labels.ravel().tolist()
         numbers = np.fromiter((known.get(label, -1) for label in given), np.int64, len(given))
@@ -245,9 +242,9 @@ def _numbers(labels: np.ndarray, classes: np.ndarray, name: str) -> np.ndarray:
         row = int(unknown.argmax())
         strange = list(dict.fromkeys(labels.ravel()[unknown].tolist()))
         got = f"which the network knows, got {shown(strange)}, first in row {row}"
-        if is_plain(classes):
+        if classes is None:
             raise DataError(
-                f"{name}: expected class numbers from 0 to {classes.size - 1}, {got}; assign labels to net.classes, or train on them"
+                f"{name}: expected class numbers from 0 to {n_classes - 1}, {got}; assign labels to net.classes, or train on them"
             )
         raise DataError(f"{name}: expected the labels {shown(classes)}, {got}")
     return numbers.reshape(labels.shape)

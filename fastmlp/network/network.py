@@ -366,7 +366,7 @@ class Network:
 
     def class_numbers(self, y: Any, name: str = "y", classes: np.ndarray | None = None) -> Any:
         """Return y with class numbers in place of labels, of `classes` or those that this network knows; y as it is where it names none."""
-        return labels.in_numbers(y, self._classes if classes is None else classes, self.output, self.n_outputs, name)
+        return labels.in_numbers(y, self._answers if classes is None else classes, self.output, self.n_outputs, name)
 
     def adopt(
         self,
@@ -674,18 +674,22 @@ class Network:
             return {"loss": loss / n, "accuracy": correct / n if math.isfinite(loss) else math.nan}
         return {"loss": loss / n, **targets.scores(self._values(z), target, sample_weight)}
 
-    def checked_target(self, y: Any, n_rows: int, name: str = "y", classes: np.ndarray | None = None) -> np.ndarray:
-        """Return y as checked targets (n_rows, T), of the parameters' type; those that are standardised stay in float64 until they are.
+    def checked_target(self, y: Any, n_rows: int, name: str = "y") -> np.ndarray:
+        """Return y as checked targets (n_rows, T), of the parameters' type; those that are standardised stay in float64 until they are."""
+        return self._target(self.class_numbers(y, name), n_rows, name)
 
-        classes: its labels, by default those that the network knows.
-        """
-        dtype = self.dtype if targets.active(self.target_scaling) is None else np.float64
-        return as_target(self.class_numbers(y, name, classes), self.output, self.n_outputs, n_rows, dtype, name)
-
-    def target_for_kernels(self, y: Any, n_rows: int, classes: np.ndarray | None = None) -> np.ndarray:
+    def target_for_kernels(self, y: Any, n_rows: int) -> np.ndarray:
         """Return y as kernels take it: checked, (n_rows, T), in the parameters' type, standardised where this network's targets are."""
-        target, scaling = self.checked_target(y, n_rows, classes=classes), targets.active(self.target_scaling)
+        return self.target_of_numbers(self.class_numbers(y), n_rows)
+
+    def target_of_numbers(self, y: Any, n_rows: int) -> np.ndarray:
+        """Return y, in which class numbers stand for labels, as `target_for_kernels` does."""
+        target, scaling = self._target(y, n_rows, "y"), targets.active(self.target_scaling)
         return target if scaling is None else scaling.standardized(target, self.dtype)
+
+    def _target(self, y: Any, n_rows: int, name: str) -> np.ndarray:
+        dtype = self.dtype if targets.active(self.target_scaling) is None else np.float64
+        return as_target(y, self.output, self.n_outputs, n_rows, dtype, name)
 
     def confusion_matrix(self, x: Any, y: Any) -> np.ndarray:
         """Return counts (C, C), int64: row = true class, column = predicted class, both in the order of the outputs."""

@@ -71,8 +71,8 @@ class OnlineTrainer:
         if is_single(x, network.n_inputs):
             x, y = np.asarray(x)[None], np.asarray(y)[None]
         rows = network.rows_for_kernels(x)
-        _, labels = network.numbers_to_train(y)
-        target = network.target_for_kernels(y, rows.shape[0], labels)
+        numbers, labels = network.numbers_to_train(y)
+        target = network.target_of_numbers(numbers, rows.shape[0])
         if self._trainer is None:
             self._settings = self._settings.resolved(kind_of(is_image(rows, np.ndim(x)), network.output))
         most = known(self._settings.batch_size)
@@ -81,7 +81,7 @@ class OnlineTrainer:
                 f"x: expected 1 to {most} rows, as batch_size says, got {rows.shape[0]}; choose a larger batch_size or take parts"
             )
         weight = None if sample_weight is None else as_sample_weight(sample_weight, rows.shape[0])
-        classes, output = in_classes(target, y, network.output, network.n_outputs)
+        classes, output = in_classes(target, numbers, network.output, network.n_outputs)
         of_class = class_weight_of_rows(self._class_weight, classes, output, network.n_outputs, labels)
         factors = [factor for factor in (weight, of_class) if factor is not None]
         weights = weight_in(network.dtype, np.prod(factors, axis=0)) if factors else None

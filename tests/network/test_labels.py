@@ -181,6 +181,11 @@ def test_labels_that_a_network_does_not_know_are_named_wherever_they_come(subtes
         fastmlp.train(net, X, np.array(["ant", "bee", "cow"])[NUMBERS], class_weight={0: 2.0}, **HOW)
 
 
+def test_class_numbers_out_of_range_are_refused_by_themselves():
+    with pytest.raises(DataError, match="y: expected class numbers from 0 to 2, got 7 in row 1"):
+        Network([2, 3]).class_numbers(np.array([0, 7, 9]))
+
+
 def test_a_second_training_may_have_fewer_of_the_labels():
     texts, few = np.array(["a", "b", "c"])[NUMBERS], NUMBERS != 1
     net, expected = trained(texts), trained(NUMBERS)
