@@ -3,15 +3,18 @@
     python bench/mutants.py [--count 200] [--seed 1] [--only AREA...] [--file bench/mutants.json] [--traces FOLDER]
 
 A mutant is one small fault: a comparison or an operation exchanged, a constant moved by one, a condition negated, a statement dropped, None
-returned, two arguments swapped, a keyword left out. It is drawn, from all places of the areas below, by the seed. Only the tests of the
-nearest folder count, and of these those that execute the line, the fastest first: which ones is found out by one traced run of each folder.
-A mutant that none of them notices in time lives. All happens in a copy of the tree, in one process after the other, forked from one that
-has read pytest and Numba already. The file is written after each mutant; what it has for the same mutant is kept, so that
-a run may be broken off, and that a reason why a mutant is equivalent ("equivalent": "...") is written into it by hand.
+returned, two arguments swapped, a keyword left out. It is drawn, from all places of the areas below, by the seed; --only tries those of
+some areas. Only the tests of the nearest folder count: first those that execute the line, the fastest first, which one traced run of each
+folder finds out, and then those of the same files, which may share a fixture with them. A line that runs when its module is read is run
+for all of them. A mutant that none notices lives; where a test takes far longer than it did, it has noticed. All happens in a copy of the
+tree, in one process after the other, forked from one that has read pytest and Numba already. The file is written after each mutant; what it
+has for the same mutant is kept, so that a run may be broken off, and that a reason why a mutant is equivalent ("equivalent": "...") is
+written into it by hand.
 """
 
 import argparse
 import ast
+import hashlib
 import json
 import os
 import random
@@ -55,7 +58,8 @@ AREAS = {
         ("-W", "ignore::RuntimeWarning"),
     ),
 }
-SECONDS = 600  # for the tests of one mutant
+SECONDS = 1800  # for the tests of one mutant, should they wait for each other
+LONGER, AT_LEAST = 10.0, 30.0  # a test has so many times the processor time that it took, and so many seconds besides
 
 
 # --- mutants -------------------------------------------------------------------------------------------------------------
@@ -70,8 +74,12 @@ class Mutant(NamedTuple):
     kind: str
     before: str
     after: str
+    is_import: bool  # it runs when the module is read, not when a function is called
     begin: int  # bytes of the file
     end: int
+
+
+NAMED = ("file", "begin", "kind", "before", "after")  # what tells mutants of a tree apart
 
 
 COMPARISONS: dict[type, type] = {
@@ -122,17 +130,18 @@ def _with(node: Any, **fields: Any) -> Any:
     return type(node)(**{name: getattr(node, name) for name in node._fields} | fields)
 
 
-def places_of(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes that run: no annotation, nothing for type checkers only, no part of a text in braces."""
+def places_of(tree: ast.AST, is_import: bool = True) -> Iterator[tuple[ast.AST, bool]]:
+    """Yield the nodes that run, and whether on import: no annotation, nothing for type checkers only, no part of a text in braces."""
     for name, value in ast.iter_fields(tree):
         if name in ("annotation", "returns") or isinstance(tree, ast.JoinedStr):
             continue
         if isinstance(tree, ast.If) and isinstance(tree.test, ast.Name) and tree.test.id == "TYPE_CHECKING":
             continue
+        inside = is_import and not (name == "body" and isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda))
         for node in value if isinstance(value, list) else [value]:
             if isinstance(node, ast.AST):
-                yield node
-                yield from places_of(node)
+                yield node, inside
+                yield from places_of(node, inside)
 
 
 def mutants_of(area: str, path: Path) -> Iterator[Mutant]:
@@ -141,7 +150,7 @@ def mutants_of(area: str, path: Path) -> Iterator[Mutant]:
     starts = [0]
     for line in content.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
-    for node in places_of(ast.parse(content)):
+    for node, is_import in places_of(ast.parse(content)):
         for kind, changed in changes_of(node):
             assert isinstance(node, ast.expr | ast.stmt)  # noqa: S101
             begin, end = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
@@ -149,12 +158,12 @@ def mutants_of(area: str, path: Path) -> Iterator[Mutant]:
             if isinstance(node, ast.expr):
                 after = f"({after})"
             file = str(path.relative_to(ROOT))
-            yield Mutant(area, file, node.lineno, kind, content[begin:end].decode(), after, begin, end)
+            yield Mutant(area, file, node.lineno, kind, content[begin:end].decode(), after, is_import, begin, end)
 
 
-def drawn(areas: list[str], count: int, seed: int) -> list[Mutant]:
-    """Return mutants of these areas, drawn from all of them without choosing one twice."""
-    every = [mutant for area in areas for path in sorted((ROOT / "fastmlp").glob(AREAS[area].sources)) for mutant in mutants_of(area, path)]
+def drawn(count: int, seed: int) -> list[Mutant]:
+    """Return mutants, drawn from those of all areas without choosing one twice."""
+    every = [mutant for area in AREAS for path in sorted((ROOT / "fastmlp").glob(AREAS[area].sources)) for mutant in mutants_of(area, path)]
     return random.Random(seed).sample(every, min(count, len(every)))  # noqa: S311
 
 
@@ -183,11 +192,11 @@ class Trace:
         kept["failed"] |= report.failed
 
 
-def traced(area: Area, tree: Path) -> dict[str, Any]:
-    """Run the tests of an area once; return {test: {"lines": [...], "seconds": ..., "processes": ..., "failed": ...}}."""
+def traced(area: Area, files: list[str], tree: Path) -> dict[str, Any]:
+    """Run the tests of files once; return {test: {"lines": [...], "seconds": ..., "processes": ..., "failed": ...}}."""
     trace = Trace([str(path) for path in (tree / "fastmlp").glob(area.sources)])
     trace.coverage.start()
-    pytest.main([*area.tests, "-m", "not long", "-q", "-p", "no:cacheprovider", *area.options], plugins=[trace])
+    pytest.main([*files, "-m", "not long", "-q", "-p", "no:cacheprovider", *area.options], plugins=[trace])
     trace.coverage.stop()
     data, lines = trace.coverage.get_data(), {test: [] for test in trace.found}
     for file in data.measured_files():
@@ -197,20 +206,59 @@ def traced(area: Area, tree: Path) -> dict[str, Any]:
     return {test: {**found, "lines": lines[test]} for test, found in trace.found.items()}
 
 
+def traces_of(name: str, tree: Path, kept: Path | None) -> dict[str, Any]:
+    """Return what `traced` says of all tests of an area; those that a file keeps count where test and sources are the same."""
+    area = AREAS[name]
+    sources = b"".join(path.read_bytes() for path in sorted((tree / "fastmlp").glob(area.sources)))
+    paths = [path for each in area.tests for path in ([tree / each] if each.endswith(".py") else sorted((tree / each).glob("test_*.py")))]
+    digests = {str(path.relative_to(tree)): hashlib.sha256(sources + path.read_bytes()).hexdigest() for path in paths}
+    before = json.loads(kept.read_text()) if kept and kept.exists() else {}
+    known = {file: each for file, each in before.items() if each["digest"] == digests.get(file)}
+    if new := [file for file in digests if file not in known]:
+        found = in_child(lambda: traced(area, new, tree), 24 * 3600)
+        if not isinstance(found, dict):
+            raise RuntimeError(f"{name}: the tests cannot be traced: {found}")
+        for file in new:
+            known[file] = {"digest": digests[file], "tests": {test: each for test, each in found.items() if file_of(test) == file}}
+        if kept:
+            kept.write_text(json.dumps(known))
+    return {test: each for file in known.values() for test, each in file["tests"].items()}
+
+
+def file_of(test: str) -> str:
+    """Return the file of a test."""
+    return test.partition("::")[0]
+
+
 def tests_for(mutant: Mutant, tests: dict[str, Any]) -> list[str]:
-    """Return the tests that may notice a mutant, the fastest first: those that execute its line, and those that start processes."""
+    """Return the tests that may notice a mutant, the likeliest first, and of these the fastest.
+
+    Those that execute its line, the others of their files, those that start processes; where it runs on import, those that execute
+    anything of its file, and then all.
+    """
     where = f"{mutant.file}:{mutant.line}"
     sound = {test: found for test, found in tests.items() if not found["failed"]}
-    chosen = [test for test, found in sound.items() if where in found["lines"]]
-    others = [test for test, found in sound.items() if found["processes"] and test not in chosen]
-    by_seconds = {test: found["seconds"] for test, found in tests.items()}
-    return sorted(chosen, key=by_seconds.get) + sorted(others, key=by_seconds.get)
+    if mutant.is_import:
+        chosen = {test for test, found in sound.items() if any(line.startswith(f"{mutant.file}:") for line in found["lines"])}
+        others = set(sound)
+    else:
+        chosen = {test for test, found in sound.items() if where in found["lines"]}
+        files = {file_of(test) for test in chosen}
+        others = {test for test, found in sound.items() if found["processes"] or file_of(test) in files}
+    return sorted(chosen | others, key=lambda test: (test not in chosen, sound[test]["seconds"]))
 
 
 class FirstFailure:
-    """A plugin of pytest: the first test that fails."""
+    """A plugin of pytest: the first test that fails, and an end of the process where one takes too long."""
 
-    name = ""
+    def __init__(self, tests: dict[str, Any]):
+        self.name, self._tests = "", tests
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Begin a test: in how many seconds of the processor this process ends."""
+        known = self._tests.get(nodeid)
+        took = known["seconds"] if known else AT_LEAST
+        signal.setitimer(signal.ITIMER_PROF, AT_LEAST + LONGER * took)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Note a failure."""
@@ -218,9 +266,9 @@ class FirstFailure:
             self.name = report.nodeid
 
 
-def tried(area: Area, chosen: list[str]) -> str:
+def tried(area: Area, chosen: list[str], tests: dict[str, Any]) -> str:
     """Run tests until one fails; return its name, or nothing."""
-    first = FirstFailure()
+    first = FirstFailure(tests)
     code = pytest.main([*chosen, "-x", "-q", "-p", "no:cacheprovider", *area.options], plugins=[first])
     return first.name or ("" if code == 0 else f"exit code {int(code)}")
 
@@ -272,12 +320,7 @@ def of_area(name: str, mutants: list[Mutant], tree: Path, traces: Path | None, d
     sys.path[0] = str(tree)
     import numba  # noqa: F401  takes long to read, and is no part of the program
 
-    kept = None if traces is None else traces / f"{name}.json"
-    tests = json.loads(kept.read_text()) if kept and kept.exists() else in_child(lambda: traced(area, tree), 24 * 3600)
-    if kept and isinstance(tests, dict):
-        kept.write_text(json.dumps(tests))
-    if not isinstance(tests, dict):
-        raise RuntimeError(f"{name}: the tests cannot be traced: {tests}")
+    tests = traces_of(name, tree, None if traces is None else traces / f"{name}.json")
     failed = sorted(test for test, found in tests.items() if found["failed"])
     print(f"{name}: {len(tests)} tests, of which {len(failed)} fail without a change: {failed}", flush=True)
     for number, mutant in enumerate(mutants):
@@ -287,7 +330,7 @@ def of_area(name: str, mutants: list[Mutant], tree: Path, traces: Path | None, d
         os.utime(path, ns=(number * 10**9, number * 10**9))  # bytecode is taken for fresh by the second of its source
         chosen = tests_for(mutant, tests)
         try:
-            found = in_child(lambda chosen=chosen: tried(area, chosen), SECONDS) if chosen else ""
+            found = in_child(lambda chosen=chosen: tried(area, chosen, tests), SECONDS) if chosen else ""
         finally:
             path.write_bytes(content)
         done(mutant, found, len(chosen))
@@ -302,41 +345,40 @@ def main() -> None:
     parser.add_argument("--file", type=Path, default=ROOT / "bench" / "mutants.json")
     parser.add_argument("--traces", type=Path, help="a folder that keeps which tests execute which lines, for the next run")
     given = parser.parse_args()
-    mutants = drawn(given.only, given.count, given.seed)
-    records: list[dict[str, Any]] = json.loads(given.file.read_text())["mutants"] if given.file.exists() else []
-    known = {(each["file"], each["kind"], each["before"], each["after"], each["line"]): each for each in records}
-    records = []
+    mutants = drawn(given.count, given.seed)
+    of_sources = subprocess.run(["git", "log", "-1", "--format=%h", "--", "fastmlp"], cwd=ROOT, capture_output=True, text=True, check=True)
+    head = {"seed": given.seed, "count": given.count, "commit": of_sources.stdout.strip()}
+    before: list[dict[str, Any]] = json.loads(given.file.read_text())["mutants"] if given.file.exists() else []
+    known = {tuple(each[name] for name in NAMED): each for each in before}
+    records = {mutant: known[key] for mutant in mutants if (key := tuple(getattr(mutant, name) for name in NAMED)) in known}
 
     def done(mutant: Mutant, found: str, tests: int) -> None:
-        named = {name: value for name, value in mutant._asdict().items() if name not in ("begin", "end")}
-        records.append({**named, "tests": tests, "caught": found})
+        named = {name: value for name, value in mutant._asdict().items() if name != "end"}
+        records[mutant] = {**named, "tests": tests, "caught": found}
         print(f"{found or '-- LIVES --'}: {mutant.file}:{mutant.line} {mutant.kind}: {mutant.before!r} -> {mutant.after!r}", flush=True)
-        kept(records)
-
-    def kept(records: list[dict[str, Any]]) -> None:
-        head = {"seed": given.seed, "count": given.count, "areas": given.only}
-        given.file.write_text(json.dumps(head | {"mutants": records}, indent=1, ensure_ascii=False) + "\n")
+        in_order = [records[each] for each in mutants if each in records]
+        given.file.write_text(json.dumps(head | {"mutants": in_order}, indent=1, ensure_ascii=False) + "\n")
 
     with tempfile.TemporaryDirectory(prefix="mutants") as folder:
         tree = Path(folder).resolve() / "tree"
         copied(tree)
         for name in given.only:
-            new = []
-            for mutant in (each for each in mutants if each.area == name):
-                before = known.get((mutant.file, mutant.kind, mutant.before, mutant.after, mutant.line))
-                if before is not None and (before["caught"] or before.get("equivalent")):
-                    records.append(before)
-                else:
-                    new.append(mutant)
+            new = [each for each in mutants if each.area == name and is_open(records.get(each))]
             if new:
                 # a process for each area: its environment counts when Numba is read
                 reports = in_parent_of_tests(name, new, tree, given.traces)
                 for mutant, found, tests in reports:
                     done(mutant, found, tests)
-    alive = [each for each in records if not each["caught"] and not each.get("equivalent")]
-    equivalent = [each for each in records if each.get("equivalent")]
-    counted = len(records) - len(equivalent)
-    print(f"{len(records)} mutants, {len(equivalent)} of them equivalent; of the others {1 - len(alive) / max(1, counted):.1%} were caught")
+    every = list(records.values())
+    alive = [each for each in every if is_open(each)]
+    equivalent = [each for each in every if each.get("equivalent")]
+    counted = len(every) - len(equivalent)
+    print(f"{len(every)} mutants, {len(equivalent)} of them equivalent; of the others {1 - len(alive) / max(1, counted):.1%} were caught")
+
+
+def is_open(record: dict[str, Any] | None) -> bool:
+    """Return whether a mutant is still to be tried: it never was, or it lived and nobody said why."""
+    return record is None or not (record["caught"] or record.get("equivalent"))
 
 
 def in_parent_of_tests(name: str, mutants: list[Mutant], tree: Path, traces: Path | None) -> Iterator[tuple[Mutant, str, int]]:
