@@ -78,12 +78,23 @@ def calls_a_helper(z):
     return helper(z, 0.5) + helper(swish(z), z * z)
 
 
+def three_swishes(z):
+    return swish(z) * swish(-z) + swish(z / 2)
+
+
+def many_calls(z):
+    first = swish(z) - three_swishes(2 * z) + three_swishes(z / 3) * three_swishes(1 - z)
+    second = three_swishes(first) - three_swishes(2 * first) + swish(first / 3) * helper(first, 1)
+    return second + helper(helper(helper(helper(helper(helper(helper(helper(z, 1), 2), 3), 4), 5), 6), 7), 8) / 40320
+
+
 def constants(z):
     return z * math.pi * np.e / float(3) - np.float64(0.5) * math.sqrt(2 / math.pi)
 
 
 FORMULAS = [
-    swish, by_other_names, roots_and_logarithms, circle, powers, kinks, conditional, branches, early_returns, calls_a_helper, constants
+    swish, by_other_names, roots_and_logarithms, circle, powers, kinks, conditional, branches, early_returns, calls_a_helper, many_calls,
+    constants,
 ]  # fmt: skip
 
 

@@ -45,6 +45,15 @@ def test_gradient_follows_the_parameters_and_the_normalisation():
     assert_allclose(net.gradient(x, y), by_numpy(net, (x - x.mean(axis=0)) / x.std(axis=0), y), rtol=1e-9, atol=1e-13)
 
 
+def test_gradients_of_the_same_kind_of_rows_share_what_they_are_taken_by(monkeypatch):
+    made, make = [], fastmlp.Network._new_gradient_program
+    monkeypatch.setattr(fastmlp.Network, "_new_gradient_program", lambda net, *given: made.append(given) or make(net, *given))
+    net = fastmlp.Network([20, 90, 5])
+    for rows in (len(X), len(X), 5, 5, len(X)):
+        net.gradient(X[:rows], TARGETS["softmax"][:rows])
+    assert len(made) == 3
+
+
 def test_gradient_leaves_the_parameters_as_they_are():
     net = fastmlp.Network([20, 90, 5])
     before = net.parameters.copy()

@@ -110,6 +110,12 @@ def test_images_that_are_not_square_are_augmented_in_their_shape():
     assert bits(x=wide) != bits()
 
 
+@pytest.mark.parametrize(("shape", "expected"), [((4,), (2, 2)), ((144,), (12, 12)), ((2, 2), (2, 2)), ((3, 7), (3, 7)), ((1, 1), (1, 1))])
+def test_pictures_are_squares_or_what_they_came_as(shape, expected):
+    net = fastmlp.Network([int(np.prod(shape)), 3])
+    assert make_plan(net, GENERATOR.random((9, *shape)), LABELS[:9], TrainingSettings(augment_shift=1.0)).image_shape == expected
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_float_images_are_augmented_as_floats(dtype):
     net, history = trained(x=IMAGES / 255, dtype=dtype, normalize="none")

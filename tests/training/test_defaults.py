@@ -111,6 +111,18 @@ def test_what_is_in_effect_is_the_table_and_nothing_that_is_not_used(name):
     assert {getattr(found, setting) for setting in unused} <= {None}
 
 
+def test_what_is_in_effect_says_what_became_of_inputs_targets_and_rows():
+    def told(*given, **settings):
+        found = settings_in_effect(*given, **settings)
+        return found.loss, found.normalize, found.per_feature, found.normalize_target, found.validation, found.holdout
+
+    numbers = (X, VALUES, (5, 4, 1))
+    assert told(validation=10) == ("cross_entropy", "scale", None, None, 10, "stratified")
+    assert told(BYTES, normalize="standardize") == ("cross_entropy", "standardize", False, None, 0, None)
+    assert told(*numbers, validation=0.5, normalize="standardize") == ("mse", "standardize", True, "standardize", 0.5, "shuffled")
+    assert told(*numbers, loss="mae", normalize="none", normalize_target="none") == ("mae", "none", None, "none", 0, None)
+
+
 def test_what_is_in_effect_trains_the_same_bits_again():
     assert trained(**dataclasses.asdict(settings_in_effect(epochs=2, optimizer="adam"))) == trained(optimizer="adam")
 

@@ -5,6 +5,7 @@ import pytest
 
 import fastmlp
 from fastmlp import Network, Trainer, TrainingError, TrainingSettings, make_plan
+from fastmlp.training import divergence
 from tests.pairs import each_pair
 from tests.training import reference
 
@@ -171,3 +172,12 @@ def test_the_cure_of_large_inputs_comes_first():
     for y, outputs in (((x[:, 1] > 5).astype(int), 2), (x[:, 0] ** 2, 1)):
         with pytest.raises(TrainingError, match="try normalize='standardize' with a new Network, as the inputs are far"):
             fastmlp.train(Network([3, 16, outputs]), x, y, epochs=20, optimizer="sgd", learning_rate=0.2 if outputs == 2 else 1e6)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, divergence.SAMPLE_ROWS])
+def test_of_no_more_rows_than_a_sample_has_every_one_is_looked_at(rows):
+    for row in range(0, rows, max(1, rows // 9)):
+        x = np.zeros((rows, 3))
+        x[row, 1] = 1.01 * divergence.LARGE_INPUTS * np.sqrt(rows)
+        assert divergence.are_large(x, np.ones(3), np.zeros(3))
+        assert not divergence.are_large(0.98 * x, np.ones(3), np.zeros(3))

@@ -95,6 +95,18 @@ def test_an_epoch_reports_the_loss_before_its_step_and_the_length_of_the_step():
     assert 0 < history[0].learning_rate < 1
 
 
+def test_the_loss_is_told_by_a_pass_of_its_own_only_where_outputs_are_weighted_differently(monkeypatch):
+    for program in (tiled.TiledProgram, Program):
+        run = program.train
+        monkeypatch.setattr(program, "train", lambda self, steps, run=run: seen.add(steps.loss_numbers.tobytes()) or run(self, steps))
+    for units, losses in ((1.0, 1), (1000.0, 2)):  # of outputs that are standardised: the loss minimised, and the one told
+        seen = set()
+        y = np.stack([VALUES, units * VALUES, -VALUES], axis=1)
+        net = Network((5, 20, 3), "tanh", "identity", dtype="float64")
+        Trainer(make_plan(net, X, y, TrainingSettings(optimizer="lbfgs", epochs=1))).step()
+        assert len(seen) == losses
+
+
 def test_accuracy_is_that_of_the_parameters_before_the_step():
     net = network((5, 8, 3))
     before = net.evaluate(X, CLASSES)["accuracy"]

@@ -1,6 +1,8 @@
 """Validation rows: drawn, the last ones, or a pair; measured and never trained on."""
 
+import math
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -119,10 +121,41 @@ def test_stratified_rows_are_of_each_class_in_proportion(split_seed):
         ([3, 1, 1], 4, [2, 1, 1]),  # what has two rows or more keeps one
         ([2, 2], 3, [2, 1]),
         ([7], 6, [6]),
+        ([5, 5, 1, 1, 1], 10, [4, 4, 1, 1, 0]),  # a single row is given up before the last of several
     ],
 )
 def test_shares_of_classes_go_by_largest_remainder_and_leave_a_row_to_train_on(counts, held_out, expected):
     assert holdout.shares(np.array(counts), held_out).tolist() == expected
+
+
+def test_shares_of_classes_are_their_quotas_rounded_and_empty_as_few_classes_as_they_can():
+    generator = np.random.default_rng(0)
+    for _ in range(400):
+        counts = generator.integers(1, 9, generator.integers(1, 8))
+        n = int(counts.sum())
+        if n == 1:
+            continue
+        held_out = int(generator.integers(1, n))
+        found = holdout.shares(counts, held_out)
+        left = counts - found
+        assert found.sum() == held_out
+        assert (left == 0).sum() == max(0, held_out - (n - counts.size))
+        assert (left[counts == 1] == 0).all() or (left[counts > 1] > 0).all()  # a single row is held out before the last of several
+        quotas = [Fraction(int(count) * held_out, n) for count in counts]
+        if all(count > math.ceil(quota) for count, quota in zip(counts, quotas, strict=True)):  # nothing but Hamilton's method of 1792
+            whole = [math.floor(quota) for quota in quotas]
+            by_remainder = sorted(range(counts.size), key=lambda place: (whole[place] - quotas[place], place))
+            expected = [part + (by_remainder.index(place) < held_out - sum(whole)) for place, part in enumerate(whole)]
+            assert found.tolist() == expected
+
+
+@pytest.mark.parametrize("numbers", [[], [9], [3, 4, 5], range(10), [3, 5], [0, 2, 3], [1, 2, 4, 5]], ids=str)
+def test_rows_that_lie_one_after_the_other_are_a_view_of_them_alone(numbers):
+    rows, numbers = np.arange(20).reshape(10, 2), np.array(numbers, np.int64)
+    found, inside = holdout.cut(rows, numbers)
+    assert (found if inside is None else found[inside]).tolist() == rows[numbers].tolist()
+    assert (inside is None) == (np.diff(numbers) == 1).all()
+    assert numbers.size == 0 or np.shares_memory(found, rows)
 
 
 @pytest.mark.parametrize(
@@ -166,6 +199,21 @@ def test_a_class_that_is_held_out_but_never_trained_on_warns(settings, advice):
     with pytest.warns(UserWarning, match=f"validation: rows of class.* held out, and none is left to train on; {advice}") as caught:
         trained(y=y, **settings)
     assert [warning.filename for warning in caught] == [__file__]
+
+
+@pytest.mark.parametrize(
+    ("y", "held_out", "named"),
+    [
+        (SORTED, 7, "class 2 are"),
+        (np.array(["ant", "bee", "cat"])[SORTED], 20, "classes bee, cat are"),
+        (np.arange(40) // 6, 34, "classes 1, 2, 3, 4, 5 … are"),
+        (np.arange(40) // 7, 33, "classes 1, 2, 3, 4, 5 are"),
+    ],
+)
+def test_classes_that_are_never_trained_on_are_named_by_their_labels(y, held_out, named):
+    net = Network([4, len(np.unique(y))])
+    with pytest.warns(UserWarning, match=f"validation: rows of {named} held out"):
+        make_plan(net, X, y, TrainingSettings(validation=held_out, holdout="last"))
 
 
 def test_a_pair_is_measured():

@@ -236,6 +236,8 @@ def test_neither_part_of_the_rows_may_count_nothing(rows, where):
     ("output", "weight", "message"),
     [
         ("softmax", {3: 1.0}, "class_weight: expected class numbers from 0 to 2, got 3"),
+        ("softmax", {-1: 1.0}, "class_weight: expected class numbers from 0 to 2, got -1"),
+        ("softmax", {True: 1.0}, "class_weight: expected class numbers from 0 to 2, got True"),
         ("softmax", {"0": 1.0}, "class_weight: expected class numbers from 0 to 2, got '0'"),
         ("softmax", {0: -1.0}, "class_weight: expected finite numbers of at least 0, got -1.0 for class 0"),
         ("softmax", {0: "1"}, "class_weight: expected finite numbers of at least 0, got '1' for class 0"),
