@@ -19,6 +19,7 @@ from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, TOTALS, WEIGHT_SUM
 from fastmlp.kernels.team import DECISION, STOP, Block, Team, ThreadChoice, look, new_shared, wait_for_all
 from fastmlp.kernels.tiles import Shape
 from fastmlp.kernels.updates import RULES, Rates
+from fastmlp.kernels.vectors import flush_subnormals, restore_float_mode
 from fastmlp.kernels.zeros import MOST_LISTED_INPUTS
 
 # Tiles are faster than the textbook loops except row by row and in a handful of units; a second thread pays from 10 us a pass on.
@@ -93,6 +94,7 @@ def train_tiled(
     scale, shift, gather_ops, ops, arena = borrow(scale), borrow(shift), borrow(gather_ops), borrow(ops), borrow(arena)
     lists, masks, counts, batch_target = borrow(lists), borrow(masks), borrow(counts), borrow(batch_target)
     batch_weight, z, delta, sums, loss_numbers = borrow(batch_weight), borrow(z), borrow(delta), borrow(sums), borrow(loss_numbers)
+    float_mode = flush_subnormals()
     packs = places.shape[0] > 0
     if packs:
         pack(parameters, m_state, v_state, average, places, state, average_copy, arena)
@@ -154,6 +156,7 @@ def train_tiled(
             break
     if packs:
         unpack(parameters, m_state, v_state, average, places, state, average_copy, arena)
+    restore_float_mode(float_mode)
     return begin if is_finite else -(begin + 1)
 
 

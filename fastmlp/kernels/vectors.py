@@ -21,6 +21,7 @@ from fastmlp.kernels.compiling import JIT, with_arity
 INDEX = ir.IntType(64)
 BYTES_AVX512, BYTES_AVX, BYTES_SSE_NEON = 64, 32, 16
 CACHE_LINE = 64  # bytes
+WORD, FLUSH_TO_ZERO = ir.IntType(32), 1 << 15  # a bit of the control register of SSE and AVX
 
 
 @functools.cache
@@ -43,6 +44,11 @@ def has_feature(name: str) -> bool:
 def is_arm() -> bool:
     """Return whether Numba generates code for 64-bit ARM."""
     return JIT and cpu_target.target_context.codegen().magic_tuple()[0].startswith(("aarch64", "arm64"))
+
+
+def is_x86() -> bool:
+    """Return whether Numba generates code for x86-64."""
+    return JIT and cpu_target.target_context.codegen().magic_tuple()[0].startswith("x86_64")
 
 
 def aligned_zeros(count: int, dtype: Any) -> np.ndarray:
@@ -204,6 +210,43 @@ if JIT:
         return types.void(), generate
 
     @intrinsic
+    def flush_subnormals(typing_context: Any) -> Any:
+        """Let this thread's results below the smallest normal number be 0, until restore_float_mode(what this returns).
+
+        Sums that fade, such as the mean gradient of a unit that is dead, never reach 0 by themselves, and each operation on a subnormal
+        number takes an x86 processor some hundred cycles. On other processors nothing changes.
+        """
+
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            if not is_x86():
+                return ir.Constant(WORD, 0)
+            place = cgutils.alloca_once(builder, WORD)
+            pointer = builder.bitcast(place, ir.IntType(8).as_pointer())
+            access = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer()])
+            builder.call(cgutils.get_or_insert_function(builder.module, access, "llvm.x86.sse.stmxcsr"), [pointer])
+            before = builder.load(place)
+            builder.store(builder.or_(before, ir.Constant(WORD, FLUSH_TO_ZERO)), place)
+            builder.call(cgutils.get_or_insert_function(builder.module, access, "llvm.x86.sse.ldmxcsr"), [pointer])
+            return before
+
+        return types.uint32(), generate
+
+    @intrinsic
+    def restore_float_mode(typing_context: Any, mode: Any) -> Any:
+        """Undo flush_subnormals, which returned `mode`."""
+
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            if is_x86():
+                place = cgutils.alloca_once(builder, WORD)
+                builder.store(values[0], place)
+                pointer = builder.bitcast(place, ir.IntType(8).as_pointer())
+                access = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer()])
+                builder.call(cgutils.get_or_insert_function(builder.module, access, "llvm.x86.sse.ldmxcsr"), [pointer])
+            return context.get_dummy_value()
+
+        return types.void(types.uint32), generate
+
+    @intrinsic
     def prefetch(typing_context: Any, x: Any, row: Any, column: Any) -> Any:
         """Ask for the cache line of x[row, column], without waiting for it."""
 
@@ -227,6 +270,13 @@ else:
 
     def short_loops() -> None:
         """Do nothing: interpreted loops are what they are."""
+
+    def flush_subnormals() -> int:
+        """Do nothing: Python's numbers stay what they are."""
+        return 0
+
+    def restore_float_mode(mode: int) -> None:
+        """Do nothing."""
 
     def prefetch(x: Any, row: int, column: int) -> None:
         """Do nothing: only a processor can."""
