@@ -1,6 +1,7 @@
 """Workers train what this process would train: the same bits, whatever happens to them."""
 
 import json
+import multiprocessing.connection
 import os
 import pickle
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -253,6 +255,88 @@ def test_closing_cancels_what_waits():
     assert next(events) == Ended(0, 2)
     events.close()
     assert futures[1].cancelled()
+
+
+class Started:
+    """What stands for a process: a thread that serves the other end of the pipe, or nothing, where it ends with a code while it starts."""
+
+    def __init__(self, pid, code):
+        self.pid, self.exitcode, self.killed = pid, code, False
+
+    def start(self):
+        if self.exitcode is None:
+            self.pipe = multiprocessing.connection.Connection(os.dup(self.its_end.fileno()))
+            threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        try:
+            executors._serve(self.pipe)
+        except SystemExit as error:
+            self.exitcode = error.code
+        self.pipe.close()
+
+    def kill(self):
+        self.killed = True
+
+    def join(self):
+        pass
+
+
+@pytest.fixture
+def processes(monkeypatch):
+    """Make Processes of which those that are started do what is told: serve calls (None), or end with a code while they start."""
+    opened_here = []
+
+    def made(count, *codes):
+        started = [Started(pid, code) for pid, code in enumerate(codes, 1)]
+        left = iter(started)
+
+        def process(target, args, **named):
+            one = next(left)
+            [one.its_end] = args
+            return one
+
+        context = types.SimpleNamespace(Pipe=multiprocessing.Pipe, Process=process)
+        monkeypatch.setattr(executors.multiprocessing, "get_context", lambda kind: context)
+        opened_here.append(executors.Processes(count))
+        return opened_here[0], started
+
+    yield made
+    for each in opened_here:
+        each.close()
+
+
+def test_a_process_that_dies_costs_its_own_call_and_is_replaced(processes):
+    executor, started = processes(1, None, None)
+    assert [executor.submit(double, number, 0).result() for number in (1, 2)] == [2, 4]
+    with pytest.raises(WorkerLost, match="process 1 ended with code 3"):
+        executor.submit(sys.exit, 3).result()
+    assert executor.submit(double, 3, 0).result() == 6
+    with pytest.raises(ZeroDivisionError):
+        executor.submit(divmod, 1, 0).result()
+    assert executor.submit(double, 4, 0).result() == 8
+    executor.close()
+    assert started[1].killed
+
+
+def test_a_first_process_that_ends_by_itself_tells_of_the_guard_and_no_other_is_started(processes):
+    executor, _ = processes(1, 1, None)
+    with pytest.raises(ConfigError, match="__main__"):
+        executor.submit(double, 1, 0).result()
+    with pytest.raises(WorkerLost, match="closed"):
+        executor.submit(double, 1, 0).result()
+
+
+@pytest.mark.parametrize(("codes", "how"), [((-9,), "process 1 ended by SIGKILL"), ((None, 1), "process 2 ended with code 1")])
+def test_a_process_that_is_killed_while_it_starts_or_ends_later_is_lost_as_any_other(processes, codes, how):
+    executor, _ = processes(1, *codes, None)
+    if codes[0] is None:
+        executor.submit(double, 1, 0).result()
+        with pytest.raises(WorkerLost):
+            executor.submit(sys.exit, 3).result()
+    with pytest.raises(WorkerLost, match=how):
+        executor.submit(double, 1, 0).result()
+    assert executor.submit(double, 2, 0).result() == 4
 
 
 @pytest.mark.parametrize(
