@@ -137,8 +137,39 @@ def test_models_of_other_types_are_refused(field, tmp_path):
     (tmp_path / "models.jsonl").write_text(json.dumps(MODEL) + "\n")
     assert [model["key"] for model in read_models(tmp_path / "models.jsonl")] == ["a"]
     (tmp_path / "models.jsonl").write_text(json.dumps({**MODEL, field: [[]]}) + "\n")
-    with pytest.raises(DataError, match="line 1"):
+    scores = "scores of numbers"
+    what = {"history": "a history of numbers", "validation": scores, "test": scores}.get(field, f"the field {field}")
+    with pytest.raises(DataError, match=rf"models.jsonl': expected {what} in line 1, found something else; the file is damaged$"):
         read_models(tmp_path / "models.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ({"settings": {"network": {}}}, "settings with the tables network and train"),
+        ({"settings": []}, "settings with the tables network and train"),
+        ({"data": {"name": 3}}, "data with a name and files"),
+        ({"data": {"name": "mnist", "files": []}}, "data with a name and files"),
+        ({"results": [1]}, "results to be an object"),
+        ({"arguments": "all"}, "arguments to be an object"),
+    ],
+)
+def test_a_manifest_without_what_every_run_has_says_what_it_lacks(run, changed, what):
+    assert read_run(run).kind == "train"
+    (run / "manifest.json").write_text(json.dumps({**MANIFEST, **changed}))
+    with pytest.raises(DataError, match=rf"manifest.json': expected {what}, found something else; the file is damaged$"):
+        read_run(run)
+
+
+@pytest.mark.parametrize(("loss", "is_number"), [(9.9e299, True), (1e300, False), (-1e300, False)])
+def test_numbers_end_below_1e300(run, loss, is_number):
+    (run / "metrics.jsonl").write_text(json.dumps({"epoch": 1, "validation_loss": loss}) + "\n")
+    assert summarize(run).validation_loss == (loss if is_number else None)
+    if is_number:
+        assert read_run(run).history["validation_loss"] == [loss]
+    else:
+        with pytest.raises(DataError, match="expected numbers in line 1"):
+            read_run(run)
 
 
 def test_epochs_without_numbers_are_refused(tmp_path):
