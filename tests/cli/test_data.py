@@ -4,6 +4,7 @@ import pytest
 
 from fastmlp.data.dataset import DATASETS
 from fastmlp.data.fetch import FILES
+from fastmlp.errors import InputNotFound
 
 
 @pytest.fixture
@@ -72,3 +73,17 @@ def test_path_is_a_folder_in_the_cache(command, cache, name):
 
 def test_path_prefers_the_data_folder(command, mine, cache):
     assert command("data", "path", "mnist", "--data-dir", mine).out == f"{mine / 'mnist'}\n"
+
+
+def test_what_a_command_fetches_it_tells(command, monkeypatch, digits, subtests):
+    def load_dataset(name, data_dir=None, *, notify):
+        notify(f"fetching {name} from afar")
+        raise InputNotFound("nothing there")
+
+    monkeypatch.setattr("fastmlp.data.dataset.load_dataset", load_dataset)
+    lines = [["train", "mnist"], ["lr-find", "mnist"], ["evaluate", digits, "mnist"], ["repeat", "mnist"], ["cv", "mnist"]]
+    for line in [*lines, ["sweep", "mnist", "--learning-rate", "0.1,0.2"], ["speedrun", "mnist"], ["reproduce"]]:
+        with subtests.test(line[0]):
+            result = command(*line)
+            assert result.code == 66
+            assert "fetching mnist from afar\n" in result.err

@@ -370,6 +370,24 @@ def test_what_changed_since_is_returned_and_recorded(tmp_path):
     assert read_json(tmp_path / "manifest.json")["resumed"][0]["changed"] == changed
 
 
+@pytest.mark.parametrize(
+    "go_on", [lambda run: resume(run, run.manifest), lambda run: run.resume_experiment()], ids=["training", "experiment"]
+)
+def test_every_resumption_stays_in_the_manifest(tmp_path, go_on):
+    with RunFolder.at(tmp_path) as run:
+        start(run)
+    for number in (1, 2, 3):
+        with RunFolder.reopen(tmp_path) as run:
+            assert go_on(run) == {}
+        times = [each["time"] for each in read_json(tmp_path / "manifest.json")["resumed"]]
+        assert len(times) == number
+        assert times == sorted(times)
+    (tmp_path / "manifest.json").write_text(json.dumps({**read_json(tmp_path / "manifest.json"), "resumed": "often"}))
+    with RunFolder.reopen(tmp_path) as run:
+        go_on(run)
+        assert len(run.manifest["resumed"]) == 1
+
+
 @pytest.mark.parametrize("torn", [b"", b'{"epoch": 4, "tr', b'{"epoch": 4}'])
 def test_metrics_go_on_after_the_epochs_that_are_done(tmp_path, torn):
     with RunFolder.at(tmp_path) as run:
