@@ -1,4 +1,4 @@
-"""Which engine takes the steps of a training: tiles, or the textbook loops. Sizes, settings and data decide, never a clock."""
+"""Which engine runs a network: tiles, or the textbook loops. Sizes, settings and data decide, never a clock."""
 
 from typing import NamedTuple
 
@@ -6,49 +6,62 @@ import numpy as np
 
 from fastmlp.kernels import random
 from fastmlp.kernels.program import Program
-from fastmlp.kernels.regularisation import Regularisation
-from fastmlp.kernels.tiled import TiledProgram, tiles_pay
+from fastmlp.kernels.regularisation import NOTHING, Regularisation
+from fastmlp.kernels.tiled import FORWARD_ROWS, TiledProgram, tiles_pay
 from fastmlp.kernels.zeros import MOST_LISTED_INPUTS
 
 # Zero-skipping: rows looked at, and the share of inputs that are not zero below which it pays.
 SAMPLE_ROWS, LIVE_SHARE = 1000, 0.8
+TILED_ROWS_INFERENCE = 16  # below this, packing the weights costs more than tiles gain
 
 
 class Wanted(NamedTuple):
-    """What a training wants of an engine; the names are those of Program and TiledProgram."""
+    """What is wanted of an engine; the names are those of Program and TiledProgram. Without a loss: outputs alone."""
 
     sizes: tuple[int, ...]
     activations: tuple[str, ...]
     dtype: np.dtype
     rows: int  # of a batch, or of a block of one
-    loss: str  # its key in LOSSES
-    update: str
-    kernels: str  # "auto", "scalar" or "python"
-    zero_skipping: str  # "auto", "on" or "off"
     threads: int
-    limited: bool
-    averages: bool
-    regularisation: Regularisation
-    norm: str
-    scaled: bool
-    one_hot: bool
+    kernels: str = "auto"  # or "scalar" or "python"
+    norm: str = "none"
+    loss: str | None = None  # its key in LOSSES
+    update: str = "sgd"
+    limited: bool = False
+    averages: bool = False
+    regularisation: Regularisation = NOTHING
+    scaled: bool = False
+    one_hot: bool = False
+    zero_skipping: str = "auto"  # or "on" or "off"
+    x: np.ndarray = np.zeros((0, 0))  # (n, K) rows, of which
+    trained_on: np.ndarray = np.arange(0)  # those with these numbers (m,) are trained on
+    shifted: bool = False  # whether a number is added to some input
 
 
-def choose(wanted: Wanted, x: np.ndarray, trained_on: np.ndarray, shifted: bool) -> Program | TiledProgram:
-    """Return the engine for steps on the rows `trained_on` (n,) of x (rows, K); shifted: whether a number is added to some input."""
+def choose(wanted: Wanted) -> Program | TiledProgram:
+    """Return the engine for what is wanted."""
     w = wanted
-    if w.kernels != "auto" or not tiles_pay(w.sizes, w.rows):
+    if not _tiles_pay(w):
         return Program(
             w.sizes, w.activations, w.dtype, w.rows, w.loss, w.kernels, w.zero_skipping != "off", w.threads, w.update,
             w.limited, w.averages, w.regularisation, w.norm, w.scaled, w.one_hot,
         )  # fmt: skip
-    listed = w.sizes[0] <= MOST_LISTED_INPUTS and (
-        w.zero_skipping == "on" or (w.zero_skipping == "auto" and zeros_pay(w.regularisation, x, trained_on, shifted))
+    listed = (
+        w.loss is not None
+        and w.sizes[0] <= MOST_LISTED_INPUTS
+        and (w.zero_skipping == "on" or (w.zero_skipping == "auto" and zeros_pay(w.regularisation, w.x, w.trained_on, w.shifted)))
     )
     return TiledProgram(
-        w.sizes, w.activations, w.dtype, w.rows, w.loss, listed, w.threads, w.update, shifted,
+        w.sizes, w.activations, w.dtype, w.rows, w.loss, listed, w.threads, w.update, w.shifted,
         w.limited, w.averages, w.regularisation, w.norm, w.scaled, w.one_hot,
     )  # fmt: skip
+
+
+def _tiles_pay(w: Wanted) -> bool:
+    """Return whether tiles are faster; for outputs alone, weights are packed once for all blocks of rows."""
+    if w.kernels != "auto":
+        return False
+    return tiles_pay(w.sizes, w.rows) if w.loss is not None else w.rows >= TILED_ROWS_INFERENCE and tiles_pay(w.sizes, FORWARD_ROWS)
 
 
 def zeros_pay(regularisation: Regularisation, x: np.ndarray, trained_on: np.ndarray, shifted: bool) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from fastmlp import machine
 from fastmlp.data.gzipped import display_name
 from fastmlp.errors import ConfigError, DataError, NotEnoughMemory
+from fastmlp.kernels import engine
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import DEFAULT_LOSS, OUTPUTS, SMOOTHING, loss_for, losses_for
 from fastmlp.kernels.program import Program, RowProgram, count_parameters, count_running_stats, loss_of_outputs
@@ -60,7 +61,6 @@ if TYPE_CHECKING:
     from fastmlp.kernels.embedded import State
 
 KEPT_PARAMETERS = 65_536  # of networks of up to so many, what gives their outputs is kept ready
-TILED_ROWS_INFERENCE = 16  # below this, packing the weights costs more than tiles gain
 
 
 # Attributes and a keyword of version 0.1.0 -> their names now; accepted with a warning for one version.
@@ -517,21 +517,18 @@ class Network:
         n, threads = rows.shape[0], threads or machine.usable_cores()
         out = np.empty((n, self.n_outputs), self.dtype)
         scale, shift = self.scale_and_shift_of_rows(rows.dtype == np.uint8)
-        norm = self._norm_of_inference
-        if kernels == "auto" and n >= TILED_ROWS_INFERENCE and tiles_pay(self.sizes, FORWARD_ROWS):
-            key = (min(n, FORWARD_ROWS), threads, norm)
-            ready, self._forward = self._forward, None  # taken away, so that a second thread makes one of its own
-            if ready is None or ready[0] != key:
-                ready = key, TiledProgram(self.sizes, self.hidden_activations, self.dtype, key[0], None, False, threads, norm=norm)
-            ready[1].outputs(self._parameters, rows, 0, n, scale, shift, out, self._running_stats)
-            if self._parameters.size <= KEPT_PARAMETERS and not ready[1].has_threads:  # it has a copy of them
-                self._forward = ready
-            return out
         block = max(1, min(n, FORWARD_ROWS))
-        program = Program(self.sizes, self.hidden_activations, self.dtype, block, kernels=kernels, threads=threads, norm=norm)
-        for first in range(0, n, block):
-            last = min(first + block, n)
+        wanted = engine.Wanted(self.sizes, self.hidden_activations, self.dtype, block, threads, kernels, self._norm_of_inference)
+        key, mine = (block, threads, kernels, wanted.norm), vars(self)
+        kept, mine["_forward"] = mine["_forward"], None  # taken away, so that a second thread makes one of its own
+        program = kept[1] if kept is not None and kept[0] == key else engine.choose(wanted)
+        at_once = n if isinstance(program, TiledProgram) else block  # tiles go through blocks themselves, once the weights are packed
+        for first in range(0, n, at_once):
+            last = min(first + at_once, n)
             program.outputs(self._parameters, rows, first, last, scale, shift, out[first:last], self._running_stats)
+        if isinstance(program, TiledProgram):  # it has a copy of the weights
+            kept = (key, program) if self._parameters.size <= KEPT_PARAMETERS and not program.has_threads else None
+        mine["_forward"] = kept
         return out
 
     def _row_logits(self, x: Any) -> np.ndarray | None:

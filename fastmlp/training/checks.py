@@ -4,11 +4,17 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from fastmlp.errors import ConfigError
+import numpy as np
+
+from fastmlp import machine
+from fastmlp.errors import ConfigError, NotEnoughMemory
+from fastmlp.kernels.regularisation import Regularisation
+from fastmlp.kernels.tiled import FORWARD_ROWS
+from fastmlp.kernels.updates import UPDATES
 from fastmlp.network import Network
 from fastmlp.preprocessing import targets
-from fastmlp.settings import COURSE, FIELDS, ROWS, TrainingSettings, having, is_on
-from fastmlp.training import augmentation, full_batch, optimizers
+from fastmlp.settings import COURSE, FIELDS, ROWS, TrainingSettings, having, is_on, known
+from fastmlp.training import augmentation, full_batch, lbfgs, optimizers, update_rules
 
 OF_EPOCHS = having("applies", ROWS, COURSE)  # what means something only where all rows are there, or an end is in sight
 
@@ -40,8 +46,13 @@ def for_single_steps(network: Network, settings: Mapping[str, Any]) -> tuple[Tra
     return checked, class_weight
 
 
-def image_shape(settings: TrainingSettings, n_features: int, shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return height and width of images: as they came, (height, width), or of a square, (K,). Raises ConfigError where they are none."""
+def image_shape(settings: TrainingSettings, n_features: int, shape: tuple[int, ...]) -> tuple[int, int] | None:
+    """Return height and width of images that are augmented: as they came, (height, width), or of a square, (K,); None where none are.
+
+    Raises ConfigError where rows are no images.
+    """
+    if not augmentation.is_wanted(settings):
+        return None
     if len(shape) == 2:
         return shape[0], shape[1]
     side = math.isqrt(n_features)
@@ -52,7 +63,7 @@ def image_shape(settings: TrainingSettings, n_features: int, shape: tuple[int, .
     raise ConfigError(f"{name}: {expected}, got x (n, {', '.join(map(str, shape))}); leave augmentation out")
 
 
-def check_full_batch(settings: TrainingSettings, n_rows: int) -> None:
+def _check_full_batch(settings: TrainingSettings, n_rows: int) -> None:
     """Raise ConfigError where settings ask for what goes with batches and rates, but not with L-BFGS over n_rows rows."""
     asked_for = [name for name in having("full_batch", False) if is_on(FIELDS[name], getattr(settings, name))]
     if settings.batch_size is not None and settings.batch_size < n_rows:
@@ -87,3 +98,51 @@ def check_stopping(settings: TrainingSettings, holds_out: bool, output: str) -> 
             raise ConfigError(
                 f"target_accuracy: expected none for a network that predicts numbers, got {settings.target_accuracy:g}; use patience"
             )
+
+
+def batches(settings: TrainingSettings, network: Network, n_rows: int, *, more_to_come: bool) -> tuple[TrainingSettings, int, int]:
+    """Return the settings, how many rows a batch has, and how many of it the kernels take at a time, in a training on n_rows rows.
+
+    Raises ConfigError where the rows of a batch are too few to normalise, or the settings do not go with L-BFGS, whose batch is all rows.
+    """
+    if settings.optimizer == full_batch.NAME:
+        if network.normalization == "batch":
+            raise ConfigError(
+                "optimizer: lbfgs goes through all rows in blocks, each of which would be normalised by itself; use normalization='layer'"
+            )
+        _check_full_batch(settings, n_rows)
+        return settings.replace(batch_size=n_rows), n_rows, min(n_rows, FORWARD_ROWS)
+    size = known(settings.batch_size) if more_to_come else min(known(settings.batch_size), n_rows)
+    if network.normalization == "batch" and size < 2:
+        raise ConfigError("batch_size: expected at least 2 rows for batch normalisation, got 1; use normalization='layer' or more rows")
+    return settings, size, size
+
+
+def regularisation(settings: TrainingSettings, network: Network) -> Regularisation:
+    """Return dropout, noise and max-norm for a network; raise ConfigError for numbers that do not fit it."""
+    n_hidden = len(network.hidden_activations)
+    shares = settings.dropout if isinstance(settings.dropout, tuple) else (settings.dropout,) * n_hidden
+    if len(shares) not in (1, n_hidden):
+        raise ConfigError(f"dropout: expected one number, or one for each hidden layer ({n_hidden}), got {len(shares)}")
+    range_of = np.finfo(network.dtype)
+    for name, value in (("input_noise", settings.input_noise), ("max_norm", settings.max_norm)):
+        if value and not float(range_of.tiny) <= value <= float(range_of.max):
+            raise ConfigError(f"{name}: expected a number that {network.dtype} can hold, got {value:g}")
+    each = shares * n_hidden if len(shares) == 1 else shares
+    return Regularisation(settings.seed, each, settings.input_dropout, settings.input_noise, settings.max_norm)
+
+
+def check_memory(network: Network, settings: TrainingSettings, batch_size: int, update: str) -> None:
+    """Raise NotEnoughMemory where a training needs more than this process may use, before any of it is allocated.
+
+    Counted is what is sure: the parameters, the optimizer state, z and delta of a batch.
+    """
+    pairs = min(lbfgs.MEMORY, known(settings.epochs)) if settings.optimizer == full_batch.NAME else 0
+    states = UPDATES[update].states + update_rules.limits_gradient(settings) + (settings.average != "none") * 2 + 2 * pairs
+    values = network.parameters.size * (1 + states) + 2 * batch_size * sum(network.sizes[1:])
+    needed, limit = values * network.dtype.itemsize, machine.memory_limit()
+    if limit is not None and needed > limit:
+        raise NotEnoughMemory(
+            f"the parameters, the optimizer and a batch of {batch_size} rows need {needed >> 20} MiB, this process may use "
+            f"{limit >> 20} MiB; choose fewer units or a smaller batch_size"
+        )

@@ -5,7 +5,6 @@ repeats and the settings of a sweep, are judged by the same rows.
 """
 
 import math
-import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +15,6 @@ from fastmlp.settings import TrainingSettings
 
 STRATIFIED, SHUFFLED, LAST = "stratified", "shuffled", "last"
 HOW = {STRATIFIED: "drawn class by class", SHUFFLED: "drawn at random", LAST: "the last ones"}
-MOST_NAMED = 5  # classes in a warning
 
 
 class Rows(NamedTuple):
@@ -105,20 +103,3 @@ def cut(rows: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray |
         first = int(numbers[0]) if numbers.size else 0
         return rows[first : first + numbers.size], None
     return rows, numbers
-
-
-def warn_of_unseen(target: np.ndarray, held_out: np.ndarray, labels: np.ndarray | None, advice: str, stacklevel: int) -> None:
-    """Warn where a class of the rows held out is not among those trained on; targets (n, 1) and (m, 1) of single classes.
-
-    labels (C,): of the classes; None: their numbers.
-    """
-    unseen = np.setdiff1d(held_out, target).astype(np.int64)
-    if unseen.size:
-        names = ", ".join(map(str, (unseen if labels is None else labels[unseen])[:MOST_NAMED])) + (
-            " …" if unseen.size > MOST_NAMED else ""
-        )
-        warnings.warn(
-            f"validation: rows of class{'es' if unseen.size > 1 else ''} {names} are held out, and none is left to train on; {advice}",
-            UserWarning,
-            stacklevel=stacklevel + 1,
-        )

@@ -7,15 +7,15 @@ import numpy as np
 
 from fastmlp.errors import DataError
 from fastmlp.network import Network
-from fastmlp.network.arrays import as_sample_weight, in_classes, is_image, is_single, weight_in
+from fastmlp.network.arrays import as_sample_weight, in_classes, is_image, is_single
 from fastmlp.settings import kind_of, known
 from fastmlp.training import checks
 from fastmlp.training.keywords import TrainingKeywords, takes_settings
 from fastmlp.training.plan import make_plan
 from fastmlp.training.resuming import checked
+from fastmlp.training.sample_weights import class_weight_of_rows, product
 from fastmlp.training.state import TrainingState
 from fastmlp.training.trainer import Trainer
-from fastmlp.training.weights import class_weight_of_rows
 
 
 class OnlineTrainer:
@@ -83,8 +83,7 @@ class OnlineTrainer:
         weight = None if sample_weight is None else as_sample_weight(sample_weight, rows.shape[0])
         classes, output = in_classes(target, numbers, network.output, network.n_outputs)
         of_class = class_weight_of_rows(self._class_weight, classes, output, network.n_outputs, labels)
-        factors = [factor for factor in (weight, of_class) if factor is not None]
-        weights = weight_in(network.dtype, np.prod(factors, axis=0)) if factors else None
+        weights = product(network.dtype, weight, of_class)
         if self._trainer is None:
             self._trainer = Trainer(make_plan(network, x, y, self._settings, resume=self._start, more_to_come=True))
         if rows.dtype != self._trainer.rows.dtype:

@@ -4,6 +4,9 @@ import numpy as np
 
 from fastmlp.kernels.updates import NADAM_STEPS, Rates, nadam_momentum
 from fastmlp.settings import TrainingSettings, used_by
+from fastmlp.training import schedules
+
+STEPS_AHEAD = 64  # whose numbers are computed together: the epochs of a small table have a handful of steps
 
 
 def rates(settings: TrainingSettings, first: int, learning_rates: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -41,6 +44,25 @@ def rates(settings: TrainingSettings, first: int, learning_rates: np.ndarray, dt
         if settings.optimizer == "nadam":
             table[:, _CORRECTION1], table[:, _CORRECTION3] = _corrections_of_nadam(beta1, step)
     return table
+
+
+class StepRates:
+    """The numbers of the steps of one training, computed for at least STEPS_AHEAD of them at a time."""
+
+    def __init__(self, epoch_steps: int, dtype: np.dtype) -> None:
+        self._epoch_steps, self._dtype = epoch_steps, dtype
+        self._known_for: tuple[TrainingSettings | None, float] = None, 1.0
+        self._first = self._end = 0
+        self._table = np.zeros((0, len(Rates._fields)), dtype)  # (end - first, RATES), or (1, RATES) where they do not change
+
+    def of(self, first: int, count: int, settings: TrainingSettings, factor: float) -> np.ndarray:
+        """Return the numbers (count, RATES), or (1, RATES), of the steps from `first` on; factor: of the schedule "plateau"."""
+        known_settings, known_factor = self._known_for
+        if not (self._first <= first and first + count <= self._end and known_settings is settings and known_factor == factor):
+            ahead = max(count, STEPS_AHEAD)
+            self._table = rates(settings, first, schedules.learning_rates(settings, first, ahead, self._epoch_steps, factor), self._dtype)
+            self._first, self._end, self._known_for = first, first + ahead, (settings, factor)
+        return self._table if len(self._table) == 1 else self._table[first - self._first :][:count]
 
 
 def _corrections_of_nadam(beta1: float, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -35,6 +35,8 @@ class Plan(NamedTuple):
     loss_parameter: float  # the number that the loss has besides, in training: smoothing included
     loss_numbers: np.ndarray  # the loss as kernels take it: kernels/loss_blocks.py
     input_scaling: InputScaling
+    scale: np.ndarray  # (K,) the same as kernels take it: v * scale + shift
+    shift: np.ndarray  # (K,)
     target_scaling: TargetScaling | None  # of a regression
     target_is_column: bool
     predicts_classes: bool  # one per row: softmax, or one-hot rows for sigmoid outputs

@@ -9,6 +9,7 @@ from fastmlp.errors import ConfigError
 from fastmlp.kernels.step import ROWS, TOTALS, WEIGHT_SUM
 from fastmlp.kernels.updates import UPDATES
 from fastmlp.network import Network
+from fastmlp.settings import TrainingSettings
 from fastmlp.training import lbfgs
 from fastmlp.training.state import LIKE_PARAMETERS, LIKE_RUNNING_STATS, Plateau, TrainingState
 
@@ -46,8 +47,16 @@ def checked(state: Any, network: Network) -> TrainingState:
     return state._replace(**found)
 
 
-def check_fits(state: TrainingState, n_rows: int, batch_size: int, update: str, average: str, restore_best: bool, network: Network) -> None:
-    """Raise ConfigError unless a training on so many rows in batches of so many, with this optimiser, can go on from a checked state."""
+def start(
+    resume: TrainingState | None, network: Network, settings: TrainingSettings, n_rows: int, batch_size: int, update: str
+) -> TrainingState:
+    """Return where a training begins: at the state to resume, checked, or at its beginning.
+
+    Raises ConfigError unless a training on so many rows in batches of so many, by this rule of the kernels, can go on from there.
+    """
+    if resume is None:
+        return TrainingState()
+    state = checked(resume, network)
     steps = -(-n_rows // batch_size)
     if state.row > n_rows or (state.row % batch_size and state.row != n_rows):
         raise ConfigError(
@@ -68,16 +77,17 @@ def check_fits(state: TrainingState, n_rows: int, batch_size: int, update: str, 
             )
         if kept is not None and SQUARES.get(update) == name and (kept < 0).any():
             raise ConfigError(f"resume: expected {name!r} of {update} to be means or sums of squares, got numbers below 0")
-    if average == "swa" and (state.average is None) != (state.averaged == 0):
+    if settings.average == "swa" and (state.average is None) != (state.averaged == 0):
         raise ConfigError(
             f"resume: expected an average with the {state.averaged} epochs averaged, got {'none' if state.averaged else 'one'}"
         )
     incomplete = state.best_weights is None or (network.running_stats.size > 0 and state.best_running_stats is None)
-    if restore_best and state.best_epoch and incomplete:
+    if settings.restore_best and state.best_epoch and incomplete:
         raise ConfigError(
             f"resume: expected a state that keeps the weights of its best epoch, {state.best_epoch}, got one without; "
             "train with restore_best from the beginning"
         )
+    return state
 
 
 def _wrong(name: str, expected: str, got: Any) -> ConfigError:

@@ -27,11 +27,14 @@ USES_EPOCHS = ("linear", "cosine", "one_cycle")  # another number of epochs is a
 def learning_rates(settings: TrainingSettings, first: int, count: int, epoch_steps: int, factor: float = 1.0) -> np.ndarray:
     """Return the learning rates (count,), float64, of the steps from `first` on, counted from 0 over all epochs.
 
-    settings: resolved; epoch_steps: steps in an epoch; factor: of Plateau, for that schedule.
+    settings: resolved; epoch_steps: steps in an epoch; factor: of Plateau, for that schedule. Of lbfgs, whose line search finds the lengths
+    of steps, all are 0.
     """
+    if settings.learning_rate is None:
+        return np.zeros(count)
     if settings.schedule == "constant" and settings.warmup_epochs == 0:  # what follows takes longer than the steps of a small network
-        return np.full(count, known(settings.learning_rate), np.float64)
-    rate = known(settings.learning_rate)
+        return np.full(count, settings.learning_rate, np.float64)
+    rate = settings.learning_rate
     step = np.arange(first, first + count, dtype=np.float64)
     warmup = round(settings.warmup_epochs * epoch_steps)
     after = np.maximum(step - warmup, 0.0)

@@ -145,6 +145,39 @@ def test_a_finished_ema_goes_on_with_more_epochs_as_if_they_had_been_asked_for_a
     assert net.parameters.tobytes() == whole.parameters.tobytes()
 
 
+def test_an_epoch_whose_validation_is_interrupted_is_averaged_once(monkeypatch):
+    def interrupted(*arguments, **named):
+        raise KeyboardInterrupt
+
+    net, whole = network(), network()
+    fastmlp.train(whole, X, Y, **SETTINGS | SWA)
+    averaging = trainer(net, **SWA)
+    for _ in range(4 * STEPS):
+        averaging.step()
+    before = net.parameters.copy()  # the average of epoch 3: the fourth is not ended yet
+    with monkeypatch.context() as patch:
+        patch.setattr(Network, "evaluate_checked", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            averaging.end_epoch()
+    np.testing.assert_array_equal(net.parameters, before)
+    assert averaging.state().averaged == 1
+    list(averaging.run())
+    assert net.parameters.tobytes() == whole.parameters.tobytes()
+
+
+def test_a_training_to_go_on_with_shows_the_average_with_the_running_statistics_of_the_last_step():
+    def trained(**changes):
+        net = Network([4, 9, 3], "tanh", normalization="batch", dtype="float64")
+        return net, fastmlp.train(net, X, Y, **SETTINGS | EMA | changes)
+
+    last, _ = trained()
+    net, history = trained(restore_best=True)
+    assert net.running_stats.tobytes() != last.running_stats.tobytes()  # those of the best epoch
+    trainer(net, history.state, **EMA, restore_best=True)
+    assert net.parameters.tobytes() == last.parameters.tobytes()
+    assert net.running_stats.tobytes() == last.running_stats.tobytes()
+
+
 def test_an_average_of_the_wrong_size_is_refused():
     state = trainer(network(), **EMA).state()._replace(average=np.zeros(3))
     with pytest.raises(fastmlp.ConfigError, match=r"resume: expected 'average' of shape \(75,\), one per parameter, got \(3,\)"):

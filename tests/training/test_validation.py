@@ -24,9 +24,9 @@ def trained(x=X, y=Y, net=None, **settings):
 
 
 def held_out_of(x=X, y=Y, net=None, **settings):
-    """The numbers of the rows held out, as the trainer has them."""
-    trainer = Trainer(make_plan(net or Network([4, 5, 3]), x, y, TrainingSettings(**settings)))
-    return np.setdiff1d(np.arange(len(y)), trainer._trained_on)
+    """The numbers of the rows held out."""
+    plan = make_plan(net or Network([4, 5, 3]), x, y, TrainingSettings(**settings))
+    return np.setdiff1d(np.arange(len(y)), plan.trained_on)
 
 
 def test_last_holds_out_the_last_rows():
@@ -62,8 +62,8 @@ def test_holding_rows_out_is_training_on_the_others_alone(holdout, settings):
 def test_tiles_and_bytes_held_out_are_as_alone_and_no_row_is_copied(mnist):
     x, y = mnist.x_train[:6000], mnist.y_train[:6000]
     settings = TrainingSettings(validation=0.2, epochs=1, normalize="standardize", learning_rate=0.2)
-    trainer = Trainer(make_plan(Network([784, 100, 10]), x, y, settings))
-    numbers = np.setdiff1d(np.arange(6000), trainer._trained_on)
+    plan = make_plan(Network([784, 100, 10]), x, y, settings)
+    numbers, trainer = np.setdiff1d(np.arange(6000), plan.trained_on), Trainer(plan)
     assert np.shares_memory(trainer.rows, x)
     assert np.shares_memory(trainer.validation.rows, x)
     history = [event for event in trainer.run() if isinstance(event, fastmlp.Epoch)]

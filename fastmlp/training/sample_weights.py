@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from fastmlp.errors import ConfigError
+from fastmlp.network import Network
+from fastmlp.network.arrays import weight_in
 from fastmlp.network.labels import is_plain, number_of, shown
 
 ClassWeight = str | Mapping[Any, float] | None
@@ -54,3 +56,26 @@ def _checked_weight(name: Any, weight: Any) -> float:
     if not (np.isfinite(number) and number >= 0):
         raise ConfigError(f"class_weight: expected finite numbers of at least 0, got {weight!r:.60} for class {name!r}")
     return number
+
+
+def weights_of_rows(
+    network: Network, target: np.ndarray, output: str, train: np.ndarray, weight: np.ndarray | None, class_weight: ClassWeight,
+    classes: np.ndarray | None,
+) -> np.ndarray | None:  # fmt: skip
+    """Return what each row counts, (n,), by its own weight times that of its class among the rows trained on; None where all count 1.
+
+    Rows not trained on have 0.
+    """
+    of_class = class_weight_of_rows(class_weight, target[train], output, network.n_outputs, classes)
+    of_train = product(network.dtype, None if weight is None else weight[train], of_class)
+    if of_train is None:
+        return None
+    of_rows = np.zeros(target.shape[0], network.dtype)
+    of_rows[train] = of_train
+    return of_rows
+
+
+def product(dtype: np.dtype, *factors: np.ndarray | None) -> np.ndarray | None:
+    """Return the product of weights (n,) in the type of the parameters; None where there are none."""
+    given = [factor for factor in factors if factor is not None]
+    return weight_in(dtype, np.prod(given, axis=0)) if given else None

@@ -1,0 +1,111 @@
+"""How a training scales inputs and targets: as its network does already, else as fitted to the rows trained on."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from fastmlp.errors import ConfigError
+from fastmlp.kernels.losses import loss_for
+from fastmlp.network import Network
+from fastmlp.network.arrays import as_numbers, as_rows
+from fastmlp.preprocessing import InputScaling, TargetScaling, inputs, targets
+from fastmlp.settings import TrainingSettings
+from fastmlp.training import holdout
+
+
+def input_scaling(
+    network: Network, settings: TrainingSettings, x: Any, rows: np.ndarray, train: np.ndarray, of_images: bool
+) -> InputScaling:  # fmt: skip
+    """Return the network's normalisation: fitted on the rows trained on, where no training did so before."""
+    kind, fitted = settings.normalize, network.input_scaling
+    if fitted is None:
+        per_feature = not of_images if settings.per_feature is None else settings.per_feature
+        if kind == "standardize" and rows.dtype != np.uint8:  # what the parameters' type cannot hold is fitted as it came
+            raw, of_raw = holdout.cut(x.reshape(rows.shape), train)
+            if (exact := inputs.exact_scaling(raw, network.dtype, per_feature, of_raw)) is not None:
+                return exact._replace(trained_on=inputs.NUMBERS)
+        cut, numbers = holdout.cut(rows, train)
+        return inputs.fit(kind or "scale", cut, per_feature, numbers)._replace(trained_on=inputs.kind_of_rows(rows))
+    if kind is not None and kind != fitted.kind:
+        raise ConfigError(f"normalize: this network was trained with {fitted.kind!r} and keeps it, got {kind!r}; use a new Network")
+    if settings.per_feature not in (None, fitted.per_feature) and fitted.kind == "standardize":
+        raise ConfigError("per_feature: this network was trained with the other choice and keeps it; use a new Network")
+    return fitted
+
+
+def moved(network: Network, x: np.ndarray, rows: np.ndarray, scaling: InputScaling) -> np.ndarray:
+    """Return rows (n, K) of x less the means that the type of the parameters has no room for; warn where it has none for the rest.
+
+    The warning is for whoever called the caller of make_plan.
+    """
+    if rows.dtype == np.uint8:
+        return rows
+    offset = scaling.offset(network.n_inputs, network.dtype)
+    if offset is not None:
+        rows = as_rows(x, network.n_inputs, network.dtype, offset=offset, is_of_bytes=network.is_of_bytes)
+    _warn_of_rounding("x", x.reshape(rows.shape), network.dtype, is_moved=offset is not None)
+    return rows
+
+
+def warn_of_rounding(network: Network, y: Any, kind: str) -> None:
+    """Warn where the type of the parameters has no room for numbers y that are not standardised."""
+    if network.output == "identity" and kind == "none":
+        numbers = as_numbers(y, "y")
+        _warn_of_rounding("y", numbers.reshape(numbers.shape[0], -1), network.dtype, is_moved=False)
+
+
+def _warn_of_rounding(name: str, values: np.ndarray, dtype: np.dtype, is_moved: bool) -> None:
+    """Warn where a column of x or y (n, K), as it came, varies by less than rounding leaves; is_moved: rounded after subtracting a mean."""
+    came = values.dtype if values.dtype.kind == "f" else np.dtype(np.float64)
+    held = came if is_moved or np.finfo(came).eps > np.finfo(dtype).eps else dtype
+    found = inputs.steps_too_coarse(values, held)
+    if found is None:
+        return
+    column, mean, std, step = found
+    cure = "give it as float64, or subtract a constant from it" if held == came else "use dtype='float64', or subtract a constant from it"
+    if name == "x" and held != came:
+        cure = f"use normalize='standardize', {cure[4:]}"
+    elif name == "y" and held != came:
+        cure = f"leave out normalize_target='none', {cure}"
+    about = f"varies by {std:.3g} around {mean:.6g}, where {held} has steps of {step:.2g}"
+    warnings.warn(f"{name}: column {column} {about}; {cure}", UserWarning, stacklevel=6)
+
+
+def kind_of_targets(network: Network, settings: TrainingSettings, loss: str) -> str:
+    """Return what is done to targets, "none" or "standardize"; raise ConfigError where that does not go with loss or network."""
+    asked_for, fitted, form = settings.normalize_target, network.target_scaling, loss_for(loss, network.output)
+    link = form.link
+    if asked_for == "standardize" and (network.output != "identity" or link is not None):
+        what = f"{network.output} output" if network.output != "identity" else f"the loss {loss}, whose outputs are logarithms"
+        raise ConfigError(f"normalize_target: expected none with {what}, got 'standardize'; leave it out")
+    if fitted is None:
+        return asked_for or ("standardize" if targets.measures_y(form.form) else "none")
+    if asked_for not in (None, fitted.kind):
+        raise ConfigError(
+            f"normalize_target: this network was trained with {fitted.kind!r} and keeps it, got {asked_for!r}; use a new Network"
+        )
+    if targets.active(fitted) is not None and link is not None:
+        raise ConfigError(f"loss: {loss} needs targets as they are, this network was trained on standardised ones; use a new Network")
+    return fitted.kind
+
+
+def target_scaling(
+    network: Network, kind: str, target: np.ndarray, weight: np.ndarray | None, train: np.ndarray
+) -> TargetScaling | None:  # fmt: skip
+    """Return the network's scaling of targets (n, T): fitted on the rows trained on, where no training did so before."""
+    if network.target_scaling is not None or network.output != "identity":
+        return network.target_scaling
+    return (
+        targets.fit(target[train], None if weight is None else weight[train]) if kind == "standardize" else targets.none(network.n_outputs)
+    )
+
+
+def in_effect(settings: TrainingSettings, loss: str, of_inputs: InputScaling, of_targets: TargetScaling | None) -> TrainingSettings:
+    """Return the settings as they are recorded: with the loss, and with the scalings that the network has, or will have."""
+    return settings.replace(
+        loss=loss,
+        normalize=of_inputs.kind,
+        normalize_target=None if of_targets is None else of_targets.kind,
+        per_feature=of_inputs.per_feature if of_inputs.kind == "standardize" else None,
+    )

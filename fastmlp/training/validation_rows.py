@@ -1,0 +1,93 @@
+"""The rows that a training is judged by: some of its own, held out, or a user's."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from fastmlp.data.dataset import is_test_split
+from fastmlp.errors import ConfigError
+from fastmlp.network import Network
+from fastmlp.network.arrays import as_rows, as_target, frozen, in_classes, weight_in
+from fastmlp.preprocessing import InputScaling
+from fastmlp.settings import TrainingSettings
+from fastmlp.training import holdout, objective
+from fastmlp.training.records import HeldOut
+
+MOST_NAMED = 5  # classes in a warning
+Validation = int | float | tuple[Any, Any] | holdout.Rows | None
+
+
+def as_settings(settings: TrainingSettings, validation: Validation) -> tuple[TrainingSettings, tuple[Any, Any] | None, holdout.Rows | None]:
+    """Return the settings with how many rows are held out, a pair (x, y) to validate on, or the numbers of rows that were chosen before.
+
+    With one of the last two, the number is None.
+    """
+    if isinstance(validation, holdout.Rows):
+        return settings.replace(validation=None), None, validation
+    if isinstance(validation, (tuple, list)):
+        if isinstance(validation, list):
+            raise ConfigError(f"validation: expected a pair (x, y), got a list of {len(validation)}; write validation=(x, y)")
+        if len(validation) != 2:
+            raise ConfigError(f"validation: expected a pair (x, y), got {len(validation)} values")
+        return settings.replace(validation=None), validation, None
+    number = settings.validation if validation is None else validation
+    return settings.replace(validation=number or 0), None, None
+
+
+def held_out(network: Network, rows: np.ndarray, target: np.ndarray, weight: np.ndarray | None, numbers: np.ndarray) -> HeldOut | None:
+    """Return the rows of these numbers (m,) to validate on, None where there are none. Their targets and weights are copied, rows never."""
+    if numbers.size == 0:
+        return None
+    of_held_out = None if weight is None else weight_in(network.dtype, weight[numbers], "sample_weight of the rows held out")
+    view, inside = holdout.cut(rows, numbers)
+    return HeldOut(view, frozen(target[numbers]), of_held_out, inside)
+
+
+def given(
+    network: Network, x: Any, y: Any, labels: np.ndarray | None, of_target: np.dtype, scaling: InputScaling, loss: str
+) -> HeldOut | None:  # fmt: skip
+    """Return a user's own rows to validate on, None where there are none; warn where they are the test rows of a data set.
+
+    labels: of the classes, once the network is trained; of_target: the type that targets have before they are standardised.
+    """
+    y = network.class_numbers(y, "validation y", labels)
+    if is_test_split(x):
+        warnings.warn(
+            "validation=(x_test, y_test): what is chosen by the test set is not tested by it; hold out training "
+            "rows instead: validation=5000",
+            UserWarning,
+            stacklevel=5,
+        )
+    rows = as_rows(
+        x, network.n_inputs, network.dtype, "validation x", scaling.offset(network.n_inputs, network.dtype), scaling.scales_bytes
+    )
+    target = as_target(y, network.output, network.n_outputs, rows.shape[0], of_target, "validation y")
+    objective.check_counts(loss, network.output, target, "validation y")
+    return HeldOut(rows, target, None) if rows.shape[0] else None
+
+
+def warn_of_unseen(
+    network: Network, held_out: HeldOut | None, y: Any, classes: np.ndarray, labels: np.ndarray | None, how: str | None, *, is_given: bool
+) -> None:
+    """Warn where each row has one class, and some class of the rows held out is none of the `classes` (n, 1) trained on.
+
+    y: as it was given to train on; labels (C,): of the classes, None: their numbers; how: rows are held out. The warning is for whoever
+    called the caller of make_plan.
+    """
+    if held_out is None:
+        return
+    found, output = in_classes(held_out.target, y, network.output, network.n_outputs)
+    if holdout.rule(None, output, network.n_outputs) != holdout.STRATIFIED:
+        return
+    unseen = np.setdiff1d(found, classes).astype(np.int64)
+    if unseen.size == 0:
+        return
+    names = ", ".join(map(str, (unseen if labels is None else labels[unseen])[:MOST_NAMED])) + (" …" if unseen.size > MOST_NAMED else "")
+    is_blind = how in (holdout.LAST, holdout.SHUFFLED)
+    advice = "train on rows of it, too" if is_given else "draw them with holdout='stratified'" if is_blind else "hold out fewer rows"
+    warnings.warn(
+        f"validation: rows of class{'es' if unseen.size > 1 else ''} {names} are held out, and none is left to train on; {advice}",
+        UserWarning,
+        stacklevel=5,
+    )
