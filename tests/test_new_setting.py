@@ -31,7 +31,7 @@ print(json.dumps({
     "keyword of OnlineTrainer": inspect.signature(OnlineTrainer.__init__).parameters["dummy"].default,
     "flag": configuration.from_flags({"dummy": "0.25"}),
     "help": shown[0].annotation.__metadata__[0].help,
-    "environment": configuration.from_environment({"FASTMLP_DUMMY": "0.25"}),
+    "environment": configuration.given_settings({}, {"FASTMLP_DUMMY": "0.25"}, None),
     "file": configuration.from_file(pathlib.Path("run.toml")),
     "JSON": now.to_dict()["dummy"],
     "record": TrainingSettings.from_record(json.loads(json.dumps(now.to_dict()))) == now,

@@ -5,7 +5,7 @@ What comes later wins: default, the data set's own, recipe, configuration file, 
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,14 @@ from fastmlp.settings import (
     FIELDS,
     LOSSES,
     OUTPUTS,
-    RENAMED,
-    NetworkSettings,
-    TrainingSettings,
     activation_hint,
     check_value,
     current_names,
     known_name,
     nearest,
     over_defaults,
+    sources,
 )  # fmt: skip
-
-TABLES: dict[str, type[NetworkSettings] | type[TrainingSettings]] = {"network": NetworkSettings, "train": TrainingSettings}
 
 LARGEST_FILE = 1 << 20  # bytes of a configuration
 
@@ -40,7 +36,7 @@ def given_settings(
 
     Raises typer.BadParameter for a flag, ConfigError for a variable or the file, InputNotFound for a file that is not there.
     """
-    given = {**(from_file(config) if config else {}), **from_environment(environment), **from_flags(flags)}
+    given = {**(from_file(config) if config else {}), **sources.from_environment(environment, _checked), **from_flags(flags)}
     return over_defaults(given, recipe or {})
 
 
@@ -53,19 +49,7 @@ def recipe_settings(dataset: str | None, name: str | None) -> dict[str, Any]:
     try:
         return dict(recipe(str(dataset), name).settings)
     except ConfigError as error:
-        raise typer.BadParameter(_reason("recipe", error), param_hint="--recipe") from error
-
-
-def settings_in_effect(
-    given: Mapping[str, Any], network_defaults: Mapping[str, Any], training_defaults: Mapping[str, Any]
-) -> tuple[NetworkSettings, TrainingSettings]:
-    """Return the settings of a run: what was given, over what the data set prefers; what the data decide is still None, see `resolved`."""
-    network = {name: value for name, value in given.items() if name in NetworkSettings.names()}
-    training = {name: value for name, value in given.items() if name in TrainingSettings.names()}
-    return (
-        NetworkSettings.from_mapping({**network_defaults, **network}),
-        TrainingSettings.from_mapping(over_defaults(training, training_defaults)),
-    )
+        raise typer.BadParameter(sources.reason("recipe", error), param_hint="--recipe") from error
 
 
 def from_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,9 +61,9 @@ def from_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
 def value_of_flag(name: str, value: str | bool | list[str]) -> Any:
     """Return the value of a setting that a flag gives, checked; raise typer.BadParameter for a wrong one."""
     try:
-        return _checked(name, _values(value) if isinstance(value, list) else _value(value))
+        return _checked(name, sources.of_texts(value) if isinstance(value, list) else sources.of_text(value))
     except ConfigError as error:
-        raise typer.BadParameter(_reason(name, error) + _how_to_repeat(name, value), param_hint=flag(name)) from error
+        raise typer.BadParameter(sources.reason(name, error) + _how_to_repeat(name, value), param_hint=flag(name)) from error
 
 
 def _how_to_repeat(name: str, value: str | bool | list[str]) -> str:
@@ -90,37 +74,9 @@ def _how_to_repeat(name: str, value: str | bool | list[str]) -> str:
     return ""
 
 
-def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return the settings that FASTMLP_* variables give; several values in one variable are separated by commas."""
-    given = {}
-    variables = {name: f"FASTMLP_{name.upper()}" for name in (*FIELDS, *RENAMED)}
-    texts = {name: environment.get(variable, "").strip() for name, variable in variables.items()}
-    for name, text in current_names({name: text for name, text in texts.items() if text}).items():
-        field, variable = FIELDS[name], variables[name]
-        try:
-            given[name] = _checked(name, _values(text.split(",")) if field.metadata["repeat"] else _value(text))
-        except ConfigError as error:
-            raise ConfigError(f"{variable}: {_reason(name, error)}") from error
-    return given
-
-
 def from_file(path: Path) -> dict[str, Any]:
     """Return the settings in a TOML file with the tables [network] and [train]."""
-    given = {}
-    for table, values in _read_toml(path).items():
-        if table not in TABLES:
-            raise ConfigError(f"{path}: {_unknown_table(table)}")
-        if not isinstance(values, dict):
-            raise ConfigError(f"{path}: expected {table} to be a table, [{table}], got {values!r}")
-        for name, value in current_names(values).items():
-            if name not in TABLES[table].names():
-                hint = nearest(name, TABLES[table].names()) or f"; known are {', '.join(TABLES[table].names())}"
-                raise ConfigError(f"{path}: [{table}] unknown setting {name!r}{hint}")
-            try:
-                given[name] = _checked(name, value)
-            except ConfigError as error:
-                raise ConfigError(f"{path}: [{table}] {error}") from error
-    return given
+    return sources.from_tables(_read_toml(path), str(path), _checked)
 
 
 def flag(name: str) -> str:
@@ -173,33 +129,3 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: expected UTF-8, got byte {error.object[error.start]:#04x} at {error.start}") from error
     except ValueError as error:  # TOMLDecodeError, and what int() says of too many digits
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
-
-
-def _values(texts: list[str]) -> Any:
-    """Return several values; a single one stands alone, since a setting may mean something else by a list of one."""
-    values = [_value(text) for text in texts]
-    return values if len(values) > 1 else values[0]
-
-
-def _value(text: str | bool) -> Any:
-    """Return the value that a text stands for, as TOML would read it: a number, true or false, else the text itself."""
-    if isinstance(text, bool):
-        return text
-    readers: tuple[Callable[[str], Any], ...] = (int, float)
-    for reader in readers:
-        try:
-            return reader(text)
-        except ValueError:
-            pass
-    return {"true": True, "false": False}.get(text.strip().lower(), text.strip())
-
-
-def _reason(name: str, error: ConfigError) -> str:
-    return str(error).removeprefix(f"{name}: ")
-
-
-def _unknown_table(name: str) -> str:
-    for table, record in TABLES.items():
-        if name in record.names() or RENAMED.get(name) in record.names():
-            return f"{name!r} belongs into the table [{table}]"
-    return f"expected the tables {', '.join(f'[{table}]' for table in TABLES)}, got {name!r}{nearest(name, TABLES)}"

@@ -7,14 +7,24 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
 import typer
 
-from fastmlp.cli.configuration import flag, settings_in_effect
+from fastmlp.cli.configuration import flag
 from fastmlp.cli.options import compile_notes
 from fastmlp.cli.train import RUNS, split_rows
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.rendering import experiments
 from fastmlp.rendering.output import Output, plain
 from fastmlp.rendering.progress import Display
-from fastmlp.settings import CHOICES, FIELDS, KIND_DEFAULTS, MEANS_PLAIN, PLAIN, NetworkSettings, TrainingSettings, used_with
+from fastmlp.settings import (
+    CHOICES,
+    FIELDS,
+    KIND_DEFAULTS,
+    MEANS_PLAIN,
+    PLAIN,
+    NetworkSettings,
+    TrainingSettings,
+    settings_in_effect,
+    used_with,
+)
 
 if TYPE_CHECKING:
     from fastmlp.course.reproduce import Stage

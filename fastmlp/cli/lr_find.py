@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastmlp.cli.configuration import flag, given_settings, settings_in_effect
+from fastmlp.cli.configuration import flag, given_settings
 from fastmlp.cli.options import TERMINAL, DataDir, DatasetName, compile_notes, known_picture
 from fastmlp.cli.train import describe
 from fastmlp.quantities import loss
 from fastmlp.rendering import tables, terminal
 from fastmlp.rendering.output import Output
+from fastmlp.settings import settings_in_effect
 
 if TYPE_CHECKING:
     from fastmlp.training.rate_curve import LearningRateFinderResult, Tried

@@ -11,10 +11,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from fastmlp.cli.configuration import TABLES, flag
+from fastmlp.cli.configuration import flag
 from fastmlp.rendering.output import Output
 from fastmlp.rendering.progress import Display
 from fastmlp.settings import FIELDS, HELP, RENAMED, default_text, nearest, shown_in
+from fastmlp.settings.sources import TABLES
 
 
 def _known_dataset(name: str | None) -> str | None:

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fastmlp.cli.configuration import settings_in_effect
 from fastmlp.errors import ConfigError, DataError
-from fastmlp.settings import NetworkSettings, TrainingSettings, having
+from fastmlp.settings import NetworkSettings, TrainingSettings, having, settings_in_effect
 
 if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset

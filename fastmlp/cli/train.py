@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from fastmlp.cli.configuration import given_settings, recipe_settings, settings_in_effect
+from fastmlp.cli.configuration import given_settings, recipe_settings
 from fastmlp.cli.options import DataDir, OptionalDatasetName, RecipeOption, compile_notes, model_file
 from fastmlp.cli.resume import FACTS, ResumedRun, open_earlier, text_of
 from fastmlp.errors import ConfigError, FastmlpError, ScoreMissed, TrainingError
@@ -21,7 +21,7 @@ from fastmlp.rendering import tables, terminal
 from fastmlp.rendering.output import Output
 from fastmlp.rendering.progress import Display
 from fastmlp.rendering.tables import counted
-from fastmlp.settings import NetworkSettings
+from fastmlp.settings import NetworkSettings, settings_in_effect
 from fastmlp.training.callbacks.signals import StopOnSignal
 
 if TYPE_CHECKING:

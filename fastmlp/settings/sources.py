@@ -1,8 +1,12 @@
-"""Which value of a setting counts, where several are known: what was given, over what a recipe or a data set prefers."""
+"""Which value of a setting counts, where several are known; and what an environment and the tables of a file say.
 
-from collections.abc import Mapping
+What comes later wins: default, the data set's own, recipe, configuration file, environment, flag.
+"""
+
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from fastmlp.errors import ConfigError
 from fastmlp.settings.fields import (
     CHOICES,
     EVERYWHERE,
@@ -15,7 +19,12 @@ from fastmlp.settings.fields import (
     used_by,
     used_with,
 )
-from fastmlp.settings.names import known_name
+from fastmlp.settings.names import RENAMED, current_names, known_name, nearest
+from fastmlp.settings.records import NetworkSettings, TrainingSettings
+
+TABLES: dict[str, type[NetworkSettings] | type[TrainingSettings]] = {"network": NetworkSettings, "train": TrainingSettings}
+
+Checked = Callable[[str, Any], Any]  # of the name of a setting and a value: that value in the right type; ConfigError for a wrong one
 
 
 def over_defaults(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,3 +47,85 @@ def over_defaults(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict
     merged = {**kept, **{name: value for name, value in given.items() if value is not None or name not in kept}}
     unneeded = {name for name in having("needs") if name not in given and not merged.get(FIELDS[name].metadata["needs"])}
     return {name: value for name, value in merged.items() if name not in unneeded}
+
+
+def settings_in_effect(
+    given: Mapping[str, Any], network_defaults: Mapping[str, Any], training_defaults: Mapping[str, Any]
+) -> tuple[NetworkSettings, TrainingSettings]:
+    """Return the settings of a run: what was given, over what the data set prefers; what the data decide is still None, see `resolved`."""
+    network = {name: value for name, value in given.items() if name in NetworkSettings.names()}
+    training = {name: value for name, value in given.items() if name in TrainingSettings.names()}
+    return (
+        NetworkSettings.from_mapping({**network_defaults, **network}),
+        TrainingSettings.from_mapping(over_defaults(training, training_defaults)),
+    )
+
+
+def from_environment(environment: Mapping[str, str], checked: Checked) -> dict[str, Any]:
+    """Return the settings that FASTMLP_* variables give, `checked`; several values in one variable are separated by commas.
+
+    Raises ConfigError, which names the variable, for a wrong one.
+    """
+    given = {}
+    variables = {name: f"FASTMLP_{name.upper()}" for name in (*FIELDS, *RENAMED)}
+    texts = {name: environment.get(variable, "").strip() for name, variable in variables.items()}
+    for name, text in current_names({name: text for name, text in texts.items() if text}).items():
+        field, variable = FIELDS[name], variables[name]
+        try:
+            given[name] = checked(name, of_texts(text.split(",")) if field.metadata["repeat"] else of_text(text))
+        except ConfigError as error:
+            raise ConfigError(f"{variable}: {reason(name, error)}") from error
+    return given
+
+
+def from_tables(tables: Mapping[str, Any], source: str, checked: Checked) -> dict[str, Any]:
+    """Return the settings in the tables "network" and "train" of a configuration, `checked`.
+
+    Raises ConfigError, which names the source and the table, for a wrong one.
+    """
+    given = {}
+    for table, values in tables.items():
+        if table not in TABLES:
+            raise ConfigError(f"{source}: {_unknown_table(table)}")
+        if not isinstance(values, dict):
+            raise ConfigError(f"{source}: expected {table} to be a table, [{table}], got {values!r}")
+        for name, value in current_names(values).items():
+            if name not in TABLES[table].names():
+                hint = nearest(name, TABLES[table].names()) or f"; known are {', '.join(TABLES[table].names())}"
+                raise ConfigError(f"{source}: [{table}] unknown setting {name!r}{hint}")
+            try:
+                given[name] = checked(name, value)
+            except ConfigError as error:
+                raise ConfigError(f"{source}: [{table}] {error}") from error
+    return given
+
+
+def _unknown_table(name: str) -> str:
+    for table, record in TABLES.items():
+        if name in record.names() or RENAMED.get(name) in record.names():
+            return f"{name!r} belongs into the table [{table}]"
+    return f"expected the tables {', '.join(f'[{table}]' for table in TABLES)}, got {name!r}{nearest(name, TABLES)}"
+
+
+def of_texts(texts: list[str]) -> Any:
+    """Return the values that texts stand for; a single one stands alone, since a setting may mean something else by a list of one."""
+    values = [of_text(text) for text in texts]
+    return values if len(values) > 1 else values[0]
+
+
+def of_text(text: str | bool) -> Any:
+    """Return the value that a text stands for, as TOML would read it: a number, true or false, else the text itself."""
+    if isinstance(text, bool):
+        return text
+    readers: tuple[Callable[[str], Any], ...] = (int, float)
+    for reader in readers:
+        try:
+            return reader(text)
+        except ValueError:
+            pass
+    return {"true": True, "false": False}.get(text.strip().lower(), text.strip())
+
+
+def reason(name: str, error: ConfigError) -> str:
+    """Return what an error says of a setting, without its name."""
+    return str(error).removeprefix(f"{name}: ")

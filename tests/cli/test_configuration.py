@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import typer
 
-from fastmlp.cli.configuration import FIELDS, TABLES, flag, given_settings, settings_in_effect
+from fastmlp.cli.configuration import FIELDS, flag, given_settings
 from fastmlp.errors import ConfigError, InputNotFound
-from fastmlp.settings import NetworkSettings, TrainingSettings
+from fastmlp.settings import NetworkSettings, TrainingSettings, settings_in_effect
+from fastmlp.settings.sources import TABLES
 from fastmlp.storage.runs import to_toml
 
 

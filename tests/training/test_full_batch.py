@@ -10,10 +10,10 @@ from scipy import optimize
 
 import fastmlp
 from fastmlp import ConfigError, ModelFileError, Network, TrainingSettings, machine
-from fastmlp.cli.configuration import settings_in_effect
 from fastmlp.kernels import tiled
 from fastmlp.kernels.program import Program
 from fastmlp.rendering.tables import ending
+from fastmlp.settings import settings_in_effect
 from fastmlp.training import saving
 from fastmlp.training.history import Epoch
 from fastmlp.training.plan import make_plan

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp.cli.configuration import given_settings, settings_in_effect
+from fastmlp.cli.configuration import given_settings
 from fastmlp.cli.experiment import new_plan
 from fastmlp.errors import ConfigError
 from fastmlp.kernels.losses import LOSSES, SMOOTHING
 from fastmlp.search.sweep import changed_settings
-from fastmlp.settings import CHOICES, LOSS_DEFAULTS, NetworkSettings, TrainingSettings, over_defaults, used_with
+from fastmlp.settings import CHOICES, LOSS_DEFAULTS, NetworkSettings, TrainingSettings, over_defaults, settings_in_effect, used_with
 from fastmlp.training.recipes import RECIPES
 from tests.training.recorded_runs import NETWORK, TRAINING
 
