@@ -5,11 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
-from fastmlp.cli.options import DataDir, DatasetName, ModelFile, compile_notes, model_file
+from fastmlp.cli.options import DataDir, ModelFile, OptionalDatasetName, compile_notes, data_of, model_file
 from fastmlp.rendering import tables
 from fastmlp.rendering.output import Output
 
-EXAMPLES = ("fastmlp evaluate digits.safetensors mnist", "fastmlp evaluate digits.safetensors mnist --split train --json")
+EXAMPLES = (
+    "fastmlp evaluate digits.safetensors mnist",
+    "fastmlp evaluate digits.safetensors mnist --split train --json",
+    "fastmlp evaluate runs/20261124T030656Z-mnist-b11a7d",
+)
 
 
 class Split(StrEnum):
@@ -22,14 +26,18 @@ class Split(StrEnum):
 def evaluate(
     output: Output,
     model: ModelFile,
-    dataset: DatasetName,
+    dataset: OptionalDatasetName = None,
     split: Annotated[Split, typer.Option(help="rows to evaluate on")] = Split.test,
     data_dir: DataDir = None,
 ) -> dict[str, Any]:
-    """Show accuracy and confusion matrix of a trained network, or R² and errors in the units of y."""
+    """Show accuracy and confusion matrix of a trained network, or R² and errors in the units of y.
+
+    The folder of a training knows its data set; beside a model file, name one.
+    """
     from fastmlp.data.dataset import load_dataset
     from fastmlp.network import Network
 
+    dataset = data_of(model) if dataset is None else dataset
     network = Network.load(model_file(model))
     output.note(f"loading {dataset} …")
     data = load_dataset(dataset, data_dir, notify=output.note)

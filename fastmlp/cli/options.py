@@ -74,6 +74,18 @@ def model_file(named: Path) -> Path:
     return found
 
 
+def data_of(named: Path) -> str:
+    """Return the name of the data set of the training in the folder that was named; raise typer.BadParameter for a model file."""
+    from fastmlp.storage.reading import read_run
+
+    if not os.path.isdir(named):
+        raise typer.BadParameter(
+            "expected the name of a data set beside a model file, got none; only the folder of a training knows its own",
+            param_hint="DATASET",
+        )
+    return str(read_run(named).manifest["data"]["name"])
+
+
 PICTURES = (".png", ".svg")
 TERMINAL = Path("-")  # --plot - draws there
 

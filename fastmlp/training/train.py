@@ -46,7 +46,7 @@ def train(
     y: Any = None,
     *,
     sample_weight: Any = None,
-    callbacks: Iterable[hooks.Callback] = (),
+    callbacks: Iterable[hooks.Callback] | None = (),
     verbose: bool | None = None,
     resume: TrainingState | None = None,
     **settings: Unpack[TrainingKeywords],

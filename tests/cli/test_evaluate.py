@@ -48,3 +48,16 @@ def test_model_that_was_just_trained_scores_the_same(command):
     trained = command("train", "synthetic", "--epochs", "1", "--batch-size", "50", "--json").json
     evaluated = command("evaluate", trained["model"], "synthetic", "--json").json
     assert {name: evaluated[name] for name in ("loss", "accuracy")} == trained["test"]
+
+
+def test_the_folder_of_a_training_knows_its_data_set(command):
+    folder = command("train", "synthetic", "--epochs", "1", "--batch-size", "50", "--json").json["run_folder"]
+    named, unnamed = (command("evaluate", folder, *data, "--json").json for data in (["synthetic"], []))
+    fields = ("dataset", "rows", "loss", "accuracy", "confusion_matrix")
+    assert [unnamed[field] for field in fields] == [named[field] for field in fields]
+
+
+def test_a_model_file_alone_asks_for_a_data_set(command, digits):
+    result = command("evaluate", digits)
+    assert result.code == 2
+    assert "DATASET: expected the name of a data set beside a model file, got none" in result.err

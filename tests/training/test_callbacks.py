@@ -229,10 +229,17 @@ def test_what_is_no_callback_is_refused_before_anything_runs(callback, message):
     assert net.input_scaling is None
 
 
-@pytest.mark.parametrize("callbacks", [print, "print", 3, None])
+@pytest.mark.parametrize("callbacks", [print, "print", 3])
 def test_what_is_no_list_is_refused(callbacks):
     with pytest.raises(ConfigError, match=r"callbacks: expected a list, such as callbacks=\[f\], got"):
         fastmlp.train(Network([4, 5, 3]), X, Y, callbacks=callbacks)
+
+
+def test_none_is_no_callbacks():
+    nets = Network([4, 5, 3]), Network([4, 5, 3])
+    histories = [fastmlp.train(net, X, Y, **SETTINGS, callbacks=callbacks) for net, callbacks in zip(nets, (None, ()), strict=True)]
+    assert len(histories[0]) == len(histories[1]) == SETTINGS["epochs"]
+    assert nets[0].parameters.tobytes() == nets[1].parameters.tobytes()
 
 
 def test_one_callback_that_stops_is_enough_whatever_those_after_it_say():

@@ -83,7 +83,9 @@ class Callbacks:
 
 
 def checked_list(given: Any) -> Iterable[Any]:
-    """Return callbacks as they were given; ConfigError for one that stands alone."""
+    """Return callbacks as they were given, None as none; ConfigError for one that stands alone."""
+    if given is None:
+        return ()
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable) or hasattr(given, "_fields"):
         raise ConfigError(f"callbacks: expected a list, such as callbacks=[f], got {type(given).__name__}")
     return given
