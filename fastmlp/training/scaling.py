@@ -103,7 +103,7 @@ def target_scaling(
 
 def in_effect(settings: TrainingSettings, loss: str, of_inputs: InputScaling, of_targets: TargetScaling | None) -> TrainingSettings:
     """Return the settings as they are recorded: with the loss, and with the scalings that the network has, or will have."""
-    return settings.replace(
+    return settings.filled_in(
         loss=loss,
         normalize=of_inputs.kind,
         normalize_target=None if of_targets is None else of_targets.kind,

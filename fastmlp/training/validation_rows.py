@@ -31,8 +31,9 @@ def as_settings(settings: TrainingSettings, validation: Validation) -> tuple[Tra
         if len(validation) != 2:
             raise ConfigError(f"validation: expected a pair (x, y), got {len(validation)} values")
         return settings.replace(validation=None), validation, None
-    number = settings.validation if validation is None else validation
-    return settings.replace(validation=number or 0), None, None
+    if validation is None:
+        return settings if settings.validation is not None else settings.filled_in(validation=0), None, None
+    return settings.replace(validation=validation), None, None
 
 
 def held_out(network: Network, rows: np.ndarray, target: np.ndarray, weight: np.ndarray | None, numbers: np.ndarray) -> HeldOut | None:
