@@ -1,5 +1,6 @@
 """What all tests share: the cache, the real data sets, and how hypothesis looks for examples."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -17,12 +18,22 @@ for name in [name for name in os.environ if name.startswith("FASTMLP_")]:
     if name not in KEPT:
         del os.environ[name]
 
+# Threads of OpenMP that wait for each other sleep: two test processes share the cores, and one that spins takes them from the other.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # The first example may have to wait for the compiler.
 hypothesis.settings.register_profile("fastmlp", deadline=None)
 hypothesis.settings.load_profile("fastmlp")
 
 
 LONG = [ROOT / "tests" / folder for folder in ("combinations", "quality")]
+
+
+def pytest_collection_finish():
+    """Let the collector pass over the tests themselves, and look less often: the compiler makes millions of objects that live on."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def pytest_collection_modifyitems(items):
