@@ -21,11 +21,12 @@ class Problem(NamedTuple):
 
     network: fastmlp.Network
     x: Array  # (M, K) float64 that float32 holds exactly
-    target: Array  # (M,) class numbers for softmax, else (M, N)
+    target: Array  # (M, T) in the type of the network: class numbers for softmax; one form for all tests, as each form is compiled anew
 
     @property
-    def target_table(self) -> Array:
-        return self.target[:, None] if self.target.ndim == 1 else self.target
+    def y(self) -> Array:
+        """Return the targets as Python takes them: (M,) whole class numbers for softmax."""
+        return self.target[:, 0].astype(np.int64) if self.network.output == "softmax" else self.target
 
     @property
     def layers(self) -> list[mlp.Layer]:
@@ -39,16 +40,14 @@ class Problem(NamedTuple):
     def mean_loss(self, weights: Array | None = None, x: Array | None = None) -> float:
         """Return the oracle's mean of weight times loss."""
         z = mlp.forward(self.layers, self.network.hidden_activations, self.x if x is None else x)[-1][0]
-        losses = mlp.row_losses(self.network.loss, z, self.target_table)
+        losses = mlp.row_losses(self.network.loss, z, self.target)
         return float((losses if weights is None else losses * weights).mean())
 
     def gradient(self, weights: Array | None = None) -> Array:
         """Return the oracle's derivative of mean_loss with respect to the flat parameters."""
         rows = len(self.x)
         shares = np.full(rows, 1.0 / rows) if weights is None else weights / rows
-        layers, _ = mlp.gradient(
-            self.layers, self.network.hidden_activations, self.network.loss, self.x, self.target_table.astype(float), shares
-        )
+        layers, _ = mlp.gradient(self.layers, self.network.hidden_activations, self.network.loss, self.x, self.target.astype(float), shares)
         return mlp.flat(layers)
 
 
@@ -60,11 +59,11 @@ def problem(sizes, output="softmax", activation="tanh", rows=5, dtype="float64",
     x = rng.standard_normal((rows, sizes[0])).astype(np.float32).astype(np.float64)
     x[rng.uniform(size=x.shape) < 0.2] = 0.0
     if output == "softmax":
-        target = rng.integers(0, sizes[-1], rows)
+        target = rng.integers(0, sizes[-1], (rows, 1))
     else:
-        target = rng.integers(0, 2, (rows, sizes[-1])).astype(float)
+        target = rng.integers(0, 2, (rows, sizes[-1]))
     assert DEFAULT_LOSS[output] == network.loss
-    return Problem(network, x, target)
+    return Problem(network, x, target.astype(dtype))
 
 
 def standardised(network: fastmlp.Network, rng: np.random.Generator) -> tuple[Array, Array]:

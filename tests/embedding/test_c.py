@@ -70,7 +70,7 @@ def full_of_nan(p, dtype):
 def test_c_program_gets_the_bits_that_python_gets(program, output, optimizer):
     dtype, use = program
     p = problem([4, 9, 3], output, rows=40, dtype=dtype)
-    x, target = p.x.astype(dtype), p.target_table.astype(dtype)
+    x, target = p.x.astype(dtype), p.target
     begin, functions = p.network.compiled(optimizer)
     in_c, in_python = functions.copy_state(begin), functions.copy_state(begin)
 

@@ -23,7 +23,7 @@ class Problem:
         self.network = fastmlp.Network(sizes, "tanh", output, normalization="layer", dtype=dtype, seed=1)
         self.network.parameters[:] += 0.2 * rng.standard_normal(self.network.parameters.size)
         self.x = rng.standard_normal((rows, sizes[0])).astype(np.float32).astype(np.float64)
-        self.target = rng.integers(0, 3, rows) if output == "softmax" else rng.integers(0, 2, (rows, sizes[-1])).astype(float)
+        self.target = (rng.integers(0, 3, (rows, 1)) if output == "softmax" else rng.integers(0, 2, (rows, sizes[-1]))).astype(float)
         self.state, self.functions = self.network.compiled()
         self.scratch = self.functions.make_scratch(self.state)
 
@@ -35,7 +35,7 @@ class Problem:
     def gradient(self):
         layers, rows = mlp.layers_of(self.network.parameters, self.network.sizes, normed=True), len(self.x)
         found, _ = mlp.gradient(
-            layers, self.network.hidden_activations, LOSSES[self.network.output], self.x, self.target.reshape(rows, -1).astype(float),
+            layers, self.network.hidden_activations, LOSSES[self.network.output], self.x, self.target,
             np.full(rows, 1 / rows), norm="layer",
         )  # fmt: skip
         return mlp.flat(found)
@@ -90,7 +90,9 @@ def test_steps_of_an_optimiser_are_those_of_a_training():
     state, functions = p.network.compiled("adam")
     for _ in range(3):
         functions.train_step(state, p.scratch, p.x, p.target, 0.01)
-    fastmlp.train(twin, p.x, p.target, epochs=3, batch_size=len(p.x), optimizer="adam", learning_rate=0.01, normalize="none")
+    fastmlp.train(
+        twin, p.x, p.target[:, 0].astype(int), epochs=3, batch_size=len(p.x), optimizer="adam", learning_rate=0.01, normalize="none"
+    )
     assert_allclose(p.network.parameters, twin.parameters, rtol=1e-8, atol=1e-10)
 
 
