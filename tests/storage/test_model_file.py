@@ -299,9 +299,10 @@ def test_a_file_beyond_the_memory_is_refused_before_it_is_read(folder, sound, mo
         read_bytes(folder, sound)
 
 
-def test_every_flipped_bit_is_found(folder, sound):
+@pytest.mark.parametrize("distance", [9, pytest.param(1, marks=pytest.mark.long)])  # 9: another bit of each byte
+def test_every_flipped_bit_is_found(folder, sound, distance):
     unnoticed = []
-    for bit in range(8 * len(sound)):
+    for bit in range(0, 8 * len(sound), distance):
         flipped = bytearray(sound)
         flipped[bit // 8] ^= 1 << bit % 8
         try:
@@ -324,7 +325,7 @@ def test_only_model_file_error_leaves_the_reader_of_changed_headers(folder):
     pieces = [b'"', b"[", b"]", b"{", b"}", b",", b":", b"-", b"0", b"9", b"1e999", b"NaN", b"null", b"true"]
     pieces += [b"\\ud800", b"\\", b"\xff", b'"t":', b"F64", b"U8"]
     refused = 0
-    for _ in range(5_000):
+    for _ in range(1_500):  # tests/quality tries more
         header = bytearray(FLAT)
         for _ in range(draw.randint(1, 3)):
             begin = draw.randrange(len(header))
@@ -333,7 +334,7 @@ def test_only_model_file_error_leaves_the_reader_of_changed_headers(folder):
             read_bytes(folder, build(bytes(header), DATA))
         except ModelFileError:
             refused += 1
-    assert refused > 2_500
+    assert refused > 750
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

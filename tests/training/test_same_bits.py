@@ -1,13 +1,10 @@
 """Same seed, data and settings: same bits, whatever the threads, the form of the input, or the process."""
 
 import hashlib
-import multiprocessing
-import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-import numba
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -177,33 +174,9 @@ def test_twelve_kinds_of_input_compile_one_kernel_each_for_bytes_and_for_numbers
 # Threads of the caller
 
 
-def test_the_callers_number_of_numba_threads_is_given_back():
-    before = numba.get_num_threads()
-    try:
-        numba.set_num_threads(1)
-        wide(threads=2)
-        assert numba.get_num_threads() == 1
-    finally:
-        numba.set_num_threads(before)
-
-
 def test_python_threads_may_train_at_the_same_time(wide_bits):
     with ThreadPoolExecutor(4) as pool:
         assert set(pool.map(lambda _: bits(wide(threads=2)), range(8))) == {wide_bits}
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_forked_child_trains_after_its_parent_used_threads(wide_bits):
-    wide(threads=2)
-    context = multiprocessing.get_context("fork")
-    reader, writer = context.Pipe(duplex=False)
-    child = context.Process(target=lambda: writer.send_bytes(bits(wide(threads=2))))
-    child.start()
-    writer.close()
-    assert reader.poll(60), "the child hangs"
-    received = reader.recv_bytes()
-    child.join(10)
-    assert (received, child.exitcode) == (wide_bits, 0)
 
 
 def test_small_networks_run_on_one_thread():
