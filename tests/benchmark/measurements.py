@@ -1,4 +1,6 @@
-"""Measurements made up by hand."""
+"""Measurements made up by hand, and the marks of tests with real ones."""
+
+import pytest
 
 from fastmlp.benchmark.measure import Measured
 from fastmlp.benchmark.protocol import Configuration, Measurement
@@ -14,3 +16,8 @@ def measured(*measurements: Measurement, targets: tuple[Target, ...] = (), limit
     """Return the measurements of a workload with other targets, on a machine of two cores."""
     workload: Workload = WORKLOADS[name]._replace(targets=targets, limit=limit)
     return Measured(workload, "native", 2, measurements, {})
+
+
+def marks_of(peer: str) -> list[pytest.MarkDecorator]:
+    """Return the marks of a test that runs a peer: what `make test` does not install, it does not look at."""
+    return [pytest.mark.long] if peer in ("jax", "onnxruntime", "sklearn", "torch") else []

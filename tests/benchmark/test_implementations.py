@@ -10,6 +10,7 @@ from fastmlp.benchmark.measure import LOSS_TOLERANCE, reached_loss
 from fastmlp.benchmark.problem import Problem, judge, layers_of, make_problem
 from fastmlp.benchmark.runner import Gradient, Training, Unavailable
 from fastmlp.benchmark.workloads import WORKLOADS
+from tests.benchmark.measurements import marks_of
 from tests.oracle import mlp
 
 EPOCHS = 2
@@ -55,7 +56,7 @@ WORKLOADS_OF = {
     "python": ("G",),
 }
 PEERS = [
-    (peer, variant, name)
+    pytest.param(peer, variant, name, marks=marks_of(peer))
     for peer, names in WORKLOADS_OF.items()
     for name in names
     for variant in IMPLEMENTATIONS[peer].variants[WORKLOADS[name].task]

@@ -14,6 +14,7 @@ from fastmlp.benchmark.problem import layers_of, make_problem
 from fastmlp.benchmark.protocol import Configuration
 from fastmlp.benchmark.runner import Training, Unavailable
 from fastmlp.errors import FastmlpError
+from tests.benchmark.measurements import marks_of
 from tests.oracle import mlp
 
 PEAKS = Peaks(2, 64, (100e9, 180e9), (50e9, 90e9), (10e9, 15e9))
@@ -38,8 +39,14 @@ def answer_of(problem, rung, operation, threads):
     return runner.answer()
 
 
+def case(key, rung, operation):
+    """Return a case of the test below; one whole step over threads is compiled for nobody else, for seconds."""
+    marks = [pytest.mark.long] if (key, rung.key) == ("mnist-step", "parallel") else marks_of(rung.peer)
+    return pytest.param(key, rung, operation, marks=marks, id=f"{key} {rung.key} {operation}".strip())
+
+
 CASES = [
-    (key, rung, operation)
+    case(key, rung, operation)
     for key in ROWS
     for operation in SCENES[key].operations
     for rung in SCENES[key].rungs
@@ -47,7 +54,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("key", "rung", "operation"), CASES, ids=[f"{key} {rung.key} {op}".strip() for key, rung, op in CASES])
+@pytest.mark.parametrize(("key", "rung", "operation"), CASES)
 @pytest.mark.filterwarnings("ignore")  # of the peers
 def test_every_rung_computes_what_float64_says(problems, key, rung, operation):
     if is_absent(rung.peer):

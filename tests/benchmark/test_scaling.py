@@ -57,6 +57,8 @@ def test_one_thing_changes_along_an_axis(axis, quick):
 
 
 def test_points_are_measured_for_real(monkeypatch):
+    process = scaling.Process
+    monkeypatch.setattr(scaling, "Process", lambda *arguments, cache: process(*arguments))  # with the code that other tests compiled
     monkeypatch.setattr(scaling, "FRAMEWORKS", {"numpy": "plain"})
     monkeypatch.setitem(scaling.AXES, "rows", ((), (60, 120)))
     found = scaling.measure(1, quick=True, axes=("rows", "threads"))

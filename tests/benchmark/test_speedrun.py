@@ -15,11 +15,14 @@ from fastmlp.network import network_for
 from fastmlp.search.statistics import lower_bound
 from fastmlp.training.plan import make_plan
 from fastmlp.training.trainer import Trainer
+from tests.benchmark.measurements import marks_of
 
 SHORT = {"batch_size": 32, "epochs": 2, "learning_rate": 0.3, "schedule": "linear", "warmup_epochs": 1.0, "label_smoothing": 0.1}
 PLAIN = Recipe((20,), SHORT)
 MOVED = Recipe((20,), SHORT | {"augment_shift": 1.0})
-COURSES = [(peer, variant) for peer in speedrun.PEERS for variant in IMPLEMENTATIONS[peer].variants["course"]]
+COURSES = [
+    pytest.param(peer, variant, marks=marks_of(peer)) for peer in speedrun.PEERS for variant in IMPLEMENTATIONS[peer].variants["course"]
+]
 
 
 @pytest.fixture(scope="module")

@@ -63,8 +63,10 @@ def test_float32_training_follows_float64_to_float32_rounding(kernels):
     assert_allclose(net.parameters, expected.parameters, rtol=1e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("kernels", ["auto", "scalar"])
+LONG = [pytest.param("scalar", threads, marks=pytest.mark.long) for threads in (2, 3)]  # of float64, compiled for nobody else
+
+
+@pytest.mark.parametrize(("kernels", "threads"), [("auto", 1), ("auto", 2), ("auto", 3), ("scalar", 1), *LONG])
 def test_work_enough_for_several_threads_trains_as_in_numpy(kernels, threads):
     x, y = GENERATOR.standard_normal((230, 120)), GENERATOR.integers(0, 10, 230)
     net = Network([120, 130, 10], "sigmoid", dtype="float64")
