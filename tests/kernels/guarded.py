@@ -269,18 +269,20 @@ def embed(net: Any, optimizer: str, x: np.ndarray, y: np.ndarray) -> None:
     outs, gradient, of_inputs = (guarded(shape, net.dtype) for shape in ((len(x), net.n_outputs), state.parameters.size, x.shape))
     functions.predict(state, scratch, x[-1], guarded(net.n_outputs, net.dtype))
     functions.predict_batch(state, scratch, x, outs)
-    functions.loss(state, scratch, x, y)
-    functions.gradient(state, scratch, x, y, gradient)
-    if x.dtype != np.uint8:
-        functions.input_gradient(state, scratch, x, y, of_inputs)
-    functions.train_step(state, scratch, x, y, 1e-3)
+    # each form of rows and targets is compiled anew, for seconds: only a full run tries others than C has
+    rows, target = guard((x / 255 if x.dtype == np.uint8 else x).astype(net.dtype)), guard(y.astype(net.dtype).reshape(len(x), -1))
+    for given, wanted in ((rows, target), (x, y)) if FULL else ((rows, target),):
+        functions.loss(state, scratch, given, wanted)
+        functions.gradient(state, scratch, given, wanted, gradient)
+        if given.dtype != np.uint8:
+            functions.input_gradient(state, scratch, given, wanted, of_inputs)
+        functions.train_step(state, scratch, given, wanted, 1e-3)
     if net.dtype == np.float64 and not FULL:  # the functions for C take long to compile
         return
 
     c, handle = embedding.c_functions(state), embedding.c_handle(state)
     handle = embedding.CHandle(state, handle.scratch, guard(handle.words))
     number = np.ctypeslib.as_ctypes_type(net.dtype)
-    rows, target = guard(x.astype(net.dtype)), guard(y.astype(net.dtype))
     given, wanted, outs_c, gradient_c, of_inputs_c = (
         array.ctypes.data_as(ctypes.POINTER(number)) for array in (rows, target, outs, gradient, of_inputs)
     )

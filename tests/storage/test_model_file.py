@@ -43,6 +43,7 @@ def tensor(dtype="F32", shape=(2,), offsets=(0, 8)):
 
 def read_bytes(folder, content):
     path = folder / "model.safetensors"
+    path.unlink(missing_ok=True)  # cutting a file short and writing it anew costs the disk more than making a new one
     path.write_bytes(content)
     return read_tensors(path)
 
