@@ -1,5 +1,6 @@
 """Formulas of users, translated: what they compute, their derivatives against differences, what of Python they may say."""
 
+import importlib.util
 import math
 from math import exp as e_to_the
 
@@ -330,6 +331,17 @@ def test_what_cannot_be_translated_is_named_with_its_line(subtests):
                 slope_of(function)
             assert message in str(caught.value)
             assert "\n" not in str(caught.value)
+
+
+def test_calls_may_be_twenty_deep(tmp_path):
+    each = ["def f1(z):\n    return 2 * z\n", *(f"def f{n}(z):\n    return f{n - 1}(z) + 1\n" for n in range(2, 22))]
+    (tmp_path / "chain.py").write_text("\n\n".join(each))
+    spec = importlib.util.spec_from_file_location("chain", tmp_path / "chain.py")
+    chain = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(chain)
+    assert value_of(chain.f20).function(1.5) == 22.0
+    with pytest.raises(ConfigError, match="f1: expected no function that calls itself, got calls 20 deep"):
+        value_of(chain.f21)
 
 
 def test_a_known_function_that_was_not_imported_is_hinted_at():

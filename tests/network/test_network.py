@@ -10,6 +10,7 @@ from numpy.testing import assert_array_equal
 import fastmlp
 from fastmlp import ConfigError, Network, NotEnoughMemory
 from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.network.summary import summary_of
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.standard_normal((20, 4))
@@ -212,3 +213,18 @@ def test_old_names_of_a_network_are_taken_with_a_warning():
 def test_an_unknown_attribute_of_a_network_names_the_nearest():
     with pytest.raises(AttributeError, match="did you mean 'parameters'"):
         getattr(Network([3, 2]), "param" + "eter")
+
+
+def test_a_summary_says_what_becomes_of_inputs_targets_and_classes():
+    def facts(net):
+        return dict(summary_of(net).facts)
+
+    net, x = Network([2, 4, 1]), np.arange(12.0).reshape(6, 2)
+    assert facts(net) == {"inputs": "decided by the first training", "loss": "mse"}
+    fastmlp.train(net, x, x[:, 0], epochs=0, normalize="standardize")
+    assert facts(net)["inputs"].endswith("divided by the standard deviation, per feature")
+    assert facts(net)["targets"].startswith("standardised inside")
+    for y, classes in ((np.arange(6) % 3, "0 to 2"), (np.array(["ant", "bee", "cow"])[np.arange(6) % 3], "'ant', 'bee' and 'cow'")):
+        net = Network([2, 4, 3])
+        fastmlp.train(net, x, y, epochs=0, normalize="none")
+        assert facts(net) == {"inputs": "as they are", "loss": "cross_entropy", "classes": classes}
