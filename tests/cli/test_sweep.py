@@ -7,10 +7,16 @@ import sys
 import pytest
 import typer
 
+from fastmlp.cli import repeat, sweep
 from fastmlp.cli.sweep import read_axes
+from fastmlp.search.statistics import FEWEST_PAIRS
 from fastmlp.search.sweep import Range
 
 QUICK = ("sweep", "synthetic", "--learning-rate", "0.000001,0.5", "--runs", "5", "--epochs", "2", "--batch-size", "100")
+
+
+def test_by_default_there_are_as_many_seeds_as_a_comparison_needs():
+    assert min(sweep.RUNS, repeat.RUNS) >= FEWEST_PAIRS
 
 
 def test_several_values_are_an_axis_and_one_is_fixed():

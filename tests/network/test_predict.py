@@ -251,3 +251,15 @@ def test_no_rows_cannot_be_measured(method):
 def test_targets_are_checked_before_anything_is_measured(method, y, message):
     with pytest.raises(DataError, match=f"^{message}"):
         getattr(Network([4, 5, 3]), method)(X, y)
+
+
+@pytest.mark.parametrize("output", ["softmax", "sigmoid", "identity"])
+def test_evaluate_counts_a_row_as_often_as_its_weight_says(output):
+    generator = np.random.default_rng(5)
+    x, copies = generator.standard_normal((7, 4)), np.array([0, 1, 2, 3, 0, 1, 5])
+    y = {"softmax": np.arange(7) % 3, "sigmoid": np.eye(3, dtype=int)[np.arange(7) % 3], "identity": x[:, :3] ** 2}[output]
+    net = Network([4, 5, 3], "tanh", output, dtype="float64")
+    repeated = net.evaluate(np.repeat(x, copies, axis=0), np.repeat(y, copies, axis=0))
+    assert net.evaluate(x, y, copies / 2) == pytest.approx(repeated, rel=1e-12)
+    with pytest.raises(DataError, match=r"sample_weight: expected \(7,\), one number per row, got shape \(4,\)"):
+        net.evaluate(x, y, copies[:4])
