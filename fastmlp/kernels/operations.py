@@ -397,7 +397,7 @@ class Planner:
             return self._stepped("update_bias", layer, N=layer.n_out, PANELS=count, D=layer.delta, D_ROW=layer.row, BIAS=layer.bias)
         return self._stepped(  # biases are the weights of an input that is 1 in all rows
             "update_dense", layer, ("update", 1, layer.tiles.NV, False), 1, K=1, X=self.layout.one, X_ROW=0, PANELS=layer.panels,
-            D=layer.delta, D_ROW=layer.row, D_PANEL=layer.column, W=layer.bias, W_PANEL=layer.width,
+            D=layer.delta, D_ROW=layer.row, D_PANEL=layer.column, W=layer.bias, W_PANEL=layer.width, BIAS=layer.bias,
         )  # fmt: skip
 
     def _stepped(

@@ -30,7 +30,7 @@ from fastmlp.kernels.normalisation import (
     track_moments,
 )
 from fastmlp.kernels.random import from_end, from_median, hash_32, high_half, low_half, number_of, row_key, signed_32
-from fastmlp.kernels.scalar import averaged, clipped, count_correct, penalised, rates_of
+from fastmlp.kernels.scalar import averaged, clipped, count_correct, penalised, rates_of, rates_of_biases
 from fastmlp.kernels.step import call_loss
 from fastmlp.kernels.vectors import CACHE_LINE, full_width, prefetch, short_loops
 from fastmlp.kernels.zeros import (
@@ -52,10 +52,10 @@ from fastmlp.kernels.zeros import (
 # the panels of w; W_ROW, W_VECTORS: numbers and vectors in a row of one; WIDTH: numbers in a row of the panels counted by PANELS; SUMS,
 # SUMS_SHARE: scratch for unfinished sums, and how much of it a share has; LISTS, FOLDED, MASKS, COUNTS: offsets into the arrays of
 # zeros.py; LIST: length of a live list; EXTRA: the row behind all batches that holds the shift of the inputs, 0 where there is none;
-# STATE: from a weight to its m, twice that to its v; KEY, THRESHOLD, NUMBER: regularisation.Draw; GAMMA: scales of normalised sums;
-# MOMENTS: what belongs to each unit of them, vectors one MOMENTS_ROW after another; RUNNING: running means, and variances one MOMENTS_ROW
-# behind. STEP is written while a run goes on: the number of the step in the whole training. It lies in the middle of a row, where no
-# other thread has anything in the same cache line.
+# STATE: from a weight to its m, twice that to its v (BIAS of an update is not 0 where w are biases); KEY, THRESHOLD, NUMBER:
+# regularisation.Draw; GAMMA: scales of normalised sums; MOMENTS: what belongs to each unit of them, vectors one MOMENTS_ROW after another;
+# RUNNING: running means, and variances one MOMENTS_ROW behind. STEP is written while a run goes on: the number of the step in the whole
+# training. It lies in the middle of a row, where no other thread has anything in the same cache line.
 (KIND, ADDRESS, K, N, PANELS, WIDTH, X, X_ROW, X_PANEL, D, D_ROW, D_PANEL, W, W_ROW, W_PANEL, W_PANELS, STEP, W_VECTORS, BIAS, OUT,
  OUT_ROW, OUT_PANEL, SUMS, SUMS_SHARE, LISTS, LIST, FOLDED, MASKS, EXTRA, COUNTS, STATE, KEY, THRESHOLD, NUMBER,
  GAMMA, MOMENTS, MOMENTS_ROW, RUNNING) = range(38)  # fmt: skip
@@ -597,7 +597,8 @@ def update_dense_stepped(arena, lists, masks, counts, rates, op, M, share, share
             for tile in range(tiles):
                 at, k = gradient + tile * MR * NR, first + tile * MR
                 TILE(arena, at, 0, arena, op[X] + k, op[X_ROW], 1, arena, op[D] + p * op[D_PANEL], op[D_ROW], 0, M)
-            step_run(arena, gradient, g.shape[0], op[W] + p * op[W_PANEL] + first * NR, op[STATE], rates)
+            now = rates_of_biases(rates) if op[BIAS] != 0 else rates
+            step_run(arena, gradient, g.shape[0], op[W] + p * op[W_PANEL] + first * NR, op[STATE], now)
 
 
 @kernel
@@ -633,7 +634,7 @@ def update_bias_stepped(arena, lists, masks, counts, rates, op, M, share, shares
             for m in range(M):
                 total += arena[op[D] + m * op[D_ROW] + p * NR + n]
             arena[gradient + n] = total
-        step_run(arena, gradient, count, op[BIAS] + p * NR, op[STATE], rates)
+        step_run(arena, gradient, count, op[BIAS] + p * NR, op[STATE], rates_of_biases(rates))
 
 
 @kernel(reassociate=True)
@@ -837,7 +838,7 @@ def update_units(arena, lists, masks, counts, rates, op, M, share, shares):
 
 @kernel
 def update_units_stepped(arena, lists, masks, counts, rates, op, M, share, shares):
-    """Step of v for the units of one share: v at BIAS, its gradient at D."""
+    """Step of v, biases or scales, for the units of one share: v at BIAS, its gradient at D."""
     for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
         first = p * op[WIDTH]
-        step_run(arena, op[D] + first, min(op[WIDTH], op[N] - first), op[BIAS] + first, op[STATE], rates)
+        step_run(arena, op[D] + first, min(op[WIDTH], op[N] - first), op[BIAS] + first, op[STATE], rates_of_biases(rates))

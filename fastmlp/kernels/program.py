@@ -56,7 +56,9 @@ class Steps(NamedTuple):
     batch_size: int
     scale: np.ndarray  # (K,): an input is x * scale + shift
     shift: np.ndarray
-    rates: np.ndarray  # (steps, RATES): updates.Rates, step by step, of which the last holds for all steps after it
+    # (steps, RATES): updates.Rates, step by step, of which the last holds for all steps after it; or (steps, 2 RATES): those of weights,
+    # then those of biases and scales, for rules that keep a state and limit no gradient
+    rates: np.ndarray
     mean: bool  # whether the gradient of a batch is divided by its rows
     loss_numbers: np.ndarray = NO_NUMBERS  # (1,), or (1 + 4 N,) for standardised targets: see loss_blocks.py
     average: np.ndarray | None = None  # (P,) of the parameters over the steps, updated in place by programs that average

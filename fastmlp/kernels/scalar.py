@@ -22,7 +22,7 @@ from fastmlp.kernels import updates
 from fastmlp.kernels.compiling import formula, kernel
 from fastmlp.kernels.elementary import exp
 from fastmlp.kernels.random import from_end, from_median, hash_32, high_half, low_half, number_of, row_key, signed_32
-from fastmlp.kernels.updates import Rates
+from fastmlp.kernels.updates import RATES, Rates
 
 # What other people embed; the rest is bound to formulas first.
 __all__ = [
@@ -348,6 +348,12 @@ def rates_of(rates):
     return Rates(
         rates[0], rates[1], rates[2], rates[3], rates[4], rates[5], rates[6], rates[7], rates[8], rates[9], rates[10], rates[11]
     )  # fmt: skip
+
+
+@kernel
+def rates_of_biases(rates):
+    """Return the numbers of a step for biases and scales, (RATES,): those of all, (RATES,), or the second half of (2 RATES,)."""
+    return rates[rates.shape[0] - RATES :]
 
 
 @kernel

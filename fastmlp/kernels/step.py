@@ -27,7 +27,9 @@ from fastmlp.kernels.scalar import (
     dense_forward,
     dense_sgd_update,
     gather,
+    rates_of_biases,
 )
+from fastmlp.kernels.updates import RATES
 
 # Columns of the table of layers: sizes, then offsets into the parameters (WEIGHT, BIAS) and into the scratch (Z, A, DELTA),
 # then the addresses of f and f', as kernels over arrays (ACTIVATE, ACTIVATE_BACKWARD) and as formulas of single numbers. The output
@@ -202,7 +204,7 @@ def train_steps(
 
     In place: parameters (P,); total (TOTALS,) is added to; m_state, v_state (P,) or (0,), average (P,) of the parameters, (0,) for none.
     layers (L, COLUMNS), x (rows, K) bytes or floats, target (rows, T), sample_weight (rows,) or (0,) for ones, order (n,) row numbers,
-    scale and shift (K,), rates (steps, RATES): those of updates.Rates, step by step, the last to the end; mean: whether the gradient is
+    scale and shift (K,), rates: as in program.Steps; mean: whether the gradient is
     divided by the rows of its batch, output: SOFTMAX, SIGMOID or IDENTITY, loss, update: addresses, update 0 for plain SGD;
     loss_numbers: see loss_blocks.py. Overwritten: scratch, gradient (P,) or (0,), batch_target (B, T), batch_weight (B,) or
     (0,). first_step: number of the first step in the whole training, draws (L + 1, DRAW_COLUMNS) or (0, DRAW_COLUMNS): what is left to
@@ -261,8 +263,18 @@ def train_steps(
                 layer_sgd_update(parameters, layer, a, M, scratch, now[0])
             else:
                 layer_gradient(layer, a, M, scratch, gradient)
-        if update != 0:
+        if update != 0 and now.shape[0] == RATES:
             call_update(update, parameters, m_state, v_state, gradient, now)
+        elif update != 0:
+            for index in range(L):
+                weight, bias = layers[index, WEIGHT], layers[index, BIAS]
+                end = bias + layers[index, N_OUT]
+                if layers[index, NORM] != 0:
+                    end += layers[index, N_OUT]  # the scales lie behind the biases
+                parts = parameters[weight:bias], m_state[weight:bias], v_state[weight:bias], gradient[weight:bias]
+                call_update(update, parts[0], parts[1], parts[2], parts[3], now[:RATES])
+                rest = parameters[bias:end], m_state[bias:end], v_state[bias:end], gradient[bias:end]
+                call_update(update, rest[0], rest[1], rest[2], rest[3], rates_of_biases(now))
         if limit != 0:
             for index in range(L - 1):
                 layer = layers[index]

@@ -84,7 +84,7 @@ def train_tiled(
     parameters (P,), m_state, v_state, average (P,) or (0,), places (P,): where they lie in the arena, into which and out of which they are
     copied; places (0,) where somebody else does that, before and afterwards. x (rows, K) bytes or floats, target (rows, T), sample_weight
     (rows,) or (0,) for ones, order (n,) row numbers, first_step: number of the first step in the whole training, scale and shift (K,);
-    rates (steps, RATES): those of updates.Rates, step by step, the last to the end;
+    rates: as in program.Steps;
     fused: whether the gradient comes times -learning_rate, to be added; mean: whether it is divided by the rows of the batch; output:
     SOFTMAX, SIGMOID or IDENTITY; loss, gather: addresses; loss_numbers: see loss_blocks.py; gather_ops, ops (threads, n,
     COLUMNS): operations on the batch of each thread. Scratch: arena to sums. total (TOTALS,): thread 0 adds to it.

@@ -29,6 +29,9 @@ class Rates(NamedTuple):
     average_decay: float = 0.0  # of the exponential average of the weights
 
 
+RATES = len(Rates._fields)
+
+
 class Update(NamedTuple):
     """One rule: its formula f(weight, gradient, m, v, rates) -> (weight, m, v), how many of m and v it keeps, its source.
 

@@ -176,6 +176,23 @@ def test_each_step_takes_its_own_rates(subtests):
             assert error(found.parameters, expected.parameters) < 1e-10
 
 
+@pytest.mark.parametrize("engine", ["tiles", "textbook"])
+def test_biases_take_their_step_by_the_second_half_of_wide_rates(engine):
+    job, rule = Job([70, 37, 20, 3], ["tanh", "silu"], "cross_entropy", rows=12, batch_size=12), RULES["adam with decay"]
+    of_weights = rates(rule, 1, np.float64)
+    of_biases = rates(rule._replace(weight_decay=0.0, learning_rate=0.1), 1, np.float64)
+
+    def stepped(numbers):
+        textbook = Program(job.sizes, job.activations, "float64", job.batch_size, job.loss, "scalar", update=rule.name)
+        program = textbook if engine == "textbook" else tiled_program(job, "float64", True, 2, rule.name)
+        return run(program, steps_of(job, "float64", rule=rule, rates=numbers)).parameters
+
+    found = stepped(np.concatenate((of_weights, of_biases), axis=1))
+    sizes = [(k * n, n) for k, n in zip(job.sizes, job.sizes[1:], strict=False)]
+    is_bias = np.concatenate([np.repeat([False, True], counts) for counts in sizes])
+    np.testing.assert_array_equal(found, np.where(is_bias, stepped(of_biases), stepped(of_weights)))
+
+
 @listed_or_not
 @pytest.mark.parametrize("rows", [1, 4, 67])
 def test_one_step_of_momentum_in_float32_is_exact_on_integers(rows, listed):
