@@ -36,12 +36,15 @@ _HOMES = {
     "Lion": "fastmlp.training.optimizers",
     "NetworkSettings": "fastmlp.settings",
     "TrainingSettings": "fastmlp.settings",
+    "MLPClassifier": "fastmlp.estimators",
+    "MLPRegressor": "fastmlp.estimators",
     "FastmlpError": "fastmlp.errors",
     "ConfigError": "fastmlp.errors",
     "DataError": "fastmlp.errors",
     "DatasetUnavailable": "fastmlp.errors",
     "InputNotFound": "fastmlp.errors",
     "MissingExtra": "fastmlp.errors",
+    "MissingName": "fastmlp.errors",
     "ModelFileError": "fastmlp.errors",
     "NotEnoughMemory": "fastmlp.errors",
     "OutputError": "fastmlp.errors",
@@ -54,7 +57,26 @@ _HOMES = {
 # Public names of version 0.1.0 -> their names now; accepted with a warning for one version.
 _RENAMED = {"Stepper": "OnlineTrainer", "State": "TrainingState", "RateSweep": "LearningRateFinderResult"}
 
-__all__ = ["__version__", "callbacks", "errors", "kernels", *_HOMES]  # noqa: PLE0604
+# Names that need an optional package -> that package. `from fastmlp import *` takes them where it is installed.
+_NEEDS = {"MLPClassifier": "sklearn", "MLPRegressor": "sklearn"}
+
+
+def _is_installed(package: str) -> bool:
+    from importlib.util import find_spec
+
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):  # a finder that refuses, a module that somebody put in its place
+        return False
+
+
+__all__ = [  # noqa: PLE0604
+    "__version__",
+    "callbacks",
+    "errors",
+    "kernels",
+    *(name for name in _HOMES if name not in _NEEDS or _is_installed(_NEEDS[name])),
+]
 
 if TYPE_CHECKING:
     from fastmlp import callbacks, errors, kernels
@@ -66,6 +88,7 @@ if TYPE_CHECKING:
         FastmlpError,
         InputNotFound,
         MissingExtra,
+        MissingName,
         ModelFileError,
         NotEnoughMemory,
         OutputError,
@@ -74,6 +97,7 @@ if TYPE_CHECKING:
         TrainingError,
         WriteError,
     )
+    from fastmlp.estimators import MLPClassifier, MLPRegressor
     from fastmlp.inspect.gradient_check import check_gradient
     from fastmlp.network import Network
     from fastmlp.network.formulas import activation, loss
@@ -106,4 +130,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*__all__, *_HOMES})

@@ -8,6 +8,7 @@
     ├── InputNotFound             66   a file or folder that was named does not exist
     ├── DatasetUnavailable        69   a data set that no source could provide
     ├── MissingExtra              69   an optional package that is not installed
+    ├── MissingName (AttributeError) 69 a name of fastmlp whose optional package is not installed
     ├── NotEnoughMemory           71   more memory needed than this process may use
     ├── OutputError               73   an output that cannot be created
     │   └── WriteError            74   an output that broke off while it was written
@@ -62,6 +63,15 @@ class DatasetUnavailable(FastmlpError):
 
 class MissingExtra(FastmlpError, ImportError):
     """A feature needs an optional package that is not installed."""
+
+    exit_code = 69
+
+
+class MissingName(FastmlpError, AttributeError):
+    """A name of fastmlp needs an optional package that is not installed.
+
+    An AttributeError, so that hasattr says no; Python has no class that is an ImportError, too.
+    """
 
     exit_code = 69
 

@@ -17,6 +17,7 @@ EXIT_CODES = {
     "InputNotFound": 66,
     "DatasetUnavailable": 69,
     "MissingExtra": 69,
+    "MissingName": 69,
     "NotEnoughMemory": 71,
     "OutputError": 73,
     "WriteError": 74,
@@ -47,6 +48,7 @@ def test_the_tree_in_the_docstring_is_that_of_the_classes():
         ("ConfigError", ValueError),
         ("InputNotFound", FileNotFoundError),
         ("MissingExtra", ImportError),
+        ("MissingName", AttributeError),
         ("NotEnoughMemory", MemoryError),
     ],
 )

@@ -84,7 +84,13 @@ FLOOR_PLAN = (
 # These collect what stands below them.
 COLLECTORS = ("fastmlp", "fastmlp.kernels", "fastmlp.cli")
 # Networks and training tell and do not draw; these ask rendering for it where a user asks them.
-DRAWING = {"fastmlp.network.network", "fastmlp.training.callbacks.progress", "fastmlp.training.history"}
+DRAWING = {
+    "fastmlp.estimators.quasi_newton",
+    "fastmlp.estimators.stochastic",
+    "fastmlp.network.network",
+    "fastmlp.training.callbacks.progress",
+    "fastmlp.training.history",
+}
 
 KERNELS_MAY_IMPORT = {"numpy", "numba", "llvmlite", "fastmlp.kernels", "fastmlp.machine", "fastmlp.errors"}
 

@@ -19,6 +19,8 @@ PUBLIC = ERRORS | {
     "History",
     "LBFGS",
     "Lion",
+    "MLPClassifier",
+    "MLPRegressor",
     "NAdam",
     "Network",
     "NetworkSettings",

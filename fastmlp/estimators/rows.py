@@ -1,0 +1,74 @@
+"""The rows of a user, checked by scikit-learn's rules, in a form that kernels take: dense, or CSR that becomes dense block by block."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils.validation import validate_data
+
+from fastmlp.network import Network
+from fastmlp.network.arrays import frozen
+
+BLOCK_BYTES = 1 << 23  # of rows that are dense for a while
+
+
+def checked(estimator: Any, x: Any, y: Any, *, dtype: np.dtype | None, reset: bool, numeric: bool = False) -> tuple[Any, Any]:
+    """Return X (n, K), an array or a CSR matrix, and y as it came; ValueError for what scikit-learn refuses.
+
+    dtype: of the parameters; bytes stay bytes, everything else becomes it. None: float32 and float64 stay what they are, and all else
+    becomes float64. reset: whether the columns of X are those that there will be, or have to be those known; numeric: whether y is.
+    """
+    x, y = validate_data(
+        estimator, x, y, multi_output=True, y_numeric=numeric, accept_sparse="csr", dtype=_types(dtype), order="C", reset=reset
+    )
+    return x, y
+
+
+def checked_rows(estimator: Any, x: Any, dtype: np.dtype | None) -> Any:
+    """Return X (n, K) alone, as `checked` does, with the columns that the estimator knows."""
+    return validate_data(estimator, x, accept_sparse="csr", dtype=_types(dtype), order="C", reset=False)
+
+
+def of_answers(x: Any) -> np.dtype:
+    """Return the type that predictions for X come in, as scikit-learn has it: float32 for float32, float64 for everything else."""
+    return np.dtype(np.float32 if getattr(x, "dtype", None) == np.float32 else np.float64)
+
+
+def _types(dtype: np.dtype | None) -> list[Any]:
+    return [np.float64, np.float32] if dtype is None else [dtype.type, np.uint8]
+
+
+def is_sparse(x: Any) -> bool:
+    """Return whether rows are a CSR matrix."""
+    return bool(sparse.issparse(x))
+
+
+def block_rows(x: Any, dtype: np.dtype) -> int:
+    """Return how many rows of a CSR matrix are made dense at a time."""
+    return max(1, BLOCK_BYTES // max(1, int(x.shape[1]) * dtype.itemsize))
+
+
+def dense(x: Any, dtype: np.dtype) -> np.ndarray:
+    """Return rows of a CSR matrix as kernels take them."""
+    return frozen(x.toarray().astype(dtype, copy=False))
+
+
+def outputs(network: Network, x: Any, threads: int | None) -> np.ndarray:
+    """Return z (n, N) of the output layer for rows as `checked` gives them."""
+    if not is_sparse(x):
+        return network.logits(x, threads=threads)
+    step = block_rows(x, network.dtype)
+    parts = [network.logits(dense(x[first : first + step], network.dtype), threads=threads) for first in range(0, x.shape[0], step)]
+    return np.concatenate(parts) if parts else np.empty((0, network.n_outputs), network.dtype)
+
+
+def blocks(x: Any, dtype: np.dtype) -> Iterator[tuple[np.ndarray, int, int]]:
+    """Yield all rows as kernels take them, with the first and the end of each block; dense rows are one."""
+    if not is_sparse(x):
+        yield frozen(x), 0, x.shape[0]
+        return
+    step = block_rows(x, dtype)
+    for first in range(0, x.shape[0], step):
+        end = min(first + step, x.shape[0])
+        yield dense(x[first:end], dtype), first, end
