@@ -89,7 +89,9 @@ class Epochs:
         self._constants = problem.constants(rows.target)
         self._constant = 0.0 if self._constants is None else float(self._constants.mean())
         self._has_penalty = parameters.alpha > 0 and parameters.solver not in DECOUPLED
-        self._squares = 0.0
+        self._penalised = [weight.reshape(-1) for weight in network.weights] if self._has_penalty else []
+        self._squares, self._shares = 0.0, float((self._counts / self._sums).sum())
+        self._numbers = problem.numbers
         self._one, self._zero = np.ones(network.n_inputs, network.dtype), np.zeros(network.n_inputs, network.dtype)
         self._table: tuple[int, int, float, np.ndarray] | None = None  # of which steps, at which rate
         self._program = self._chosen(seed)
@@ -109,7 +111,7 @@ class Epochs:
             norm="none", scaled=False, one_hot=False,
         )  # fmt: skip
         program = engine.choose(wanted, x, np.arange(x.shape[0]), False)
-        program.prepare(x, self._rows.target, problem.numbers)
+        program.prepare(x, self._rows.target, self._numbers)
         return program
 
     @property
@@ -144,7 +146,7 @@ class Epochs:
         steps = Steps(
             parameters=self.network.parameters, m_state=self.optimizer.states[0], v_state=self.optimizer.states[1], total=self._total,
             x=x, target=target, sample_weight=weight, order=order, first=first - skipped, last=last - skipped,
-            batch_size=self.batch_size, scale=self._one, shift=self._zero, mean=True, loss_numbers=self._problem.numbers,
+            batch_size=self.batch_size, scale=self._one, shift=self._zero, mean=True, loss_numbers=self._numbers,
             rates=table if len(table) == 1 else table[first // self.batch_size :], first_step=self.optimizer.steps,
         )  # fmt: skip
         try:
@@ -188,12 +190,13 @@ class Epochs:
         self._weight = np.empty(self.n_rows, self.network.dtype)
         self._weight[self._order] = self._problem.gradient_factor * scaled
         self._sums = np.where(counts, sums, np.inf)  # of a batch that counts nothing there is no penalty either
+        self._shares = float((self._counts / self._sums).sum())
         if self._constants is not None:
             self._constant = float((scaled * self._constants[self._order]).mean())
 
     def _sum_of_squares(self) -> float:
         """Return the sum of the squares of all weights, without the biases; 0 where there is no penalty."""
-        return float(sum(np.vdot(weight, weight) for weight in self.network.weights)) if self._has_penalty else 0.0
+        return float(sum(np.dot(weight, weight) for weight in self._penalised))
 
     def _penalty(self) -> float:
         """Return what the L2 penalty adds to the loss of the epoch: its sum of squares is taken to change evenly from step to step."""
@@ -201,7 +204,7 @@ class Epochs:
             return 0.0
         steps = self.epoch_steps
         mean = self._squares + (self._sum_of_squares() - self._squares) * (steps - 1) / (2 * steps)
-        return 0.5 * self._parameters.alpha * mean * float((self._counts / self._sums).sum()) / float(self.n_rows)
+        return 0.5 * self._parameters.alpha * mean * self._shares / self.n_rows
 
     def _rates(self) -> np.ndarray:
         """Return the numbers of the epoch's steps as program.Steps has them; those of several epochs are computed at a time."""
