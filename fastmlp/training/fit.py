@@ -1,4 +1,8 @@
-"""The event loop: every training goes through it, epoch by epoch, and tells its callbacks what happens. Never prints."""
+"""The event loop: every training goes through it, epoch by epoch, and tells its callbacks what happens. Never prints.
+
+Single steps do not: of Trainer.step and OnlineTrainer.step the loop is the user's, who knows what comes after each step; there is no block
+of them to tell of, no pace to find, no end in sight. They take their steps where those of this loop are taken: Trainer._take.
+"""
 
 import contextlib
 import itertools

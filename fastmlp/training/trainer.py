@@ -48,8 +48,11 @@ class Trainer:
         if plan.image_shape is not None:
             shares = settings.threads or machine.usable_cores()
             self._augmentation = augmentation.Augmentation(settings, self.rows, plan.image_shape, self.batch_size, shares)
-        self.program = engine.choose(plan)
-        self.program.prepare(self.rows, self.target, plan.loss_numbers)
+        try:
+            self.program = engine.choose(plan)
+            self.program.prepare(self.rows, self.target, plan.loss_numbers)
+        except KeyboardInterrupt:  # from deep inside of the compiler
+            raise KeyboardInterrupt("while kernels were compiled; the network is as it was") from None
         self.threads = self.program.threads
         self.compile_seconds = time.perf_counter() - started
 

@@ -55,6 +55,23 @@ def test_outside_of_training_a_signal_ends_a_command_with_its_code(tmp_path, num
         assert err.splitlines()[-1] == "error: interrupted"
 
 
+def test_ctrl_c_while_kernels_are_compiled_ends_a_training_with_one_line(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "FASTMLP_CACHE_DIR": str(tmp_path / "cache")}
+    line = [sys.executable, "-m", "fastmlp", "train", "synthetic"]
+    restored = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}  # nohup around the tests switches it off
+    with subprocess.Popen(line, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, **restored) as process:
+        said = [process.stderr.readline()]
+        while not said[-1].startswith("compiling (once)"):
+            assert said[-1], "".join(said)
+            said.append(process.stderr.readline())
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert err.splitlines()[-1] == "error: interrupted"
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.fixture
 def handlers():
     """Signal handlers as they are in a process of its own; given back afterwards."""

@@ -71,13 +71,11 @@ FLOOR_PLAN = (
     "fastmlp.training",
     "fastmlp.callbacks",
     "fastmlp.inspect",
-    "fastmlp.export",
     "fastmlp.estimators",
     "fastmlp.search",
     "fastmlp.course",
     "fastmlp.benchmark",
     "fastmlp.rendering",
-    "fastmlp.serve",
     "fastmlp.cli",
     "fastmlp.__main__",
 )
@@ -154,6 +152,10 @@ def test_imports_are_found(source, name):
 def test_every_module_has_a_place_in_the_floor_plan():
     homeless = {module.path for module in modules() if floor(module.name) == len(FLOOR_PLAN)}
     assert homeless == {"fastmlp/__init__.py"}
+
+
+def test_every_room_of_the_floor_plan_exists():
+    assert [room for room in FLOOR_PLAN if not any(within(module.name, room) for module in modules())] == []
 
 
 def test_imports_point_up_the_floor_plan():

@@ -13,7 +13,9 @@ from fastmlp.training.history import Progress as Where
 if TYPE_CHECKING:
     from fastmlp.rendering.progress import Shows
 
-SLOW = 2.0  # times as long as the fastest epoch before it: named once
+# Times as long as the fastest epoch before it: named once. What `fastmlp doctor` expects of this machine would have to be measured first,
+# for longer than a short training takes, and while the same other programs run; an epoch of the same work says more.
+SLOW = 2.0
 SHORTEST_SECONDS = 0.5  # of an epoch whose slowness is worth a word
 
 
