@@ -12,7 +12,6 @@ from fastmlp.estimators.problems import Problem
 from fastmlp.estimators.stochastic import NOT_FINITE, Rows
 from fastmlp.kernels import engine
 from fastmlp.kernels.program import Steps
-from fastmlp.kernels.regularisation import NOTHING
 from fastmlp.kernels.step import LOSS_SUM, TOTALS
 from fastmlp.kernels.tiled import FORWARD_ROWS
 from fastmlp.kernels.updates import GRADIENT, RATES
@@ -49,13 +48,13 @@ class _Loss:
             first += weight.size + bias.size
         self._block = max(1, min(n, FORWARD_ROWS))
         self._one, self._zero = np.ones(network.n_inputs), np.zeros(network.n_inputs)
-        wanted = engine.Wanted(
-            sizes=network.sizes, activations=network.hidden_activations, dtype=EXACT, rows=self._block, loss=problem.form,
-            update=GRADIENT.name, kernels="auto", zero_skipping="auto", threads=threads, limited=False, averages=False,
-            regularisation=NOTHING, norm="none", scaled=False, one_hot=False,
-        )  # fmt: skip
         some = next(of_rows.blocks(x[: engine.SAMPLE_ROWS], EXACT))[0]
-        self._program = engine.choose(wanted, some, np.arange(some.shape[0]), False)
+        self._program = engine.choose(
+            engine.Wanted(
+                network.sizes, network.hidden_activations, EXACT, self._block, threads, loss=problem.form, update=GRADIENT.name, x=some,
+                trained_on=np.arange(some.shape[0]),
+            )
+        )  # fmt: skip
         self._program.prepare(some, self._target, problem.numbers)
 
     def __call__(self, parameters: np.ndarray) -> tuple[float, np.ndarray]:

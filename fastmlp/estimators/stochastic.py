@@ -30,7 +30,6 @@ from fastmlp.training.history import Epoch, Progress
 from fastmlp.training.state import TrainingState
 
 USUAL_BATCH = 200
-STEPS_AHEAD = 256  # whose rates are computed together
 DIVERGED = "diverged"
 NOT_FINITE = "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 _DECAY, _EPSILON = (Rates._fields.index(name) for name in ("weight_decay", "epsilon"))
@@ -72,7 +71,7 @@ class Epochs:
         self.course, self.optimizer = course, optimizer
         self._parameters, self._problem, self._rows, self._held_out = parameters, problem, rows, held_out
         self._random_state, self._threads, self._is_single = random_state, threads, is_single
-        self.n_rows = rows.x.shape[0]
+        self.n_rows = int(rows.x.shape[0])
         self.batch_size = min(parameters.batch_size or USUAL_BATCH, self.n_rows)
         self.epoch = self.row = 0
         self.scores: dict[str, float | None] | None = None
@@ -104,13 +103,13 @@ class Epochs:
             x = of_rows.dense(x[some], network.dtype)
         shares = settings.dropout if isinstance(settings.dropout, tuple) else (settings.dropout,)
         n_hidden = len(network.hidden_activations)
-        wanted = engine.Wanted(
-            sizes=network.sizes, activations=network.hidden_activations, dtype=network.dtype, rows=self.batch_size, loss=problem.form,
-            update=update_rules.update_rule(settings, network.dtype), kernels="auto", zero_skipping="auto", threads=self._threads,
-            limited=False, averages=False, regularisation=Regularisation(seed, shares * n_hidden if len(shares) == 1 else shares),
-            norm="none", scaled=False, one_hot=False,
+        program = engine.choose(
+            engine.Wanted(
+                network.sizes, network.hidden_activations, network.dtype, self.batch_size, self._threads, loss=problem.form,
+                update=update_rules.update_rule(settings, network.dtype), x=x, trained_on=np.arange(x.shape[0]),
+                regularisation=Regularisation(seed, shares * n_hidden if len(shares) == 1 else shares),
+            )
         )  # fmt: skip
-        program = engine.choose(wanted, x, np.arange(x.shape[0]), False)
         program.prepare(x, self._rows.target, self._numbers)
         return program
 
@@ -215,7 +214,7 @@ class Epochs:
             if begin <= first and first + count <= end and at == rate:
                 return table if len(table) == 1 else table[first - begin :][:count]
         varies = self._rows.weight is not None and self._parameters.shuffle and self._has_penalty
-        ahead = count if varies else count * -(-STEPS_AHEAD // count)
+        ahead = count if varies else count * -(-rates.STEPS_AHEAD // count)
         table = self._new_table(first, ahead)
         self._table = None if varies else (first, first + ahead, rate, table)
         return table if len(table) == 1 else table[:count]
