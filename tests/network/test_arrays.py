@@ -307,3 +307,8 @@ def test_what_is_no_number_is_named_with_the_way_out(kind):
 def test_signs_as_labels_of_a_sigmoid_are_refused_with_the_cure():
     with pytest.raises(DataError, match=re.escape("give (y + 1) / 2")):
         as_target([-1, 1], "sigmoid", 1, 2, "float32")
+
+
+def test_class_numbers_become_one_hot_rows_where_there_are_several_sigmoids():
+    target = as_target([2, 0, 1, 0], "sigmoid", 3, 4, "float32")
+    assert_array_equal(target, np.eye(3, dtype=np.float32)[[2, 0, 1, 0]], strict=True)

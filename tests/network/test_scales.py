@@ -120,3 +120,18 @@ def test_outputs_that_overflow_are_no_classes(output, n):
             net.predict(rows)
     assert np.isnan(net.predict_proba(x)).all()
     assert np.isnan(list(net.evaluate(x, y).values())).all()
+
+
+def test_scale_and_shift_are_those_of_inputs_as_they_are_given():
+    far = 1e6 + np.random.default_rng(1).standard_normal((60, 16))
+    for x, normalize in ((PIXELS, None), (PIXELS, "scale"), (PIXELS, "standardize"), (far - 1e6, "none"), (far, "standardize")):
+        net = Network([16, 8, 3])
+        if normalize is not None:
+            fastmlp.train(net, x, CLASSES, epochs=0, normalize=normalize, per_feature=True)
+        expected = x / 255 if x is PIXELS else x
+        if normalize == "standardize":
+            expected = (expected - expected.mean(axis=0)) / expected.std(axis=0)
+        scale, shift = net.scale_and_shift(x is PIXELS)
+        assert (scale.dtype, shift.dtype) == (np.float32, np.float32)
+        assert_allclose(x * scale.astype(float) + shift, expected, rtol=0, atol=0.5 if x is far else 1e-6)
+    assert_array_equal(Network([16, 3]).scale_and_shift(is_bytes=False), [np.ones(16), np.zeros(16)])
