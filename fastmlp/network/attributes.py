@@ -72,7 +72,8 @@ def assign(
         for number, array, view in zip(range(len(views)) if numbers is None else numbers, given, views, strict=True)
     ]
     # one may be a view of what another is copied into
-    for array, view in zip([array.copy() if np.may_share_memory(array, views[0]) else array for array in fit], views, strict=True):
+    fit = [array.copy() if any(np.may_share_memory(array, view) for view in views) else array for array in fit]
+    for array, view in zip(fit, views, strict=True):
         view[...] = array
 
 

@@ -1,6 +1,7 @@
 """What is assigned to a network is checked and copied, or refused with nothing changed; what it is made of stays."""
 
 import copy
+import itertools
 import pickle
 
 import numpy as np
@@ -187,3 +188,14 @@ def test_parameters_that_are_not_finite_are_not_saved(tmp_path):
     with pytest.raises(DataError, match="expected finite numbers to save"):
         net.save(tmp_path / "net.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_weights_and_biases_may_change_places(order):
+    net = Network([4, 4, 4, 4])
+    net.parameters[:] = np.arange(net.parameters.size)
+    for name in ("weights", "biases"):
+        before = [array.copy() for array in getattr(net, name)]
+        setattr(net, name, [getattr(net, name)[layer] for layer in order])
+        for array, layer in zip(getattr(net, name), order, strict=True):
+            assert_array_equal(array, before[layer])

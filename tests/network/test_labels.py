@@ -275,3 +275,15 @@ def test_real_digits_by_their_words_have_the_bits_of_class_numbers(mnist):
     assert nets[0].parameters.tobytes() == nets[1].parameters.tobytes()
     assert np.array_equal(words[nets[0].predict(mnist.x_train[:500])], nets[1].predict(mnist.x_train[:500]))
     assert re.search("'ten'", str(pytest.raises(DataError, nets[1].evaluate, mnist.x_train[:1], ["ten"]).value))
+
+
+@pytest.mark.parametrize("trained_on", ["numbers", "rows"])
+def test_answers_of_sigmoids_are_judged_as_they_are_given(trained_on):
+    rows = np.eye(3, dtype=int)[NUMBERS]
+    net = Network([4, 6, 3], "tanh", "sigmoid", seed=2)
+    fastmlp.train(net, X, NUMBERS if trained_on == "numbers" else rows, **HOW)
+    z = net.logits(X)
+    by_class, by_label = (z.argmax(axis=1) == NUMBERS).mean(), ((z > 0) == rows).mean()
+    assert by_class != by_label
+    assert net.evaluate(X, NUMBERS)["accuracy"] == pytest.approx(by_class, abs=1e-12)
+    assert net.evaluate(X, rows)["accuracy"] == pytest.approx(by_label, abs=1e-12)
