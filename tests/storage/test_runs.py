@@ -83,9 +83,9 @@ with create_run(Path(sys.argv[1]), "mnist") as run:
 """
 
 
-def test_twenty_runs_at_once_get_twenty_folders(tmp_path):
+def test_eight_runs_at_once_get_eight_folders(tmp_path):
     command = [sys.executable, "-c", WAITING_RUN, str(tmp_path)]
-    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(20)]
+    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(8)]
     for process in processes:
         assert process.stdout.readline() == b"ready\n"
     for process in processes:
@@ -93,9 +93,9 @@ def test_twenty_runs_at_once_get_twenty_folders(tmp_path):
         process.stdin.flush()
     for process in processes:
         process.communicate()
-    assert [process.returncode for process in processes] == [0] * 20
+    assert [process.returncode for process in processes] == [0] * 8
     folders = list(tmp_path.iterdir())
-    assert len(folders) == 20
+    assert len(folders) == 8
     assert all(read_metrics(folder / "metrics.jsonl") == [{"epoch": 1}] for folder in folders)
 
 
