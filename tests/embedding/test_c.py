@@ -15,6 +15,8 @@ from fastmlp.errors import DataError
 from tests.embedding.networks import OUTPUTS, problem
 from tests.kernels.processes import run_python
 
+# Those of float32 are compiled for these tests alone, for many seconds.
+DTYPES = ["float64", pytest.param("float32", marks=pytest.mark.long)]
 PROGRAM = r"""
 HEADER
 #include <stddef.h>
@@ -45,7 +47,7 @@ def build(source: Path, *flags: str) -> Path:
     return library
 
 
-@pytest.fixture(scope="module", params=["float64", "float32"])
+@pytest.fixture(scope="module", params=DTYPES)
 def program(request, tmp_path_factory):
     """The C program above, compiled with the header that fastmlp gives, for one number type."""
     c = c_functions(problem([4, 9, 3], dtype=request.param).network.compiled()[0])
@@ -100,7 +102,7 @@ def pointer(array):
     return array.ctypes.data_as(ctypes.POINTER(np.ctypeslib.as_ctypes_type(array.dtype)))
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_ctypes_calls_a_function(dtype):
     p = problem([4, 9, 3], dtype=dtype)
     state, _ = p.network.compiled()
@@ -111,9 +113,9 @@ def test_ctypes_calls_a_function(dtype):
 
 
 def test_ctypes_refuses_numbers_of_another_type():
-    state, _ = problem([4, 9, 3], dtype="float32").network.compiled()
+    state, _ = problem([4, 9, 3]).network.compiled()
     with pytest.raises(ctypes.ArgumentError):
-        c_functions(state).predict.ctypes(c_handle(state).ctypes, pointer(np.zeros(4)), pointer(np.zeros(3)))
+        c_functions(state).predict.ctypes(c_handle(state).ctypes, pointer(np.zeros(4, np.float32)), pointer(np.zeros(3, np.float32)))
 
 
 def test_two_handles_of_one_network_share_its_parameters_and_not_their_scratch():
@@ -141,6 +143,7 @@ def test_handle_of_parameters_that_are_not_the_networks_is_refused():
             c_handle(state._replace(parameters=wrong))
 
 
+@pytest.mark.long  # that of float64 stands in the document
 def test_header_declares_every_function_for_the_number_type():
     state, _ = problem([4, 9, 3], dtype="float32").network.compiled()
     header = c_functions(state).header
@@ -164,7 +167,7 @@ except fastmlp.ConfigError as error:
 # --- other people's ways to call C ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_scipy_integrates_a_network_through_a_low_level_callable(dtype):
     from scipy import LowLevelCallable, integrate
 

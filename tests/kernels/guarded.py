@@ -277,7 +277,7 @@ def embed(net: Any, optimizer: str, x: np.ndarray, y: np.ndarray) -> None:
         if given.dtype != np.uint8:
             functions.input_gradient(state, scratch, given, wanted, of_inputs)
         functions.train_step(state, scratch, given, wanted, 1e-3)
-    if net.dtype == np.float64 and not FULL:  # the functions for C take long to compile
+    if net.dtype == np.float32 and not FULL:  # the functions for C take long to compile
         return
 
     c, handle = embedding.c_functions(state), embedding.c_handle(state)
