@@ -37,10 +37,24 @@ def pytest_collection_finish():
 
 
 def pytest_collection_modifyitems(items):
-    """Mark what tries the same claims again in many more ways."""
+    """Mark what tries the same claims again in many more ways; where several processes test, keep the files of a folder apart."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        places = spread({item.path for item in items})
+        items.sort(key=lambda item: places[item.path])
     for item in items:
         if item.path.parent in LONG:
             item.add_marker(pytest.mark.long)
+
+
+def spread(paths):
+    """Return for each file where in the run its turn is, from 0 to 1: files of one folder need the same code.
+
+    Two processes that need it at once compile it both; who needs it later finds it.
+    """
+    folders = {}
+    for path in sorted(paths):
+        folders.setdefault(path.parent, []).append(path)
+    return {path: (index + 0.5) / len(files) for files in folders.values() for index, path in enumerate(files)}
 
 
 @pytest.fixture(scope="session")
