@@ -277,7 +277,7 @@ def test_training_ends_when_its_time_is_used_up(command):
     flags = ("--epochs", "1000000", "--time-budget", "0.02", "--run-folder", "run")
     record = command("train", "synthetic", *flags, "--json").json
     assert record["stopped"] == "time_budget"
-    assert sum(epoch["seconds"] for epoch in record["epochs"]) < 0.02 + 0.5
+    assert sum(epoch["seconds"] for epoch in record["epochs"][:-1]) < 0.02  # the last one began before the time was up
     resumed = command("train", "--resume", "run")
     when = r"(1 epoch|[\d,]+ epochs|[\d,]+ rows|(1 epoch|[\d,]+ epochs) and [\d,]+ rows)"
     assert re.search(rf"^stopped after {when}: the time budget of 0\.02 seconds is used up$", resumed.out, re.MULTILINE)
