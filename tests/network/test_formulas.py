@@ -461,6 +461,22 @@ def test_a_model_file_with_impossible_values_of_a_formula_is_refused_or_read(sav
         assert Network.from_tensors("net", changed).hidden_activations == ("clipped",)
 
 
+def test_values_of_a_formula_may_differ_by_rounding_and_in_nothing_else(saved):
+    file = saved[0].to_tensors()
+    config = json.loads(file.metadata["config"])
+    values = config["formulas"]["loss doubled"]
+
+    def read(changed):
+        now = config | {"formulas": config["formulas"] | {"loss doubled": changed}}
+        return Network.from_tensors("net", file._replace(metadata=file.metadata | {"config": json.dumps(now)}))
+
+    assert read([value * (1 + 1e-12) for value in values]).loss == "doubled"
+    for place, value in enumerate(values):
+        for other in (value * (1 + 1e-7), None):
+            with pytest.raises(ModelFileError, match="the loss doubled that this network was trained with, .* another formula"):
+                read([*values[:place], other, *values[place + 1 :]])
+
+
 def test_files_of_networks_without_formulas_of_mine_do_not_mention_any():
     assert "formulas" not in json.loads(Network([2, 3, 2]).to_tensors().metadata["config"])
     assert formulas.described(("relu",), "mse") == {}
