@@ -48,6 +48,11 @@ def test_help_of_a_command_has_examples_before_options(subtests):
             assert f"\n    fastmlp {' '.join(line)}" in text
 
 
+def test_help_is_asked_for_by_one_letter_too():
+    for line in ((), ("data",), ("train",), ("data", "list")):
+        assert help_of(*line, ask="-h") == help_of(*line)
+
+
 def test_help_fits_80_columns_but_for_examples(subtests):
     for line in [(), ("data",), *COMMANDS]:
         with subtests.test(line=line):
