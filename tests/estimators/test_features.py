@@ -1,0 +1,192 @@
+"""What the estimators have besides scikit-learn's, and where they run."""
+
+import pickle
+
+import joblib
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes, load_digits, load_iris
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+import fastmlp
+from fastmlp import ConfigError, DataError, MLPClassifier, MLPRegressor
+from fastmlp.estimators import rows, workers
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    x, y = load_digits(return_X_y=True)
+    return (x / 16).astype(np.float32), y
+
+
+def fitted(x, y, kind=MLPClassifier, **settings):
+    fit = {name: settings.pop(name) for name in ("sample_weight", "X_val", "y_val") if name in settings}
+    return kind(**{"hidden_layer_sizes": (20,), "max_iter": 5, "random_state": 0, **settings}).fit(x, y, **fit)
+
+
+def assert_same_weights(one, other):
+    for ours, theirs in zip([*one.coefs_, *one.intercepts_], [*other.coefs_, *other.intercepts_], strict=True):
+        assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_sparse_rows_give_the_bits_of_dense_ones_and_are_never_dense_as_a_whole(digits, solver, monkeypatch):
+    x, y = digits
+    dense = fitted(x, y, solver=solver, batch_size=100)
+    largest, made = [0], rows.dense
+    monkeypatch.setattr(rows, "BLOCK_BYTES", 240 * x[0].nbytes)
+    monkeypatch.setattr(rows, "dense", lambda part, dtype: (largest.append(part.shape[0]), made(part, dtype))[1])
+    found = fitted(sparse.csr_array(x), y, solver=solver, batch_size=100)
+    assert 0 < max(largest) <= 1000 < len(y)  # a thousand rows show how many zeros there are
+    if solver == "adam":
+        assert_same_weights(found, dense)
+        assert_array_equal(found.predict_proba(sparse.csc_array(x)), dense.predict_proba(x))
+    else:
+        np.testing.assert_allclose(found.coefs_[0], dense.coefs_[0], rtol=1e-4, atol=1e-5)
+
+
+def test_bytes_stay_bytes_and_are_the_numbers_that_they_are(digits):
+    x, y = digits
+    as_bytes = (x * 16).astype(np.uint8)
+    assert_same_weights(fitted(as_bytes, y), fitted(as_bytes.astype(np.float32), y))
+
+
+def test_rows_of_ones_own_judge_each_epoch_and_give_the_best_weights(digits):
+    x, y = digits
+    judged = {"X_val": x[1000:], "y_val": y[1000:]}
+    model = fitted(x[:1000], y[:1000], early_stopping=True, max_iter=40, n_iter_no_change=3, learning_rate_init=0.02, **judged)
+    assert len(model.validation_scores_) == model.n_iter_
+    assert model.score(x[1000:], y[1000:]) == pytest.approx(max(model.validation_scores_)) == model.best_validation_score_
+    watched = fitted(x[:1000], y[:1000], **judged)
+    assert_same_weights(watched, fitted(x[:1000], y[:1000]))  # told, and nothing else
+    assert len(watched.validation_scores_) == 5
+
+
+def test_class_weight_is_the_weight_of_each_row_of_the_class(digits):
+    x, y = digits
+    heavy = np.where(y == 3, 5.0, 1.0)
+    assert_same_weights(fitted(x, y, class_weight={3: 5.0}), fitted(x, y, sample_weight=heavy))
+
+
+@pytest.mark.parametrize("solver", ["rmsprop", "adagrad", "nadam", "adamw", "lion"])
+def test_other_optimizers_learn(digits, solver):
+    rate = {"adagrad": 0.05, "lion": 0.001}.get(solver, 0.003)
+    assert fitted(*digits, solver=solver, learning_rate_init=rate, batch_size=50, max_iter=20).score(*digits) > 0.9
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"dropout": 0.3},
+        {"hidden_layer_sizes": (20, 10), "activation": ("tanh", "gelu"), "dropout": (0.1, 0.0)},
+        {"schedule": "cosine", "warmup_epochs": 1.0},
+        {"label_smoothing": 0.1},
+        {"loss": "squared_error", "learning_rate_init": 0.02},
+    ],
+)
+def test_each_extra_changes_the_training_and_it_still_learns(digits, settings):
+    model = fitted(*digits, max_iter=30, batch_size=50, **settings)
+    assert model.score(*digits) > 0.9
+    names = ("hidden_layer_sizes", "learning_rate_init")
+    plain = fitted(*digits, max_iter=30, batch_size=50, **{name: value for name, value in settings.items() if name in names})
+    assert not np.array_equal(model.coefs_[0], plain.coefs_[0])
+
+
+@pytest.mark.parametrize("loss", ["absolute_error", "huber", "log_cosh", "quantile"])
+def test_other_losses_of_numbers_learn(loss):
+    x, y = load_diabetes(return_X_y=True)
+    x, y = StandardScaler().fit_transform(x), (y - y.mean()) / y.std()
+    model = fitted(x, y, MLPRegressor, loss=loss, max_iter=100, learning_rate_init=0.01)
+    assert model.score(x, y) > 0.5
+    assert model.predict(x).dtype == np.float64
+
+
+def test_callbacks_are_told_of_each_epoch_and_may_stop(digits):
+    seen = []
+    fitted(*digits, callbacks=[lambda network, epoch: (seen.append((epoch.epoch, epoch.train_loss)), epoch.epoch == 3)[1]])
+    assert [number for number, _ in seen] == [1, 2, 3]
+    assert seen[0][1] > seen[2][1]
+
+
+def test_an_estimator_is_pickled_cloned_and_goes_on_where_it_was(digits):
+    x, y = digits
+    model = fitted(x, y)
+    other = pickle.loads(pickle.dumps(model))  # noqa: S301
+    assert_array_equal(other.predict_proba(x), model.predict_proba(x))
+    assert_same_weights(other.partial_fit(x, y), model.partial_fit(x, y))
+    assert not hasattr(clone(model), "network_")
+    other.coefs_[0][:] = 0
+    assert not np.array_equal(other.predict_proba(x), model.predict_proba(x))
+
+
+def test_the_network_answers_by_the_labels_and_is_saved(digits, tmp_path):
+    x, y = digits
+    names = np.array([f"digit {number}" for number in range(10)])[y]
+    model = fitted(x, names)
+    model.network_.save(tmp_path / "model.safetensors")
+    assert_array_equal(fastmlp.Network.load(tmp_path / "model.safetensors").predict(x), model.predict(x))
+
+
+def test_processes_and_threads_of_joblib_give_the_same_bits_and_a_thread_works_alone(digits):
+    x, y = digits
+    alone = cross_val_score(MLPClassifier((20,), max_iter=3, random_state=0), x, y, cv=2)
+    for backend in ("loky", "threading"):
+        with joblib.parallel_backend(backend):
+            assert_array_equal(cross_val_score(MLPClassifier((20,), max_iter=3, random_state=0), x, y, cv=2, n_jobs=2), alone)
+    inside = joblib.Parallel(n_jobs=2, backend="threading")(joblib.delayed(workers.threads)(None) for _ in range(2))
+    assert inside == [1, 1]
+
+
+def test_limits_of_threadpoolctl_hold():
+    with threadpool_limits(1):
+        assert workers.threads(None) == workers.threads(8) == 1
+
+
+def test_a_search_over_a_pipeline_works():
+    x, y = load_iris(return_X_y=True)
+    model = make_pipeline(StandardScaler(), MLPClassifier(solver="lbfgs", max_iter=200, random_state=0))
+    axes = {"mlpclassifier__hidden_layer_sizes": [(3,), (8, 4)], "mlpclassifier__alpha": [1e-3, 1.0]}
+    assert GridSearchCV(model, axes, cv=3).fit(x, y).best_score_ > 0.94
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"alpha": -1.0}, "alpha: expected a number at least 0, got -1.0"),
+        ({"solver": "adams"}, "solver: expected one of .*, got 'adams'; did you mean 'adam'"),
+        ({"solver": "adamw", "alpha": 0.1}, "alpha: expected none with adamw.*set weight_decay"),
+        ({"schedule": "cosine", "solver": "sgd", "learning_rate": "adaptive"}, "schedule: expected none with learning_rate='adaptive'"),
+        ({"restore_best": True}, "restore_best: expected rows to judge by, got none"),
+        ({"hidden_layer_sizes": (20, 0)}, "hidden_layer_sizes: expected a whole number of at least 1, got 0"),
+        ({"loss": "hubert"}, "loss: expected one of log_loss, squared_error, got 'hubert'"),
+        ({"dropout": 0.2, "solver": "lbfgs"}, "dropout: expected none with lbfgs"),
+    ],
+)
+def test_a_wrong_parameter_is_named(digits, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        fitted(*digits, **settings)
+
+
+def test_wrong_weights_of_rows_are_refused_before_anything_is_trained(digits):
+    x, y = digits
+    model = fitted(x, y)
+    before = [weight.copy() for weight in model.coefs_]
+    for weight in (np.zeros(len(y)), np.full(len(y), -1.0), np.ones(3), np.full(len(y), np.nan)):
+        with pytest.raises(DataError, match=r"[Ss]ample.weight"):
+            model.fit(x, y, sample_weight=weight)
+    for now, then in zip(model.coefs_, before, strict=True):
+        assert_array_equal(now, then)
+
+
+def test_an_end_by_the_number_of_epochs_is_told(digits):
+    with pytest.warns(ConvergenceWarning, match="Maximum iterations"):
+        fitted(*digits)
