@@ -3,6 +3,7 @@
 Everything around an operand is NaN: a number read there shows in the result, a number written there in what is compared.
 """
 
+import functools
 import inspect
 import re
 from types import SimpleNamespace
@@ -64,12 +65,10 @@ def matrix(values, dtype, first=64, row=None, step=1):
     return Matrix(array, first, row, step)
 
 
-def callable_form(make, form, monkeypatch):
-    """Return a tile as a function: what compiled code calls, or its twin."""
-    if form == "twin":
-        monkeypatch.setattr(tiles, "emitted", lambda twin, emit, arguments: twin)
-        return make()
-    tile = make()
+@functools.cache
+def compiled(make, *form):
+    """Return a tile as a function that compiled code calls: one for all tests, as each is compiled anew."""
+    tile = make(*form)
 
     @numba.njit
     def call(*arguments):
@@ -80,8 +79,11 @@ def callable_form(make, form, monkeypatch):
 
 @pytest.fixture
 def tile(request, monkeypatch):
-    """Return a function that gives a tile in the form that the test is about."""
-    return lambda make, *arguments: callable_form(lambda: make(*arguments), request.param, monkeypatch)
+    """Return a function that gives a tile in the form that the test is about: compiled, or its twin."""
+    if request.param == "twin":
+        monkeypatch.setattr(tiles, "emitted", lambda twin, emit, arguments: twin)
+        return lambda make, *form: make(*form)
+    return compiled
 
 
 def assert_holds(found, expected):
