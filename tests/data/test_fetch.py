@@ -307,8 +307,7 @@ def test_what_a_data_folder_holds_instead_is_named(tiny, tmp_path):
         read_dataset("mnist", tmp_path / "data")
 
 
-@pytest.mark.parametrize("number", range(4))
-@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize(("number", "packed"), [(0, False), (1, True), (2, True), (3, False)])
 def test_a_changed_file_in_the_data_folder_is_a_data_error(number, packed, tiny, tmp_path):
     name = tiny.files[number].name
     data = bytearray(tiny.contents[name])
