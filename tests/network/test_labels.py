@@ -287,3 +287,13 @@ def test_answers_of_sigmoids_are_judged_as_they_are_given(trained_on):
     assert by_class != by_label
     assert net.evaluate(X, NUMBERS)["accuracy"] == pytest.approx(by_class, abs=1e-12)
     assert net.evaluate(X, rows)["accuracy"] == pytest.approx(by_label, abs=1e-12)
+
+
+def test_a_file_keeps_that_several_sigmoids_name_a_class(tmp_path):
+    for y, is_class in ((NUMBERS, True), (np.eye(3, dtype=int)[NUMBERS], False)):
+        net = Network([4, 6, 3], "tanh", "sigmoid", seed=2)
+        fastmlp.train(net, X, y, **HOW)
+        net.save(tmp_path / "net.safetensors")
+        loaded = Network.load(tmp_path / "net.safetensors")
+        assert loaded.predicts_classes is net.predicts_classes is is_class
+        np.testing.assert_array_equal(loaded.predict(X), net.predict(X), strict=True)

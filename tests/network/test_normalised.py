@@ -130,9 +130,13 @@ def test_without_hidden_layers_there_is_nothing_to_normalise(norm):
     assert (net.normalization, net.parameters.size, net.layers[0].kind) == ("none", 15, "dense")
 
 
-def test_a_layer_of_one_unit_cannot_be_normalised_over_its_units():
-    with pytest.raises(ConfigError, match="normalization: expected hidden layers of at least 2 units .* got 1; use batch"):
-        Network([4, 5, 1, 3], normalization="layer")
+def test_layers_of_one_unit_are_not_normalised_over_their_units():
+    for sizes in ([4, 1, 3], [4, 5, 1, 3], [4, 1, 5, 3]):
+        with pytest.raises(ConfigError, match="normalization: expected hidden layers of at least 2 units .* got 1; use batch"):
+            Network(sizes, normalization="layer")
+        assert Network(sizes, normalization="batch").sizes == tuple(sizes)
+    for sizes in ([1, 2, 1], [4, 2, 2, 3], [1, 1]):
+        assert Network(sizes, normalization="layer").sizes == tuple(sizes)
 
 
 def test_an_unknown_normalisation_is_refused():
