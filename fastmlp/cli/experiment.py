@@ -15,6 +15,7 @@ from fastmlp.rendering import experiments
 from fastmlp.rendering.output import Output, plain
 from fastmlp.rendering.progress import Display
 from fastmlp.settings import (
+    BY_WIDTH,
     CHOICES,
     FIELDS,
     KIND_DEFAULTS,
@@ -95,7 +96,10 @@ def new_plan(
         training = training.replace(batch_size=KIND_DEFAULTS["table"]["batch_size"])
     if not {"output", "optimizer"} & set(axes):
         of_all, left_out = _without(training, axes)
-        training = resolved(Task("", network, of_all), data).training.replace(**left_out)
+        training = resolved(Task("", network, of_all), data).training
+        if "hidden" in axes and training.optimizer in BY_WIDTH:
+            left_out["learning_rate"] = of_all.learning_rate
+        training = training.replace(**left_out)
     if not holds_out:
         training = training.without_held_out()
     return Plan(kind, data.name, network, training.replace(normalize=training.normalize or "scale"), arguments)

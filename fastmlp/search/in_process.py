@@ -89,7 +89,7 @@ def resolved(task: Task, data: Dataset) -> Task:
     """Return a task with the defaults filled in that a data set decides."""
     network = settings_for(data, task.network)
     kind = kind_of(is_image(data.x_train, data.x_train.ndim), known(network.output))
-    return task._replace(network=network, training=task.training.resolved(kind, n_rows=len(data.x_train)))
+    return task._replace(network=network, training=task.training.resolved(kind, n_rows=len(data.x_train), hidden=network.hidden))
 
 
 def _compile(tasks: Sequence[Task], data: Dataset, rows: "SharedRows") -> None:

@@ -2,6 +2,7 @@
 
 from fastmlp.settings.fields import (
     ACTIVATIONS,
+    BY_WIDTH,
     CHOICES,
     CLAIM,
     COMMAND,

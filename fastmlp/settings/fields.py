@@ -9,7 +9,7 @@ May not import numpy, numba or anything of fastmlp but what settings are called.
 
 import dataclasses
 import functools
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from fastmlp.settings.names import folded
@@ -94,6 +94,9 @@ OF_A_CHOICE = {
 }
 EVERYWHERE = ("epochs",)  # what every choice uses, though only one has a number of its own
 STEPPING = tuple(name for name, defaults in OPTIMIZER_DEFAULTS.items() if "learning_rate" in defaults)  # those that take single steps
+# Rules whose steps do not shrink with the gradient: the wider a layer, the further they carry the sums behind it.
+BY_WIDTH = ("rmsprop", "adagrad", "adam", "adamw", "nadam", "lion")
+USUAL_WIDTH = 300  # units of the networks that the rates above come from
 # A rate or a momentum without the name of an optimizer is that of the plainest one, whatever the data.
 PLAIN, MEANS_PLAIN = "sgd", ("learning_rate", "momentum", "nesterov")
 
@@ -114,6 +117,16 @@ def small_table_batch(n_rows: int) -> int:
     """
     usual: int = KIND_DEFAULTS["table"]["batch_size"]
     return min(usual, max(2, n_rows // 100))
+
+
+def rate_for_width(optimizer: str, rate: float, hidden: Sequence[int]) -> float:
+    """Return the default learning rate of an optimizer, in networks of the usual width `rate`, with hidden layers of so many units.
+
+    Of the rules in BY_WIDTH the rate falls as one over the units of the widest layer (Yang and Hu 2021, "Tensor programs IV", and Yang et
+    al. 2022, "Tensor programs V", table 3: the rate of Adam for hidden weights). Two digits are kept.
+    """
+    widest = max(hidden, default=0)
+    return float(f"{rate * USUAL_WIDTH / widest:.2g}") if optimizer in BY_WIDTH and widest > USUAL_WIDTH else rate
 
 
 def defaults_of(optimizer: str, kind: str) -> dict[str, Any]:

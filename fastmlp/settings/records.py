@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 from fastmlp.errors import ConfigError
@@ -24,6 +24,7 @@ from fastmlp.settings.fields import (
     defaults_of_choices,
     having,
     is_on,
+    rate_for_width,
     small_table_batch,
     used_with,
 )
@@ -98,11 +99,12 @@ class NetworkSettings(NetworkFields, Settings):
 class TrainingSettings(TrainingFields, Settings):
     """How a network is trained. None: nobody said so; `resolved` fills in what is used then, and leaves what is not."""
 
-    def resolved(self, kind: str, loss: str | None = None, n_rows: int | None = None) -> Self:
+    def resolved(self, kind: str, loss: str | None = None, n_rows: int | None = None, hidden: Sequence[int] = ()) -> Self:
         """Return the settings with every default filled in that choices and the kind of data decide; what is unused stays None.
 
         kind: see kind_of. loss: the one in effect, where it is known. n_rows: how many rows there are, those held out included, where
-        it is known: the default batches of a small table are smaller. Raises ConfigError for a setting that is given and not used.
+        it is known: the default batches of a small table are smaller. hidden: units of the hidden layers, where they are known: some
+        default rates are smaller where these are wide. Raises ConfigError for a setting that is given and not used.
         """
         optimizer, why = self.optimizer, {}
         if optimizer is None:
@@ -117,8 +119,10 @@ class TrainingSettings(TrainingFields, Settings):
         defaults |= defaults_of_choices(choices)
         if "learning_rate" not in defaults:  # lbfgs has no steps of some rows
             del defaults["batch_size"]
-        elif kind == "table" and n_rows is not None and self.learning_rate is None:  # a rate that is given is meant for the usual batch
-            defaults["batch_size"] = small_table_batch(n_rows)
+        else:
+            defaults["learning_rate"] = rate_for_width(optimizer, defaults["learning_rate"], hidden)
+            if kind == "table" and n_rows is not None and self.learning_rate is None:  # a rate that is given is meant for the usual batch
+                defaults["batch_size"] = small_table_batch(n_rows)
         return self.filled_in(**{name: value for name, value in defaults.items() if name in self.names() and getattr(self, name) is None})
 
     def check_needs(self) -> None:

@@ -74,7 +74,8 @@ class OnlineTrainer:
         numbers, labels = network.numbers_to_train(y)
         target = network.target_of_numbers(numbers, rows.shape[0])
         if self._trainer is None:
-            self._settings = self._settings.resolved(kind_of(is_image(rows, np.ndim(x)), network.output))
+            kind = kind_of(is_image(rows, np.ndim(x)), network.output)
+            self._settings = self._settings.resolved(kind, hidden=network.sizes[1:-1])
         most = known(self._settings.batch_size)
         if not 1 <= rows.shape[0] <= most:
             raise DataError(

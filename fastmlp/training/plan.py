@@ -41,7 +41,7 @@ def make_plan(
     rows = as_rows(x, network.n_inputs, network.dtype, is_of_bytes=network.is_of_bytes)
     of_images = is_image(rows, np.ndim(x))
     loss = objective.checked_loss(settings.loss, network)
-    settings = settings.resolved(kind_of(of_images, network.output), loss, rows.shape[0])
+    settings = settings.resolved(kind_of(of_images, network.output), loss, rows.shape[0], network.sizes[1:-1])
     loss_parameter = objective.loss_parameter(loss, network.output, settings, network.dtype)
     # L-BFGS is no rule of the kernels, and keeps no m or v: as far as these go it is plain gradient descent
     is_full_batch = settings.optimizer == full_batch.NAME

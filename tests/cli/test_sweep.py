@@ -7,10 +7,13 @@ import sys
 import pytest
 import typer
 
+import fastmlp
 from fastmlp.cli import repeat, sweep
+from fastmlp.cli.experiment import new_plan
 from fastmlp.cli.sweep import read_axes
+from fastmlp.search.in_process import resolved
 from fastmlp.search.statistics import FEWEST_PAIRS
-from fastmlp.search.sweep import Range
+from fastmlp.search.sweep import Range, sweep_tasks
 
 QUICK = ("sweep", "synthetic", "--learning-rate", "0.000001,0.5", "--runs", "5", "--epochs", "2", "--batch-size", "100")
 
@@ -101,6 +104,13 @@ def test_two_values_of_a_width_and_an_activation_are_a_grid_of_four(command):
     record = command("sweep", "synthetic", *axes, "--runs", "1", "--epochs", "1", "--batch-size", "200", "--json").json
     found = sorted((tuple(each["changed"]["hidden"]), each["changed"]["activation"]) for each in record["ranked"])
     assert found == [((2,), "relu"), ((2,), "tanh"), ((3, 2), "relu"), ((3, 2), "tanh")]
+
+
+def test_each_width_of_a_sweep_has_its_own_default_rate():
+    data = fastmlp.load_dataset("synthetic")
+    plan = new_plan("sweep", data, {"optimizer": "adam"}, {}, axes=["hidden"])
+    tasks = sweep_tasks(plan.network, plan.training, [{"hidden": (600, 3)}, {"hidden": (3,)}], 1)
+    assert [resolved(task, data).training.learning_rate for task in tasks] == [0.001, 0.002]
 
 
 def test_random_sweep_tries_as_many_settings_as_asked_for(command):

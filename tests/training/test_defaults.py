@@ -198,3 +198,18 @@ def test_few_rows_are_learned_by_default():
         network = fastmlp.Network([5, 4, 1], output="sigmoid", seed=0)
         fastmlp.train(network, X, np.full(90, answer), epochs=30)
         assert (network.predict(X) == answer).all()
+
+
+def test_a_network_wider_than_those_of_the_study_has_a_smaller_rate_by_all_rules_but_gradient_descent():
+    def rate(name, *hidden, **given):
+        settings = TrainingSettings(optimizer=name, **given)
+        return fastmlp.make_plan(fastmlp.Network([5, *hidden, 2], initializer="zeros"), BYTES, CLASSES, settings).settings.learning_rate
+
+    image = {name: defaults_of(name, "image").get("learning_rate") for name in OPTIMIZERS}
+    assert {name: rate(name, 300, 30) for name in OPTIMIZERS} == {name: rate(name) for name in OPTIMIZERS} == image
+    wide = {name: rate(name, 30, 1000) for name in OPTIMIZERS}
+    assert wide == image | {"rmsprop": 0.0003, "adagrad": 0.015, "adam": 0.0006, "adamw": 0.0006, "nadam": 0.0006, "lion": 7.5e-05}
+    assert rate("adam", 1000, learning_rate=0.002) == 0.002
+    online = fastmlp.OnlineTrainer(fastmlp.Network([5, 1000, 2]), optimizer="adam")
+    online.step(BYTES[:4], CLASSES[:4])
+    assert online.learning_rate == 0.0006
