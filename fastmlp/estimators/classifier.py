@@ -9,7 +9,7 @@ from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_is_fitted
 
 from fastmlp.errors import DataError
-from fastmlp.estimators import fitting, labels, parameters, problems, scores, workers
+from fastmlp.estimators import files, fitting, labels, parameters, problems, scores, workers
 from fastmlp.estimators import rows as of_rows
 from fastmlp.estimators.fitting import Given
 from fastmlp.estimators.labels import Labels
@@ -225,6 +225,23 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         with np.errstate(divide="ignore"):
             found: np.ndarray = np.log(self.predict_proba(X))
         return found
+
+    def save(self, path: Any) -> None:
+        """Write the estimator to a safetensors file, atomically: network, parameters, labels. fastmlp.Network.load reads it, too.
+
+        Callbacks and a random_state that is no number are left out, and so is the optimizer: partial_fit begins with a new one.
+        """
+        files.save(self, path)
+
+    @classmethod
+    def load(cls, path: Any) -> Self:
+        """Read an estimator that `save` wrote. Raises ModelFileError where the file is damaged, or holds none of this kind."""
+        estimator, described = files.load(cls, path)
+        known = Labels(described["classes"], described["is_multilabel"])
+        estimator._problem = problems.of_classes(known.classes.size, known.is_multilabel, estimator.loss, estimator.label_smoothing)
+        estimator.classes_, estimator._labels = known.classes, known
+        loaded: Self = estimator
+        return loaded
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

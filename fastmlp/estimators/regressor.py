@@ -8,7 +8,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from fastmlp.estimators import fitting, parameters, problems, scores, workers
+from fastmlp.estimators import files, fitting, parameters, problems, scores, workers
 from fastmlp.estimators import rows as of_rows
 from fastmlp.estimators.classifier import takes_steps
 from fastmlp.estimators.fitting import Given
@@ -147,6 +147,21 @@ class MLPRegressor(RegressorMixin, BaseEstimator):
         found = scores.values(self._problem, of_rows.outputs(self.network_, rows, workers.threads(self.threads)))
         found = found.astype(of_rows.of_answers(X), copy=False)
         return found[:, 0] if self.n_outputs_ == 1 else found
+
+    def save(self, path: Any) -> None:
+        """Write the estimator to a safetensors file, atomically: its network and its parameters. fastmlp.Network.load reads it, too.
+
+        Callbacks and a random_state that is no number are left out, and so is the optimizer: partial_fit begins with a new one.
+        """
+        files.save(self, path)
+
+    @classmethod
+    def load(cls, path: Any) -> Self:
+        """Read an estimator that `save` wrote. Raises ModelFileError where the file is damaged, or holds none of this kind."""
+        estimator, _ = files.load(cls, path)
+        estimator._problem = problems.of_numbers(estimator.n_outputs_, estimator.loss, estimator.huber_delta, estimator.quantile)
+        loaded: Self = estimator
+        return loaded
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

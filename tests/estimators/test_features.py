@@ -136,6 +136,29 @@ def test_the_network_answers_by_the_labels_and_is_saved(digits, tmp_path):
     assert_array_equal(fastmlp.Network.load(tmp_path / "model.safetensors").predict(x), model.predict(x))
 
 
+def test_an_estimator_is_saved_and_loaded_with_its_labels_and_parameters(digits, tmp_path):
+    x, y = digits
+    path = tmp_path / "model.safetensors"
+    weights = {3: 2.0, 4: 0.5}
+    model = fitted(x, y, hidden_layer_sizes=(20, 5), activation=("tanh", "relu"), class_weight=weights)
+    model.save(path)
+    loaded = MLPClassifier.load(path)
+    assert_array_equal(loaded.predict_proba(x), model.predict_proba(x))
+    assert loaded.get_params() == model.get_params()
+    assert_array_equal(fastmlp.Network.load(path).predict(x), model.predict(x))
+    with pytest.raises(fastmlp.ModelFileError, match="expected a MLPRegressor, got a MLPClassifier"):
+        MLPRegressor.load(path)
+    model.network_.save(path)
+    with pytest.raises(fastmlp.ModelFileError, match=r"use fastmlp\.Network\.load"):
+        MLPClassifier.load(path)
+    several = fitted(x, np.column_stack((y > 4, y % 2)).astype(int))
+    several.save(path)
+    assert_array_equal(MLPClassifier.load(path).predict(x), several.predict(x))
+    counts = fitted(x, y, MLPRegressor, loss="poisson")
+    counts.save(path)
+    assert_array_equal(MLPRegressor.load(path).partial_fit(x, y).coefs_[0].shape, (64, 20))
+
+
 def test_processes_and_threads_of_joblib_give_the_same_bits_and_a_thread_works_alone(digits):
     x, y = digits
     alone = cross_val_score(MLPClassifier((20,), max_iter=3, random_state=0), x, y, cv=2)
