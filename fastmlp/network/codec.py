@@ -208,8 +208,8 @@ def _pair(path: str, tensors: dict[str, np.ndarray], names: tuple[str, str]) -> 
 
 def to_state(network: Any) -> dict[str, Any]:
     """Return what a pickle holds of a network."""
-    own = formulas.described(network.hidden_activations, network.loss)
-    return {**vars(network), "_row": None, "_kept": None, "_forward": None, "formulas": own}  # they hold addresses of this process
+    kept = {name: value for name, value in vars(network).items() if name != "_programs"}  # which hold addresses of this process
+    return {**kept, "formulas": formulas.described(network.hidden_activations, network.loss)}
 
 
 def from_state(network: Any, make: Callable[..., None], state: dict[str, Any]) -> None:

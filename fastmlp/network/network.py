@@ -5,19 +5,16 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from fastmlp import machine
 from fastmlp.data.gzipped import display_name
 from fastmlp.errors import ConfigError, DataError, NotEnoughMemory
-from fastmlp.kernels import engine
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import DEFAULT_LOSS, OUTPUTS, SMOOTHING, loss_for, losses_for
-from fastmlp.kernels.program import Program, RowProgram, count_parameters, count_running_stats, loss_of_outputs
-from fastmlp.kernels.tiled import FORWARD_ROWS, TiledProgram, tiles_pay
-from fastmlp.kernels.updates import GRADIENT
+from fastmlp.kernels.program import count_parameters, count_running_stats, loss_of_outputs
 from fastmlp.network import codec, folding, initializers, labels
 from fastmlp.network.arrays import (
     BYTES_AS_FLOATS,
@@ -41,6 +38,7 @@ from fastmlp.network.layers import (
     parameters_of,
     short,
 )
+from fastmlp.network.programs import Programs
 from fastmlp.network.summary import summary_of
 from fastmlp.preprocessing import targets
 from fastmlp.preprocessing.inputs import BLOCK_ROWS, InputScaling, checked_scaling
@@ -62,22 +60,9 @@ if TYPE_CHECKING:
     from fastmlp.embedding import Functions
     from fastmlp.kernels.embedded import State
 
-KEPT_PARAMETERS = 65_536  # of networks of up to so many, what gives their outputs is kept ready
-
 
 # Attributes and a keyword of version 0.1.0 -> their names now; accepted with a warning for one version.
 RENAMED = {"norm_layers": "normalization", "statistics": "running_stats", "normalisation": "input_scaling"}
-
-
-class _Row(NamedTuple):
-    """What the fast path for one row keeps ready; the numbers of an input type are its limits (2,), scale and shift (K,)."""
-
-    input_scaling: InputScaling | None
-    program: RowProgram
-    shape: tuple[int]
-    dtype: np.dtype
-    of_floats: tuple[np.ndarray, np.ndarray, np.ndarray] | None  # None where the general path must move them first
-    of_bytes: tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Network:
@@ -172,9 +157,7 @@ class Network:
         self._running_stats = np.zeros(count_running_stats(sizes, normalization), self.dtype)
         for scale in (*self.gammas, *self.running_variances):
             scale[:] = 1
-        self._row: _Row | None = None  # what predicting single rows keeps ready
-        self._kept: tuple[Any, ...] | None = None  # what gradients keep ready
-        self._forward: tuple[Any, TiledProgram] | None = None  # what outputs of a small network keep ready
+        self._programs = Programs()
         initializer = given.initializer or (initializers.of_kind("regression", hidden) if output == "identity" else None)
         for index, (layer, weight) in enumerate(zip(self.layers, self.weights, strict=True)):
             is_hidden = index + 1 < len(self.layers)
@@ -496,7 +479,7 @@ class Network:
         return self._input_scaling is not None and self._input_scaling.scales_bytes
 
     @property
-    def _input_limits(self) -> tuple[float, float]:
+    def input_limits(self) -> tuple[float, float]:
         """The smallest and the largest float that an input may be."""
         return BYTES_AS_FLOATS if self.is_of_bytes else (-math.inf, math.inf)
 
@@ -507,54 +490,12 @@ class Network:
 
         How many rows are asked for at once changes no bit, nor does the number of threads (None: all cores).
         """
-        return self._outputs(self.rows_for_kernels(x), kernels, threads)
+        return self._programs.outputs(self, self.rows_for_kernels(x), kernels, threads)
 
     def rows_for_kernels(self, x: Any, name: str = "x") -> np.ndarray:
         """Return x as kernels take it: checked rows (n, K), bytes or the parameters' type, moved where that type cannot hold them."""
         offset = None if self.input_scaling is None else self.input_scaling.offset(self.n_inputs, self.dtype)
         return as_rows(x, self.n_inputs, self.dtype, name, offset, self.is_of_bytes)
-
-    def _outputs(self, rows: np.ndarray, kernels: str = TrainingSettings.kernels, threads: int | None = None) -> np.ndarray:
-        """Return z (n, N) of rows as `rows_for_kernels` gives them."""
-        n, threads = rows.shape[0], threads or machine.usable_cores()
-        out = np.empty((n, self.n_outputs), self.dtype)
-        scale, shift = self.scale_and_shift_of_rows(rows.dtype == np.uint8)
-        block = max(1, min(n, FORWARD_ROWS))
-        wanted = engine.Wanted(self.sizes, self.hidden_activations, self.dtype, block, threads, kernels, self._norm_of_inference)
-        key, mine = (block, threads, kernels, wanted.norm), vars(self)
-        kept, mine["_forward"] = mine["_forward"], None  # taken away, so that a second thread makes one of its own
-        program = kept[1] if kept is not None and kept[0] == key else engine.choose(wanted)
-        at_once = n if isinstance(program, TiledProgram) else block  # tiles go through blocks themselves, once the weights are packed
-        for first in range(0, n, at_once):
-            last = min(first + at_once, n)
-            program.outputs(self._parameters, rows, first, last, scale, shift, out[first:last], self._running_stats)
-        if isinstance(program, TiledProgram):  # it has a copy of the weights
-            kept = (key, program) if self._parameters.size <= KEPT_PARAMETERS and not program.has_threads else None
-        mine["_forward"] = kept
-        return out
-
-    def _row_logits(self, x: Any) -> np.ndarray | None:
-        """Return z (N,) by the fast path for one contiguous row; None if the general path must handle it."""
-        row = self._row
-        if row is None or row.input_scaling is not self._input_scaling:
-            row = self._row = self._prepared_row()
-        if type(x) is not np.ndarray or x.shape != row.shape:
-            return None
-        numbers = row.of_floats if x.dtype == row.dtype else row.of_bytes if x.dtype == np.uint8 else None
-        if numbers is None or not x.flags.c_contiguous or not x.flags.writeable:
-            return None
-        z: np.ndarray | None = row.program.outputs(self._parameters, x, *numbers, self._running_stats)
-        return z
-
-    def _prepared_row(self) -> _Row:
-        """Return what the fast path for one row needs, until the scaling of inputs changes."""
-        program = RowProgram(self.sizes, self.hidden_activations, self.dtype, self._norm_of_inference)
-        largest = np.finfo(self.dtype).max  # what is not finite lies beyond it
-        limits = np.clip(np.array(self._input_limits), -largest, largest).astype(self.dtype)
-        is_moved = self._input_scaling is not None and self._input_scaling.offset(self.n_inputs, self.dtype) is not None
-        of_floats = None if is_moved else (limits, *self.scale_and_shift_of_rows(False))
-        of_bytes = (np.array([0, 255], self.dtype), *self.scale_and_shift_of_rows(True))
-        return _Row(self._input_scaling, program, (self.n_inputs,), self.dtype, of_floats, of_bytes)
 
     def __getstate__(self) -> dict[str, Any]:
         return codec.to_state(self)
@@ -566,7 +507,7 @@ class Network:
         """Return probabilities (n, N), float32, in the order of `classes`; (N,) for a single row. One sigmoid output: of the second."""
         if self.output == "identity":
             raise ConfigError("predict_proba: expected a network with softmax or sigmoid output, this one predicts numbers; use predict")
-        row = self._row_logits(x)
+        row = self._programs.row_outputs(self, x)
         single = row is not None or is_single(x, self.n_inputs)
         z = (self.logits(np.reshape(x, (1, -1)) if single else x) if row is None else row[None]).astype(np.float64)
         with np.errstate(invalid="ignore"):  # NaN where sums overflow
@@ -587,7 +528,7 @@ class Network:
         targets were standardised are float64, as float32 cannot hold 1.7e9 and its last digits. Of one row (K,), or one image, the result
         comes without the first axis.
         """
-        row = self._row_logits(x)
+        row = self._programs.row_outputs(self, x)
         if row is not None and self.predicts_classes:
             best = row.argmax()
             if math.isfinite(row[best]):  # of NaN the first is the largest
@@ -657,10 +598,10 @@ class Network:
         """
         one_hot = self.predicts_classes if one_hot is None else one_hot
         if numbers is None:
-            z = self._outputs(rows, kernels, threads)
+            z = self._programs.outputs(self, rows, kernels, threads)
         else:  # a few at a time: no copy of all of them is made
             parts = (numbers[first : first + BLOCK_ROWS] for first in range(0, numbers.size, BLOCK_ROWS))
-            z = np.concatenate([self._outputs(frozen(rows[part]), kernels, threads) for part in parts])
+            z = np.concatenate([self._programs.outputs(self, frozen(rows[part]), kernels, threads) for part in parts])
         n = target.shape[0] if sample_weight is None else float(sample_weight.sum(dtype=np.float64))
         of_loss = targets.loss_numbers(self.loss, self.loss_parameter, self.target_scaling, "loss")
         if (scaling := targets.active(self.target_scaling)) is not None:
@@ -696,7 +637,7 @@ class Network:
             raise ConfigError(f"confusion_matrix: expected a network that predicts one class per row, this one has {self.output} output")
         rows = self.rows_for_kernels(x)
         true = as_target(self.class_numbers(y), "softmax", self.n_outputs, rows.shape[0], self.dtype)[:, 0].astype(np.int64)
-        pairs = true * self.n_outputs + self._outputs(rows).argmax(axis=1)
+        pairs = true * self.n_outputs + self._programs.outputs(self, rows).argmax(axis=1)
         return np.bincount(pairs, minlength=self.n_outputs**2).reshape(self.n_outputs, self.n_outputs)
 
     def gradient(self, x: Any, y: Any) -> np.ndarray:
@@ -710,37 +651,12 @@ class Network:
         if rows.shape[0] == 0:
             raise DataError("x: expected at least one row to take the gradient of, got none")
         target = self.target_for_kernels(y, rows.shape[0])
-        numbers = targets.loss_numbers(self.loss, self.loss_parameter, self.target_scaling, "loss")
-        n = rows.shape[0]
-        # of batch normalisation, a gradient takes mean and variance of all the rows
-        block = min(n, FORWARD_ROWS) if tiles_pay(self.sizes, n) and self.normalization != "batch" else n
-        key = (block, self.loss, rows.dtype, numbers.size, self.input_scaling)
-        mine = vars(self)
-        kept, mine["_kept"] = mine["_kept"], None  # taken away, so that a second thread makes one of its own
-        if kept is None or kept[0][:4] != key[:4] or kept[0][4] is not self.input_scaling:
-            kept = (key, self._new_gradient_program(block, numbers.size > 1), *self.scale_and_shift_of_rows(rows.dtype == np.uint8))
-        _, program, scale, shift = kept
-        given = (self._parameters, rows, target, scale, shift, 1.0 / n, numbers)
-        gradient: np.ndarray
-        _, gradient = program.gradient(*given, self._running_stats) if isinstance(program, Program) else program.gradient(*given)
-        mine["_kept"] = kept
-        return gradient
-
-    def _new_gradient_program(self, rows: int, scaled: bool) -> Program | TiledProgram:
-        layers = (self.sizes, self.hidden_activations, self.dtype, rows, self._loss_form)
-        if tiles_pay(self.sizes, rows):
-            return TiledProgram(*layers, False, machine.usable_cores(), GRADIENT.name, norm=self.normalization, scaled=scaled)
-        return Program(*layers, norm=self.normalization, scaled=scaled)
+        return self._programs.gradient(self, rows, target)
 
     @property
     def _loss_form(self) -> str:
         """The key of the loss in kernels.losses.LOSSES."""
         return loss_for(self.loss, self.output).form
-
-    @property
-    def _norm_of_inference(self) -> str:
-        """What normalises hidden sums when outputs are asked for, by its name in program.NORMS."""
-        return "running" if self.normalization == "batch" else self.normalization
 
     def compiled(self, optimizer: Any = PLAIN) -> tuple["State", "Functions"]:
         """Return (state, functions): this network as arrays, and what compiled code of your own can do with them.
@@ -763,7 +679,7 @@ class Network:
         moved = None if self.input_scaling is None else self.input_scaling.offset(self.n_inputs, self.dtype)
         offsets = np.zeros(self.n_inputs) if moved is None else np.array(moved)
         layers = (self.parameters, self.sizes, self.hidden_activations, self._loss_form, self.loss_parameter)
-        limits = (self._input_limits, self.is_of_bytes)
+        limits = (self.input_limits, self.is_of_bytes)
         return compiled_state(*layers, inputs, offsets, optimizer, self.normalization, *limits), FUNCTIONS
 
     def folded(self) -> "Network":

@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import fastmlp
 from fastmlp.kernels.tiled import FORWARD_ROWS
+from fastmlp.network import programs
 from tests.oracle import mlp
 from tests.pairs import each_pair
 
@@ -46,8 +47,8 @@ def test_gradient_follows_the_parameters_and_the_normalisation():
 
 
 def test_gradients_of_the_same_kind_of_rows_share_what_they_are_taken_by(monkeypatch):
-    made, make = [], fastmlp.Network._new_gradient_program
-    monkeypatch.setattr(fastmlp.Network, "_new_gradient_program", lambda net, *given: made.append(given) or make(net, *given))
+    made, make = [], programs._gradient_program
+    monkeypatch.setattr(programs, "_gradient_program", lambda *given: made.append(given) or make(*given))
     net = fastmlp.Network([20, 90, 5])
     for rows in (len(X), len(X), 5, 5, len(X)):
         net.gradient(X[:rows], TARGETS["softmax"][:rows])
