@@ -1,6 +1,6 @@
 """What a network keeps ready to compute with: programs of the kernels, none of them part of its state."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,9 +13,6 @@ from fastmlp.kernels.updates import GRADIENT
 from fastmlp.preprocessing import targets
 from fastmlp.preprocessing.inputs import InputScaling
 from fastmlp.settings import TrainingSettings
-
-if TYPE_CHECKING:
-    from fastmlp.network.network import Network
 
 KEPT_PARAMETERS = 65_536  # of networks of up to so many, what gives their outputs is kept ready
 
@@ -39,7 +36,7 @@ class Programs:
         self._outputs: tuple[Any, TiledProgram] | None = None
         self._gradient: tuple[Any, ...] | None = None
 
-    def row_outputs(self, network: "Network", x: Any) -> np.ndarray | None:
+    def row_outputs(self, network: Any, x: Any) -> np.ndarray | None:
         """Return z (N,) of one contiguous row by the fast path; None if the general path must handle it."""
         row = self._row
         if row is None or row.input_scaling is not network._input_scaling:
@@ -54,9 +51,7 @@ class Programs:
         )  # views of them would take as long
         return z
 
-    def outputs(
-        self, network: "Network", rows: np.ndarray, kernels: str = TrainingSettings.kernels, threads: int | None = None
-    ) -> np.ndarray:
+    def outputs(self, network: Any, rows: np.ndarray, kernels: str = TrainingSettings.kernels, threads: int | None = None) -> np.ndarray:
         """Return z (n, N) of rows as Network.rows_for_kernels gives them."""
         n, threads = rows.shape[0], threads or machine.usable_cores()
         out = np.empty((n, network.n_outputs), network.dtype)
@@ -79,7 +74,7 @@ class Programs:
         self._outputs = kept
         return out
 
-    def gradient(self, network: "Network", rows: np.ndarray, target: np.ndarray) -> np.ndarray:
+    def gradient(self, network: Any, rows: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Return the gradient (P,) of the mean loss over rows and targets as kernels take them."""
         n = rows.shape[0]
         numbers = targets.loss_numbers(network.loss, network.loss_parameter, network.target_scaling, "loss")
@@ -98,7 +93,7 @@ class Programs:
         return gradient
 
 
-def _row_of(network: "Network") -> _Row:
+def _row_of(network: Any) -> _Row:
     """Return what the fast path for one row needs, until the scaling of inputs changes."""
     scaling = network.input_scaling
     program = RowProgram(network.sizes, network.hidden_activations, network.dtype, _norm_of_inference(network))
@@ -110,7 +105,7 @@ def _row_of(network: "Network") -> _Row:
     return _Row(scaling, program, (network.n_inputs,), network.dtype, of_floats, of_bytes)
 
 
-def _gradient_program(network: "Network", rows: int, scaled: bool) -> Program | TiledProgram:
+def _gradient_program(network: Any, rows: int, scaled: bool) -> Program | TiledProgram:
     form = loss_for(network.loss, network.output).form
     layers = (network.sizes, network.hidden_activations, network.dtype, rows, form)
     if tiles_pay(network.sizes, rows):
@@ -118,6 +113,6 @@ def _gradient_program(network: "Network", rows: int, scaled: bool) -> Program | 
     return Program(*layers, norm=network.normalization, scaled=scaled)
 
 
-def _norm_of_inference(network: "Network") -> str:
+def _norm_of_inference(network: Any) -> str:
     """Return what normalises hidden sums when outputs are asked for, by its name in program.NORMS."""
     return "running" if network.normalization == "batch" else network.normalization
