@@ -14,7 +14,18 @@ from fastmlp import settings
 from fastmlp.errors import ConfigError
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
-from fastmlp.settings import ALIASES, INITIALIZERS, OPTIMIZERS, NetworkSettings, TrainingSettings, as_text, folded, nearest
+from fastmlp.settings import (
+    ALIASES,
+    CHOICES,
+    INITIALIZERS,
+    KIND_DEFAULTS,
+    OPTIMIZERS,
+    NetworkSettings,
+    TrainingSettings,
+    as_text,
+    folded,
+    nearest,
+)
 from fastmlp.training import keywords as keywords_of_training
 
 RECORDS = (NetworkSettings, TrainingSettings)
@@ -273,3 +284,13 @@ def test_what_is_no_activation_of_hidden_layers_is_explained():
     for name, message in (("softmax", "output='softmax'"), ("linear", "'identity'"), ("swish", "did you mean 'silu'")):
         with pytest.raises(ConfigError, match=message):
             fastmlp.Network([2, 3, 2], name)
+
+
+@pytest.mark.parametrize("decider", ["optimizer", "schedule", "average", "loss"])
+def test_defaults_that_are_filled_in_unchecked_are_what_a_check_makes_of_them(decider):
+    for choice in CHOICES[decider]:
+        for kind in KIND_DEFAULTS:
+            found = TrainingSettings(**{decider: choice}).resolved(kind, hidden=(300,))
+            checked = found.replace()
+            values = [[(name, type(getattr(one, name)), getattr(one, name)) for name in one.names()] for one in (found, checked)]
+            assert values[0] == values[1]
