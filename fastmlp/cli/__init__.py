@@ -10,8 +10,8 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
-from typing import Annotated, TextIO
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -213,6 +213,8 @@ def _doing(error: Exception) -> str:
 
 def _usage(error: typer.TyperException) -> str:
     message = error.format_message().rstrip(".")
+    if (refused := getattr(error.__cause__, "errors", None)) is not None:  # what pydantic says of a value does not tell the value
+        message = message.replace(error.message, _expected(refused()[0]))
     meant, command = ALIASES.get(folded(getattr(error, "option_name", "")), ""), getattr(error, "cmd", None)
     if command is not None and any(parameter.name == meant for parameter in command.params):  # what other libraries call a setting
         message = f"{error.message}; did you mean {flag(meant)}?"
@@ -220,6 +222,21 @@ def _usage(error: typer.TyperException) -> str:
     if context is None:
         return message
     return f"{message}{'' if message.endswith('?') else ';'} see: {context.command_path} --help"
+
+
+def _expected(refused: Mapping[str, Any]) -> str:
+    """Return in our words what pydantic found wrong with the value of a flag."""
+    kind, bounds = refused["type"], refused.get("ctx", {})
+    expected = {
+        "int_parsing": "a whole number",
+        "int_from_float": "a whole number",
+        "int_parsing_size": "a whole number of fewer digits",
+        "float_parsing": "a number",
+        "finite_number": "a finite number",
+        "greater_than_equal": f"at least {bounds.get('ge')}",
+        "less_than_equal": f"at most {bounds.get('le')}",
+    }.get(kind)
+    return f"expected {expected}, got {refused['input']!r}" if expected is not None else str(refused["msg"])
 
 
 def _warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:

@@ -11,6 +11,7 @@ from fastmlp.cli.configuration import flag, given_settings
 from fastmlp.cli.options import DataDir, OptionalDatasetName
 from fastmlp.rendering import experiments
 from fastmlp.rendering.output import Output
+from fastmlp.rendering.tables import counted
 from fastmlp.settings import HELD_OUT
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def cv(
 
 def _title(plan: experiment.Plan, data: "Sequence[Dataset]") -> str:
     folds, runs = plan.arguments["folds"], plan.arguments["runs"]
-    return f"{folds} folds of {len(data[0].x_train) // folds:,} rows, {runs} seed{'s' if runs > 1 else ''} each"
+    return f"{folds} folds of {len(data[0].x_train) // folds:,} rows, {counted(runs, 'seed')} each"
 
 
 def _tasks(plan: experiment.Plan, data: "Sequence[Dataset]") -> "list[Task]":

@@ -1,6 +1,5 @@
 """`fastmlp evaluate`: how good a trained network is on a data set."""
 
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -8,6 +7,7 @@ import typer
 from fastmlp.cli.options import DataDir, ModelFile, OptionalDatasetName, compile_notes, data_of, model_file
 from fastmlp.rendering import tables
 from fastmlp.rendering.output import Output
+from fastmlp.settings import nearest
 
 EXAMPLES = (
     "fastmlp evaluate digits.safetensors mnist",
@@ -16,18 +16,20 @@ EXAMPLES = (
 )
 
 
-class Split(StrEnum):
-    """A part of a data set."""
+SPLITS = ("test", "train")
 
-    test = "test"
-    train = "train"
+
+def _known_split(name: str) -> str:
+    if name not in SPLITS:
+        raise typer.BadParameter(f"expected one of {', '.join(SPLITS)}, got {name!r}{nearest(name, SPLITS)}")
+    return name
 
 
 def evaluate(
     output: Output,
     model: ModelFile,
     dataset: OptionalDatasetName = None,
-    split: Annotated[Split, typer.Option(help="rows to evaluate on")] = Split.test,
+    split: Annotated[str, typer.Option(metavar="|".join(SPLITS), callback=_known_split, help="rows to evaluate on")] = "test",
     data_dir: DataDir = None,
 ) -> dict[str, Any]:
     """Show accuracy and confusion matrix of a trained network, or R² and errors in the units of y.
@@ -41,7 +43,7 @@ def evaluate(
     network = Network.load(model_file(model))
     output.note(f"loading {dataset} …")
     data = load_dataset(dataset, data_dir, notify=output.note)
-    x, y = (data.x_test, data.y_test) if split is Split.test else (data.x_train, data.y_train)
+    x, y = (data.x_test, data.y_test) if split == "test" else (data.x_train, data.y_train)
     with compile_notes(output):
         scores = network.evaluate(x, y)
         confusion = network.confusion_matrix(x, y) if network.predicts_classes else None
@@ -52,7 +54,7 @@ def evaluate(
     return {
         "model": model,
         "dataset": dataset,
-        "split": split.value,
+        "split": split,
         "rows": len(x),
         **scores,
         "class_names": names,

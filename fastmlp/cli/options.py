@@ -6,7 +6,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -23,7 +23,8 @@ def _known_dataset(name: str | None) -> str | None:
     from fastmlp.data.dataset import DATASETS
 
     if name is not None and name not in DATASETS:
-        raise typer.BadParameter(f"expected one of {', '.join(DATASETS)}, got {name!r}{nearest(name, DATASETS)}")
+        own = "; data of your own are trained on from Python: fastmlp.train(network, x, y)" if name and os.path.exists(name) else ""
+        raise typer.BadParameter(f"expected one of {', '.join(DATASETS)}, got {name!r}{own or nearest(name, DATASETS)}")
     return name
 
 
@@ -112,6 +113,16 @@ class GroupedCommand(TyperCommand):
     """A command whose help lists its flags in groups, of the settings those in `shown` only unless all are asked for."""
 
     shown: tuple[str, ...] = tuple(FIELDS)
+    paths: frozenset[str] = frozenset()  # names of the parameters that are paths
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments; raise typer.BadParameter for an empty path, which would be taken for the current folder."""
+        given = self.make_parser(ctx).parse_args(args=list(args))[0]
+        for parameter in self.get_params(ctx):
+            if parameter.name in self.paths and given.get(parameter.name) == "":
+                raise typer.BadParameter("expected a path, got ''", ctx=ctx, param=parameter)
+        rest: list[str] = super().parse_args(ctx, args)
+        return rest
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write one section for the arguments and one for each group of flags."""
@@ -180,9 +191,10 @@ def add_command(
     summary, _, rest = (inspect.getdoc(function) or "").partition("\n\n")
     lines = "".join(f"\n  {example}" for example in examples)
     kind = GroupedCommand if not settings else TrainingCommand if name == "train" else ExperimentCommand
+    paths = frozenset(parameter.name for parameter in own if get_args(parameter.annotation)[0] in (Path, Path | None))
     if kind is ExperimentCommand:
         rest += f"\n\n\b\nEvery setting of fastmlp train is a flag here, too:\n  fastmlp {name} --help-all"
-    app.command(name.split()[-1], help=f"{summary}\n\n\b\nExamples:{lines}\n\n{rest}", short_help=summary, cls=kind)(call)
+    app.command(name.split()[-1], help=f"{summary}\n\n\b\nExamples:{lines}\n\n{rest}", short_help=summary, cls=type(kind.__name__, (kind,), {"paths": paths}))(call)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from fastmlp.cli.configuration import given_settings
 from fastmlp.cli.options import DataDir, OptionalDatasetName
 from fastmlp.rendering import experiments
 from fastmlp.rendering.output import Output
+from fastmlp.rendering.tables import counted
 
 if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
@@ -54,7 +55,7 @@ def repeat(
 
 
 def _title(plan: experiment.Plan, data: "Sequence[Dataset]") -> str:
-    return f"{plan.arguments['runs']} runs; {experiment.rows(plan, data[0])}"
+    return f"{counted(plan.arguments['runs'], 'run')}; {experiment.rows(plan, data[0])}"
 
 
 def _tasks(plan: experiment.Plan, data: "Sequence[Dataset]") -> "list[Task]":
@@ -74,13 +75,13 @@ def _find(session: experiment.Session) -> "Generator[Event, None, experiment.Fou
     if "r2" in best or plan.training.restore_best or len({len(record["history"]["epoch"]) for record in records}) > 1:
         lines.append(experiments.at_the_end(best))
     if diverged:
-        lines.append(f"{diverged} of {runs} runs diverged and are left out")
+        lines.append(f"{diverged} of {counted(runs, 'run')} diverged and {'is' if diverged == 1 else 'are'} left out")
     held_out = experiment.n_held_out(plan, session.data[0])
     return experiment.Found(
         result={"summary": epochs, "best": best, "comparison": None, "diverged": diverged},
         record={"runs": runs, "diverged": diverged, "epochs": epochs, "validation": best},
         lines=lines,
-        above=f"mean ± standard deviation and extremes of {runs} runs on {held_out:,} validation rows\n",
+        above=f"mean ± standard deviation and extremes of {counted(runs, 'run')} on {held_out:,} validation rows\n",
         test=summarise_scores(records, "test") if plan.arguments["test"] else None,
     )
 

@@ -13,6 +13,7 @@ from fastmlp.cli.options import DataDir, OptionalDatasetName
 from fastmlp.errors import ConfigError
 from fastmlp.rendering import experiments
 from fastmlp.rendering.output import Output
+from fastmlp.rendering.tables import counted
 from fastmlp.settings import FIELDS, current_names
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _changes(plan: experiment.Plan) -> list[dict[str, Any]]:
 
 
 def _title(plan: experiment.Plan, data: "Sequence[Dataset]") -> str:
-    return f"{len(plan.arguments['changes'])} settings, {plan.arguments['runs']} seeds each; {experiment.rows(plan, data[0])}"
+    return f"{len(plan.arguments['changes'])} settings, {counted(plan.arguments['runs'], 'seed')} each; {experiment.rows(plan, data[0])}"
 
 
 def _tasks(plan: experiment.Plan, data: "Sequence[Dataset]") -> "list[Task]":
@@ -150,7 +151,7 @@ def _find(session: experiment.Session) -> "Generator[Event, None, experiment.Fou
         result={"summary": result.ranked, "best": best, "comparison": result.comparison},
         record={"runs": runs, "ranked": result.ranked, "best": best, "comparison": result.comparison},
         lines=[experiments.sweep(result), experiments.verdict(result)],
-        above=f"mean ± standard deviation of {runs} seeds on the validation rows, best first\n",
+        above=f"mean ± standard deviation of {counted(runs, 'seed')} on the validation rows, best first\n",
         test=(yield from session.final(best.changed)),
     )
 

@@ -170,6 +170,7 @@ def train(
         display = held.enter_context(compile_notes(output))
         state = earlier.state if earlier is not None else None
         trainer = Trainer(make_plan(network, data.x_train, data.y_train, training_settings, resume=state))
+        trainer.prepare_validation()  # compiled later, it would be told below the heading of the epochs
         display.clear()
         settings = {"network": settings_for(data, network_settings).to_dict(), "train": trainer.settings.to_dict()}
         output.note(describe(data, trainer))
@@ -181,7 +182,8 @@ def train(
                 to.run.start(settings, seed=training_settings.seed, data=files, threads=trainer.threads, out=out)
         else:
             to = go_on(output, earlier, trainer, settings, out)
-        if trainer.stopped is not None:
+        has_ended = trainer.stopped is not None
+        if has_ended:
             output.note(how_to_train_on(trainer, to))
         began, compiled = time.perf_counter(), compile_seconds()
         checkpoint = checkpoint_of(to.run, checkpoint_seconds, earlier)
@@ -205,7 +207,7 @@ def train(
         output.detail(line)
     output.result(f"test {tables.scores(test)}")
     output.result(f"model {to.model}")
-    if (more := command_to_train_on(trainer, to)) is not None:
+    if not has_ended and (more := command_to_train_on(trainer, to)) is not None:
         output.note(f"to train on: {more}")
     if require_accuracy is not None and not (test.get("accuracy") or 0.0) >= require_accuracy:
         raise ScoreMissed(

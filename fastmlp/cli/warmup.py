@@ -7,6 +7,7 @@ import typer
 
 from fastmlp.cli.options import compile_notes
 from fastmlp.rendering.output import Output
+from fastmlp.rendering.tables import counted
 from fastmlp.settings import NetworkSettings
 
 EXAMPLES = ("fastmlp warmup", "fastmlp warmup --dtype float64", "FASTMLP_CACHE_DIR=/opt/fastmlp fastmlp warmup")
@@ -40,5 +41,5 @@ def warmup(
     with compile_notes(output), compiling.watch(count):
         trainings = list(warm_up(dtype))
     seconds = time.perf_counter() - started
-    output.result(f"{compiled} kernels compiled, {seconds:.0f} s; kept in {compiling.code_folder()}")
+    output.result(f"{counted(compiled, 'kernel')} compiled, {seconds:.0f} s; kept in {compiling.code_folder()}")
     return {"dtype": dtype, "trainings": trainings, "compiled": compiled, "seconds": seconds, "folder": compiling.code_folder()}

@@ -232,7 +232,8 @@ def _central_difference(loss: Callable[[], float], parameters: np.ndarray, place
 def _random_rows(network: Network, seed: int, n_rows: int = 6) -> tuple[np.ndarray, np.ndarray]:
     """Return rows and targets at which no hidden z lies near a kink."""
     generator = np.random.default_rng(seed)
-    x = generator.standard_normal((50 * n_rows, network.n_inputs))
+    shape = (50 * n_rows, network.n_inputs)
+    x = generator.random(shape) if network.is_of_bytes else generator.standard_normal(shape)  # it refuses what no byte would give
     if network.normalization == "batch":  # a row's z depends on the rows beside it
         groups = x.reshape(-1, n_rows, network.n_inputs)
         x = next((group for group in groups if _far_from_kinks(network, group).all()), groups[0])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastmlp import quantities
 from fastmlp.quantities import MISSING, NUMBER, PERCENT, POINTS, amount, bare_amount, bare_percent, loss, percent, r2, unit_of
-from fastmlp.rendering.tables import table
+from fastmlp.rendering.tables import counted, table
 from fastmlp.settings import as_text
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def lead(comparison: "Comparison", score: str, second: str) -> str:
     unit = POINTS if score == "validation_accuracy" else NUMBER
     text = f"{quantities.ahead(comparison.difference, unit)} than {second}"
     if comparison.low is None or comparison.high is None:
-        return f"{text}; {comparison.n} seeds are too few to tell that from noise: --runs 5"
+        return f"{text}; {counted(comparison.n, 'seed')} {'is' if comparison.n == 1 else 'are'} too few to tell that from noise: --runs 5"
     interval = quantities.interval(comparison.low, comparison.high, comparison.n, unit)
     return f"{text} ({interval}): {quantities.noise(comparison.beyond_noise)}"
 
@@ -124,7 +124,7 @@ def test_scores(scores: "Mapping[str, Summary | None]") -> str:
 
 def stage(begun: "Stage") -> str:
     """Return in one line that an experiment of several begins."""
-    return begun.title + (f": {begun.models} models" if begun.models else "")
+    return begun.title + (f": {counted(begun.models, 'model')}" if begun.models else "")
 
 
 def lost(event: "Lost") -> str:

@@ -12,6 +12,7 @@ from fastmlp.quantities import MISSING, NUMBER, PERCENT, POINTS, amount, loss, p
 from fastmlp.rendering import plots
 from fastmlp.rendering.page import Fact, Mark, Page, Section, Table
 from fastmlp.rendering.plots import Plot, Series
+from fastmlp.rendering.tables import counted
 from fastmlp.search.statistics import Summary, summarise
 from fastmlp.settings import CLAIM, FIELDS, HELD_OUT, PAGE, current_names, having, is_default, shown_in, used_by
 
@@ -143,8 +144,8 @@ def repeat_page(run: "RunRecord", figures: Path, commands: Sequence[str]) -> Pag
         Section("Runs", tables=[_model_table(run.models)]),
         *_common_sections(run, commands, _methods(run, len(run.models), _is_tested(run))),
     ]
-    title = f"{_capital(_title(run))}: {len(run.models)} runs of {_hidden_text(run)}"
-    lede = f"The same training with {len(run.models)} seeds: what chance alone changes, in initial weights and order of rows."
+    title = f"{_capital(_title(run))}: {counted(len(run.models), 'run')} of {_hidden_text(run)}"
+    lede = f"The same training with {counted(len(run.models), 'seed')}: what chance alone changes, in initial weights and order of rows."
     return Page("Repeated training", title, _unfinished(run, lede), facts, sections, _footer(run))
 
 
@@ -215,7 +216,7 @@ def cv_page(run: "RunRecord", figures: Path, commands: Sequence[str]) -> Page:
         *_common_sections(run, commands, _methods(run, len(run.models), _is_tested(run))),
     ]
     title = f"{_capital(_title(run))}: {len(folds)}-fold cross-validation of {_hidden_text(run)}"
-    lede = f"Each training row was held out once, by a model that had not seen it: {len(folds)} folds, {len(run.models)} models."
+    lede = f"Each training row was held out once, by a model that had not seen it: {counted(len(folds), 'fold')}, {counted(len(run.models), 'model')}."
     return Page("Cross-validation", title, _unfinished(run, lede), facts, sections, _footer(run))
 
 
@@ -245,7 +246,7 @@ def reproduction_page(run: "RunRecord", figures: Path, commands: Sequence[str]) 
         Fact(f"{judged.count('yes')} of {len(claims)}", "Claims found the same"),
         Fact(str(judged.count("higher")), "Measured higher", "than the report says"),
         Fact(str(len(judged) - judged.count("yes") - judged.count("higher")), "Not the same"),
-        Fact(_duration(seconds), "In all", f"{models} models trained" if models else ""),
+        Fact(_duration(seconds), "In all", f"{counted(models, 'model')} trained" if models else ""),
     ]
     quick = (
         "This was a quick run on few rows: it shows that everything runs, and its numbers mean nothing. " if run.result.get("quick") else ""
@@ -373,7 +374,7 @@ def _time_of_experiments(run: "RunRecord", folder: Path) -> list[Plot]:
     times = {name: sum(model.seconds for model in models) for name, models in run.experiments.items() if models}
     if not times:
         return []
-    labels = [f"{name}: {len(run.experiments[name])} models" for name in times]
+    labels = [f"{name}: {counted(len(run.experiments[name]), 'model')}" for name in times]
     what = "seconds of one core, all models together"
     return [plots.timing(labels, [[value] for value in times.values()], folder, what=what, name="time", title="Time per experiment")]
 
@@ -405,7 +406,7 @@ def _epoch_table(history: Mapping[str, Sequence[float | None]]) -> Table:
         )
         for place in range(len(history["epoch"]))
     ]
-    return Table(headings, rows, numbers=range(len(headings)), folded=f"{len(rows)} epochs, one by one")
+    return Table(headings, rows, numbers=range(len(headings)), folded=f"{counted(len(rows), 'epoch')}, one by one")
 
 
 def _epochs_over_runs(models: "Sequence[Model]") -> Table:
@@ -428,7 +429,7 @@ def _epochs_over_runs(models: "Sequence[Model]") -> Table:
                 _spread_text(spread["train_loss"], False),
             )
         )
-    caption = f"Mean ± standard deviation of {len(models)} runs"
+    caption = f"Mean ± standard deviation of {counted(len(models), 'run')}"
     return Table(headings, rows, numbers=range(len(headings)), caption=caption)
 
 
@@ -628,7 +629,7 @@ def _methods(run: "RunRecord", models: int, tested: bool) -> str:
     inputs = [INPUTS.get(str(value or "scale"), "") for value in varied.get("normalize", [train.get("normalize")])]
     parts = [
         f"{subject}, for {'up to ' if may_stop else ''}{said('epochs')} epoch{'s' if many else ''} of {optimizer} with batches of "
-        f"{said('batch_size')} rows, {rate} and gradients {reduction} over the batch, minimising the {minimised}.",
+        f"{said('batch_size')} row{'' if train.get('batch_size') == 1 else 's'}, {rate} and gradients {reduction} over the batch, minimising the {minimised}.",
         " Or: ".join(inputs),
         "Targets were standardised inside; losses are in their own units." if train.get("normalize_target") == "standardize" else "",
         "Initial weights followed the rule of each setting; biases started at zero."

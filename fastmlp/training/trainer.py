@@ -12,6 +12,7 @@ from fastmlp.kernels import random
 from fastmlp.kernels.losses import SMOOTHING, loss_for
 from fastmlp.kernels.program import Steps
 from fastmlp.kernels.step import LOSS_SUM, ROWS, TOTALS, WEIGHT_SUM
+from fastmlp.kernels.tiled import FORWARD_ROWS
 from fastmlp.kernels.updates import UPDATES
 from fastmlp.network import Network
 from fastmlp.network.arrays import frozen
@@ -274,13 +275,19 @@ class Trainer:
             return self.program.length
         return float(schedules.learning_rates(self.settings, self.steps - 1, 1, self.epoch_steps, self._plateau.factor)[0])
 
-    def _validated(self) -> dict[str, float | None] | None:
-        """Return what the network gives on the rows held out, None where there are none."""
-        held_out = self.validation
-        if held_out is None:
+    def prepare_validation(self) -> None:
+        """Compile what the rows held out are evaluated by, or load it from the cache, before the first epoch ends."""
+        self._validated(most=FORWARD_ROWS)
+
+    def _validated(self, most: int | None = None) -> dict[str, float | None] | None:
+        """Return what the network gives on the rows held out, the first `most` of them; None where there are none."""
+        if self.validation is None:
             return None
+        rows, target, weight, numbers = self.validation
+        rows, numbers = (rows[:most], None) if numbers is None else (rows, numbers[:most])
+        weight = None if weight is None else weight[:most]
         kernels, threads = self.settings.kernels, self.settings.threads
-        return self.network.evaluate_checked(*held_out[:3], kernels=kernels, threads=threads, numbers=held_out.numbers)
+        return self.network.evaluate_checked(rows, target[:most], weight, kernels=kernels, threads=threads, numbers=numbers)
 
     def _diverged(self, where: str) -> None:
         kept = self.best.epoch if self._weights.has_best else None

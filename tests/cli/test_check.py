@@ -34,6 +34,10 @@ def test_arrays_of_a_model_are_checked(command, tmp_path):
     assert record["model"] == "m.safetensors"
 
 
+def test_model_trained_on_bytes_is_checked(command, digits):
+    assert command("check", digits).code == 0
+
+
 @pytest.fixture
 def wrong_sigmoid(monkeypatch):
     """The derivative of the sigmoid with a sign slipped."""

@@ -38,6 +38,20 @@ def test_notes_go_to_standard_error(command):
     assert "rows to train on" not in result.out
 
 
+def test_what_validation_needs_is_compiled_before_the_heading(command, monkeypatch):
+    printed = []
+    evaluate = Network.evaluate_checked
+    monkeypatch.setattr(Network, "evaluate_checked", lambda *given, **named: printed.append("evaluated") or evaluate(*given, **named))
+    heading = tables.epoch_heading
+    monkeypatch.setattr(tables, "epoch_heading", lambda: printed.append("heading") or heading())
+    command(*QUICK, "--validation", "10000")
+    assert printed[:2] == ["evaluated", "heading"]
+
+
+def test_without_epochs_it_is_said_once_how_to_train_on(command):
+    assert command(*QUICK, "--epochs", "0").err.count("to train on: ") == 1
+
+
 def test_without_validation_its_columns_are_empty(command):
     assert command(*QUICK).out.splitlines()[1].count("–") == 2
 
