@@ -236,7 +236,8 @@ def _expected(refused: Mapping[str, Any]) -> str:
         "greater_than_equal": f"at least {bounds.get('ge')}",
         "less_than_equal": f"at most {bounds.get('le')}",
     }.get(kind)
-    return f"expected {expected}, got {refused['input']!r}" if expected is not None else str(refused["msg"])
+    got = refused["input"] if bounds else repr(refused["input"])  # within bounds or not, it is a number
+    return f"expected {expected}, got {got}" if expected is not None else str(refused["msg"])
 
 
 def _warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:

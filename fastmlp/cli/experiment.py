@@ -81,6 +81,7 @@ def new_plan(
     axes: the settings that its models differ in. Defaults that depend on them are not filled in.
     """
     from fastmlp.network import settings_for
+    from fastmlp.network.arrays import is_image
     from fastmlp.search.in_process import resolved
     from fastmlp.search.task import Task
 
@@ -92,7 +93,8 @@ def new_plan(
     if not {"output", "activation"} & set(axes):
         decided, left_out = _without(network, axes)
         network = settings_for(data, decided).replace(**left_out)
-    if "learning_rate" in axes and training.batch_size is None:  # as for a training whose rate is given: see small_table_batch
+    is_table = not is_image(data.x_train, data.x_train.ndim)
+    if is_table and "learning_rate" in axes and training.batch_size is None:  # as for a training whose rate is given: see small_table_batch
         training = training.replace(batch_size=KIND_DEFAULTS["table"]["batch_size"])
     if not {"output", "optimizer"} & set(axes):
         of_all, left_out = _without(training, axes)

@@ -120,7 +120,8 @@ class GroupedCommand(TyperCommand):
         given = self.make_parser(ctx).parse_args(args=list(args))[0]
         for parameter in self.get_params(ctx):
             if parameter.name in self.paths and given.get(parameter.name) == "":
-                raise typer.BadParameter("expected a path, got ''", ctx=ctx, param=parameter)
+                hint = parameter.metavar if parameter.param_type_name == "argument" else parameter.opts[-1]
+                raise typer.BadParameter("expected a path, got ''", ctx=ctx, param_hint=hint)
         rest: list[str] = super().parse_args(ctx, args)
         return rest
 
@@ -194,7 +195,8 @@ def add_command(
     paths = frozenset(parameter.name for parameter in own if get_args(parameter.annotation)[0] in (Path, Path | None))
     if kind is ExperimentCommand:
         rest += f"\n\n\b\nEvery setting of fastmlp train is a flag here, too:\n  fastmlp {name} --help-all"
-    app.command(name.split()[-1], help=f"{summary}\n\n\b\nExamples:{lines}\n\n{rest}", short_help=summary, cls=type(kind.__name__, (kind,), {"paths": paths}))(call)
+    help_text, of_its_own = f"{summary}\n\n\b\nExamples:{lines}\n\n{rest}", type(kind.__name__, (kind,), {"paths": paths})
+    app.command(name.split()[-1], help=help_text, short_help=summary, cls=of_its_own)(call)
 
 
 @contextlib.contextmanager

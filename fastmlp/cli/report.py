@@ -11,6 +11,7 @@ import typer
 from fastmlp.cli.configuration import flag
 from fastmlp.cli.options import DataDir, compile_notes
 from fastmlp.rendering.output import Output
+from fastmlp.rendering.tables import counted
 from fastmlp.settings import (
     COMMAND,
     FIELDS,
@@ -61,7 +62,7 @@ def report(
     write_page(page_path, page)
     plots = [plot for section in page.sections for plot in section.plots]
     output.result(f"page {page_path}")
-    output.detail(f"{len(plots)} figures in {figures}")
+    output.detail(f"{counted(len(plots), 'figure')} in {figures}")
     return {
         "run": run,
         "kind": found.kind,

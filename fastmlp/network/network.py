@@ -63,6 +63,8 @@ if TYPE_CHECKING:
 
 # Attributes and a keyword of version 0.1.0 -> their names now; accepted with a warning for one version.
 RENAMED = {"norm_layers": "normalization", "statistics": "running_stats", "normalisation": "input_scaling"}
+# What networks of other libraries have as methods -> what does it here.
+ELSEWHERE = {"fit": "fastmlp.train(network, x, y)", "probabilities": "predict_proba", "forward": "logits", "score": "evaluate"}
 
 
 class Network:
@@ -420,7 +422,8 @@ class Network:
     def __getattr__(self, name: str) -> Any:
         """Answer to the attributes of version 0.1.0 by their names now."""
         if name not in RENAMED:
-            raise AttributeError(f"'Network' has no attribute {name!r}{nearest(name, dir(self))}", name=name, obj=self)
+            hint = f"; did you mean {ELSEWHERE[name]}?" if name in ELSEWHERE else nearest(name, dir(self))
+            raise AttributeError(f"'Network' has no attribute {name!r}{hint}", name=name, obj=self)
         warn_renamed(f"Network.{name}", f"Network.{RENAMED[name]}")
         return getattr(self, RENAMED[name])
 

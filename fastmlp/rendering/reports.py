@@ -216,7 +216,8 @@ def cv_page(run: "RunRecord", figures: Path, commands: Sequence[str]) -> Page:
         *_common_sections(run, commands, _methods(run, len(run.models), _is_tested(run))),
     ]
     title = f"{_capital(_title(run))}: {len(folds)}-fold cross-validation of {_hidden_text(run)}"
-    lede = f"Each training row was held out once, by a model that had not seen it: {counted(len(folds), 'fold')}, {counted(len(run.models), 'model')}."
+    counts = f"{counted(len(folds), 'fold')}, {counted(len(run.models), 'model')}"
+    lede = f"Each training row was held out once, by a model that had not seen it: {counts}."
     return Page("Cross-validation", title, _unfinished(run, lede), facts, sections, _footer(run))
 
 
@@ -626,10 +627,11 @@ def _methods(run: "RunRecord", models: int, tested: bool) -> str:
     stops = set(having("group", "Stopping")) & set(having("may_change"))  # what ends a training earlier may change when it goes on
     may_stop = any(train.get(name) is not None or name in varied for name in stops)
     many = train.get("epochs") != 1 or "epochs" in varied
+    rows_of_batch = f"{said('batch_size')} row{'' if train.get('batch_size') == 1 and 'batch_size' not in varied else 's'}"
     inputs = [INPUTS.get(str(value or "scale"), "") for value in varied.get("normalize", [train.get("normalize")])]
     parts = [
         f"{subject}, for {'up to ' if may_stop else ''}{said('epochs')} epoch{'s' if many else ''} of {optimizer} with batches of "
-        f"{said('batch_size')} row{'' if train.get('batch_size') == 1 else 's'}, {rate} and gradients {reduction} over the batch, minimising the {minimised}.",
+        f"{rows_of_batch}, {rate} and gradients {reduction} over the batch, minimising the {minimised}.",
         " Or: ".join(inputs),
         "Targets were standardised inside; losses are in their own units." if train.get("normalize_target") == "standardize" else "",
         "Initial weights followed the rule of each setting; biases started at zero."

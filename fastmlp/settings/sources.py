@@ -33,6 +33,10 @@ def over_defaults(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict
     Where another choice was given, what they say for their own does not hold: a learning rate of sgd is none of adam. Nor does what they
     say of something that is not wanted, as of rows held out where none are.
     """
+    for name, value in given.items():
+        if getattr(value, "ndim", 0) and name in FIELDS and not FIELDS[name].metadata["repeat"]:
+            expected = "a number of rows, a part of them, or a pair (x, y)" if name == "validation" else "one value"
+            raise ConfigError(f"{name}: expected {expected}, got an array of shape {value.shape}")
     kept = dict(defaults)
     before = defaults.get("optimizer") or (PLAIN if any(name in defaults for name in MEANS_PLAIN) else None)
     now = known_name(str(given["optimizer"]), OPTIMIZERS) if given.get("optimizer") else before

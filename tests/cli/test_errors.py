@@ -35,7 +35,7 @@ USAGE = {
     "number of the command's own too small": (["cv", "mnist", "--folds", "1"], "expected at least 2, got 1"),
     "text for a fraction": (["lr-find", "mnist", "--lowest", "x"], "expected a number, got 'x'"),
     "file of one's own": (["train", "."], "data of your own are trained on from Python"),
-    "empty path": (["train", "mnist", "--out", ""], "'--out': expected a path, got ''"),
+    "empty path": (["train", "mnist", "--out", ""], "--out: expected a path, got ''"),
     "empty folder of runs": (["runs", ""], "expected a path, got ''"),
     "empty model": (["evaluate", "", "mnist"], "expected a path, got ''"),
     "accuracy in per cent": (["train", "mnist", "--require-accuracy", "97.5"], "from 0 to 1"),

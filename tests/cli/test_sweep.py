@@ -14,6 +14,7 @@ from fastmlp.cli.sweep import read_axes
 from fastmlp.search.in_process import resolved
 from fastmlp.search.statistics import FEWEST_PAIRS
 from fastmlp.search.sweep import Range, sweep_tasks
+from fastmlp.settings import TrainingSettings
 
 QUICK = ("sweep", "synthetic", "--learning-rate", "0.000001,0.5", "--runs", "5", "--epochs", "2", "--batch-size", "100")
 
@@ -191,3 +192,8 @@ def test_sweeps_that_cannot_be_are_refused_before_a_folder_is_made(command, tmp_
     assert result.code == code
     assert message in result.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_over_learning_rates_has_the_batches_of_a_training_with_one_of_them(mnist):
+    alone = TrainingSettings(learning_rate=0.2).resolved("image", n_rows=len(mnist.x_train))
+    assert new_plan("sweep", mnist, {}, {}, axes=["learning_rate"]).training.batch_size == alone.batch_size

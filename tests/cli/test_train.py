@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 import fastmlp
+from fastmlp.network import Network
+from fastmlp.rendering import tables
 from fastmlp.settings import NetworkSettings, TrainingSettings
 from fastmlp.storage.runs import read_metrics
 from fastmlp.training.history import Epoch

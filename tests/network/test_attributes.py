@@ -3,6 +3,7 @@
 import copy
 import itertools
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -199,3 +200,11 @@ def test_weights_and_biases_may_change_places(order):
         setattr(net, name, [getattr(net, name)[layer] for layer in order])
         for array, layer in zip(getattr(net, name), order, strict=True):
             assert_array_equal(array, before[layer])
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("fit", "fastmlp.train(network, x, y)"), ("probabilities", "predict_proba"), ("biasses", "'biases'")]
+)
+def test_what_other_libraries_call_it_is_answered_by_its_name_here(name, meant):
+    with pytest.raises(AttributeError, match=re.escape(f"did you mean {meant}?")):
+        getattr(fastmlp.Network([2, 2]), name)

@@ -47,6 +47,8 @@ def assert_refused(error, message, x=X, y=Y, output="softmax", **settings):
         ({"seed": -1}, "seed: expected at least 0, got -1"),
         ({"seed": 2**63}, "seed: expected at most 9223372036854775807"),
         ({"validation": 20}, "validation: expected fewer than the 20 rows there are, got 20"),
+        ({"validation": np.zeros(20)}, r"validation: expected .* a pair \(x, y\), got an array of shape \(20,\)"),
+        ({"optimizer": np.zeros(2)}, r"optimizer: expected one value, got an array of shape \(2,\)"),
         ({"callbacks": print}, "callbacks: expected"),
         ({"callbacks": [print, 3]}, "callbacks: expected"),
     ],
