@@ -12,7 +12,6 @@ from fastmlp.quantities import MISSING, NUMBER, PERCENT, POINTS, amount, loss, p
 from fastmlp.rendering import plots
 from fastmlp.rendering.page import Fact, Mark, Page, Section, Table
 from fastmlp.rendering.plots import Plot, Series
-from fastmlp.rendering.tables import counted
 from fastmlp.search.statistics import Summary, summarise
 from fastmlp.settings import CLAIM, FIELDS, HELD_OUT, PAGE, current_names, having, is_default, shown_in, used_by
 
@@ -64,6 +63,7 @@ STOPPED = {
     "converged": "stopped where no step made the loss smaller",
 }
 SAID = (*having("in_text"), *having("changes_bits", False))  # what the methods have words for, or need none for
+MOST_CARDS = 12  # on a phone, rows of a longer table stay rows, and the table is moved sideways
 MOST_RUNS_LISTED = 1000
 MOST_SAID = 6  # values of a setting that a text names one by one
 NOT_IN_TABLES = ("fold", "rows", "weights")  # in which models differ, and that are no settings
@@ -144,8 +144,8 @@ def repeat_page(run: "RunRecord", figures: Path, commands: Sequence[str]) -> Pag
         Section("Runs", tables=[_model_table(run.models)]),
         *_common_sections(run, commands, _methods(run, len(run.models), _is_tested(run))),
     ]
-    title = f"{_capital(_title(run))}: {counted(len(run.models), 'run')} of {_hidden_text(run)}"
-    lede = f"The same training with {counted(len(run.models), 'seed')}: what chance alone changes, in initial weights and order of rows."
+    title = f"{_capital(_title(run))}: {_many(len(run.models), 'run')} of {_hidden_text(run)}"
+    lede = f"The same training with {_many(len(run.models), 'seed')}: what chance alone changes, in initial weights and order of rows."
     return Page("Repeated training", title, _unfinished(run, lede), facts, sections, _footer(run))
 
 
@@ -208,7 +208,7 @@ def cv_page(run: "RunRecord", figures: Path, commands: Sequence[str]) -> Page:
         scores = [[scale * value for model in done if model.fold == fold and (value := _score(model, score)) is not None] for fold in folds]
         curves = plots.series_of("", [model.history for model in done])
         drawn.append(plots.learning_curves(curves, figures, loss=_loss_name(run), over="models, each on its own fold"))
-        names = [f"fold {fold + 1}" for fold in folds]
+        names = [f"fold {fold}" for fold in folds]
         drawn.append(plots.sweep("fold", names, scores, figures, score=axis, marks_best=False, name="folds", title="Folds"))
     facts = [*_spread_facts("Held-out", [model.validation for model in done]), *_test_facts(run), *_models_facts(run)]
     sections = [
@@ -216,7 +216,7 @@ def cv_page(run: "RunRecord", figures: Path, commands: Sequence[str]) -> Page:
         *_common_sections(run, commands, _methods(run, len(run.models), _is_tested(run))),
     ]
     title = f"{_capital(_title(run))}: {len(folds)}-fold cross-validation of {_hidden_text(run)}"
-    counts = f"{counted(len(folds), 'fold')}, {counted(len(run.models), 'model')}"
+    counts = f"{_many(len(folds), 'fold')}, {_many(len(run.models), 'model')}"
     lede = f"Each training row was held out once, by a model that had not seen it: {counts}."
     return Page("Cross-validation", title, _unfinished(run, lede), facts, sections, _footer(run))
 
@@ -247,7 +247,7 @@ def reproduction_page(run: "RunRecord", figures: Path, commands: Sequence[str]) 
         Fact(f"{judged.count('yes')} of {len(claims)}", "Claims found the same"),
         Fact(str(judged.count("higher")), "Measured higher", "than the report says"),
         Fact(str(len(judged) - judged.count("yes") - judged.count("higher")), "Not the same"),
-        Fact(_duration(seconds), "In all", f"{counted(models, 'model')} trained" if models else ""),
+        Fact(_duration(seconds), "In all", f"{_many(models, 'model')} trained" if models else ""),
     ]
     quick = (
         "This was a quick run on few rows: it shows that everything runs, and its numbers mean nothing. " if run.result.get("quick") else ""
@@ -375,7 +375,7 @@ def _time_of_experiments(run: "RunRecord", folder: Path) -> list[Plot]:
     times = {name: sum(model.seconds for model in models) for name, models in run.experiments.items() if models}
     if not times:
         return []
-    labels = [f"{name}: {counted(len(run.experiments[name]), 'model')}" for name in times]
+    labels = [f"{name}: {_many(len(run.experiments[name]), 'model')}" for name in times]
     what = "seconds of one core, all models together"
     return [plots.timing(labels, [[value] for value in times.values()], folder, what=what, name="time", title="Time per experiment")]
 
@@ -407,7 +407,8 @@ def _epoch_table(history: Mapping[str, Sequence[float | None]]) -> Table:
         )
         for place in range(len(history["epoch"]))
     ]
-    return Table(headings, rows, numbers=range(len(headings)), folded=f"{counted(len(rows), 'epoch')}, one by one")
+    line = f"{_many(len(rows), 'epoch')}, one by one"
+    return Table(headings, rows, numbers=range(len(headings)), stacked=len(rows) <= MOST_CARDS, folded=line)
 
 
 def _epochs_over_runs(models: "Sequence[Model]") -> Table:
@@ -430,16 +431,18 @@ def _epochs_over_runs(models: "Sequence[Model]") -> Table:
                 _spread_text(spread["train_loss"], False),
             )
         )
-    caption = f"Mean ± standard deviation of {counted(len(models), 'run')}"
-    return Table(headings, rows, numbers=range(len(headings)), caption=caption)
+    caption = f"Mean ± standard deviation of {_many(len(models), 'run')}"
+    return Table(headings, rows, numbers=range(len(headings)), caption=caption, stacked=len(rows) <= MOST_CARDS)
 
 
 def _model_table(models: "Sequence[Model]", folded: str | None = None) -> Table:
     """Return one row per model; `folded` is the line that the table waits behind, "" for none."""
+    labels = list(dict.fromkeys(_label(model.changed) for model in models))  # they come as they were finished
+    models = sorted(models, key=lambda model: (labels.index(_label(model.changed)), model.fold or 0, model.seed))
     shown = models[:MOST_RUNS_LISTED]
     columns: dict[str, list[str | Mark]] = {}
     if any(model.fold is not None for model in models):
-        columns["Fold"] = [str((model.fold or 0) + 1) for model in shown]
+        columns["Fold"] = [str(model.fold) for model in shown]
     if any(model.changed for model in models):
         columns["Settings"] = [_label(model.changed) or "as given" for model in shown]
     columns["Seed"] = [str(model.seed) for model in shown]
@@ -451,7 +454,7 @@ def _model_table(models: "Sequence[Model]", folded: str | None = None) -> Table:
     columns["Outcome"] = [model.outcome if model.outcome == "done" else Mark(model.outcome, "no") for model in shown]
     numbers = [place for place, name in enumerate(columns) if name not in ("Settings", "Outcome")]
     line = f"{_many(len(models), 'model')}, one by one" if folded is None else folded
-    return Table(tuple(columns), list(zip(*columns.values(), strict=True)), numbers=numbers, folded=line)
+    return Table(tuple(columns), list(zip(*columns.values(), strict=True)), numbers=numbers, stacked=len(shown) <= MOST_CARDS, folded=line)
 
 
 def _ranking(groups: "Mapping[str, Sequence[Model]]", ranked: Sequence[str], accurate: bool) -> Table:
@@ -576,7 +579,7 @@ def _varied(run: "RunRecord") -> dict[str, list[Any]]:
     for model in models:
         note("seed", model.seed)
         if model.fold is not None:
-            note("fold", model.fold + 1)
+            note("fold", model.fold)
     lengths = {model.key.partition(" ")[0] for model in run.models}
     by_halving = (run.manifest.get("arguments") or {}).get("halving") is True
     if by_halving and all(length.startswith("epochs=") for length in lengths):

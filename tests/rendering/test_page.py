@@ -17,7 +17,7 @@ from fastmlp.errors import MissingExtra, OutputError
 from fastmlp.rendering import plots, reports
 from fastmlp.rendering.page import Fact, Mark, Page, Section, Table, render, write_page
 from fastmlp.settings import NetworkSettings, TrainingSettings
-from fastmlp.storage.reading import read_run
+from fastmlp.storage.reading import Model, read_run
 from tests.rendering.made_runs import history, model, summary, write_reproduction, write_run
 
 OWNED = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">'\"><b>&amp;"
@@ -169,7 +169,7 @@ def test_page_of_an_experiment_names_all_values_of_what_was_varied(pages):
     assert "learning rate 0.2" not in sweep
     assert "seed 0 and 1 " in repeat
     assert "Seeds were 0 and 1." in repeat
-    assert "fold 1 to 3" in cv
+    assert "fold 0 to 2" in cv  # as on the terminal and in the records
     assert "held out, the last ones" not in cv
     assert "For validation 5,000 training rows were held out, the last ones." in repeat  # of a run that says no more
     assert "learning rate 0.2" in reproduced
@@ -402,3 +402,10 @@ def test_nothing_is_wider_than_a_phone(pages, tmp_path, kind):
 
 def test_summary_of_a_single_run_has_no_deviation():
     assert reports._measured({"measured": summary(0.5, None, 1), "quantity": "test accuracy"}) == "50.00 %, test accuracy"
+
+
+def test_models_stand_in_the_order_of_folds_and_seeds_whichever_ended_first():
+    ended = [
+        Model("", {}, seed, fold, {}, {"accuracy": 0.9, "loss": 0.1}, None, 1.0, "done") for fold, seed in ((1, 0), (0, 1), (2, 0), (0, 0))
+    ]
+    assert [row[:2] for row in reports._model_table(ended).rows] == [("0", "0"), ("0", "1"), ("1", "0"), ("2", "0")]
