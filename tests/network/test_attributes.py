@@ -106,6 +106,17 @@ def test_assigned_values_are_copied_and_read_back():
     assert net.parameters.dtype == state.parameters.dtype == np.float32
 
 
+@pytest.mark.parametrize("name", ["parameters", "running_stats", "weights", "biases", "gammas", "running_means", "running_variances"])
+def test_sound_numbers_are_what_there_is_afterwards(name):
+    net = network()
+    arrays = getattr(net, name)
+    arrays = [arrays] if isinstance(arrays, np.ndarray) else list(arrays)
+    values = [1.0 + np.arange(array.size, dtype=np.float64).reshape(array.shape) for array in arrays]
+    setattr(net, name, values if isinstance(getattr(net, name), list) else values[0])
+    for array, value in zip(arrays, values, strict=True):  # views of what the network has
+        assert_array_equal(array, value)
+
+
 def test_the_memory_that_kernels_use_cannot_be_moved_or_reshaped():
     net = network()
     before, row = values_of(net), net.logits(X[:1])
