@@ -1,5 +1,6 @@
 """`fastmlp train --resume`: the same run goes on, or it is said why not."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -186,6 +187,17 @@ def test_model_goes_where_a_run_folder_says_only_if_the_user_says_so_too(command
 def test_out_may_change(command, stopped, tmp_path):
     stopped(2, "--out", "m.safetensors")
     assert command("train", "--resume", "run", "--out", "n.safetensors", "--json").json["model"] == "n.safetensors"
+
+
+@pytest.mark.parametrize(("hashes", "shown"), [({"synthetic": "f" * 64}, "ffffffffffff"), ({}, "none")])
+def test_data_that_are_no_longer_those_of_the_run_are_named_with_their_checksums(command, finished, monkeypatch, hashes, shown):
+    data = fastmlp.load_dataset("synthetic")
+    monkeypatch.setattr("fastmlp.data.dataset.load_dataset", lambda *given, **named: dataclasses.replace(data, hashes=hashes))
+    before = read_manifest(finished)
+    result = command("train", "--resume", "run", "--epochs", "3")
+    assert result.code == 78
+    assert f"as another training: synthetic {data.hashes['synthetic'][:12]} → {shown}; leave these" in result.err
+    assert read_manifest(finished) == before
 
 
 def test_a_run_that_was_killed_before_its_first_save_begins_anew(command, stopped):
