@@ -166,6 +166,14 @@ def test_a_mapping_gives_each_row_the_weight_of_its_class():
     assert by_class[1][-1].train_loss == by_row[1][-1].train_loss
 
 
+def test_a_mapping_names_classes_by_their_labels():
+    labels = np.array(["ant", "bee", "cat"])[Y]
+    by_label, by_number = trained(y=labels, class_weight={"cat": 4, "ant": 0.5}), trained(class_weight={0: 0.5, 2: 4})
+    assert by_label[0].parameters.tobytes() == by_number[0].parameters.tobytes()
+    with pytest.raises(ConfigError, match="class_weight: expected labels of classes, 'ant', 'bee' and 'cat', got 'dog'"):
+        trained(y=labels, class_weight={"dog": 1.0})
+
+
 def test_weights_of_rows_and_of_classes_multiply():
     both = trained(class_weight={0: 0.5, 2: np.int64(4)}, sample_weight=WEIGHT)
     product = trained(sample_weight=WEIGHT * np.array([0.5, 1.0, 4.0])[Y])
