@@ -18,7 +18,7 @@ from fastmlp.estimators.course import Course
 from fastmlp.estimators.parameters import Parameters
 from fastmlp.estimators.problems import Problem, check_counts
 from fastmlp.estimators.quasi_newton import minimise
-from fastmlp.estimators.stochastic import DIVERGED, Epochs, Rows, new_optimizer
+from fastmlp.estimators.stochastic import DIVERGED, NOT_FINITE, Epochs, Optimizer, Rows, new_optimizer
 from fastmlp.network import Network
 from fastmlp.network.arrays import frozen
 from fastmlp.preprocessing import InputScaling, targets
@@ -69,7 +69,7 @@ def train(estimator: Any, parameters: Parameters, problem: Problem, given: Given
         raise DataError("partial_fit does not support early_stopping=True")
     callbacks = hooks.Callbacks(() if estimator.callbacks is None else estimator.callbacks)
     random_state = check_random_state(estimator.random_state)
-    dtype = parameters.dtype or np.dtype(given.x.dtype if given.x.dtype.kind == "f" else np.float64)
+    dtype = _dtype(estimator, parameters, given.x, goes_on)
     check_counts(problem, given.target)
     network = _network(estimator, parameters, problem, given.x.shape[1], dtype, random_state, goes_on)
     rows, held_out = _split(parameters, problem, given, random_state, dtype)
@@ -78,39 +78,58 @@ def train(estimator: Any, parameters: Parameters, problem: Problem, given: Given
     _adopt(network, problem, classes)
     threads = workers.threads(parameters.threads)
     course = estimator._course if goes_on and getattr(estimator, "_course", None) is not None else Course()
-    estimator.network_, estimator._course, estimator._problem = network, course, problem
-    estimator.n_outputs_, estimator.n_layers_ = problem.n_outputs, len(network.sizes)
-    estimator.out_activation_ = _out_activation(problem)
-    estimator._held = None
+    optimizer = None
     if parameters.solver == "lbfgs":
         found = minimise(network, parameters, problem, rows, threads)
         course.n_iter, course.loss = found.n_iter, found.loss
         if found.complaint is not None:
             _warn(f"lbfgs failed to converge after {found.n_iter} iteration(s) ({found.complaint}); scale the data, or increase max_iter")
     else:
-        _by_steps(estimator, parameters, problem, rows, held_out, random_state, threads, callbacks, is_single)
-    _set_attributes(estimator, course, is_stochastic=parameters.solver != "lbfgs")
+        optimizer = _optimizer(estimator, network, parameters, is_single)
+        _by_steps(network, parameters, problem, rows, held_out, optimizer, course, random_state, threads, callbacks, is_single)
+    # what is known changes when all that may fail is done
+    estimator.network_, estimator._course, estimator._problem, estimator._optimizer = network, course, problem, optimizer
+    estimator.n_outputs_, estimator.n_layers_ = problem.n_outputs, len(network.sizes)
+    estimator.out_activation_, estimator._held = _out_activation(problem), None
+    _set_attributes(estimator, course, is_stochastic=optimizer is not None)
+
+
+def _dtype(estimator: Any, parameters: Parameters, x: Any, goes_on: bool) -> np.dtype:
+    """Return the type of the parameters: as asked for, that of the network that goes on, or that of X."""
+    network = getattr(estimator, "network_", None)
+    if goes_on and network is not None:
+        if parameters.dtype is not None and parameters.dtype != network.dtype:
+            raise ConfigError(f"dtype: expected {network.dtype} as in the fit that this goes on from, got {parameters.dtype}")
+        found: np.dtype = network.dtype
+        return found
+    if parameters.dtype is not None:
+        return parameters.dtype
+    return np.dtype(x.dtype if x.dtype.kind == "f" else np.float64)
+
+
+def _optimizer(estimator: Any, network: Network, parameters: Parameters, is_single: bool) -> Optimizer:
+    """Return the optimizer of a training: a new one, or for single epochs the one that the last of them left."""
+    new = new_optimizer(network, parameters)
+    kept: Optimizer | None = getattr(estimator, "_optimizer", None) if is_single else None
+    if kept is None or [state.size for state in kept.states] != [state.size for state in new.states]:
+        return new
+    return kept
 
 
 def _by_steps(
-    estimator: Any, parameters: Parameters, problem: Problem, rows: Rows, held_out: Rows | None, random_state: np.random.RandomState,
-    threads: int, callbacks: hooks.Callbacks, is_single: bool,
+    network: Network, parameters: Parameters, problem: Problem, rows: Rows, held_out: Rows | None, optimizer: Optimizer, course: Course,
+    random_state: np.random.RandomState, threads: int, callbacks: hooks.Callbacks, is_single: bool,
 ) -> None:  # fmt: skip
-    network, course, n_rows = estimator.network_, estimator._course, rows.x.shape[0]
+    n_rows = rows.x.shape[0]
     if parameters.batch_size is not None and parameters.batch_size > n_rows:
         warnings.warn(
             f"Got `batch_size` less than 1 or larger than sample size. It is going to be clipped: {parameters.batch_size} to {n_rows}",
             UserWarning, stacklevel=5,
         )  # fmt: skip
-    kept = getattr(estimator, "_optimizer", None)
-    if not is_single or kept is None or [s.size for s in kept.states] != [s.size for s in new_optimizer(network, parameters).states]:
-        estimator._optimizer = new_optimizer(network, parameters)
     dropout = parameters.settings.dropout
     seed = int(random_state.randint(np.iinfo(np.int32).max)) if np.any(dropout) else 0
     of_course.begin(course, parameters, held_out is not None, network.parameters)
-    epochs = Epochs(
-        network, parameters, problem, rows, held_out, estimator._optimizer, course, random_state, threads, seed, is_single=is_single
-    )
+    epochs = Epochs(network, parameters, problem, rows, held_out, optimizer, course, random_state, threads, seed, is_single=is_single)
     try:
         with contextlib.closing(run(epochs, callbacks)) as events:
             for _ in events:
@@ -122,9 +141,7 @@ def _by_steps(
     elif epochs.stopped == "epochs" and not is_single:
         _warn(f"Stochastic Optimizer: Maximum iterations ({parameters.max_iter}) reached and the optimization hasn't converged yet.")
     if not np.isfinite(network.parameters).all():
-        raise DataError(
-            "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
-        )
+        raise DataError(NOT_FINITE)
 
 
 def _network(
@@ -175,7 +192,9 @@ def _split(
 
 def _rows(x: Any, target: np.ndarray, weight: np.ndarray | None, dtype: np.dtype) -> Rows:
     held = frozen(np.ascontiguousarray(target, dtype))
-    return Rows(x if of_rows.is_sparse(x) else frozen(x), held, weight)
+    if not of_rows.is_sparse(x):
+        x = frozen(x if x.dtype in (dtype, np.uint8) else x.astype(dtype))
+    return Rows(x, held, weight)
 
 
 def _adopt(network: Network, problem: Problem, classes: Any) -> None:

@@ -34,8 +34,9 @@ class Labels(NamedTuple):
 
 def as_labels(y: Any) -> np.ndarray:
     """Return labels (n,), or rows (n, L) of 0 and 1; ValueError for what no classifier takes."""
-    check_classification_targets(y)
     kind = type_of_target(y, input_name="y")
+    if kind not in ("binary", "multiclass"):
+        check_classification_targets(y)
     if kind == "multilabel-indicator":
         return np.asarray(y.toarray() if hasattr(y, "toarray") else y)
     if kind == "multiclass-multioutput":

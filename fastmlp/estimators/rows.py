@@ -1,5 +1,6 @@
 """The rows of a user, checked by scikit-learn's rules, in a form that kernels take: dense, or CSR that becomes dense block by block."""
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ from sklearn.utils.validation import validate_data
 
 from fastmlp.network import Network
 from fastmlp.network.arrays import frozen
+from fastmlp.preprocessing.inputs import steps_too_coarse
 
 BLOCK_BYTES = 1 << 23  # of rows that are dense for a while
 
@@ -19,10 +21,27 @@ def checked(estimator: Any, x: Any, y: Any, *, dtype: np.dtype | None, reset: bo
     dtype: of the parameters; bytes stay bytes, everything else becomes it. None: float32 and float64 stay what they are, and all else
     becomes float64. reset: whether the columns of X are those that there will be, or have to be those known; numeric: whether y is.
     """
+    _warn_of_rounding("X", x, dtype)
+    if numeric:
+        _warn_of_rounding("y", y, dtype)
     x, y = validate_data(
         estimator, x, y, multi_output=True, y_numeric=numeric, accept_sparse="csr", dtype=_types(dtype), order="C", reset=reset
     )
     return x, y
+
+
+def _warn_of_rounding(name: str, values: Any, dtype: np.dtype | None) -> None:
+    """Warn where a column of X or y, as it came, varies by less than the rounding to `dtype` leaves."""
+    if dtype is None or type(values) is not np.ndarray or values.dtype != np.float64 or values.ndim not in (1, 2):
+        return
+    found = steps_too_coarse(values if values.ndim == 2 else values[:, None], dtype)
+    if found is not None:
+        column, mean, std, step = found
+        warnings.warn(
+            f"{name}: column {column} varies by {std:.3g} around {mean:.6g}, where {dtype} has steps of {step:.2g}; standardise it first, "
+            "or use dtype='float64'",
+            UserWarning, stacklevel=5,
+        )  # fmt: skip
 
 
 def checked_rows(estimator: Any, x: Any, dtype: np.dtype | None) -> Any:

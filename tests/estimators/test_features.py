@@ -1,10 +1,12 @@
 """What the estimators have besides scikit-learn's, and where they run."""
 
 import pickle
+import re
 
 import joblib
 import numpy as np
 import pytest
+import sklearn
 from numpy.testing import assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
@@ -18,6 +20,7 @@ from threadpoolctl import threadpool_limits
 import fastmlp
 from fastmlp import ConfigError, DataError, MLPClassifier, MLPRegressor
 from fastmlp.estimators import rows, workers
+from tests.structure.sources import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -208,6 +211,39 @@ def test_wrong_weights_of_rows_are_refused_before_anything_is_trained(digits):
             model.fit(x, y, sample_weight=weight)
     for now, then in zip(model.coefs_, before, strict=True):
         assert_array_equal(now, then)
+
+
+def test_numbers_that_float32_cannot_tell_apart_are_told():
+    x = 1e6 + np.random.default_rng(0).normal(scale=1e-3, size=(50, 2))
+    with pytest.warns(UserWarning, match=r"X: column 0 varies by .* around 1e\+06, where float32 has steps of .*; standardise it first"):
+        fitted(x, np.arange(50) % 2)
+    with pytest.warns(UserWarning, match=r"y: column 0 varies by .* use dtype='float64'"):
+        fitted(x - 1e6, x[:, 0], MLPRegressor)
+
+
+def test_what_goes_on_keeps_its_type_and_layers(digits):
+    x, y = digits
+    model = fitted(x, y, dtype=None)
+    assert model.partial_fit(x.astype(np.float64), y).coefs_[0].dtype == np.float32
+    with pytest.raises(ConfigError, match="dtype: expected float32 as in the fit that this goes on from, got float64"):
+        model.set_params(dtype="float64").partial_fit(x, y)
+    with pytest.raises(ConfigError, match=r"expected the layers 64-20-10 of the fit that this goes on from, got 64-30-10"):
+        model.set_params(dtype=None, hidden_layer_sizes=(30,)).partial_fit(x, y)
+
+
+def test_weights_of_rows_are_routed_through_a_pipeline(digits):
+    x, y = digits
+    weight = np.where(y == 3, 5.0, 1.0)
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = MLPClassifier((20,), max_iter=5, random_state=0).set_fit_request(sample_weight=True)
+        routed = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), model).fit(x, y, sample_weight=weight)
+    assert_same_weights(routed[-1], fitted(StandardScaler().fit_transform(x), y, sample_weight=weight))
+
+
+def test_the_page_shows_what_runs():
+    page = (ROOT / "docs" / "from-scikit-learn.md").read_text(encoding="utf-8")
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(block, {})  # noqa: S102
 
 
 def test_an_end_by_the_number_of_epochs_is_told(digits):
