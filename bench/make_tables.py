@@ -3,6 +3,7 @@
 A table stands between two comments, and is written anew from bench/results:
 
     <!-- bench:peers -->                one workload a row: our time, and how many times as long the others take
+    <!-- bench:peers avx2 -->           the same where nobody may use AVX-512
     <!-- bench:targets -->              the same ratios beside what we aim for, with AVX-512 and without
     <!-- bench:mnist-epoch -->          a ladder, by the name of its scene: 2-3-2, layer, mnist-step, mnist-epoch
     <!-- bench:scaling width -->        the cost along an axis: batch, width, depth, rows, threads
@@ -97,7 +98,7 @@ def load(results: Path, machine: str | None) -> Record:
 def table(record: Record, name: str, what: str | None) -> str:
     """Return one table as Markdown."""
     if name == "peers":
-        return peers(record)
+        return peers(record, what or "native")
     if name == "targets":
         return targets(record)
     if name == "scaling":
@@ -167,10 +168,10 @@ def ladder(found: Record) -> str:
     return markdown(headings, rows) + "\n\n" + " ".join(notes)
 
 
-def peers(record: Record) -> str:
+def peers(record: Record, instruction_set: str) -> str:
     """Return one row per workload: our time, and how many times as long the others take, each by its fastest configuration."""
     rows = []
-    for each in _workloads(record, "native"):
+    for each in _workloads(record, instruction_set):
         ours = _fastest(each, "fastmlp", ("auto",), record["machine"]["cores"])
         if ours is None:
             raise ValueError(f"expected a time of fastmlp on workload {each['name']}, found none; record it again")
