@@ -5,7 +5,7 @@ import pytest
 
 import fastmlp
 from fastmlp import ConfigError, DataError, Network, Trainer, TrainingSettings, make_plan
-from fastmlp.training.sample_weights import class_weight_of_rows
+from fastmlp.training.weights import class_weight_of_rows
 from tests.pairs import each_pair
 from tests.training import reference
 
