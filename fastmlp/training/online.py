@@ -13,9 +13,9 @@ from fastmlp.training import checks
 from fastmlp.training.keywords import TrainingKeywords, takes_settings
 from fastmlp.training.plan import make_plan
 from fastmlp.training.resuming import checked
-from fastmlp.training.weights import class_weight_of_rows, product
 from fastmlp.training.state import TrainingState
 from fastmlp.training.trainer import Trainer
+from fastmlp.training.weights import class_weight_of_rows, product
 
 
 class OnlineTrainer:

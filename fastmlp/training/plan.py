@@ -11,9 +11,9 @@ from fastmlp.preprocessing import targets
 from fastmlp.settings import TrainingSettings, kind_of
 from fastmlp.training import checks, full_batch, holdout, objective, resuming, scaling, update_rules, validation_rows
 from fastmlp.training.records import Plan
-from fastmlp.training.weights import ClassWeight, weights_of_rows
 from fastmlp.training.state import TrainingState
 from fastmlp.training.validation_rows import Validation
+from fastmlp.training.weights import ClassWeight, weights_of_rows
 
 
 def make_plan(
