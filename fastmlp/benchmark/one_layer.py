@@ -62,7 +62,7 @@ def _textbook(problem: Problem, operation: str, threads: int, interpreted: bool)
 def _tiles(problem: Problem, operation: str, threads: int, listed: bool) -> Repeated:
     from fastmlp.kernels import measuring
     from fastmlp.kernels.layout import Layout
-    from fastmlp.kernels.operations import Planner
+    from fastmlp.kernels.records import Records
     from fastmlp.kernels.team import Team, new_shared
     from fastmlp.kernels.updates import Rates
 
@@ -73,12 +73,11 @@ def _tiles(problem: Problem, operation: str, threads: int, listed: bool) -> Repe
     # the layer by itself, or with those around it that an operation needs: an output layer, and a layer before it
     sizes = {"forward": (K, N), "backward": (1, K, N, 2), "update": (K, N, 2)}[operation]
     trains = operation != "forward"
+    part = {"forward": measuring.FORWARD, "backward": measuring.BACKWARD, "update": measuring.UPDATE}[operation]
     activations = ("identity",) * (len(sizes) - 2)
     team, shared, rates = Team(threads), new_shared(), np.zeros(len(Rates._fields), np.float32)
     layout = Layout(sizes, activations, np.dtype(np.float32), M, trains, shares=threads, threads=team.threads)
-    planner = Planner(layout, activations, listed)
-    listing = np.ascontiguousarray(planner.table("gather")[:, 1:])  # the rows themselves are put there by hand
-    operations = planner.table(operation)
+    records = Records(layout, activations, listed)
     arena, layer, sparse = layout.arena, layout.hidden[-1], layout.sparse
     parameters = np.zeros(sum(k * n + n for k, n in zip(sizes, sizes[1:], strict=False)), np.float32)
     own = slice(2 * K, 2 * K + K * N + N) if operation == "backward" else slice(0, K * N + N)
@@ -104,20 +103,21 @@ def _tiles(problem: Problem, operation: str, threads: int, listed: bool) -> Repe
     def repeat(count: int) -> None:
         def work(thread: int) -> int:
             return int(
-                measuring.repeat_operations(
+                measuring.repeat_layer(
                     count,
-                    listing,
-                    operations,
+                    part,
+                    records.layers,
+                    records.runs,
                     arena,
                     sparse.lists,
                     sparse.masks,
                     sparse.counts,
                     rates,
                     M,
+                    len(layout.hidden),
                     shared,
                     thread,
                     team.threads,
-                    threads,
                 )  # fmt: skip
             )
 

@@ -23,7 +23,7 @@ import threading
 import time
 import types as python_types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,17 +67,25 @@ class Source(NamedTuple):
     fastmath: frozenset[str]
     is_formula: bool = False
     is_inlined: bool = False  # wherever it is called: where the arrays that it is given would be counted at each call
+    is_inner: bool = False  # only compiled code calls it
+    is_counted: bool = True  # it counts who holds the arrays that it is given: it hands out views of them
 
 
-def kernel(function: Callable[..., Any] | None = None, *, reassociate: bool = False, inlined: bool = False) -> Any:
+def kernel(
+    function: Callable[..., Any] | None = None, *, reassociate: bool = False, inlined: bool = False, inner: bool = False,
+    counted: bool = False,
+) -> Any:  # fmt: skip
     """Compile a function of this folder as a serial kernel, on its first call; `prange` in it runs as `range`.
 
     `reassociate` allows sums to be added up in any order, which a dot product needs to be vectorised.
-    `inlined` puts its code into each function that calls it. With NUMBA_DISABLE_JIT=1 the function itself comes back.
+    `inlined` puts its code into each function that calls it. What is `inner` has no entry for Python, which takes a fifth of the time to
+    compile, and does not count who holds its arrays, unless it is `counted`: it cannot return a view of them. With NUMBA_DISABLE_JIT=1 the
+    function itself comes back.
     """
     if function is None:
-        return functools.partial(kernel, reassociate=reassociate, inlined=inlined)
-    return _register(function, FASTMATH_REASSOCIATE if reassociate else FASTMATH, is_inlined=inlined)
+        return functools.partial(kernel, reassociate=reassociate, inlined=inlined, inner=inner, counted=counted)
+    fastmath = FASTMATH_REASSOCIATE if reassociate else FASTMATH
+    return _register(function, fastmath, is_inlined=inlined, is_inner=inner, is_counted=counted or not inner)
 
 
 def entry(function: Callable[..., Any]) -> Any:
@@ -150,13 +158,17 @@ def specialise(serial: Any, suffix: str, **replaced: Any) -> Any:
         return _copy(serial, replaced, f"{serial.__qualname__}_{suffix}")
     source = _SOURCES[serial]
     name = f"{source.function.__qualname__}_{suffix}"
-    return _register(_copy(source.function, replaced, name), source.fastmath)
+    copy = _copy(source.function, replaced, name)
+    return _register(copy, source.fastmath, is_inner=source.is_inner, is_counted=source.is_counted)
 
 
-def _register(function: Callable[..., Any], fastmath: frozenset[str], is_formula: bool = False, is_inlined: bool = False) -> Any:
+def _register(
+    function: Callable[..., Any], fastmath: frozenset[str], is_formula: bool = False, is_inlined: bool = False, is_inner: bool = False,
+    is_counted: bool = True,
+) -> Any:  # fmt: skip
     if not JIT:
         return function
-    source = Source(function, fastmath, is_formula, is_inlined)
+    source = Source(function, fastmath, is_formula, is_inlined, is_inner, is_counted)
     compiled = _dispatcher(function, source)
     _SOURCES[compiled] = source
     return compiled
@@ -164,18 +176,31 @@ def _register(function: Callable[..., Any], fastmath: frozenset[str], is_formula
 
 def _dispatcher(function: Callable[..., Any], source: Source, parallel: bool = False) -> Any:
     options: dict[str, Any] = {"fastmath": set(source.fastmath), "error_model": "numpy", "nogil": True, "boundscheck": None}
+    options["_nrt"] = source.is_counted  # said of each: what is left open is that of the first caller
     if source.is_inlined:
         options["forceinline"] = True
+    if source.is_inner:
+        options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     if source.is_formula:
         options |= {"pipeline_class": _FormulaCompiler, "forceinline": True}
     if parallel:  # only what the source says with prange: array expressions stay as they are written
         others = ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion")
         options["parallel"] = {"prange": True} | dict.fromkeys(others, False)
     compiled = njit(**options)(function)
+    if source.is_inner:
+        compiled.__class__ = Inner
     compiled._cache = CompiledCode(function)
     compiled.compile = functools.partial(_timed, function.__qualname__, compiled.compile)
     compiled._compile_for_args = functools.partial(_for_arguments, function, compiled._compile_for_args)
     return compiled
+
+
+class Inner(CPUDispatcher):
+    """A kernel that only compiled code calls: for Python, it has no machine code."""
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Refuse to run."""
+        raise TypeError(f"{self.__name__} is called by compiled code alone; compiling.pure gives its form for Python")
 
 
 def _for_arguments(function: Callable[..., Any], compile_for_args: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
@@ -296,6 +321,30 @@ def _sqrt(x):
 @overload(elementary.power, inline="never")
 def _power(x, y):
     return lambda x, y: x**y
+
+
+# --- records -------------------------------------------------------------------------------------------------------------
+
+
+def record(whole: str, real: str = "") -> np.dtype[Any]:
+    """Return the type of a record with fields of whole numbers and of real ones: `layer.n_in`, in compiled code and in Python."""
+    fields = [(name, np.int64) for name in whole.split()] + [(name, np.float64) for name in real.split()]
+    return np.dtype((np.record, np.dtype(fields, align=True)))
+
+
+def record_type(kind: np.dtype[Any]) -> Any:
+    """Return how compiled code types a record."""
+    return numba.typeof(np.empty(0, kind)).dtype
+
+
+def filled(kind: np.dtype[Any], rows: Sequence[Any]) -> np.ndarray:
+    """Return records of a kind from the fields of each, {name: number}, or from lists of these; fields that are not told are 0."""
+    blank = dict.fromkeys(kind.names or (), 0)
+
+    def numbers(row: Any) -> Any:
+        return tuple((blank | row).values()) if isinstance(row, dict) else [numbers(each) for each in row]
+
+    return np.array(numbers(rows), kind)
 
 
 # --- blocks: called by address -------------------------------------------------------------------------------------------

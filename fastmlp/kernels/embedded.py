@@ -16,20 +16,12 @@ import numpy as np
 from numba import types
 
 from fastmlp.kernels import updates
-from fastmlp.kernels.compiling import LIKE_FIRST, address, block_call, borrow, entry, formula, kernel, source_stamp, specialise
+from fastmlp.kernels.compiling import LIKE_FIRST, address, block_call, borrow, entry, formula, kernel, record_type, source_stamp, specialise
 from fastmlp.kernels.elementary import exp
 from fastmlp.kernels.rows import forward_row
 from fastmlp.kernels.scalar import EXPONENTIAL, SIGMOID, SOFTMAX, dense_backward_input, sgd_update
 from fastmlp.kernels.step import (
-    DBETA,
-    DELTA,
-    DGAMMA,
-    MEAN,
-    N_IN,
-    N_OUT,
-    NORM,
-    A,
-    Z,
+    LAYER,
     backward_to,
     bias_of,
     call_loss,
@@ -71,7 +63,7 @@ class State(NamedTuple):
     """A network for compiled code. Holds addresses of this process: send the network to another one, and call compiled() there."""
 
     parameters: np.ndarray  # (P,) W0, b0, W1, b1, …: the network's own; with the scales of normalised sums W0, b0, gamma0, W1, …
-    layers: np.ndarray  # (L, step.COLUMNS) int64, the table of layers for batches of ROWS rows
+    layers: np.ndarray  # (L,) step.LAYER, for batches of ROWS rows
     inputs: np.ndarray  # (INPUT_ROWS, K): an input is x * scale + shift; one pair for floats, one for bytes; the range of floats
     offsets: np.ndarray  # (K,) float64, subtracted from floats before they are rounded to the parameters' type
     moments: np.ndarray  # (2, P) optimizer state: m and v; (0, P) for plain SGD
@@ -102,12 +94,12 @@ call_descend = block_call(5)
 def row_outputs(parameters, layers, output, scratch, places_at):
     """Turn z of the last layer, for the input at scratch[:K], into the outputs: softmax of it, sigmoid of it, e^z, or z itself.
 
-    parameters (P,), layers (L, COLUMNS), output: SOFTMAX, SIGMOID, EXPONENTIAL or IDENTITY; scratch is overwritten, from places_at on with
+    parameters (P,), layers (L,), output: SOFTMAX, SIGMOID, EXPONENTIAL or IDENTITY; scratch is overwritten, from places_at on with
     whole numbers. Bishop 2006, eq. 4.104 and 4.59.
     """
     forward_any_row(parameters, layers, scratch, scratch[places_at:].view(PLACE))
     last = layers.shape[0] - 1
-    N, z = U(layers[last, N_OUT]), U(layers[last, Z])
+    N, z = U(layers[last].n_out), U(layers[last].z)
     one = scratch.dtype.type(1)
     if output == SOFTMAX:
         largest = scratch[z]
@@ -130,7 +122,7 @@ def row_outputs(parameters, layers, output, scratch, places_at):
 @kernel
 def batch_of(layers, scratch, M):
     """Return the inputs (M, K) of a block of rows as a view of the scratch."""
-    K = layers[0, N_IN]
+    K = layers[0].n_in
     return scratch[: M * K].reshape((M, K))
 
 
@@ -139,7 +131,7 @@ def inputs_of_layer(layers, scratch, index, M):
     """Return what a layer gets (M, K) in a block of rows: the batch, or a of the layer before; a view of the scratch."""
     if index == 0:
         return batch_of(layers, scratch, M)
-    return rows_of(scratch, layers[index - 1], A, M)
+    return rows_of(scratch, layers[index - 1].a, layers[index - 1], M)
 
 
 @kernel
@@ -167,13 +159,17 @@ def add_gradients(parameters, layers, M, scratch, out):
     for index in range(layers.shape[0] - 1, -1, -1):
         layer = layers[index]
         dbias = bias_of(out, layer)
-        if layer[NORM] != 0:
-            dgamma, dbeta, gamma_gradient = units_of(scratch, layer, DGAMMA), units_of(scratch, layer, DBETA), gamma_of(out, layer)
+        if layer.norm != 0:
+            dgamma, dbeta, gamma_gradient = (
+                units_of(scratch, layer.dgamma, layer),
+                units_of(scratch, layer.dbeta, layer),
+                gamma_of(out, layer),
+            )
             for n in range(dgamma.shape[0]):
                 gamma_gradient[n] += dgamma[n]
                 dbias[n] += dbeta[n]
-            dbias = units_of(scratch, layer, MEAN)  # the sums have no bias: nobody reads its gradient
-        delta = rows_of(scratch, layer, DELTA, M)
+            dbias = units_of(scratch, layer.means, layer)  # the sums have no bias: nobody reads its gradient
+        delta = rows_of(scratch, layer.delta, layer, M)
         add_gradient(inputs_of_layer(layers, scratch, index, M), delta, weight_of(out, layer), dbias)
         if index > 0:
             backward_to(parameters, layers, index - 1, M, scratch)
@@ -197,13 +193,13 @@ def to_inputs(parameters, layers, M, scratch):
     for index in range(layers.shape[0] - 1, 0, -1):
         backward_to(parameters, layers, index - 1, M, scratch)
         to_sums(parameters, layers[index - 1], M, scratch)
-    dense_backward_input(rows_of(scratch, layers[0], DELTA, M), weight_of(parameters, layers[0]), batch_of(layers, scratch, M))
+    dense_backward_input(rows_of(scratch, layers[0].delta, layers[0], M), weight_of(parameters, layers[0]), batch_of(layers, scratch, M))
 
 
 def block_addresses(number, normalised):
     """Return {index into the codes: address} of the blocks above, for parameters of a Numba type; normalised: whether sums may be."""
     flat, table, whole = types.Array(number, 1, "C"), types.Array(number, 2, "C"), types.int64
-    layers = types.Array(types.int64, 2, "C")
+    layers = record_type(LAYER)[::1]
     row = specialise(row_outputs, "normalised", forward_any_row=forward_normalised_row) if normalised else row_outputs
     return {
         ROW: address(row, flat, layers, whole, flat, whole),
@@ -253,7 +249,7 @@ def outputs_of(state, scratch, x, out):
     """out = outputs of the network for one row. x (K,) -> out (N,), scratch, both overwritten."""
     read_row(state, x, scratch, 0)
     call_row(state.codes[ROW], state.parameters, state.layers, state.codes[OUTPUT], scratch, state.codes[PLACES_AT])
-    z = U(state.layers[state.codes[N_LAYERS] - 1, Z])
+    z = U(state.layers[state.codes[N_LAYERS] - 1].z)
     for n in range(U(out.shape[0])):
         out[n] = scratch[z + n]
 
@@ -289,7 +285,10 @@ def loss_of_block(state, scratch, x, target, sample_weight, first, M, factor):
             targets[m, t] = target_of(target, first + m, t)
         weights[m] = sample_weight[first + m] if sample_weight.shape[0] > 0 else 1
     call_forward(state.codes[FORWARD], state.parameters, state.layers, batch_of(state.layers, scratch, M), scratch)
-    z, delta = rows_of(scratch, state.layers[L - 1], Z, M), rows_of(scratch, state.layers[L - 1], DELTA, M)
+    z, delta = (
+        rows_of(scratch, state.layers[L - 1].z, state.layers[L - 1], M),
+        rows_of(scratch, state.layers[L - 1].delta, state.layers[L - 1], M),
+    )
     return call_loss(state.codes[LOSS], z, targets, weights, factor, state.loss_parameter[0], delta)
 
 

@@ -7,7 +7,6 @@ nothing: null pointers, numbers of rows that cannot be, class numbers out of ran
 import numpy as np
 from numba import carray
 
-from fastmlp.kernels import step
 from fastmlp.kernels.compiling import kernel, pointer
 from fastmlp.kernels.embedded import CODES as CODES_LENGTH
 from fastmlp.kernels.embedded import (
@@ -30,11 +29,11 @@ from fastmlp.kernels.embedded import (
     train_on,
 )
 from fastmlp.kernels.embedded import RATES as RATES_LENGTH
+from fastmlp.kernels.step import LAYER
 
 # Words of a handle: addresses, in the order of State's fields, then the scratch's.
 PARAMETERS, LAYERS, INPUTS, OFFSETS, MOMENTS, RATES, STEPS, LOSS_PARAMETER, CODES, SCRATCH = range(10)
 WORDS = 10
-LAYER_COLUMNS = step.COLUMNS
 
 NUMBER = np.dtype(np.float32)  # the type of the parameters; compiling.with_constant makes the form for another one
 
@@ -66,7 +65,7 @@ def state_at(handle):
     words, codes = carray(handle, WORDS, np.int64), codes_at(handle)
     return State(
         carray(pointer(words[PARAMETERS]), codes[N_PARAMETERS], NUMBER),
-        carray(pointer(words[LAYERS]), (codes[N_LAYERS], LAYER_COLUMNS), np.int64),
+        carray(pointer(words[LAYERS]), codes[N_LAYERS], LAYER),
         carray(pointer(words[INPUTS]), (INPUT_ROWS, codes[N_INPUTS]), NUMBER),
         carray(pointer(words[OFFSETS]), codes[N_INPUTS], np.float64),
         carray(pointer(words[MOMENTS]), (codes[N_MOMENTS], codes[N_PARAMETERS]), NUMBER),

@@ -63,14 +63,6 @@ class LayerLayout(NamedTuple):
     running: int = 0  # running means and variances; of sums normalised over the units, the inverse deviation of each row
 
 
-class Run(NamedTuple):
-    """Weights, biases or scales of a layer as they lie in the arena, panel by panel: `first` of `panels` of a length, padding included."""
-
-    first: int
-    length: int
-    panels: int
-
-
 class Layout:
     """The arena of a network with at least one hidden layer, for batches of up to `rows` rows.
 
@@ -86,7 +78,7 @@ class Layout:
 
         loss_rows: so many rows have their losses added up together.
         """
-        self.dtype, self.rows, self.norm, self.loss_rows = dtype, rows, norm, loss_rows
+        self.dtype, self.rows, self.norm, self.loss_rows, self.shares = dtype, rows, norm, loss_rows, shares
         self._size = 0
         self._lanes = lanes_of(dtype)
         last = len(sizes) - 2
@@ -118,26 +110,23 @@ class Layout:
         # of the panels of a list side by side, or of one with a transposed square of weights
         self.sums_share = _round_up(self.rows_padded * max(1, self.listed.side) * widest + widest * widest, CACHE_LINE)
         self.sums = self._take(shares * self.sums_share)
-        self.lengths = self._take(sum(run.panels for run in self.runs) if states else 0)  # of the gradient of each panel
+        self.n_lengths = sum(map(self.parts_of, (*self.hidden, *([self.output] if self.output else []))))
+        self.lengths = self._take(self.n_lengths if states else 0)  # of the gradient of each panel of weights, biases and scales
         self.arena = aligned_zeros(self._size, dtype)
         self.arena[self.one] = 1
         self.sparse = SparseLayout(sizes[0], rows, self.listed.MR, threads)
         self.extra_row = rows
 
     @property
-    def runs(self) -> list[Run]:
-        """All parameters; the share that owns a panel of weights owns those of its units' biases."""
-        found = []
-        for layer in (*self.hidden, *([self.output] if self.output else [])):
-            of_biases = -(-layer.n_out // layer.width)  # of the outputs, too, which are packed by their inputs
-            found += [Run(layer.weight, layer.panel, layer.panels), Run(layer.bias, layer.width, of_biases)]
-            found += [Run(layer.gamma, layer.width, layer.panels)] if layer.gamma else []
-        return found
-
-    @property
     def rows_padded(self) -> int:
         """Rows of a batch and those behind it."""
         return self.rows + PADDED_ROWS
+
+    @staticmethod
+    def parts_of(layer: LayerLayout) -> int:
+        """Return how many panels the weights, biases and scales of a layer have; the share that owns one owns the biases of its units."""
+        of_biases = -(-layer.n_out // layer.width)  # of the outputs, too, which are packed by their inputs
+        return layer.panels + of_biases + (layer.panels if layer.gamma else 0)
 
     def _weights(self, k: int, n: int, is_hidden: bool, below: LayerLayout | None) -> LayerLayout:
         tiles = tiles_for(n, self._lanes)
@@ -271,25 +260,24 @@ class SparseLayout:
         self.lists = np.zeros(threads * part[0], np.uint16)
         self.masks = np.zeros(threads * part[1], np.uint64)
         self.counts = np.zeros(threads * part[2], np.int64)
-        self._of_rows = [
+        self._places = [
             {
-                "LISTS": thread * part[0],
-                "LIST": self.list_length,
-                "FOLDED": thread * part[0] + lists,
-                "MASKS": thread * part[1],
-                "COUNTS": thread * part[2],
+                "lists": thread * part[0],
+                "list_length": self.list_length,
+                "folded": thread * part[0] + lists,
+                "row_masks": thread * part[1],
+                "group_masks": thread * part[1] + row_masks,
+                "counts": thread * part[2],
             }
             for thread in range(threads)
         ]
-        self._row_masks = row_masks
         for thread in range(threads):  # of the extra row, no input counts as zero
             of_thread = self.lists[thread * part[0] + lists :][:folded]
             of_thread.reshape(segments, -1, zeros.WORD)[rows // zeros.WORD, :, rows % zeros.WORD] = zeros.PLANE_MASK
 
-    def columns(self, thread: int, group_masks: bool = False) -> dict[str, int]:
-        """Return the columns of an operation on the batch of a thread; MASKS are those of rows, or of groups of inputs."""
-        of_rows = self._of_rows[thread]
-        return {**of_rows, "MASKS": of_rows["MASKS"] + self._row_masks} if group_masks else of_rows
+    def places(self, thread: int) -> dict[str, int]:
+        """Return where the lists, masks and counts of the batch of a thread begin, as records.RUN has it."""
+        return self._places[thread]
 
 
 def tiles_for(units: int, lanes: int) -> PanelTiles:

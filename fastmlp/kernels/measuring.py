@@ -1,4 +1,4 @@
-"""Loops that exist to be measured: multiply-adds in registers, a stream through memory, operations of a step over and over.
+"""Loops that exist to be measured: multiply-adds in registers, a stream through memory, one part of a step over and over.
 
 Nothing in a training calls them. What they reach is the roof under which the kernels are shown.
 """
@@ -6,9 +6,9 @@ Nothing in a training calls them. What they reach is the roof under which the ke
 from typing import Any
 
 from fastmlp.kernels.compiling import kernel
-from fastmlp.kernels.panels import ADDRESS
+from fastmlp.kernels.records import Step
 from fastmlp.kernels.team import look, wait_for_all
-from fastmlp.kernels.tiled import call_panel
+from fastmlp.kernels.tiled_step import alone, forward, on_shares, update
 from fastmlp.kernels.vectors import BYTES_AVX512, Emitter, emitted, full_width, vector_bytes
 
 # Sums that do not wait for each other: two units times five cycles need ten. Two more registers hold the factor and the addend.
@@ -74,20 +74,26 @@ def barriers(shared, count, threads):
     return look(shared, 0)
 
 
-@kernel
-def repeat_operations(repeats, listing, operations, arena, lists, masks, counts, rates, M, shared, thread, threads, shares):
-    """Run operations of panels.py on a batch of M rows `repeats` times, as one thread of a team; return `repeats`.
+FORWARD, BACKWARD, UPDATE = range(3)  # parts of a step: of the last layer, with the delta of the layer before; of the first layer
 
-    listing (threads, n, COLUMNS): what each thread does for itself with its own batch; operations (threads, n, COLUMNS): what is split
-    into shares. A barrier ends each time. arena, lists, masks, counts, rates (RATES,): see panels.py; what operations write is overwritten.
+
+@kernel
+def repeat_layer(repeats, part, layers_of_threads, runs, arena, lists, masks, counts, rates, M, H, shared, thread, threads):
+    """Run one part of a step on a batch of M rows `repeats` times, as one thread of a team; return `repeats`.
+
+    part: FORWARD, BACKWARD or UPDATE, layers_of_threads, runs: see records.py, H hidden layers. A barrier ends each time. arena, lists,
+    masks, counts, rates (RATES,): see records.Step; what blocks write is overwritten.
     """
-    for repeat in range(repeats):
-        for index in range(listing.shape[1]):
-            op = listing[thread, index]
-            call_panel(op[ADDRESS], arena, lists, masks, counts, rates, op, M, 0, 1)
-        for index in range(operations.shape[1]):
-            op = operations[thread, index]
-            for share in range(thread, shares, threads):
-                call_panel(op[ADDRESS], arena, lists, masks, counts, rates, op, M, share, shares)
-        wait_for_all(shared, (repeat + 1) * threads)
+    layers, arrived = layers_of_threads[thread], 0
+    step = Step(arena, lists, masks, counts, rates, runs[thread], 0, M)
+    for _ in range(repeats):
+        alone(step.run.list_zeros, step, layers[0])
+        alone(step.run.mask_zeros, step, layers[0])
+        if part == FORWARD:
+            arrived = forward(step, layers, H, shared, arrived, thread, threads)
+        elif part == BACKWARD:
+            on_shares(layers[H].to_below, step, layers[H], layers[H - 1], thread, threads)
+        else:
+            update(step, layers[1], layers[0], thread, threads)
+        arrived = wait_for_all(shared, arrived + threads)
     return repeats

@@ -14,16 +14,15 @@ import numpy as np
 from numba import carray
 
 from fastmlp.kernels import tiles
-from fastmlp.kernels.compiling import block_call, kernel, pointer
+from fastmlp.kernels.compiling import block_call, kernel, pointer, record
 from fastmlp.kernels.rows import loss_of_row
 from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, WEIGHT_SUM
 from fastmlp.kernels.vectors import full_width, prefetch, short_loops
 
-# Columns of the table of layers: sizes; offsets of weights and biases in the parameters; in the arena, offsets of w (K, LANES) with the
+# A layer: sizes; offsets of weights and biases in the parameters; in the arena, offsets of w (K, LANES) with the
 # biases as its last row, of its transpose (N, LANES), which the first layer does without, of z, a = f(z), f'(z) and delta (LANES,);
 # address of activate_vector. The arena begins with a vector of zeros, one that begins with 1, and the inputs.
-N_IN, N_OUT, WEIGHT, BIAS, W, ACROSS, Z, A, SLOPE, DELTA, ACTIVATE = range(11)
-COLUMNS = 11
+LAYER = record("n_in n_out weight bias w across z a slope delta activate")
 MOST_INPUTS = 64  # more may be worth a look which of them are zero
 
 U = np.uint64
@@ -54,25 +53,25 @@ def activate_vector(z, a, slope, count):
 def pack(parameters, layers, arena):
     """Copy the parameters (P,) of all layers into their rows of vectors."""
     for index in range(layers.shape[0]):
-        K, N = layers[index, N_IN], layers[index, N_OUT]
+        K, N, weight, bias = layers[index].n_in, layers[index].n_out, layers[index].weight, layers[index].bias
+        w, across = layers[index].w, layers[index].across
         for n in range(N):
             for k in range(K):
-                weight = parameters[layers[index, WEIGHT] + k * N + n]
-                arena[layers[index, W] + k * LANES + n] = weight
+                arena[w + k * LANES + n] = parameters[weight + k * N + n]
                 if index > 0:
-                    arena[layers[index, ACROSS] + n * LANES + k] = weight
-            arena[layers[index, W] + K * LANES + n] = parameters[layers[index, BIAS] + n]
+                    arena[across + n * LANES + k] = parameters[weight + k * N + n]
+            arena[w + K * LANES + n] = parameters[bias + n]
 
 
 @kernel
 def unpack(parameters, layers, arena):
     """Copy the rows of vectors back into the parameters (P,)."""
     for index in range(layers.shape[0]):
-        K, N = layers[index, N_IN], layers[index, N_OUT]
+        K, N, weight, bias, w = layers[index].n_in, layers[index].n_out, layers[index].weight, layers[index].bias, layers[index].w
         for n in range(N):
             for k in range(K):
-                parameters[layers[index, WEIGHT] + k * N + n] = arena[layers[index, W] + k * LANES + n]
-            parameters[layers[index, BIAS] + n] = arena[layers[index, W] + K * LANES + n]
+                parameters[weight + k * N + n] = arena[w + k * LANES + n]
+            parameters[bias + n] = arena[w + K * LANES + n]
 
 
 @kernel
@@ -82,7 +81,7 @@ def train_narrow(
 ):  # fmt: skip
     """The same as rows.train_rows: one SGD step per row of order[first:last]; return last, or -(1 + row) at a loss that is not finite.
 
-    In place: parameters (P,), total (TOTALS,). layers (L, COLUMNS), arena: zeros but for what earlier runs left, overwritten. The
+    In place: parameters (P,), total (TOTALS,). layers (L,), arena: zeros but for what earlier runs left, overwritten. The
     others: see there.
     """
     short_loops()
@@ -101,14 +100,14 @@ def train_narrow(
 
         below = inputs
         for index in range(L):
-            w, K, z, a = layers[index, W], layers[index, N_IN], layers[index, Z], layers[index, A]
+            w, K, z, a = layers[index].w, layers[index].n_in, layers[index].z, layers[index].a
             weighted_sum(arena, w, arena, below, K, w + K * LANES, z, z)
             if index + 1 < L:  # the slopes now, while the next sums are waited for
-                slope = layers[index, SLOPE]
-                call_activate(layers[index, ACTIVATE], address + SIZE * z, address + SIZE * a, address + SIZE * slope, LANES)
+                slope = layers[index].slope
+                call_activate(layers[index].activate, address + SIZE * z, address + SIZE * a, address + SIZE * slope, LANES)
                 below = a
 
-        N, z, d = U(layers[L - 1, N_OUT]), U(layers[L - 1, Z]), U(layers[L - 1, DELTA])
+        N, z, d = U(layers[L - 1].n_out), U(layers[L - 1].z), U(layers[L - 1].delta)
         weight = sample_weight[row] if sample_weight.shape[0] > 0 else one
         row_loss, correct = loss_of_row(arena, z, d, N, target, row, weight, output, loss, derivative, loss_numbers)
         if not math.isfinite(row_loss):
@@ -121,11 +120,11 @@ def train_narrow(
 
         factor = -rates[min(i - first, rates.shape[0] - 1), 0]
         for index in range(L - 1, -1, -1):
-            K, N, w, delta = layers[index, N_IN], layers[index, N_OUT], layers[index, W], layers[index, DELTA]
+            K, N, w, delta = layers[index].n_in, layers[index].n_out, layers[index].w, layers[index].delta
             below = inputs
             if index > 0:  # delta of the layer before, from the weights before they change
-                below, across, before = layers[index - 1, A], layers[index, ACROSS], layers[index - 1, DELTA]
-                weighted_sum_times(arena, across, arena, delta, N, 0, layers[index - 1, SLOPE], before)
+                below, across, before = layers[index - 1].a, layers[index].across, layers[index - 1].delta
+                weighted_sum_times(arena, across, arena, delta, N, 0, layers[index - 1].slope, before)
                 update_across(arena, across, arena, delta, N, arena, below, factor)
             update_rows(arena, w, arena, below, K, arena, delta, factor)
             update_rows(arena, w + K * LANES, arena, constant_one, 1, arena, delta, factor)

@@ -1,15 +1,18 @@
 """One layer's work for one share of its panels, made of tiles. Each function is a block: called by address, for every network.
 
-All numbers of a training run lie in one array, the arena: batch, packed weights, activations, deltas. A block gets it with one row of
-the table of operations, `op`, whose columns say where its operands lie; `share` of `shares` says which panels are its own:
+All numbers of a training run lie in one array, the arena: batch, packed weights, activations, deltas. A block gets `step`, with the arena
+and all that is the same for a whole step, the record of a layer, which says where its numbers lie, and that of the layer below it, whose
+first one is the inputs; see records.py. `share` of `shares` says which panels are its own:
 
     panels of share s      P s / shares  to  P (s + 1) / shares
     rows in the arena      row m of panel p at offset + m * row length + p * panel distance; vectors begin at multiples of their size
-    packed weights         panel p at offset + p * panel length, in it w[k, j] at k NR + j
+    packed weights         panel p at w + p * w_panel, in it w[k, j] at k NR + j
     output layer           packed the other way round: panel p of its inputs, in it w[j, c] at c NR + j
 
 So a hidden layer is split by its units and the output layer by its inputs, which are the same units: a share computes the units, their
 part of the outputs and, on the way back, their deltas and both updates, without asking another share.
+
+What is read from a record is read before the loops that write to the arena: for all that the compiler knows, they might write to it.
 """
 
 import math
@@ -29,9 +32,10 @@ from fastmlp.kernels.normalisation import (
     scale_backward_of_units,
     track_moments,
 )
-from fastmlp.kernels.random import from_end, from_median, hash_32, high_half, low_half, number_of, row_key, signed_32
-from fastmlp.kernels.scalar import averaged, clipped, count_correct, penalised, rates_of, rates_of_biases
+from fastmlp.kernels.random import from_end, from_median, hash_32, high_half, low_half, row_key, signed_32
+from fastmlp.kernels.scalar import averaged, clipped, count_correct, penalised, rates_of
 from fastmlp.kernels.step import call_loss
+from fastmlp.kernels.updates import RATES
 from fastmlp.kernels.vectors import CACHE_LINE, full_width, prefetch, short_loops
 from fastmlp.kernels.zeros import (
     GROUP,
@@ -47,25 +51,11 @@ from fastmlp.kernels.zeros import (
     transpose_bits,
 )
 
-# Columns of an operation. K inputs, N units, PANELS of the units whose owner does the work. X, D, W, BIAS, OUT: offsets into the arena;
-# *_ROW: lengths of their rows; *_PANEL: from a row's part in one panel to its part in the next. W_PANEL, W_PANELS: length and number of
-# the panels of w; W_ROW, W_VECTORS: numbers and vectors in a row of one; WIDTH: numbers in a row of the panels counted by PANELS; SUMS,
-# SUMS_SHARE: scratch for unfinished sums, and how much of it a share has; LISTS, FOLDED, MASKS, COUNTS: offsets into the arrays of
-# zeros.py; LIST: length of a live list; EXTRA: the row behind all batches that holds the shift of the inputs, 0 where there is none;
-# STATE: from a weight to its m, twice that to its v (BIAS of an update is not 0 where w are biases); KEY, THRESHOLD, NUMBER:
-# regularisation.Draw; GAMMA: scales of normalised sums; MOMENTS: what belongs to each unit of them, vectors one MOMENTS_ROW after another;
-# RUNNING: running means, and variances one MOMENTS_ROW behind. STEP is written while a run goes on: the number of the step in the whole
-# training. It lies in the middle of a row, where no other thread has anything in the same cache line.
-(KIND, ADDRESS, K, N, PANELS, WIDTH, X, X_ROW, X_PANEL, D, D_ROW, D_PANEL, W, W_ROW, W_PANEL, W_PANELS, STEP, W_VECTORS, BIAS, OUT,
- OUT_ROW, OUT_PANEL, SUMS, SUMS_SHARE, LISTS, LIST, FOLDED, MASKS, EXTRA, COUNTS, STATE, KEY, THRESHOLD, NUMBER,
- GAMMA, MOMENTS, MOMENTS_ROW, RUNNING) = range(38)  # fmt: skip
-COLUMNS = 38
-CHUNK = K  # of a loss and its check: rows whose loss is added up together
-# Vectors at MOMENTS. Of sums normalised over the units of a layer, INVERSE is that of each row, and lies where RUNNING says.
+# Vectors at `moments` of a layer. Of sums normalised over the units of a layer, the inverse deviation is that of each row, and lies where
+# `running` says.
 MEAN, VARIANCE, INVERSE, DGAMMA, DBETA = range(5)
 MOMENT_VECTORS = 5
-# Kinds of operations.
-BARRIER, PANEL, LOSS, CHECK = range(4)
+PARTS = 3  # of the parameters of a layer: weights, biases, scales
 
 BLOCK = 128  # inputs of one pass over all rows: their part of a panel, 40 KiB, stays in the first-level cache
 BLOCK_OF_ROWS = 160  # rows of w that meet all rows of a batch at a time: a multiple of the rows of every dot tile
@@ -83,351 +73,316 @@ MR = NR = NI = LANES = STATES = 0
 SIDE = 1
 
 
-@kernel
+@kernel(inner=True)
 def own(count, share, shares):
-    """Return the first of `count` things that a share owns; the end is the first of the next share."""
-    return count * share // shares
+    """Return the first of `count` things that a share owns, and the first of the next share."""
+    return count * share // shares, count * (share + 1) // shares
 
 
-@kernel
-def gather_rows(x, rows, upcoming, scale, shift, arena, op):
+# --- the batch: each thread brings it in for itself, as the one share of one -----------------------------------------------
+
+
+@kernel(inner=True)
+def gather_rows(x, rows, upcoming, scale, shift, arena, inputs):
     """batch[m, k] = x[rows[m], k] * scale[k] + shift[k]. The rows of the next batch, `upcoming`, are asked for meanwhile.
 
     Rows lie anywhere in memory: each would be waited for. A step later they are in the second-level cache.
     """
     full_width()
-    M, K_ = rows.shape[0], x.shape[1]
+    M, K = rows.shape[0], x.shape[1]
+    first, length = inputs.out, inputs.row
     for m in range(M):
         if m < upcoming.shape[0]:
-            for k in range(0, K_, CACHE_LINE // x.itemsize):
+            for k in range(0, K, CACHE_LINE // x.itemsize):
                 prefetch(x, upcoming[m], k)
-        batch = arena[op[OUT] + m * op[OUT_ROW] : op[OUT] + m * op[OUT_ROW] + K_]
+        batch = arena[first + m * length : first + m * length + K]
         row = x[rows[m]]
-        for k in range(K_):
+        for k in range(K):
             batch[k] = scale.dtype.type(row[k]) * scale[k] + shift[k]
 
 
-@kernel
-def list_live(arena, lists, masks, counts, rates, op, M, share, shares):
+@kernel(inner=True)
+def add_noise_to_rows(step, inputs, below, share, shares):
+    """x[m, k] += noise * z, z ~ N(0, 1) by the random bits of (noise_key, step, m, k). Formula: see scalar.add_noise."""
+    full_width()
+    arena, key, K = step.arena, np.uint64(step.run.noise_key), inputs.n_out
+    deviation, half = arena.dtype.type(step.run.noise), arena.dtype.type(0.5)
+    for m in range(step.M):
+        of_row = row_key(key, step.number, m)
+        low, high = low_half(of_row), high_half(of_row)
+        at = inputs.out + m * inputs.row
+        x = arena[at : at + K]
+        for k in range(K):
+            signed = signed_32(hash_32(k, low, high))
+            size = HALF_NORMAL(arena.dtype.type(from_median(signed)) + half, arena.dtype.type(from_end(signed)) + half)
+            x[k] += deviation * (size if signed >= 0 else -size)
+
+
+@kernel(inner=True)
+def list_live(step, inputs, below, share, shares):
     """For each tile of MR rows of one share: the inputs that are not zero in all of them, listed block by block of inputs.
 
-    lists[LISTS + tile LIST + ...]: inputs, ascending; counts[COUNTS + tile (blocks + 1) + b]: where block b begins;
-    lists[FOLDED + ((segment words + word) PLANES + plane) 64 + m % 64]: per row, which groups of inputs are not all zero.
+    lists[run.lists + tile list_length + ...]: inputs, ascending; counts[run.counts + tile (blocks + 1) + b]: where block b begins;
+    lists[run.folded + ((segment words + word) PLANES + plane) 64 + m % 64]: per row, which groups of inputs are not all zero.
     """
-    words = (op[K] + WORD - 1) // WORD
-    blocks = (op[K] + LISTED_BLOCK - 1) // LISTED_BLOCK
-    tiles = (M + MR - 1) // MR
-    for tile in range(own(tiles, share, shares), own(tiles, share + 1, shares)):
+    arena, lists, masks, counts, run, M, K = step.arena, step.lists, step.masks, step.counts, step.run, step.M, inputs.n_out
+    row_masks, words = run.row_masks, (K + WORD - 1) // WORD
+    blocks = (K + LISTED_BLOCK - 1) // LISTED_BLOCK
+    of_tile, last_tile = own((M + MR - 1) // MR, share, shares)
+    for tile in range(of_tile, last_tile):
         first, last = tile * MR, min(M, tile * MR + MR)
         for m in range(first, last):
-            folded = op[FOLDED] + m // WORD * words * PLANES * WORD + m % WORD
+            folded = run.folded + m // WORD * words * PLANES * WORD + m % WORD
             for word in range(words):
-                nonzero_bits(arena, op[X] + m * op[X_ROW] + word * WORD, masks, op[MASKS] + m * words + word)
-                groups = fold_groups(masks[op[MASKS] + m * words + word])
+                nonzero_bits(arena, inputs.out + m * inputs.row + word * WORD, masks, row_masks + m * words + word)
+                groups = fold_groups(masks[row_masks + m * words + word])
                 for plane in range(PLANES):
                     lists[folded + (word * PLANES + plane) * WORD] = (groups >> np.uint64(plane * PLANE_BITS)) & PLANE_MASK
-        place = op[LISTS] + tile * op[LIST]
+        place = run.lists + tile * run.list_length
         for word in range(words):
             if word * WORD % LISTED_BLOCK == 0:
-                counts[op[COUNTS] + tile * (blocks + 1) + word * WORD // LISTED_BLOCK] = place
+                counts[run.counts + tile * (blocks + 1) + word * WORD // LISTED_BLOCK] = place
             union = np.uint64(0)
             for m in range(first, last):
-                union |= masks[op[MASKS] + m * words + word]
+                union |= masks[row_masks + m * words + word]
             place = append_set_bits(union, word * WORD, lists, place)
-        counts[op[COUNTS] + tile * (blocks + 1) + blocks] = place
+        counts[run.counts + tile * (blocks + 1) + blocks] = place
 
 
-@kernel
-def segments_of(op, M):
+@kernel(inner=True)
+def segments_of(extra, M):
     """Return in how many segments of 64 rows the rows of a batch lie, and the extra row where there is one."""
-    return (max(M, op[EXTRA] + 1) + WORD - 1) // WORD
+    return (max(M, extra + 1) + WORD - 1) // WORD
 
 
-@kernel
-def mask_groups(arena, lists, masks, counts, rates, op, M, share, shares):
-    """masks[MASKS + segment words GROUPS_PER_WORD + g] = rows of a segment of 64 in which group g of inputs is not all zero; own words."""
-    words = (op[K] + WORD - 1) // WORD
-    for segment in range(segments_of(op, M)):
-        left = M - segment * WORD
+@kernel(inner=True)
+def mask_groups(step, inputs, below, share, shares):
+    """masks[group_masks + segment words GROUPS_PER_WORD + g] = rows of a segment of 64 in which group g of inputs is not all zero."""
+    lists, masks, run = step.lists, step.masks, step.run
+    words = (inputs.n_out + WORD - 1) // WORD
+    first, last = own(words, share, shares)
+    for segment in range(segments_of(run.extra, step.M)):
+        left = step.M - segment * WORD
         present = np.uint64(0xFFFFFFFFFFFFFFFF)
         if left < WORD:
             present = (np.uint64(1) << np.uint64(max(left, 0))) - np.uint64(1)
-        if op[EXTRA] // WORD == segment and op[EXTRA] > 0:
-            present |= np.uint64(1) << np.uint64(op[EXTRA] % WORD)
-        for word in range(own(words, share, shares), own(words, share + 1, shares)):
+        if run.extra // WORD == segment and run.extra > 0:
+            present |= np.uint64(1) << np.uint64(run.extra % WORD)
+        for word in range(first, last):
             for plane in range(PLANES):
-                place = op[MASKS] + (segment * words + word) * GROUPS_PER_WORD + plane * PLANE_BITS
-                transpose_bits(lists, op[FOLDED] + ((segment * words + word) * PLANES + plane) * WORD, masks, place)
+                place = run.group_masks + (segment * words + word) * GROUPS_PER_WORD + plane * PLANE_BITS
+                transpose_bits(lists, run.folded + ((segment * words + word) * PLANES + plane) * WORD, masks, place)
                 for group in range(PLANE_BITS):
                     masks[place + group] &= present
 
 
-@kernel
-def forward_dense(arena, lists, masks, counts, rates, op, M, share, shares):
-    """out = x @ w + bias for the units of one share. Blocks of inputs outside, rows inside: a block of w is read M / MR times.
+# --- forward: z = x @ w + bias, a = f(z) -----------------------------------------------------------------------------------
 
-    Sums of some of the blocks lie at SUMS, in a part of each share's own: where out is, two cores would work on neighbouring cache
-    lines, and each would fetch the other's ahead.
+
+@kernel(inner=True)
+def forward_dense(step, layer, below, share, shares):
+    """sums = x @ w + start for the units of one share. Blocks of inputs outside, rows inside: a block of w is read M / MR times.
+
+    Sums of some of the blocks lie in the scratch, in a part of each share's own: where the others are, two cores would work on neighbouring
+    cache lines, and each would fetch the other's ahead.
     """
-    sums = op[SUMS] + share * op[SUMS_SHARE]
-    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
-        for k in range(0, op[K], BLOCK):
-            count = min(BLOCK, op[K] - k)
-            for m in range(0, M, MR):
-                start, start_row = (op[BIAS] + p * NR, 0) if k == 0 else (sums + m * NR, NR)
-                is_last = k + count == op[K]
-                out, out_row = (op[OUT] + m * op[OUT_ROW] + p * op[OUT_PANEL], op[OUT_ROW]) if is_last else (sums + m * NR, NR)
+    arena, K = step.arena, layer.n_in
+    x, x_row, out_row = below.out, below.row, layer.row
+    scratch = step.run.scratch + share * step.run.scratch_share
+    first, last = own(layer.panels, share, shares)
+    for p in range(first, last):
+        w, bias, sums = layer.w + p * layer.w_panel, layer.start + p * NR, layer.sums + p * layer.column
+        for k in range(0, K, BLOCK):
+            count = min(BLOCK, K - k)
+            is_last = k + count == K
+            for m in range(0, step.M, MR):
+                start, start_row = (bias, 0) if k == 0 else (scratch + m * NR, NR)
+                out, row = (sums + m * out_row, out_row) if is_last else (scratch + m * NR, NR)
                 TILE(
-                    arena, op[W] + p * op[W_PANEL] + k * NR, 0, arena, op[X] + m * op[X_ROW] + k, op[X_ROW], 1, lists, 0, count,
-                    start, start_row, 0, arena, out, out_row, 0,
+                    arena, w + k * NR, 0, arena, x + m * x_row + k, x_row, 1, step.lists, 0, count, start, start_row, 0, arena, out, row, 0
                 )  # fmt: skip
 
 
-@kernel
-def forward_listed(arena, lists, masks, counts, rates, op, M, share, shares):
-    """out = x @ w + bias for the units of one share, visiting for each tile the inputs on its live list.
+@kernel(inner=True)
+def forward_listed(step, layer, below, share, shares):
+    """sums = x @ w + start for the units of one share, visiting for each tile the inputs on its live list.
 
     SIDE panels at a time: a list is walked once for all of them. The last of them may have been taken before: the same sums come out again.
     """
-    sums = op[SUMS] + share * op[SUMS_SHARE]
-    blocks = (op[K] + LISTED_BLOCK - 1) // LISTED_BLOCK
-    p, end = own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)
+    arena, lists, counts = step.arena, step.lists, step.counts
+    x, x_row, w_panel, of_batch = below.out, below.row, layer.w_panel, step.run.counts
+    scratch = step.run.scratch + share * step.run.scratch_share
+    blocks = (layer.n_in + LISTED_BLOCK - 1) // LISTED_BLOCK
+    p, end = own(layer.panels, share, shares)
     is_alone = end - p < SIDE
     while p < end:
         if not is_alone:
             p = min(p, end - SIDE)
+        w, bias, sums = layer.w + p * w_panel, layer.start + p * NR, layer.sums + p * layer.column
         for block in range(blocks):
-            for m in range(0, M, MR):
-                place = op[COUNTS] + m // MR * (blocks + 1) + block
+            for m in range(0, step.M, MR):
+                place = of_batch + m // MR * (blocks + 1) + block
                 begin = counts[place]
                 count = counts[place + 1] - begin
-                w, x = op[W] + p * op[W_PANEL], op[X] + m * op[X_ROW]
-                start, start_row, out, out_row, out_panel = op[BIAS] + p * NR, 0, sums + m * NR * SIDE, NR * SIDE, NR
+                start, start_row, out, out_row, out_panel = bias, 0, scratch + m * NR * SIDE, NR * SIDE, NR
                 if block > 0:
                     start, start_row = out, out_row
                 if block == blocks - 1:
-                    out, out_row, out_panel = op[OUT] + m * op[OUT_ROW] + p * op[OUT_PANEL], op[OUT_ROW], op[OUT_PANEL]
+                    out, out_row, out_panel = sums + m * layer.row, layer.row, layer.column
                 if is_alone:
                     TILE_ALONE(
-                        arena, w, op[W_PANEL], arena, x, op[X_ROW], 1, lists, begin, count, start, start_row, NR,
+                        arena, w, w_panel, arena, x + m * x_row, x_row, 1, lists, begin, count, start, start_row, NR,
                         arena, out, out_row, out_panel,
                     )  # fmt: skip
                 else:
                     TILE(
-                        arena, w, op[W_PANEL], arena, x, op[X_ROW], 1, lists, begin, count, start, start_row, NR,
+                        arena, w, w_panel, arena, x + m * x_row, x_row, 1, lists, begin, count, start, start_row, NR,
                         arena, out, out_row, out_panel,
                     )  # fmt: skip
         p += 1 if is_alone else SIDE
 
 
-@kernel
-def bias_of_shift(arena, lists, masks, counts, rates, op, M, share, shares):
-    """out = bias + shift @ w for the units of one share; the shift lies in the extra row of the batch, X.
+@kernel(inner=True)
+def bias_of_shift(step, layer, below, share, shares):
+    """start = bias + shift @ w for the units of one share; the shift lies in the extra row of the batch.
 
-    Where inputs are x + shift and x is sparse, zeros of x are skipped all the same: (x + shift) @ w + bias = x @ w + out.
+    Where inputs are x + shift and x is sparse, zeros of x are skipped all the same: (x + shift) @ w + bias = x @ w + start.
     """
-    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
+    shift = below.out + step.run.extra * below.row
+    bias = step.run.no_bias if layer.gamma != 0 else layer.bias
+    first, last = own(layer.panels, share, shares)
+    for p in range(first, last):
         TILE(
-            arena, op[W] + p * op[W_PANEL], 0, arena, op[X], 0, 1, lists, 0, op[K], op[BIAS] + p * NR, 0, 0, arena, op[OUT] + p * NR, 0, 0
+            step.arena, layer.w + p * layer.w_panel, 0, step.arena, shift, 0, 1, step.lists, 0, layer.n_in, bias + p * NR, 0, 0,
+            step.arena, layer.start + p * NR, 0, 0,
         )  # fmt: skip
 
 
-@kernel
-def sum_deltas(arena, lists, masks, counts, rates, op, M, share, shares):
-    """d[EXTRA] = sum over m of d[m] for the units of one share: the delta of the extra row, as each row has the shift in its inputs.
-
-    (x + shift).T @ d = x.T @ d + shift.T @ d[EXTRA].
-    """
-    full_width()
-    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
-        first = op[D] + op[EXTRA] * op[D_ROW] + p * op[D_PANEL]
-        total = arena[first : first + op[WIDTH]]
-        for n in range(op[WIDTH]):
-            total[n] = 0
-        for m in range(M):
-            at = op[D] + m * op[D_ROW] + p * op[D_PANEL]
-            d = arena[at : at + op[WIDTH]]
-            for n in range(op[WIDTH]):
-                total[n] += d[n]
-
-
-@kernel
-def runs_of(width, row, panel, M, p, end):
+@kernel(inner=True)
+def runs_of(layer, M, p, end):
     """Return how the panels p to end of M rows lie in memory: how many runs, their length, where the first begins, from one to the next.
 
-    Rows of all panels, `panel` = `width` apart, or whole panels. Long runs become vectors; their length is not known to the compiler, which
-    would unroll it.
+    Rows of all panels, `column` = `width` apart, or whole panels. Long runs become vectors; their length is not known to the compiler,
+    which would unroll it.
     """
-    if panel == width:
-        return M, (end - p) * width, p * width, row
-    return end - p, M * width, p * panel, panel
+    width, column = layer.width, layer.column
+    if column == width:
+        return M, (end - p) * width, p * width, layer.row
+    return end - p, M * width, p * column, column
 
 
-@kernel
-def wipe_padding(arena, op, M, width):
-    """Set what lies behind the last unit in rows of the last panel to 0."""
-    last = op[PANELS] - 1
+@kernel(inner=True)
+def runs_of_row(layer, p, end):
+    """Return in how many runs of numbers the panels p to end of one row lie, and their length."""
+    if layer.column == layer.width:
+        return min(1, end - p), (end - p) * layer.width
+    return end - p, layer.width
+
+
+@kernel(inner=True)
+def wipe_padding(arena, layer, first, M):
+    """Set what lies behind the last unit in rows of the last panel to 0, in the rows from `first` on: those of a, or of delta."""
+    last, width, row = layer.panels - 1, layer.width, layer.row
+    behind = layer.n_out - last * width
     for m in range(M):
-        at = op[OUT] + m * op[OUT_ROW] + last * op[OUT_PANEL]
-        for n in range(op[N] - last * width, width):
+        at = first + m * row + last * layer.column
+        for n in range(behind, width):
             arena[at + n] = 0
 
 
-@kernel
-def activate_rows(arena, lists, masks, counts, rates, op, M, share, shares):
-    """out = f(out) for the units of one share. Padding behind the last unit stays 0."""
+@kernel(inner=True)
+def activate_rows(step, layer, below, share, shares):
+    """a = f(a) for the units of one share. Padding behind the last unit stays 0."""
     full_width()
-    p, end = own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)
-    runs, length, first, step = runs_of(op[WIDTH], op[OUT_ROW], op[OUT_PANEL], M, p, end)
+    arena, a = step.arena, layer.a
+    p, end = own(layer.panels, share, shares)
+    runs, length, first, distance = runs_of(layer, step.M, p, end)
     for run in range(runs):
-        at = op[OUT] + first + run * step
+        at = a + first + run * distance
         out = arena[at : at + length]
         for n in range(length):  # whole vectors; what that makes of the padding is wiped out again
             out[n] = FORMULA(out[n])
-    if end == op[PANELS]:
-        wipe_padding(arena, op, M, op[WIDTH])
+    if end == layer.panels:
+        wipe_padding(arena, layer, a, step.M)
 
 
-@kernel
-def activate_rows_keeping_z(arena, lists, masks, counts, rates, op, M, share, shares):
-    """out = f(z) for the units of one share, z at D: where the way back needs z, too.
+@kernel(inner=True)
+def activate_rows_keeping_z(step, layer, below, share, shares):
+    """a = f(z) for the units of one share: where the way back needs z, too.
 
     Not one function with the above: arrays that may be the same make no vectors.
     """
     full_width()
-    p, end = own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)
-    runs, length, first, step = runs_of(op[WIDTH], op[OUT_ROW], op[OUT_PANEL], M, p, end)
+    arena, of_z, of_a = step.arena, layer.z, layer.a
+    p, end = own(layer.panels, share, shares)
+    runs, length, first, distance = runs_of(layer, step.M, p, end)
     for run in range(runs):
-        at = first + run * step
-        z, out = arena[op[D] + at : op[D] + at + length], arena[op[OUT] + at : op[OUT] + at + length]
+        at = first + run * distance
+        z, a = arena[of_z + at : of_z + at + length], arena[of_a + at : of_a + at + length]
         for n in range(length):
-            out[n] = FORMULA(z[n])
-    if end == op[PANELS]:
-        wipe_padding(arena, op, M, op[WIDTH])
+            a[n] = FORMULA(z[n])
+    if end == layer.panels:
+        wipe_padding(arena, layer, of_a, step.M)
 
 
-@kernel
-def activate_rows_backward(arena, lists, masks, counts, rates, op, M, share, shares):
-    """out *= f'(z, a) for the units of one share; a at X, z at D (where f' reads only a, at X as well)."""
-    full_width()
-    p, end = own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)
-    runs, length, first, step = runs_of(op[WIDTH], op[OUT_ROW], op[OUT_PANEL], M, p, end)
-    for run in range(runs):
-        at = first + run * step
-        z, a = arena[op[D] + at : op[D] + at + length], arena[op[X] + at : op[X] + at + length]
-        delta = arena[op[OUT] + at : op[OUT] + at + length]
-        for n in range(length):
-            delta[n] *= FORMULA(z[n], a[n])
+@kernel(inner=True)
+def drop_rows_keeping_a(step, layer, below, share, shares):
+    """out[m, n] = 0 where the random bits of (key, step, m, n) lie below threshold, else a[m, n] * factor; units n of one share.
 
-
-@kernel
-def drop_rows(arena, lists, masks, counts, rates, op, M, share, shares):
-    """out[m, n] = 0 where the random bits of (KEY, STEP, m, n) lie below THRESHOLD, else out[m, n] * NUMBER; units n of one share.
-
-    Padding behind the last unit stays 0. Formula and source: scalar.drop. Inputs are dropped as K panels of one unit.
+    Padding behind the last unit stays 0. Formula and source: scalar.drop. The way back needs a as it is.
     """
     full_width()
-    p, end = own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)
-    runs, length = runs_of_row(op[WIDTH], op[OUT_PANEL], p, end)
-    factor, zero, threshold = arena.dtype.type(number_of(op[NUMBER])), arena.dtype.type(0), np.uint32(op[THRESHOLD])
-    for m in range(M):
-        of_row = row_key(np.uint64(op[KEY]), op[STEP], m)
+    arena, of_a, of_out, width = step.arena, layer.a, layer.out, layer.width
+    p, end = own(layer.panels, share, shares)
+    runs, length = runs_of_row(layer, p, end)
+    factor, zero, threshold = arena.dtype.type(layer.factor), arena.dtype.type(0), np.uint32(layer.threshold)
+    for m in range(step.M):
+        of_row = row_key(np.uint64(layer.key), step.number, m)
         low, high = low_half(of_row), high_half(of_row)
         for run in range(runs):
-            at = op[OUT] + m * op[OUT_ROW] + (p + run) * op[OUT_PANEL]
-            out, first = arena[at : at + length], (p + run) * op[WIDTH]
-            for n in range(length):
-                out[n] = out[n] * factor if hash_32(first + n, low, high) >= threshold else zero
-
-
-@kernel
-def drop_rows_keeping_a(arena, lists, masks, counts, rates, op, M, share, shares):
-    """The same from a at D, which the way back needs as it is. Not one function with the above: see activate_rows_keeping_z."""
-    full_width()
-    p, end = own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)
-    runs, length = runs_of_row(op[WIDTH], op[OUT_PANEL], p, end)
-    factor, zero, threshold = arena.dtype.type(number_of(op[NUMBER])), arena.dtype.type(0), np.uint32(op[THRESHOLD])
-    for m in range(M):
-        of_row = row_key(np.uint64(op[KEY]), op[STEP], m)
-        low, high = low_half(of_row), high_half(of_row)
-        for run in range(runs):
-            at = m * op[OUT_ROW] + (p + run) * op[OUT_PANEL]
-            a, out, first = arena[op[D] + at : op[D] + at + length], arena[op[OUT] + at : op[OUT] + at + length], (p + run) * op[WIDTH]
+            at = m * layer.row + (p + run) * layer.column
+            a, out, first = arena[of_a + at : of_a + at + length], arena[of_out + at : of_out + at + length], (p + run) * width
             for n in range(length):
                 out[n] = a[n] * factor if hash_32(first + n, low, high) >= threshold else zero
 
 
-@kernel
-def runs_of_row(width, panel, p, end):
-    """Return in how many runs of numbers the panels p to end of one row lie, and their length."""
-    if panel == width:
-        return min(1, end - p), (end - p) * width
-    return end - p, width
-
-
-@kernel
-def add_noise_to_rows(arena, lists, masks, counts, rates, op, M, share, shares):
-    """out[m, k] += NUMBER * z, z ~ N(0, 1) by the random bits of (KEY, STEP, m, k), for all K inputs. Formula: see scalar.add_noise."""
+@kernel(inner=True)
+def drop_rows(step, layer, below, share, shares):
+    """The same where the numbers lie, at `delta`: on the way back, and for the inputs. Not one function: see activate_rows_keeping_z."""
     full_width()
-    deviation, half = arena.dtype.type(number_of(op[NUMBER])), arena.dtype.type(0.5)
-    for m in range(M):
-        of_row = row_key(np.uint64(op[KEY]), op[STEP], m)
+    arena, delta, width = step.arena, layer.delta, layer.width
+    p, end = own(layer.panels, share, shares)
+    runs, length = runs_of_row(layer, p, end)
+    factor, zero, threshold = arena.dtype.type(layer.factor), arena.dtype.type(0), np.uint32(layer.threshold)
+    for m in range(step.M):
+        of_row = row_key(np.uint64(layer.key), step.number, m)
         low, high = low_half(of_row), high_half(of_row)
-        at = op[OUT] + m * op[OUT_ROW]
-        out = arena[at : at + op[K]]
-        for k in range(op[K]):
-            signed = signed_32(hash_32(k, low, high))
-            size = HALF_NORMAL(arena.dtype.type(from_median(signed)) + half, arena.dtype.type(from_end(signed)) + half)
-            out[k] += deviation * (size if signed >= 0 else -size)
+        for run in range(runs):
+            at = delta + m * layer.row + (p + run) * layer.column
+            out, first = arena[at : at + length], (p + run) * width
+            for n in range(length):
+                out[n] = out[n] * factor if hash_32(first + n, low, high) >= threshold else zero
 
 
-@kernel
-def limit_weights(arena, lists, masks, counts, rates, op, M, share, shares):
-    """w[:, n] *= NUMBER / |w[:, n]| where a column is longer than NUMBER, for the units n of one share. Source: scalar.limit_columns."""
-    full_width()
-    longest, one = arena.dtype.type(number_of(op[NUMBER])), arena.dtype.type(1)
-    at = op[SUMS] + share * op[SUMS_SHARE]
-    factors = arena[at : at + op[WIDTH]]
-    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
-        for n in range(op[WIDTH]):
-            factors[n] = 0
-        for k in range(op[K]):
-            at = op[W] + p * op[W_PANEL] + k * op[WIDTH]
-            w = arena[at : at + op[WIDTH]]
-            for n in range(op[WIDTH]):
-                factors[n] += w[n] * w[n]
-        are_short = True
-        for n in range(op[WIDTH]):
-            length = math.sqrt(factors[n])
-            is_short = not length > longest
-            factors[n] = one if is_short else longest / length
-            are_short &= is_short
-        if not are_short:
-            for k in range(op[K]):
-                at = op[W] + p * op[W_PANEL] + k * op[WIDTH]
-                w = arena[at : at + op[WIDTH]]
-                for n in range(op[WIDTH]):
-                    w[n] *= factors[n]
-
-
-@kernel
-def outputs_from_panels(arena, lists, masks, counts, rates, op, M, share, shares):
-    """out[p, m, c] = sum over the units j of panel p of x[m, j] w[j, c], for the panels of one share.
+@kernel(inner=True)
+def outputs_from_panels(step, layer, below, share, shares):
+    """sums[p, m, c] = sum over the units j of panel p of x[m, j] w[j, c], for the panels of one share; of the output layer.
 
     One sum per panel, to be added up in the order of the panels: the same bits for any number of shares.
     """
-    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
-        out = op[OUT] + p * op[OUT_PANEL]
-        for m in range(0, M, MR):
-            for c in range(0, op[N], NI):
-                TILE(
-                    arena, op[X] + m * op[X_ROW] + p * op[X_PANEL], op[X_ROW], 0,
-                    arena, op[W] + p * op[W_PANEL] + c * NR, NR, 0, 1, op[W_VECTORS],
-                    arena, out + m * op[OUT_ROW] + c, op[OUT_ROW],
-                )  # fmt: skip
+    arena, N, row, x_row, vectors = step.arena, layer.n_out, layer.row, below.row, layer.vectors
+    first, last = own(layer.panels, share, shares)
+    for p in range(first, last):
+        x, w, sums = below.out + p * below.column, layer.w + p * layer.w_panel, layer.sums + p * layer.column
+        for m in range(0, step.M, MR):
+            for c in range(0, N, NI):
+                TILE(arena, x + m * x_row, x_row, 0, arena, w + c * NR, NR, 0, 1, vectors, arena, sums + m * row + c, row)
 
 
-@kernel
+# --- loss, and delta = dl/dz of the outputs --------------------------------------------------------------------------------
+
+
+@kernel(inner=True)
 def add_panels(arena, bias, x, row, panel, panels, M, C):
     """arena[x + m row + c] = bias[c] + the sums of all panels, in their order; the first of them lies there, the others `panel` behind."""
     for m in range(M):
@@ -440,25 +395,24 @@ def add_panels(arena, bias, x, row, panel, panels, M, C):
             out[i] += part[i]
 
 
-@kernel
+@kernel(inner=True)
 def loss_of_rows(
-    target, sample_weight, rows, loss, factor, loss_numbers, output, batch_target, batch_weight, z, delta, arena, sums, op, share, shares
+    target, sample_weight, rows, loss, factor, loss_numbers, output, batch_target, batch_weight, z, delta, sums, step, layer, share, shares
 ):  # fmt: skip
     """Add up the outputs of own rows, take their loss and their delta; sums[0, chunk] = loss, sums[1, chunk] = correct rows.
 
     z (B, C) and delta (B, C) are scratch; the delta goes on to the arena, in rows padded with zeros.
     """
     short_loops()
-    M, C = rows.shape[0], z.shape[1]
-    chunks = (M + op[CHUNK] - 1) // op[CHUNK]
-    # read once: what is written below might be the operation itself, for all that the compiler knows
-    bias, x, x_row, panels, panel, out, out_row = op[BIAS], op[X], op[X_ROW], op[PANELS], op[OUT_PANEL], op[OUT], op[OUT_ROW]
-    for chunk in range(own(chunks, share, shares), own(chunks, share + 1, shares)):
-        first, last = chunk * op[CHUNK], min(M, (chunk + 1) * op[CHUNK])
-        add_panels(arena, bias, x + first * x_row, x_row, panel, panels, last - first, C)
+    arena, M, C, chunk_rows = step.arena, rows.shape[0], z.shape[1], step.run.loss_rows
+    x, row, out = layer.sums, layer.row, layer.delta
+    first_chunk, last_chunk = own((M + chunk_rows - 1) // chunk_rows, share, shares)
+    for chunk in range(first_chunk, last_chunk):
+        first, last = chunk * chunk_rows, min(M, (chunk + 1) * chunk_rows)
+        add_panels(arena, layer.bias, x + first * row, row, layer.column, layer.panels, last - first, C)
         for m in range(first, last):
             for c in range(C):
-                z[m, c] = arena[x + m * x_row + c]
+                z[m, c] = arena[x + m * row + c]
             for t in range(target.shape[1]):
                 batch_target[m, t] = target[rows[m], t]
             if batch_weight.shape[0] > 0:
@@ -468,377 +422,540 @@ def loss_of_rows(
         sums[1, chunk] = count_correct(z[first:last], batch_target[first:last], weights, output)
         for m in range(first, last):
             for c in range(C):
-                arena[out + m * out_row + c] = delta[m, c]
+                arena[out + m * row + c] = delta[m, c]
 
 
-@kernel
-def delta_from_outputs(arena, lists, masks, counts, rates, op, M, share, shares):
-    """out[m, j] = sum over c of delta[m, c] w[j, c] for the units j of one share; delta at X, w packed by inputs."""
-    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
-        for m in range(0, M, MR):
+# --- backward: dx = delta @ w.T, delta of the layer below = dx * f'(z) -----------------------------------------------------
+
+
+@kernel(inner=True)
+def delta_from_outputs(step, layer, below, share, shares):
+    """dx[m, j] = sum over c of delta[m, c] w[j, c] for the units j of one share; w is packed by inputs."""
+    arena, N, delta, row, out_row, nothing = step.arena, layer.n_out, layer.delta, layer.row, below.row, step.run.no_bias
+    first, last = own(below.panels, share, shares)
+    for p in range(first, last):
+        w, out = layer.w + p * layer.w_panel, below.delta + p * below.column
+        for m in range(0, step.M, MR):
             TILE(
-                arena, op[W] + p * op[W_PANEL], 0, arena, op[X] + m * op[X_ROW], op[X_ROW], 1, lists, 0, op[N],
-                op[BIAS], 0, 0, arena, op[OUT] + m * op[OUT_ROW] + p * op[OUT_PANEL], op[OUT_ROW], 0,
+                arena, w, 0, arena, delta + m * row, row, 1, step.lists, 0, N, nothing, 0, 0, arena, out + m * out_row, out_row, 0
             )  # fmt: skip
 
 
-@kernel
-def delta_from_layer(arena, lists, masks, counts, rates, op, M, share, shares):
-    """out[m, k] = sum over n of d[m, n] w[k, n] for the inputs k of one share: units of the layer before. All panels of w are read."""
-    first = own(op[PANELS], share, shares) * op[WIDTH]
-    last = min(op[K], own(op[PANELS], share + 1, shares) * op[WIDTH])
-    for block in range(first, last, BLOCK_OF_ROWS):  # these rows of w stay in the second-level cache while all of d goes by
-        for m in range(0, M, MR):
+@kernel(inner=True)
+def delta_from_layer(step, layer, below, share, shares):
+    """dx[m, k] = sum over n of delta[m, n] w[k, n] for the inputs k of one share: units of the layer below. All panels of w are read."""
+    arena, delta, row, column, out, out_row = step.arena, layer.delta, layer.row, layer.column, below.delta, below.row
+    w, width, w_panel, w_panels, vectors = layer.w, layer.width, layer.w_panel, layer.panels, layer.vectors
+    p, end = own(below.panels, share, shares)
+    first, last = p * below.width, min(layer.n_in, end * below.width)
+    for block in range(first, last, BLOCK_OF_ROWS):  # these rows of w stay in the second-level cache while all of delta goes by
+        for m in range(0, step.M, MR):
             for k in range(block, min(block + BLOCK_OF_ROWS, last), NI):
                 TILE(
-                    arena, op[D] + m * op[D_ROW], op[D_ROW], op[D_PANEL],
-                    arena, op[W] + k * op[W_ROW], op[W_ROW], op[W_PANEL], op[W_PANELS], op[W_VECTORS],
-                    arena, op[OUT] + m * op[OUT_ROW] + k, op[OUT_ROW],
+                    arena, delta + m * row, row, column, arena, w + k * width, width, w_panel, w_panels, vectors,
+                    arena, out + m * out_row + k, out_row,
                 )  # fmt: skip
 
 
-@kernel
-def delta_from_transposed(arena, lists, masks, counts, rates, op, M, share, shares):
+@kernel(inner=True)
+def delta_from_transposed(step, layer, below, share, shares):
     """The same by tiles of `product`, from a transposed copy of each panel of w.
 
     A tile of `dot` adds up the lanes of its sums at the end. Where it has few vectors to go through, or so many that they come from far
     away, the copy is cheaper: it is made once for all rows of the batch, and lies in the first-level cache.
     """
-    width = op[W_ROW]
-    copy = op[SUMS] + share * op[SUMS_SHARE]
+    arena, N, width, row, out_row = step.arena, layer.n_out, layer.width, layer.row, below.row
+    copy = step.run.scratch + share * step.run.scratch_share
     sums = copy + NR * width
-    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
-        for q in range(op[W_PANELS]):
-            w = op[W] + q * op[W_PANEL] + p * NR * width
+    first, last = own(below.panels, share, shares)
+    for p in range(first, last):
+        dx = below.delta + p * below.column
+        for q in range(layer.panels):
+            w, delta = layer.w + q * layer.w_panel + p * NR * width, layer.delta + q * layer.column
             for k in range(0, NR, LANES):
                 for n in range(0, width, LANES):
                     TRANSPOSE(arena, w + k * width + n, width, arena, copy + n * NR + k, NR)
-            is_last = q + 1 == op[W_PANELS]
-            for m in range(0, M, MR):
-                start, start_row = (op[BIAS], 0) if q == 0 else (sums + m * NR, NR)
-                out, out_row = (op[OUT] + m * op[OUT_ROW] + p * op[OUT_PANEL], op[OUT_ROW]) if is_last else (sums + m * NR, NR)
+            is_last = q + 1 == layer.panels
+            count = min(width, N - q * width)
+            for m in range(0, step.M, MR):
+                start, start_row = (step.run.no_bias, 0) if q == 0 else (sums + m * NR, NR)
+                out, to_next = (dx + m * out_row, out_row) if is_last else (sums + m * NR, NR)
                 TILE(
-                    arena, copy, 0, arena, op[D] + m * op[D_ROW] + q * op[D_PANEL], op[D_ROW], 1, lists, 0, min(width, op[K] - q * width),
-                    start, start_row, 0, arena, out, out_row, 0,
+                    arena, copy, 0, arena, delta + m * row, row, 1, step.lists, 0, count, start, start_row, 0, arena, out, to_next, 0
                 )  # fmt: skip
-    if own(op[PANELS], share + 1, shares) == op[PANELS]:  # the copy holds what lies in w behind its last row
-        wipe_padding(arena, op, M, NR)
+    if last == below.panels:  # the copy holds what lies in w behind its last row
+        wipe_padding(arena, below, below.delta, step.M)
 
 
-@kernel
-def update_dense(arena, lists, masks, counts, rates, op, M, share, shares):
-    """w[k, j] += sum over m of x[m, k] d[m, j] for the panels of one share: x at X, d at D, scaled by -learning_rate before."""
-    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
-        for k in range(0, op[K], MR):
-            TILE(
-                arena, op[W] + p * op[W_PANEL] + k * NR, 0, arena, op[X] + k, op[X_ROW], 1,
-                arena, op[D] + p * op[D_PANEL], op[D_ROW], 0, M,
-            )  # fmt: skip
+@kernel(inner=True)
+def activate_rows_backward(step, layer, below, share, shares):
+    """delta *= f'(z, a) for the units of one share; where f' reads only a, z is a."""
+    full_width()
+    arena, of_z, of_a, of_delta = step.arena, layer.z, layer.a, layer.delta
+    p, end = own(layer.panels, share, shares)
+    runs, length, first, distance = runs_of(layer, step.M, p, end)
+    for run in range(runs):
+        at = first + run * distance
+        z, a = arena[of_z + at : of_z + at + length], arena[of_a + at : of_a + at + length]
+        delta = arena[of_delta + at : of_delta + at + length]
+        for n in range(length):
+            delta[n] *= FORMULA(z[n], a[n])
 
 
-@kernel
-def update_masked(arena, lists, masks, counts, rates, op, M, share, shares):
+# --- update: w -= learning_rate * x.T @ delta ------------------------------------------------------------------------------
+#
+# w[k, j] += sum over m of x[m, k] d[m, j]: records say where x and d lie, as the output layer, which is packed by its inputs, has its own
+# delta in the place of x and its inputs in that of d. Fused: delta is scaled by -learning_rate before. Stepped: the gradient of some rows
+# of w is found, and they take their step by the formula of the optimizer.
+
+
+@kernel(inner=True)
+def sum_deltas(step, layer, below, share, shares):
+    """delta[extra] = sum over m of delta[m] for the units of one share: that of the extra row, as each row has the shift in its inputs.
+
+    (x + shift).T @ delta = x.T @ delta + shift.T @ delta[extra].
+    """
+    full_width()
+    arena, width, row = step.arena, layer.width, layer.row
+    first, last = own(layer.panels, share, shares)
+    for p in range(first, last):
+        of_panel = layer.delta + p * layer.column
+        at = of_panel + step.run.extra * row
+        total = arena[at : at + width]
+        for n in range(width):
+            total[n] = 0
+        for m in range(step.M):
+            delta = arena[of_panel + m * row : of_panel + m * row + width]
+            for n in range(width):
+                total[n] += delta[n]
+
+
+@kernel(inner=True)
+def update_dense(step, layer, below, share, shares):
+    """w[k, j] += sum over m of x[m, k] d[m, j] for the panels of one share."""
+    arena, rows, x, x_row, d_row = step.arena, layer.rows, layer.x, layer.x_row, layer.d_row
+    first, last = own(layer.panels, share, shares)
+    for p in range(first, last):
+        w, d = layer.w + p * layer.w_panel, layer.d + p * layer.d_column
+        for k in range(0, rows, MR):
+            TILE(arena, w + k * NR, 0, arena, x + k, x_row, 1, arena, d, d_row, 0, step.M)
+
+
+@kernel(inner=True)
+def update_masked(step, layer, below, share, shares):
     """The same, visiting for each group of inputs the rows in which it is not all zero; SIDE panels at a time."""
-    words = (op[K] + WORD - 1) // WORD
-    p, end = own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)
+    arena, masks, K, w_panel, x_row, d_row, d_column = (
+        step.arena, step.masks, layer.n_in, layer.w_panel, layer.x_row, layer.d_row, layer.d_column
+    )  # fmt: skip
+    words = (K + WORD - 1) // WORD
+    p, end = own(layer.panels, share, shares)
     while p < end:
         is_alone = p + SIDE > end
-        for segment in range(segments_of(op, M)):
-            m = segment * WORD
-            for k in range(0, op[K], GROUP):
-                rows = masks[op[MASKS] + segment * words * GROUPS_PER_WORD + k // GROUP]
+        for segment in range(segments_of(step.run.extra, step.M)):
+            m, of_segment = segment * WORD, step.run.group_masks + segment * words * GROUPS_PER_WORD
+            for k in range(0, K, GROUP):
+                rows = masks[of_segment + k // GROUP]
                 if rows != np.uint64(0):
-                    w, x, d = op[W] + p * op[W_PANEL] + k * NR, op[X] + m * op[X_ROW] + k, op[D] + m * op[D_ROW] + p * op[D_PANEL]
+                    w, x, d = layer.w + p * w_panel + k * NR, layer.x + m * x_row + k, layer.d + m * d_row + p * d_column
                     if is_alone:
-                        TILE_ALONE(arena, w, op[W_PANEL], arena, x, op[X_ROW], 1, arena, d, op[D_ROW], op[D_PANEL], rows)
+                        TILE_ALONE(arena, w, w_panel, arena, x, x_row, 1, arena, d, d_row, d_column, rows)
                     else:
-                        TILE(arena, w, op[W_PANEL], arena, x, op[X_ROW], 1, arena, d, op[D_ROW], op[D_PANEL], rows)
+                        TILE(arena, w, w_panel, arena, x, x_row, 1, arena, d, d_row, d_column, rows)
         p += 1 if is_alone else SIDE
 
 
-@kernel
-def update_bias(arena, lists, masks, counts, rates, op, M, share, shares):
-    """bias[c] += sum over m of d[m, c] for the outputs of one share; d at D, scaled by -learning_rate before."""
-    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
-        for n in range(p * NR, min(op[N], (p + 1) * NR)):
-            total = arena[op[BIAS] + n]
-            for m in range(M):
-                total += arena[op[D] + m * op[D_ROW] + n]
-            arena[op[BIAS] + n] = total
+@kernel(inner=True)
+def update_bias(step, layer, below, share, shares):
+    """bias[j] += sum over m of delta[m, j] for the units of one share: the weights of an input that is 1 in all rows."""
+    first, last = own(layer.panels, share, shares)
+    for p in range(first, last):
+        delta = layer.delta + p * layer.column
+        TILE(step.arena, layer.bias + p * NR, 0, step.arena, step.run.one, 0, 1, step.arena, delta, layer.row, 0, step.M)
 
 
-@kernel
-def step_run(arena, gradient, count, place, state, rates):
-    """Update `count` weights from arena[place] on, whose gradients lie from arena[gradient] on: m at `state` behind, v twice as far."""
+@kernel(inner=True)
+def update_bias_of_outputs(step, layer, below, share, shares):
+    """bias[c] += sum over m of delta[m, c] for the outputs of one share, whose deltas lie row by row, at no multiple of a vector."""
+    arena, N, bias, delta, row = step.arena, layer.n_out, layer.bias, layer.delta, layer.row
+    first, last = own((N + NR - 1) // NR, share, shares)
+    for n in range(first * NR, min(N, last * NR)):
+        total = arena[bias + n]
+        for m in range(step.M):
+            total += arena[delta + m * row + n]
+        arena[bias + n] = total
+
+
+@kernel(inner=True)
+def step_run(arena, gradient, count, place, to_m, rates):
+    """Update `count` weights from arena[place] on, whose gradients lie from arena[gradient] on: m lies `to_m` behind, v twice as far."""
     full_width()
     r = rates_of(rates)
     g = arena[gradient : gradient + count]
-    w, m = arena[place : place + count], arena[place + state : place + state + count]
+    w, m = arena[place : place + count], arena[place + to_m : place + to_m + count]
     if STATES == 1:
         for i in range(count):
             w[i], m[i], _ = FORMULA(w[i], g[i], m[i], m[i], r)
     else:
-        v = arena[place + 2 * state : place + 2 * state + count]
+        v = arena[place + 2 * to_m : place + 2 * to_m + count]
         for i in range(count):
             w[i], m[i], v[i] = FORMULA(w[i], g[i], m[i], v[i], r)
 
 
-@kernel
-def update_dense_stepped(arena, lists, masks, counts, rates, op, M, share, shares):
-    """Gradient and step of w for the panels of one share, some rows of w at a time: their gradient, at OUT, never leaves the cache."""
-    gradient = op[OUT] + share * op[OUT_ROW]
-    rows = max(MR, GRADIENT_NUMBERS // NR // MR * MR)
-    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
-        for first in range(0, op[K], rows):
-            tiles = (min(rows, op[K] - first) + MR - 1) // MR
+@kernel(inner=True)
+def update_dense_stepped(step, layer, below, share, shares):
+    """Gradient and step of w for the panels of one share, some rows of w at a time: their gradient never leaves the cache."""
+    arena, rows, x, x_row, d_row, to_m = step.arena, layer.rows, layer.x, layer.x_row, layer.d_row, step.run.to_m
+    gradient = step.run.gradient + share * step.run.gradient_row
+    at_a_time = max(MR, GRADIENT_NUMBERS // NR // MR * MR)
+    first, last = own(layer.panels, share, shares)
+    for p in range(first, last):
+        w, d = layer.w + p * layer.w_panel, layer.d + p * layer.d_column
+        for k in range(0, rows, at_a_time):
+            tiles = (min(at_a_time, rows - k) + MR - 1) // MR
             g = arena[gradient : gradient + tiles * MR * NR]
             for i in range(g.shape[0]):
                 g[i] = 0
             for tile in range(tiles):
-                at, k = gradient + tile * MR * NR, first + tile * MR
-                TILE(arena, at, 0, arena, op[X] + k, op[X_ROW], 1, arena, op[D] + p * op[D_PANEL], op[D_ROW], 0, M)
-            now = rates_of_biases(rates) if op[BIAS] != 0 else rates
-            step_run(arena, gradient, g.shape[0], op[W] + p * op[W_PANEL] + first * NR, op[STATE], now)
+                TILE(arena, gradient + tile * MR * NR, 0, arena, x + k + tile * MR, x_row, 1, arena, d, d_row, 0, step.M)
+            step_run(arena, gradient, g.shape[0], w + k * NR, to_m, step.rates)
 
 
-@kernel
-def update_masked_stepped(arena, lists, masks, counts, rates, op, M, share, shares):
+@kernel(inner=True)
+def update_masked_stepped(step, layer, below, share, shares):
     """The same, visiting for each group of inputs the rows in which it is not all zero. Every weight takes its step."""
-    words = (op[K] + WORD - 1) // WORD
-    gradient = op[OUT] + share * op[OUT_ROW]
+    arena, masks, K, x_row, d_row, to_m = step.arena, step.masks, layer.n_in, layer.x_row, layer.d_row, step.run.to_m
+    words = (K + WORD - 1) // WORD
+    gradient = step.run.gradient + share * step.run.gradient_row
     g = arena[gradient : gradient + MR * NR]
-    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
-        for k in range(0, op[K], MR):
+    first, last = own(layer.panels, share, shares)
+    for p in range(first, last):
+        w, d = layer.w + p * layer.w_panel, layer.d + p * layer.d_column
+        for k in range(0, K, MR):
             for i in range(g.shape[0]):
                 g[i] = 0
-            for segment in range(segments_of(op, M)):
+            for segment in range(segments_of(step.run.extra, step.M)):
                 m = segment * WORD
                 for i in range(0, MR, GROUP):
-                    rows = masks[op[MASKS] + segment * words * GROUPS_PER_WORD + (k + i) // GROUP]
-                    TILE(
-                        arena, gradient + i * NR, 0, arena, op[X] + m * op[X_ROW] + k + i, op[X_ROW], 1,
-                        arena, op[D] + m * op[D_ROW] + p * op[D_PANEL], op[D_ROW], 0, rows,
-                    )  # fmt: skip
-            step_run(arena, gradient, MR * NR, op[W] + p * op[W_PANEL] + k * NR, op[STATE], rates)
+                    rows = masks[step.run.group_masks + segment * words * GROUPS_PER_WORD + (k + i) // GROUP]
+                    x = layer.x + m * x_row + k + i
+                    TILE(arena, gradient + i * NR, 0, arena, x, x_row, 1, arena, d + m * d_row, d_row, 0, rows)
+            step_run(arena, gradient, MR * NR, w + k * NR, to_m, step.rates)
 
 
-@kernel
-def update_bias_stepped(arena, lists, masks, counts, rates, op, M, share, shares):
-    """Gradient and step of the biases for the outputs of one share; d at D."""
-    gradient = op[OUT] + share * op[OUT_ROW]
+@kernel(inner=True)
+def update_bias_stepped(step, layer, below, share, shares):
+    """Gradient and step of the biases for the units of one share."""
+    arena, to_m = step.arena, step.run.to_m
+    rates = step.rates[step.rates.shape[0] - RATES :]  # those of biases, where they have their own
+    gradient = step.run.gradient + share * step.run.gradient_row
+    g = arena[gradient : gradient + NR]
+    first, last = own(layer.panels, share, shares)
+    for p in range(first, last):
+        for i in range(g.shape[0]):
+            g[i] = 0
+        TILE(arena, gradient, 0, arena, step.run.one, 0, 1, arena, layer.delta + p * layer.column, layer.row, 0, step.M)
+        step_run(arena, gradient, g.shape[0], layer.bias + p * NR, to_m, rates)
+
+
+@kernel(inner=True)
+def update_bias_of_outputs_stepped(step, layer, below, share, shares):
+    """Gradient and step of the biases for the outputs of one share."""
+    arena, N, bias, delta, row, to_m = step.arena, layer.n_out, layer.bias, layer.delta, layer.row, step.run.to_m
+    rates = step.rates[step.rates.shape[0] - RATES :]  # those of biases, where they have their own
+    gradient = step.run.gradient + share * step.run.gradient_row
     zero = arena.dtype.type(0)
-    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
-        count = min(NR, op[N] - p * NR)
+    first, last = own((N + NR - 1) // NR, share, shares)
+    for p in range(first, last):
+        count = min(NR, N - p * NR)
         for n in range(count):
             total = zero
-            for m in range(M):
-                total += arena[op[D] + m * op[D_ROW] + p * NR + n]
+            for m in range(step.M):
+                total += arena[delta + m * row + p * NR + n]
             arena[gradient + n] = total
-        step_run(arena, gradient, count, op[BIAS] + p * NR, op[STATE], rates_of_biases(rates))
+        step_run(arena, gradient, count, bias + p * NR, to_m, rates)
 
 
-@kernel(reassociate=True)
-def gradient_lengths(arena, lists, masks, counts, rates, op, M, share, shares):
-    """out[p] = length of the gradient of panel p, each number clipped, for the panels of one share; nothing where no length is limited.
+@kernel(inner=True)
+def update_units(step, layer, below, share, shares):
+    """gamma += dgamma, bias += dbeta for the units of one share, whose sums are normalised; both scaled by -learning_rate before."""
+    arena, width, N = step.arena, layer.width, layer.n_out
+    first, last = own(layer.panels, share, shares)
+    for vector in range(DGAMMA, DBETA + 1):
+        place = layer.gamma if vector == DGAMMA else layer.bias
+        gradient = layer.moments + vector * layer.panels * width
+        for n in range(first * width, min(N, last * width)):
+            arena[place + n] += arena[gradient + n]
 
-    The gradient of w lies X behind it. A length per panel, to be added up in the order of the panels: the same bits for any number of
-    shares. Lengths and not their squares, which float32 could not hold.
+
+@kernel(inner=True)
+def update_units_stepped(step, layer, below, share, shares):
+    """Step of gamma and bias for the units of one share."""
+    width, N = layer.width, layer.n_out
+    rates = step.rates[step.rates.shape[0] - RATES :]  # those of biases, where they have their own
+    first, last = own(layer.panels, share, shares)
+    for vector in range(DGAMMA, DBETA + 1):
+        place = layer.gamma if vector == DGAMMA else layer.bias
+        gradient = layer.moments + vector * layer.panels * width
+        for n in range(first * width, last * width, width):
+            step_run(step.arena, gradient + n, min(width, N - n), place + n, step.run.to_m, rates)
+
+
+@kernel(inner=True)
+def limit_weights(step, layer, below, share, shares):
+    """w[:, n] *= longest / |w[:, n]| where a column is longer than that, for the units n of one share. Source: scalar.limit_columns."""
+    full_width()
+    arena, K, width = step.arena, layer.n_in, layer.width
+    longest, one = arena.dtype.type(step.run.longest), arena.dtype.type(1)
+    scratch = step.run.scratch + share * step.run.scratch_share
+    factors = arena[scratch : scratch + width]
+    first, last = own(layer.panels, share, shares)
+    for p in range(first, last):
+        of_panel = layer.w + p * layer.w_panel
+        for n in range(width):
+            factors[n] = 0
+        for k in range(K):
+            w = arena[of_panel + k * width : of_panel + k * width + width]
+            for n in range(width):
+                factors[n] += w[n] * w[n]
+        are_short = True
+        for n in range(width):
+            length = math.sqrt(factors[n])
+            is_short = not length > longest
+            factors[n] = one if is_short else longest / length
+            are_short &= is_short
+        if not are_short:
+            for k in range(K):
+                w = arena[of_panel + k * width : of_panel + k * width + width]
+                for n in range(width):
+                    w[n] *= factors[n]
+
+
+# --- what needs the gradients of all layers, or their steps: on all parameters of a layer, padding included ----------------
+
+
+@kernel(inner=True)
+def part_of(layer, part):
+    """Return where the weights (part 0), biases (1) or scales (2) of a layer begin, length and number of their panels, place of lengths."""
+    biases = (layer.n_out + layer.width - 1) // layer.width
+    if part == 0:
+        return layer.w, layer.w_panel, layer.panels, layer.lengths
+    if part == 1:
+        return layer.bias, layer.width, biases, layer.lengths + layer.panels
+    return layer.gamma, layer.width, layer.panels if layer.gamma != 0 else 0, layer.lengths + layer.panels + biases
+
+
+@kernel(reassociate=True, inner=True)
+def gradient_lengths(step, layer, below, share, shares):
+    """lengths[p] = length of the gradient of panel p, each number clipped, for the panels of one share; nothing where none is limited.
+
+    The gradient of w lies `to_gradient` behind it. A length per panel, to be added up in the order of the panels: the same bits for any
+    number of shares. Lengths and not their squares, which float32 could not hold.
     """
     full_width()
-    r = rates_of(rates)
+    arena, to_gradient = step.arena, step.run.to_gradient
+    r = rates_of(step.rates)
     if r.clip_norm < np.inf:
-        for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
-            first = op[W] + op[X] + p * op[W_PANEL]
-            g = arena[first : first + op[W_PANEL]]
-            squares = 0.0
-            for i in range(g.shape[0]):
-                c = np.float64(clipped(g[i], r))
-                squares += c * c
-            arena[op[OUT] + p] = np.sqrt(squares)
+        for part in range(PARTS):
+            begin, length, panels, lengths = part_of(layer, part)
+            first, last = own(panels, share, shares)
+            for p in range(first, last):
+                at = begin + to_gradient + p * length
+                g = arena[at : at + length]
+                squares = 0.0
+                for i in range(g.shape[0]):
+                    c = np.float64(clipped(g[i], r))
+                    squares += c * c
+                arena[lengths + p] = np.sqrt(squares)
 
 
-@kernel
-def step_limited(arena, lists, masks, counts, rates, op, M, share, shares):
-    """Step of w for the panels of one share, from a stored gradient X behind it: clipped, pulled by l1; see scalar.limited_update.
-
-    The lengths of the gradient of all panels lie from OUT on, K of them; m STATE behind w, v twice as far.
-    """
+@kernel(inner=True)
+def step_limited(step, layer, below, share, shares):
+    """Step of a layer for the panels of one share, from a stored gradient: clipped, pulled by l1; see scalar.limited_update."""
     full_width()
-    r = rates_of(rates)
+    arena, to_gradient, to_state = step.arena, step.run.to_gradient, step.run.to_state
+    r = rates_of(step.rates)
     factor = arena.dtype.type(1)
     if r.clip_norm < np.inf:
-        squares = 0.0
-        for i in range(op[K]):
-            length = np.float64(arena[op[OUT] + i])
+        squares, lengths = 0.0, step.run.lengths
+        for i in range(step.run.n_lengths):
+            length = np.float64(arena[lengths + i])
             squares += length * length
         length = np.sqrt(squares)
         if length > r.clip_norm:
             factor = arena.dtype.type(r.clip_norm / length)
-    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
-        first = op[W] + p * op[W_PANEL]
-        count, state = op[W_PANEL], op[STATE]
-        w, g = arena[first : first + count], arena[first + op[X] : first + op[X] + count]
-        if STATES == 0:
-            for i in range(count):
-                w[i], _, _ = FORMULA(w[i], penalised(factor * clipped(g[i], r), w[i], r), g[i], g[i], r)
-        elif STATES == 1:
-            m = arena[first + state : first + state + count]
-            for i in range(count):
-                w[i], m[i], _ = FORMULA(w[i], penalised(factor * clipped(g[i], r), w[i], r), m[i], m[i], r)
-        else:
-            m, v = arena[first + state : first + state + count], arena[first + 2 * state : first + 2 * state + count]
-            for i in range(count):
-                w[i], m[i], v[i] = FORMULA(w[i], penalised(factor * clipped(g[i], r), w[i], r), m[i], v[i], r)
+    for part in range(PARTS):
+        begin, count, panels, _ = part_of(layer, part)
+        first, last = own(panels, share, shares)
+        for p in range(first, last):
+            at = begin + p * count
+            w, g = arena[at : at + count], arena[at + to_gradient : at + to_gradient + count]
+            if STATES == 0:
+                for i in range(count):
+                    w[i], _, _ = FORMULA(w[i], penalised(factor * clipped(g[i], r), w[i], r), g[i], g[i], r)
+            elif STATES == 1:
+                m = arena[at + to_state : at + to_state + count]
+                for i in range(count):
+                    w[i], m[i], _ = FORMULA(w[i], penalised(factor * clipped(g[i], r), w[i], r), m[i], m[i], r)
+            else:
+                m, v = arena[at + to_state : at + to_state + count], arena[at + 2 * to_state : at + 2 * to_state + count]
+                for i in range(count):
+                    w[i], m[i], v[i] = FORMULA(w[i], penalised(factor * clipped(g[i], r), w[i], r), m[i], v[i], r)
 
 
-@kernel
-def average_panels(arena, lists, masks, counts, rates, op, M, share, shares):
-    """average = average_decay average + (1 - average_decay) w for the panels of one share; the average of w lies X behind it."""
+@kernel(inner=True)
+def average_panels(step, layer, below, share, shares):
+    """average = average_decay average + (1 - average_decay) w for the panels of one share of a layer."""
     full_width()
-    r = rates_of(rates)
-    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
-        first = op[W] + p * op[W_PANEL]
-        w, average = arena[first : first + op[W_PANEL]], arena[first + op[X] : first + op[X] + op[W_PANEL]]
-        for i in range(w.shape[0]):
-            average[i] = averaged(average[i], w[i], r)
+    arena, to_average = step.arena, step.run.to_average
+    r = rates_of(step.rates)
+    for part in range(PARTS):
+        begin, length, panels, _ = part_of(layer, part)
+        first, last = own(panels, share, shares)
+        for p in range(first, last):
+            at = begin + p * length
+            w, average = arena[at : at + length], arena[at + to_average : at + to_average + length]
+            for i in range(w.shape[0]):
+                average[i] = averaged(average[i], w[i], r)
 
 
 # --- sums of a layer, normalised: the loops of normalisation.py on panels, or on rows ------------------------------------
+#
+# Counted, as the functions below return views of the arena.
 
 
-@kernel
-def rows_of_panel(arena, first, row, panel, p, M):
-    """Return the part of M rows in panel p as the first columns of a view (M, row)."""
-    at = first + p * panel
-    return arena[at : at + M * row].reshape((M, row))
+@kernel(inner=True, counted=True)
+def rows_of_panel(arena, first, layer, p, M):
+    """Return the part of M rows, of those from `first` on, in panel p as the first columns of a view (M, row)."""
+    at = first + p * layer.column
+    return arena[at : at + M * layer.row].reshape((M, layer.row))
 
 
-@kernel
-def moments_of_panel(arena, op, vector, p):
-    """Return what one of the vectors at MOMENTS holds of the units of panel p, as a view."""
-    first = op[MOMENTS] + vector * op[MOMENTS_ROW] + p * op[WIDTH]
-    return arena[first : first + op[WIDTH]]
-
-
-@kernel
-def of_panel(arena, first, op, p):
+@kernel(inner=True, counted=True)
+def of_panel(arena, first, layer, p):
     """Return the part of a vector of all units that belongs to panel p, as a view."""
-    return arena[first + p * op[WIDTH] : first + (p + 1) * op[WIDTH]]
+    return arena[first + p * layer.width : first + (p + 1) * layer.width]
 
 
-@kernel
-def normalise_panel(arena, op, M, p):
-    """hat = (hat - mean) inverse, out = gamma hat + bias for the units of a panel, by the mean and the variance at MOMENTS; hat at D."""
-    mean, inverse = moments_of_panel(arena, op, MEAN, p), moments_of_panel(arena, op, INVERSE, p)
-    inverse_deviations(moments_of_panel(arena, op, VARIANCE, p), inverse)
-    gamma, beta = of_panel(arena, op[GAMMA], op, p), of_panel(arena, op[BIAS], op, p)
-    hat, out = rows_of_panel(arena, op[D], op[D_ROW], op[D_PANEL], p, M), rows_of_panel(arena, op[OUT], op[OUT_ROW], op[OUT_PANEL], p, M)
+@kernel(inner=True, counted=True)
+def moments_of_panel(arena, layer, vector, p):
+    """Return what one of the vectors at `moments` holds of the units of panel p, as a view."""
+    return of_panel(arena, layer.moments + vector * layer.panels * layer.width, layer, p)
+
+
+@kernel(inner=True, counted=True)
+def running_of_panel(arena, layer, p):
+    """Return the running means and variances of the units of panel p, as views."""
+    return of_panel(arena, layer.running, layer, p), of_panel(arena, layer.running + layer.panels * layer.width, layer, p)
+
+
+@kernel(inner=True, counted=True)
+def normalise_panel(arena, layer, M, p):
+    """hat = (hat - mean) inverse, z = gamma hat + bias for the units of a panel, by the mean and the variance at `moments`."""
+    mean, inverse = moments_of_panel(arena, layer, MEAN, p), moments_of_panel(arena, layer, INVERSE, p)
+    inverse_deviations(moments_of_panel(arena, layer, VARIANCE, p), inverse)
+    gamma, beta = of_panel(arena, layer.gamma, layer, p), of_panel(arena, layer.bias, layer, p)
+    hat, z = rows_of_panel(arena, layer.hat, layer, p, M), rows_of_panel(arena, layer.z, layer, p, M)
     for m in range(M):
-        normalise_row(hat, m, op[WIDTH], mean, inverse, gamma, beta, hat, out)
+        normalise_row(hat, m, layer.width, mean, inverse, gamma, beta, hat, z)
 
 
-@kernel
-def take_running(arena, op, p):
+@kernel(inner=True, counted=True)
+def take_running(arena, layer, p):
     """Put the running statistics of the units of a panel into its mean and variance."""
-    mean, variance = moments_of_panel(arena, op, MEAN, p), moments_of_panel(arena, op, VARIANCE, p)
-    running_mean, running_variance = of_panel(arena, op[RUNNING], op, p), of_panel(arena, op[RUNNING] + op[MOMENTS_ROW], op, p)
-    for n in range(op[WIDTH]):
+    mean, variance = moments_of_panel(arena, layer, MEAN, p), moments_of_panel(arena, layer, VARIANCE, p)
+    running_mean, running_variance = running_of_panel(arena, layer, p)
+    for n in range(mean.shape[0]):
         mean[n] = running_mean[n]
         variance[n] = running_variance[n]
 
 
-@kernel
-def normalise_panels_by_batch(arena, lists, masks, counts, rates, op, M, share, shares):
-    """Normalise the sums at D over the rows, for the units of one share: out = gamma hat + bias. One row goes by the running statistics."""
+@kernel(inner=True, counted=True)
+def normalise_panels_by_batch(step, layer, below, share, shares):
+    """Normalise the sums over the rows, for the units of one share: z = gamma hat + bias. One row goes by the running statistics."""
     full_width()
-    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
-        if M > 1:
-            hat = rows_of_panel(arena, op[D], op[D_ROW], op[D_PANEL], p, M)
-            moments_of_units(hat, 0, op[WIDTH], moments_of_panel(arena, op, MEAN, p), moments_of_panel(arena, op, VARIANCE, p))
+    arena = step.arena
+    first, last = own(layer.panels, share, shares)
+    for p in range(first, last):
+        if step.M > 1:
+            hat = rows_of_panel(arena, layer.hat, layer, p, step.M)
+            moments_of_units(hat, 0, layer.width, moments_of_panel(arena, layer, MEAN, p), moments_of_panel(arena, layer, VARIANCE, p))
         else:
-            take_running(arena, op, p)
-        normalise_panel(arena, op, M, p)
+            take_running(arena, layer, p)
+        normalise_panel(arena, layer, step.M, p)
 
 
-@kernel
-def normalise_panels_by_running(arena, lists, masks, counts, rates, op, M, share, shares):
+@kernel(inner=True, counted=True)
+def normalise_panels_by_running(step, layer, below, share, shares):
     """The same by the running statistics, in inference."""
     full_width()
-    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
-        take_running(arena, op, p)
-        normalise_panel(arena, op, M, p)
+    first, last = own(layer.panels, share, shares)
+    for p in range(first, last):
+        take_running(step.arena, layer, p)
+        normalise_panel(step.arena, layer, step.M, p)
 
 
-@kernel
-def track_panels(arena, lists, masks, counts, rates, op, M, share, shares):
+@kernel(inner=True, counted=True)
+def track_panels(step, layer, below, share, shares):
     """Let the running statistics of the units of one share follow those of the batch; one row has none."""
     full_width()
-    if M > 1:
-        for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
-            running_mean, running_variance = of_panel(arena, op[RUNNING], op, p), of_panel(arena, op[RUNNING] + op[MOMENTS_ROW], op, p)
-            mean, variance = moments_of_panel(arena, op, MEAN, p), moments_of_panel(arena, op, VARIANCE, p)
-            track_moments(running_mean, running_variance, mean, variance, M)
+    arena = step.arena
+    if step.M > 1:
+        first, last = own(layer.panels, share, shares)
+        for p in range(first, last):
+            running_mean, running_variance = running_of_panel(arena, layer, p)
+            mean, variance = moments_of_panel(arena, layer, MEAN, p), moments_of_panel(arena, layer, VARIANCE, p)
+            track_moments(running_mean, running_variance, mean, variance, step.M)
 
 
-@kernel
-def scale_backward_panels(arena, lists, masks, counts, rates, op, M, share, shares):
-    """dgamma, dbeta = sums over the rows of delta hat, of delta, for the units of one share; delta at OUT, hat at D."""
+@kernel(inner=True, counted=True)
+def scale_backward_panels(step, layer, below, share, shares):
+    """dgamma, dbeta = sums over the rows of delta hat, of delta, for the units of one share."""
     full_width()
-    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
-        hat = rows_of_panel(arena, op[D], op[D_ROW], op[D_PANEL], p, M)
-        delta = rows_of_panel(arena, op[OUT], op[OUT_ROW], op[OUT_PANEL], p, M)
-        dgamma, dbeta = moments_of_panel(arena, op, DGAMMA, p), moments_of_panel(arena, op, DBETA, p)
-        scale_backward_of_units(delta, hat, 0, op[WIDTH], dgamma, dbeta)
+    arena = step.arena
+    first, last = own(layer.panels, share, shares)
+    for p in range(first, last):
+        hat, delta = rows_of_panel(arena, layer.hat, layer, p, step.M), rows_of_panel(arena, layer.delta, layer, p, step.M)
+        dgamma, dbeta = moments_of_panel(arena, layer, DGAMMA, p), moments_of_panel(arena, layer, DBETA, p)
+        scale_backward_of_units(delta, hat, 0, layer.width, dgamma, dbeta)
 
 
-@kernel
-def batch_backward_panels(arena, lists, masks, counts, rates, op, M, share, shares):
-    """Turn delta, at OUT, from that with respect to z into that with respect to the sums, for the units of one share; hat at D."""
+@kernel(inner=True, counted=True)
+def batch_backward_panels(step, layer, below, share, shares):
+    """Turn delta from that with respect to z into that with respect to the sums, for the units of one share."""
     full_width()
-    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
-        hat = rows_of_panel(arena, op[D], op[D_ROW], op[D_PANEL], p, M)
-        delta = rows_of_panel(arena, op[OUT], op[OUT_ROW], op[OUT_PANEL], p, M)
-        dgamma, dbeta = moments_of_panel(arena, op, DGAMMA, p), moments_of_panel(arena, op, DBETA, p)
-        inverse, gamma = moments_of_panel(arena, op, INVERSE, p), of_panel(arena, op[GAMMA], op, p)
-        for m in range(M):
-            if M > 1:
-                batch_norm_backward_row(delta, hat, m, op[WIDTH], inverse, gamma, dgamma, dbeta)
+    arena = step.arena
+    first, last = own(layer.panels, share, shares)
+    for p in range(first, last):
+        hat, delta = rows_of_panel(arena, layer.hat, layer, p, step.M), rows_of_panel(arena, layer.delta, layer, p, step.M)
+        dgamma, dbeta = moments_of_panel(arena, layer, DGAMMA, p), moments_of_panel(arena, layer, DBETA, p)
+        inverse, gamma = moments_of_panel(arena, layer, INVERSE, p), of_panel(arena, layer.gamma, layer, p)
+        for m in range(step.M):
+            if step.M > 1:
+                batch_norm_backward_row(delta, hat, m, layer.width, inverse, gamma, dgamma, dbeta)
             else:
-                fixed_norm_backward_row(delta, m, op[WIDTH], inverse, gamma)
+                fixed_norm_backward_row(delta, m, layer.width, inverse, gamma)
 
 
-@kernel
-def normalise_rows_by_layer(arena, lists, masks, counts, rates, op, M, share, shares):
-    """Normalise each of the own rows of the sums at D over its N units: out = gamma hat + bias. All panels of a row lie side by side."""
+@kernel(inner=True, counted=True)
+def normalise_rows_by_layer(step, layer, below, share, shares):
+    """Normalise each of the own rows of the sums over its units: z = gamma hat + bias. All panels of a row lie side by side."""
     full_width()
-    hat, out = rows_of_panel(arena, op[D], op[D_ROW], 0, 0, M), rows_of_panel(arena, op[OUT], op[OUT_ROW], 0, 0, M)
-    gamma, beta = arena[op[GAMMA] : op[GAMMA] + op[N]], arena[op[BIAS] : op[BIAS] + op[N]]
-    inverse = arena[op[RUNNING] : op[RUNNING] + M]
-    for m in range(own(M, share, shares), own(M, share + 1, shares)):
-        layer_norm_row(hat, m, op[N], gamma, beta, hat, inverse, out)
+    arena, M, N = step.arena, step.M, layer.n_out
+    hat, z = rows_of_panel(arena, layer.hat, layer, 0, M), rows_of_panel(arena, layer.z, layer, 0, M)
+    gamma, beta = arena[layer.gamma : layer.gamma + N], arena[layer.bias : layer.bias + N]
+    inverse = arena[layer.running : layer.running + M]
+    first, last = own(M, share, shares)
+    for m in range(first, last):
+        layer_norm_row(hat, m, N, gamma, beta, hat, inverse, z)
 
 
-@kernel
-def layer_backward_rows(arena, lists, masks, counts, rates, op, M, share, shares):
-    """Turn delta, at OUT, from that with respect to z into that with respect to the sums, for own rows; hat at D."""
+@kernel(inner=True, counted=True)
+def layer_backward_rows(step, layer, below, share, shares):
+    """Turn delta from that with respect to z into that with respect to the sums, for own rows."""
     full_width()
-    hat, delta = rows_of_panel(arena, op[D], op[D_ROW], 0, 0, M), rows_of_panel(arena, op[OUT], op[OUT_ROW], 0, 0, M)
-    gamma, inverse = arena[op[GAMMA] : op[GAMMA] + op[N]], arena[op[RUNNING] : op[RUNNING] + M]
-    for m in range(own(M, share, shares), own(M, share + 1, shares)):
-        layer_norm_backward_row(delta, hat, m, op[N], inverse, gamma)
-
-
-@kernel
-def update_units(arena, lists, masks, counts, rates, op, M, share, shares):
-    """v[n] += dv[n] for the units of one share: v at BIAS, dv at D, scaled by -learning_rate before."""
-    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
-        for n in range(p * op[WIDTH], min(op[N], (p + 1) * op[WIDTH])):
-            arena[op[BIAS] + n] += arena[op[D] + n]
-
-
-@kernel
-def update_units_stepped(arena, lists, masks, counts, rates, op, M, share, shares):
-    """Step of v, biases or scales, for the units of one share: v at BIAS, its gradient at D."""
-    for p in range(own(op[PANELS], share, shares), own(op[PANELS], share + 1, shares)):
-        first = p * op[WIDTH]
-        step_run(arena, op[D] + first, min(op[WIDTH], op[N] - first), op[BIAS] + first, op[STATE], rates_of_biases(rates))
+    arena, M, N = step.arena, step.M, layer.n_out
+    hat, delta = rows_of_panel(arena, layer.hat, layer, 0, M), rows_of_panel(arena, layer.delta, layer, 0, M)
+    gamma, inverse = arena[layer.gamma : layer.gamma + N], arena[layer.running : layer.running + M]
+    first, last = own(M, share, shares)
+    for m in range(first, last):
+        layer_norm_backward_row(delta, hat, m, N, inverse, gamma)

@@ -19,7 +19,7 @@ from fastmlp.kernels import compiling, loss_blocks, narrow, random, scalar, step
 from fastmlp.kernels import rows as one_row
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES, loss_for
-from fastmlp.kernels.regularisation import NOTHING, Regularisation
+from fastmlp.kernels.regularisation import NOTHING, Draw, Regularisation
 from fastmlp.kernels.updates import RULES, Rates, descend
 from fastmlp.kernels.vectors import aligned_zeros, lanes_of
 
@@ -308,12 +308,12 @@ def layer_table(
     sizes: Sequence[int], blocks: Sequence[tuple[int, ...]], rows: int, drops: Sequence[bool] = (), norm: str = "none",
     of_norm: Sequence[int] = (),
 ) -> tuple[np.ndarray, int]:  # fmt: skip
-    """Return the table of layers (L, COLUMNS) that step.py reads, and the size of the scratch for batches of `rows` rows.
+    """Return the records of layers (L,) that step.py reads, and the size of the scratch for batches of `rows` rows.
 
     blocks: addresses for the activation of each layer; drops: of which hidden layers units are left out, () for none; norm: one of NORMS,
     for the hidden layers, of_norm: its addresses. Running statistics are the last of the scratch: mean and variance, layer by layer.
     """
-    table = np.zeros((len(sizes) - 1, step.COLUMNS), np.int64)
+    layers: list[dict[str, int]] = []
     parameter, scratch = 0, rows * sizes[0]  # the scratch begins with the batch itself
 
     def take(count: int) -> int:
@@ -321,51 +321,57 @@ def layer_table(
         scratch += count
         return scratch - count
 
-    for index, (row, k, n, addresses) in enumerate(zip(table, sizes, sizes[1:], blocks, strict=False)):
+    for index, (k, n, addresses) in enumerate(zip(sizes, sizes[1:], blocks, strict=False)):
         z, a, delta = (take(rows * n) for _ in range(3))
         dropped = take(rows * n) if index < len(drops) and drops[index] else a
-        row[: step.NORM] = [k, n, parameter, parameter + k * n, z, a, delta, *addresses, dropped]
+        layer = {"n_in": k, "n_out": n, "weight": parameter, "bias": parameter + k * n, "z": z, "a": a, "delta": delta, "dropped": dropped}
+        layers.append(layer | dict(zip(("activate", "activate_backward", "formula", "derivative"), addresses, strict=True)))
         parameter += k * n + n
-        if norm != "none" and index + 1 < len(table):
-            row[step.NORM : step.NORM + len(of_norm)] = of_norm
-            row[step.GAMMA], row[step.HAT] = parameter, take(rows * n)
-            for column in (step.MEAN, step.VARIANCE, step.DGAMMA, step.DBETA):
-                row[column] = take(n)
-            row[step.INVERSE] = take(max(rows, n))
+        if norm != "none" and index + 2 < len(sizes):
+            layers[-1] |= dict(zip(("norm", "norm_backward", "track"), of_norm, strict=False))
+            layers[-1] |= {"gamma": parameter, "hat": take(rows * n)}
+            layers[-1] |= {name: take(n) for name in ("means", "variances", "dgamma", "dbeta")}
+            layers[-1]["inverses"] = take(max(rows, n))
             parameter += n
     if count_running_stats(sizes, norm):
-        for row, n in zip(table, sizes[1:-1], strict=False):
-            row[step.RUNNING_MEAN], row[step.RUNNING_VARIANCE] = take(n), take(n)
-    return table, scratch
+        for layer, n in zip(layers, sizes[1:-1], strict=False):
+            layer["running_means"], layer["running_variances"] = take(n), take(n)
+    return compiling.filled(step.LAYER, layers), scratch
 
 
 def _narrow_table(sizes: Sequence[int], activations: Sequence[str], dtype: np.dtype) -> tuple[np.ndarray, int]:
-    """Return the table of layers (L, narrow.COLUMNS), and the size of the arena."""
+    """Return the records of layers (L,) that narrow.py reads, and the size of the arena."""
     blocks = [_vector_block(name, dtype) for name in activations] + [0]
     lanes = lanes_of(dtype)
-    table = np.zeros((len(sizes) - 1, narrow.COLUMNS), np.int64)
+    layers = []
     parameter, arena = 0, 2 * lanes + -(-sizes[0] // lanes) * lanes
-    for row, k, n, block in zip(table, sizes, sizes[1:], blocks, strict=False):
+    for k, n, block in zip(sizes, sizes[1:], blocks, strict=False):
         across = arena + (k + 1) * lanes
         z = across + n * lanes
-        row[:] = [k, n, parameter, parameter + k * n, arena, across, z, z + lanes, z + 2 * lanes, z + 3 * lanes, block]
+        places = {"weight": parameter, "bias": parameter + k * n, "w": arena, "across": across}
+        vectors = {"z": z, "a": z + lanes, "slope": z + 2 * lanes, "delta": z + 3 * lanes}
+        layers.append({"n_in": k, "n_out": n, **places, **vectors, "activate": block})
         parameter, arena = parameter + k * n + n, z + 4 * lanes
-    return table, arena
+    return compiling.filled(narrow.LAYER, layers), arena
 
 
 def draw_table(regularisation: Regularisation, n_hidden: int, dtype: np.dtype, interpreted: bool) -> np.ndarray:
-    """Return the table of what is left to chance that step.py reads: (n_hidden + 2, DRAW_COLUMNS), no rows where nothing is."""
+    """Return the records (n_hidden + 2,) of what is left to chance that step.py reads, none where nothing is."""
     if not regularisation.is_random:
-        return np.empty((0, step.DRAW_COLUMNS), np.int64)
-    table = np.zeros((step.UNITS_ROW + n_hidden, step.DRAW_COLUMNS), np.int64)
+        return compiling.filled(step.DRAW, [])
+    draws: list[dict[str, int]] = [{} for _ in range(step.UNITS_ROW + n_hidden)]
+
+    def fill(row: int, block: str, draw: Draw) -> None:
+        draws[row] = {"block": draw_block(block, dtype, interpreted), "key": draw.KEY, "threshold": draw.THRESHOLD, "number": draw.NUMBER}
+
     if regularisation.input_noise > 0:
-        table[step.NOISE_ROW] = draw_block("add_noise", dtype, interpreted), *regularisation.of_noise()
+        fill(step.NOISE_ROW, "add_noise", regularisation.of_noise())
     if regularisation.input_dropout > 0:
-        table[step.INPUTS_ROW] = draw_block("drop", dtype, interpreted), *regularisation.of_inputs()
+        fill(step.INPUTS_ROW, "drop", regularisation.of_inputs())
     for index in range(n_hidden):
         if regularisation.drops_units(index):
-            table[step.UNITS_ROW + index] = draw_block("drop", dtype, interpreted), *regularisation.of_units(index)
-    return table
+            fill(step.UNITS_ROW + index, "drop", regularisation.of_units(index))
+    return compiling.filled(step.DRAW, draws)
 
 
 def layer_blocks(activations: Sequence[str], dtype: np.dtype, interpreted: bool, by_row: bool) -> list[tuple[int, int, int, int]]:
@@ -393,9 +399,9 @@ def _activation_blocks(name: str, dtype: np.dtype, interpreted: bool, by_row: bo
 
 @functools.cache
 def norm_blocks(norm: str, dtype: np.dtype, interpreted: bool = False) -> tuple[int, ...]:
-    """Return the addresses of what normalises sums, in the order of the columns from step.NORM on."""
+    """Return the addresses of what normalises sums: forward, backward, running statistics."""
     flat = types.Array(numba.from_dtype(dtype), 1, "C")
-    layer = types.Array(types.int64, 1, "C")
+    layer = compiling.record_type(step.LAYER)
     return tuple(compiling.address(block, flat, layer, types.int64, flat, interpreted=interpreted) for block in NORMS[norm])
 
 

@@ -51,7 +51,7 @@ NOTHING = Regularisation()
 
 
 class Draw(NamedTuple):
-    """How the numbers of a matrix are changed by chance: the columns of an operation that say so."""
+    """How the numbers of a matrix are changed by chance, as tables and records say it."""
 
     KEY: int  # of the stream, as a signed number of 64 bits
     THRESHOLD: int  # 32 random bits below it leave a number out

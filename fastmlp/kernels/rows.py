@@ -11,28 +11,7 @@ from numba import types
 from fastmlp.kernels.compiling import block_call, kernel
 from fastmlp.kernels.elementary import exp
 from fastmlp.kernels.scalar import ONE_HOT, SIGMOID, SOFTMAX
-from fastmlp.kernels.step import (
-    ACTIVATE,
-    ACTIVATE_BACKWARD,
-    BIAS,
-    CORRECT,
-    DELTA,
-    DERIVATIVE,
-    FORMULA,
-    HAT,
-    LOSS_SUM,
-    N_IN,
-    N_OUT,
-    NORM,
-    ROWS,
-    WEIGHT,
-    WEIGHT_SUM,
-    A,
-    Z,
-    call_activate,
-    call_activate_backward,
-    call_norm,
-)
+from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, WEIGHT_SUM, call_activate, call_activate_backward, call_norm
 
 U = np.uint64  # unsigned places: a signed one might be negative, and each access would look whether it is
 # Bound when a kernel is specialised: whether there may be layers whose sums are normalised; of the loss, whether labels are smoothed, the
@@ -89,15 +68,15 @@ def add_rows(parameters, w, N, values, below, places, count, out, z):
 def forward_row(parameters, layers, scratch, places):
     """Fill z of every layer, and a = f(z) of every hidden layer, for the input at scratch[:K].
 
-    parameters (P,), layers (L, COLUMNS) for batches of one row; scratch: z and a overwritten; places (largest K,): overwritten.
+    parameters (P,), layers (L,) for batches of one row; scratch: z and a overwritten; places (largest K,): overwritten.
     """
     below = U(0)
     for index in range(layers.shape[0]):
-        K, N = U(layers[index, N_IN]), U(layers[index, N_OUT])
-        w, b, z, a = U(layers[index, WEIGHT]), U(layers[index, BIAS]), U(layers[index, Z]), U(layers[index, A])
+        K, N = U(layers[index].n_in), U(layers[index].n_out)
+        w, b, z, a = U(layers[index].weight), U(layers[index].bias), U(layers[index].z), U(layers[index].a)
         sums = z
-        if NORMALISED and layers[index, NORM] != 0:  # sums without a bias, which comes after the normalisation
-            sums = U(layers[index, HAT])
+        if NORMALISED and layers[index].norm != 0:  # sums without a bias, which comes after the normalisation
+            sums = U(layers[index].hat)
             for n in range(N):
                 scratch[sums + n] = 0
         else:
@@ -112,14 +91,14 @@ def forward_row(parameters, layers, scratch, places):
         else:
             count = list_nonzero(scratch, below, K, places)
             add_rows(parameters, w, N, scratch, below, places, count, scratch, sums)
-        if NORMALISED and layers[index, NORM] != 0:
-            call_norm(layers[index, NORM], parameters, layers[index], np.int64(1), scratch)
+        if NORMALISED and layers[index].norm != 0:
+            call_norm(layers[index].norm, parameters, layers[index], np.int64(1), scratch)
         if index + 1 < layers.shape[0]:
             if N < MANY:
                 for n in range(N):
-                    scratch[a + n] = call_formula(layers[index, FORMULA], scratch[z + n])
+                    scratch[a + n] = call_formula(layers[index].formula, scratch[z + n])
             else:
-                call_activate(layers[index, ACTIVATE], scratch[z : z + N], scratch[a : a + N])
+                call_activate(layers[index].activate, scratch[z : z + N], scratch[a : a + N])
             below = a
 
 
@@ -127,7 +106,7 @@ def forward_row(parameters, layers, scratch, places):
 def outputs_of_row(parameters, layers, x, limits, scale, shift, scratch, places, out):
     """out = z of the output layer for one row x (K,) of bytes or floats; return whether all of x lies within the limits.
 
-    parameters (P,), layers (L, COLUMNS) for batches of one row, limits: the lowest and the highest (2,), scale and shift (K,); scratch
+    parameters (P,), layers (L,) for batches of one row, limits: the lowest and the highest (2,), scale and shift (K,); scratch
     and places (largest K,) are overwritten -> out (N,), overwritten.
     """
     lowest, highest = limits[0], limits[1]
@@ -137,7 +116,7 @@ def outputs_of_row(parameters, layers, x, limits, scale, shift, scratch, places,
         inside += (value >= lowest) & (value <= highest)
         scratch[k] = value * scale[k] + shift[k]
     forward_row(parameters, layers, scratch, places)
-    z = layers[layers.shape[0] - 1, Z]
+    z = layers[layers.shape[0] - 1].z
     for n in range(out.shape[0]):
         out[n] = scratch[z + n]
     return inside == x.shape[0]
@@ -219,7 +198,7 @@ def train_rows(
 ):  # fmt: skip
     """Take one SGD step per row of order[first:last]; return last, or -(1 + row) at a row whose loss is not finite.
 
-    In place: parameters (P,), total (TOTALS,). layers (L, COLUMNS) for batches of one row, x (rows, K), target (rows, T), sample_weight
+    In place: parameters (P,), total (TOTALS,). layers (L,) for batches of one row, x (rows, K), target (rows, T), sample_weight
     (rows,) or (0,), order (n,), scale and shift (K,), rates (steps, RATES), output: SOFTMAX, SIGMOID or IDENTITY; loss, derivative:
     addresses of the formulas of a loss by output, of float64 where targets are standardised, not read where output is SOFTMAX;
     loss_numbers: see loss_blocks.py. scratch and places (largest K,) are overwritten.
@@ -234,7 +213,7 @@ def train_rows(
         forward_row(parameters, layers, scratch, places)
 
         # loss, and delta = dl/dz of the outputs
-        N, z, d = U(layers[L - 1, N_OUT]), U(layers[L - 1, Z]), U(layers[L - 1, DELTA])
+        N, z, d = U(layers[L - 1].n_out), U(layers[L - 1].z), U(layers[L - 1].delta)
         weight = sample_weight[row] if sample_weight.shape[0] > 0 else one
         row_loss, correct = loss_of_row(scratch, z, d, N, target, row, weight, output, loss, derivative, loss_numbers)
         if not math.isfinite(row_loss):
@@ -247,24 +226,24 @@ def train_rows(
         # backward and update, weight by weight: delta of the layer before is summed from the weights before they change
         rate = rates[min(i - first, rates.shape[0] - 1), 0]
         for index in range(L - 1, -1, -1):
-            K, N = U(layers[index, N_IN]), U(layers[index, N_OUT])
-            w, b, d = U(layers[index, WEIGHT]), U(layers[index, BIAS]), U(layers[index, DELTA])
-            below = U(layers[index - 1, A]) if index > 0 else U(0)
+            K, N = U(layers[index].n_in), U(layers[index].n_out)
+            w, b, d = U(layers[index].weight), U(layers[index].bias), U(layers[index].delta)
+            below = U(layers[index - 1].a) if index > 0 else U(0)
             if index > 0:
-                before = U(layers[index - 1, DELTA])
+                before = U(layers[index - 1].delta)
                 for k in range(K):
                     summed = zero
                     for n in range(N):
                         summed += scratch[d + n] * parameters[w + k * N + n]
                     scratch[before + k] = summed
-                z = U(layers[index - 1, Z])
+                z = U(layers[index - 1].z)
                 if K < MANY:
                     for k in range(K):
-                        slope = call_formula_of_two(layers[index - 1, DERIVATIVE], scratch[z + k], scratch[below + k])
+                        slope = call_formula_of_two(layers[index - 1].derivative, scratch[z + k], scratch[below + k])
                         scratch[before + k] *= slope
                 else:
                     call_activate_backward(
-                        layers[index - 1, ACTIVATE_BACKWARD], scratch[before : before + K], scratch[z : z + K], scratch[below : below + K]
+                        layers[index - 1].activate_backward, scratch[before : before + K], scratch[z : z + K], scratch[below : below + K]
                     )
             for k in range(K):
                 value = scratch[below + k]

@@ -352,7 +352,7 @@ def rates_of(rates):
 
 @kernel
 def rates_of_biases(rates):
-    """Return the numbers of a step for biases and scales, (RATES,): those of all, (RATES,), or the second half of (2 RATES,)."""
+    """Return the numbers of a step for biases and scales, (RATES,): rates (RATES,) of all, or the second half of rates (2 RATES,)."""
     return rates[rates.shape[0] - RATES :]
 
 

@@ -102,7 +102,7 @@ else:  # interpreted, one thread does all shares
 
 @kernel
 def wait_for_all(shared, arrivals):
-    """Wait until all threads of the team have arrived for the n-th time together: `arrivals` = n times their number."""
+    """Wait until all threads of the team have arrived for the n-th time together: `arrivals` = n times their number; return it."""
     arrive(shared)
     spins = 0
     while look(shared, ARRIVED) < arrivals:
@@ -110,6 +110,7 @@ def wait_for_all(shared, arrivals):
         spins += 1
         if spins > SPINS:
             give_way()
+    return arrivals
 
 
 class Block(NamedTuple):

@@ -1,4 +1,4 @@
-"""A stack of dense layers run by register tiles: the loop over a table of operations, and what has to be ready before it starts."""
+"""A stack of dense layers run by register tiles: what has to be ready before steps are taken, and by how many threads they are."""
 
 import functools
 import math
@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 
 from fastmlp import machine
-from fastmlp.kernels.compiling import JIT, block_call, borrow, kernel
+from fastmlp.kernels.compiling import JIT
 from fastmlp.kernels.layout import Layout
-from fastmlp.kernels.operations import Planner, gather_block
-from fastmlp.kernels.panels import ADDRESS, BARRIER, CHECK, CHUNK, KIND, LOSS, LOSS_ROWS, LOSS_ROWS_ALONE, PANEL, STEP
+from fastmlp.kernels.panels import LOSS_ROWS, LOSS_ROWS_ALONE
 from fastmlp.kernels.program import EMPTY, NO_NUMBERS, Steps, no_steps, numbered_loss_block, output_code
+from fastmlp.kernels.records import Records, gather_block
 from fastmlp.kernels.regularisation import NOTHING, Regularisation
-from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, TOTALS, WEIGHT_SUM
-from fastmlp.kernels.team import DECISION, STOP, Block, Team, ThreadChoice, look, new_shared, wait_for_all
+from fastmlp.kernels.step import LOSS_SUM, ROWS, TOTALS
+from fastmlp.kernels.team import Block, Team, ThreadChoice, new_shared
+from fastmlp.kernels.tiled_step import forward_tiled, train_tiled
 from fastmlp.kernels.tiles import Shape
 from fastmlp.kernels.updates import RULES, Rates
-from fastmlp.kernels.vectors import flush_subnormals, restore_float_mode
 from fastmlp.kernels.zeros import MOST_LISTED_INPUTS
 
 # Tiles are faster than the textbook loops except row by row and in a handful of units; a second thread pays from 10 us a pass on.
@@ -31,167 +31,6 @@ TEAM_MULTIPLY_ADDS = 1_000_000
 TEAM_STEPS, SHORT_RUN_PARAMETERS = 20, 65_536
 FORWARD_ROWS = 240  # rows of one pass without training: a multiple of the rows of every tile; activations stay in the second-level cache
 NO_PLACES = np.empty(0, np.intp)
-
-call_gather = block_call(7)
-call_panel = block_call(9)
-call_loss_rows = block_call(16)
-
-
-@kernel
-def gather_batch(address, x, rows, upcoming, scale, shift, operations, number, arena, lists, masks, counts, rates):
-    """Run the operations that bring the rows of a batch into a thread's own part of the arena: gather, noise, dropout, lists of zeros.
-
-    number: of the step in the whole training.
-    """
-    tell_step(operations, number)
-    call_gather(address, x, rows, upcoming, scale, shift, arena, operations[0])
-    for index in range(1, operations.shape[0]):
-        op = operations[index]
-        call_panel(op[ADDRESS], arena, lists, masks, counts, rates, op, rows.shape[0], 0, 1)
-
-
-@kernel
-def tell_step(operations, number):
-    """Write the number of a step into the operations of a thread: random numbers depend on it."""
-    for index in range(operations.shape[0]):
-        operations[index, STEP] = number
-
-
-@kernel
-def pack(parameters, m_state, v_state, average, places, state, average_copy, arena):
-    """arena[places] = parameters, and so on for the states and the average, which lie 1, 2 and `average_copy` times `state` behind."""
-    for copy, vector in ((0, parameters), (1, m_state), (2, v_state), (average_copy, average)):
-        for i in range(vector.shape[0]):
-            arena[copy * state + places[i]] = vector[i]
-
-
-@kernel
-def unpack(parameters, m_state, v_state, average, places, state, average_copy, arena):
-    """parameters = arena[places], and so on: what pack does, the other way round."""
-    for copy, vector in ((0, parameters), (1, m_state), (2, v_state), (average_copy, average)):
-        for i in range(vector.shape[0]):
-            vector[i] = arena[copy * state + places[i]]
-
-
-@kernel
-def train_tiled(
-    parameters, m_state, v_state, average, places, state, average_copy, x, target, sample_weight, order, first, last, batch_size,
-    first_step, scale, shift, rates, fused, mean, output, loss, loss_numbers, gather, gather_ops, ops, arena, lists, masks, counts,
-    batch_target, batch_weight, z, delta, sums, total, shared, thread, threads, shares,
-):  # fmt: skip
-    """Take one step per batch of order[first:last] as one thread of a team; return the row reached, or -(1 + row) at a loss not finite.
-
-    parameters (P,), m_state, v_state, average (P,) or (0,), places (P,): where they lie in the arena, into which and out of which they are
-    copied; places (0,) where somebody else does that, before and afterwards. x (rows, K) bytes or floats, target (rows, T), sample_weight
-    (rows,) or (0,) for ones, order (n,) row numbers, first_step: number of the first step in the whole training, scale and shift (K,);
-    rates: as in program.Steps;
-    fused: whether the gradient comes times -learning_rate, to be added; mean: whether it is divided by the rows of the batch; output:
-    SOFTMAX, SIGMOID or IDENTITY; loss, gather: addresses; loss_numbers: see loss_blocks.py; gather_ops, ops (threads, n,
-    COLUMNS): operations on the batch of each thread. Scratch: arena to sums. total (TOTALS,): thread 0 adds to it.
-    """
-    # borrowed: otherwise each view of them is counted, by an atomic instruction on a number that all threads change
-    x, target, sample_weight, order, rates = borrow(x), borrow(target), borrow(sample_weight), borrow(order), borrow(rates)
-    scale, shift, gather_ops, ops, arena = borrow(scale), borrow(shift), borrow(gather_ops), borrow(ops), borrow(arena)
-    lists, masks, counts, batch_target = borrow(lists), borrow(masks), borrow(counts), borrow(batch_target)
-    batch_weight, z, delta, sums, loss_numbers = borrow(batch_weight), borrow(z), borrow(delta), borrow(sums), borrow(loss_numbers)
-    float_mode = flush_subnormals()
-    packs = places.shape[0] > 0
-    if packs:
-        pack(parameters, m_state, v_state, average, places, state, average_copy, arena)
-    arrived = 0
-    step = 0
-    begin = first
-    is_finite = True
-    one = arena.dtype.type(1)
-    while begin < last:
-        rows = order[begin : min(begin + batch_size, last)]
-        M = rows.shape[0]
-        upcoming = order[begin + M : min(begin + M + batch_size, last)]
-        number = first_step + step
-        now = rates[min(step, rates.shape[0] - 1)]
-        gather_batch(gather, x, rows, upcoming, scale, shift, gather_ops[thread], number, arena, lists, masks, counts, now)
-        tell_step(ops[thread], number)
-        # Two places in turn: who is late may read the decision of this step while that of the next is made, and no later one.
-        decision = DECISION + step % 2
-        if thread == 0:
-            shared[decision] = look(shared, STOP)
-        for index in range(ops.shape[1]):
-            op = ops[thread, index]
-            if op[KIND] == BARRIER:
-                arrived += threads
-                wait_for_all(shared, arrived)
-            elif op[KIND] == PANEL:
-                for share in range(thread, shares, threads):
-                    call_panel(op[ADDRESS], arena, lists, masks, counts, now, op, M, share, shares)
-            elif op[KIND] == LOSS:
-                factor = -now[0] if fused else one
-                scaled = factor / arena.dtype.type(M) if mean else factor
-                for share in range(thread, shares, threads):
-                    call_loss_rows(
-                        op[ADDRESS], target, sample_weight, rows, loss, scaled, loss_numbers, output, batch_target, batch_weight, z,
-                        delta, arena, sums, op, share, shares,
-                    )  # fmt: skip
-            elif op[KIND] == CHECK:  # every thread comes to the same answer
-                summed = 0.0
-                correct = 0.0
-                for chunk in range((M + op[CHUNK] - 1) // op[CHUNK]):
-                    summed += sums[0, chunk]
-                    correct += sums[1, chunk]
-                if not np.isfinite(summed):
-                    is_finite = False
-                    break
-                if thread == 0:
-                    total[LOSS_SUM] += summed
-                    total[CORRECT] += correct
-                    weight = 0.0
-                    for m in range(M):
-                        weight += batch_weight[m] if batch_weight.shape[0] > 0 else 1.0
-                    total[WEIGHT_SUM] += weight
-                    total[ROWS] += M
-        if not is_finite:
-            break
-        begin += M
-        step += 1
-        if shared[decision] != 0:
-            break
-    if packs:
-        unpack(parameters, m_state, v_state, average, places, state, average_copy, arena)
-    restore_float_mode(float_mode)
-    return begin if is_finite else -(begin + 1)
-
-
-@kernel
-def forward_tiled(
-    x, order, first, last, batch_size, scale, shift, gather, gather_ops, ops, z, z_row, arena, lists, masks, counts, rates, out, shared,
-    thread, threads, shares,
-):  # fmt: skip
-    """out[m, c] = z of the output layer for the rows order[first + m], as one thread of a team; return last.
-
-    x (rows, K), order (n,), scale and shift (K,), gather: address, gather_ops and ops (threads, n, COLUMNS), z and z_row: where the outputs
-    lie in the arena; scratch: arena to counts -> out (last - first, C), overwritten.
-    """
-    arrived = 0
-    for begin in range(first, last, batch_size):
-        rows = order[begin : min(begin + batch_size, last)]
-        M = rows.shape[0]
-        upcoming = order[begin + M : min(begin + M + batch_size, last)]
-        gather_batch(gather, x, rows, upcoming, scale, shift, gather_ops[thread], 0, arena, lists, masks, counts, rates[0])
-        for index in range(ops.shape[1]):
-            op = ops[thread, index]
-            if op[KIND] == BARRIER:
-                arrived += threads
-                wait_for_all(shared, arrived)
-            else:
-                for share in range(thread, shares, threads):
-                    call_panel(op[ADDRESS], arena, lists, masks, counts, rates[0], op, M, share, shares)
-        arrived += threads
-        wait_for_all(shared, arrived)
-        for m in range(M * thread // threads, M * (thread + 1) // threads):
-            for c in range(out.shape[1]):
-                out[begin - first + m, c] = arena[z + m * z_row + c]
-        arrived += threads
-        wait_for_all(shared, arrived)
-    return last
 
 
 class TiledProgram:
@@ -226,13 +65,8 @@ class TiledProgram:
         listed = listed and sizes[0] <= MOST_LISTED_INPUTS
         shifted = shifted and not regularisation.changes_inputs
         self._shift_apart = listed and shifted
-        planner = Planner(self._layout, activations, listed, update, shifted, limited, averages, regularisation)
-        self._is_fused = planner.update.formula is None
-        self._gather_ops = planner.table("gather")
-        if loss is None:
-            self._ops = planner.table("forward")
-        else:
-            self._ops = planner.table("step")
+        self._records = Records(self._layout, activations, listed, update, shifted, limited, averages, regularisation)
+        if loss is not None:
             self._loss, self._output = numbered_loss_block(loss, self.dtype, scaled=scaled), output_code(loss, one_hot)
 
     @property
@@ -350,8 +184,6 @@ class TiledProgram:
                     v_state,
                     average,
                     places,
-                    layout.state,
-                    self._average,
                     steps.x,
                     steps.target,
                     weight,
@@ -363,14 +195,14 @@ class TiledProgram:
                     steps.scale,
                     shift,
                     steps.rates,
-                    self._is_fused,
+                    self._records.is_fused,
                     steps.mean,
                     self._output,
                     self._loss,
                     steps.loss_numbers,
                     gather,
-                    self._gather_ops,
-                    self._ops,
+                    self._records.layers,
+                    self._records.runs,
                     layout.arena,
                     sparse.lists,
                     sparse.masks,
@@ -384,7 +216,6 @@ class TiledProgram:
                     shared,
                     thread,
                     threads,
-                    self.shares,
                 )  # fmt: skip
             )
 
@@ -403,7 +234,6 @@ class TiledProgram:
         shared = new_shared()
         gather = gather_block(self.dtype, x.dtype)
         order = np.arange(x.shape[0])
-        outputs = layout.hidden[-1]
         no_rates = np.zeros((1, len(Rates._fields)), self.dtype)
         layout.pack(parameters)
         if running_stats is not None:
@@ -421,10 +251,8 @@ class TiledProgram:
                     scale,
                     shift,
                     gather,
-                    self._gather_ops,
-                    self._ops,
-                    outputs.a,
-                    outputs.row,
+                    self._records.layers,
+                    self._records.runs,
                     layout.arena,
                     sparse.lists,
                     sparse.masks,
@@ -434,7 +262,6 @@ class TiledProgram:
                     shared,
                     thread,
                     threads,
-                    self.shares,
                 )  # fmt: skip
             )
 

@@ -499,3 +499,21 @@ def test_memory_that_ends_while_a_kernel_is_compiled_is_told(monkeypatch):
     monkeypatch.setattr(machine, "address_space_left", lambda: 30 << 20)
     with pytest.raises(NotEnoughMemory, match=r"^compiling some_kernel: this process may use 30 MiB more of address space; raise"):
         compiling._timed("some_kernel", lambda signature: None, None)
+
+
+@pytest.mark.skipif(not compiling.JIT, reason="nothing is compiled with the JIT off")
+def test_a_kernel_for_compiled_code_alone_refuses_to_be_called_from_python():
+    inner = compiling.kernel(_second_kernel, inner=True)
+    calls_it = compiling.specialise(compiling.kernel(_calls_second), "inner", _second_kernel=inner)
+    assert calls_it(2.0) == 4.0
+    with pytest.raises(TypeError, match=r"compiled code alone; compiling\.pure"):
+        inner(2.0)
+    assert compiling.pure(inner)(2.0) == 4.0
+
+
+def _second_kernel(x):
+    return x * x
+
+
+def _calls_second(x):
+    return _second_kernel(x)

@@ -9,7 +9,7 @@ import pytest
 from numba import config
 
 from fastmlp import machine
-from fastmlp.kernels import compiling, operations, panels, program, scalar, tiled
+from fastmlp.kernels import compiling, panels, program, records, scalar, tiled
 from fastmlp.kernels.program import Program
 from fastmlp.kernels.random import threshold_of
 from fastmlp.kernels.regularisation import NOTHING, Regularisation
@@ -358,7 +358,7 @@ def test_a_training_without_any_of_it_compiles_none_of_it(monkeypatch):
         return original(block, *signature, interpreted=interpreted)
 
     monkeypatch.setattr(compiling, "address", address)
-    for cached in (operations._panel_block, program.draw_block, program.limit_block):
+    for cached in (records._panel_block, program.draw_block, program.limit_block):
         cached.cache_clear()
     tiled_with(NOTHING), textbook_with(NOTHING)
     plain = set(asked_for)
@@ -378,15 +378,15 @@ def test_loops_become_vectors_and_stay_in_float32(name, tmp_path, monkeypatch):
     monkeypatch.setenv("FASTMLP_CACHE_DIR", str(tmp_path))
     compiling.code_folder.cache_clear()
     try:
-        operations._panel_block.cache_clear()
+        records._panel_block.cache_clear()
         before = set(compiling._ALIVE)
         monkeypatch.setattr(compiling, "_ALIVE", {})
-        operations._panel_block(name, np.dtype(np.float32), (), 0, 0, 0, 1, None, None, None)
+        records._panel_block(name, np.dtype(np.float32), (), 0, 0, 0, 1, None, None, None)
         ((block, signature, _),) = set(compiling._ALIVE) - before
         text = block.inspect_asm(signature)
     finally:
         compiling.code_folder.cache_clear()
-        operations._panel_block.cache_clear()
+        records._panel_block.cache_clear()
     assert re.findall(r"\bv?mulps\b|\bvfm\w+ps\b", text)
     assert re.findall(r"\bv?cvt(?:ss2sd|ps2pd)\b", text) == []
     if name != "limit_weights":

@@ -93,3 +93,34 @@ def test_every_kernel_says_what_it_does():
 def test_scans_find(scan, body):
     (found,) = kernels_of("kernel.py", ast.parse(f"@kernel\ndef f(a):\n    {body}\n"))
     assert scan(found.function) != []
+
+
+# --- records ---------------------------------------------------------------------------------------------------------------
+
+RECORDS = {"layer", "below", "inputs", "run"}
+TILES = {"TILE", "TILE_ALONE", "TRANSPOSE"}  # these hold loops of their own
+
+
+def reads_of_records(tree: ast.AST) -> list[str]:
+    """Return where an innermost loop that writes numbers reads from a record."""
+    found = []
+    for loop in ast.walk(tree):
+        if not isinstance(loop, ast.For):
+            continue
+        inside = [node for statement in loop.body for node in ast.walk(statement)]
+        calls = {node.func.id for node in inside if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+        written = [node for node in inside if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store)]
+        stores = written + [node for node in inside if isinstance(node, ast.AugAssign)]
+        if not stores or calls & TILES or any(isinstance(node, ast.For) for node in inside):
+            continue
+        reads = [node for node in inside if isinstance(node, ast.Attribute) and ast.unparse(node.value).rpartition(".")[2] in RECORDS]
+        found += [f"line {node.lineno}: {ast.unparse(node)}" for node in reads]
+    return found
+
+
+def test_no_innermost_loop_of_a_block_reads_from_a_record():
+    """What it writes to might be the record, for all that the compiler knows: each turn would read it again."""
+    (tree,) = (module.tree for module in modules() if module.path == "fastmlp/kernels/panels.py")
+    assert reads_of_records(tree) == []
+    for written in ("total += arena[layer.bias + n]", "arena[n] = step.run.longest"):
+        assert reads_of_records(ast.parse(f"for n in range(N):\n    {written}")) != []

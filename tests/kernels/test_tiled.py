@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import fastmlp
 from fastmlp import machine
-from fastmlp.kernels import compiling, operations, tiled, tiles
+from fastmlp.kernels import compiling, records, tiled, tiles
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.program import Program
@@ -68,7 +68,7 @@ def assert_same_bits(one, other):
 # --- against the oracle --------------------------------------------------------------------------------------------------
 
 
-@each_pair(tile=TILES, place=PLACES, batch_size=[10, operations.TRANSPOSED_ROWS], dtype=DTYPES)
+@each_pair(tile=TILES, place=PLACES, batch_size=[10, records.TRANSPOSED_ROWS], dtype=DTYPES)
 def test_training_with_any_number_of_units_equals_the_oracle(tile, place, batch_size, dtype):
     units = units_at(place, tile, dtype)
     job = Job([9, units, units, 3], ["tanh", "relu"], "cross_entropy", rows=2 * batch_size + 3, batch_size=batch_size)
@@ -320,7 +320,7 @@ def always_shared(monkeypatch):
 SHARED = {
     "listed": Job([300, 90, 4], ["relu"], "cross_entropy", rows=150, batch_size=70),
     "deep": Job([33, 81, 16, 130, 3], ["relu", "silu", "tanh"], "mse", rows=60, batch_size=13, weighted=True),
-    "deep, with many rows": Job([33, 170, 81, 130, 3], ["relu", "silu", "tanh"], "mse", rows=150, batch_size=operations.TRANSPOSED_ROWS),
+    "deep, with many rows": Job([33, 170, 81, 130, 3], ["relu", "silu", "tanh"], "mse", rows=150, batch_size=records.TRANSPOSED_ROWS),
     "fewer panels, outputs and rows than shares": Job([2, 3, 3, 1], ["tanh", "relu"], "binary_cross_entropy", rows=11, batch_size=5),
 }
 
@@ -446,7 +446,7 @@ def test_default_training_runs_the_tile(kind, arguments, monkeypatch, fresh_cach
     expected = default_training()
     np.testing.assert_array_equal(default_training(), expected)
     fresh_cache()
-    made, broken = operations._panel_block, []
+    made, broken = records._panel_block, []
 
     def block(name, dtype, tile, *others):
         if tile[:1] != (kind,):
@@ -454,7 +454,7 @@ def test_default_training_runs_the_tile(kind, arguments, monkeypatch, fresh_cach
         broken.append(name)
         return made.__wrapped__(name, dtype, tile, *others)
 
-    monkeypatch.setattr(operations, "_panel_block", block)
+    monkeypatch.setattr(records, "_panel_block", block)
     monkeypatch.setattr(tiles, kind, lambda *shape: emitted(None, lambda *values: None, arguments))
     found = default_training()
     assert broken

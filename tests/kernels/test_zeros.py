@@ -6,8 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fastmlp.kernels import compiling, panels, zeros
-from fastmlp.kernels.operations import operation
+from fastmlp.kernels import compiling, records, zeros
+from fastmlp.kernels.records import LAYER, RUN, Step
+from fastmlp.kernels.tiled_step import call_block
 from fastmlp.kernels.zeros import GROUP, GROUPS_PER_WORD, LISTED_BLOCK, PLANE_BITS, PLANES, WORD
 from tests.kernels.comparison import FORMS
 from tests.pairs import each_pair
@@ -145,6 +146,11 @@ DENSITIES = [0.0, 0.02, 0.2, 1.0]
 TILE_ROWS = 5
 
 
+@compiling.kernel
+def call(block, step, layer, below, share, shares):
+    call_block(block, step, layer, below, share, shares)
+
+
 def batch(M, K, density, dtype=np.float32):
     """Return rows (M, K) of which a share is not zero, NaN and -0.0 among them."""
     generator = np.random.default_rng([M, K])
@@ -164,12 +170,13 @@ def listed(x, shares, extra=0):
     lists = np.full(3 + n_tiles * length + folded, 65535, np.uint16)  # what is not written has all bits set
     bits = np.full(M * words + segments * words * GROUPS_PER_WORD, 77, np.uint64)
     counts = np.full(2 + n_tiles * (blocks + 1), -1)
-    columns = {"K": K, "X": 16, "X_ROW": row, "LISTS": 3, "LIST": length, "FOLDED": 3 + n_tiles * length, "COUNTS": 2, "EXTRA": extra}
-    list_live = compiling.specialise(panels.list_live, f"{TILE_ROWS}x0x0", MR=TILE_ROWS)
-    for kernel, where in ((list_live, 0), (panels.mask_groups, M * words)):
-        op = np.array(operation(MASKS=where, **columns))
+    inputs = compiling.filled(LAYER, [{"n_out": K, "out": 16, "row": row}])[0]
+    places = {"lists": 3, "list_length": length, "folded": 3 + n_tiles * length, "counts": 2, "extra": extra, "group_masks": M * words}
+    step = Step(arena, lists, bits, counts, arena, compiling.filled(RUN, [places])[0], 0, M)
+    for name, rows in (("list_live", TILE_ROWS), ("mask_groups", 0)):
+        block = records._panel_block(name, x.dtype, (), rows, 0, 0, 1, None, None, None)
         for share in range(shares):
-            kernel(arena, lists, bits, counts, arena, op, M, share, shares)
+            call(block, step, inputs, inputs, share, shares)
     return lists, counts[2:].reshape(n_tiles, blocks + 1), bits[M * words :].reshape(segments, words * GROUPS_PER_WORD)
 
 

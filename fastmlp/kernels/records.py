@@ -1,0 +1,331 @@
+"""Records: where the numbers of a network lie in the arena, and which blocks work on them; one for each layer, one for the run.
+
+They are what compiled code knows of a network, so that no size, no depth and no combination of settings compiles anything anew: a block is
+called by the address in a record, and where there is none, 0, there is nothing to do. tiled_step.py says when which of them is called.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numba import types
+
+from fastmlp.kernels import compiling, panels, random, tiles, zeros
+from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.layout import STEPPED_ROWS, LayerLayout, Layout
+from fastmlp.kernels.regularisation import NOTHING, Draw, Regularisation
+from fastmlp.kernels.updates import GRADIENT, RULES, STORE, UPDATES, descend
+from fastmlp.kernels.vectors import lanes_of
+
+NARROW_OUTPUT = 2  # up to so many outputs, a dot tile takes them one at a time
+TRANSPOSED_ROWS = 192  # from so many rows of a batch on, a transposed copy of several panels of w pays for the delta of the layer before
+
+
+# A layer. Sizes: inputs, units; panels of its units (of the output layer: of its inputs), numbers and vectors in a row of one. Offsets
+# into the arena: packed weights and the length of a panel of them, biases, scales of normalised sums (0: none); `sums`, where x @ w goes,
+# and `start`, what these sums begin with; z, a = f(z), `out`, what the next layer reads: a, after dropout; delta. From row to row of
+# these it is `row` numbers, from a row's part in one panel to that in the next `column`. Normalised sums lie at `hat`; `moments` and
+# `running`: see panels.py. Update: w[k, :] += sum over m of x[m, k] d[m, :] for k < rows. Lengths of the gradient, one for each panel.
+# Dropout: key and threshold of regularisation.Draw, factor. The first record is that of the inputs: `n_out` units, each a
+# panel by itself, and `out`; they are dropped where they lie, at `delta`.
+_PLACES = """n_in n_out panels width vectors w w_panel bias gamma sums start z a out delta row column hat moments running
+             rows x x_row d d_row d_column lengths key threshold"""
+# Addresses of blocks. The way forward: shift, forward, normalise, activate, drop; normalising rows takes the units of all shares (by_rows).
+# The way back: to_below, the delta of the layer below; what turns that into the delta of sums; the update of weights and biases, and what
+# comes before and after it: the gradient of a shift, max-norm; where gradients are limited as a whole, their lengths and the step; the
+# average over the steps.
+_BLOCKS = """shift forward normalise activate drop by_rows track
+             to_below activate_backward drop_backward scale_backward normalise_backward
+             sum_deltas update update_bias limit measure take_step average"""
+LAYER = compiling.record(_PLACES + " " + _BLOCKS, real="factor")
+
+# A run, as one of its threads knows it. Offsets into the arena: scratch for unfinished sums and for gradients, and how much of it a share
+# has; a 1, the input of all biases; zeros in the place of a bias; lengths of the gradient, one for each panel. Distances from a weight to
+# the state that its rule keeps of it, to its gradient, to its average, to what an update takes for the state. Offsets into the arrays of
+# zeros.py, for the batch of this thread; `extra`: the row behind all batches that holds the shift of the inputs, 0 for none. Blocks: see
+# tiled_step.py.
+RUN = compiling.record(
+    """shares scratch scratch_share one no_bias gradient gradient_row to_state to_gradient to_average to_m lengths n_lengths loss_rows
+       lists list_length folded row_masks group_masks counts extra noise_key
+       limited add_noise list_zeros mask_zeros loss""",
+    real="noise longest",
+)
+
+
+class Step(NamedTuple):
+    """What all blocks get in a step."""
+
+    arena: np.ndarray
+    lists: np.ndarray  # of zeros.py, as the next two
+    masks: np.ndarray
+    counts: np.ndarray
+    rates: np.ndarray  # (RATES,): updates.Rates
+    run: Any  # RUN
+    number: int  # of the step in the whole training: random numbers depend on it
+    M: int
+
+
+class Records:
+    """The records of a network: `layers` (threads, 1 + L), inputs first, and `runs` (threads,)."""
+
+    def __init__(
+        self, layout: Layout, activations: Sequence[str], listed: bool, update: str = "sgd", shifted: bool = False, limited: bool = False,
+        averages: bool = False, regularisation: Regularisation = NOTHING,
+    ) -> None:  # fmt: skip
+        """Fill them for a layout; `listed`: skip inputs that are zero; `shifted`: all inputs are these plus a shift, kept in the extra row.
+
+        `limited`: gradients are stored, in the state after those of the rule, to be clipped before the rule gets them; `averages`: the
+        state after that one is an average of the parameters.
+        """
+        self._layout, self._activations, self._listed, self._shifted = layout, activations, listed, listed and shifted
+        self._regularisation, self._rule, self._limited, self._averages = regularisation, RULES[update], limited, averages
+        self._update = STORE if limited else self._rule  # what happens to a gradient as soon as it is there
+        self.is_fused = self._update.formula is None
+        threads = range(len(layout.batches))
+        self.layers = compiling.filled(LAYER, [self._layers(thread) for thread in threads])
+        self.runs = compiling.filled(RUN, [self._run(thread) for thread in threads])
+
+    # --- the run -----------------------------------------------------------------------------------------------------------
+
+    def _run(self, thread: int) -> dict[str, Any]:
+        layout, rule = self._layout, self._regularisation
+        states = self._rule.states
+        to_gradient = (states + 1) * layout.state
+        noise = rule.of_noise() if rule.input_noise > 0 else None
+        return {
+            "shares": layout.shares, "scratch": layout.sums, "scratch_share": layout.sums_share, "one": layout.one,
+            "no_bias": layout.no_bias, "gradient": layout.gradient, "gradient_row": layout.gradient_row, "to_state": layout.state,
+            "to_gradient": to_gradient, "to_average": (states + 1 + self._limited) * layout.state,
+            "to_m": to_gradient if self._limited else layout.state, "lengths": layout.lengths,
+            "n_lengths": layout.n_lengths, "loss_rows": layout.loss_rows, "longest": rule.max_norm or 0.0,
+            "extra": layout.extra_row if self._shifted else 0, **layout.sparse.places(thread),
+            "noise_key": noise.KEY if noise else 0, "noise": rule.input_noise,
+            "add_noise": self._block("add_noise_to_rows") if noise else 0,
+            "list_zeros": self._block("list_live", MR=layout.listed.MR) if self._listed else 0,
+            "mask_zeros": self._block("mask_groups") if self._listed and layout.output is not None else 0,
+            "loss": loss_rows_block(layout.dtype) if layout.output is not None else 0,
+            "limited": int(self._limited),
+        }  # fmt: skip
+
+    # --- layers ------------------------------------------------------------------------------------------------------------
+
+    def _layers(self, thread: int) -> list[dict[str, Any]]:
+        layout = self._layout
+        below = self._inputs(thread)
+        found = [below]
+        for index in range(len(layout.hidden)):
+            below = self._hidden(index, below)
+            found.append(below)
+        if layout.output is not None:
+            found.append(self._output(layout.output, below))
+            self._add_last(list(zip(found[1:], (*layout.hidden, layout.output), strict=True)))
+        return found
+
+    def _inputs(self, thread: int) -> dict[str, Any]:
+        layout, rule = self._layout, self._regularisation
+        K, batch = layout.hidden[0].n_in, layout.batches[thread]
+        places = {"n_out": K, "panels": K, "width": 1, "out": batch, "delta": batch, "row": layout.batch_row, "column": 1}
+        if rule.input_dropout > 0:
+            places |= {"drop": self._block("drop_rows"), **_draw(rule.of_inputs())}
+        return places
+
+    def _hidden(self, index: int, below: dict[str, Any]) -> dict[str, Any]:
+        """Return the record of a hidden layer, or, where nothing is trained, of the last one, which lies like a hidden one."""
+        layout, layer = self._layout, self._layout.hidden[index]
+        lists = self._listed and index == 0
+        start = layout.no_bias if layer.gamma else layer.bias  # sums that are normalised have no bias: it is added after that
+        found = {
+            **_places(layer, lanes_of(layout.dtype)), "gamma": layer.gamma, "sums": layer.hat if layer.gamma else layer.z, "z": layer.z,
+            "start": layout.shifted_bias if self._shifted and index == 0 else start, "out": layer.dropped, "column": layer.column,
+            "hat": layer.hat, "moments": layer.moments, "running": layer.running,
+            "rows": layer.n_in, "x": below["out"], "x_row": below["row"], "d": layer.delta, "d_row": layer.row, "d_column": layer.column,
+            "forward": self._forward_listed(layer) if lists else self._product("forward_dense", layer),
+        }  # fmt: skip
+        if self._shifted and index == 0:
+            found["shift"] = self._block("bias_of_shift", ("product", tiles.Shape(1, layer.tiles.NV), False), 1, layer.width)
+        if layer.gamma:
+            name = "normalise_rows_by_layer" if layout.norm == "layer" else f"normalise_panels_by_{layout.norm}"
+            found |= {"normalise": self._block(name), "by_rows": int(layout.norm == "layer")}
+        if index < len(self._activations):
+            name = "activate_rows" if layer.z == layer.a else "activate_rows_keeping_z"
+            found["activate"] = self._block(name, formula=(self._activations[index], "formula"))
+        if self._regularisation.drops_units(index):
+            found |= {"drop": self._block("drop_rows_keeping_a"), **_draw(self._regularisation.of_units(index))}
+        return {**found, **self._hidden_backward(index, lists)} if layout.output is not None else found
+
+    def _hidden_backward(self, index: int, lists: bool) -> dict[str, Any]:
+        layout, layer = self._layout, self._layout.hidden[index]
+        fused = self._update.formula is None
+        found: dict[str, Any] = {
+            "activate_backward": self._block("activate_rows_backward", formula=(self._activations[index], "derivative")),
+            "to_below": self._to_below(layer, layout.hidden[index - 1]) if index > 0 else 0,
+            "sum_deltas": self._block("sum_deltas") if self._shifted and index == 0 else 0,
+        }  # fmt: skip
+        if lists:
+            side = layout.listed.masked if fused else 1
+            tile = ("update", zeros.GROUP, layer.tiles.NV, True)
+            found["update"] = self._stepped("update_masked", layer, tile, STEPPED_ROWS, side)
+        else:
+            found["update"] = self._update_dense(layer)
+        if self._regularisation.drops_units(index):
+            found["drop_backward"] = self._block("drop_rows")
+        if layer.gamma:
+            found["scale_backward"] = self._block("scale_backward_panels")
+            found["normalise_backward"] = self._block("layer_backward_rows" if layout.norm == "layer" else "batch_backward_panels")
+            found["update_bias"] = self._stepped("update_units")
+            if layout.norm == "batch" and self._update is not GRADIENT:
+                found["track"] = self._block("track_panels")
+        else:
+            found["update_bias"] = self._stepped("update_bias", layer, ("update", 1, layer.tiles.NV, False), 1)
+        if self._regularisation.max_norm is not None:
+            found["limit"] = self._block("limit_weights")
+        return found
+
+    def _output(self, layer: LayerLayout, below: dict[str, Any]) -> dict[str, Any]:
+        last = self._layout.hidden[-1]
+        instructions = tiles.instruction_set()
+        MR, NI = instructions.outputs if layer.n_out > NARROW_OUTPUT else instructions.single_output
+        return {
+            **_places(layer, lanes_of(self._layout.dtype)), "sums": layer.a, "column": self._layout.rows_padded * layer.row,
+            "rows": layer.n_out, "x": layer.delta, "x_row": layer.row, "d": below["out"], "d_row": last.row, "d_column": last.column,
+            "forward": self._block("outputs_from_panels", ("dot", MR, NI), MR, last.width, NI=NI),
+            "to_below": self._product("delta_from_outputs", last),
+            "update": self._update_dense(last),
+            "update_bias": self._stepped("update_bias_of_outputs", layer),
+        }  # fmt: skip
+
+    def _add_last(self, layers: Sequence[tuple[dict[str, Any], LayerLayout]]) -> None:
+        """Add what is done to a layer after the gradients of all are known."""
+        lengths = self._layout.lengths
+        for places, layer in layers:
+            if self._limited:
+                places |= {"measure": self._block("gradient_lengths"), "take_step": self._block("step_limited", stepped=self._rule.name)}
+                places["lengths"] = lengths
+                lengths += self._layout.parts_of(layer)
+            if self._averages:
+                places["average"] = self._block("average_panels")
+
+    # --- blocks ------------------------------------------------------------------------------------------------------------
+
+    def _product(self, name: str, layer: LayerLayout) -> int:
+        return self._block(name, ("product", layer.tiles.shape, False), layer.tiles.MR, layer.width)
+
+    def _forward_listed(self, layer: LayerLayout) -> int:
+        MR, side, _ = self._layout.listed
+        return self._block("forward_listed", ("product", tiles.Shape(MR, layer.tiles.NV), True), MR, layer.width, SIDE=side)
+
+    def _to_below(self, layer: LayerLayout, below: LayerLayout) -> int:
+        if layer.panels == 1 or self._layout.rows >= TRANSPOSED_ROWS:
+            return self._product("delta_from_transposed", below)
+        # a panel of inputs is whole tiles: one that ran over its edge would write into the next share's, or the next row's
+        MR, NI = next(shape for shape in tiles.instruction_set().dots if below.width % shape[1] == 0)
+        return self._block("delta_from_layer", ("dot", MR, NI), MR, NI=NI)
+
+    def _update_dense(self, layer: LayerLayout) -> int:
+        return self._stepped("update_dense", layer, ("update", layer.tiles.MK, layer.tiles.NV, False), layer.tiles.MK)
+
+    def _stepped(self, name: str, layer: LayerLayout | None = None, tile: tuple[Any, ...] = (), MR: int = 0, SIDE: int = 1) -> int:
+        """Return the block of an update: fused with the gradient for plain SGD, else by the rule's formula on each finished tile."""
+        NR = layer.width if layer is not None else 0
+        if self._update.formula is None:
+            return self._block(name, tile, MR, NR, SIDE=SIDE)
+        return self._block(f"{name}_stepped", tile, MR, NR, update=self._update.name)
+
+    def _block(
+        self, name: str, tile: tuple[Any, ...] = (), MR: int = 0, NR: int = 0, NI: int = 0, formula: tuple[str, str] | None = None,
+        update: str | None = None, SIDE: int = 1, stepped: str | None = None,
+    ) -> int:  # fmt: skip
+        return _panel_block(name, self._layout.dtype, tile, MR, NR, NI, SIDE, formula, update, stepped)
+
+
+def _places(layer: LayerLayout, lanes: int) -> dict[str, int]:
+    return {
+        "n_in": layer.n_in, "n_out": layer.n_out, "panels": layer.panels, "width": layer.width, "vectors": layer.width // lanes,
+        "w": layer.weight, "w_panel": layer.panel, "bias": layer.bias, "a": layer.a, "delta": layer.delta, "row": layer.row,
+    }  # fmt: skip
+
+
+def _draw(draw: Draw) -> dict[str, Any]:
+    return {"key": draw.KEY, "threshold": draw.THRESHOLD, "factor": float(np.int64(draw.NUMBER).view(np.float64))}
+
+
+# --- blocks: functions of panels.py, compiled ------------------------------------------------------------------------------
+
+_COUNTS = types.int64[::1]
+
+
+@functools.cache
+def _step_type(dtype: np.dtype) -> Any:
+    number, run = numba.from_dtype(dtype), compiling.record_type(RUN)
+    arrays = (number[::1], types.uint16[::1], types.uint64[::1], _COUNTS, number[::1])
+    return types.NamedTuple((*arrays, run, types.int64, types.int64), Step)
+
+
+@functools.cache
+def _panel_block(
+    name: str,
+    dtype: np.dtype,
+    tile: tuple[Any, ...],
+    MR: int,
+    NR: int,
+    NI: int,
+    SIDE: int,
+    formula: tuple[str, str] | None,
+    update: str | None,
+    stepped: str | None,
+) -> int:
+    """Return the address of a function of panels.py with its tile, its sizes and its formula bound.
+
+    `formula`: an activation and which part of it; `update`: the rule that takes each finished tile; `stepped`: the rule of all panels.
+    """
+    bound: dict[str, Any] = {"MR": MR, "NR": NR, "NI": NI}
+    suffix = f"{MR}x{NR}x{NI}"
+    if tile:
+        kind, *arguments = tile
+        make = getattr(tiles, kind)
+        bound |= {"SIDE": SIDE, "TILE_ALONE": make(*arguments)}
+        bound["TILE"] = make(*arguments, SIDE) if SIDE > 1 else bound["TILE_ALONE"]
+        suffix += f"_side_{SIDE}" if SIDE > 1 else ""
+        suffix += f"_{kind}" + "".join(f"_{int(number)}" for argument in arguments for number in np.ravel(argument))
+    if formula is not None:
+        activation, part = formula
+        bound["FORMULA"] = compiling.formula(getattr(ACTIVATIONS[activation], part))
+        suffix += f"_{ACTIVATIONS[activation].key}"
+    if update is not None:
+        rule = RULES[update]
+        step = {"FORMULA": compiling.formula(rule.formula), "STATES": rule.states} if rule.formula else {}
+        bound["step_run"] = compiling.specialise(panels.step_run, update, **step)
+        suffix += f"_{update}"
+    if stepped is not None:
+        bound |= {"FORMULA": compiling.formula(UPDATES[stepped].formula or descend), "STATES": UPDATES[stepped].states}
+        suffix += f"_{stepped}"
+    if name == "delta_from_transposed":
+        bound |= {"TRANSPOSE": tiles.transpose(), "LANES": lanes_of(dtype)}
+    if name == "add_noise_to_rows":
+        bound["HALF_NORMAL"] = compiling.formula(random.HALF_NORMAL[dtype.name])
+    block = compiling.specialise(getattr(panels, name), suffix, **bound)
+    layer = compiling.record_type(LAYER)
+    return compiling.address(block, _step_type(dtype), layer, layer, types.int64, types.int64)
+
+
+@functools.cache
+def gather_block(dtype: np.dtype, x_dtype: np.dtype) -> int:
+    """Return the address of gather_rows for bytes or floats."""
+    number, read_only = numba.from_dtype(dtype), types.Array(numba.from_dtype(x_dtype), 2, "C", readonly=True)
+    return compiling.address(
+        panels.gather_rows, read_only, _COUNTS, _COUNTS, number[::1], number[::1], number[::1], compiling.record_type(LAYER)
+    )  # fmt: skip
+
+
+@functools.cache
+def loss_rows_block(dtype: np.dtype) -> int:
+    """Return the address of loss_of_rows."""
+    number = numba.from_dtype(dtype)
+    targets = types.Array(number, 2, "C", readonly=True)
+    return compiling.address(
+        panels.loss_of_rows, targets, number[::1], _COUNTS, types.int64, number, types.float64[::1], types.int64, number[:, ::1],
+        number[::1], number[:, ::1], number[:, ::1], types.float64[:, ::1], _step_type(dtype), compiling.record_type(LAYER), types.int64,
+        types.int64,
+    )  # fmt: skip

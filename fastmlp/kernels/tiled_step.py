@@ -1,0 +1,248 @@
+"""A step of a network by tiles, written out: what each thread of a team does, layer by layer, barrier by barrier.
+
+It is what scalar.py does in plain loops, whose lines stand beside those here. Every line that calls a block calls it for each share of the
+thread; what a layer has not, such as dropout, has the address 0. records.py says what the names of a record are, panels.py what the blocks
+do.
+
+A thread waits for the others wherever a share needs what another one has made: the activations and the deltas of all units. One
+hidden layer takes two barriers a step; a second one takes three more, as the next step then begins with one, and each further one two more.
+Every thread brings in the whole batch for itself. The delta of a layer is taken before the weights that it reads change.
+"""
+
+import numpy as np
+
+from fastmlp.kernels.compiling import block_call, borrow, kernel
+from fastmlp.kernels.records import Step
+from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, WEIGHT_SUM
+from fastmlp.kernels.team import DECISION, STOP, look, wait_for_all
+from fastmlp.kernels.vectors import flush_subnormals, restore_float_mode
+
+call_gather = block_call(7)
+call_block = block_call(5)
+call_loss_rows = block_call(16)
+
+
+@kernel(inlined=True, inner=True)
+def on_shares(block, step, layer, below, thread, threads):
+    """Let a block, where there is one, work on each share of a thread."""
+    if block != 0:
+        shares = step.run.shares
+        for share in range(thread, shares, threads):
+            call_block(block, step, layer, below, share, shares)
+
+
+@kernel(inlined=True, inner=True)
+def alone(block, step, layer):
+    """Let a block, where there is one, work on the whole batch of a thread."""
+    if block != 0:
+        call_block(block, step, layer, layer, 0, 1)
+
+
+@kernel(inner=True)
+def bring_in(step, gather, x, rows, upcoming, scale, shift, inputs):
+    """Bring the rows of a batch into the arena, as a thread needs them: scaled, with noise and dropout; and list their zeros."""
+    call_gather(gather, x, rows, upcoming, scale, shift, step.arena, inputs)  # x * scale + shift
+    alone(step.run.add_noise, step, inputs)
+    alone(inputs.drop, step, inputs)
+    alone(step.run.list_zeros, step, inputs)
+    alone(step.run.mask_zeros, step, inputs)
+
+
+@kernel(inner=True)
+def forward(step, layers, H, shared, arrived, thread, threads):
+    """Run the layers 1 to H forward, from the inputs, layer 0; return how often threads have arrived at barriers."""
+    for index in range(1, H + 1):
+        layer, below = layers[index], layers[index - 1]
+        if index > 1:
+            arrived = wait_for_all(shared, arrived + threads)  # all units of the layer below are there
+        on_shares(layer.shift, step, layer, below, thread, threads)  # bias + shift @ weight, where inputs are x + shift
+        on_shares(layer.forward, step, layer, below, thread, threads)  # z = x @ weight + bias
+        if layer.by_rows != 0:
+            arrived = wait_for_all(shared, arrived + threads)
+        on_shares(layer.normalise, step, layer, below, thread, threads)  # z = gamma * (z - mean) / deviation + beta
+        if layer.by_rows != 0:
+            arrived = wait_for_all(shared, arrived + threads)
+        on_shares(layer.activate, step, layer, below, thread, threads)  # a = f(z)
+        on_shares(layer.drop, step, layer, below, thread, threads)  # dropout before the next layer reads a
+    return arrived
+
+
+@kernel(inner=True)
+def through_activation(step, layer, shared, arrived, thread, threads):
+    """Turn dx, that of the units of a layer, into its delta, in place; return how often threads have arrived at barriers."""
+    on_shares(layer.activate_backward, step, layer, layer, thread, threads)  # delta = dx * f'(z)
+    on_shares(layer.drop_backward, step, layer, layer, thread, threads)  # dropout
+    on_shares(layer.scale_backward, step, layer, layer, thread, threads)  # dgamma, dbeta
+    if layer.by_rows != 0:
+        arrived = wait_for_all(shared, arrived + threads)
+    on_shares(layer.normalise_backward, step, layer, layer, thread, threads)  # delta of sums that are normalised
+    if layer.by_rows != 0:
+        arrived = wait_for_all(shared, arrived + threads)
+    return arrived
+
+
+@kernel(inner=True)
+def update(step, layer, below, thread, threads):
+    """Let the weights and the biases of a layer take their step. Where gradients are limited as a whole, these are stored instead."""
+    on_shares(layer.sum_deltas, step, layer, below, thread, threads)  # the gradient of the shift, where inputs are x + shift
+    on_shares(layer.update, step, layer, below, thread, threads)  # weight -= learning_rate * x.T @ delta
+    on_shares(layer.update_bias, step, layer, below, thread, threads)  # bias -= learning_rate * sum of delta over the batch
+    if step.run.limited == 0:
+        on_shares(layer.limit, step, layer, below, thread, threads)  # max-norm
+
+
+@kernel(inner=True)
+def pack(parameters, m_state, v_state, average, places, to_state, to_average, arena):
+    """arena[places] = parameters; the states and the average so far behind them, the second state twice as far."""
+    for distance, vector in ((0, parameters), (to_state, m_state), (2 * to_state, v_state), (to_average, average)):
+        for i in range(vector.shape[0]):
+            arena[distance + places[i]] = vector[i]
+
+
+@kernel(inner=True)
+def unpack(parameters, m_state, v_state, average, places, to_state, to_average, arena):
+    """parameters = arena[places], and so on: what pack does, the other way round."""
+    for distance, vector in ((0, parameters), (to_state, m_state), (2 * to_state, v_state), (to_average, average)):
+        for i in range(vector.shape[0]):
+            vector[i] = arena[distance + places[i]]
+
+
+@kernel
+def train_tiled(
+    parameters, m_state, v_state, average, places, x, target, sample_weight, order, first, last, batch_size, first_step, scale, shift,
+    rates, fused, mean, output, loss, loss_numbers, gather, layers_of_threads, runs, arena, lists, masks, counts, batch_target,
+    batch_weight, z, delta, sums, total, shared, thread, threads,
+):  # fmt: skip
+    """Take one step per batch of order[first:last] as one thread of a team; return the row reached, or -(1 + row) at a loss not finite.
+
+    parameters (P,), m_state, v_state, average (P,) or (0,), places (P,): where they lie in the arena, into which and out of which they are
+    copied; places (0,) where somebody else does that, before and afterwards. x (rows, K) bytes or floats, target (rows, T), sample_weight
+    (rows,) or (0,) for ones, order (n,) row numbers, first_step: number of the first step in the whole training, scale and shift (K,);
+    rates: as in program.Steps;
+    fused: whether the gradient comes times -learning_rate, to be added; mean: whether it is divided by the rows of the batch; output:
+    SOFTMAX, SIGMOID or IDENTITY; loss, gather: addresses; loss_numbers: see loss_blocks.py; layers_of_threads (threads, 2 + H), runs
+    (threads,): see records.py. Scratch: arena to sums. total (TOTALS,): thread 0 adds to it.
+    """
+    # borrowed: otherwise each view of them is counted, by an atomic instruction on a number that all threads change
+    x, target, sample_weight, order, rates = borrow(x), borrow(target), borrow(sample_weight), borrow(order), borrow(rates)
+    scale, shift, arena, layers_of_threads = borrow(scale), borrow(shift), borrow(arena), borrow(layers_of_threads)
+    lists, masks, counts, batch_target = borrow(lists), borrow(masks), borrow(counts), borrow(batch_target)
+    batch_weight, z, delta, sums, loss_numbers = borrow(batch_weight), borrow(z), borrow(delta), borrow(sums), borrow(loss_numbers)
+    layers, run = layers_of_threads[thread], runs[thread]
+    H = layers.shape[0] - 2
+    inputs, outputs = layers[0], layers[H + 1]
+    float_mode = flush_subnormals()
+    packs = places.shape[0] > 0
+    if packs:
+        pack(parameters, m_state, v_state, average, places, run.to_state, run.to_average, arena)
+    arrived, taken, begin, is_finite = 0, 0, first, True
+    one = arena.dtype.type(1)
+    while begin < last:
+        rows = order[begin : min(begin + batch_size, last)]
+        M = rows.shape[0]
+        upcoming = order[begin + M : min(begin + M + batch_size, last)]
+        step = Step(arena, lists, masks, counts, rates[min(taken, rates.shape[0] - 1)], run, first_step + taken, M)
+
+        bring_in(step, gather, x, rows, upcoming, scale, shift, inputs)
+        # Two places in turn: who is late may read the decision of this step while that of the next is made, and no later one.
+        decision = DECISION + taken % 2
+        if thread == 0:
+            shared[decision] = look(shared, STOP)
+
+        # forward: z = x @ weight + bias, a = f(z)
+        if H > 1:
+            arrived = wait_for_all(shared, arrived + threads)  # who is still in the last step reads activations of all units
+        arrived = forward(step, layers, H, shared, arrived, thread, threads)
+        on_shares(outputs.forward, step, outputs, layers[H], thread, threads)  # own units' part of z
+        arrived = wait_for_all(shared, arrived + threads)
+
+        # loss: l(a, t), delta = dl/dz
+        share_of_row = one / arena.dtype.type(M) if mean else one
+        factor = -step.rates[0] * share_of_row if fused else share_of_row
+        for share in range(thread, run.shares, threads):
+            call_loss_rows(
+                run.loss, target, sample_weight, rows, loss, factor, loss_numbers, output, batch_target, batch_weight, z, delta, sums,
+                step, outputs, share, run.shares,
+            )  # fmt: skip
+        arrived = wait_for_all(shared, arrived + threads)
+        summed, correct = 0.0, 0.0
+        for chunk in range((M + run.loss_rows - 1) // run.loss_rows):
+            summed += sums[0, chunk]
+            correct += sums[1, chunk]
+        if not np.isfinite(summed):  # every thread comes to the same answer
+            is_finite = False
+            break
+        if thread == 0:
+            total[LOSS_SUM] += summed
+            total[CORRECT] += correct
+            total[ROWS] += M
+            weight = 0.0
+            for m in range(M):
+                weight += batch_weight[m] if batch_weight.shape[0] > 0 else 1.0
+            total[WEIGHT_SUM] += weight
+        for index in range(1, H + 1):
+            on_shares(layers[index].track, step, layers[index], layers[index], thread, threads)  # running statistics
+
+        # backward: dx = delta @ weight.T, delta of the layer before = dx * f'(z); update: weight -= learning_rate * dweight
+        on_shares(outputs.to_below, step, outputs, layers[H], thread, threads)
+        arrived = through_activation(step, layers[H], shared, arrived, thread, threads)
+        update(step, outputs, layers[H], thread, threads)
+        for index in range(H, 1, -1):
+            # all deltas of this layer are there, and all have read the weights of the one above it, which may change now
+            arrived = wait_for_all(shared, arrived + threads)
+            on_shares(layers[index].to_below, step, layers[index], layers[index - 1], thread, threads)
+            arrived = through_activation(step, layers[index - 1], shared, arrived, thread, threads)
+            if index < H:
+                update(step, layers[index + 1], layers[index], thread, threads)
+        if H > 1:
+            arrived = wait_for_all(shared, arrived + threads)
+            update(step, layers[2], layers[1], thread, threads)
+        update(step, layers[1], inputs, thread, threads)
+        # what needs the gradients of all layers: where they are limited as a whole, weights take their step only now
+        if run.limited != 0:
+            for index in range(1, H + 2):
+                on_shares(layers[index].measure, step, layers[index], layers[index], thread, threads)  # the length of the gradient
+            arrived = wait_for_all(shared, arrived + threads)
+            for index in range(1, H + 2):
+                on_shares(layers[index].take_step, step, layers[index], layers[index], thread, threads)  # weight -= …
+                on_shares(layers[index].limit, step, layers[index], layers[index], thread, threads)  # max-norm
+        for index in range(1, H + 2):
+            on_shares(layers[index].average, step, layers[index], layers[index], thread, threads)  # of the weights over the steps
+
+        begin += M
+        taken += 1
+        if shared[decision] != 0:
+            break
+    if packs:
+        unpack(parameters, m_state, v_state, average, places, run.to_state, run.to_average, arena)
+    restore_float_mode(float_mode)
+    return begin if is_finite else -(begin + 1)
+
+
+@kernel
+def forward_tiled(
+    x, order, first, last, batch_size, scale, shift, gather, layers_of_threads, runs, arena, lists, masks, counts, rates, out, shared,
+    thread, threads,
+):  # fmt: skip
+    """out[m, c] = z of the output layer for the rows order[first + m], as one thread of a team; return last.
+
+    x (rows, K), order (n,), scale and shift (K,), gather: address, layers_of_threads (threads, 1 + L), runs (threads,): see records.py, the
+    output layer like a hidden one; scratch: arena to counts; rates (1, RATES): nobody's -> out (last - first, C), overwritten.
+    """
+    arrived = 0
+    layers, run = layers_of_threads[thread], runs[thread]
+    L = layers.shape[0] - 1
+    outputs = layers[L]
+    for begin in range(first, last, batch_size):
+        rows = order[begin : min(begin + batch_size, last)]
+        M = rows.shape[0]
+        upcoming = order[begin + M : min(begin + M + batch_size, last)]
+        step = Step(arena, lists, masks, counts, rates[0], run, 0, M)
+        bring_in(step, gather, x, rows, upcoming, scale, shift, layers[0])
+        arrived = forward(step, layers, L, shared, arrived, thread, threads)
+        arrived = wait_for_all(shared, arrived + threads)
+        for m in range(M * thread // threads, M * (thread + 1) // threads):
+            for c in range(out.shape[1]):
+                out[begin - first + m, c] = arena[outputs.a + m * outputs.row + c]
+        arrived = wait_for_all(shared, arrived + threads)
+    return last
