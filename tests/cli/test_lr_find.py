@@ -92,7 +92,7 @@ REFUSED = {
     "a folder that is not there": (("--plot", "no/such/rates.png"), 73, "create its folder first"),
     "a learning rate": (("--learning-rate", "0.1"), 2, "as it is looked for"),
     "bounds the wrong way round": (("--lowest", "1", "--highest", "0.1"), 2, "less than --highest 0.1, got 1"),
-    "no rate at all": (("--steps", "1"), 2, "greater than or equal to 2"),
+    "no rate at all": (("--steps", "1"), 2, "expected at least 2, got 1"),
     "an unknown setting": (("--optimizer", "sdg"), 2, "did you mean 'sgd'"),
     "an optimiser without a rate": (("--optimizer", "lbfgs"), 78, "has a learning rate"),
 }

@@ -38,7 +38,8 @@ def test_every_check_of_scikit_learn_passes(estimator):
     assert {one["check_name"]: str(one["exception"]) for one in found if one["status"] not in ("passed", "skipped")} == {}
     release = ".".join(sklearn.__version__.split(".")[:2])
     if release in CHECKS:
-        assert sum(one["status"] == "passed" for one in found) == CHECKS[release][estimator.__name__]
+        without_pandas = sum("pandas is not installed" in str(one["exception"]) for one in found)
+        assert sum(one["status"] == "passed" for one in found) + without_pandas == CHECKS[release][estimator.__name__]
 
 
 def test_without_scikit_learn_the_names_are_told_and_say_what_to_install():

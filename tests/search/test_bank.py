@@ -13,6 +13,7 @@ import fastmlp
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import ConfigError
 from fastmlp.network import network_for
+from fastmlp.network.programs import Programs
 from fastmlp.preprocessing import inputs
 from fastmlp.search import in_process
 from fastmlp.search.bank import train_bank
@@ -305,8 +306,8 @@ def test_start_changes_the_weights_that_training_begins_with(digits):
 
 def test_a_model_validates_on_one_thread(digits, monkeypatch):
     threads = []
-    outputs = fastmlp.Network._outputs
-    monkeypatch.setattr(fastmlp.Network, "_outputs", lambda net, x, kernels, n=None: threads.append(n) or outputs(net, x, kernels, n))
+    outputs = Programs.outputs
+    monkeypatch.setattr(Programs, "outputs", lambda kept, net, x, kernels, n=None: threads.append(n) or outputs(kept, net, x, kernels, n))
     trained(MIXED[:3], digits)
     assert threads
     assert set(threads) == {1}
