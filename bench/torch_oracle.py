@@ -243,7 +243,8 @@ def difference(torch: Any, row: Row) -> float:
     net = fastmlp.Network(SIZES, row.activation, output, normalization=row.normalization, dtype="float64", seed=3)
     net.parameters[:] += 0.2 * generator.standard_normal(net.parameters.size)
     theirs = _Theirs(torch, net, row)
-    settings = {"epochs": EPOCHS, "batch_size": BATCH, "learning_rate": 0.1, "normalize": "none", "loss": loss, "seed": 4, **row.settings}
+    plain = {"normalize": "none", "normalize_target": "none"}  # PyTorch gets rows and targets as they are
+    settings = {"epochs": EPOCHS, "batch_size": BATCH, "learning_rate": 0.1, **plain, "loss": loss, "seed": 4, **row.settings}
     history = fastmlp.train(net, x, y, sample_weight=weights, **settings)
     losses = theirs.train(x, y, weights, settings)
     pairs = [
