@@ -19,13 +19,12 @@ from fastmlp.estimators.problems import Problem
 from fastmlp.estimators.scores import score
 from fastmlp.kernels import engine
 from fastmlp.kernels.program import Steps
-from fastmlp.kernels.regularisation import Regularisation
 from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, TOTALS, WEIGHT_SUM
 from fastmlp.kernels.updates import UPDATES, Rates
 from fastmlp.network import Network
 from fastmlp.network.arrays import frozen
 from fastmlp.settings import known
-from fastmlp.training import rates, schedules, stopping, update_rules
+from fastmlp.training import checks, rates, schedules, stopping, update_rules
 from fastmlp.training.history import Epoch, Progress
 from fastmlp.training.state import TrainingState
 
@@ -101,13 +100,11 @@ class Epochs:
         if of_rows.is_sparse(x):
             some = np.linspace(0, self.n_rows - 1, min(self.n_rows, engine.SAMPLE_ROWS)).astype(np.int64)
             x = of_rows.dense(x[some], network.dtype)
-        shares = settings.dropout if isinstance(settings.dropout, tuple) else (settings.dropout,)
-        n_hidden = len(network.hidden_activations)
         program = engine.choose(
             engine.Wanted(
                 network.sizes, network.hidden_activations, network.dtype, self.batch_size, self._threads, loss=problem.form,
                 update=update_rules.update_rule(settings, network.dtype), x=x, trained_on=np.arange(x.shape[0]),
-                regularisation=Regularisation(seed, shares * n_hidden if len(shares) == 1 else shares),
+                regularisation=checks.regularisation(settings.filled_in(seed=seed), network),
             )
         )  # fmt: skip
         program.prepare(x, self._rows.target, self._numbers)

@@ -195,6 +195,7 @@ def test_a_search_over_a_pipeline_works():
         ({"hidden_layer_sizes": (20, 0)}, "hidden_layer_sizes: expected a whole number of at least 1, got 0"),
         ({"loss": "hubert"}, "loss: expected one of log_loss, squared_error, got 'hubert'"),
         ({"dropout": 0.2, "solver": "lbfgs"}, "dropout: expected none with lbfgs"),
+        ({"dropout": (0.1, 0.2, 0.3)}, "dropout: expected one number, or one for each hidden layer"),
     ],
 )
 def test_a_wrong_parameter_is_named(digits, settings, message):
