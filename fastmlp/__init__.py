@@ -57,8 +57,8 @@ _HOMES = {
 # Public names of version 0.1.0 -> their names now; accepted with a warning for one version.
 _RENAMED = {"Stepper": "OnlineTrainer", "State": "TrainingState", "RateSweep": "LearningRateFinderResult"}
 
-# Names that need an optional package -> that package. `from fastmlp import *` takes them where it is installed.
-_NEEDS = {"MLPClassifier": "sklearn", "MLPRegressor": "sklearn"}
+# Optional packages -> the names that need them. `from fastmlp import *` takes these where the package is installed.
+_NEED = {"sklearn": ("MLPClassifier", "MLPRegressor")}
 
 
 def _is_installed(package: str) -> bool:
@@ -70,12 +70,13 @@ def _is_installed(package: str) -> bool:
         return False
 
 
+_MISSING = {name for package, names in _NEED.items() if not _is_installed(package) for name in names}
 __all__ = [  # noqa: PLE0604
     "__version__",
     "callbacks",
     "errors",
     "kernels",
-    *(name for name in _HOMES if name not in _NEEDS or _is_installed(_NEEDS[name])),
+    *(name for name in _HOMES if name not in _MISSING),
 ]
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from fastmlp.estimators import files, fitting, labels, parameters, problems, sco
 from fastmlp.estimators import rows as of_rows
 from fastmlp.estimators.fitting import Given
 from fastmlp.estimators.labels import Labels
+from fastmlp.network import outputs
 
 
 def takes_steps(estimator: Any) -> bool:
@@ -208,15 +209,11 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return probabilities (n, C) of rows X (n, K), in the order of classes_; (n, L) of several labels. float32 for X of float32."""
         z = self._outputs(X).astype(np.float64)
-        if self._problem.output == "softmax":
-            e = np.exp(z - z.max(axis=1, keepdims=True))
-            found = e / e.sum(axis=1, keepdims=True)
-        else:
-            found = np.exp(-np.logaddexp(0.0, -z))
-            if self.classes_.size == 1:
-                found = np.ones_like(found)
-            elif not self._labels.is_multilabel:
-                found = np.concatenate((np.exp(-np.logaddexp(0.0, z)), found), axis=1)
+        found = outputs.probabilities(self._problem.output, z)
+        if self.classes_.size == 1:
+            found = np.ones_like(found)
+        elif found.shape[1] == 1 and not self._labels.is_multilabel:
+            found = np.concatenate((outputs.probabilities(self._problem.output, -z), found), axis=1)
         answers: np.ndarray = found.astype(of_rows.of_answers(X), copy=False)
         return answers
 

@@ -22,6 +22,7 @@ from fastmlp.estimators.stochastic import DIVERGED, NOT_FINITE, Epochs, Optimize
 from fastmlp.network import Network
 from fastmlp.network.arrays import frozen
 from fastmlp.preprocessing import InputScaling, targets
+from fastmlp.training import stopping
 from fastmlp.training.callbacks import hooks
 from fastmlp.training.fit import fit as run
 
@@ -138,7 +139,7 @@ def _by_steps(
         warnings.warn("Training interrupted by user.", UserWarning, stacklevel=5)
     if epochs.stopped == DIVERGED:
         _warn(f"Stochastic Optimizer: the loss was not finite in epoch {course.n_iter}; the best weights before are kept.")
-    elif epochs.stopped == "epochs" and not is_single:
+    elif epochs.stopped == stopping.EPOCHS and not is_single:
         _warn(f"Stochastic Optimizer: Maximum iterations ({parameters.max_iter}) reached and the optimization hasn't converged yet.")
     if not np.isfinite(network.parameters).all():
         raise DataError(NOT_FINITE)

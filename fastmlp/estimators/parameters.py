@@ -106,13 +106,10 @@ def _settings(of: dict[str, Any], checked: Parameters) -> TrainingSettings:
         raise ConfigError(
             f"schedule: expected none with learning_rate={checked.learning_rate!r}, got {of['schedule']!r}; choose one of them"
         )
-    if checked.learning_rate != "constant" and solver != "sgd":
-        checked_rate = "constant"  # as in scikit-learn, where sgd alone has a rate that changes
-    else:
-        checked_rate = checked.learning_rate
+    is_constant = solver != "sgd" or checked.learning_rate == "constant"  # as in scikit-learn, where sgd alone has a rate that changes
     if of["schedule"] is None:
         _refuse(of, _OF_SCHEDULE, "no schedule")
-    given |= {name: of[name] for name in ("schedule", *_OF_SCHEDULE) if of[name] is not None and checked_rate == "constant"}
+    given |= {name: of[name] for name in ("schedule", *_OF_SCHEDULE) if of[name] is not None and is_constant}
     given["dropout"] = tuple(of["dropout"]) if isinstance(of["dropout"], Iterable) else of["dropout"]
     return TrainingSettings.from_mapping(given).resolved(TABLE)
 

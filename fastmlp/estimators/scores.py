@@ -6,17 +6,13 @@ import numpy as np
 
 from fastmlp.estimators import rows as of_rows
 from fastmlp.estimators.problems import Problem
-from fastmlp.network import Network
+from fastmlp.network import Network, outputs
 from fastmlp.preprocessing import targets
 
 
 def values(problem: Problem, z: np.ndarray) -> np.ndarray:
     """Return the numbers that outputs z (n, T) of a regression predict."""
-    if problem.loss != "poisson":
-        return z
-    with np.errstate(over="ignore"):
-        rates: np.ndarray = np.exp(z)
-    return rates
+    return outputs.rates(z) if problem.loss == "poisson" else z
 
 
 def numbers_of_classes(problem: Problem, z: np.ndarray) -> np.ndarray:

@@ -13,12 +13,13 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
 import numpy as np
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastmlp.kernels.compiling import JIT, kernel
+from fastmlp.kernels.vectors import is_x86
 
 # Places in the shared array, a cache line apart: who has arrived, whether to stop, what thread 0 decided about that.
 ARRIVED, STOP, DECISION = 0, 8, 16
@@ -64,7 +65,7 @@ if JIT:
         """Tell the processor that this is a waiting loop."""
 
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            if "x86" in binding.get_process_triple():
+            if is_x86():
                 nothing = ir.FunctionType(ir.VoidType(), [])
                 builder.call(cgutils.get_or_insert_function(builder.module, nothing, "llvm.x86.sse2.pause"), [])
             return context.get_dummy_value()

@@ -209,6 +209,12 @@ if JIT:
 
         return types.void(), generate
 
+    def _move_float_mode(builder: Any, instruction: str, place: Any) -> None:
+        """Store the control register of SSE and AVX to a word in memory, "stmxcsr", or load it from there, "ldmxcsr"."""
+        pointer = builder.bitcast(place, ir.IntType(8).as_pointer())
+        access = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer()])
+        builder.call(cgutils.get_or_insert_function(builder.module, access, f"llvm.x86.sse.{instruction}"), [pointer])
+
     @intrinsic
     def flush_subnormals(typing_context: Any) -> Any:
         """Let this thread's results below the smallest normal number be 0, until restore_float_mode(what this returns).
@@ -221,12 +227,10 @@ if JIT:
             if not is_x86():
                 return ir.Constant(WORD, 0)
             place = cgutils.alloca_once(builder, WORD)
-            pointer = builder.bitcast(place, ir.IntType(8).as_pointer())
-            access = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer()])
-            builder.call(cgutils.get_or_insert_function(builder.module, access, "llvm.x86.sse.stmxcsr"), [pointer])
+            _move_float_mode(builder, "stmxcsr", place)
             before = builder.load(place)
             builder.store(builder.or_(before, ir.Constant(WORD, FLUSH_TO_ZERO)), place)
-            builder.call(cgutils.get_or_insert_function(builder.module, access, "llvm.x86.sse.ldmxcsr"), [pointer])
+            _move_float_mode(builder, "ldmxcsr", place)
             return before
 
         return types.uint32(), generate
@@ -239,9 +243,7 @@ if JIT:
             if is_x86():
                 place = cgutils.alloca_once(builder, WORD)
                 builder.store(values[0], place)
-                pointer = builder.bitcast(place, ir.IntType(8).as_pointer())
-                access = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer()])
-                builder.call(cgutils.get_or_insert_function(builder.module, access, "llvm.x86.sse.ldmxcsr"), [pointer])
+                _move_float_mode(builder, "ldmxcsr", place)
             return context.get_dummy_value()
 
         return types.void(types.uint32), generate

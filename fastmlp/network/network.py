@@ -15,7 +15,7 @@ from fastmlp.errors import ConfigError, DataError, NotEnoughMemory
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import DEFAULT_LOSS, OUTPUTS, SMOOTHING, loss_for, losses_for
 from fastmlp.kernels.program import count_parameters, count_running_stats, loss_of_outputs
-from fastmlp.network import codec, folding, initializers, labels
+from fastmlp.network import codec, folding, initializers, labels, outputs
 from fastmlp.network.arrays import (
     BYTES_AS_FLOATS,
     as_rows,
@@ -514,13 +514,9 @@ class Network:
         single = row is not None or is_single(x, self.n_inputs)
         z = (self.logits(np.reshape(x, (1, -1)) if single else x) if row is None else row[None]).astype(np.float64)
         with np.errstate(invalid="ignore"):  # NaN where sums overflow
-            if self.output == "softmax":
-                e = np.exp(z - z.max(axis=1, keepdims=True))
-                probabilities = e / e.sum(axis=1, keepdims=True)
-            else:
-                probabilities = np.exp(-np.logaddexp(0.0, -z))
-        result: np.ndarray = probabilities.astype(np.float32)
-        return result[0] if single else result
+            result = outputs.probabilities(self.output, z).astype(np.float32)
+        found: np.ndarray = result[0] if single else result
+        return found
 
     def predict(self, x: Any) -> Any:
         """Return classes (softmax), zeros and ones (sigmoid) or values (identity) of rows x.
@@ -565,11 +561,7 @@ class Network:
         """Return what outputs z (n, N) of a regression mean, in the units of y."""
         if (scaling := targets.active(self.target_scaling)) is not None:
             return scaling.values(z)
-        if loss_for(self.loss, self.output).link != "log":
-            return z
-        with np.errstate(over="ignore"):
-            rates: np.ndarray = np.exp(z)
-        return rates
+        return outputs.rates(z) if loss_for(self.loss, self.output).link == "log" else z
 
     def evaluate(self, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float | None]:
         """Return the mean loss over rows x and targets y, by the loss trained with, and the accuracy; for numbers rmse, mae and r2.
