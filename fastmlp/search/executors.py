@@ -14,6 +14,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from multiprocessing import resource_tracker
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol
@@ -178,7 +179,7 @@ class Processes:
     def __init__(self, count: int) -> None:
         if multiprocessing.current_process().name == WORKER:  # which imports the script that started it
             raise ConfigError(GUARD)
-        self._threads = ThreadPoolExecutor(count, WORKER, initializer=_hold_back_signals)  # each talks to one process
+        self._threads = ThreadPoolExecutor(count, WORKER)  # each talks to one process
         self._of_thread = threading.local()
         self._first = threading.Lock()  # held while it is not known whether processes can be started at all
         self._lock = threading.Lock()
@@ -224,6 +225,7 @@ class Processes:
         with self._lock:
             if self._closed:
                 raise WorkerLost("closed")
+            _hold_back_signals()
             try:
                 process.start()
             except RuntimeError as error:  # this process is itself one that is being started
@@ -267,6 +269,7 @@ GUARD = (
 def _hold_back_signals() -> None:
     """Keep Ctrl-C and a closing terminal from the processes that this thread starts: the process that started them decides."""
     if hasattr(signal, "pthread_sigmask"):
+        resource_tracker.ensure_running()  # before them, as it lets SIGINT through again (Python 3.11)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
 
 

@@ -408,12 +408,34 @@ def test_a_script_without_its_guard_is_told_so(tmp_path):
     assert "Lost" not in done.stdout
 
 
+INTERRUPTED = """
+import os, signal
+from fastmlp.search.executors import Processes
+
+executor = Processes(2)
+first = {executor.submit(os.getpid).result() for _ in range(20)}
+for process in first:
+    os.kill(process, signal.SIGINT)
+    os.kill(process, signal.SIGHUP)
+print({executor.submit(os.getpid).result() for _ in range(20)} == first)
+executor.close()
+"""
+
+
+def test_an_interrupt_of_the_terminal_leaves_the_processes_to_the_one_that_started_them():
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
 def test_no_process_outlives_the_one_that_started_it(tmp_path, ending):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(epochs=1_000_000) + 'if __name__ == "__main__":\n    main()\n')
-    process = subprocess.Popen([sys.executable, script], cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, script], cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # the shell of a test may have switched it off
+    )  # fmt: skip
     deadline = time.monotonic() + 120
     while len(workers := of_session(process.pid) - {process.pid}) < 3 and time.monotonic() < deadline:  # two, and their tracker
         time.sleep(0.1)
