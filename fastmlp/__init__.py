@@ -57,8 +57,11 @@ _HOMES = {
 # Public names of version 0.1.0 -> their names now; accepted with a warning for one version.
 _RENAMED = {"Stepper": "OnlineTrainer", "State": "TrainingState", "RateSweep": "LearningRateFinderResult"}
 
+# Public modules, loaded on first use.
+_MODULES = ("callbacks", "errors", "kernels", "model_selection")
+
 # Optional packages -> the names that need them. `from fastmlp import *` takes these where the package is installed.
-_NEED = {"sklearn": ("MLPClassifier", "MLPRegressor")}
+_NEED = {"sklearn": ("MLPClassifier", "MLPRegressor", "model_selection")}
 
 
 def _is_installed(package: str) -> bool:
@@ -73,14 +76,11 @@ def _is_installed(package: str) -> bool:
 _MISSING = {name for package, names in _NEED.items() if not _is_installed(package) for name in names}
 __all__ = [  # noqa: PLE0604
     "__version__",
-    "callbacks",
-    "errors",
-    "kernels",
-    *(name for name in _HOMES if name not in _MISSING),
+    *(name for name in (*_MODULES, *_HOMES) if name not in _MISSING),
 ]
 
 if TYPE_CHECKING:
-    from fastmlp import callbacks, errors, kernels
+    from fastmlp import callbacks, errors, kernels, model_selection
     from fastmlp.data.dataset import Dataset, load_dataset
     from fastmlp.errors import (
         ConfigError,
@@ -122,8 +122,15 @@ def __getattr__(name: str) -> Any:
         return __getattr__(_RENAMED[name])
     if name in _HOMES:
         value = getattr(importlib.import_module(_HOMES[name]), name)
-    elif name in ("callbacks", "errors", "kernels"):
-        value = importlib.import_module(f"fastmlp.{name}")
+    elif name in _MODULES:
+        try:
+            value = importlib.import_module(f"fastmlp.{name}")
+        except ImportError as error:  # an attribute that is not there, so that hasattr says no
+            if name not in _MISSING:
+                raise
+            from fastmlp.errors import MissingName
+
+            raise MissingName(str(error)) from None
     else:
         raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
     globals()[name] = value
@@ -131,4 +138,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *_HOMES})
+    return sorted({*__all__, *_MODULES, *_HOMES})

@@ -73,6 +73,7 @@ FLOOR_PLAN = (
     "fastmlp.callbacks",
     "fastmlp.inspect",
     "fastmlp.estimators",
+    "fastmlp.model_selection",
     "fastmlp.search",
     "fastmlp.course",
     "fastmlp.benchmark",

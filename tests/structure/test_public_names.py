@@ -44,7 +44,7 @@ PUBLIC = ERRORS | {
     "train",
     "train_epochs",
 }
-OF_SCIKIT_LEARN = {"MLPClassifier", "MLPRegressor"}
+OF_SCIKIT_LEARN = {"MLPClassifier", "MLPRegressor", "model_selection"}
 if find_spec("sklearn") is not None:
     PUBLIC |= OF_SCIKIT_LEARN
 
