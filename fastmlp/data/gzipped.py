@@ -30,6 +30,7 @@ class Stream:
         self.name = name
         self._file = file
         self._taken = 0
+        self._peeked = b""  # uncompressed bytes that were looked at
         self._ahead = self._take(2)
         if len(self._ahead) == 1:
             self._ahead += self._take(1)
@@ -46,7 +47,18 @@ class Stream:
             data += piece
         return data
 
+    def peek(self, count: int) -> bytes:
+        """Return the first `count` bytes, fewer only where the file ends, and leave them to be read. Only before the first read."""
+        if self.compressed:
+            self._peeked = bytes(self.read(count))
+            return self._peeked
+        self._ahead += self._take(max(0, count - len(self._ahead)))
+        return self._ahead
+
     def _next(self, count: int) -> bytes:
+        if self._peeked:
+            peeked, self._peeked = self._peeked[:count], self._peeked[count:]
+            return peeked
         if not self.compressed:
             return self._feed(count)
         while not self._inflate.eof:

@@ -1,5 +1,6 @@
 """Formats that people have and fastmlp does not read: told by their first bytes or their names, each with a way out."""
 
+import re
 from pathlib import PurePath
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ class Format(NamedTuple):
 
 
 _TO_PNG = "save it as PNG, or read it with Pillow"
-_TO_ARRAY = "read it with pandas and give the array: np.save('rows.npy', frame.to_numpy())"
+_TO_ARRAY = "read it with pandas and write it as CSV: frame.to_csv('table.csv', index=False), or np.save its numbers"
 CSV = Format("CSV", "read it with np.loadtxt(file, delimiter=',') or pandas, and np.save the rows without their labels as rows.npy")
 NPZ = Format("NPZ", "take one array out: np.save('rows.npy', np.load(file)['x_test'])")
 PICKLE = Format("pickle", "it may run any code when it is opened; where you trust it, open it and np.save the array in it")
@@ -22,6 +23,7 @@ TORCH = Format("PyTorch", "load it with torch, copy the weights into a fastmlp.N
 KERAS = Format("Keras", "load it with Keras, copy the weights into a fastmlp.Network (net.weights[0][:] = ...) and save that")
 HDF5 = Format("HDF5 (Keras models and MATLAB 7.3 files are such)", "read it with h5py, and np.save the array in it")
 ZIP = Format("ZIP", "unpack it first")
+HTML = Format("HTML, a page", "download the file that it shows: its raw form")
 
 # (offset, first bytes, format); the first that fits is it.
 _MAGIC: tuple[tuple[int, bytes, Format], ...] = (
@@ -53,6 +55,7 @@ _MAGIC: tuple[tuple[int, bytes, Format], ...] = (
     (0, b"\x93NUMPY", Format("NPY", "it holds one array, no model")),
     (0, b"\x89PNG", Format("PNG", "it is a picture: fastmlp predict MODEL PICTURE")),
 )
+_LIBSVM = re.compile(r"[-+.\deE]+([ \t]+\d+:[-+.\deE]+)+\s*(#|$)")
 # By the end of the name, where the bytes say less: many formats are ZIP archives, and texts have no first bytes of their own.
 _BY_NAME: dict[str, Format] = {
     ".npz": NPZ,
@@ -113,13 +116,14 @@ def _of_text(head: bytes) -> Format | None:
     if not all(letter.isprintable() or letter in "\t\r\n" for letter in text):
         return None
     line = text.lstrip().partition("\n")[0]
-    if line.lower().startswith(("@relation", "%")):
+    if line.lower().startswith("@relation") or (line.startswith("%") and "\n@" in text):
         return _BY_NAME[".arff"]
-    if line[:1] in "{[":
+    if line.lower().startswith(("<!doctype html", "<html")):
+        return HTML
+    if line.startswith(("{", "[")):
         return _BY_NAME[".json"]
     if "<svg" in text:
         return _BY_NAME[".svg"]
-    words = line.split()
-    if len(words) > 1 and all(":" in word for word in words[1:]):
+    if _LIBSVM.match(line):
         return _BY_NAME[".libsvm"]
     return CSV if "," in line or ";" in line else _BY_NAME[".tsv"] if "\t" in line else _BY_NAME[".txt"]

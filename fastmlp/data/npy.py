@@ -20,6 +20,7 @@ from fastmlp.errors import DataError
 
 MAGIC = b"\x93NUMPY"
 NUMBERS = re.compile(r"[<>=|]?(?:[iu][1248]|f[248]|b1)")  # as numpy.dtype.str; no objects, records, complex numbers or text
+TEXTS = re.compile(r"[<>]U[1-9][0-9]{0,5}")
 MOST_HEADER_BYTES = 10_000  # as NumPy's own limit
 MOST_DIMENSIONS = 3
 
@@ -40,13 +41,18 @@ def read_npy(path: str | Path) -> npt.NDArray[Any]:
     """
     name = display_name(path)
     with open_regular(path, name) as file:
-        try:
-            header = _read_header(file, name)
-            expected = math.prod(header.shape) * header.dtype.itemsize
-            length = os.fstat(file.fileno()).st_size - file.tell()
-            data = file.read(expected) if length == expected else b""
-        except OSError as error:
-            raise DataError(f"{name}: cannot be read: {error.strerror}") from error
+        return read_stream(file, os.fstat(file.fileno()).st_size, name)
+
+
+def read_stream(file: IO[bytes], size: int, name: str, *, takes_texts: bool = False) -> npt.NDArray[Any]:
+    """Return the array of an open NPY file of `size` bytes, as read_npy does; takes_texts: of texts, too."""
+    try:
+        header, begin = _read_header(file, name, takes_texts=takes_texts)
+        expected = math.prod(header.shape) * header.dtype.itemsize
+        length = size - begin
+        data = file.read(expected) if length == expected else b""
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read: {error.strerror or error}") from error
     if length != expected or len(data) != expected:
         raise DataError(
             f"{name}: expected {expected:,} bytes after the header, which promises {header.dtype} of shape {header.shape}, found {length:,}"
@@ -55,8 +61,8 @@ def read_npy(path: str | Path) -> npt.NDArray[Any]:
     return np.ascontiguousarray(array, header.dtype.newbyteorder("="))
 
 
-def _read_header(file: IO[bytes], name: str) -> Header:
-    """Read magic, version and header, and leave the file at the first byte of the data."""
+def _read_header(file: IO[bytes], name: str, *, takes_texts: bool) -> tuple[Header, int]:
+    """Read magic, version and header; return the header and how many bytes were read: up to the first one of the data."""
     start = file.read(len(MAGIC) + 2)
     if len(start) < len(MAGIC) + 2 or not start.startswith(MAGIC):
         raise DataError(f"{name}: expected an NPY file, which starts with {MAGIC!r}, found {start[: len(MAGIC)]!r}")
@@ -76,12 +82,16 @@ def _read_header(file: IO[bytes], name: str) -> Header:
         raise DataError(f"{name}: the NPY header is not a dictionary of plain values") from error
     if not isinstance(fields, dict) or fields.keys() != {"descr", "fortran_order", "shape"}:
         raise DataError(f"{name}: expected an NPY header with descr, fortran_order and shape, found {_short(fields)}")
-    return Header(_dtype(fields["descr"], name), _order(fields["fortran_order"], name), _shape(fields["shape"], name))
+    dtype = _dtype(fields["descr"], name, takes_texts=takes_texts)
+    return Header(dtype, _order(fields["fortran_order"], name), _shape(fields["shape"], name)), len(start) + width + length
 
 
-def _dtype(descr: object, name: str) -> np.dtype[Any]:
+def _dtype(descr: object, name: str, *, takes_texts: bool) -> np.dtype[Any]:
+    if takes_texts and isinstance(descr, str) and TEXTS.fullmatch(descr):
+        return np.dtype(descr)
     if not isinstance(descr, str) or not NUMBERS.fullmatch(descr):
-        raise DataError(f"{name}: expected an array of integers, floats or booleans, found type {_short(descr)}; convert it with astype")
+        wanted = "integers, floats, booleans or texts" if takes_texts else "integers, floats or booleans"
+        raise DataError(f"{name}: expected an array of {wanted}, found type {_short(descr)}; convert it with astype")
     return np.dtype(np.uint8 if descr.endswith("b1") else descr)
 
 

@@ -1,0 +1,96 @@
+"""Columns in plain types, whatever the format they come from: whole numbers, floats, booleans, dates and texts; missing is null."""
+
+import collections
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastmlp.data.formats.backend import polars
+from fastmlp.errors import DataError
+
+# What stands for a missing value: as pandas has it, and the question mark of the UCI tables.
+MISSING = (
+    "", "?", "NA", "N/A", "n/a", "<NA>", "#N/A", "#N/A N/A", "#NA", "nan", "NaN", "NAN", "-nan", "-NaN", "null", "NULL", "Null", "None",
+    "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN",
+)  # fmt: skip
+
+
+def plain(frame: Any, shown: str, text_columns: tuple[str, ...] = ()) -> Any:
+    """Return a frame in plain types. Raises DataError for what has no such form, an infinite number, no row or no column."""
+    pl = polars()
+    check_names(frame.columns, shown)
+    check_chosen(text_columns, frame.columns, shown)
+    if frame.height == 0:
+        raise DataError(f"{shown}: expected at least one row, found none")
+    return without_missing(pl.DataFrame([_plain(column, shown, column.name in text_columns) for column in frame.get_columns()]))
+
+
+def check_names(names: list[str], shown: str) -> None:
+    """Raise DataError where there is no column, or two have the same name."""
+    if not names:
+        raise DataError(f"{shown}: expected at least one column, found none")
+    name, count = collections.Counter(names).most_common(1)[0]
+    if count > 1:
+        first = names.index(name)
+        second = names.index(name, first + 1)
+        raise DataError(
+            f"{shown}: row 1, column {second + 1}: expected a name of its own, found {name!r:.60}, as column {first + 1} has; rename one"
+        )
+
+
+def check_chosen(chosen: tuple[str, ...], names: list[str], shown: str) -> None:
+    """Raise DataError where a column was named that is not there."""
+    for name in chosen:
+        if name not in names:
+            near = difflib.get_close_matches(str(name), names, n=1)
+            hint = (
+                f"did you mean {near[0]!r:.60}?"
+                if near
+                else f"there are {', '.join(map(repr, names[:10]))}{' …' if len(names) > 10 else ''}"
+            )
+            raise DataError(f"{shown}: expected a column {name!r:.60}, found none; {hint}")
+
+
+def without_missing(frame: Any) -> Any:
+    """Return a frame whose String columns have no spaces around their texts, and null for what means a missing value."""
+    pl = polars()
+    stripped = {name: pl.col(name).str.strip_chars() for name, dtype in frame.schema.items() if dtype == pl.String}
+    return frame.with_columns(**{name: pl.when(~text.is_in(MISSING)).then(text) for name, text in stripped.items()}) if stripped else frame
+
+
+def check_finite(column: Any, shown: str, place: int | None, numbers: Sequence[int] | np.ndarray) -> Any:
+    """Return a Float column with null for NaN. numbers: of the rows. Raises DataError for an infinite number, or one beyond the type."""
+    infinite = column.is_infinite()
+    if infinite.any():
+        row = int(infinite.arg_max())
+        raise DataError(
+            f"{where(shown, int(numbers[row]), place, column.name)}: expected a finite number, found {column[row]}; "
+            "mend it, or leave it empty for a missing value"
+        )
+    return column.fill_nan(None)
+
+
+def where(shown: str, row: int, place: int | None, name: str) -> str:
+    """Return how a message begins that is about one cell. place: of the column, from 0; None: its name alone tells."""
+    of_column = f"column {name!r:.60}" if place is None else f"column {place + 1} ({name!r:.60})"
+    return f"{shown}: row {row:,}, {of_column}"
+
+
+def _plain(column: Any, shown: str, is_text: bool) -> Any:
+    pl = polars()
+    dtype = column.dtype
+    if dtype.is_(pl.Null):
+        return column.cast(pl.String)
+    if dtype in (pl.Categorical, pl.Enum):
+        column = column.cast(pl.String)
+    elif dtype.is_decimal():
+        column = column.cast(pl.Float64)
+    if column.dtype.is_float():
+        column = check_finite(column, shown, None, range(1, column.len() + 1))
+    if column.dtype.is_numeric() or column.dtype in (pl.String, pl.Boolean, pl.Date, pl.Datetime):
+        return column.cast(pl.String) if is_text else column
+    raise DataError(
+        f"{shown}: column {column.name!r:.60}: expected numbers, texts, booleans or dates, found {dtype}; leave it out or convert it"
+    )
