@@ -9,7 +9,7 @@ from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_is_fitted
 
 from fastmlp.errors import DataError
-from fastmlp.estimators import files, fitting, labels, parameters, problems, scores, workers
+from fastmlp.estimators import ensemble, files, fitting, labels, parameters, problems, scores, workers
 from fastmlp.estimators import rows as of_rows
 from fastmlp.estimators.fitting import Given
 from fastmlp.estimators.labels import Labels
@@ -32,11 +32,14 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
     step_size and end_factor. weight_decay: of adamw and lion, in place of alpha. loss: "log_loss", or "squared_error".
     label_smoothing: share of each label that is spread over all classes. class_weight: "balanced", or {class: weight}. dropout: share of
     the hidden units left out, one or one per layer. restore_best: end with the best weights by rows held out; None: with early stopping.
-    dtype: of the parameters, "float32" or "float64"; None: that of X. threads: None for all cores that help. callbacks: see
+    dtype: of the parameters, "float32" or "float64"; None: that of X. n_estimators: networks that are trained, from random states drawn
+    from random_state, and answer together by the mean of their probabilities. threads: None for all cores that help. callbacks: see
     fastmlp.callbacks. The others are scikit-learn's.
 
     After fit: classes_, coefs_, intercepts_, loss_, loss_curve_, best_loss_, validation_scores_, best_validation_score_, n_iter_, t_,
-    n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_, and network_, the fastmlp.Network.
+    n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_, and network_, the fastmlp.Network. networks_: a list of it.
+    With n_estimators it has several, and estimators_ an estimator of each, which has network_, the weights and the curves in place of the
+    ensemble; loss_ is the mean of theirs, n_iter_ and t_ the largest.
 
     >>> from fastmlp import MLPClassifier
     >>> model = MLPClassifier((8,), solver="lbfgs", random_state=1).fit([[0, 0], [0, 1], [1, 0], [1, 1]], ["no", "yes", "yes", "no"])
@@ -46,6 +49,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
 
     coefs_ = property(fitting.weights_of, fitting.assign_weights)
     intercepts_ = property(fitting.biases_of, fitting.assign_biases)
+    networks_ = property(ensemble.networks_of)
 
     def __init__(
         self,
@@ -85,6 +89,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         weight_decay: float | None = None,
         restore_best: bool | None = None,
         dtype: Any = "float32",
+        n_estimators: int = 1,
         threads: int | None = None,
         callbacks: Any = None,
     ) -> None:
@@ -123,6 +128,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         self.weight_decay = weight_decay
         self.restore_best = restore_best
         self.dtype = dtype
+        self.n_estimators = n_estimators
         self.threads = threads
         self.callbacks = callbacks
 
@@ -173,6 +179,14 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         self, x: Any, y: np.ndarray, sample_weight: Any, known: Labels, checked: parameters.Parameters, judged: tuple[Any, Any, Any], *,
         goes_on: bool, is_single: bool,
     ) -> None:  # fmt: skip
+        def train_one(member: Any, of_member: parameters.Parameters) -> None:
+            member._train(x, y, sample_weight, known, of_member, judged, goes_on=goes_on, is_single=is_single)
+
+        ensemble.check_count(self, checked, goes_on)
+        if checked.n_estimators > 1:
+            ensemble.train(self, checked, train_one, goes_on=goes_on)
+            self.classes_, self._labels = known.classes, known
+            return
         problem = problems.of_classes(known.classes.size, known.is_multilabel, self.loss, self.label_smoothing)
         weight = fitting.as_weights(sample_weight, x.shape[0])
         of_classes = labels.weights(self.class_weight, y, known)
@@ -189,31 +203,42 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         fitting.train(self, checked, problem, given, names, goes_on=goes_on, is_single=is_single)
         self.classes_, self._labels = known.classes, known
 
-    def _outputs(self, x: Any) -> np.ndarray:
-        """Return z (n, N) of the output layer."""
-        check_is_fitted(self, "network_")
-        rows = of_rows.checked_rows(self, x, None if self.dtype is None else self.network_.dtype)
-        return of_rows.outputs(self.network_, rows, workers.threads(self.threads))
+    def _outputs(self, x: Any) -> list[np.ndarray]:
+        """Return z (n, N) of the output layer, of each network."""
+        check_is_fitted(self, "networks_")
+        networks = self.networks_
+        rows = of_rows.checked_rows(self, x, None if self.dtype is None else networks[0].dtype)
+        threads = workers.threads(self.threads)
+        return [of_rows.outputs(network, rows, threads) for network in networks]
+
+    def _probabilities(self, z: np.ndarray) -> np.ndarray:
+        """Return probabilities (n, C), float64, in the order of classes_, or (n, L) of several labels, of outputs z (n, N)."""
+        wide = z.astype(np.float64)
+        found = outputs.probabilities(self._problem.output, wide)
+        if self.classes_.size == 1:
+            return np.ones_like(found)
+        if found.shape[1] == 1 and not self._labels.is_multilabel:
+            return np.concatenate((outputs.probabilities(self._problem.output, -wide), found), axis=1)
+        return found
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the labels (n,) of rows X (n, K), or 0 and 1 (n, L)."""
+        """Return the labels (n,) of rows X (n, K), or 0 and 1 (n, L): those of the largest probability, or of one above a half."""
         z = self._outputs(X)
-        numbers = scores.numbers_of_classes(self._problem, z)
+        if self.classes_.size == 1 and not self._labels.is_multilabel:
+            return np.repeat(self.classes_, len(z[0]))
+        if len(z) > 1:
+            mean = ensemble.mean([self._probabilities(each) for each in z])
+            numbers = (mean > 0.5).astype(np.int64) if self._labels.is_multilabel else mean.argmax(axis=1)[:, None]
+        else:
+            numbers = scores.numbers_of_classes(self._problem, z[0])
         if self._labels.is_multilabel:
             return numbers
-        if self.classes_.size == 1:
-            return np.repeat(self.classes_, len(numbers))
         found: np.ndarray = self.classes_[numbers[:, 0]]
         return found
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return probabilities (n, C) of rows X (n, K), in the order of classes_; (n, L) of several labels. float32 for X of float32."""
-        z = self._outputs(X).astype(np.float64)
-        found = outputs.probabilities(self._problem.output, z)
-        if self.classes_.size == 1:
-            found = np.ones_like(found)
-        elif found.shape[1] == 1 and not self._labels.is_multilabel:
-            found = np.concatenate((outputs.probabilities(self._problem.output, -z), found), axis=1)
+        found = ensemble.mean([self._probabilities(z) for z in self._outputs(X)])
         answers: np.ndarray = found.astype(of_rows.of_answers(X), copy=False)
         return answers
 
@@ -235,8 +260,9 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         """Read an estimator that `save` wrote. Raises ModelFileError where the file is damaged, or holds none of this kind."""
         estimator, described = files.load(cls, path)
         known = Labels(described["classes"], described["is_multilabel"])
-        estimator._problem = problems.of_classes(known.classes.size, known.is_multilabel, estimator.loss, estimator.label_smoothing)
-        estimator.classes_, estimator._labels = known.classes, known
+        for one in (estimator, *ensemble.members_of(estimator)):
+            one._problem = problems.of_classes(known.classes.size, known.is_multilabel, one.loss, one.label_smoothing)
+            one.classes_, one._labels = known.classes, known
         loaded: Self = estimator
         return loaded
 

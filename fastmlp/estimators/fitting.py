@@ -92,6 +92,7 @@ def train(estimator: Any, parameters: Parameters, problem: Problem, given: Given
     estimator.network_, estimator._course, estimator._problem, estimator._optimizer = network, course, problem, optimizer
     estimator.n_outputs_, estimator.n_layers_ = problem.n_outputs, len(network.sizes)
     estimator.out_activation_, estimator._held = _out_activation(problem), None
+    vars(estimator).pop("estimators_", None)
     _set_attributes(estimator, course, is_stochastic=optimizer is not None)
 
 
@@ -259,14 +260,16 @@ def assign_biases(estimator: Any, values: Iterable[Any]) -> None:
 
 
 def has_weights(estimator: Any) -> bool:
-    """Return whether there are weights to go on from: those of a network, or some that were assigned."""
+    """Return whether there are weights to go on from: those of a network, of an ensemble, or some that were assigned."""
     held = getattr(estimator, "_held", None)
-    return getattr(estimator, "network_", None) is not None or held is not None and None not in held
+    return hasattr(estimator, "estimators_") or getattr(estimator, "network_", None) is not None or held is not None and None not in held
 
 
 def _held(estimator: Any, name: str, place: int, attribute: str) -> list[np.ndarray]:
     network = getattr(estimator, "network_", None)
     held = vars(estimator).get("_held")
+    if hasattr(estimator, "estimators_"):
+        raise AttributeError(f"{attribute}: expected one network, got {len(estimator.estimators_)}; see estimators_[0].{attribute}")
     found = getattr(network, name) if network is not None else None if held is None else held[place]
     if found is None:
         raise AttributeError(f"{attribute}: expected a fitted {type(estimator).__name__}, got one that is not; call fit first")

@@ -42,6 +42,7 @@ class Parameters(NamedTuple):
     verbose: bool
     dtype: np.dtype | None  # None: that of X
     threads: int | None
+    n_estimators: int
     settings: TrainingSettings  # of the steps
 
 
@@ -78,6 +79,7 @@ def checked(estimator: Any) -> Parameters:
         verbose=_verbose(of["verbose"]),
         dtype=None if of["dtype"] is None else np.dtype(_one_of("dtype", _dtype_name(of["dtype"]), DTYPES)),
         threads=threads,
+        n_estimators=_whole("n_estimators", of["n_estimators"]),
         settings=TrainingSettings(),
     )
     return parameters._replace(settings=_settings(of, parameters))

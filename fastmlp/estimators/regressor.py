@@ -8,7 +8,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from fastmlp.estimators import files, fitting, parameters, problems, scores, workers
+from fastmlp.estimators import ensemble, files, fitting, parameters, problems, scores, workers
 from fastmlp.estimators import rows as of_rows
 from fastmlp.estimators.classifier import takes_steps
 from fastmlp.estimators.fitting import Given
@@ -20,7 +20,7 @@ class MLPRegressor(RegressorMixin, BaseEstimator):
     loss: "squared_error" and "poisson" as in scikit-learn, "absolute_error", "huber" with its huber_delta, "log_cosh", "quantile" with the
     quantile to predict, or one of your own. The other parameters are those of fastmlp.MLPClassifier.
 
-    After fit: the attributes of MLPClassifier without classes_.
+    With n_estimators the mean of what the networks predict is predicted. After fit: the attributes of MLPClassifier without classes_.
 
     >>> from fastmlp import MLPRegressor
     >>> model = MLPRegressor(hidden_layer_sizes=(8,), solver="lbfgs", random_state=1).fit([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0])
@@ -30,6 +30,7 @@ class MLPRegressor(RegressorMixin, BaseEstimator):
 
     coefs_ = property(fitting.weights_of, fitting.assign_weights)
     intercepts_ = property(fitting.biases_of, fitting.assign_biases)
+    networks_ = property(ensemble.networks_of)
 
     def __init__(
         self,
@@ -69,6 +70,7 @@ class MLPRegressor(RegressorMixin, BaseEstimator):
         weight_decay: float | None = None,
         restore_best: bool | None = None,
         dtype: Any = "float32",
+        n_estimators: int = 1,
         threads: int | None = None,
         callbacks: Any = None,
     ) -> None:
@@ -107,6 +109,7 @@ class MLPRegressor(RegressorMixin, BaseEstimator):
         self.weight_decay = weight_decay
         self.restore_best = restore_best
         self.dtype = dtype
+        self.n_estimators = n_estimators
         self.threads = threads
         self.callbacks = callbacks
 
@@ -119,19 +122,33 @@ class MLPRegressor(RegressorMixin, BaseEstimator):
         stopping holds out. Raises DataError or ConfigError, both ValueError.
         """
         goes_on = bool(self.warm_start) and fitting.has_weights(self)
-        self._train(X, y, sample_weight, (X_val, y_val, sample_weight_val), goes_on=goes_on, is_single=False)
+        self._check_and_train(X, y, sample_weight, (X_val, y_val, sample_weight_val), goes_on=goes_on, is_single=False)
         return self
 
     @available_if(takes_steps)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one epoch over these rows, the optimizer as the last call left it."""
-        self._train(X, y, sample_weight, (None, None, None), goes_on=fitting.has_weights(self), is_single=True)
+        self._check_and_train(X, y, sample_weight, (None, None, None), goes_on=fitting.has_weights(self), is_single=True)
         return self
 
-    def _train(self, x: Any, y: Any, sample_weight: Any, judged: tuple[Any, Any, Any], *, goes_on: bool, is_single: bool) -> None:
+    def _check_and_train(
+        self, x: Any, y: Any, sample_weight: Any, judged: tuple[Any, Any, Any], *, goes_on: bool, is_single: bool
+    ) -> None:  # fmt: skip
         checked = parameters.checked(self)
         x, y = of_rows.checked(self, x, y, dtype=checked.dtype, reset=not goes_on, numeric=True)
-        target = _columns(y)
+        self._train(x, _columns(y), sample_weight, checked, judged, goes_on=goes_on, is_single=is_single)
+
+    def _train(
+        self, x: Any, target: np.ndarray, sample_weight: Any, checked: parameters.Parameters, judged: tuple[Any, Any, Any], *,
+        goes_on: bool, is_single: bool,
+    ) -> None:  # fmt: skip
+        def train_one(member: Any, of_member: parameters.Parameters) -> None:
+            member._train(x, target, sample_weight, of_member, judged, goes_on=goes_on, is_single=is_single)
+
+        ensemble.check_count(self, checked, goes_on)
+        if checked.n_estimators > 1:
+            ensemble.train(self, checked, train_one, goes_on=goes_on)
+            return
         problem = problems.of_numbers(target.shape[1], self.loss, self.huber_delta, self.quantile)
         held_out = None
         if judged[0] is not None:
@@ -142,9 +159,11 @@ class MLPRegressor(RegressorMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Return numbers (n,), or (n, T), for rows X (n, K): float32 for X of float32, else float64."""
-        check_is_fitted(self, "network_")
-        rows = of_rows.checked_rows(self, X, None if self.dtype is None else self.network_.dtype)
-        found = scores.values(self._problem, of_rows.outputs(self.network_, rows, workers.threads(self.threads)))
+        check_is_fitted(self, "networks_")
+        networks = self.networks_
+        rows = of_rows.checked_rows(self, X, None if self.dtype is None else networks[0].dtype)
+        threads = workers.threads(self.threads)
+        found = ensemble.mean([scores.values(self._problem, of_rows.outputs(network, rows, threads)) for network in networks])
         found = found.astype(of_rows.of_answers(X), copy=False)
         return found[:, 0] if self.n_outputs_ == 1 else found
 
@@ -159,7 +178,8 @@ class MLPRegressor(RegressorMixin, BaseEstimator):
     def load(cls, path: Any) -> Self:
         """Read an estimator that `save` wrote. Raises ModelFileError where the file is damaged, or holds none of this kind."""
         estimator, _ = files.load(cls, path)
-        estimator._problem = problems.of_numbers(estimator.n_outputs_, estimator.loss, estimator.huber_delta, estimator.quantile)
+        for one in (estimator, *ensemble.members_of(estimator)):
+            one._problem = problems.of_numbers(one.n_outputs_, one.loss, one.huber_delta, one.quantile)
         loaded: Self = estimator
         return loaded
 

@@ -6,7 +6,6 @@ remains scikit-learn's own code: for the time of its fit the search is given a c
 
 import contextlib
 import itertools
-import threading
 import warnings
 from collections.abc import Generator, Mapping
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ from sklearn.pipeline import Pipeline
 
 from fastmlp import machine
 from fastmlp.estimators import MLPClassifier, MLPRegressor, workers
+from fastmlp.estimators.ensemble import Stop
 from fastmlp.model_selection.once import Once
 
 SHARE_OF_MEMORY = 0.25  # that results of steps may take
@@ -69,20 +69,6 @@ def obstacle(path: Path, axes: Any) -> str | None:
 def _kind(estimator: Any) -> str:
     kind = estimator if isinstance(estimator, type) else type(estimator)
     return f"{kind.__module__.partition('.')[0]}'s {kind.__name__}" if kind.__module__ != "builtins" else repr(estimator)[:60]
-
-
-class Stop:
-    """A callback by which all trainings of a search end within a fifth of a second once the search itself has ended, however it did."""
-
-    def __init__(self) -> None:
-        self.told = threading.Event()
-
-    def on_steps_end(self, network: Any, progress: Any) -> bool:
-        """Ask to stop where the search has ended."""
-        return self.told.is_set()
-
-    def __sklearn_clone__(self) -> "Stop":
-        return self
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ Tensors = model_file.TensorFile | model_file.StoredTensors
 
 SCALING_TENSORS = ("normalisation.mean", "normalisation.deviation")
 TARGET_TENSORS = ("target_scaling.mean", "target_scaling.std")
+NETWORKS = "networks"  # the metadata of a file of several networks, which no Network reads, have this key
 TRAINING_TENSORS = "training."  # what a checkpoint holds besides the network begins with this
 # normalization -> what hidden layers have in a file besides weight and bias
 NORMALISED = {"none": (), "batch": ("gamma", "running_mean", "running_variance"), "layer": ("gamma",)}
@@ -85,6 +86,8 @@ def from_tensors(cls: Any, path: str, file: Tensors, others: Mapping[str, np.nda
 
     others: arrays for other tensors of the file, filled on the way. Raises ModelFileError where the file does not describe a network.
     """
+    if NETWORKS in file.metadata:
+        raise ModelFileError(f"{path}: expected one network, got an ensemble; use load of fastmlp.MLPClassifier or MLPRegressor")
     read = {
         key: model_file.strict_json(file.metadata.get(key, ""), f"{path}: metadata {key}") for key in ("config", "classes", "preprocess")
     }

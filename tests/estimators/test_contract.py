@@ -1,5 +1,6 @@
 """What scikit-learn asks of an estimator."""
 
+import re
 import subprocess
 import sys
 
@@ -28,6 +29,11 @@ try:
     fastmlp.MLPClassifier
 except fastmlp.MissingName as error:
     print(error)
+print("model_selection" in globals(), hasattr(fastmlp, "model_selection"))
+try:
+    from fastmlp.model_selection import GridSearchCV
+except ImportError as error:
+    print(type(error).__name__, error)
 """
 
 
@@ -46,6 +52,8 @@ def test_without_scikit_learn_the_names_are_told_and_say_what_to_install():
     done = subprocess.run([sys.executable, "-c", WITHOUT], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[0] == "True False False"
     assert "pip install 'fastmlp[sklearn]'" in done.stdout.splitlines()[1]
+    assert done.stdout.splitlines()[2] == "False False"
+    assert re.fullmatch("MissingExtra .*: expected scikit-learn, .*pip install 'fastmlp.sklearn.'", done.stdout.splitlines()[3])
 
 
 def test_one_row_and_many_give_the_same_bits():
