@@ -65,7 +65,8 @@ GRADIENT_NUMBERS = 2048  # of a gradient that waits in the first-level cache for
 
 # Bound when a block is specialised: a tile, its rows, its numbers per panel row, a formula.
 TILE: Any = None
-TILE_ALONE: Any = None
+TILE_OF_FEWER: Any = None  # of one panel less than TILE
+TILE_ALONE: Any = None  # of one panel
 TRANSPOSE: Any = None
 FORMULA: Any = None
 HALF_NORMAL: Any = None
@@ -207,17 +208,20 @@ def forward_dense(step, layer, below, share, shares):
 def forward_listed(step, layer, below, share, shares):
     """sums = x @ w + start for the units of one share, visiting for each tile the inputs on its live list.
 
-    SIDE panels at a time: a list is walked once for all of them. The last of them may have been taken before: the same sums come out again.
+    SIDE panels at a time, or one less: a list is walked once for all of them, and few are left over. Where even so the last ones have been
+    taken before, the same sums come out again.
     """
     arena, lists, counts = step.arena, step.lists, step.counts
     x, x_row, w_panel, of_batch = below.out, below.row, layer.w_panel, step.run.counts
     scratch = step.run.scratch + share * step.run.scratch_share
     blocks = (layer.n_in + LISTED_BLOCK - 1) // LISTED_BLOCK
     p, end = own(layer.panels, share, shares)
-    is_alone = end - p < SIDE
-    while p < end:
-        if not is_alone:
-            p = min(p, end - SIDE)
+    walks = (end - p + SIDE - 1) // SIDE
+    fewer = walks * SIDE - (end - p)  # so many walks take a panel less
+    for walk in range(walks):
+        takes_fewer = walk < fewer
+        if takes_fewer:
+            p = min(p, end - SIDE + 1)
         w, bias, sums = layer.w + p * w_panel, layer.start + p * NR, layer.sums + p * layer.column
         for block in range(blocks):
             for m in range(0, step.M, MR):
@@ -229,8 +233,8 @@ def forward_listed(step, layer, below, share, shares):
                     start, start_row = out, out_row
                 if block == blocks - 1:
                     out, out_row, out_panel = sums + m * layer.row, layer.row, layer.column
-                if is_alone:
-                    TILE_ALONE(
+                if takes_fewer:
+                    TILE_OF_FEWER(
                         arena, w, w_panel, arena, x + m * x_row, x_row, 1, lists, begin, count, start, start_row, NR,
                         arena, out, out_row, out_panel,
                     )  # fmt: skip
@@ -239,7 +243,7 @@ def forward_listed(step, layer, below, share, shares):
                         arena, w, w_panel, arena, x + m * x_row, x_row, 1, lists, begin, count, start, start_row, NR,
                         arena, out, out_row, out_panel,
                     )  # fmt: skip
-        p += 1 if is_alone else SIDE
+        p += SIDE - 1 if takes_fewer else SIDE
 
 
 @kernel(inner=True)

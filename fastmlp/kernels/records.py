@@ -285,8 +285,8 @@ def _panel_block(
     if tile:
         kind, *arguments = tile
         make = getattr(tiles, kind)
-        bound |= {"SIDE": SIDE, "TILE_ALONE": make(*arguments)}
-        bound["TILE"] = make(*arguments, SIDE) if SIDE > 1 else bound["TILE_ALONE"]
+        of_panels = {side: make(*arguments, side) if side > 1 else make(*arguments) for side in (1, max(1, SIDE - 1), SIDE)}
+        bound |= {"SIDE": SIDE, "TILE": of_panels[SIDE], "TILE_OF_FEWER": of_panels[max(1, SIDE - 1)], "TILE_ALONE": of_panels[1]}
         suffix += f"_side_{SIDE}" if SIDE > 1 else ""
         suffix += f"_{kind}" + "".join(f"_{int(number)}" for argument in arguments for number in np.ravel(argument))
     if formula is not None:

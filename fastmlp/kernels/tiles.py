@@ -80,8 +80,8 @@ _OF_32_REGISTERS = InstructionSet(
 _OF_16_REGISTERS = InstructionSet(
     16,
     (
-        PanelTiles(NV=3, MR=4, MK=4, listed=3, masked=2, speed=0.98),
-        PanelTiles(NV=2, MR=5, MK=5, listed=4, masked=2, speed=0.88),
+        PanelTiles(NV=3, MR=4, MK=4, listed=4, masked=2, speed=0.98),
+        PanelTiles(NV=2, MR=5, MK=5, listed=5, masked=2, speed=0.88),
         PanelTiles(NV=1, MR=8, MK=10, listed=8, masked=4, speed=0.70),
     ),
     dots=((5, 2),),
