@@ -61,6 +61,7 @@ BLOCK = 128  # inputs of one pass over all rows: their part of a panel, 40 KiB, 
 BLOCK_OF_ROWS = 160  # rows of w that meet all rows of a batch at a time: a multiple of the rows of every dot tile
 # Rows whose loss is added up together: so few where there may be shares, so many where there is one. Neither depends on their number.
 LOSS_ROWS, LOSS_ROWS_ALONE = 8, 64
+MASKED_NUMBERS = 8192  # deltas that stay in the first-level cache, 32 KiB, while groups of inputs go by
 GRADIENT_NUMBERS = 2048  # of a gradient that waits in the first-level cache for its step
 
 # Bound when a block is specialised: a tile, its rows, its numbers per panel row, a formula.
@@ -547,25 +548,33 @@ def update_dense(step, layer, below, share, shares):
 
 @kernel(inner=True)
 def update_masked(step, layer, below, share, shares):
-    """The same, visiting for each group of inputs the rows in which it is not all zero; SIDE panels at a time."""
+    """The same, visiting for each group of inputs the rows in which it is not all zero; SIDE panels at a time.
+
+    Panels inside groups: how many rows a group has cannot be foreseen, but is the same for its next panels. So many panels at a time that
+    their deltas stay in the first-level cache.
+    """
     arena, masks, K, w_panel, x_row, d_row, d_column = (
         step.arena, step.masks, layer.n_in, layer.w_panel, layer.x_row, layer.d_row, layer.d_column
     )  # fmt: skip
     words = (K + WORD - 1) // WORD
-    p, end = own(layer.panels, share, shares)
-    while p < end:
-        is_alone = p + SIDE > end
+    first, last = own(layer.panels, share, shares)
+    together = max(1, MASKED_NUMBERS // (min(step.M, WORD) * NR * SIDE)) * SIDE
+    for begin in range(first, last, together):
+        end = min(last, begin + together)
         for segment in range(segments_of(step.run.extra, step.M)):
             m, of_segment = segment * WORD, step.run.group_masks + segment * words * GROUPS_PER_WORD
             for k in range(0, K, GROUP):
                 rows = masks[of_segment + k // GROUP]
                 if rows != np.uint64(0):
-                    w, x, d = layer.w + p * w_panel + k * NR, layer.x + m * x_row + k, layer.d + m * d_row + p * d_column
-                    if is_alone:
-                        TILE_ALONE(arena, w, w_panel, arena, x, x_row, 1, arena, d, d_row, d_column, rows)
-                    else:
-                        TILE(arena, w, w_panel, arena, x, x_row, 1, arena, d, d_row, d_column, rows)
-        p += 1 if is_alone else SIDE
+                    x, p = layer.x + m * x_row + k, begin
+                    while p < end:
+                        w, d = layer.w + p * w_panel + k * NR, layer.d + m * d_row + p * d_column
+                        if p + SIDE > end:
+                            TILE_ALONE(arena, w, w_panel, arena, x, x_row, 1, arena, d, d_row, d_column, rows)
+                            p += 1
+                        else:
+                            TILE(arena, w, w_panel, arena, x, x_row, 1, arena, d, d_row, d_column, rows)
+                            p += SIDE
 
 
 @kernel(inner=True)
