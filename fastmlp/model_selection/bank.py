@@ -93,7 +93,7 @@ def as_bank(search: Any, axes: Any) -> Generator[None, None, None]:
     search.estimator = clone(given).set_params(**lent)
     _, n_jobs = joblib.parallel.get_active_backend()
     try:
-        with joblib.parallel_config(prefer="threads", n_jobs=workers.threads(None) if n_jobs is None else n_jobs):
+        with joblib.parallel_config("threading", n_jobs=workers.threads(None) if n_jobs is None else n_jobs):
             yield
     finally:
         stop.told.set()

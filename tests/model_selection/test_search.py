@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp import model_selection as ours
+from fastmlp.estimators import workers
 from fastmlp.model_selection.once import Once
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -153,6 +154,7 @@ def test_trainings_run_in_threads_and_the_limits_and_workers_of_joblib_hold(canc
 
     in_threads, search = threads(n_jobs=2)
     assert in_threads == {False}
+    assert threads()[0] == {workers.threads(None) == 1}
     with threadpool_limits(1):
         assert threads()[0] == {True}
     with joblib.parallel_config("loky", n_jobs=2):
