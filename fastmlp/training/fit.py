@@ -106,4 +106,4 @@ class _Pace:
         if budget is None:
             return self._training.n_rows
         left = budget - self._training.seconds
-        return max(1, int(self._speed * left / 2.0) // batch_size) * batch_size
+        return max(1, int(min(self._speed * left / 2.0, self._training.n_rows)) // batch_size) * batch_size

@@ -207,7 +207,8 @@ def test_wrong_weights_of_rows_are_refused_before_anything_is_trained(digits):
     x, y = digits
     model = fitted(x, y)
     before = [weight.copy() for weight in model.coefs_]
-    for weight in (np.zeros(len(y)), np.full(len(y), -1.0), np.ones(3), np.full(len(y), np.nan)):
+    masked = np.ma.masked_array(np.ones(len(y)), np.arange(len(y)) == 7)
+    for weight in (np.zeros(len(y)), np.full(len(y), -1.0), np.ones(3), np.full(len(y), np.nan), masked, "many"):
         with pytest.raises(DataError, match=r"[Ss]ample.weight"):
             model.fit(x, y, sample_weight=weight)
     for now, then in zip(model.coefs_, before, strict=True):
