@@ -24,7 +24,7 @@ def _known_dataset(name: str | None) -> str | None:
 
     if name is not None and name not in DATASETS:
         own = "; data of your own are trained on from Python: fastmlp.train(network, x, y)" if name and os.path.exists(name) else ""
-        raise typer.BadParameter(f"expected one of {', '.join(DATASETS)}, got {name!r}{own or nearest(name, DATASETS)}")
+        raise typer.BadParameter(f"expected one of {', '.join(DATASETS)}, got {name!r:.60}{own or nearest(name, DATASETS)}")
     return name
 
 

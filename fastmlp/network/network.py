@@ -444,7 +444,7 @@ class Network:
                 name = RENAMED[name]
             elif not hasattr(type(self), name) and (near := get_close_matches(name, dir(type(self)), 1, 0.85)):
                 raise ConfigError(
-                    f"{name}: expected an attribute that a Network has to be assigned, got {name!r}; did you mean {near[0]!r}?"
+                    f"{name}: expected an attribute that a Network has to be assigned, got {name!r:.60}; did you mean {near[0]!r}?"
                 )
             object.__setattr__(self, name, value)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from fastmlp.errors import ConfigError
-from fastmlp.settings import TrainingSettings
+from fastmlp.settings import FIELDS, check_value
 
 
 class EarlyStopping(NamedTuple):
@@ -29,7 +29,7 @@ def with_settings_of(callbacks: Iterable[Any], given: Mapping[str, Any]) -> tupl
         for name, value in callback._asdict().items():
             if value is None:
                 continue
-            said = [TrainingSettings(**{name: each}) for each in (value, settings.setdefault(name, value))]
-            if said[0] != said[1]:
+            before = settings.setdefault(name, value)
+            if check_value(FIELDS[name], value) != check_value(FIELDS[name], before):
                 raise ConfigError(f"{name}: expected it once, got {settings[name]!r:.60} beside {callback!r:.60}")
     return others, settings
