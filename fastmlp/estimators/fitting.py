@@ -132,7 +132,10 @@ def _by_steps(
     dropout = parameters.settings.dropout
     seed = int(random_state.randint(np.iinfo(np.int32).max)) if np.any(dropout) else 0
     of_course.begin(course, parameters, held_out is not None, network.parameters)
-    epochs = Epochs(network, parameters, problem, rows, held_out, optimizer, course, random_state, threads, seed, is_single=is_single)
+    is_told = callbacks.hears(hooks.EPOCH_BEGIN, hooks.VALIDATION_END, hooks.EPOCH_END)
+    epochs = Epochs(
+        network, parameters, problem, rows, held_out, optimizer, course, random_state, threads, seed, is_single=is_single, is_told=is_told
+    )  # fmt: skip
     try:
         with contextlib.closing(run(epochs, callbacks)) as events:
             for _ in events:

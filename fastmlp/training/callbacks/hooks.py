@@ -77,6 +77,10 @@ class Callbacks:
                 ends.callback(hooks[FIT_END], training, history)
         return stop
 
+    def hears(self, *names: str) -> bool:
+        """Return whether any callback has one of these hooks."""
+        return any(name in hooks for hooks in self._hooks for name in names)
+
     def call(self, hook: str, training: Told, where: Any) -> bool:
         """Call a hook of every callback that has it, each with `where` training stands; return whether one asks to stop."""
         return any([hooks[hook](training, where) for hooks in self._hooks if hook in hooks])
