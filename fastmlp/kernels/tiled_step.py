@@ -123,8 +123,8 @@ def squares_of_weights(arena, layers):
 @kernel
 def train_tiled(
     parameters, m_state, v_state, average, places, x, target, sample_weight, order, first, last, batch_size, epoch_rows, log, first_step,
-    scale, shift, rates, fused, mean, output, loss, loss_numbers, gather, layers_of_threads, runs, arena, lists, masks, counts, batch_target,
-    batch_weight, z, delta, sums, total, shared, thread, threads,
+    scale, shift, rates, fused, mean, output, loss, loss_numbers, gather, layers_of_threads, runs, arena, lists, masks, counts,
+    batch_target, batch_weight, z, delta, sums, total, shared, thread, threads,
 ):  # fmt: skip
     """Take one step per batch of order[first:last] as one thread of a team; return the row reached, or -(1 + row) at a loss not finite.
 
