@@ -19,6 +19,7 @@ _HOMES = {
     "make_plan": "fastmlp.training.plan",
     "Trainer": "fastmlp.training.trainer",
     "OnlineTrainer": "fastmlp.training.online",
+    "load_table": "fastmlp.training.tables",
     "train": "fastmlp.training.train",
     "train_epochs": "fastmlp.training.train",
     "find_learning_rate": "fastmlp.training.lr_find",
@@ -110,6 +111,7 @@ if TYPE_CHECKING:
     from fastmlp.training.plan import make_plan
     from fastmlp.training.rate_curve import LearningRateFinderResult
     from fastmlp.training.state import TrainingState
+    from fastmlp.training.tables import load_table
     from fastmlp.training.train import train, train_epochs
     from fastmlp.training.trainer import Trainer
 

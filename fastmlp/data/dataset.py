@@ -80,6 +80,9 @@ class Dataset:
     network_defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # settings that this data set overrides
     training_defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     data_dir: str | None = None  # the folder that was named to find it in
+    columns: Any = None  # of a table, how its cells became x (fastmlp.preprocessing.Columns); a Network has them, too
+    # of a table: numbers of training rows -> the data set with columns that are fitted to these; itself where they are already
+    fit_to: Callable[[np.ndarray], Dataset] | None = None
     test_openings: list[str] = dataclasses.field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -93,18 +96,13 @@ class Dataset:
         _test_rows[id(x_test)] = x_test
 
     def first_rows(self, train: int, test: int) -> Dataset:
-        """Return a data set of the first training rows and the first test rows (views); it counts its own openings.
-
-        Raises DataError for what are no whole numbers from 0 on.
-        """
-        for name, rows in (("train", train), ("test", test)):
-            if isinstance(rows, bool) or not hasattr(rows, "__index__") or rows < 0:
-                raise DataError(f"{name}: expected a number of rows, at least 0, got {rows!r:.60}")
+        """Return a data set of the first training rows and the first test rows (views); it counts its own openings."""
         x_test, y_test = vars(self)["x_test"][:test], vars(self)["y_test"][:test]
         return Dataset(
             self.name, self.x_train[:train], self.y_train[:train], x_test, y_test, kind=self.kind, target_kind=self.target_kind,
             image_shape=self.image_shape, class_names=self.class_names, feature_names=self.feature_names, hashes=self.hashes,
             network_defaults=self.network_defaults, training_defaults=self.training_defaults, data_dir=self.data_dir,
+            columns=self.columns,
         )  # fmt: skip
 
     def arrays(self) -> tuple[np.ndarray, ...]:
@@ -169,10 +167,10 @@ def load_dataset(
     """
     if name == "synthetic":
         return _synthetic()
-    if not isinstance(name, str) or name not in DATASETS:
+    if name not in DATASETS:
         near = difflib.get_close_matches(str(name), DATASETS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(DATASETS)}"
-        raise InputNotFound(f"unknown data set {name!r:.60}; {hint}")
+        raise InputNotFound(f"unknown data set {name!r}; {hint}")
     return _images(name, fetch.read_dataset(name, data_dir, offline=offline, notify=notify), data_dir)
 
 

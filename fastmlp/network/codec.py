@@ -12,6 +12,7 @@ from fastmlp.kernels.losses import losses_for
 from fastmlp.network import formulas
 from fastmlp.network.attributes import first_not_finite
 from fastmlp.network.layers import checked_loss_parameter, checked_sizes, short
+from fastmlp.preprocessing import columns as of_columns
 from fastmlp.preprocessing import targets
 from fastmlp.preprocessing.inputs import InputScaling, told
 from fastmlp.preprocessing.targets import TargetScaling
@@ -23,6 +24,7 @@ Tensors = model_file.TensorFile | model_file.StoredTensors
 SCALING_TENSORS = ("normalisation.mean", "normalisation.deviation")
 TARGET_TENSORS = ("target_scaling.mean", "target_scaling.std")
 NETWORKS = "networks"  # the metadata of a file of several networks, which no Network reads, have this key
+COLUMN_TENSORS = ("columns.center", "columns.scale")
 TRAINING_TENSORS = "training."  # what a checkpoint holds besides the network begins with this
 # normalization -> what hidden layers have in a file besides weight and bias
 NORMALISED = {"none": (), "batch": ("gamma", "running_mean", "running_variance"), "layer": ("gamma",)}
@@ -73,6 +75,9 @@ def to_tensors(network: Any, settings: TrainingSettings | None) -> model_file.Te
         "classes": json.dumps(vars(network)["_class_names"]),  # what they are called; their labels stand in config
         "preprocess": json.dumps(preprocess),
     }
+    if (columns := network.columns) is not None:
+        metadata["columns"] = json.dumps(columns.described())
+        tensors |= {"columns.center": columns.center, "columns.scale": columns.scale}
     return model_file.TensorFile(tensors, metadata)
 
 
@@ -91,6 +96,7 @@ def from_tensors(cls: Any, path: str, file: Tensors, others: Mapping[str, np.nda
     read = {
         key: model_file.strict_json(file.metadata.get(key, ""), f"{path}: metadata {key}") for key in ("config", "classes", "preprocess")
     }
+    columns = model_file.strict_json(file.metadata.get("columns", "null"), f"{path}: metadata columns")
     config, classes, preprocess = read["config"], read["classes"], read["preprocess"]
     if not isinstance(config, dict) or not isinstance(preprocess, dict):
         raise ModelFileError(f"{path}: expected JSON objects in metadata config and preprocess")
@@ -128,7 +134,8 @@ def from_tensors(cls: Any, path: str, file: Tensors, others: Mapping[str, np.nda
     arrays |= {f"layers.{index}.bias": bias for index, bias in enumerate(net.biases)}
     for name, of_layers in _normalised_arrays(net).items():
         arrays |= {f"layers.{index}.{name}": array for index, array in enumerate(of_layers)}
-    scaling = {name: np.empty(shape, dtype) for name, (dtype, shape) in file.shapes.items() if name in (*SCALING_TENSORS, *TARGET_TENSORS)}
+    of_data = (*SCALING_TENSORS, *TARGET_TENSORS, *COLUMN_TENSORS)
+    scaling = {name: np.empty(shape, dtype) for name, (dtype, shape) in file.shapes.items() if name in of_data}
     file.read_into({**arrays, **scaling, **others})
     if first_not_finite(net.running_stats) is not None or any((variance < 0).any() for variance in net.running_variances):
         raise ModelFileError(f"{path}: expected finite running means, and finite running variances of at least 0, found others")
@@ -146,6 +153,7 @@ def from_tensors(cls: Any, path: str, file: Tensors, others: Mapping[str, np.nda
             predicts_classes=names_class,
             classes=_known_classes(labels, net, names_class, kind is not None),
         )
+        net.columns = _columns_from(path, columns, scaling)
     except ConfigError as error:
         raise ModelFileError(f"{path}: {error}") from None
     return net
@@ -182,7 +190,7 @@ def _check_tensors(path: str, sizes: Any, shapes: model_file.Shapes, dtype: Any,
         if found_shape != shape or found_dtype.name != dtype:
             found = f"{found_dtype.name} {found_shape}"
             raise ModelFileError(f"{path}: tensor {name}: expected {dtype} {shape}, found {found}")
-    known = {*expected, *SCALING_TENSORS, *TARGET_TENSORS}
+    known = {*expected, *SCALING_TENSORS, *TARGET_TENSORS, *COLUMN_TENSORS}
     for name in shapes:
         if name not in known and not name.startswith(TRAINING_TENSORS):
             raise ModelFileError(f"{path}: tensor {short(name)} belongs to no layer")
@@ -200,6 +208,15 @@ def _target_scaling_from(path: str, kind: Any, tensors: dict[str, np.ndarray], n
     if unwanted := [name for name in TARGET_TENSORS if name in tensors]:
         raise ModelFileError(f"{path}: expected no tensor {unwanted[0]}, as targets are not standardised, found one")
     return None if kind is None else targets.none(n_outputs)
+
+
+def _columns_from(path: str, described: Any, tensors: dict[str, np.ndarray]) -> of_columns.Columns | None:
+    """Return the columns in a file, as they stand there: Network.columns checks them."""
+    if described is not None:
+        return of_columns.from_described(described, *_pair(path, tensors, COLUMN_TENSORS))
+    if unwanted := [name for name in COLUMN_TENSORS if name in tensors]:
+        raise ModelFileError(f"{path}: expected no tensor {unwanted[0]}, as it knows no columns, found one")
+    return None
 
 
 def _pair(path: str, tensors: dict[str, np.ndarray], names: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
@@ -234,6 +251,7 @@ def from_state(network: Any, make: Callable[..., None], state: dict[str, Any]) -
             **{name: state[name] for name in ("loss", "loss_parameter", "target_is_column", "predicts_classes")},
             input_scaling=state["_input_scaling"], target_scaling=state["_target_scaling"], classes=state["_classes"],
         )  # fmt: skip
+        network.columns = state.get("_columns")  # version 0.1.0 had none
         for name in ("_parameters", "_running_stats"):
             vars(network)[name] = _own_array(name, state[name], vars(network)[name])
     except (KeyError, TypeError, AttributeError, IndexError) as error:

@@ -32,6 +32,7 @@ def network_for(data: Dataset, settings: NetworkSettings, seed: int) -> Network:
         sizes, settings.activation, settings.output, normalization=settings.normalization, initializer=settings.initializer,
         initial_value=settings.initial_value, dtype=settings.dtype, seed=seed, class_names=data.class_names,
     )  # fmt: skip
+    network.columns = data.columns
     if data.target_kind == "classes":  # of all training rows: those that a fold is trained on may miss a class
         _, classes = network.numbers_to_train(data.y_train)
         if classes is not None and not is_plain(classes):

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -18,8 +18,6 @@ from fastmlp.kernels.program import count_parameters, count_running_stats, loss_
 from fastmlp.network import codec, folding, initializers, labels, outputs
 from fastmlp.network.arrays import (
     BYTES_AS_FLOATS,
-    as_array,
-    as_numbers,
     as_rows,
     as_sample_weight,
     as_target,
@@ -42,7 +40,9 @@ from fastmlp.network.layers import (
 )
 from fastmlp.network.programs import Programs
 from fastmlp.network.summary import summary_of
-from fastmlp.preprocessing import targets
+from fastmlp.preprocessing import columns as of_columns
+from fastmlp.preprocessing import frames, targets
+from fastmlp.preprocessing.columns import Columns
 from fastmlp.preprocessing.inputs import BLOCK_ROWS, InputScaling, checked_scaling
 from fastmlp.preprocessing.targets import TargetScaling
 from fastmlp.settings import (
@@ -52,7 +52,6 @@ from fastmlp.settings import (
     NetworkSettings,
     TrainingSettings,
     check_value,
-    items_of,
     known_name,
     nearest,
     warn_renamed,
@@ -82,8 +81,8 @@ class Network:
 
     `parameters`, `weights`, `biases`, `gammas`, `running_stats`, `running_means` and `running_variances` are views of what the network
     computes with: they may be written to in place, and assigned to, which checks size, type and finiteness and copies the values, or
-    raises DataError and changes nothing. A training under way goes on from what a callback wrote. `class_names`, `input_scaling` and
-    `target_scaling` may be assigned, too; what a network is made of, and what it was trained for, may not.
+    raises DataError and changes nothing. A training under way goes on from what a callback wrote. `class_names`, `columns`, `input_scaling`
+    and `target_scaling` may be assigned, too; what a network is made of, and what it was trained for, may not.
 
     >>> import fastmlp
     >>> net = fastmlp.Network([2, 3, 2], activation="sigmoid")
@@ -119,11 +118,7 @@ class Network:
             warn_renamed("norm_layers", RENAMED["norm_layers"])
             normalization = norm_layers
         sizes = checked_sizes(sizes)
-        names = (
-            activation
-            if activation is None or isinstance(activation, str)
-            else items_of("activation", activation, "a name, or one per layer")
-        )
+        names = tuple(activation) if isinstance(activation, Iterable) and not isinstance(activation, str) else activation
         # the record checks types and ranges; a network without hidden layers has an activation all the same
         given = NetworkSettings(
             hidden=sizes[1:-1], activation=names, output=output, normalization=normalization, initializer=initializer,
@@ -133,9 +128,9 @@ class Network:
             given.check_choice("initializer", "of the activation")
         value = INITIALIZER_DEFAULTS["constant"]["initial_value"] if given.initial_value is None else given.initial_value
         hidden = one_per_layer(given.activation, len(sizes) - 2)
-        output = known_name(("softmax" if sizes[-1] > 1 else "identity") if given.output is None else given.output, OUTPUTS)
+        output = known_name(given.output or ("softmax" if sizes[-1] > 1 else "identity"), OUTPUTS)
         if output not in OUTPUTS:
-            raise ConfigError(f"output: expected one of {', '.join(OUTPUTS)}, got {output!r:.60}{nearest(output, OUTPUTS)}")
+            raise ConfigError(f"output: expected one of {', '.join(OUTPUTS)}, got {output!r}{nearest(output, OUTPUTS)}")
         if given.normalization == "layer" and 1 in sizes[1:-1]:
             raise ConfigError(
                 "normalization: expected hidden layers of at least 2 units to normalise each over its units, got 1; use batch"
@@ -159,6 +154,7 @@ class Network:
         )
         self._class_names = texts
         self._know(None)  # the labels of classes are found by the first training
+        self._columns: Columns | None = None  # of the tables that it takes
         self._input_scaling: InputScaling | None = None  # fitted by the first training
         self._target_scaling: TargetScaling | None = None  # of a regression: decided by the first training
         self._parameters = self._allocate()
@@ -190,10 +186,8 @@ class Network:
         layers that do not fit together and numbers that are not finite. Numbers that it predicts are those of these weights for ever: its
         targets are not standardised.
         """
-        matrices, vectors = (
-            [as_numbers(array, f"{name}[{index}]") for index, array in enumerate(items_of(name, each, "arrays, one per layer", DataError))]
-            for name, each in (("weights", weights), ("biases", biases))
-        )
+        arrays = [[np.asarray(array) for array in each] for each in (weights, biases)]
+        matrices, vectors = arrays
         if not matrices or len(matrices) != len(vectors):
             raise DataError(f"weights, biases: expected one of each per layer, got {len(matrices)} and {len(vectors)}")
         for index, (matrix, vector) in enumerate(zip(matrices, vectors, strict=True)):
@@ -208,6 +202,8 @@ class Network:
         network.target_scaling = targets.none(network.n_outputs) if network.output == "identity" else None
         for name, given, views in (("weights", matrices, network.weights), ("biases", vectors, network.biases)):
             for index, (array, view) in enumerate(zip(given, views, strict=True)):
+                if array.dtype.kind not in "buif":
+                    raise DataError(f"{name}[{index}]: expected numbers, got {array.dtype}")
                 with np.errstate(over="ignore"):
                     view[:] = array
                 if not np.isfinite(view).all():
@@ -313,6 +309,19 @@ class Network:
     @class_names.setter
     def class_names(self, names: Any) -> None:
         self._class_names = checked_class_names(names, self.n_outputs)
+
+    @property
+    def columns(self) -> Columns | None:
+        """How the columns of a table become inputs, for all that takes x; None where rows come as numbers only."""
+        return self._columns
+
+    @columns.setter
+    def columns(self, columns: Any) -> None:
+        self._columns = None if columns is None else of_columns.checked(columns, self.n_inputs)
+
+    def encoded(self, x: Any, name: str = "x") -> Any:
+        """Return the rows of a table as inputs (n, K), where this network knows its columns; anything else as it is."""
+        return self._columns.encode(x, name) if self._columns is not None and frames.is_frame(x) else x
 
     @property
     def input_scaling(self) -> InputScaling | None:
@@ -444,7 +453,7 @@ class Network:
                 name = RENAMED[name]
             elif not hasattr(type(self), name) and (near := get_close_matches(name, dir(type(self)), 1, 0.85)):
                 raise ConfigError(
-                    f"{name}: expected an attribute that a Network has to be assigned, got {name!r:.60}; did you mean {near[0]!r}?"
+                    f"{name}: expected an attribute that a Network has to be assigned, got {name!r}; did you mean {near[0]!r}?"
                 )
             object.__setattr__(self, name, value)
 
@@ -505,7 +514,7 @@ class Network:
     def rows_for_kernels(self, x: Any, name: str = "x") -> np.ndarray:
         """Return x as kernels take it: checked rows (n, K), bytes or the parameters' type, moved where that type cannot hold them."""
         offset = None if self.input_scaling is None else self.input_scaling.offset(self.n_inputs, self.dtype)
-        return as_rows(x, self.n_inputs, self.dtype, name, offset, self.is_of_bytes)
+        return as_rows(self.encoded(x, name), self.n_inputs, self.dtype, name, offset, self.is_of_bytes)
 
     def __getstate__(self) -> dict[str, Any]:
         return codec.to_state(self)
@@ -517,9 +526,10 @@ class Network:
         """Return probabilities (n, N), float32, in the order of `classes`; (N,) for a single row. One sigmoid output: of the second."""
         if self.output == "identity":
             raise ConfigError("predict_proba: expected a network with softmax or sigmoid output, this one predicts numbers; use predict")
+        x = x if self._columns is None else self.encoded(x)
         row = self._programs.row_outputs(self, x)
         single = row is not None or is_single(x, self.n_inputs)
-        z = (self.logits(as_array(x, "x").reshape(1, -1) if single else x) if row is None else row[None]).astype(np.float64)
+        z = (self.logits(np.reshape(x, (1, -1)) if single else x) if row is None else row[None]).astype(np.float64)
         with np.errstate(invalid="ignore"):  # NaN where sums overflow
             result = outputs.probabilities(self.output, z).astype(np.float32)
         found: np.ndarray = result[0] if single else result
@@ -532,8 +542,9 @@ class Network:
         label per row give labels, too: that of the largest output; a single output gives the second of two where it is above a half.
         After training with the loss poisson the values are rates: e^z of the outputs z that `logits` gives. Values of a network whose
         targets were standardised are float64, as float32 cannot hold 1.7e9 and its last digits. Of one row (K,), or one image, the result
-        comes without the first axis.
+        comes without the first axis. x may be a table, too, where the network knows its `columns`.
         """
+        x = x if self._columns is None else self.encoded(x)
         row = self._programs.row_outputs(self, x)
         if row is not None and self.predicts_classes:
             best = row.argmax()
@@ -541,7 +552,7 @@ class Network:
                 return best if self._answers is None else self._answers[best]
             row = None  # the long way says what is wrong
         single = row is not None or is_single(x, self.n_inputs)
-        z = self.logits(as_array(x, "x").reshape(1, -1) if single else x) if row is None else row[None]
+        z = self.logits(np.reshape(x, (1, -1)) if single else x) if row is None else row[None]
         if self.output != "identity":
             self._check_outputs(z)
         if self.predicts_classes:
@@ -701,6 +712,7 @@ class Network:
             loss=self.loss, loss_parameter=self.loss_parameter, input_scaling=self.input_scaling, target_scaling=self.target_scaling,
             target_is_column=self.target_is_column, predicts_classes=self.predicts_classes, classes=self._classes,
         )  # fmt: skip
+        plain.columns = self._columns
         for ours, theirs in zip((*self.weights, *self.biases), (*plain.weights, *plain.biases), strict=True):
             theirs[:] = ours
         folding.fold_normalisation(self, plain)

@@ -56,6 +56,8 @@ def _facts(network: Any) -> list[tuple[str, str]]:
     facts = [("inputs", "decided by the first training")]
     if scaling is not None:
         facts = [("inputs", f"{INPUTS[scaling.kind]}{', per feature' if scaling.per_feature else ''}")]
+    if network.columns is not None:
+        facts.insert(0, ("columns", listed([column.name for column in network.columns.columns])))
     if of_targets is not None:
         facts.append(("targets", TARGETS[of_targets.kind]))
     facts.append(("loss", network.loss))

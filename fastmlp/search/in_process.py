@@ -118,6 +118,8 @@ class SharedRows:
         self._converted: dict[np.dtype, np.ndarray] = {}
         self._splits: dict[tuple[Any, ...], holdout.Rows] = {}
         self.scalings: dict[tuple[Any, ...], InputScaling | None] = {}
+        self._fitted: dict[bytes, tuple[Dataset, SharedRows]] = {}
+        self._lock = threading.Lock()
 
     def of(self, network: Network) -> tuple[np.ndarray, np.ndarray]:
         """Return x and y for a network; x keeps its shape, which tells images from tables.
@@ -130,6 +132,17 @@ class SharedRows:
             far = exact_scaling(raw, network.dtype, per_feature=True) if rows.dtype != np.uint8 else None
             self._converted[network.dtype] = (rows if far is None else raw).reshape(self._x.shape)
         return self._converted[network.dtype], self._y
+
+    def fitted_to(self, trained_on: np.ndarray) -> "tuple[Dataset, SharedRows]":
+        """Return the data set and its rows for models that train on the rows of these numbers: columns of a table are fitted to them."""
+        if self._data.fit_to is None:
+            return self._data, self
+        with self._lock:
+            digest = hashlib.sha256(trained_on.tobytes()).digest()
+            if digest not in self._fitted:
+                data = self._data.fit_to(trained_on)
+                self._fitted[digest] = (data, self if data is self._data else SharedRows(data))
+            return self._fitted[digest]
 
     def split(self, task: Task, network: Network) -> holdout.Rows:
         """Return which rows a task trains on, and which are held out for it."""
@@ -154,10 +167,11 @@ class SharedRows:
 def _train(task: Task, data: Dataset, rows: SharedRows, report: Callable[[float], None], stop: threading.Event) -> Trained | None:
     """Train one task in this thread; None where a stop came first."""
     started = time.perf_counter()
+    split = rows.split(task, _network(task, data))
+    data, rows = rows.fitted_to(split.train)
     network = _network(task, data)
     x, y = rows.of(network)
     settings = task.training.replace(threads=1)
-    split = rows.split(task, network)
     # what is fitted depends on the rows trained on, whatever the settings are that chose them
     fitted_for = (settings.normalize, settings.per_feature, network.dtype, hashlib.sha256(split.train.tobytes()).digest())
     network.input_scaling = rows.scalings.get(fitted_for)

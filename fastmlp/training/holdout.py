@@ -54,10 +54,10 @@ def rule(holdout: str | None, output: str, n_outputs: int) -> str:
     return holdout or (STRATIFIED if one_class else SHUFFLED)
 
 
-def split(settings: TrainingSettings, target: np.ndarray, output: str, n_outputs: int) -> Rows:
+def split(settings: TrainingSettings, target: np.ndarray, output: str, n_outputs: int, draw: int = 0) -> Rows:
     """Return which of the rows with these targets (n, T) are trained on and which are held out, as the settings say.
 
-    Of a network with this output. Raises ConfigError where nothing is left on either side.
+    Of a network with this output; draw: 0, or the number of another draw. Raises ConfigError where nothing is left on either side.
     """
     n = target.shape[0]
     held_out = count(settings.validation, n)
@@ -66,7 +66,7 @@ def split(settings: TrainingSettings, target: np.ndarray, output: str, n_outputs
         return Rows(np.arange(n - held_out), np.arange(n - held_out, n))
     order = np.arange(n)
     with np.errstate(over="ignore"):  # interpreted, the generator's uint64 arithmetic wraps with a warning
-        random.shuffle(order, np.uint64(random.stream_key(settings.split_seed, random.HOLDOUT, 0)))
+        random.shuffle(order, np.uint64(random.stream_key(settings.split_seed, random.HOLDOUT, draw)))
     if how == SHUFFLED:
         drawn = order[:held_out]
     else:

@@ -37,7 +37,7 @@ def make_plan(
 
     Raises DataError, ConfigError, NotEnoughMemory.
     """
-    x = as_numbers(x, "x")
+    x = as_numbers(network.encoded(x), "x")
     rows = as_rows(x, network.n_inputs, network.dtype, is_of_bytes=network.is_of_bytes)
     of_images = is_image(rows, np.ndim(x))
     loss = objective.checked_loss(settings.loss, network)

@@ -61,7 +61,12 @@ def given(
             stacklevel=5,
         )
     rows = as_rows(
-        x, network.n_inputs, network.dtype, "validation x", scaling.offset(network.n_inputs, network.dtype), scaling.scales_bytes
+        network.encoded(x, "validation x"),
+        network.n_inputs,
+        network.dtype,
+        "validation x",
+        scaling.offset(network.n_inputs, network.dtype),
+        scaling.scales_bytes,
     )
     target = as_target(y, network.output, network.n_outputs, rows.shape[0], of_target, "validation y")
     objective.check_counts(loss, network.output, target, "validation y")

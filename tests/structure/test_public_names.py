@@ -39,6 +39,7 @@ PUBLIC = ERRORS | {
     "find_learning_rate",
     "kernels",
     "load_dataset",
+    "load_table",
     "loss",
     "make_plan",
     "train",

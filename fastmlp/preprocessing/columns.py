@@ -1,0 +1,338 @@
+"""Columns of a table -> the numbers that a network takes: fitted on the rows trained on, kept by the network and its file.
+
+A number is (v - median) / (q75 - q25), smoothly clipped to -3…3, and 0 where it is missing, which a second number tells where that was seen
+in training. A category is one number of -1 and 1 where there are two of them, else as many zeros and a 1. A date is several numbers. After
+RealMLP (Holzmüller, Grinsztajn and Steinwart 2024, "Better by default", section 3).
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmlp.data.formats.backend import polars
+from fastmlp.errors import ConfigError, DataError
+from fastmlp.preprocessing import frames, kinds
+from fastmlp.preprocessing.inputs import told
+from fastmlp.preprocessing.kinds import CATEGORY, DATE, INPUTS, NUMBER, ORDINAL
+
+MOST_CATEGORIES = 100  # of a column; of more, the most frequent ones are told apart, and all others are one
+CLIP = 3.0  # what scaled numbers stay below
+FURTHEST = 1e30  # from the median, in widths: clipped to 3 all the same, and its square is a number
+LARGEST = 1e300  # of numbers, so that their differences are some, too
+PARTS = ("days", "year", "month", "day", "weekday", "hour")  # of a date; days: since 1970, with their fraction
+
+
+class Choices(NamedTuple):
+    """What is said about the columns of a table, by their names, where it is not told from their cells."""
+
+    drop: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()  # no input either, but shown beside predictions
+    categorical: tuple[str, ...] = ()
+    numeric: tuple[str, ...] = ()
+    ordinal: Mapping[str, tuple[str, ...]] = {}  # the categories in their order
+    date: tuple[str, ...] = ()
+
+    def named(self) -> dict[str, str]:
+        """Return the kind that is asked for, by the name of the column."""
+        found = {name: "drop" for name in self.drop} | {name: "keep" for name in self.keep}
+        for kind, names in ((CATEGORY, self.categorical), (NUMBER, self.numeric), (ORDINAL, self.ordinal), (DATE, self.date)):
+            for name in names:
+                if name in found:
+                    raise ConfigError(f"column {name!r}: expected one kind, got {found[name]} and {kind}")
+                found[name] = kind
+        return found
+
+
+class Column(NamedTuple):
+    """A column that becomes inputs: how, and from what."""
+
+    name: str
+    kind: str
+    categories: tuple[str, ...] = ()  # of a category in the order of their inputs, of an ordinal from low to high
+    missing: bool = False  # whether values were missing in training: one more input tells where they are
+    other: bool = False  # whether there were categories besides: one more input stands for them all
+    parts: tuple[str, ...] = ()  # of a date, those that became inputs
+    format: str = ""  # of a date that is a text; "": as ISO writes it
+
+    @property
+    def scaled(self) -> int:
+        """How many of its inputs are scaled numbers."""
+        return 0 if self.kind == CATEGORY else len(self.parts) if self.kind == DATE else 1
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether it is one input, -1 for the first and 1 for the second of two categories, 0 for anything else."""
+        return self.kind == CATEGORY and len(self.categories) == 2 and not self.missing and not self.other
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of its inputs."""
+        if self.is_pair:
+            return (f"{self.name}={self.categories[1]}",)
+        if self.kind == CATEGORY:
+            own = [f"{self.name}={each}" for each in self.categories] + [f"{self.name} is another"] * self.other
+        else:
+            own = [f"{self.name} {part}" for part in self.parts] if self.kind == DATE else [self.name]
+        return (*own, *([f"{self.name} is missing"] * self.missing))
+
+
+class Columns(NamedTuple):
+    """How rows of a table become inputs (n, width) of a network.
+
+    center, width: float64 (S,), of the scaled numbers of all columns in their order: a number v is clip((v - center) / width), 0 where the
+    width is 0. target: the column that was learned, None where it came apart. keep: columns that are shown beside predictions.
+    """
+
+    columns: tuple[Column, ...]
+    center: np.ndarray
+    scale: np.ndarray
+    target: str | None = None
+    keep: tuple[str, ...] = ()
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the inputs (K,)."""
+        return tuple(feature for column in self.columns for feature in column.features)
+
+    @property
+    def n_inputs(self) -> int:
+        """How many inputs a row becomes."""
+        return sum(len(column.features) for column in self.columns)
+
+    def encode(self, frame: Any, name: str = "x") -> np.ndarray:
+        """Return the rows of a table of any library as inputs (n, K) float32; columns are found by their names, others passed over.
+
+        Categories that were not seen in training count as the rest of them, where there was one, else as none. Raises DataError for a
+        column that is not there, and with the row for a cell that cannot be what its column is.
+        """
+        if not frames.is_frame(frame):
+            raise DataError(f"{name}: expected a table with named columns, got {told(frame)}")
+        there = frames.names_of(frame)
+        if absent := [column.name for column in self.columns if column.name not in there]:
+            raise DataError(f"{name}: expected a column {absent[0]!r}, as in training, found none{nearest_of(absent[0], there)}")
+        rows = np.zeros((len(frame), self.n_inputs), np.float32)
+        if not len(frame):
+            return rows
+        table = frames.as_polars(frame, {column.name for column in self.columns})
+        first = at = 0
+        for column in self.columns:
+            last = first + len(column.features)
+            scaling = slice(at, at + column.scaled)
+            _encode(column, table[column.name], rows[:, first:last], self.center[scaling], self.scale[scaling])
+            first, at = last, at + column.scaled
+        return rows
+
+    def described(self) -> dict[str, Any]:
+        """Return what JSON holds of them; `center` and `scale` are left out."""
+        defaults = Column("", "")._asdict()
+        columns = [{name: value for name, value in each._asdict().items() if value != defaults[name]} for each in self.columns]
+        return {"columns": columns, "target": self.target, "keep": list(self.keep)}
+
+
+class Fitted(NamedTuple):
+    """Columns that were fitted, and the others: name -> why they became no inputs."""
+
+    columns: Columns
+    left_out: dict[str, str]
+
+
+def fit(frame: Any, choices: Choices = Choices(), rows: np.ndarray | None = None, target: str | None = None) -> Fitted:  # noqa: B008
+    """Return how the columns of a table become inputs, fitted to the rows with the numbers (m,), None: to all. `target` is none of them.
+
+    Raises DataError for columns that are not what they are said to be, or of which it cannot be told what they are.
+    """
+    named, names = choices.named(), frames.names_of(frame)
+    check_names([*named], names)
+    table = frames.as_polars(frame, {name for name in names if name != target and named.get(name) not in ("drop", "keep")})
+    found, scaling, left_out = [], [], {}
+    numbered = np.arange(len(table)) if rows is None else rows
+    for series in table if rows is None else table[rows]:
+        name = series.name
+        asked = named.get(name)
+        kind, why, row = kinds.Kind(asked) if asked is not None else kinds.kind_of(series)
+        if kind == kinds.UNCLEAR:
+            where = f"column {name!r}" if row is None else frames.place(name, row, numbered)
+            raise DataError(f"{where}: {why}; say what it is: --categorical {name}, --numeric {name} or --drop {name}")
+        column, numbers = _fit(series, kind, choices.ordinal.get(name, ()), numbered) if kind in INPUTS else (None, [])
+        if column is None:
+            left_out[name] = f"{kind}: {why}" if why else kinds.CONSTANT
+        else:
+            found.append(column)
+            scaling += [_scaling(name, each, numbered) for each in numbers]
+    if not found:
+        raise DataError(f"expected a column to learn from, found none{': ' + shown_left_out(left_out) if left_out else ''}")
+    center, scale = np.array(scaling, np.float64).reshape(-1, 2).T
+    return Fitted(Columns(tuple(found), center.copy(), scale.copy(), target, choices.keep), left_out)
+
+
+def shown_left_out(left_out: Mapping[str, str], most: int = 5) -> str:
+    """Return in words which columns became no inputs, and why."""
+    parts = [f"{name} ({why})" for name, why in list(left_out.items())[:most]]
+    return ", ".join(parts) + (f" and {len(left_out) - most} more" if len(left_out) > most else "")
+
+
+def check_names(names: Iterable[str], there: Sequence[str]) -> None:
+    """Raise ConfigError for the name of a column that a table does not have, with the nearest one."""
+    for name in names:
+        if name not in there:
+            raise ConfigError(f"expected the name of a column, got {name!r}{nearest_of(name, there) or listed(there)}")
+
+
+def nearest_of(name: str, there: Sequence[str]) -> str:
+    """Return a hint to the names that are nearest to one that is not there; "" where none is near."""
+    folded = {each.casefold().strip(): each for each in there}
+    near = difflib.get_close_matches(name.casefold().strip(), folded, n=3, cutoff=0.6)
+    return f"; did you mean {' or '.join(repr(folded[each]) for each in near)}?" if near else ""
+
+
+def listed(there: Sequence[str], most: int = 12) -> str:
+    """Return the names of columns as the end of a message."""
+    return f"; there are {', '.join(there[:most])}{' …' if len(there) > most else ''}"
+
+
+def checked(columns: Any, n_inputs: int) -> Columns:
+    """Return columns that a network of n_inputs inputs can have; ConfigError for any others."""
+    if not isinstance(columns, Columns):
+        raise ConfigError(f"columns: expected fastmlp.preprocessing.Columns, got {type(columns).__name__}")
+    scaled = 0
+    names = [column.name for column in columns.columns]
+    for column in columns.columns:
+        texts = (column.name, column.kind, column.format, *column.categories, *column.parts)
+        if not all(isinstance(text, str) for text in texts) or column.kind not in INPUTS:
+            raise ConfigError(f"columns: expected columns of the kinds {', '.join(INPUTS)}, got {column!r:.80}")
+        if len(set(column.categories)) < len(column.categories) or not set(column.parts) <= set(PARTS):
+            raise ConfigError(f"columns: expected different categories, and parts of dates, got {column!r:.80}")
+        if not (isinstance(column.missing, bool) and isinstance(column.other, bool)):
+            raise ConfigError(f"columns: expected missing and other to be true or false, got {column!r:.80}")
+        scaled += column.scaled
+    if len(set(names)) < len(names):
+        raise ConfigError("columns: expected a name for each column, got one twice")
+    if columns.n_inputs != n_inputs:
+        raise ConfigError(f"columns: expected those of the {n_inputs} inputs of the network, got {columns.n_inputs}")
+    for name, values in (("center", columns.center), ("scale", columns.scale)):
+        if not isinstance(values, np.ndarray) or values.dtype != np.float64 or values.shape != (scaled,):
+            raise ConfigError(f"columns: expected {name} to be float64 of shape ({scaled},), got {told(values)}")
+        if not np.isfinite(values).all():
+            raise ConfigError(f"columns: expected {name} to be finite, got NaN or inf")
+    if (columns.scale < 0).any():
+        raise ConfigError("columns: expected scales of at least 0, got others")
+    if not (columns.target is None or isinstance(columns.target, str)) or not all(isinstance(each, str) for each in columns.keep):
+        raise ConfigError("columns: expected the names of target and kept columns to be texts, got others")
+    return columns
+
+
+def from_described(found: Any, center: np.ndarray, scale: np.ndarray) -> Columns:
+    """Return the columns that `Columns.described` wrote, not checked yet; ConfigError where they are not written so."""
+    try:
+        columns = [Column(**_listed_as_tuples(each)) for each in found["columns"]]
+        return Columns(tuple(columns), center, scale, found["target"], tuple(found["keep"]))
+    except (TypeError, KeyError, AttributeError):
+        raise ConfigError("expected columns as fastmlp writes them in metadata columns, found others") from None
+
+
+def _listed_as_tuples(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+
+
+# --- one column ----------------------------------------------------------------------------------------------------------
+
+
+def _fit(series: Any, kind: str, order: tuple[str, ...], rows: np.ndarray) -> tuple[Column | None, list[np.ndarray]]:
+    """Return a column, and its numbers (n,) that are to be scaled, NaN where they are missing; None where it tells nothing.
+
+    rows (n,): the numbers of its rows, for messages.
+    """
+    name, missing = series.name, series.null_count() > 0
+    if kind == NUMBER:
+        numbers = frames.as_numbers(series, rows)
+        present = numbers[~np.isnan(numbers)]
+        is_constant = present.size == 0 or ((present == present[0]).all() and not missing)
+        return (None, []) if is_constant else (Column(name, NUMBER, missing=missing), [numbers])
+    if kind == DATE:
+        format = frames.date_format(series)
+        found = _parts(frames.as_dates(series, format, rows))
+        parts = {part: values for part, values in found.items() if np.unique(values[~np.isnan(values)]).size > 1}
+        return (Column(name, DATE, (), missing, False, tuple(parts), format), [*parts.values()]) if parts else (None, [])
+    if kind == ORDINAL:
+        column = Column(name, ORDINAL, order, missing)
+        return column, [_ranks(column, series, rows)]
+    texts = frames.as_texts(series).alias("text")
+    counts = texts.drop_nulls().value_counts().sort(["count", "text"], descending=[True, False])
+    categories, other = counts["text"].to_list(), len(counts) > MOST_CATEGORIES
+    if len(categories) + missing < 2:
+        return None, []
+    return Column(name, CATEGORY, tuple(sorted(categories[:MOST_CATEGORIES])), missing, other), []
+
+
+def _encode(column: Column, series: Any, out: np.ndarray, center: np.ndarray, scale: np.ndarray) -> None:
+    """Write the inputs of a column into out (n, F), which is 0."""
+    if column.missing:
+        out[:, -1] = series.is_null().to_numpy()
+    if column.kind == CATEGORY:
+        pl = polars()
+        texts = frames.as_texts(series)
+        codes = texts.cast(pl.Enum(column.categories), strict=False).to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
+        if column.is_pair:
+            out[:, 0] = np.where(codes < 0, 0.0, 2.0 * codes - 1.0)
+            return
+        known = np.flatnonzero(codes >= 0)
+        out[known, codes[known]] = 1.0
+        if column.other:
+            out[:, len(column.categories)] = (codes < 0) & texts.is_not_null().to_numpy()
+        return
+    if column.kind == NUMBER:
+        numbers = [frames.as_numbers(series)]
+    elif column.kind == ORDINAL:
+        numbers = [_ranks(column, series)]
+    else:
+        found = _parts(frames.as_dates(series, column.format))
+        numbers = [found[part] for part in column.parts]
+    for place, values in enumerate(numbers):
+        out[:, place] = clipped(values, center[place], scale[place])
+
+
+def clipped(values: np.ndarray, center: float, scale: float) -> np.ndarray:
+    """Return z / sqrt(1 + (z / 3)²) of z = (v - center) / scale, float64 (n,): 0 where v is NaN, everywhere for a scale of 0."""
+    if scale == 0:
+        return np.zeros_like(values)
+    with np.errstate(over="ignore"):
+        z = np.clip((values - center) / scale, -FURTHEST, FURTHEST)
+    found: np.ndarray = np.where(np.isnan(z), 0.0, z / np.hypot(1.0, z / CLIP))
+    return found
+
+
+def _scaling(name: str, numbers: np.ndarray, rows: np.ndarray) -> tuple[float, float]:
+    """Return the median of numbers (n,), and q75 - q25; where that is 0, half of what lies between the ends."""
+    present = numbers[~np.isnan(numbers)]
+    if np.abs(present).max() > LARGEST:
+        row = int(np.nanargmax(np.abs(numbers)))
+        raise DataError(f"{frames.place(name, row, rows)}: expected numbers up to {LARGEST:g}, got {numbers[row]:g}")
+    low, median, high = (float(each) for each in np.quantile(present, (0.25, 0.5, 0.75)))
+    return median, high - low if high > low else float(present.max() - present.min()) / 2
+
+
+def _ranks(column: Column, series: Any, rows: np.ndarray | None = None) -> np.ndarray:
+    """Return the place of each category in its order, float64 (n,), NaN where it is missing, or unknown.
+
+    rows (n,): the numbers of rows in which no category may be unknown; None: all may be.
+    """
+    pl = polars()
+    texts = frames.as_texts(series)
+    ranks = texts.cast(pl.Enum(column.categories), strict=False).to_physical().cast(pl.Float64)
+    if rows is not None and (wrong := ranks.is_null() & texts.is_not_null()).any():
+        frames.refuse(texts, wrong, f"one of {', '.join(column.categories)}", rows)
+    found: np.ndarray = ranks.fill_null(float("nan")).to_numpy()
+    return found
+
+
+def _parts(moments: Any) -> dict[str, np.ndarray]:
+    """Return the PARTS of moments, each float64 (n,), NaN where there is none."""
+    pl = polars()
+    date = moments.dt
+    found = (
+        moments.to_physical() / 1e6 / frames.SECONDS_OF_A_DAY, date.year(), date.month(), date.day(), date.weekday(),
+        date.hour() + date.minute() / 60,
+    )  # fmt: skip
+    return {part: each.cast(pl.Float64).fill_null(float("nan")).to_numpy() for part, each in zip(PARTS, found, strict=True)}

@@ -1,0 +1,268 @@
+"""A table of one's own -> a data set: test rows put aside, its columns fitted to the rows that will be trained on.
+
+Which rows are held out to validate on follows from the settings, and is decided here first: what is fitted never sees them.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmlp.data.dataset import DATASETS, Dataset
+from fastmlp.data.formats import read_table
+from fastmlp.data.formats.backend import polars
+from fastmlp.errors import ConfigError, DataError, InputNotFound
+from fastmlp.preprocessing import columns as of_columns
+from fastmlp.preprocessing import frames
+from fastmlp.preprocessing.columns import Choices
+from fastmlp.settings import HELD_OUT, NetworkSettings, TrainingSettings, settings_in_effect
+from fastmlp.training import holdout
+
+TEST_PART = 0.2  # of the rows, where nobody says which are for testing
+FEW_NUMBERS = 20  # different whole numbers in a target that are classes unless it is said that they are numbers
+# What a table is trained with where nobody says otherwise.
+NETWORK_DEFAULTS: Mapping[str, Any] = {"hidden": (256, 256)}
+TRAINING_DEFAULTS: Mapping[str, Any] = {
+    "optimizer": "adam", "schedule": "cosine", "dropout": 0.15, "validation": 0.1, "restore_best": True,
+}  # fmt: skip
+ROWS_TO_TRAIN_ON = 1_500_000  # in all epochs together, which are few where rows are many
+FEWEST_EPOCHS, MOST_EPOCHS = 10, 100
+SMALLEST_BATCH, LARGEST_BATCH, STEPS = 16, 128, 100  # an epoch has so many steps, or more
+
+
+Recorded = tuple[NetworkSettings, TrainingSettings]
+Notify = Callable[[str], None]
+
+
+class Table(NamedTuple):
+    """A table in a file, and what is to be learned from it; plain values, as a run folder keeps them."""
+
+    path: str
+    target: str
+    test: float | int | None = None  # a part or a number of the rows; None: TEST_PART, unless there is a test_file
+    test_file: str | None = None
+    header: bool | None = None  # as for read_table
+    delimiter: str | None = None
+    choices: Choices = Choices()
+
+    @property
+    def name(self) -> str:
+        """The name of the data set: that of the file without its ending, never that of another data set."""
+        name = "stdin" if self.path == "-" else os.path.basename(self.path).partition(".")[0] or "table"
+        return f"{name}-table" if name in DATASETS else name
+
+    def read(self, path: Any, notify: Notify | None = None) -> Any:
+        """Return a table in a file, or a frame, as a polars.DataFrame, read as this one is."""
+        texts = (*self.choices.categorical, *self.choices.ordinal)
+        return read_table(path, header=self.header, delimiter=self.delimiter, text_columns=texts, notify=notify)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values that `from_dict` reads."""
+        choices = {name: dict(value) if name == "ordinal" else list(value) for name, value in self.choices._asdict().items() if value}
+        return {**self._asdict(), "choices": choices}
+
+    @classmethod
+    def from_dict(cls, found: Any) -> "Table":
+        """Return what `to_dict` wrote; DataError for anything else."""
+        try:
+            choices: dict[str, Any] = {
+                name: {each: tuple(order) for each, order in value.items()} if name == "ordinal" else tuple(value)
+                for name, value in found["choices"].items()
+            }
+            table = cls(**{**found, "choices": Choices(**choices)})
+        except (TypeError, KeyError, AttributeError):
+            raise DataError("expected a table with its path and its target in the manifest of a run, found another; train anew") from None
+        if not (isinstance(table.path, str) and isinstance(table.target, str) and isinstance(table.test_file, (str, type(None)))):
+            raise DataError("expected the path and the target of a table as texts in the manifest of a run, found others; train anew")
+        return table
+
+
+def training_defaults(n_rows: int) -> dict[str, Any]:
+    """Return what a table of n_rows training rows is trained with where nobody says otherwise."""
+    batch = n_rows // STEPS // SMALLEST_BATCH * SMALLEST_BATCH
+    return {
+        **TRAINING_DEFAULTS,
+        "epochs": min(MOST_EPOCHS, max(FEWEST_EPOCHS, ROWS_TO_TRAIN_ON // n_rows)),
+        "batch_size": min(LARGEST_BATCH, max(SMALLEST_BATCH, batch)),
+    }
+
+
+class Loaded(NamedTuple):
+    """A table as a data set, and which of its columns became no inputs, and why."""
+
+    data: Dataset
+    left_out: dict[str, str]
+
+
+def load_table(
+    source: Any,
+    target: str,
+    *,
+    test: float | int | None = None,
+    test_file: str | os.PathLike[str] | None = None,
+    drop: Sequence[str] = (),
+    keep: Sequence[str] = (),
+    categorical: Sequence[str] = (),
+    numeric: Sequence[str] = (),
+    ordinal: Mapping[str, Sequence[str]] | None = None,
+    date: Sequence[str] = (),
+    validation: float | int | None = None,
+    split_seed: int = TrainingSettings.split_seed,
+    header: bool | None = None,
+    delimiter: str | None = None,
+) -> Dataset:
+    """Return a table as a data set for `train`: test rows put aside, columns fitted to the rows that will be trained on.
+
+    source: the path of a file, or a frame of pandas, polars or pyarrow: what fastmlp.data.formats.read_table reads. target: the column to
+    predict; texts, and whole numbers of at most 20 values, are classes. test: a part or a number of the rows; None: a fifth, unless a
+    test_file is named. drop, categorical, numeric, date: names of columns; ordinal: name -> categories in their order; keep: no inputs,
+    but shown beside predictions by `fastmlp predict`. validation, split_seed: which rows the training will hold out; None: a tenth. They
+    and what suits a table of so many rows become the data set's training_defaults. A network that is to take frames gets its `columns`.
+
+    Raises ConfigError for columns that are not there, DataError for cells that cannot be what they should, InputNotFound, MissingExtra.
+    """
+    names = {"drop": drop, "keep": keep, "categorical": categorical, "numeric": numeric, "date": date}
+    if alone := next((name for name, value in names.items() if isinstance(value, str)), None):
+        raise ConfigError(f"{alone}: expected a list of columns, got {names[alone]!r}; write [{names[alone]!r}]")
+    choices = Choices(
+        tuple(drop), tuple(keep), tuple(categorical), tuple(numeric), {name: tuple(order) for name, order in (ordinal or {}).items()},
+        tuple(date),
+    )  # fmt: skip
+    given = {"split_seed": split_seed, **({} if validation is None else {"validation": validation})}
+    is_path = isinstance(source, (str, os.PathLike))
+    table = Table(
+        os.fspath(source) if is_path else "", target, test, None if test_file is None else os.fspath(test_file), header, delimiter, choices
+    )
+    return load(table, given, frame=None if is_path else table.read(source)).data
+
+
+def load(
+    table: Table, given: Mapping[str, Any], recorded: Recorded | None = None, notify: Notify | None = None, frame: Any = None
+) -> Loaded:
+    """Return a table as a data set whose columns are fitted to the rows that settings, where they are `given`, do not hold out.
+
+    recorded: the settings of a run that goes on, in place of those given. notify: as for read_table. frame: what is in
+    the table, where it is known. Raises ConfigError for columns that are not there, DataError for cells that cannot be what they should.
+    """
+    if recorded is not None and table.path == "-":
+        raise InputNotFound("expected the table that the run was trained on, it came by standard input; keep it in a file next time")
+    frame = table.read(table.path, notify) if frame is None else frame
+    check_target(table.target, frame.columns)
+    network, settings = settings_in_effect(given, NETWORK_DEFAULTS, TRAINING_DEFAULTS) if recorded is None else recorded
+    as_values = _predicts_values(frame[table.target], network.output)
+    y = target_of(frame[table.target], as_values)
+    if table.test_file is None:
+        drawn = _split(settings.replace(validation=TEST_PART if table.test is None else table.test, holdout=None), y, as_values, "test", 1)
+        of_test, y_test = None, y[drawn.held_out]
+    else:
+        drawn, of_test = holdout.Rows(np.arange(len(y)), np.empty(0, np.int64)), table.read(table.test_file, notify)
+        check_target(table.target, of_test.columns)
+        y_test = target_of(of_test[table.target], as_values)
+    y_train = y[drawn.train]
+    kept = _split(settings, y_train, as_values, "validation", 0)
+    names = None if as_values or y_train.dtype.kind != "U" else tuple(np.unique(y_train).tolist())
+    hashes, openings = _hashes(table), list[str]()
+    defaults = {**training_defaults(len(y_train)), **{name: given[name] for name in HELD_OUT if name in given}}
+
+    def fitted(rows: np.ndarray) -> Loaded:
+        def fit_to(others: np.ndarray) -> Dataset:
+            return data if np.array_equal(others, rows) else fitted(others).data
+
+        columns, left_out = of_columns.fit(frame, table.choices, drawn.train[rows], table.target)
+        x = columns.encode(frame)
+        x_test = x[drawn.held_out] if of_test is None else columns.encode(of_test, "x_test")
+        data = Dataset(
+            table.name, x[drawn.train], y_train, x_test, y_test, kind="table",
+            target_kind="values" if as_values else "classes", class_names=names, feature_names=columns.features, hashes=hashes,
+            network_defaults=NETWORK_DEFAULTS, training_defaults=defaults, columns=columns, fit_to=fit_to,
+        )  # fmt: skip
+        vars(data)["test_openings"] = openings  # the test rows are the same
+        return Loaded(data, left_out)
+
+    return fitted(kept.train)
+
+
+def check_target(target: str, names: list[str]) -> None:
+    """Raise ConfigError where a table has no column of that name."""
+    if target not in names:
+        hint = of_columns.nearest_of(target, names) or of_columns.listed(names)
+        raise ConfigError(f"target: expected the name of a column, got {target!r}{hint}")
+
+
+def target_of(column: Any, as_values: bool, texts: bool | None = None) -> np.ndarray:
+    """Return what a column says is to be predicted: float64 (n,), or labels, whole numbers or texts (n,).
+
+    texts: whether labels are texts; None: where they are no whole numbers. Raises DataError, with the row, for missing ones.
+    """
+    if column.null_count():
+        where = frames.place(column.name, int(column.is_null().arg_max()))
+        raise DataError(f"{where}: expected something to learn in each row, got a missing value; leave it out")
+    if as_values:
+        return frames.as_numbers(column)
+    numbers = _whole(column) if texts is not True else None
+    if numbers is None and texts is False:
+        found = frames.as_numbers(column)
+        frames.refuse(column, polars().Series(found != np.floor(found)), "a whole number, the label of a class")
+    return np.array(frames.as_texts(column).to_list(), str) if numbers is None else numbers
+
+
+def target_for(network: Any, column: Any) -> np.ndarray:
+    """Return what a column says is to be predicted, as a trained network has it."""
+    labels = network.known_classes
+    return target_of(column, network.output == "identity", None if labels is None else labels.dtype.kind == "U")
+
+
+def _whole(column: Any) -> np.ndarray | None:
+    """Return whole numbers (n,), None where a column holds others, or texts."""
+    pl = polars()
+    if column.dtype == pl.Boolean or not (column.dtype.is_numeric() or column.dtype == pl.String):
+        return None
+    numbers = column.cast(pl.Float64, strict=False)
+    if numbers.null_count() or not (numbers == numbers.floor()).all() or not (numbers.abs() < 2.0**53).all():
+        return None
+    found: np.ndarray = numbers.cast(pl.Int64).to_numpy()
+    return found
+
+
+def _predicts_values(column: Any, output: str | None) -> bool:
+    """Return whether a target is numbers to predict rather than classes."""
+    if output is not None:
+        return output == "identity"
+    pl = polars()
+    column = column.drop_nulls()
+    if column.dtype == pl.Boolean or column.cast(pl.Float64, strict=False).null_count():
+        return False
+    whole = _whole(column)
+    return whole is None or np.unique(whole).size > FEW_NUMBERS
+
+
+def _split(settings: TrainingSettings, y: np.ndarray, as_values: bool, what: str, draw: int) -> holdout.Rows:
+    """Return which rows are held out, as a training of a network with a fitting output does."""
+    if as_values:
+        target, output, n_outputs = y[:, None], "identity", 1
+    else:
+        classes, numbers = np.unique(y, return_inverse=True)
+        target, output, n_outputs = numbers[:, None], "softmax", classes.size
+        if classes.size < 2:
+            raise DataError(f"target: expected at least two classes, got {classes.tolist()[0]!r:.60} in all {len(y):,} rows")
+        if classes.size > max(FEW_NUMBERS, len(y) // 2):
+            raise DataError(f"target: expected classes that have several rows each, got {classes.size:,} in {len(y):,} rows")
+    try:
+        return holdout.split(settings, target, output, n_outputs, draw)
+    except ConfigError as error:
+        raise ConfigError(f"{what}{str(error).removeprefix('validation')}") from None
+
+
+def _hashes(table: Table) -> dict[str, str]:
+    """Return the hash of each file of a table."""
+    found = {}
+    for path in (table.path, table.test_file):
+        if path not in (None, "", "-"):
+            try:
+                with open(path, "rb") as file:
+                    found[os.path.basename(path)] = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                raise InputNotFound(f"{path}: cannot be read: {error.strerror or error}") from error
+    return found
