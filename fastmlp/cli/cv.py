@@ -8,7 +8,7 @@ import typer
 
 from fastmlp.cli import experiment
 from fastmlp.cli.configuration import flag, given_settings
-from fastmlp.cli.options import DataDir, OptionalDatasetName
+from fastmlp.cli.options import DataDir, OptionalData
 from fastmlp.rendering import experiments
 from fastmlp.rendering.output import Output
 from fastmlp.rendering.tables import counted
@@ -29,12 +29,10 @@ FOLDS, RUNS = 5, 1
 def cv(
     output: Output,
     flags: dict[str, Any],
-    dataset: OptionalDatasetName = None,
+    table: dict[str, Any],
+    dataset: OptionalData = None,
     folds: Annotated[int | None, typer.Option(metavar="K", min=2, help=f"parts of the training rows  [default: {FOLDS}]")] = None,
-    runs: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, max=experiment.MOST_MODELS, help=f"seeds for each fold, from --seed on  [default: {RUNS}]"),
-    ] = None,
+    runs: Annotated[int | None, typer.Option(metavar="N", min=1, help=f"seeds for each fold, from --seed on  [default: {RUNS}]")] = None,
     test: Annotated[bool, typer.Option("--test", help="at the end train on all rows and evaluate on the test set, once per seed")] = False,
     resume: experiment.ResumeOption = None,
     config: experiment.ConfigOption = None,
@@ -53,11 +51,22 @@ def cv(
         for name in HELD_OUT:
             if given.get(name):
                 raise typer.BadParameter("expected none: the folds are held out; say how many with --folds", param_hint=flag(name))
-        [data] = experiment.load_data(experiment.named(dataset), data_dir, output.note)
+        data, own = experiment.new_data(output, dataset, table, given, data_dir)
+        if own is not None and executor is not None:
+            raise typer.BadParameter(
+                "expected none with a table, whose columns are fitted anew for each fold, got one", param_hint="--executor"
+            )
         arguments = {"folds": folds or FOLDS, "runs": runs or RUNS, "test": test}
-        return experiment.new_plan("cv", data, given, arguments, holds_out=False), [data]
+        return experiment.new_plan("cv", data, given, arguments, holds_out=False, table=own), [data]
 
-    others = {"DATASET": dataset, "--folds": folds, "--runs": runs, "--test": test, "--config": config, **experiment.flags_given(flags)}
+    others = {
+        "DATASET": dataset,
+        "--folds": folds,
+        "--runs": runs,
+        "--test": test,
+        "--config": config,
+        **experiment.flags_given({**flags, **table}),
+    }
     return experiment.conduct(output, KIND, experiment.Options(resume, data_dir, run_folder, executor), others, new)
 
 

@@ -1,4 +1,4 @@
-"""`fastmlp data`: which data sets there are, where their files lie, and how to get them."""
+"""`fastmlp data`: which data sets there are, where their files lie, and how to get them; what is in a table."""
 
 import os
 from pathlib import Path
@@ -7,11 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from fastmlp.cli.options import DataDir, DatasetName
+from fastmlp.cli.tables import Delimiter, Header, read
 from fastmlp.rendering.output import Output
 
 LIST_EXAMPLES = ("fastmlp data list",)
 FETCH_EXAMPLES = ("fastmlp data fetch mnist", "fastmlp data fetch fashion-mnist --source apt")
 PATH_EXAMPLES = ("fastmlp data path mnist",)
+DESCRIBE_EXAMPLES = ("fastmlp data describe table.csv",)
 
 
 def list_datasets(output: Output, data_dir: DataDir = None) -> dict[str, Any]:
@@ -61,3 +63,23 @@ def _folder(name: str, data_dir: Path | None) -> Path | None:
     folder = dataset_folder(name, data_dir)
     here = all(os.path.exists(folder / file.name) or os.path.exists(folder / f"{file.name}.gz") for file in FILES[name])
     return folder if here else None
+
+
+def describe(
+    output: Output,
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="the path of a table, or - for standard input")],
+    header: Header = None,
+    delimiter: Delimiter = None,
+) -> dict[str, Any]:
+    """Show what the columns of a table are taken for: kind, missing values, different values, range or most frequent ones.
+
+    What a column is taken for can be said otherwise where the table is trained on: --numeric, --categorical, --ordinal, --date, --drop.
+    """
+    from fastmlp.preprocessing import kinds
+    from fastmlp.rendering import tables
+
+    frame = read(str(table), None, header, delimiter, output.note)
+    columns = kinds.describe(frame)
+    output.result(f"{len(frame):,} rows, {tables.counted(len(columns), 'column')}\n")
+    output.result(tables.columns(columns))
+    return {"table": table, "rows": len(frame), "columns": columns}

@@ -1,10 +1,12 @@
-"""`fastmlp evaluate`: how good a trained network is on a data set."""
+"""`fastmlp evaluate`: how good a trained network is on a data set, or on a table."""
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from fastmlp.cli.options import DataDir, ModelFile, OptionalDatasetName, compile_notes, data_of, model_file
+from fastmlp.cli import tables as of_tables
+from fastmlp.cli.options import DataDir, ModelFile, OptionalData, compile_notes, model_file, run_of
 from fastmlp.rendering import tables
 from fastmlp.rendering.output import Output
 from fastmlp.settings import nearest
@@ -13,50 +15,86 @@ EXAMPLES = (
     "fastmlp evaluate digits.safetensors mnist",
     "fastmlp evaluate digits.safetensors mnist --split train --json",
     "fastmlp evaluate runs/20261124T030656Z-mnist-b11a7d",
+    "fastmlp evaluate model.safetensors table.csv",
 )
 
 
 SPLITS = ("test", "train")
 
 
+class _Rows(NamedTuple):
+    """What is evaluated on."""
+
+    x: Any
+    y: Any
+    dataset: str
+    split: str | None  # None: all rows of a table
+
+    @property
+    def named(self) -> str:
+        """What they are called after their number."""
+        return f"rows of {self.dataset}" if self.split is None else f"{self.split} rows of {self.dataset}"
+
+
 def _known_split(name: str) -> str:
     if name not in SPLITS:
-        raise typer.BadParameter(f"expected one of {', '.join(SPLITS)}, got {name!r:.60}{nearest(name, SPLITS)}")
+        raise typer.BadParameter(f"expected one of {', '.join(SPLITS)}, got {name!r}{nearest(name, SPLITS)}")
     return name
 
 
 def evaluate(
     output: Output,
     model: ModelFile,
-    dataset: OptionalDatasetName = None,
+    dataset: OptionalData = None,
     split: Annotated[str, typer.Option(metavar="|".join(SPLITS), callback=_known_split, help="rows to evaluate on")] = "test",
+    target: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="of a table: the column to predict  [default: as in training]")
+    ] = None,
     data_dir: DataDir = None,
+    header: of_tables.Header = None,
+    delimiter: of_tables.Delimiter = None,
 ) -> dict[str, Any]:
     """Show accuracy and confusion matrix of a trained network, or R² and errors in the units of y.
 
-    The folder of a training knows its data set; beside a model file, name one.
+    The folder of a training knows its data set; beside a model file, name one, or a table: all of its rows are evaluated.
     """
-    from fastmlp.data.dataset import load_dataset
+    from fastmlp.inspect.metrics import scores_of
     from fastmlp.network import Network
 
-    dataset = data_of(model) if dataset is None else dataset
     network = Network.load(model_file(model))
-    output.note(f"loading {dataset} …")
-    data = load_dataset(dataset, data_dir, notify=output.note)
-    x, y = (data.x_test, data.y_test) if split == "test" else (data.x_train, data.y_train)
+    if dataset is not None and of_tables.is_table(dataset):
+        x, y = of_tables.rows_of(network, of_tables.read(dataset, network, header, delimiter, output.note), target)
+        rows = _Rows(x, y, dataset, None)
+    elif given := next(
+        (name for name, value in (("target", target), ("header", header), ("delimiter", delimiter)) if value is not None), None
+    ):
+        raise typer.BadParameter(f"expected it with the path of a table only, got it with {dataset or model}", param_hint=f"--{given}")
+    else:
+        rows = _rows(output, model, dataset, split, data_dir)
     with compile_notes(output):
-        scores = network.evaluate(x, y)
-        confusion = network.confusion_matrix(x, y) if network.predicts_classes else None
+        scores = network.evaluate(rows.x, rows.y)
+        if network.columns is not None:
+            scores |= scores_of(network, rows.x, rows.y)
+        confusion = network.confusion_matrix(rows.x, rows.y) if network.predicts_classes else None
     names = network.class_names or tuple(map(str, range(network.n_outputs)))
-    output.result(f"{tables.scores(scores)}  ({len(x):,} {split} rows of {dataset})")
+    output.result(f"{tables.scores(scores)}  ({len(rows.x):,} {rows.named})")
     if confusion is not None:
         output.detail("\n" + tables.confusion_matrix(confusion, names))
     return {
         "model": model,
-        "dataset": dataset,
-        "split": split,
-        "rows": len(x),
+        "dataset": rows.dataset,
+        "split": rows.split,
+        "rows": len(rows.x),
         **scores,
         "class_names": names,
         "confusion_matrix": confusion,
     }
+
+
+def _rows(output: Output, model: Path, dataset: str | None, split: str, data_dir: Path | None) -> _Rows:
+    """Return the rows of a data set, or of the table that a run was trained on."""
+    run = run_of(model) if dataset is None else None
+    table, recorded = (None, None) if run is None else (of_tables.of_manifest(run.manifest), of_tables.recorded(run.manifest))
+    name = str(run.manifest["data"]["name"]) if run is not None else str(dataset)
+    data = of_tables.load(output, name, table, {}, data_dir, recorded=recorded)
+    return _Rows(*((data.x_test, data.y_test) if split == "test" else (data.x_train, data.y_train)), name, split)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
 import typer
 
+from fastmlp.cli import tables as of_tables
 from fastmlp.cli.configuration import flag
 from fastmlp.cli.options import compile_notes
 from fastmlp.cli.train import RUNS, split_rows
@@ -35,12 +36,13 @@ if TYPE_CHECKING:
     from fastmlp.search.statistics import Summary
     from fastmlp.search.task import Event, Task
     from fastmlp.storage.runs import RunFolder
+    from fastmlp.training.tables import Table
 
 Result = TypeVar("Result")
 Settings = TypeVar("Settings", NetworkSettings, TrainingSettings)
 
 COUNTS = ("runs", "folds", "seeds", "repeats")  # of the arguments of experiments, those that are numbers
-MOST_MODELS = 100_000  # of one setting: all are listed beforehand
+MOST_MODELS = 10**9
 MODELS = "models.jsonl"  # the ledger
 HELD_OUT = 12  # where neither data set nor user say how many rows to validate on: one of so many
 
@@ -66,6 +68,7 @@ class Plan(NamedTuple):
     network: NetworkSettings
     training: TrainingSettings
     arguments: dict[str, Any]  # of this kind of experiment, as JSON holds them
+    table: "Table | None" = None  # that the data set is, where it has no name of its own
 
     @property
     def settings(self) -> dict[str, dict[str, Any]]:
@@ -74,7 +77,13 @@ class Plan(NamedTuple):
 
 
 def new_plan(
-    kind: str, data: "Dataset", given: Mapping[str, Any], arguments: dict[str, Any], holds_out: bool = True, axes: Sequence[str] = ()
+    kind: str,
+    data: "Dataset",
+    given: Mapping[str, Any],
+    arguments: dict[str, Any],
+    holds_out: bool = True,
+    axes: Sequence[str] = (),
+    table: "Table | None" = None,
 ) -> Plan:
     """Return the plan of a new experiment. With `holds_out` some rows are for validation, one of HELD_OUT if nobody says otherwise.
 
@@ -104,7 +113,7 @@ def new_plan(
         training = training.replace(**left_out)
     if not holds_out:
         training = training.without_held_out()
-    return Plan(kind, data.name, network, training.replace(normalize=training.normalize or "scale"), arguments)
+    return Plan(kind, data.name, network, training.replace(normalize=training.normalize or "scale"), arguments, table)
 
 
 def _without(settings: Settings, axes: Sequence[str]) -> tuple[Settings, dict[str, Any]]:
@@ -175,8 +184,18 @@ def load_data(names: str, data_dir: Path | None, notify: Callable[[str], None]) 
     return [load_dataset(name, data_dir, notify=notify) for name in names.split(", ")]
 
 
+def new_data(
+    output: Output, dataset: str | None, flags: Mapping[str, Any], given: Mapping[str, Any], data_dir: Path | None
+) -> "tuple[Dataset, Table | None]":
+    """Return the data of a new experiment, by name or from a table; raise typer.BadParameter where none were named."""
+    table = of_tables.table_of(dataset, flags)
+    return of_tables.load(output, named(dataset), table, given, data_dir), table
+
+
 def _data_of(plan: Plan, data_dir: Path | None, notify: Callable[[str], None]) -> "list[Dataset]":
-    return load_data(plan.dataset, data_dir, notify)
+    if plan.table is None:
+        return load_data(plan.dataset, data_dir, notify)
+    return [of_tables.load(Output(quiet=True), plan.dataset, plan.table, {}, data_dir, recorded=(plan.network, plan.training))]
 
 
 class Kind(NamedTuple):
@@ -274,7 +293,7 @@ def _begun(output: Output, kind: Kind, plan: Plan, data: "Sequence[Dataset]", op
         run.start(
             plan.settings,
             seed=plan.training.seed,
-            data={"name": plan.dataset, "files": _hashes(data)},
+            data={"name": plan.dataset, "files": _hashes(data), **of_tables.in_manifest(plan.table)},
             threads=options.threads or plan.training.threads or machine.usable_cores(),
             experiment={"kind": plan.kind, "arguments": plan.arguments},
         )
@@ -303,13 +322,13 @@ def _refuse_other_options(options: Mapping[str, Any]) -> None:
 
 def flags_given(flags: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings given as flags, by their flags."""
-    return {flag(name): value for name, value in flags.items() if value is not None}
+    return {flag(name): value for name, value in flags.items() if value not in (None, [])}
 
 
 def named(dataset: str | None) -> str:
-    """Return the name of the data set; raise typer.BadParameter where none was given."""
+    """Return the name of the data set, or the path of a table; raise typer.BadParameter where none was given."""
     if dataset is None:
-        raise typer.BadParameter("expected a name from: fastmlp data list; got none", param_hint="DATASET")
+        raise typer.BadParameter("expected a name from: fastmlp data list, or the path of a table; got none", param_hint="DATASET")
     return dataset
 
 
@@ -331,7 +350,7 @@ def _earlier_plan(kind: str, folder: Path, arguments: Sequence[str]) -> "tuple[P
         network = NetworkSettings.from_record(manifest["settings"]["network"])
         training = TrainingSettings.from_record(manifest["settings"]["train"])
         asked = {name: _argument(name, manifest["arguments"][name]) for name in arguments}
-        return Plan(kind, manifest["data"]["name"], network, training, asked), run
+        return Plan(kind, manifest["data"]["name"], network, training, asked, of_tables.of_manifest(manifest)), run
     except (KeyError, TypeError) as error:
         run.close()
         raise DataError(
@@ -347,7 +366,7 @@ def _argument(name: str, value: Any) -> Any:
     if name == "changes":
         right = isinstance(value, list) and all(isinstance(change, dict) for change in value)
     elif name in COUNTS:
-        right = isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_MODELS
+        right = isinstance(value, int) and not isinstance(value, bool) and 0 < value < MOST_MODELS
     else:
         right = isinstance(value, bool)
     if not right:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fastmlp.cli import tables as of_tables
 from fastmlp.cli.configuration import flag, given_settings
-from fastmlp.cli.options import TERMINAL, DataDir, DatasetName, compile_notes, known_picture
+from fastmlp.cli.options import TERMINAL, Data, DataDir, compile_notes, known_picture
 from fastmlp.cli.train import describe
 from fastmlp.quantities import loss
 from fastmlp.rendering import tables, terminal
@@ -31,7 +32,8 @@ ROWS = 12  # of the table
 def lr_find(
     output: Output,
     flags: dict[str, Any],
-    dataset: DatasetName,
+    table: dict[str, Any],
+    dataset: Data,
     lowest: Annotated[float, typer.Option(metavar="X", help="begin with this learning rate")] = LOWEST,
     highest: Annotated[float, typer.Option(metavar="X", help="end with this one, unless the loss explodes before")] = HIGHEST,
     steps: Annotated[
@@ -49,7 +51,6 @@ def lr_find(
     one where it falls fastest and the one where it is smallest. All settings of a training apply, but for those of its length and its
     schedule. Rows that are held out (--validation), and the test rows, are not used.
     """
-    from fastmlp.data.dataset import load_dataset
     from fastmlp.rendering import plots
     from fastmlp.storage.atomic import check_creatable, write_atomically
 
@@ -64,8 +65,7 @@ def lr_find(
     elif plot is not None:
         plots.check_installed()
         check_creatable(plot)
-    output.note(f"loading {dataset} …")
-    data = load_dataset(dataset, data_dir, notify=output.note)
+    data = of_tables.load(output, dataset, of_tables.table_of(dataset, table), given, data_dir)
     network_settings, training_settings = settings_in_effect(given, data.network_defaults, data.training_defaults)
 
     from fastmlp.network import network_for, settings_for

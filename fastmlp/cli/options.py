@@ -6,16 +6,21 @@ import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from fastmlp.cli import tables
 from fastmlp.cli.configuration import flag
+from fastmlp.errors import InputNotFound
 from fastmlp.rendering.output import Output
 from fastmlp.rendering.progress import Display
 from fastmlp.settings import FIELDS, HELP, RENAMED, default_text, nearest, shown_in
 from fastmlp.settings.sources import TABLES
+
+if TYPE_CHECKING:
+    from fastmlp.storage.reading import RunRecord
 
 
 def _known_dataset(name: str | None) -> str | None:
@@ -23,9 +28,19 @@ def _known_dataset(name: str | None) -> str | None:
     from fastmlp.data.dataset import DATASETS
 
     if name is not None and name not in DATASETS:
-        own = "; data of your own are trained on from Python: fastmlp.train(network, x, y)" if name and os.path.exists(name) else ""
-        raise typer.BadParameter(f"expected one of {', '.join(DATASETS)}, got {name!r:.60}{own or nearest(name, DATASETS)}")
+        raise typer.BadParameter(f"expected one of {', '.join(DATASETS)}, got {name!r}{nearest(name, DATASETS)}")
     return name
+
+
+def _known_data(name: str | None) -> str | None:
+    """Return the name of a data set or the path of a table, if one was given; raise typer.BadParameter where it is neither."""
+    from fastmlp.data.dataset import DATASETS
+
+    if name is None or name in DATASETS or name == "-" or (name and os.path.exists(name)):
+        return name
+    if os.path.sep in name or os.path.splitext(name)[1]:
+        raise InputNotFound(f"expected a table at {name!r}, found nothing; check the path")
+    raise typer.BadParameter(f"expected one of {', '.join(DATASETS)}, or the path of a table, got {name!r}{nearest(name, DATASETS)}")
 
 
 def _complete_dataset(begun: str) -> list[str]:
@@ -45,7 +60,14 @@ _dataset = typer.Argument(
     metavar="DATASET", help="a name from: fastmlp data list", callback=_known_dataset, autocompletion=_complete_dataset
 )
 DatasetName = Annotated[str, _dataset]
-OptionalDatasetName = Annotated[str | None, _dataset]
+_data = typer.Argument(
+    metavar="DATASET",
+    help="a name from: fastmlp data list; or the path of a table",
+    callback=_known_data,
+    autocompletion=_complete_dataset,
+)
+Data = Annotated[str, _data]
+OptionalData = Annotated[str | None, _data]
 ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="a model file, or the folder of a training")]
 RecipeOption = Annotated[
     str | None,
@@ -75,16 +97,16 @@ def model_file(named: Path) -> Path:
     return found
 
 
-def data_of(named: Path) -> str:
-    """Return the name of the data set of the training in the folder that was named; raise typer.BadParameter for a model file."""
+def run_of(named: Path) -> "RunRecord":
+    """Return the training in the folder that was named, which knows its data; raise typer.BadParameter for a model file."""
     from fastmlp.storage.reading import read_run
 
     if not os.path.isdir(named):
         raise typer.BadParameter(
-            "expected the name of a data set beside a model file, got none; only the folder of a training knows its own",
+            "expected a data set, or a table, beside a model file, got none; only the folder of a training knows its own",
             param_hint="DATASET",
         )
-    return str(read_run(named).manifest["data"]["name"])
+    return read_run(named)
 
 
 PICTURES = (".png", ".svg")
@@ -169,25 +191,29 @@ def add_command(
     examples: tuple[str, ...],
     settings: bool = False,
     several: bool = False,
+    table: bool = False,
 ) -> None:
     """Add a function to an app as the command `name` ("data fetch": its last word) that also has --json, --quiet and --debug.
 
     The function's parameters become arguments and flags, but for its first: an Output to speak through. With `settings`, its
     second is a dict that gets the flags made from the settings, None for those not given; with `several`, each of them is a text that
-    may hold several values. It returns its result as a record for --json. Its docstring is the help text: the first line before the
+    may hold several values. With `table`, it has a parameter of that name: a dict of the flags that say what is in a table. It returns
+    its result as a record for --json. Its docstring is the help text: the first line before the
     examples, the rest after them.
     """
     skipped = 2 if settings else 1
-    own = list(inspect.signature(function).parameters.values())[skipped:]
+    own = [each for each in list(inspect.signature(function).parameters.values())[skipped:] if not (table and each.name == "table")]
 
     # debug is read where errors are caught, in fastmlp.cli; help_all has been answered by then
     def call(json: bool, quiet: bool, debug: bool, help_all: bool = False, **values: Any) -> None:
         output = Output(json, quiet)
         if settings:
             values["flags"] = {setting: values.pop(setting) for setting in (*FIELDS, *RENAMED)}
+        if table:
+            values["table"] = {name: values.pop(name) for name in tables.NAMES}
         output.record({"command": name, **function(output, **values)})
 
-    parameters = own + ([*setting_flags(several), HELP_ALL] if settings else []) + COMMON_FLAGS
+    parameters = own + (list(tables.FLAGS) if table else []) + ([*setting_flags(several), HELP_ALL] if settings else []) + COMMON_FLAGS
     call.__signature__ = inspect.Signature([parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters])  # type: ignore[attr-defined]
     summary, _, rest = (inspect.getdoc(function) or "").partition("\n\n")
     lines = "".join(f"\n  {example}" for example in examples)

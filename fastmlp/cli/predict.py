@@ -1,60 +1,165 @@
-"""`fastmlp predict`: the predictions of a trained network for the rows, or the picture, in a file."""
+"""`fastmlp predict`: the predictions of a trained network for the rows of a table or a file of arrays, or for a picture."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from fastmlp.cli import tables as of_tables
 from fastmlp.cli.options import ModelFile, compile_notes, model_file
-from fastmlp.errors import DataError
+from fastmlp.errors import ConfigError, DataError
 from fastmlp.quantities import percent
 from fastmlp.rendering import tables
 from fastmlp.rendering.output import Output
+from fastmlp.rendering.tables import counted
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from fastmlp.network import Network
 
 EXAMPLES = (
     "fastmlp predict digits.safetensors picture.png",
     "fastmlp predict digits.safetensors rows.npy --json",
     "fastmlp predict digits.safetensors t10k-images-idx3-ubyte.gz",
+    "fastmlp predict model.safetensors new.csv --out predictions.csv",
 )
+MOST_SHOWN = 20  # rows of a table; all of them go into a file
+STDOUT = Path("-")
+NPY, PNG, IDX = ARRAYS = (b"\x93NUMPY", b"\x89PNG", b"\0\0")
 
 
 def predict(
     output: Output,
     model: ModelFile,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="rows as NPY or IDX, or the picture of one digit as PNG")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="a table, rows as NPY or IDX, or the picture of one digit as PNG")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write all predictions: .csv, .jsonl or .parquet, or - for CSV on standard output")
+    ] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="a column of the table to show beside predictions; repeat for more")
+    ] = None,
+    header: of_tables.Header = None,
+    delimiter: of_tables.Delimiter = None,
 ) -> dict[str, Any]:
     """Print the class of each row of a file, or of a picture.
 
+    Of a table, columns are found by their names; categories that were not seen in training, and missing values, are no error. With --out
+    a file gets a row for each row, in their order: what is kept, the prediction, the probability of each class.
+
     A picture may have any size, dark on bright or bright on dark; it is preprocessed like those of MNIST. Needs the extra images.
     """
-    import numpy as np
-
     from fastmlp.network import Network
 
     network = Network.load(model_file(model))
-    x = read_input(file)
+    check_out(output, out)
+    table = None if holds_array(network, file) else of_tables.read(str(file), network, header, delimiter, output.note)
+    if table is None and keep:
+        raise typer.BadParameter("expected none, as the file is no table, got some", param_hint="--keep")
+    kept = {} if table is None else kept_of(network, table, keep or [])
+    x = (
+        read_input(file)
+        if table is None
+        else network.encoded(table)
+        if network.columns is not None
+        else of_tables.numbers_of(network, table, str(file))
+    )
+    with compile_notes(output):
+        found = predicted(network, x)
+    if out is None:
+        output.result(shown(found, MOST_SHOWN if table is not None else None))
+        if table is not None and len(found.predictions) > MOST_SHOWN:
+            output.note(f"and {counted(len(found.predictions) - MOST_SHOWN, 'more row')}; all of them: --out predictions.csv")
+    else:
+        if both := kept.keys() & found.columns.keys():
+            raise ConfigError(f"keep: expected other names than those of predictions, got {min(both)!r}; rename the column")
+        of_tables.write(out, {**kept, **found.columns})
+        if out != STDOUT:
+            output.result(f"{counted(len(found.predictions), 'prediction')} in {out}")
+    return {"model": model, "file": file, "out": out, "predictions": found.predictions}
+
+
+class Predicted(NamedTuple):
+    """What a network predicts of n rows."""
+
+    predictions: list[dict[str, Any]]  # for --json
+    columns: dict[str, Any]  # for a file, each (n,)
+    names: tuple[str, ...]  # of the outputs
+    values: "npt.NDArray[Any]"  # (n, N): numbers, or probabilities
+    chosen: list[int] | None  # the classes, where each row has one
+    are_numbers: bool
+
+
+def predicted(network: "Network", x: Any) -> Predicted:
+    """Return what a network predicts of rows."""
+    import numpy as np
+
     names = network.class_names or tuple(map(str, range(network.n_outputs)))
     labels = list(range(network.n_outputs)) if network.classes is None else network.classes.tolist()
-    with compile_notes(output):
-        found = (network.predict if network.output == "identity" else network.predict_proba)(x).reshape(-1, network.n_outputs)
-    predictions: list[dict[str, Any]]
     if network.output == "identity":
-        predictions = [{"values": values} for values in found]
-        text = tables.numbered_rows(names, found, tables.number)
-    elif not network.predicts_classes and network.classes is None:
+        values = np.asarray(network.predict(x)).reshape(-1, network.n_outputs)
+        several = [f"prediction_{name}" for name in names] if network.n_outputs > 1 else ["prediction"]
+        columns = dict(zip(several, values.T, strict=True))
+        return Predicted([{"values": each} for each in values], columns, names, values, None, True)
+    found = np.asarray(network.predict_proba(x)).reshape(-1, network.n_outputs)
+    if not network.predicts_classes and network.classes is None:
+        columns = {f"probability_{name}": each for name, each in zip(names, found.T, strict=True)}
         predictions = [{"labels": probabilities > 0.5, "probabilities": probabilities} for probabilities in found]
-        text = tables.numbered_rows(names, found, percent)
-    else:
-        if network.n_outputs == 1:  # the probability of the second of two classes
-            found, names = np.hstack([1 - found, found]), tuple(map(str, labels))
-        chosen = found.argmax(axis=1).tolist()
-        predictions = [{"class": c, "label": labels[c], "name": names[c], "probabilities": p} for c, p in zip(chosen, found, strict=True)]
-        text = tables.ranking(names, found[0]) if len(found) == 1 else tables.predictions(names, chosen, found.max(axis=1))
-    output.result(text)
-    return {"model": model, "file": file, "predictions": predictions}
+        return Predicted(predictions, columns, names, found, None, False)
+    if network.n_outputs == 1:  # the probability of the second of two classes
+        found, names = np.hstack([1 - found, found]), tuple(map(str, labels))
+    chosen = found.argmax(axis=1).tolist()
+    predictions = [{"class": c, "label": labels[c], "name": names[c], "probabilities": p} for c, p in zip(chosen, found, strict=True)]
+    of_classes = {f"probability_{name}": each for name, each in zip(names, found.T, strict=True)}
+    return Predicted(predictions, {"prediction": [labels[c] for c in chosen], **of_classes}, names, found, chosen, False)
+
+
+def shown(found: Predicted, most: int | None) -> str:
+    """Return predictions as a table, those of the first rows where there are more than `most`."""
+    values = found.values[:most]
+    names = found.names
+    if found.chosen is None:
+        return tables.numbered_rows(names, values, tables.number if found.are_numbers else percent)
+    if len(found.values) == 1:
+        return tables.ranking(names, values[0])
+    return tables.predictions(names, found.chosen[:most], values.max(axis=1))
+
+
+def check_out(output: Output, out: Path | None) -> None:
+    """Raise typer.BadParameter for a file of a kind that is not written, OutputError for one that cannot be."""
+    if out is None:
+        return
+    if out == STDOUT:
+        if output.json:
+            raise typer.BadParameter("expected a file beside --json, which has standard output for itself, got -", param_hint="--out")
+        return
+    if out.suffix.lower() not in of_tables.WRITTEN:
+        raise typer.BadParameter(f"expected a name that ends in {', '.join(of_tables.WRITTEN)}, got {str(out)!r}", param_hint="--out")
+    from fastmlp.storage.atomic import check_creatable
+
+    check_creatable(out)
+
+
+def kept_of(network: "Network", table: Any, keep: list[str]) -> dict[str, Any]:
+    """Return the columns of a table that are shown beside predictions: those that are asked for, and those that the network knows of."""
+    from fastmlp.preprocessing.columns import check_names
+
+    check_names(keep, table.columns)
+    known = () if network.columns is None else network.columns.keep
+    return {name: table[name] for name in dict.fromkeys([*known, *keep]) if name in table.columns}
+
+
+def holds_array(network: "Network", path: Path) -> bool:
+    """Return whether a file is to be read as an array of rows, or a picture, rather than as a table; its first bytes tell."""
+    from fastmlp.data.gzipped import open_stream
+    from fastmlp.data.known_formats import HEAD, recognise
+
+    if network.columns is not None or path == STDOUT or path.is_dir():
+        return False
+    with open_stream(path) as stream:
+        start = bytes(stream.read(HEAD))
+    found = recognise(path.name.removesuffix(".gz"), start)
+    return start.startswith(ARRAYS) or found is None or found.name not in of_tables.READ
 
 
 def read_input(path: Path) -> "npt.NDArray[Any]":
@@ -67,16 +172,16 @@ def read_input(path: Path) -> "npt.NDArray[Any]":
             start = file.read(HEAD)
         except OSError as error:
             raise DataError(f"{display_name(path)}: cannot be read: {error.strerror}") from error
-    if start.startswith(b"\x93NUMPY"):
+    if start.startswith(NPY):
         from fastmlp.data.npy import read_npy
 
         return read_npy(path)
-    if start.startswith(b"\x89PNG"):
+    if start.startswith(PNG):
         from fastmlp.data.pictures import read_picture
 
         return read_picture(path)
-    if start.startswith((b"\0\0", b"\x1f\x8b")):
+    if start.startswith((IDX, b"\x1f\x8b")):
         from fastmlp.data.idx import read_idx
 
         return read_idx(path)
-    raise DataError(f"{display_name(path)}: expected rows as NPY or IDX, or a picture as PNG; {described(str(path), start)}")
+    raise DataError(f"{display_name(path)}: expected a table, rows as NPY or IDX, or a picture as PNG; {described(str(path), start)}")

@@ -8,7 +8,7 @@ import typer
 
 from fastmlp.cli import experiment
 from fastmlp.cli.configuration import given_settings
-from fastmlp.cli.options import DataDir, OptionalDatasetName
+from fastmlp.cli.options import DataDir, OptionalData
 from fastmlp.rendering import experiments
 from fastmlp.rendering.output import Output
 from fastmlp.rendering.tables import counted
@@ -28,10 +28,10 @@ RUNS = 30
 def repeat(
     output: Output,
     flags: dict[str, Any],
-    dataset: OptionalDatasetName = None,
+    table: dict[str, Any],
+    dataset: OptionalData = None,
     runs: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, max=experiment.MOST_MODELS, help=f"trainings, with seeds that follow --seed  [default: {RUNS}]"),
+        int | None, typer.Option(metavar="N", min=1, help=f"trainings, with seeds that follow --seed  [default: {RUNS}]")
     ] = None,
     test: Annotated[bool, typer.Option("--test", help="at the end evaluate each model on the test set, once")] = False,
     resume: experiment.ResumeOption = None,
@@ -48,10 +48,10 @@ def repeat(
 
     def new() -> "tuple[experiment.Plan, list[Dataset]]":
         given = given_settings(flags, os.environ, config)
-        [data] = experiment.load_data(experiment.named(dataset), data_dir, output.note)
-        return experiment.new_plan("repeat", data, given, {"runs": runs or RUNS, "test": test}), [data]
+        data, own = experiment.new_data(output, dataset, table, given, data_dir)
+        return experiment.new_plan("repeat", data, given, {"runs": runs or RUNS, "test": test}, table=own), [data]
 
-    others = {"DATASET": dataset, "--runs": runs, "--test": test, "--config": config, **experiment.flags_given(flags)}
+    others = {"DATASET": dataset, "--runs": runs, "--test": test, "--config": config, **experiment.flags_given({**flags, **table})}
     return experiment.conduct(output, KIND, experiment.Options(resume, data_dir, run_folder, executor), others, new)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fastmlp.cli import tables as of_tables
 from fastmlp.cli.configuration import flag
 from fastmlp.cli.options import DataDir, compile_notes
 from fastmlp.rendering.output import Output
@@ -87,7 +88,6 @@ def inspect_model(output: Output, run: "RunRecord", data_dir: Path | None) -> "t
     """Return what the trained network of a run confuses, facts of its file, and why something of that is missing."""
     import hashlib
 
-    from fastmlp.data.dataset import load_dataset
     from fastmlp.errors import FastmlpError
     from fastmlp.inspect.insight import look_into
     from fastmlp.network import Network
@@ -105,8 +105,7 @@ def inspect_model(output: Output, run: "RunRecord", data_dir: Path | None) -> "t
         return None, None, [f"The model file cannot be read: figures of what the network confuses are left out. {error}"]
     name = run.manifest["data"]["name"]
     try:
-        output.note(f"loading {name} …")
-        data = load_dataset(name, data_dir, offline=True)
+        data = of_tables.load(output, name, of_tables.of_manifest(run.manifest), {}, data_dir, True, of_tables.recorded(run.manifest))
         if dict(data.hashes) != run.manifest["data"].get("files", {}):
             return None, model, ["The data set here is not the one of this run: figures that need it are left out."]
         rows = _rows_of(run, data, network)
@@ -146,7 +145,9 @@ def commands_of(run: "RunRecord") -> list[str]:
         return [" ".join(["fastmlp reproduce", *own])]
     recorded = run.manifest["settings"]
     settings = {**UNSAID_BEFORE, **current_names({**recorded["network"], **recorded["train"]}, warn=False)}
-    start = f"fastmlp {run.kind} {shlex.quote(run.manifest['data']['name'])}"
+    table = of_tables.of_manifest(run.manifest)
+    data = shlex.quote(run.manifest["data"]["name"]) if table is None else of_tables.arguments_of(table)
+    start = f"fastmlp {run.kind} {data}"
     if run.kind != "sweep":
         return [" ".join([start, *setting_flags(settings, run.kind), *own])]
     changes = [change for change in arguments.get("changes") or [model.changed for model in run.models] if isinstance(change, dict)]
@@ -156,9 +157,7 @@ def commands_of(run: "RunRecord") -> list[str]:
         swept = [f"{flag(name)} {','.join(map(_swept, values))}" for name, values in axes.items()]
         return [" ".join([start, *setting_flags(fixed, run.kind), *swept, *own])]
     runs = [part for part in own if part.startswith("--runs")]
-    return [
-        " ".join([f"fastmlp repeat {start.split()[-1]}", *setting_flags({**settings, **change}, "repeat"), *runs]) for change in changes
-    ]
+    return [" ".join([f"fastmlp repeat {data}", *setting_flags({**settings, **change}, "repeat"), *runs]) for change in changes]
 
 
 def setting_flags(settings: Mapping[str, Any], kind: str) -> list[str]:

@@ -9,7 +9,7 @@ import typer
 
 from fastmlp.cli import experiment
 from fastmlp.cli.configuration import flag, given_settings, value_of_flag
-from fastmlp.cli.options import DataDir, OptionalDatasetName
+from fastmlp.cli.options import DataDir, OptionalData
 from fastmlp.errors import ConfigError
 from fastmlp.rendering import experiments
 from fastmlp.rendering.output import Output
@@ -33,16 +33,11 @@ RANGE = ".."
 def sweep(
     output: Output,
     flags: dict[str, Any],
-    dataset: OptionalDatasetName = None,
-    runs: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, max=experiment.MOST_MODELS, help=f"seeds for each setting, from --seed on  [default: {RUNS}]"),
-    ] = None,
+    table: dict[str, Any],
+    dataset: OptionalData = None,
+    runs: Annotated[int | None, typer.Option(metavar="N", min=1, help=f"seeds for each setting, from --seed on  [default: {RUNS}]")] = None,
     random: Annotated[
-        int | None,
-        typer.Option(
-            "--random", metavar="N", min=1, max=experiment.MOST_MODELS, help="random search: N settings drawn from lists or ranges: 0.01..1"
-        ),
+        int | None, typer.Option("--random", metavar="N", min=1, help="random search: N settings drawn from lists or ranges: 0.01..1")
     ] = None,
     halving: Annotated[bool, typer.Option("--halving", help="successive halving: the better half goes on with more epochs")] = False,
     test: Annotated[
@@ -68,17 +63,17 @@ def sweep(
         if halving and "epochs" in axes:
             raise typer.BadParameter("expected one value with --halving, which chooses the epochs itself", param_hint="--epochs")
         given = {**given_settings({}, os.environ, config), **fixed}
-        [data] = experiment.load_data(experiment.named(dataset), data_dir, output.note)
+        data, own = experiment.new_data(output, dataset, table, given, data_dir)
         changes = grid(axes) if random is None else draw(axes, random, given.get("seed", 0))
         arguments = {"changes": changes, "runs": runs or RUNS, "halving": halving, "test": test}
-        plan = experiment.new_plan("sweep", data, given, arguments, axes=list(axes))
+        plan = experiment.new_plan("sweep", data, given, arguments, axes=list(axes), table=own)
         if not plan.training.validation and "validation" not in axes:
             raise ConfigError("validation: expected rows to compare settings on, got 0; for example --validation 5000")
         return plan, [data]
 
     others = {"DATASET": dataset, "--runs": runs, "--random": random, "--halving": halving, "--test": test, "--config": config}
     options = experiment.Options(resume, data_dir, run_folder, executor)
-    return experiment.conduct(output, KIND, options, {**others, **experiment.flags_given(flags)}, new)
+    return experiment.conduct(output, KIND, options, {**others, **experiment.flags_given({**flags, **table})}, new)
 
 
 def read_axes(flags: Mapping[str, str | None], ranges: bool) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from fastmlp.cli import tables as of_tables
 from fastmlp.cli.configuration import given_settings, recipe_settings
-from fastmlp.cli.options import DataDir, OptionalDatasetName, RecipeOption, compile_notes, model_file
+from fastmlp.cli.options import DataDir, OptionalData, RecipeOption, compile_notes, model_file
 from fastmlp.cli.resume import FACTS, ResumedRun, open_earlier, text_of
 from fastmlp.errors import ConfigError, FastmlpError, ScoreMissed, TrainingError
 from fastmlp.rendering import tables, terminal
@@ -44,6 +45,7 @@ EXAMPLES = (
 RUNS = Path("runs")
 CHECKPOINT_SECONDS = 30.0  # what a crash may cost; epochs that last longer than a second are saved at their ends besides
 HANGUP_SECONDS = 0.3
+MOST_CLASSES = 12  # that a matrix of them is shown after a training on a table
 
 
 class Interrupted(FastmlpError):
@@ -103,7 +105,8 @@ def _not_negative(value: float) -> float:
 def train(
     output: Output,
     flags: dict[str, Any],
-    dataset: OptionalDatasetName = None,
+    table: dict[str, Any],
+    dataset: OptionalData = None,
     recipe: RecipeOption = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="where the model goes  [default: the run folder]")] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with the tables [network] and [train]")] = None,
@@ -131,12 +134,12 @@ def train(
     Ctrl-C saves and stops after the current batch; --resume continues, bit for bit.
     """
     from fastmlp import __version__, machine
-    from fastmlp.data.dataset import load_dataset
     from fastmlp.storage.atomic import check_creatable
 
-    started = time.perf_counter()
+    started, confusion = time.perf_counter(), None
     _check_usage(dataset, resume, recipe, run_folder, no_run_folder, start_from)
     given = given_settings(flags, os.environ, config, recipe_settings(dataset, recipe))
+    own = of_tables.table_of(dataset, table)
     if out is not None:
         check_creatable(out)
     if plot:
@@ -145,10 +148,11 @@ def train(
         earlier = open_earlier(resume, RUNS, dataset, given) if resume is not None else None
         if earlier is not None:
             held.enter_context(earlier.run)
-        name = earlier.dataset if earlier is not None else str(dataset)
-        output.note(f"loading {name} …")
+        if earlier is not None:
+            own = of_tables.of_manifest(earlier.facts)
+        name = earlier.dataset if earlier is not None else str(dataset) if own is None else own.name
         threading.Thread(target=import_trainer, daemon=True).start()  # the compiler loads while the data do
-        data = load_dataset(name, data_dir, notify=output.note)
+        data = of_tables.load(output, name, own, given, data_dir, recorded=None if earlier is None else (earlier.network, earlier.training))
         if earlier is not None:
             earlier.check_data(data)
             network_settings, training_settings = earlier.network, earlier.training
@@ -163,6 +167,7 @@ def train(
             network = saved.network if saved is not None else network_for(data, network_settings, training_settings.seed)
         loaded = time.perf_counter()
 
+        from fastmlp.inspect.metrics import scores_of
         from fastmlp.kernels.compiling import compile_seconds
         from fastmlp.training.plan import make_plan
         from fastmlp.training.trainer import Trainer
@@ -178,7 +183,7 @@ def train(
             to = open_destination(name, out, run_folder, no_run_folder)
             if to.run is not None:
                 held.enter_context(to.run)
-                files = {"name": data.name, "files": dict(data.hashes)}
+                files = {"name": data.name, "files": dict(data.hashes), **of_tables.in_manifest(own)}
                 to.run.start(settings, seed=training_settings.seed, data=files, threads=trainer.threads, out=out)
         else:
             to = go_on(output, earlier, trainer, settings, out)
@@ -199,12 +204,17 @@ def train(
         trained, compiled = time.perf_counter(), compile_seconds() - compiled
         network.save(to.model, trainer.settings)
         test = network.evaluate(data.x_test, data.y_test)
+        if own is not None:
+            test |= scores_of(network, data.x_test, data.y_test)
+            confusion = network.confusion_matrix(data.x_test, data.y_test) if network.predicts_classes else None
         best = {"epoch": trainer.best.epoch, f"validation_{trainer.settings.monitor}": trainer.best.value} if trainer.best.epoch else None
         to.finish("done", {"stopped": trainer.stopped, "test": test, "test_openings": data.test_openings, "best": best})
     if plot:
         output.detail(f"\n{terminal.learning_curves(epochs)}\n")
     for line in tables.ending(trainer):
         output.detail(line)
+    if confusion is not None and network.n_outputs <= MOST_CLASSES:
+        output.detail(f"\n{tables.confusion_matrix(confusion, network.class_names or [])}\n")
     output.result(f"test {tables.scores(test)}")
     output.result(f"model {to.model}")
     if not has_ended and (more := command_to_train_on(trainer, to)) is not None:

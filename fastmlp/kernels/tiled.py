@@ -191,8 +191,6 @@ class TiledProgram:
                     steps.first,
                     steps.last,
                     rows,
-                    steps.epoch_rows,
-                    steps.log,
                     steps.first_step,
                     steps.scale,
                     shift,

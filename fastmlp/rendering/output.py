@@ -59,6 +59,16 @@ def flush(stream: TextIO, name: str) -> None:
         raise
 
 
+def print_text(text: str) -> None:
+    """Print a text to standard output as it is, for a program that reads it."""
+    try:
+        sys.stdout.write(text)
+    except OSError as error:
+        error.filename = STANDARD_OUTPUT
+        raise
+    flush(sys.stdout, STANDARD_OUTPUT)
+
+
 def _say(text: str, stream: TextIO, name: str) -> None:
     try:
         print(text, file=stream)

@@ -11,16 +11,21 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from fastmlp.inspect.gradient_check import Check, Combination
+    from fastmlp.preprocessing.kinds import Description
     from fastmlp.storage.runs import RunSummary
     from fastmlp.training.history import Epoch
     from fastmlp.training.trainer import Trainer
 
+OF_CLASSES = (("balanced_accuracy", "balanced", percent), ("auc", "AUC", r2), ("f1", "F1", r2))
 EPOCH_COLUMNS = ("epoch", "train loss", "accuracy", "validation loss", "accuracy", "seconds", "samples/s")
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int] = (0,)) -> str:
-    """Return rows under headings; the columns whose numbers are in `left` begin at the left, the others end at the right."""
-    cells = [list(headings), *map(list, rows)]
+    """Return rows under headings; the columns whose numbers are in `left` begin at the left, the others end at the right.
+
+    Names may come from anybody: what could steer a terminal or break a line is escaped.
+    """
+    cells = [[one_line(cell) for cell in row] for row in (headings, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
     lines = []
     for row in cells:
@@ -130,7 +135,7 @@ def combinations(checks: "Iterable[Combination]") -> str:
 
 def runs(found: "Iterable[RunSummary]") -> str:
     """Return one row per run. The name, which tells when it began and on what, comes last: it is the longest, and what one copies."""
-    rows = ([one_line(run.outcome), _trained(run), _accuracy_of(run), one_line(run.name)] for run in found)
+    rows = ([run.outcome, _trained(run), _accuracy_of(run), run.name] for run in found)
     return table(["outcome", "trained", "accuracy", "run"], rows, left=(0, 3))
 
 
@@ -147,10 +152,26 @@ def _accuracy_of(run: "RunSummary") -> str:
     return f"({percent(run.validation_accuracy)})"
 
 
+def columns(found: "Iterable[Description]") -> str:
+    """Return one row per column of a table: what it is taken for, and what is in it; why, where that may surprise."""
+    rows = (
+        [
+            each.name,
+            each.kind,
+            f"{each.missing:,}" if each.missing else "",
+            f"{each.distinct:,}",
+            each.why or each.values,
+        ]
+        for each in found
+    )
+    return table(["column", "kind", "missing", "different", "values"], rows, left=(0, 1, 4))
+
+
 def scores(scores: Mapping[str, float | None]) -> str:
-    """Return accuracy, or for numbers R² and errors in the units of y, and loss."""
+    """Return accuracy, or for numbers R² and errors in the units of y, and loss; of classes the other metrics, too, where there are any."""
     accuracy = scores.get("accuracy")
     parts = [] if accuracy is None else [f"accuracy {percent(accuracy)}"]
+    parts += [f"{word} {show(scores[name])}" for name, word, show in OF_CLASSES if name in scores]
     if "r2" in scores:
         parts += [f"R² {r2(scores['r2'])}", f"RMSE {loss(scores['rmse'])}", f"MAE {loss(scores['mae'])}"]
     return ", ".join([*parts, f"loss {loss(scores['loss'])}"])

@@ -60,4 +60,4 @@ def test_the_folder_of_a_training_knows_its_data_set(command):
 def test_a_model_file_alone_asks_for_a_data_set(command, digits):
     result = command("evaluate", digits)
     assert result.code == 2
-    assert "DATASET: expected the name of a data set beside a model file, got none" in result.err
+    assert "DATASET: expected a data set, or a table, beside a model file, got none" in result.err

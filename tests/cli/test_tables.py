@@ -1,0 +1,145 @@
+"""From a table to predictions on the command line: a path stands where the name of a data set does."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+import fastmlp
+
+ROWS = 400
+
+
+def rows_of_table(seed=0, n=ROWS):
+    random = np.random.default_rng(seed)
+    for row in range(n):
+        size, colour = random.normal(), random.choice(["red", "green", "blue"])
+        yield [
+            f"id {row}",
+            f"{size:.4f}" if random.random() > 0.1 else "",
+            colour,
+            "always",
+            "big" if size + (colour == "red") > 0.5 else "small",
+        ]
+
+
+def write(path, rows, names=("id", "size", "colour", "constant", "class")):
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows([names, *rows])
+    return path
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("table") / "things.csv", rows_of_table())
+
+
+@pytest.fixture(scope="module")
+def model(table, tmp_path_factory):
+    from fastmlp.cli import run
+
+    path = tmp_path_factory.mktemp("model") / "things.safetensors"
+    assert run(["train", str(table), "--target", "class", "--keep", "id", "--out", str(path), "--no-run-folder", "--quiet"]) == 0
+    return path
+
+
+def test_a_stranger_trains_on_a_table_and_is_told_what_it_was_taken_for(command, table):
+    done = command("train", table, "--target", "class")
+    assert done.code == 0
+    assert "target class: 2 classes, 'big' and 'small'" in done.err
+    assert "left out: id (text: 288 different ones in 288 rows), constant (constant: always 'always')" in done.err
+    assert f"{ROWS * 0.8 * 0.9:.0f} rows to train on, {ROWS * 0.8 * 0.1:.0f} held out" in done.err
+    assert "test accuracy" in done.out
+    assert "AUC" in done.out
+
+
+def test_predictions_keep_the_order_of_rows_and_what_was_asked_for(command, model, tmp_path):
+    new = [["p", "0.5", "red", "always"], ["q,r", "", "violet", ""], ["<i>", "-1", "", "other"]]
+    write(tmp_path / "new.csv", new, ("id", "size", "colour", "constant"))
+    assert command("predict", model, "new.csv", "--out", "found.csv").code == 0
+    with open(tmp_path / "found.csv", newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [row["id"] for row in found] == ["p", "q,r", "<i>"]
+    assert list(found[0]) == ["id", "prediction", "probability_big", "probability_small"]
+    network = fastmlp.Network.load(model)
+    import polars
+
+    frame = polars.read_csv(tmp_path / "new.csv")
+    np.testing.assert_allclose(
+        [[float(row["probability_big"]), float(row["probability_small"])] for row in found], network.predict_proba(frame)
+    )
+    assert [row["prediction"] for row in found] == network.predict(frame).tolist()
+    assert command("predict", model, "new.csv", "--out", "-").out == (tmp_path / "found.csv").read_text()
+    command("predict", model, "new.csv", "--out", "found.jsonl")
+    lines = (tmp_path / "found.jsonl").read_text().splitlines()
+    assert [json.loads(line)["prediction"] for line in lines] == network.predict(frame).tolist()
+
+
+def test_a_run_on_a_table_is_evaluated_resumed_and_reported_like_any_other(command, table):
+    trained = command("train", table, "--target", "class", "--json").json
+    run = trained["run_folder"]
+    assert command("evaluate", run, "--json").json["accuracy"] == trained["test"]["accuracy"]
+    own = command("evaluate", trained["model"], table, "--json").json
+    assert own["rows"] == ROWS
+    assert own["accuracy"] > 0.9
+    assert command("train", "--resume", run, "--json").json["test"] == trained["test"]
+    write(table.with_name("other.csv"), rows_of_table(1))
+    assert command("train", table.with_name("other.csv"), "--resume", run).code != 0
+
+
+def test_the_columns_of_a_fold_are_fitted_without_it(command, tmp_path):
+    """A category that only one fold has is not known to the model that was trained without it: its rows are all zeros."""
+    random = np.random.default_rng(0)
+    rows = [[f"{random.normal():.3f}", "a" if row % 2 else "b"] for row in range(60)]
+    write(tmp_path / "t.csv", [[x, c, x] for x, c in rows], ("x", "c", "y"))
+    done = command("cv", "t.csv", "--target", "y", "--folds", "3", "--epochs", "2", "--json")
+    assert done.code == 0
+    assert done.json["held_out"]["models"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--target", "clas"], "target: expected the name of a column, got 'clas'; did you mean 'class'?"),
+        ([], "--target: expected the column to predict, got none; there are id, size, colour, constant, class"),
+        (["--target", "class", "--drop", "color"], "expected the name of a column, got 'color'; did you mean 'colour'?"),
+        (["--target", "class", "--numeric", "colour"], "column 'colour', data row 1: expected a finite number"),
+        (["--target", "constant"], "target: expected at least two classes, got 'always' in all 400 rows"),
+        (["--target", "id"], "target: expected classes that have several rows each, got 400 in 400 rows"),
+        (["--target", "size"], "column 'size', data row"),
+        (["--target", "class", "--test-part", "400"], "test: expected fewer than the 400 rows there are, got 400"),
+        (["--target", "class", "--test-file", "absent.csv"], "absent.csv"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_table_is_said_in_one_line(command, table, arguments, message):
+    done = command("train", table, *arguments)
+    assert done.code not in (0, 70)
+    errors = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert message in errors[0]
+
+
+def test_names_from_a_table_are_escaped_where_they_are_shown(command, tmp_path):
+    rows = [[f"{value}", "<b>1</b>" if value % 2 else "\x1b[31m2"] for value in range(60)]
+    write(tmp_path / "t.csv", rows, ("<script>x</script>", "\x1b[2Jy"))
+    done = command("train", "t.csv", "--target", "\x1b[2Jy", "--epochs", "1", "--numeric", "<script>x</script>", "--out", "m.safetensors")
+    assert done.code == 0
+    assert "\x1b" not in done.out + done.err + command("data", "describe", "t.csv").out
+    html = fastmlp.Network.load("m.safetensors")._repr_html_()
+    assert "<script>" not in html
+    assert "<b>1" not in html
+
+
+def test_the_command_of_a_report_names_the_table_and_what_was_said_of_it(command, table):
+    from pathlib import Path
+
+    from fastmlp.cli.report import commands_of
+    from fastmlp.storage.reading import read_run
+
+    said = ["--target", "class", "--keep", "id", "--ordinal", "colour=red,green,blue", "--test-part", "100", "--epochs", "1"]
+    run = command("train", table, *said, "--json").json["run_folder"]
+    [typed] = commands_of(read_run(Path(run)))
+    expected = f"fastmlp train {table} --target class --test-part 100 --keep id --ordinal colour=red,green,blue"
+    assert typed.startswith(expected)
+    assert "--epochs 1" in typed
