@@ -20,6 +20,20 @@ def each_pair(*, indirect: Sequence[str] = (), **values: Iterable[Any]) -> pytes
     )
 
 
+def each_in_turn(**values: Sequence[Any]) -> pytest.MarkDecorator:
+    """Parametrise a test by two arguments: each value of the first meets the first one of the second, and another one in turn.
+
+    The other pairs are for `make long`: where the values of the second are forms of the same formulas, each costs a compilation.
+    """
+    (of_one, (first, *others)) = values.values()
+    rows = [
+        pytest.param(one, other, marks=[] if other in (first, others[number % len(others)]) else [pytest.mark.long])
+        for number, one in enumerate(of_one)
+        for other in (first, *others)
+    ]
+    return pytest.mark.parametrize(list(values), rows)
+
+
 def all_pairs(*choices: list[Any]) -> list[tuple[Any, ...]]:
     """Return rows, as few as a greedy search finds, in which any two values of any two columns stand beside each other."""
     columns = range(len(choices))

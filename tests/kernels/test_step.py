@@ -15,6 +15,7 @@ from fastmlp.kernels.step import TOTALS
 from fastmlp.kernels.updates import Rates
 from tests.kernels.comparison import integers, normals
 from tests.oracle import mlp
+from tests.pairs import each_in_turn
 
 
 class Job(NamedTuple):
@@ -156,8 +157,7 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("loss", LOSSES)
+@each_in_turn(loss=list(LOSSES), form=["serial", "interpreted", "parallel", "without zero skipping"])
 def test_float32_training_equals_the_oracle_in_every_form(loss, form):
     job = Job([7, 11, 5, 3], ["silu", "tanh"], loss, rows=23, batch_size=5, learning_rate=0.05)
     assert_equal_to_the_oracle(trained(job, np.float32, **FORMS[form]), job, tolerance=1e-5)

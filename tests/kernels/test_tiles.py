@@ -405,15 +405,14 @@ def arithmetic(lines, target):
     return lines[places[0] : places[-1] + 1] if places else []
 
 
-@pytest.mark.parametrize(
-    ("name", "tile_name"), [(name, each) for name, instructions in tiles.INSTRUCTION_SETS.items() for each in tiles_of(instructions)]
-)
-def test_sums_of_a_tile_stay_in_registers(name, tile_name, monkeypatch):
+@pytest.mark.parametrize("name", tiles.INSTRUCTION_SETS)
+def test_sums_of_a_tile_stay_in_registers(name, monkeypatch, subtests):
     target = TARGETS[name]
-    make, arguments, sums = tiles_of(tiles.INSTRUCTION_SETS[name])[tile_name]
-    lines = arithmetic(assembly_of(make, arguments, target, monkeypatch), target)
-    assert len([line for line in lines if re.search(target.multiply_add, line)]) >= sums
-    assert [line for line in lines if re.search(target.spill, line)] == []
+    for tile_name, (make, arguments, sums) in tiles_of(tiles.INSTRUCTION_SETS[name]).items():
+        with subtests.test(tile=tile_name):
+            lines = arithmetic(assembly_of(make, arguments, target, monkeypatch), target)
+            assert len([line for line in lines if re.search(target.multiply_add, line)]) >= sums
+            assert [line for line in lines if re.search(target.spill, line)] == []
 
 
 @pytest.mark.parametrize("name", TARGETS)

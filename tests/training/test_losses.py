@@ -10,6 +10,7 @@ import fastmlp
 from fastmlp import ConfigError, DataError, ModelFileError, Network
 from fastmlp.kernels.losses import LOSSES as KNOWN
 from tests.oracle import mlp
+from tests.pairs import each_in_turn
 from tests.training import reference
 
 N_ROWS = 31
@@ -47,8 +48,7 @@ def mean_loss(net, loss, x, y, parameter):
     return mlp.row_losses(loss, z, y.reshape(len(x), -1), parameter).mean()
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("loss", LOSSES)
+@each_in_turn(loss=list(LOSSES), way=list(WAYS))
 def test_every_loss_trains_with_its_number_as_in_numpy(loss, way):
     (output, settings, parameter), (kernels, units, batch_size) = LOSSES[loss], WAYS[way]
     net = Network([4, units, 3], "tanh", output, dtype="float64", seed=3)
