@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import fastmlp
 from fastmlp.embedding import Functions, c_functions
 
@@ -17,6 +19,7 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
 
 
+@pytest.mark.long  # a user's functions are compiled anew each time
 def test_python_of_the_document_runs(tmp_path):
     script = tmp_path / "document.py"
     script.write_text("\n".join(blocks("python")))

@@ -297,6 +297,7 @@ def user_file(tmp_path):
     return run
 
 
+@pytest.mark.long  # compiled anew each time
 def test_a_users_cached_function_serves_other_networks_in_other_processes(user_file):
     runs = [([4, 9, 3], "tanh"), ([4, 9, 3], "tanh"), ([5, 12, 7, 2], "silu")]  # another depth, width, activation: the same machine code
     done = [user_file(*run) for run in runs]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.quality.counts import FULL, count, record
+from tests.quality.counts import count, record
 
 ROOT = Path(__file__).parents[2]
 BATCH = 100  # cases in one process
@@ -53,9 +53,11 @@ write(array, numpy.uint64({place}))
     assert (done.stdout, done.returncode) == ("2.0\n", -signal.SIGSEGV)
 
 
-def test_no_kernel_reads_or_writes_outside_of_its_arrays():
+# Nearly each case is compiled anew, for seconds: the first dozen has every program, thirty have all pairs and the functions for C.
+@pytest.mark.parametrize("cases", [12, pytest.param(count(30, 3000), marks=pytest.mark.long)])
+def test_no_kernel_reads_or_writes_outside_of_its_arrays(cases):
     """Training, predictions, gradients, single steps, the functions for compiled code and for C, and the named kernels."""
-    cases, ran = count(30, 3000), {}
+    ran = {}
     for first in range(0, cases, BATCH):
         of_batch = min(BATCH, cases - first)
         done = run("-m", "tests.kernels.guarded", str(first), str(of_batch))
@@ -63,5 +65,5 @@ def test_no_kernel_reads_or_writes_outside_of_its_arrays():
         assert done.returncode == 0, f"exit code {done.returncode} in {last_case(done)}\n{done.stderr[-3000:]}"
         for name, times in json.loads(last_case(done)).items():
             ran[name] = ran.get(name, 0) + times
-    programs = ("scalar", "narrow", "row by row", "tiles", "tiles, 7 threads", *(("regions",) if FULL else ()))
+    programs = ("scalar", "narrow", "row by row", "tiles", "tiles, 7 threads", *(("regions",) if cases > 100 else ()))
     assert all(ran.get(f"train: {program}") for program in programs), ran
