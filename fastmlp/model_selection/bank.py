@@ -97,7 +97,8 @@ def as_bank(search: Any, axes: Any) -> Generator[None, None, None]:
             yield
     finally:
         stop.told.set()
+        for borrower in (search.estimator, getattr(search, "best_estimator_", None)):  # the first is kept by the scorer
+            if borrower is not None:  # a parameter that was searched over has a value of its own
+                has = borrower.get_params()
+                borrower.set_params(**{name: settings[name] for name, value in lent.items() if has[name] == value})
         search.estimator = given
-        best = getattr(search, "best_estimator_", None)
-        if best is not None:  # it was trained with what was lent; a parameter that was searched over has a value of its own
-            best.set_params(**{name: settings[name] for name, value in lent.items() if best.get_params()[name] == value})

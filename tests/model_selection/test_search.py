@@ -76,6 +76,7 @@ def test_a_grid_of_a_pipeline_gives_scikit_learns_results_and_fits_the_scaler_on
     assert_same(mine, reference)
     assert_array_equal(mine.predict_proba(cancer[0]), reference.predict_proba(cancer[0]))
     assert fits == 3 + 1 + 16 * 3 + 1  # ours: once per fold and for the best on all rows; scikit-learn's: once per fit
+    assert mine.estimator.memory is None
     restored = pickle.loads(pickle.dumps(mine))  # noqa: S301
     assert_array_equal(restored.predict(cancer[0]), mine.predict(cancer[0]))
 
@@ -161,6 +162,7 @@ def test_trainings_run_in_threads_and_the_limits_and_workers_of_joblib_hold(canc
         in_processes, elsewhere = threads()
     assert in_processes == set()
     assert_array_equal(elsewhere.cv_results_["mean_test_score"], search.cv_results_["mean_test_score"])
+    pickle.dumps(search)  # nothing lent is left, in the scorer neither
 
 
 def test_an_interrupt_ends_the_trainings_that_run(cancer):
