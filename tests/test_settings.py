@@ -99,7 +99,10 @@ PLAIN_VALUES = [
     ("seed", 2**63 - 1, 2**63 - 1),
     ("threads", None, None),
     ("validation", 0, 0),
+    ("validation", np.array(0.5), 0.5),
     ("per_feature", False, False),
+    ("nesterov", np.True_, True),
+    ("optimizer", np.str_("adam"), "adam"),
 ]
 
 
@@ -138,6 +141,12 @@ WRONG_VALUES = [
     (TrainingSettings, "learning_rate", np.array([0.1, 0.2]), "a number, got array"),
     (TrainingSettings, "learning_rate", False, "a number, got False"),
     (TrainingSettings, "seed", 2**63, "at most 9223372036854775807, got 9223372036854775808"),
+    (TrainingSettings, "epochs", 10**400, "at most 9223372036854775807, got 1000"),
+    (TrainingSettings, "learning_rate", np.str_("0.1"), "a number, got np.str_"),
+    (TrainingSettings, "learning_rate", np.datetime64("2020"), "a number, got np.datetime64"),
+    (TrainingSettings, "learning_rate", np.complex64(1), "a number, got np.complex64"),
+    (TrainingSettings, "learning_rate", np.True_, "a number, got np.True_"),
+    (TrainingSettings, "validation", np.timedelta64(3, "s"), "rows such as 5000, or a part of them such as 0.2, got np.timedelta64"),
     (TrainingSettings, "optimizer", 3, "a name, got 3"),
     (TrainingSettings, "per_feature", 1, "true or false, got 1"),
     (TrainingSettings, "reduction", "men", "one of mean, sum, got 'men'; did you mean 'mean'"),

@@ -97,7 +97,7 @@ def build(peer: str, problem: Problem, variant: str, threads: int) -> Runner:
             from fastmlp.benchmark.peers import python_peer
 
             return python_peer.build(problem, variant)
-    raise Unavailable(f"expected one of {', '.join(IMPLEMENTATIONS)}, got {peer!r}")
+    raise Unavailable(f"expected one of {', '.join(IMPLEMENTATIONS)}, got {peer!r:.60}")
 
 
 def build_course(peer: str, problem: Problem, variant: str, threads: int, smoothing: float = 0.0) -> Course:
@@ -116,5 +116,5 @@ def build_course(peer: str, problem: Problem, variant: str, threads: int, smooth
 
             return numpy_peer.course(problem, smoothing)
     raise Unavailable(
-        f"expected one of {', '.join(name for name, each in IMPLEMENTATIONS.items() if COURSE in each.variants)}, got {peer!r}"
+        f"expected one of {', '.join(name for name, each in IMPLEMENTATIONS.items() if COURSE in each.variants)}, got {peer!r:.60}"
     )

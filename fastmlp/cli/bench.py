@@ -38,14 +38,14 @@ BUSY = 0.5  # load per core from which on a measurement is disturbed
 
 def _known_word(word: str | None) -> str | None:
     if word is not None and word not in WORDS:
-        raise typer.BadParameter(f"expected one of {', '.join(WORDS)}, got {word!r}{nearest(word, WORDS)}")
+        raise typer.BadParameter(f"expected one of {', '.join(WORDS)}, got {word!r:.60}{nearest(word, WORDS)}")
     return word
 
 
 def _known_workloads(names: list[str] | None) -> list[str] | None:
     for name in names or ():
         if name not in WORKLOADS:
-            raise typer.BadParameter(f"expected one of {', '.join(WORKLOADS)}, got {name!r}{nearest(name, WORKLOADS)}")
+            raise typer.BadParameter(f"expected one of {', '.join(WORKLOADS)}, got {name!r:.60}{nearest(name, WORKLOADS)}")
     return names
 
 
@@ -53,7 +53,7 @@ def _known_peers(names: list[str] | None) -> list[str] | None:
     known = sorted({peer for workload in WORKLOADS.values() for peer in workload.peers})
     for name in names or ():
         if name not in known:
-            raise typer.BadParameter(f"expected one of {', '.join(known)}, got {name!r}{nearest(name, known)}")
+            raise typer.BadParameter(f"expected one of {', '.join(known)}, got {name!r:.60}{nearest(name, known)}")
     return names
 
 
@@ -63,7 +63,7 @@ def _known_rungs(names: list[str] | None) -> list[str] | None:
 
         for name in names:
             if name not in RUNG_KEYS:
-                raise typer.BadParameter(f"expected one of {', '.join(RUNG_KEYS)}, got {name!r}{nearest(name, RUNG_KEYS)}")
+                raise typer.BadParameter(f"expected one of {', '.join(RUNG_KEYS)}, got {name!r:.60}{nearest(name, RUNG_KEYS)}")
     return names
 
 
@@ -117,7 +117,7 @@ def bench(
         (avx2, "--avx2", shows_peers),
     ):
         if given and not fits:
-            raise typer.BadParameter(f"expected a word that it is for, see the help, got {what!r}", param_hint=name)
+            raise typer.BadParameter(f"expected a word that it is for, see the help, got {what!r:.60}", param_hint=name)
 
     from fastmlp.benchmark import regressions, results
     from fastmlp.benchmark.processes import check_instruction_set

@@ -102,7 +102,7 @@ def _checked(name: str, value: Any) -> Any:
         for item in checked if isinstance(checked, tuple) else (checked,):
             if item not in known:
                 hint = activation_hint(item, known) if registry == ACTIVATIONS else nearest(item, known)
-                raise ConfigError(f"{name}: expected one of {', '.join(known)}, got {item!r}{hint}")
+                raise ConfigError(f"{name}: expected one of {', '.join(known)}, got {item!r:.60}{hint}")
     return checked
 
 
@@ -114,7 +114,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
             text = file.read(LARGEST_FILE + 1)
         if len(text) > LARGEST_FILE:
             raise ConfigError(f"{path}: expected at most {LARGEST_FILE:,} bytes, got more; name a file of settings")
-        return tomllib.loads(text.decode())
+        return tomllib.loads(text.decode("utf-8-sig"))
     except InputNotFound as error:
         raise InputNotFound(f"{error}: it is to hold settings as TOML") from None
     except DataError as error:

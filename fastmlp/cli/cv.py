@@ -32,7 +32,10 @@ def cv(
     table: dict[str, Any],
     dataset: OptionalData = None,
     folds: Annotated[int | None, typer.Option(metavar="K", min=2, help=f"parts of the training rows  [default: {FOLDS}]")] = None,
-    runs: Annotated[int | None, typer.Option(metavar="N", min=1, help=f"seeds for each fold, from --seed on  [default: {RUNS}]")] = None,
+    runs: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, max=experiment.MOST_MODELS, help=f"seeds for each fold, from --seed on  [default: {RUNS}]"),
+    ] = None,
     test: Annotated[bool, typer.Option("--test", help="at the end train on all rows and evaluate on the test set, once per seed")] = False,
     resume: experiment.ResumeOption = None,
     config: experiment.ConfigOption = None,

@@ -14,7 +14,7 @@ MOST_UNITS = 10**6  # of one layer: more is a slip of the finger
 def _sizes(shape: str) -> str:
     words = shape.replace("-", ",").split(",")
     if len(words) < 2 or not all(word.strip().isdecimal() and 1 <= int(word) <= MOST_UNITS for word in words):
-        raise typer.BadParameter(f"expected the numbers of units of at least two layers, like 784,300,10, got {shape!r}")
+        raise typer.BadParameter(f"expected the numbers of units of at least two layers, like 784,300,10, got {shape!r:.60}")
     return shape
 
 

@@ -38,7 +38,7 @@ class _Rows(NamedTuple):
 
 def _known_split(name: str) -> str:
     if name not in SPLITS:
-        raise typer.BadParameter(f"expected one of {', '.join(SPLITS)}, got {name!r}{nearest(name, SPLITS)}")
+        raise typer.BadParameter(f"expected one of {', '.join(SPLITS)}, got {name!r:.60}{nearest(name, SPLITS)}")
     return name
 
 

@@ -42,7 +42,7 @@ Result = TypeVar("Result")
 Settings = TypeVar("Settings", NetworkSettings, TrainingSettings)
 
 COUNTS = ("runs", "folds", "seeds", "repeats")  # of the arguments of experiments, those that are numbers
-MOST_MODELS = 10**9
+MOST_MODELS = 100_000  # of one setting: all are listed beforehand
 MODELS = "models.jsonl"  # the ledger
 HELD_OUT = 12  # where neither data set nor user say how many rows to validate on: one of so many
 
@@ -366,7 +366,7 @@ def _argument(name: str, value: Any) -> Any:
     if name == "changes":
         right = isinstance(value, list) and all(isinstance(change, dict) for change in value)
     elif name in COUNTS:
-        right = isinstance(value, int) and not isinstance(value, bool) and 0 < value < MOST_MODELS
+        right = isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_MODELS
     else:
         right = isinstance(value, bool)
     if not right:

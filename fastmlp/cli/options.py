@@ -28,7 +28,7 @@ def _known_dataset(name: str | None) -> str | None:
     from fastmlp.data.dataset import DATASETS
 
     if name is not None and name not in DATASETS:
-        raise typer.BadParameter(f"expected one of {', '.join(DATASETS)}, got {name!r}{nearest(name, DATASETS)}")
+        raise typer.BadParameter(f"expected one of {', '.join(DATASETS)}, got {name!r:.60}{nearest(name, DATASETS)}")
     return name
 
 

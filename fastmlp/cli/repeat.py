@@ -31,7 +31,8 @@ def repeat(
     table: dict[str, Any],
     dataset: OptionalData = None,
     runs: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help=f"trainings, with seeds that follow --seed  [default: {RUNS}]")
+        int | None,
+        typer.Option(metavar="N", min=1, max=experiment.MOST_MODELS, help=f"trainings, with seeds that follow --seed  [default: {RUNS}]"),
     ] = None,
     test: Annotated[bool, typer.Option("--test", help="at the end evaluate each model on the test set, once")] = False,
     resume: experiment.ResumeOption = None,

@@ -57,7 +57,7 @@ def speedrun(
     for name in peer or ():
         if name not in benchmark.PEERS:
             known = ", ".join(benchmark.PEERS)
-            raise typer.BadParameter(f"expected one of {known}, got {name!r}{nearest(name, benchmark.PEERS)}", param_hint="--peer")
+            raise typer.BadParameter(f"expected one of {known}, got {name!r:.60}{nearest(name, benchmark.PEERS)}", param_hint="--peer")
         if absent := IMPLEMENTATIONS[name].missing():
             raise MissingExtra(f"--peer {name}: expected {' and '.join(absent)} to be installed, found none; run: {HINT}")
     data = load_dataset(dataset, data_dir, notify=output.note)

@@ -35,9 +35,15 @@ def sweep(
     flags: dict[str, Any],
     table: dict[str, Any],
     dataset: OptionalData = None,
-    runs: Annotated[int | None, typer.Option(metavar="N", min=1, help=f"seeds for each setting, from --seed on  [default: {RUNS}]")] = None,
+    runs: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, max=experiment.MOST_MODELS, help=f"seeds for each setting, from --seed on  [default: {RUNS}]"),
+    ] = None,
     random: Annotated[
-        int | None, typer.Option("--random", metavar="N", min=1, help="random search: N settings drawn from lists or ranges: 0.01..1")
+        int | None,
+        typer.Option(
+            "--random", metavar="N", min=1, max=experiment.MOST_MODELS, help="random search: N settings drawn from lists or ranges: 0.01..1"
+        ),
     ] = None,
     halving: Annotated[bool, typer.Option("--halving", help="successive halving: the better half goes on with more epochs")] = False,
     test: Annotated[

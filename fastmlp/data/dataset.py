@@ -96,7 +96,13 @@ class Dataset:
         _test_rows[id(x_test)] = x_test
 
     def first_rows(self, train: int, test: int) -> Dataset:
-        """Return a data set of the first training rows and the first test rows (views); it counts its own openings."""
+        """Return a data set of the first training rows and the first test rows (views); it counts its own openings.
+
+        Raises DataError for what are no whole numbers from 0 on.
+        """
+        for name, rows in (("train", train), ("test", test)):
+            if isinstance(rows, bool) or not hasattr(rows, "__index__") or rows < 0:
+                raise DataError(f"{name}: expected a number of rows, at least 0, got {rows!r:.60}")
         x_test, y_test = vars(self)["x_test"][:test], vars(self)["y_test"][:test]
         return Dataset(
             self.name, self.x_train[:train], self.y_train[:train], x_test, y_test, kind=self.kind, target_kind=self.target_kind,
@@ -167,10 +173,10 @@ def load_dataset(
     """
     if name == "synthetic":
         return _synthetic()
-    if name not in DATASETS:
+    if not isinstance(name, str) or name not in DATASETS:
         near = difflib.get_close_matches(str(name), DATASETS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(DATASETS)}"
-        raise InputNotFound(f"unknown data set {name!r}; {hint}")
+        raise InputNotFound(f"unknown data set {name!r:.60}; {hint}")
     return _images(name, fetch.read_dataset(name, data_dir, offline=offline, notify=notify), data_dir)
 
 

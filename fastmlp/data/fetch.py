@@ -208,7 +208,7 @@ def _obtain(
 
 def _check_name(name: str) -> None:
     if name not in FILES:
-        raise ConfigError(f"data set: expected one whose files can be fetched ({', '.join(FILES)}), got {name!r}")
+        raise ConfigError(f"data set: expected one whose files can be fetched ({', '.join(FILES)}), got {name!r:.60}")
 
 
 def _check_source(name: str, source: str) -> None:
@@ -216,7 +216,7 @@ def _check_source(name: str, source: str) -> None:
         return
     fitting = [key for key, candidate in SOURCES.items() if name in candidate.datasets]
     if source not in fitting:
-        raise ConfigError(f"source: expected auto or, for {name}, one of {', '.join(fitting)}; got {source!r}")
+        raise ConfigError(f"source: expected auto or, for {name}, one of {', '.join(fitting)}; got {source!r:.60}")
 
 
 def _data_folder(data_dir: str | Path | None) -> Path | None:

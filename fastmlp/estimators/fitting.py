@@ -20,7 +20,7 @@ from fastmlp.estimators.problems import Problem, check_counts
 from fastmlp.estimators.quasi_newton import minimise
 from fastmlp.estimators.stochastic import DIVERGED, NOT_FINITE, Epochs, Optimizer, Rows, new_optimizer
 from fastmlp.network import Network
-from fastmlp.network.arrays import frozen
+from fastmlp.network.arrays import as_numbers, frozen
 from fastmlp.preprocessing import InputScaling, targets
 from fastmlp.training import stopping
 from fastmlp.training.callbacks import hooks
@@ -44,11 +44,12 @@ def as_weights(sample_weight: Any, n_rows: int, name: str = "sample_weight") -> 
     if sample_weight is None:
         return None
     try:
-        weight = np.asarray(sample_weight, np.float64)
-    except (TypeError, ValueError):
-        raise DataError(f"{name}: expected ({n_rows},) numbers, got {sample_weight!r:.60}") from None
-    if weight.ndim == 0:
-        weight = np.full(n_rows, float(weight))
+        is_one = np.ndim(sample_weight) == 0
+    except ValueError:  # as_numbers says that it is ragged
+        is_one = False
+    weight = as_numbers([sample_weight] if is_one else sample_weight, name).astype(np.float64)
+    if is_one:
+        weight = np.full(n_rows, weight[0])
     if weight.ndim != 1:
         raise DataError(f"Sample weights must be 1D array or scalar, got {weight.ndim}D array; {name}: expected ({n_rows},)")
     if weight.shape != (n_rows,):
@@ -131,7 +132,10 @@ def _by_steps(
     dropout = parameters.settings.dropout
     seed = int(random_state.randint(np.iinfo(np.int32).max)) if np.any(dropout) else 0
     of_course.begin(course, parameters, held_out is not None, network.parameters)
-    epochs = Epochs(network, parameters, problem, rows, held_out, optimizer, course, random_state, threads, seed, is_single=is_single)
+    is_told = callbacks.hears(hooks.EPOCH_BEGIN, hooks.VALIDATION_END, hooks.EPOCH_END)
+    epochs = Epochs(
+        network, parameters, problem, rows, held_out, optimizer, course, random_state, threads, seed, is_single=is_single, is_told=is_told
+    )  # fmt: skip
     try:
         with contextlib.closing(run(epochs, callbacks)) as events:
             for _ in events:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 from fastmlp.errors import ConfigError, DataError
 
@@ -49,7 +49,7 @@ def as_labels(y: Any) -> np.ndarray:
 
 def found_in(y: np.ndarray) -> Labels:
     """Return the labels that occur in y, checked by `as_labels`."""
-    return Labels(unique_labels(y), y.ndim == 2)
+    return Labels(np.arange(y.shape[1]) if y.ndim == 2 else np.unique(y), y.ndim == 2)
 
 
 def weights(class_weight: Any, y: np.ndarray, labels: Labels) -> np.ndarray | None:

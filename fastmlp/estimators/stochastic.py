@@ -1,7 +1,7 @@
 """Training by steps over batches as scikit-learn takes them: what the event loop of training/fit.py asks for an epoch at a time.
 
-The kernels take all steps of an epoch in one call. What lies between two epochs is small: a permutation, the rates of the steps, a
-comparison of two losses.
+The kernels take all steps of an epoch in one call, and those of several epochs where nobody is told of each. What lies between two epochs
+is small: a permutation, the rates of the steps, a comparison of two losses.
 """
 
 import dataclasses
@@ -19,7 +19,8 @@ from fastmlp.estimators.problems import Problem
 from fastmlp.estimators.scores import score
 from fastmlp.kernels import engine
 from fastmlp.kernels.program import Steps
-from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, TOTALS, WEIGHT_SUM
+from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, SQUARES, TOTALS, WEIGHT_SUM
+from fastmlp.kernels.tiled import TiledProgram
 from fastmlp.kernels.updates import UPDATES, Rates
 from fastmlp.network import Network
 from fastmlp.network.arrays import frozen
@@ -63,9 +64,12 @@ class Epochs:
 
     def __init__(
         self, network: Network, parameters: Parameters, problem: Problem, rows: Rows, held_out: Rows | None, optimizer: Optimizer,
-        course: Course, random_state: np.random.RandomState, threads: int, seed: int, *, is_single: bool = False,
+        course: Course, random_state: np.random.RandomState, threads: int, seed: int, *, is_single: bool = False, is_told: bool = True,
     ) -> None:  # fmt: skip
-        """held_out: rows to judge each epoch by; seed: of dropout; is_single: one epoch, after which nobody asks whether to stop."""
+        """held_out: rows to judge each epoch by; seed: of dropout; is_single: one epoch, after which nobody asks whether to stop.
+
+        is_told: whether anybody is told of each epoch.
+        """
         self.network, self.settings = network, parameters.settings
         self.course, self.optimizer = course, optimizer
         self._parameters, self._problem, self._rows, self._held_out = parameters, problem, rows, held_out
@@ -76,10 +80,11 @@ class Epochs:
         self.scores: dict[str, float | None] | None = None
         self.stopped: str | None = None
         self.seconds = self._epoch_seconds = 0.0
-        self._order, self._is_ordered = np.arange(self.n_rows), False
+        self._in_order = np.arange(self.n_rows)
+        self._order, self._ahead = self._in_order, 0  # of the epochs that are taken together; how many they are, 0 before they begin
         self._starts = np.arange(0, self.n_rows, self.batch_size)
         self._counts = np.minimum(self.batch_size, self.n_rows - self._starts)
-        self._total = np.zeros(TOTALS)
+        self._total, self._ended = np.zeros(TOTALS), np.zeros(TOTALS + 1)  # of the epoch under way; of the last one, with its squares
         self._weight: np.ndarray | None = None
         self._sums = self._counts.astype(np.float64)  # of what the rows of each batch count: the penalty is divided by it
         if rows.weight is None and problem.gradient_factor != 1.0:
@@ -88,11 +93,14 @@ class Epochs:
         self._constant = 0.0 if self._constants is None else float(self._constants.mean())
         self._has_penalty = parameters.alpha > 0 and parameters.solver not in DECOUPLED
         self._penalised = [weight.reshape(-1) for weight in network.weights] if self._has_penalty else []
-        self._squares, self._shares = 0.0, float((self._counts / self._sums).sum())
+        self._squares, self._shares = self._sum_of_squares(), float((self._counts / self._sums).sum())
         self._numbers = problem.numbers
         self._one, self._zero = np.ones(network.n_inputs, network.dtype), np.zeros(network.n_inputs, network.dtype)
         self._table: tuple[int, int, float, np.ndarray] | None = None  # of which steps, at which rate
         self._program = self._chosen(seed)
+        changes = parameters.solver == "sgd" and parameters.learning_rate == "invscaling" or rows.weight is not None and parameters.shuffle
+        is_alone = is_told or is_single or held_out is not None or changes or of_rows.is_sparse(rows.x)
+        self._may_go_ahead = isinstance(self._program, TiledProgram) and not is_alone
 
     def _chosen(self, seed: int) -> Any:
         """Return what takes the steps, compiled."""
@@ -126,11 +134,14 @@ class Epochs:
             self.network.parameters[:] = self.course.best_parameters
 
     def advance(self, rows: int) -> Progress:
-        """Take the steps of so many rows of the epoch under way, whole batches, or of what is left of it."""
+        """Take the steps of so many rows, whole batches, or of what is left of the epoch; of whole epochs where they may be taken together.
+
+        Of those, all but the last are over then.
+        """
         started = time.perf_counter()
-        if not self._is_ordered:
-            self._begin()
-        first, last = self.row, min(self.row + rows, self.n_rows)
+        if not self._ahead:
+            self._begin(rows)
+        first, last, ahead = self.row, self._ahead * self.n_rows if self._ahead > 1 else min(self.row + rows, self.n_rows), self._ahead
         x, target, weight, order, skipped = self._rows.x, self._rows.target, self._weight, self._order, 0
         if of_rows.is_sparse(x):  # the kernels are given these rows alone, which lie in order
             most = max(1, of_rows.block_rows(x, self.network.dtype) // self.batch_size) * self.batch_size
@@ -138,24 +149,39 @@ class Epochs:
             part = order[first:last]
             x, target = of_rows.dense(x[part], self.network.dtype), frozen(target[part])
             weight, order = None if weight is None else weight[part], np.arange(last - first)
-        table = self._rates()
+        table, log = self._rates(), np.zeros((ahead, TOTALS + 1))
         steps = Steps(
             parameters=self.network.parameters, m_state=self.optimizer.states[0], v_state=self.optimizer.states[1], total=self._total,
             x=x, target=target, sample_weight=weight, order=order, first=first - skipped, last=last - skipped,
             batch_size=self.batch_size, scale=self._one, shift=self._zero, mean=True, loss_numbers=self._numbers,
             rates=table if len(table) == 1 else table[first // self.batch_size :], first_step=self.optimizer.steps,
+            log=log, epoch_rows=self.n_rows - skipped,
         )  # fmt: skip
         try:
             reached = self._program.train(steps)
         finally:  # an interrupt ends the steps early
-            self.row = int(self._total[ROWS])
-            self.optimizer.steps += -(-(self.row - first) // self.batch_size)
             taken = time.perf_counter() - started
-            self.seconds, self._epoch_seconds = self.seconds + taken, self._epoch_seconds + taken
+            self.seconds += taken
+            self._take_down(log, first, taken / ahead)
         if reached < 0:
             self._diverge()
-        mean_loss = float(self._total[LOSS_SUM]) / max(self.row, 1) * self._problem.loss_factor
+        mean_loss = float(self._ended[LOSS_SUM] if self.row == self.n_rows else self._total[LOSS_SUM])
+        mean_loss *= self._problem.loss_factor / max(self.row, 1)
         return Progress(self.epoch + 1, self._parameters.max_iter, self.row, self.n_rows, self._epoch_seconds, mean_loss)
+
+    def _take_down(self, log: np.ndarray, first: int, seconds: float) -> None:
+        """Take down how far the steps from row `first` on have come; log (epochs, TOTALS + 1): see program.Steps; seconds of an epoch."""
+        ended, row = int(np.count_nonzero(log[:, ROWS])), int(self._total[ROWS])
+        self.optimizer.steps += ended * self.epoch_steps - row // -self.batch_size - first // self.batch_size
+        for self._ended in log[: min(ended, len(log) - 1)]:  # nobody is told of these
+            self._epoch_seconds = seconds
+            self.end_epoch()
+        self.row, self._epoch_seconds = row, self._epoch_seconds + seconds
+        if ended == len(log):
+            self.row, self._ended = self.n_rows, log[-1]
+        elif row == self.n_rows:  # of an engine that keeps no log
+            self.row, self._ended = row, np.append(self._total, self._sum_of_squares())
+            self._total[:] = 0.0
 
     def _diverge(self) -> None:
         """End a training whose loss is not finite: with the best weights where they are kept, else with an error."""
@@ -165,16 +191,27 @@ class Epochs:
         self.course.n_iter += 1
         of_course.judge(self.course, self._parameters, float("nan"), self.network.parameters)
 
-    def _begin(self) -> None:
-        """Draw the order of an epoch, and what its rows count in it."""
-        shuffles = self._parameters.shuffle
-        if shuffles:
-            drawn = np.arange(self.n_rows)
-            self._random_state.shuffle(drawn)
-            self._order = self._order[drawn]
+    def _begin(self, rows: int) -> None:
+        """Draw the order of an epoch, or of as many as have about so many rows and may be taken together, and what rows count in it."""
+        self._ahead, shuffles = self._epochs_ahead(rows), self._parameters.shuffle
+        before = self._order[-self.n_rows :]
+        self._order = np.empty(self._ahead * self.n_rows, np.intp)
+        for order in self._order.reshape(self._ahead, self.n_rows):
+            drawn = self._in_order
+            if shuffles:
+                drawn = drawn.copy()
+                self._random_state.shuffle(drawn)
+            before.take(drawn, out=order, mode="clip")
+            before = order
         if self._rows.weight is not None and (shuffles or self._weight is None):
             self._weigh(self._rows.weight)
-        self._is_ordered, self._squares = True, self._sum_of_squares()
+
+    def _epochs_ahead(self, rows: int) -> int:
+        """Return how many epochs may be taken before anybody has to look at the loss: the rule of stopping waits for some in a row."""
+        if not self._may_go_ahead:
+            return 1
+        patience = self._parameters.n_iter_no_change + 1 - self.course.no_improvement_count
+        return max(1, int(min(rows // self.n_rows, self._parameters.max_iter - self.course.n_iter, patience)))
 
     def _weigh(self, weight: np.ndarray) -> None:
         """Let the rows of each batch count so that its mean is the weighted one: scikit-learn divides by the sum of the weights."""
@@ -192,26 +229,27 @@ class Epochs:
 
     def _sum_of_squares(self) -> float:
         """Return the sum of the squares of all weights, without the biases; 0 where there is no penalty."""
-        return float(sum(np.dot(weight, weight) for weight in self._penalised))
+        return float(sum(np.square(weight, dtype=np.float64).sum() for weight in self._penalised))
 
     def _penalty(self) -> float:
         """Return what the L2 penalty adds to the loss of the epoch: its sum of squares is taken to change evenly from step to step."""
         if not self._has_penalty:
             return 0.0
-        steps = self.epoch_steps
-        mean = self._squares + (self._sum_of_squares() - self._squares) * (steps - 1) / (2 * steps)
+        steps, before, after = self.epoch_steps, self._squares, float(self._ended[SQUARES])
+        mean = before + (after - before) * (steps - 1) / (2 * steps)
+        self._squares = after
         return 0.5 * self._parameters.alpha * mean * self._shares / self.n_rows
 
     def _rates(self) -> np.ndarray:
-        """Return the numbers of the epoch's steps as program.Steps has them; those of several epochs are computed at a time."""
-        count, rate = self.epoch_steps, self.optimizer.learning_rate
+        """Return the numbers of the epochs' steps as program.Steps has them; those of several epochs are computed at a time."""
+        count, rate = self.epoch_steps * self._ahead, self.optimizer.learning_rate
         first = self.optimizer.steps - self.row // self.batch_size
         if self._table is not None:
             begin, end, at, table = self._table
             if begin <= first and first + count <= end and at == rate:
                 return table if len(table) == 1 else table[first - begin :][:count]
         varies = self._rows.weight is not None and self._parameters.shuffle and self._has_penalty
-        ahead = count if varies else count * -(-rates.STEPS_AHEAD // count)
+        ahead = count if varies else max(count, self.epoch_steps * -(-rates.STEPS_AHEAD // self.epoch_steps))
         table = self._new_table(first, ahead)
         self._table = None if varies else (first, first + ahead, rate, table)
         return table if len(table) == 1 else table[:count]
@@ -242,7 +280,7 @@ class Epochs:
         course, parameters, settings, problem = self.course, self._parameters, self.settings, self._problem
         course.n_iter += 1
         course.t += self.n_rows
-        course.loss = float(self._total[LOSS_SUM]) / self.n_rows * problem.loss_factor + self._constant + self._penalty()
+        course.loss = float(self._ended[LOSS_SUM]) / self.n_rows * problem.loss_factor + self._constant + self._penalty()
         course.loss_curve.append(course.loss)
         if parameters.verbose:
             from fastmlp.rendering import iterations
@@ -261,9 +299,8 @@ class Epochs:
         of_course.judge(course, parameters, value, self.network.parameters)
         self._decide()
         seconds = max(self._epoch_seconds, 1e-9)
-        accuracy = None if problem.output == "identity" else float(self._total[CORRECT] / max(self._total[WEIGHT_SUM], 1e-300))
-        self.epoch, self.row, self._is_ordered, self._epoch_seconds = self.epoch + 1, 0, False, 0.0
-        self._total[:] = 0.0
+        accuracy = None if problem.output == "identity" else float(self._ended[CORRECT] / max(self._ended[WEIGHT_SUM], 1e-300))
+        self.epoch, self.row, self._ahead, self._epoch_seconds = self.epoch + 1, 0, 0, 0.0
         judged = None if problem.output == "identity" else value
         return Epoch(self.epoch, course.loss, accuracy, None, judged, rate, seconds, self.n_rows / seconds)
 

@@ -296,19 +296,32 @@ def wipe_padding(arena, layer, first, M):
 
 
 @kernel(inner=True)
+def whole_panels(layer, end):
+    """Return the end of those panels before `end` that have no padding."""
+    return end - 1 if end == layer.panels and layer.n_out % layer.width != 0 else end
+
+
+@kernel(inner=True)
 def activate_rows(step, layer, below, share, shares):
-    """a = f(a) for the units of one share. Padding behind the last unit stays 0."""
+    """a = f(a) for the units of one share. Padding behind the last unit becomes 0, whatever f(0) is."""
     full_width()
     arena, a = step.arena, layer.a
     p, end = own(layer.panels, share, shares)
-    runs, length, first, distance = runs_of(layer, step.M, p, end)
+    whole = max(p, whole_panels(layer, end))
+    runs, length, first, distance = runs_of(layer, step.M, p, whole)
     for run in range(runs):
         at = a + first + run * distance
         out = arena[at : at + length]
-        for n in range(length):  # whole vectors; what that makes of the padding is wiped out again
+        for n in range(length):
             out[n] = FORMULA(out[n])
-    if end == layer.panels:
-        wipe_padding(arena, layer, a, step.M)
+    for p in range(whole, end):
+        width, row, units, zero = layer.width, layer.row, layer.n_out - p * layer.width, arena.dtype.type(0)
+        for m in range(step.M):
+            at = a + m * row + p * layer.column
+            out = arena[at : at + width]
+            for n in range(width):  # whole vectors
+                value = FORMULA(out[n])
+                out[n] = value if n < units else zero
 
 
 @kernel(inner=True)
@@ -320,14 +333,21 @@ def activate_rows_keeping_z(step, layer, below, share, shares):
     full_width()
     arena, of_z, of_a = step.arena, layer.z, layer.a
     p, end = own(layer.panels, share, shares)
-    runs, length, first, distance = runs_of(layer, step.M, p, end)
+    whole = max(p, whole_panels(layer, end))
+    runs, length, first, distance = runs_of(layer, step.M, p, whole)
     for run in range(runs):
         at = first + run * distance
         z, a = arena[of_z + at : of_z + at + length], arena[of_a + at : of_a + at + length]
         for n in range(length):
             a[n] = FORMULA(z[n])
-    if end == layer.panels:
-        wipe_padding(arena, layer, of_a, step.M)
+    for p in range(whole, end):
+        width, row, units, zero = layer.width, layer.row, layer.n_out - p * layer.width, arena.dtype.type(0)
+        for m in range(step.M):
+            at = m * row + p * layer.column
+            z, a = arena[of_z + at : of_z + at + width], arena[of_a + at : of_a + at + width]
+            for n in range(width):
+                value = FORMULA(z[n])
+                a[n] = value if n < units else zero
 
 
 @kernel(inner=True)

@@ -37,6 +37,7 @@ SQUARED_SOFTMAX = loss_for("mse", "softmax").form
 PARALLEL_MULTIPLY_ADDS = 500_000
 # What a loss has besides where it has nothing: see loss_blocks.py.
 NO_NUMBERS = np.zeros(1)
+NO_LOG = np.empty((0, step.TOTALS + 1))
 EMPTY = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float64)}
 
 
@@ -64,6 +65,10 @@ class Steps(NamedTuple):
     average: np.ndarray | None = None  # (P,) of the parameters over the steps, updated in place by programs that average
     first_step: int = 0  # how many steps of the training were taken before: random numbers depend on it
     running_stats: np.ndarray | None = None  # (S,) running means and variances of batch normalisation, updated in place
+    # Of the tiled engine: (epochs, TOTALS + 1), for as many epochs as end in the run: for each its totals, after which they begin at 0
+    # again, and the sum of the squares of the weights. An epoch ends after `epoch_rows` rows of the order, in a batch that may be shorter.
+    log: np.ndarray = NO_LOG
+    epoch_rows: int = 0
 
 
 def no_steps(x: np.ndarray, target: np.ndarray, sizes: Sequence[int], batch_size: int, dtype: np.dtype, norm: str = "none") -> Steps:

@@ -230,10 +230,21 @@ def separate_loss(z, target, sample_weight, factor, parameter, delta):
     What the parameter is stands with each loss in losses.py.
     """
     M, N = z.shape
-    share = z.dtype.type(1) / z.dtype.type(N)
+    one = z.dtype.type(1)
+    share = one / z.dtype.type(N)
     loss = 0.0
+    if N == 1:  # formulas of many rows make vectors, those of one output do not; delta holds the losses until they are added up
+        for m in range(M):
+            delta[m, 0] = LOSS(z[m, 0], target[m, 0], parameter)
+        for m in range(M):
+            w = sample_weight[m] if sample_weight.shape[0] > 0 else one
+            loss += w * share * np.float64(delta[m, 0])
+        for m in range(M):
+            w = sample_weight[m] if sample_weight.shape[0] > 0 else one
+            delta[m, 0] = factor * w * share * LOSS_DERIVATIVE(z[m, 0], target[m, 0], parameter)
+        return loss
     for m in range(M):
-        w = sample_weight[m] if sample_weight.shape[0] > 0 else z.dtype.type(1)
+        w = sample_weight[m] if sample_weight.shape[0] > 0 else one
         row_loss = 0.0
         for n in range(N):
             row_loss += LOSS(z[m, n], target[m, n], parameter)

@@ -49,6 +49,7 @@ NOISE_ROW, INPUTS_ROW, UNITS_ROW = range(3)
 # What a run of steps adds up: weighted loss, rows classified correctly, weight of all rows, rows.
 LOSS_SUM, CORRECT, WEIGHT_SUM, ROWS = range(4)
 TOTALS = 4
+SQUARES = TOTALS  # of all weights, behind the totals of an epoch in a log: see program.Steps
 
 call_activate = block_call(2)
 call_activate_backward = block_call(3)

@@ -191,6 +191,8 @@ class TiledProgram:
                     steps.first,
                     steps.last,
                     rows,
+                    steps.epoch_rows,
+                    steps.log,
                     steps.first_step,
                     steps.scale,
                     shift,

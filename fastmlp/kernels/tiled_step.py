@@ -13,7 +13,7 @@ import numpy as np
 
 from fastmlp.kernels.compiling import block_call, borrow, kernel
 from fastmlp.kernels.records import Step
-from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, WEIGHT_SUM
+from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, SQUARES, TOTALS, WEIGHT_SUM
 from fastmlp.kernels.team import DECISION, STOP, look, wait_for_all
 from fastmlp.kernels.vectors import flush_subnormals, restore_float_mode
 
@@ -107,18 +107,31 @@ def unpack(parameters, m_state, v_state, average, places, to_state, to_average, 
             vector[i] = arena[distance + places[i]]
 
 
+@kernel(reassociate=True, inner=True)
+def squares_of_weights(arena, layers):
+    """Return the sum of the squares of all weights, without biases; padding is 0."""
+    total = 0.0
+    for index in range(1, layers.shape[0]):
+        layer = layers[index]
+        first = layer.w
+        for i in range(first, first + layer.panels * layer.w_panel):
+            w = np.float64(arena[i])
+            total += w * w
+    return total
+
+
 @kernel
 def train_tiled(
-    parameters, m_state, v_state, average, places, x, target, sample_weight, order, first, last, batch_size, first_step, scale, shift,
-    rates, fused, mean, output, loss, loss_numbers, gather, layers_of_threads, runs, arena, lists, masks, counts, batch_target,
-    batch_weight, z, delta, sums, total, shared, thread, threads,
+    parameters, m_state, v_state, average, places, x, target, sample_weight, order, first, last, batch_size, epoch_rows, log, first_step,
+    scale, shift, rates, fused, mean, output, loss, loss_numbers, gather, layers_of_threads, runs, arena, lists, masks, counts,
+    batch_target, batch_weight, z, delta, sums, total, shared, thread, threads,
 ):  # fmt: skip
     """Take one step per batch of order[first:last] as one thread of a team; return the row reached, or -(1 + row) at a loss not finite.
 
     parameters (P,), m_state, v_state, average (P,) or (0,), places (P,): where they lie in the arena, into which and out of which they are
     copied; places (0,) where somebody else does that, before and afterwards. x (rows, K) bytes or floats, target (rows, T), sample_weight
-    (rows,) or (0,) for ones, order (n,) row numbers, first_step: number of the first step in the whole training, scale and shift (K,);
-    rates: as in program.Steps;
+    (rows,) or (0,) for ones, order (n,) row numbers, epoch_rows, log (epochs, TOTALS + 1), or none, and rates: as in program.Steps;
+    first_step: number of the first step in the whole training, scale and shift (K,);
     fused: whether the gradient comes times -learning_rate, to be added; mean: whether it is divided by the rows of the batch; output:
     SOFTMAX, SIGMOID or IDENTITY; loss, gather: addresses; loss_numbers: see loss_blocks.py; layers_of_threads (threads, 2 + H), runs
     (threads,): see records.py. Scratch: arena to sums. total (TOTALS,): thread 0 adds to it.
@@ -135,10 +148,11 @@ def train_tiled(
     packs = places.shape[0] > 0
     if packs:
         pack(parameters, m_state, v_state, average, places, run.to_state, run.to_average, arena)
-    arrived, taken, begin, is_finite = 0, 0, first, True
+    arrived, taken, begin, is_finite, ended = 0, 0, first, True, 0
+    epoch_end = (first // epoch_rows + 1) * epoch_rows if log.shape[0] > 0 else last
     one = arena.dtype.type(1)
     while begin < last:
-        rows = order[begin : min(begin + batch_size, last)]
+        rows = order[begin : min(begin + batch_size, epoch_end, last)]
         M = rows.shape[0]
         upcoming = order[begin + M : min(begin + M + batch_size, last)]
         step = Step(arena, lists, masks, counts, rates[min(taken, rates.shape[0] - 1)], run, first_step + taken, M)
@@ -211,6 +225,15 @@ def train_tiled(
 
         begin += M
         taken += 1
+        if begin == epoch_end and log.shape[0] > 0:
+            arrived = wait_for_all(shared, arrived + threads)  # all weights have taken their step; none takes the next one without thread 0
+            if thread == 0:
+                for i in range(TOTALS):
+                    log[ended, i] = total[i]
+                    total[i] = 0.0
+                log[ended, SQUARES] = squares_of_weights(arena, layers)
+            ended += 1
+            epoch_end += epoch_rows
         if shared[decision] != 0:
             break
     if packs:

@@ -161,6 +161,9 @@ def as_array(values: Any, name: str) -> np.ndarray:
     if hasattr(values, "toarray"):
         raise DataError(f"{name}: expected a dense array, got a sparse one; convert it with {name}.toarray()")
     _check_dates(values, name)
+    parts = values if isinstance(values, (list, tuple)) else (values,)
+    if any(isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part) for part in parts):
+        raise DataError(f"{name}: expected numbers everywhere, got a masked array; fill it: {name}.filled(0), or leave these rows out")
     try:
         array = np.asarray(values)
     except ValueError as error:
@@ -168,8 +171,6 @@ def as_array(values: Any, name: str) -> np.ndarray:
     except (TypeError, RuntimeError) as error:  # a tensor that is elsewhere, or part of a graph
         way_out = f"{name}.detach().cpu().float().numpy() for a tensor of PyTorch"
         raise DataError(f"{name}: expected an array of numbers, got {type(values).__name__} ({_line(error)}); give {way_out}") from None
-    if np.ma.is_masked(values):
-        raise DataError(f"{name}: expected numbers everywhere, got a masked array; fill it: {name}.filled(0), or leave these rows out")
     if array.ndim == 0 and array.dtype.kind in "buif":
         raise DataError(f"{name}: expected an array, got the single number {array}")
     if array.ndim == 0:
@@ -194,7 +195,10 @@ def _from_objects(array: np.ndarray, values: Any, name: str) -> np.ndarray:
             return array.astype(np.int64)
         except OverflowError:
             pass
-    return array.astype(np.float64)
+    try:
+        return array.astype(np.float64)
+    except OverflowError:  # a whole number or a fraction beyond 1.8e308
+        raise DataError(f"{name}: expected numbers that float64 can hold, got one that is too large") from None
 
 
 def _column(values: Any, array: np.ndarray, column: int) -> str:

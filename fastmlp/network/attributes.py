@@ -6,6 +6,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from fastmlp.errors import ConfigError, DataError
+from fastmlp.network.arrays import as_numbers
+from fastmlp.settings import items_of
 
 BLOCK = 1 << 20  # numbers looked at at a time, so that nothing of the size of a network is made
 
@@ -62,9 +64,7 @@ def assign(
     name: str, views: Sequence[np.ndarray], values: Any, at_least: float | None = None, numbers: Sequence[int] | None = None
 ) -> None:
     """Copy values, one array for each view, into the views; DataError, and nothing is copied, where one of them does not fit."""
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        raise DataError(f"{name}: expected {len(views)} arrays, one per layer, got {type(values).__name__}")
-    given = list(values)
+    given = items_of(name, values, f"{len(views)} arrays, one per layer", DataError)
     if len(given) != len(views):
         raise DataError(f"{name}: expected {len(views)} arrays, one per layer, got {len(given)}")
     fit = [
@@ -79,12 +79,7 @@ def assign(
 
 def checked(name: str, values: Any, like: np.ndarray, at_least: float | None = None) -> np.ndarray:
     """Return values in the type of `like`: finite numbers of its shape, of at least `at_least`. Raises DataError for any others."""
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise DataError(f"{name}: expected a rectangular array of numbers, got one that NumPy cannot build ({error})") from None
-    if array.dtype.kind not in "buif":
-        raise DataError(f"{name}: expected numbers, got {array.dtype}")
+    array = as_numbers(values, name)
     if array.shape != like.shape:
         raise DataError(f"{name}: expected shape {like.shape}, got {array.shape}")
     with np.errstate(over="ignore", under="ignore"):

@@ -98,7 +98,7 @@ def _activation(function: F, name: str | None, derivative: Callable[..., Any] | 
 def _loss(function: F, name: str | None, derivative: Callable[..., Any] | None, output: str) -> F:
     name = _checked_name("loss", function, name)
     if output not in OUTPUTS:
-        raise ConfigError(f"loss {name}: expected output to be one of {', '.join(OUTPUTS)}, got {output!r}")
+        raise ConfigError(f"loss {name}: expected output to be one of {', '.join(OUTPUTS)}, got {output!r:.60}")
     _expect_parameters("loss", function, ("z", "t"))
     formula = duals.scalar(function, name, ["z", "t", "p"], ["z", "t"])
     if derivative is None:
@@ -116,7 +116,7 @@ def _loss(function: F, name: str | None, derivative: Callable[..., Any] | None, 
 def _checked_name(kind: str, function: Any, name: str | None) -> str:
     found = getattr(function, "__name__", None) if name is None else name
     if not isinstance(found, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", found) or keyword.iskeyword(found):
-        raise ConfigError(f"{kind}: expected a name of up to 64 letters, digits and _, got {found!r}; give one with name=")
+        raise ConfigError(f"{kind}: expected a name of up to 64 letters, digits and _, got {found!r:.60}; give one with name=")
     return found
 
 

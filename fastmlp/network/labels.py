@@ -140,7 +140,7 @@ def _from_objects(array: np.ndarray, values: Any, name: str) -> np.ndarray:
     try:
         return np.array(flat, bool if letters == {"b"} else np.float64 if "f" in kinds.values() else np.int64).reshape(array.shape)
     except OverflowError:
-        raise DataError(f"{name}: expected whole numbers that int64 can hold, got {max(flat, key=abs)}") from None
+        raise DataError(f"{name}: expected whole numbers that int64 can hold, got {str(max(flat, key=abs)):.40}") from None
 
 
 def _kind(kind: type) -> str | None:

@@ -8,7 +8,7 @@ import numpy as np
 from fastmlp.errors import ConfigError
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import SMOOTHING, loss_for
-from fastmlp.settings import NetworkSettings, TrainingSettings, activation_hint, known_name
+from fastmlp.settings import NetworkSettings, TrainingSettings, activation_hint, items_of, known_name
 
 # normalization -> kind of the hidden layers
 KINDS = {"none": "dense", "batch": "batch_norm", "layer": "layer_norm"}
@@ -36,7 +36,7 @@ def checked_class_names(names: Any, n_outputs: int) -> tuple[str, ...] | None:
     """Return what the outputs stand for, one text each, None where nobody says; ConfigError for anything else."""
     if names is None:
         return None
-    given = tuple(names) if isinstance(names, Iterable) and not isinstance(names, str) else (None,)
+    given = items_of("class_names", names, f"{n_outputs} texts, one per output")
     if not all(isinstance(name, str) for name in given):
         raise ConfigError(f"class_names: expected {n_outputs} texts, one per output, got {names!r:.60}")
     if len(given) != n_outputs:
@@ -57,9 +57,7 @@ def is_utf8(texts: Iterable[str]) -> bool:
 
 def checked_sizes(sizes: Any) -> tuple[int, ...]:
     """Return numbers of units, inputs first and outputs last; ConfigError for what are none."""
-    if isinstance(sizes, (str, bytes)) or not hasattr(sizes, "__iter__"):
-        raise ConfigError(f"sizes: expected numbers of units such as [784, 300, 10], got {sizes!r}")
-    checked = tuple(sizes)
+    checked = items_of("sizes", sizes, "numbers of units such as [784, 300, 10]")
     if len(checked) < 2:
         raise ConfigError(f"sizes: expected at least inputs and outputs, got {list(checked)}")
     try:
@@ -71,8 +69,8 @@ def checked_sizes(sizes: Any) -> tuple[int, ...]:
 def dtype_name(dtype: Any) -> Any:
     """Return the name of a type of numbers, however it was given; what is none as it is, for the settings to refuse."""
     try:
-        return np.dtype(dtype).name if dtype is not None else None
-    except TypeError:
+        return dtype if dtype is None or isinstance(dtype, (np.generic, np.ndarray)) else np.dtype(dtype).name
+    except (TypeError, ValueError):
         return dtype
 
 
@@ -84,7 +82,7 @@ def one_per_layer(names: str | tuple[str, ...], n_hidden: int) -> tuple[str, ...
     for name in each:
         if name not in ACTIVATIONS:
             hint = activation_hint(name, ACTIVATIONS) or "; register one of your own with @fastmlp.activation"
-            raise ConfigError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {name!r}{hint}")
+            raise ConfigError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {name!r:.60}{hint}")
     return each * n_hidden if len(each) == 1 else each
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -18,6 +18,8 @@ from fastmlp.kernels.program import count_parameters, count_running_stats, loss_
 from fastmlp.network import codec, folding, initializers, labels, outputs
 from fastmlp.network.arrays import (
     BYTES_AS_FLOATS,
+    as_array,
+    as_numbers,
     as_rows,
     as_sample_weight,
     as_target,
@@ -52,6 +54,7 @@ from fastmlp.settings import (
     NetworkSettings,
     TrainingSettings,
     check_value,
+    items_of,
     known_name,
     nearest,
     warn_renamed,
@@ -118,7 +121,11 @@ class Network:
             warn_renamed("norm_layers", RENAMED["norm_layers"])
             normalization = norm_layers
         sizes = checked_sizes(sizes)
-        names = tuple(activation) if isinstance(activation, Iterable) and not isinstance(activation, str) else activation
+        names = (
+            activation
+            if activation is None or isinstance(activation, str)
+            else items_of("activation", activation, "a name, or one per layer")
+        )
         # the record checks types and ranges; a network without hidden layers has an activation all the same
         given = NetworkSettings(
             hidden=sizes[1:-1], activation=names, output=output, normalization=normalization, initializer=initializer,
@@ -128,9 +135,9 @@ class Network:
             given.check_choice("initializer", "of the activation")
         value = INITIALIZER_DEFAULTS["constant"]["initial_value"] if given.initial_value is None else given.initial_value
         hidden = one_per_layer(given.activation, len(sizes) - 2)
-        output = known_name(given.output or ("softmax" if sizes[-1] > 1 else "identity"), OUTPUTS)
+        output = known_name(("softmax" if sizes[-1] > 1 else "identity") if given.output is None else given.output, OUTPUTS)
         if output not in OUTPUTS:
-            raise ConfigError(f"output: expected one of {', '.join(OUTPUTS)}, got {output!r}{nearest(output, OUTPUTS)}")
+            raise ConfigError(f"output: expected one of {', '.join(OUTPUTS)}, got {output!r:.60}{nearest(output, OUTPUTS)}")
         if given.normalization == "layer" and 1 in sizes[1:-1]:
             raise ConfigError(
                 "normalization: expected hidden layers of at least 2 units to normalise each over its units, got 1; use batch"
@@ -186,8 +193,10 @@ class Network:
         layers that do not fit together and numbers that are not finite. Numbers that it predicts are those of these weights for ever: its
         targets are not standardised.
         """
-        arrays = [[np.asarray(array) for array in each] for each in (weights, biases)]
-        matrices, vectors = arrays
+        matrices, vectors = (
+            [as_numbers(array, f"{name}[{index}]") for index, array in enumerate(items_of(name, each, "arrays, one per layer", DataError))]
+            for name, each in (("weights", weights), ("biases", biases))
+        )
         if not matrices or len(matrices) != len(vectors):
             raise DataError(f"weights, biases: expected one of each per layer, got {len(matrices)} and {len(vectors)}")
         for index, (matrix, vector) in enumerate(zip(matrices, vectors, strict=True)):
@@ -202,8 +211,6 @@ class Network:
         network.target_scaling = targets.none(network.n_outputs) if network.output == "identity" else None
         for name, given, views in (("weights", matrices, network.weights), ("biases", vectors, network.biases)):
             for index, (array, view) in enumerate(zip(given, views, strict=True)):
-                if array.dtype.kind not in "buif":
-                    raise DataError(f"{name}[{index}]: expected numbers, got {array.dtype}")
                 with np.errstate(over="ignore"):
                     view[:] = array
                 if not np.isfinite(view).all():
@@ -453,7 +460,7 @@ class Network:
                 name = RENAMED[name]
             elif not hasattr(type(self), name) and (near := get_close_matches(name, dir(type(self)), 1, 0.85)):
                 raise ConfigError(
-                    f"{name}: expected an attribute that a Network has to be assigned, got {name!r}; did you mean {near[0]!r}?"
+                    f"{name}: expected an attribute that a Network has to be assigned, got {name!r:.60}; did you mean {near[0]!r}?"
                 )
             object.__setattr__(self, name, value)
 
@@ -529,7 +536,7 @@ class Network:
         x = x if self._columns is None else self.encoded(x)
         row = self._programs.row_outputs(self, x)
         single = row is not None or is_single(x, self.n_inputs)
-        z = (self.logits(np.reshape(x, (1, -1)) if single else x) if row is None else row[None]).astype(np.float64)
+        z = (self.logits(as_array(x, "x").reshape(1, -1) if single else x) if row is None else row[None]).astype(np.float64)
         with np.errstate(invalid="ignore"):  # NaN where sums overflow
             result = outputs.probabilities(self.output, z).astype(np.float32)
         found: np.ndarray = result[0] if single else result
@@ -552,7 +559,7 @@ class Network:
                 return best if self._answers is None else self._answers[best]
             row = None  # the long way says what is wrong
         single = row is not None or is_single(x, self.n_inputs)
-        z = self.logits(np.reshape(x, (1, -1)) if single else x) if row is None else row[None]
+        z = self.logits(as_array(x, "x").reshape(1, -1) if single else x) if row is None else row[None]
         if self.output != "identity":
             self._check_outputs(z)
         if self.predicts_classes:

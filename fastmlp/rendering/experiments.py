@@ -110,8 +110,9 @@ def folds(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def cross_validation(result: "CvResult") -> str:
-    """Return mean ± standard deviation over the folds."""
-    text = f"{_scores(result._asdict())} (mean ± standard deviation of {result.models} held-out folds)"
+    """Return mean ± standard deviation over the models that did not diverge."""
+    models = counted(result.models - result.diverged, "model")
+    text = f"{_scores(result._asdict())} (mean ± standard deviation of {models}, each on its own fold)"
     return f"{text}; {result.diverged} diverged" if result.diverged else text
 
 

@@ -210,14 +210,16 @@ def cv_page(run: "RunRecord", figures: Path, commands: Sequence[str]) -> Page:
         drawn.append(plots.learning_curves(curves, figures, loss=_loss_name(run), over="models, each on its own fold"))
         names = [f"fold {fold}" for fold in folds]
         drawn.append(plots.sweep("fold", names, scores, figures, score=axis, marks_best=False, name="folds", title="Folds"))
-    facts = [*_spread_facts("Held-out", [model.validation for model in done]), *_test_facts(run), *_models_facts(run)]
+    over = "fold" if len(run.models) == len(folds) else "model"  # with several seeds, each fold is held out several times
+    facts = [*_spread_facts("Held-out", [model.validation for model in done], over), *_test_facts(run), *_models_facts(run)]
     sections = [
         Section("Folds", tables=[_model_table(run.models, folded="")], plots=drawn),
         *_common_sections(run, commands, _methods(run, len(run.models), _is_tested(run))),
     ]
     title = f"{_capital(_title(run))}: {len(folds)}-fold cross-validation of {_hidden_text(run)}"
     counts = f"{_many(len(folds), 'fold')}, {_many(len(run.models), 'model')}"
-    lede = f"Each training row was held out once, by a model that had not seen it: {counts}."
+    once = "once" if over == "fold" else "once for each seed"
+    lede = f"Each training row was held out {once}, by a model that had not seen it: {counts}."
     return Page("Cross-validation", title, _unfinished(run, lede), facts, sections, _footer(run))
 
 
@@ -618,7 +620,7 @@ def _methods(run: "RunRecord", models: int, tested: bool) -> str:
     else:
         subject = f"{_network_text(run)} was trained on {_title(run)}"
         if models > 1:
-            subject += f" {models} times, {'once per fold' if run.kind == 'cv' else 'with different seeds'}"
+            subject += f" {models} times, {'once for each fold and seed' if run.kind == 'cv' else 'with different seeds'}"
     rows = _rows_trained_on(run)
     if rows and run.kind in ("train", "repeat"):
         subject += f" ({rows:,} rows)"
@@ -656,14 +658,14 @@ def _methods(run: "RunRecord", models: int, tested: bool) -> str:
     if compared:
         parts.append(f"Compared were {', '.join(compared)}.")
     if run.kind == "cv":
-        parts.append("Folds were drawn at random, stratified by class; each row was held out once.")
+        parts.append("Folds were drawn at random, stratified by class; each row was held out once for each seed.")
     else:
         parts.append(_held_out_text(train, varied))
     if "seed" in varied:
         parts.append(f"Seeds were {_values_text(varied['seed'])}.")
     parts.append("The test set was evaluated once per final model, after training." if tested else "The test set was not evaluated.")
     if models > 1:
-        parts.append(f"Spreads are standard deviations (n − 1) over {'folds' if run.kind == 'cv' else 'runs'}.")
+        parts.append(f"Spreads are standard deviations (n − 1) over {'models, each on its own fold' if run.kind == 'cv' else 'runs'}.")
     versions = run.manifest.get("versions") or {}
     software = ", ".join(f"{name} {versions[name]}" for name in ("fastmlp", "numba", "numpy", "python") if versions.get(name))
     dtype = "double" if network.get("dtype") == "float64" else "single"
@@ -754,18 +756,19 @@ def _test_fact(test: Mapping[str, Any]) -> Fact:
     return Fact(r2(share), "Test R²", f"{errors}; test rows, after training")
 
 
-def _spread_facts(rows: str, scores: Sequence[Mapping[str, float | None]]) -> list[Fact]:
+def _spread_facts(rows: str, scores: Sequence[Mapping[str, float | None]], over: str = "run") -> list[Fact]:
+    """Return a fact for each score that there is; `over` says what one of the models stands for."""
     facts = []
     for score, word in (("accuracy", "accuracy"), ("r2", "R²"), ("rmse", "RMSE"), ("mae", "MAE"), ("loss", "loss")):
         spread = summarise([each.get(score) for each in scores])
         if spread is not None:
-            facts.append(_spread_fact(f"{rows} {word}", spread, score == "accuracy"))
+            facts.append(_spread_fact(f"{rows} {word}", spread, score == "accuracy", over))
     return facts
 
 
-def _spread_fact(label: str, spread: Summary, is_accuracy: bool) -> Fact:
+def _spread_fact(label: str, spread: Summary, is_accuracy: bool, over: str = "run") -> Fact:
     show = percent if is_accuracy else loss
-    detail = f"± standard deviation, {spread.n} runs; {show(spread.lowest)} to {show(spread.highest)}" if spread.n > 1 else "one run"
+    detail = f"± standard deviation, {spread.n} {over}s; {show(spread.lowest)} to {show(spread.highest)}" if spread.n > 1 else f"one {over}"
     return Fact(_spread_text(spread, is_accuracy), label, detail)
 
 

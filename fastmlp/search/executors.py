@@ -83,7 +83,7 @@ def opened(executor: str | Executor, shared_dir: str | Path | None = None) -> It
             elif kind == DASK and rest:
                 executor = _dask(rest, stack)
             else:
-                raise ConfigError(f"executor: expected {EXPECTED}, got {executor!r}")
+                raise ConfigError(f"executor: expected {EXPECTED}, got {executor!r:.60}")
         elif not callable(getattr(executor, "submit", None)):
             raise ConfigError(f"executor: expected {EXPECTED}, or an object with submit(function, ...), got {type(executor).__name__}")
         try:
@@ -152,7 +152,7 @@ def _said(error: BaseException) -> str:
 
 def _count(executor: str, text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) <= 10_000):
-        raise ConfigError(f"executor: expected {PROCESSES}:N with a number of processes, for example {PROCESSES}:4, got {executor!r}")
+        raise ConfigError(f"executor: expected {PROCESSES}:N with a number of processes, for example {PROCESSES}:4, got {executor!r:.60}")
     return int(text)
 
 

@@ -61,6 +61,7 @@ from fastmlp.settings.sources import (
 )
 from fastmlp.settings.values import (
     check_value,
+    items_of,
 )
 
 __all__ = ["NetworkSettings", "TrainingSettings"]  # the others are for files of this package

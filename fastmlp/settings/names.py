@@ -77,7 +77,7 @@ def folded(name: str) -> str:
 def known_name(name: str, known: Iterable[str]) -> str:
     """Return the known name that is meant, however it is spelled (see `folded`); any other as it is."""
     names = list(known)
-    return name if name in names else next((one for one in names if folded(one) == folded(name)), name)
+    return names[names.index(name)] if name in names else next((one for one in names if folded(one) == folded(name)), name)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -92,7 +92,7 @@ def from_tables(tables: Mapping[str, Any], source: str, checked: Checked) -> dic
         if table not in TABLES:
             raise ConfigError(f"{source}: {_unknown_table(table)}")
         if not isinstance(values, dict):
-            raise ConfigError(f"{source}: expected {table} to be a table, [{table}], got {values!r}")
+            raise ConfigError(f"{source}: expected {table} to be a table, [{table}], got {values!r:.60}")
         for name, value in current_names(values).items():
             if name not in TABLES[table].names():
                 hint = nearest(name, TABLES[table].names()) or f"; known are {', '.join(TABLES[table].names())}"
@@ -108,7 +108,7 @@ def _unknown_table(name: str) -> str:
     for table, record in TABLES.items():
         if name in record.names() or RENAMED.get(name) in record.names():
             return f"{name!r} belongs into the table [{table}]"
-    return f"expected the tables {', '.join(f'[{table}]' for table in TABLES)}, got {name!r}{nearest(name, TABLES)}"
+    return f"expected the tables {', '.join(f'[{table}]' for table in TABLES)}, got {name!r:.60}{nearest(name, TABLES)}"
 
 
 def of_texts(texts: list[str]) -> Any:

@@ -5,11 +5,13 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Set
 from typing import Any
 
 from fastmlp.errors import ConfigError
 from fastmlp.settings.names import current_value, known_name, nearest
+
+MOST_WHOLE = 2**63 - 1  # what TOML, model files and kernels can hold
 
 
 def check_value(field: dataclasses.Field[Any], value: Any) -> Any:
@@ -40,22 +42,22 @@ def _check_rows_or_part(field: dataclasses.Field[Any], value: Any) -> int | floa
             pass  # refused below
     if isinstance(value, bool):
         raise ConfigError(_message(field, expected, value) + "; 0 holds out none")
-    if hasattr(value, "__index__"):
+    if hasattr(value, "__index__") and not (hasattr(value, "dtype") and _kind_of(value) == "f"):
         return int(_check_scalar(field, field.metadata, int, value))
-    if not hasattr(value, "__float__"):
+    if not _is_number(value, "__float__"):
         raise ConfigError(_message(field, expected, value))
     part = float(_check_scalar(field, field.metadata, float, value))
     if part >= 1.0:
-        advice = f"write {part:.0f} for a number of rows" if part.is_integer() else "a part is below 1"
+        advice = f"write {part:.0f} for a number of rows" if part.is_integer() and part <= MOST_WHOLE else "a part is below 1"
         raise ConfigError(_message(field, expected, value) + f"; {advice}")
     return part or 0
 
 
 def _check_scalar(field: dataclasses.Field[Any], rules: Mapping[str, Any], kind: type, value: Any) -> Any:
     if kind is bool:
-        if not isinstance(value, bool):
+        if not isinstance(value, bool) and not (_kind_of(value) == "b" and value.ndim == 0):
             raise ConfigError(_message(field, "true or false", value))
-        return value
+        return bool(value)
     if kind is str:
         if not isinstance(value, str):
             raise ConfigError(_message(field, "a name", value))
@@ -66,13 +68,13 @@ def _check_scalar(field: dataclasses.Field[Any], rules: Mapping[str, Any], kind:
         if name not in choices:
             raise ConfigError(_message(field, "one of " + ", ".join(choices), value) + nearest(value, choices))
         return name
-    if isinstance(value, bool) or not hasattr(value, "__index__" if kind is int else "__float__"):
+    if not _is_number(value, "__index__" if kind is int else "__float__"):
         raise ConfigError(_message(field, "a whole number" if kind is int else "a number", value))
     try:
         number = kind(value.__index__()) if kind is int else float(value)
     except OverflowError:
         raise ConfigError(_message(field, "a finite number", value)) from None
-    except TypeError:  # an array of several numbers
+    except (TypeError, ValueError, RuntimeError):  # an array, a tensor of several numbers
         raise ConfigError(_message(field, "a whole number" if kind is int else "a number", value)) from None
     if isinstance(number, float) and not math.isfinite(number):
         raise ConfigError(_message(field, "a finite number", value))
@@ -80,11 +82,33 @@ def _check_scalar(field: dataclasses.Field[Any], rules: Mapping[str, Any], kind:
         raise ConfigError(_message(field, f"at least {rules['minimum']}", value))
     if rules["above"] is not None and number <= rules["above"]:
         raise ConfigError(_message(field, f"more than {rules['above']:g}", value))
-    if rules["maximum"] is not None and number > rules["maximum"]:
-        raise ConfigError(_message(field, f"at most {rules['maximum']}", value))
+    most = MOST_WHOLE if rules["maximum"] is None and kind is int else rules["maximum"]
+    if most is not None and number > most:
+        raise ConfigError(_message(field, f"at most {most}", value))
     if rules["below"] is not None and number >= rules["below"]:
         raise ConfigError(_message(field, f"less than {rules['below']:g}", value))
     return number
+
+
+def items_of(name: str, given: Any, expected: str, error: type[Exception] = ConfigError) -> tuple[Any, ...]:
+    """Return what a list, a tuple, an array or an iterator holds; `error` for one value, a text, and for sets, which have no order."""
+    if not isinstance(given, (str, bytes, Set, Mapping)):
+        try:
+            return tuple(given)
+        except TypeError:  # one value; an array without axes has an iterator that raises this, too
+            pass
+    raise error(f"{name}: expected {expected}, got {given!r:.60}")
+
+
+def _is_number(value: Any, method: str) -> bool:
+    """Return whether a value is a number that converts by a method: all scalars of NumPy do, texts, dates and truth values, too."""
+    return not isinstance(value, bool) and _kind_of(value) in "iuf" and hasattr(value, method)
+
+
+def _kind_of(value: Any) -> str:
+    """Return the letter of NumPy for the type of its scalars and arrays, "f" for anything else."""
+    kind = getattr(getattr(value, "dtype", None), "kind", "f")
+    return kind if isinstance(kind, str) else "f"
 
 
 def _message(field: dataclasses.Field[Any], expected: str, value: Any) -> str:

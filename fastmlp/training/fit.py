@@ -90,12 +90,15 @@ class _Pace:
 
     def advance(self) -> Progress:
         """Take one block of steps: whole batches, so that the steps are the same wherever the training is cut."""
-        training, batch_size, first, started = self._training, self._training.batch_size, self._training.row, time.perf_counter()
+        training, batch_size, first, started = self._training, self._training.batch_size, self._rows_done(), time.perf_counter()
         progress = training.advance(min(self._block, self._affordable_rows()))
-        self._speed = (training.row - first) / max(time.perf_counter() - started, 1e-6)
+        self._speed = (self._rows_done() - first) / max(time.perf_counter() - started, 1e-6)
         batches = int(self._speed * BLOCK_SECONDS) // batch_size
         self._block = max(1, min(batches, FASTER * self._block // batch_size)) * batch_size
         return progress
+
+    def _rows_done(self) -> int:
+        return self._training.epoch * self._training.n_rows + self._training.row
 
     def _affordable_rows(self) -> int:
         """Return the rows of as many batches as half of the time that is left will do for, one batch at least.
@@ -104,6 +107,6 @@ class _Pace:
         """
         budget, batch_size = self._training.settings.time_budget, self._training.batch_size
         if budget is None:
-            return self._training.n_rows
+            return self._block
         left = budget - self._training.seconds
-        return max(1, int(self._speed * left / 2.0) // batch_size) * batch_size
+        return max(1, int(min(self._speed * left / 2.0, self._training.n_rows)) // batch_size) * batch_size

@@ -14,7 +14,7 @@ import numpy as np
 from fastmlp.errors import ConfigError, TrainingError
 from fastmlp.kernels.step import LOSS_SUM, TOTALS, WEIGHT_SUM
 from fastmlp.network import Network
-from fastmlp.settings import FIELDS, having
+from fastmlp.settings import FIELDS, check_value, having
 from fastmlp.training import optimizers
 from fastmlp.training.callbacks.hooks import Callbacks
 from fastmlp.training.fit import fit
@@ -25,6 +25,7 @@ from fastmlp.training.train import planned
 from fastmlp.training.trainer import Trainer
 
 LOWEST, HIGHEST = 1e-6, 10.0
+MOST_ASKED_FOR = 1_000_000  # of which the rates are a table
 FEWEST_STEPS, MOST_STEPS = 100, 5000  # one pass over the rows, but several where that is only a few batches, and a part of one of many
 EXPLODED = 4.0  # a loss so many times the smallest one ends the sweep
 # What a sweep has no use for: its steps are not those of a training.
@@ -51,8 +52,11 @@ def find_learning_rate(
 
     Raises DataError or ConfigError before anything runs.
     """
-    if optimizers.as_settings(settings).get("learning_rate") is not None:
+    given = optimizers.as_settings(settings)
+    if given.get("learning_rate") is not None:
         raise ConfigError("learning_rate: expected none, as it is looked for, got one; set lowest and highest")
+    for name in NEUTRAL.keys() & given.keys() - {"validation"}:
+        check_value(FIELDS[name], given[name])  # a slip is told even where the setting has no effect
     trainer = Trainer(planned(network.copy(), x, y, sample_weight, None, {**settings, **NEUTRAL}))
     check_optimizer(trainer.settings.optimizer)
     rates = learning_rates(lowest, highest, steps_of(trainer) if steps is None else steps)
@@ -67,11 +71,21 @@ def check_optimizer(name: str | None) -> None:
 
 def learning_rates(lowest: float, highest: float, steps: int) -> np.ndarray:
     """Return the rates (steps,) of a sweep, each by the same factor above the one before; raise ConfigError for none."""
-    if not 0.0 < lowest < highest < math.inf:
+    lowest, highest = _checked("lowest", "learning_rate", lowest), _checked("highest", "learning_rate", highest)
+    if not lowest < highest:
         raise ConfigError(f"lowest, highest: expected 0 < lowest < highest, got {lowest:g} and {highest:g}")
-    if steps < 2:
-        raise ConfigError(f"steps: expected at least 2, got {steps}")
+    steps = _checked("steps", "epochs", steps)
+    if not 2 <= steps <= MOST_ASKED_FOR:
+        raise ConfigError(f"steps: expected 2 to {MOST_ASKED_FOR:,}, got {steps}")
     return np.geomspace(lowest, highest, steps)
+
+
+def _checked(name: str, like: str, value: Any) -> Any:
+    """Return an argument in the type of the setting that it is like; ConfigError, with its name, for another type or range."""
+    try:
+        return check_value(FIELDS[like], "None" if value is None else value)  # there is no default of which None could stand
+    except ConfigError as error:
+        raise ConfigError(str(error).replace(like, name, 1)) from None
 
 
 def steps_of(trainer: Trainer) -> int:

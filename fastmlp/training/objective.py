@@ -16,7 +16,7 @@ def checked_loss(name: str | None, network: Network) -> str:
     outputs = outputs_for(name)
     if not outputs:
         hint = nearest(name, loss_names()) or "; register one of your own with @fastmlp.loss"
-        raise ConfigError(f"loss: expected one of {', '.join(loss_names())}, got {name!r}{hint}")
+        raise ConfigError(f"loss: expected one of {', '.join(loss_names())}, got {name!r:.60}{hint}")
     if network.output not in outputs:
         fitting = ", ".join(losses_for(network.output))
         raise ConfigError(f"loss: {name!r} goes with {' or '.join(outputs)} output, this network has {network.output}; use {fitting}")

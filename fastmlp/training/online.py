@@ -7,7 +7,7 @@ import numpy as np
 
 from fastmlp.errors import DataError
 from fastmlp.network import Network
-from fastmlp.network.arrays import as_sample_weight, in_classes, is_image, is_single
+from fastmlp.network.arrays import as_array, as_sample_weight, in_classes, is_image, is_single
 from fastmlp.settings import kind_of, known
 from fastmlp.training import checks
 from fastmlp.training.keywords import TrainingKeywords, takes_settings
@@ -69,7 +69,7 @@ class OnlineTrainer:
         """
         network = self.network
         if is_single(x, network.n_inputs):
-            x, y = np.asarray(x)[None], np.asarray(y)[None]
+            x, y = as_array(x, "x")[None], as_array([y], "y")
         rows = network.rows_for_kernels(x)
         numbers, labels = network.numbers_to_train(y)
         target = network.target_of_numbers(numbers, rows.shape[0])

@@ -78,5 +78,5 @@ def recipe(dataset: str, name: str) -> Recipe:
     known = RECIPES.get(dataset, {})
     if name not in known:
         there = f"one of {', '.join(known)}" if known else f"none: there are recipes for {' and '.join(RECIPES)} only"
-        raise ConfigError(f"recipe: expected {there}, got {name!r} for {dataset}{nearest(name, known)}")
+        raise ConfigError(f"recipe: expected {there}, got {name!r:.60} for {dataset}{nearest(name, known)}")
     return known[name]

@@ -36,7 +36,7 @@ def learning_rates(settings: TrainingSettings, first: int, count: int, epoch_ste
         return np.full(count, settings.learning_rate, np.float64)
     rate = settings.learning_rate
     step = np.arange(first, first + count, dtype=np.float64)
-    warmup = round(settings.warmup_epochs * epoch_steps)
+    warmup = round(min(settings.warmup_epochs * epoch_steps, 2.0**62))
     after = np.maximum(step - warmup, 0.0)
     with np.errstate(over="ignore"):  # a rate that grows without bounds ends the training, which says so
         rates = rate * _factor(settings, after, epoch_steps, warmup, factor)

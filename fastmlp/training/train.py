@@ -10,6 +10,7 @@ from fastmlp.network import Network
 from fastmlp.settings import TrainingSettings, over_defaults
 from fastmlp.training import optimizers
 from fastmlp.training.callbacks import hooks
+from fastmlp.training.callbacks.checkpoint import Checkpoint
 from fastmlp.training.callbacks.early_stopping import with_settings_of
 from fastmlp.training.callbacks.progress import shown
 from fastmlp.training.fit import fit
@@ -73,6 +74,9 @@ def train(
     others, given = with_settings_of(hooks.checked_list(callbacks), settings)
     hooks.Callbacks(others)  # refuses what is none before anything runs
     plan = planned(network, x, y, sample_weight, resume, given)
+    for callback in others:
+        if isinstance(callback, Checkpoint):
+            callback.check(plan.start)
     history = History()
     with shown(verbose) as progress:
         for _ in fit(Trainer(plan), hooks.Callbacks([*progress, *others]), history):

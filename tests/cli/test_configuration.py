@@ -179,6 +179,10 @@ def test_broken_file_is_a_config_error_that_names_it(config, subtests):
             assert len(str(caught.value).splitlines()) == 1
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(config):
+    assert epochs(file=config("\ufeff[train]\nepochs = 3")) == 3
+
+
 def test_missing_file_is_not_found():
     with pytest.raises(InputNotFound, match="none.toml"):
         given_settings({}, {}, Path("none.toml"))

@@ -33,6 +33,7 @@ USAGE = {
     "no such part": (["evaluate", "m", "mnist", "--split", "validation"], "expected one of test, train, got 'validation'"),
     "text for a number of the command's own": (["repeat", "mnist", "--runs", "x"], "expected a whole number, got 'x'"),
     "number of the command's own too small": (["cv", "mnist", "--folds", "1"], "expected at least 2, got 1"),
+    "number of the command's own too large": (["repeat", "mnist", "--runs", "100001"], "expected at most 100000, got 100001"),
     "text for a fraction": (["lr-find", "mnist", "--lowest", "x"], "expected a number, got 'x'"),
     "file of one's own": (["train", "."], "data of your own are trained on from Python"),
     "empty path": (["train", "mnist", "--out", ""], "--out: expected a path, got ''"),

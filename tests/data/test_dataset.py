@@ -198,3 +198,9 @@ def test_first_rows_are_a_data_set_of_its_own():
     assert (len(few.x_train), len(few.x_test), few.class_names, few.image_shape) == (3, 1, data.class_names, data.image_shape)
     assert few.y_train.tolist() == [0, 1, 2]
     assert (few.test_openings, data.test_openings) == (["x_test"], [])
+
+
+@pytest.mark.parametrize("rows", [-1, 2.0, None, True, "3"])
+def test_what_is_no_number_of_first_rows_is_refused(rows):
+    with pytest.raises(DataError, match="^test: expected a number of rows, at least 0, got "):
+        images().first_rows(3, rows)

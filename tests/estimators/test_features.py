@@ -120,6 +120,24 @@ def test_callbacks_are_told_of_each_epoch_and_may_stop(digits):
     assert seen[0][1] > seen[2][1]
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_iter": 300, "tol": 3e-3, "learning_rate_init": 0.01, "hidden_layer_sizes": (30, 7)},
+        {"max_iter": 30, "tol": 0.05, "solver": "sgd", "learning_rate": "adaptive", "n_iter_no_change": 2, "learning_rate_init": 0.5},
+        {"max_iter": 14, "hidden_layer_sizes": (100,), "threads": 2, "dropout": 0.1},  # of 200 rows a batch: two threads of a team
+    ],
+)
+def test_epochs_taken_together_are_those_that_a_callback_is_told_of(digits, settings):
+    x, y = digits
+    drawn = [np.random.RandomState(4), np.random.RandomState(4)]
+    together = fitted(x, y, random_state=drawn[0], **settings)
+    one_by_one = fitted(x, y, random_state=drawn[1], callbacks=[lambda network, epoch: None], **settings)
+    assert_same_weights(together, one_by_one)
+    assert together.loss_curve_ == one_by_one.loss_curve_
+    assert drawn[0].randint(2**31) == drawn[1].randint(2**31)
+
+
 def test_an_estimator_is_pickled_cloned_and_goes_on_where_it_was(digits):
     x, y = digits
     model = fitted(x, y)
@@ -207,7 +225,8 @@ def test_wrong_weights_of_rows_are_refused_before_anything_is_trained(digits):
     x, y = digits
     model = fitted(x, y)
     before = [weight.copy() for weight in model.coefs_]
-    for weight in (np.zeros(len(y)), np.full(len(y), -1.0), np.ones(3), np.full(len(y), np.nan)):
+    masked = np.ma.masked_array(np.ones(len(y)), np.arange(len(y)) == 7)
+    for weight in (np.zeros(len(y)), np.full(len(y), -1.0), np.ones(3), np.full(len(y), np.nan), masked, "many"):
         with pytest.raises(DataError, match=r"[Ss]ample.weight"):
             model.fit(x, y, sample_weight=weight)
     for now, then in zip(model.coefs_, before, strict=True):

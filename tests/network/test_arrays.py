@@ -290,6 +290,8 @@ NO_NUMBERS = {
     "complex numbers": (np.zeros((2, 2), complex), "real and imaginary"),
     "fields": (np.zeros(2, [("a", float), ("b", float)]), "structured_to_unstructured"),
     "masked numbers": (np.ma.masked_array([[1.0, 2.0]], [[True, False]]), "filled"),
+    "masked numbers in a list": ([np.ma.masked_array([1.0, 2.0], [True, False])], "filled"),
+    "too large": (np.array([[1, 10**400]], object), "expected numbers that float64 can hold"),
     "a tensor in a graph": (Tensor(), "detach()"),
     "nothing": (None, "NoneType"),
     "a dictionary": ({"a": [1]}, "dict"),

@@ -37,16 +37,26 @@ WRONG = {
         "text",
         None,
         [[1], [2, 3]],
+        np.ma.masked_equal(np.zeros(size), 0.0),
+        np.full(size, 10**400),
     ]
     for name, size in (("parameters", 54), ("running_stats", 14))
 }
 WRONG["running_stats"].append(np.full(14, -1.0))
 for name, arrays in (("weights", network().weights), ("biases", network().biases), ("gammas", network().gammas)):
     good = [array.copy() for array in arrays]
-    WRONG[name] = [good[:-1], [*good, good[0]], [array.T[:1] for array in good], [*good[:-1], np.full(good[-1].shape, np.inf)], 3, "ab"]
+    WRONG[name] = [
+        good[:-1],
+        [*good, good[0]],
+        [array.T[:1] for array in good],
+        [*good[:-1], np.full(good[-1].shape, np.inf)],
+        3,
+        np.array(3),
+        "ab",
+    ]
 WRONG["running_variances"] = [[np.ones(4), np.full(3, -1.0)], [np.ones(4)]]
 WRONG["running_means"] = [[np.ones(4), np.full(3, np.nan)]]
-WRONG["class_names"] = [["a"], "ab", [1, 2], 3]
+WRONG["class_names"] = [["a"], "ab", [1, 2], 3, {"a", "b"}]
 WRONG["input_scaling"] = [
     "scale",
     ("scale", 0, 1),

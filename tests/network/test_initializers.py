@@ -171,6 +171,8 @@ def test_a_network_of_given_weights_trains_and_is_saved(tmp_path):
         ([np.full((2, 3), np.nan)], [np.ones(3)], r"weights\[0\]: expected finite numbers in float32, got NaN or inf"),
         ([np.ones((2, 3))], [np.full(3, 1e300)], r"biases\[0\]: expected finite numbers in float32, got NaN or inf"),
         ([np.full((2, 3), "a")], [np.ones(3)], r"weights\[0\]: expected numbers, got <U1"),
+        ([np.ma.masked_equal(np.ones((2, 3)), 1.0)], [np.ones(3)], r"weights\[0\]: expected numbers everywhere, got a masked array"),
+        ([np.ones((2, 3))], 3, "biases: expected arrays, one per layer, got 3"),
     ],
 )
 def test_weights_that_are_no_network_are_refused(weights, biases, message):

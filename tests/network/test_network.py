@@ -135,7 +135,7 @@ def test_float32_weights_are_the_float64_ones_rounded():
         (([4, 5, 3], ("relu", "tanh")), "activation: expected one name, or 1 names, one per hidden layer, got 2"),
         (([4, 5, 5, 3], ("relu", "tanh", "relu")), "activation: expected one name, or 2 names, one per hidden layer, got 3"),
         (([4, 5, 3], None), "activation: expected a name, got None"),
-        (([4, 5, 3], 3), "activation: expected a name, got 3"),
+        (([4, 5, 3], 3), "activation: expected a name, or one per layer, got 3"),
         (([4, 3], "reluu"), "activation: expected one of .*, got 'reluu'; did you mean 'relu'"),
         (([4, 5, 3], "relu", "softmaxx"), "output: expected one of .*, got 'softmaxx'; did you mean 'softmax'"),
         (([4, 5, 1], "relu", "softmax"), "output: softmax needs at least 2 outputs; use sigmoid"),
@@ -152,6 +152,8 @@ def test_what_describes_no_network_is_refused(arguments, message):
         ({"dtype": "float16"}, "dtype: expected one of float32, float64, got 'float16'"),
         ({"dtype": "flaot32"}, "dtype: expected one of float32, float64, got 'flaot32'; did you mean 'float32'"),
         ({"dtype": None}, "dtype: expected "),
+        ({"dtype": np.float32(1)}, "dtype: expected "),
+        ({"output": ""}, "output: expected one of softmax, sigmoid, identity, got ''"),
         ({"seed": -1}, "seed: expected at least 0, got -1"),
         ({"seed": 0.5}, "seed: expected a whole number, got 0.5"),
         ({"class_names": ("a", "b")}, "class_names: expected 3 names, one per output, got 2"),
@@ -165,7 +167,7 @@ def test_wrong_keywords_are_refused(keywords, message):
         Network([4, 5, 3], **keywords)
 
 
-@pytest.mark.parametrize("size", [10**9, 10**12, pytest.param(10**400, id="a googol to the fourth")])
+@pytest.mark.parametrize("size", [10**9, 2**63 - 1])
 def test_more_parameters_than_memory_are_refused_before_they_are_allocated(size):
     with pytest.raises(NotEnoughMemory, match="choose fewer units"):
         Network([size, size])

@@ -101,9 +101,9 @@ def test_a_sweep_of_predicted_numbers_is_told_by_r2():
     assert row.split()[2:] == ["0.9100", "±", "0.0200", "0.0812", "±", "0.0021", "–"]
 
 
-def test_cross_validation_says_over_how_many_folds():
-    assert experiments.cross_validation(CvResult(LOSS, ACCURACY, 5, 1)) == (
-        "accuracy 97.61 ± 0.12 %, loss 0.0812 ± 0.0021 (mean ± standard deviation of 5 held-out folds); 1 diverged"
+def test_cross_validation_says_over_how_many_models():
+    assert experiments.cross_validation(CvResult(LOSS, ACCURACY, 6, 1)) == (
+        "accuracy 97.61 ± 0.12 %, loss 0.0812 ± 0.0021 (mean ± standard deviation of 5 models, each on its own fold); 1 diverged"
     )
 
 

@@ -160,6 +160,18 @@ def test_sweep_page_ranks_by_validation_and_judges_the_lead(pages):
     assert "(95 % interval 1.00 to 3.00 points, 3 seeds, by bootstrap)" in text
 
 
+@pytest.mark.parametrize(
+    ("seeds", "spread", "lede"),
+    [(1, "3 folds; ", "Each training row was held out once, by a model"), (2, "6 models; ", "was held out once for each seed, by a model")],
+)
+def test_page_of_a_cross_validation_says_over_what_its_spreads_are(seeds, spread, lede, tmp_path):
+    models = [model(seed, 0.9, 0.96 + 0.01 * fold, fold=fold) for seed in range(seeds) for fold in range(3)]
+    page = reports.cv_page(read_run(write_run(tmp_path / "cv", "cv", models=models)), tmp_path, [])
+    assert [fact.detail.partition("± standard deviation, ")[2].startswith(spread) for fact in page.facts[:2]] == [True, True]
+    assert lede in page.lede
+    assert "runs" not in " ".join(fact.detail for fact in page.facts)
+
+
 def test_page_of_an_experiment_names_all_values_of_what_was_varied(pages):
     sweep, repeat, cv, reproduced = (words(pages[kind]) for kind in ("sweep", "repeat", "cv", "reproduce"))
     settings = sweep[sweep.index("Settings hidden") :]

@@ -153,16 +153,24 @@ def test_a_first_loss_that_is_not_finite_leaves_an_empty_sweep():
 
 
 @pytest.mark.parametrize(
-    ("bounds", "shown"), [((0.0, 1.0), "0 and 1"), ((2.0, 1.0), "2 and 1"), ((1.0, 1.0), "1 and 1"), ((-1.0, 1.0), "-1")]
+    ("given", "message"),
+    [
+        ({"lowest": 0.0}, "lowest: expected more than 0, got 0.0"),
+        ({"lowest": -1.0}, "lowest: expected more than 0, got -1.0"),
+        ({"lowest": 2.0, "highest": 1.0}, "lowest, highest: expected 0 < lowest < highest, got 2 and 1"),
+        ({"lowest": 1, "highest": 1}, "lowest, highest: expected 0 < lowest < highest, got 1 and 1"),
+        ({"lowest": "1"}, "lowest: expected a number, got '1'"),
+        ({"highest": None}, "highest: expected a number, got "),
+        ({"highest": np.inf}, "highest: expected a finite number, got inf"),
+        ({"steps": 1}, "steps: expected 2 to 1,000,000, got 1"),
+        ({"steps": 2.5}, "steps: expected a whole number, got 2.5"),
+        ({"steps": 2**40}, "steps: expected 2 to 1,000,000, got 1099511627776"),
+        ({"epochs": "many"}, "epochs: expected a whole number, got 'many'"),
+    ],
 )
-def test_bounds_that_hold_nothing_are_refused(bounds, shown):
-    with pytest.raises(fastmlp.ConfigError, match=f"lowest, highest: expected 0 < lowest < highest, got {shown}"):
-        find_learning_rate(Network([6, 5, 3]), X, Y, lowest=bounds[0], highest=bounds[1])
-
-
-def test_a_single_step_is_refused():
-    with pytest.raises(fastmlp.ConfigError, match="steps: expected at least 2, got 1"):
-        find_learning_rate(Network([6, 5, 3]), X, Y, steps=1)
+def test_what_is_no_range_of_rates_is_refused(given, message):
+    with pytest.raises(fastmlp.ConfigError, match=f"^{message}"):
+        find_learning_rate(Network([6, 5, 3]), X, Y, **given)
 
 
 def test_a_learning_rate_is_refused():

@@ -185,6 +185,8 @@ def test_the_example_of_the_documentation_is_true():
         (X[:5], Y[:4], "y: expected 5 rows"),
         (X[:5], Y[:5] % 2 + 5, "y: expected 3 classes, as many as the network has outputs"),
         (np.full((5, 6), np.nan), Y[:5], "x: expected finite numbers"),
+        (np.ma.masked_array(X[0], X[0] == X[0, 2]), Y[0], "x: expected numbers everywhere, got a masked array"),
+        (X[0], np.ma.masked, "y: expected numbers everywhere, got a masked array"),
     ],
 )
 def test_rows_that_do_not_fit_are_refused_and_change_nothing(x, y, message):

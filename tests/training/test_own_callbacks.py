@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import pickle
 import re
 import signal
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import ConfigError, MissingExtra, Network
+from fastmlp import ConfigError, MissingExtra, Network, OutputError
 from fastmlp.callbacks import Checkpoint, EarlyStopping, Progress, StopOnSignal
 from fastmlp.training.history import Epoch
 
@@ -64,10 +65,28 @@ def test_a_training_saved_and_stopped_by_a_signal_goes_on_bit_for_bit(tmp_path, 
 def test_a_folder_with_checkpoints_takes_no_other_training(tmp_path):
     fastmlp.train(network(), X, Y, **SETTINGS, callbacks=[Checkpoint(tmp_path)])
     net, files = network(), sorted(tmp_path.iterdir())
-    before = net.parameters.tobytes()
+    before = pickle.dumps(net)
     with pytest.raises(ConfigError, match=r"callbacks: expected no checkpoints of another training .* found some; go on from them"):
         fastmlp.train(net, X, Y, **SETTINGS, callbacks=[Checkpoint(tmp_path)])
-    assert (net.parameters.tobytes(), sorted(tmp_path.iterdir())) == (before, files)
+    assert (pickle.dumps(net), sorted(tmp_path.iterdir())) == (before, files)
+    with pytest.raises(OutputError):
+        fastmlp.train(net, X, Y, **SETTINGS, callbacks=[Checkpoint(tmp_path / "nowhere" / "at all")])
+    assert pickle.dumps(net) == before
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Checkpoint("here", every="often"), "every: expected a number of seconds"),
+        (lambda: Checkpoint("here", about={"seed": 1}), "about: expected a function"),
+        (lambda: StopOnSignal(3), "at_once: expected a function"),
+        (lambda: Progress(True), "display: expected an object with clear, compiling"),
+        (lambda: fastmlp.train(network(), X, Y, callbacks=[EarlyStopping(np.arange(3))]), "patience: expected a whole number"),
+    ],
+)
+def test_what_makes_no_callback_is_refused_where_it_is_made(make, message):
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        make()
 
 
 def test_early_stopping_is_the_settings_of_its_names():

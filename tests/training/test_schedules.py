@@ -67,6 +67,11 @@ def test_every_step_has_the_rate_of_the_formula(schedule, epochs, steps, warmup,
     np.testing.assert_allclose(learning_rates(settings, 0, epochs * steps, steps, 0.7), expected, rtol=1e-12, atol=1e-17)
 
 
+def test_a_warm_up_may_be_longer_than_any_training():
+    settings = settings_for("constant", epochs=5, warmup_epochs=1e308, learning_rate=0.2)
+    np.testing.assert_allclose(learning_rates(settings, 0, 35, 7), 0.0, atol=1e-15)
+
+
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_a_rate_does_not_depend_on_how_many_are_asked_for_at_once(schedule):
     settings = settings_for(schedule, epochs=5, warmup_epochs=0.7, learning_rate=0.2)

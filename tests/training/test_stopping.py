@@ -212,8 +212,9 @@ def test_steps_become_single_ones_before_the_budget_is_passed(clock):
     assert before[-1] - before[-2] in (0, 1)  # 0: that of a finished epoch
 
 
-def test_a_budget_that_is_never_passed_changes_nothing(unbroken):
-    net, history = trained(time_budget=1e6)
+@pytest.mark.parametrize("budget", [1e6, 1e308])
+def test_a_budget_that_is_never_passed_changes_nothing(unbroken, budget):
+    net, history = trained(time_budget=budget)
     assert net.parameters.tobytes() == unbroken[1][-1].tobytes()
     assert (losses(history), history.stopped) == (losses(unbroken[0]), "epochs")
 

@@ -11,6 +11,7 @@ import numpy as np
 from fastmlp.errors import ConfigError
 from fastmlp.network import Network
 from fastmlp.settings import TrainingSettings
+from fastmlp.storage.atomic import make_folder
 from fastmlp.storage.checkpoints import Checkpoints
 from fastmlp.training.history import Epoch, History, Progress
 from fastmlp.training.saving import Saved, pack, unpack
@@ -45,6 +46,8 @@ class Checkpoint:
     ) -> None:
         if isinstance(every, bool) or not isinstance(every, (int, float)) or not every >= 0:
             raise ConfigError(f"every: expected a number of seconds, at least 0, got {every!r:.60}")
+        if about is not None and not callable(about):
+            raise ConfigError(f"about: expected a function without arguments, got {about!r:.60}")
         self.folder = Path(folder)
         self._about = about
         self._checkpoints = Checkpoints(self.folder) if checkpoints is None else checkpoints
@@ -73,14 +76,19 @@ class Checkpoint:
         self._saved_at, self._is_known = at, True
         self._schedule.saved(time.perf_counter() - began)
 
-    def on_fit_begin(self, network: Network, settings: TrainingSettings, state: State) -> None:
-        """Take down where the training begins."""
-        start = state()
+    def check(self, start: TrainingState) -> None:
+        """Raise ConfigError where a training that begins with `start` may not save here, OutputError where the folder cannot be made."""
         if start.steps == 0 and not self._is_known and self._checkpoints.exist():
             raise ConfigError(
                 f"callbacks: expected no checkpoints of another training in {str(self.folder)!r}, found some; go on from them: "
                 "resume=checkpoint.load().state, with its network, or choose another folder"
             )
+        make_folder(self.folder)
+
+    def on_fit_begin(self, network: Network, settings: TrainingSettings, state: State) -> None:
+        """Take down where the training begins."""
+        start = state()
+        self.check(start)
         self._settings, self._saved_at = settings, (start.epoch, start.steps)
 
     def on_steps_end(self, network: Network, progress: Progress, state: State) -> None:

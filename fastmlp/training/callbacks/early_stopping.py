@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from fastmlp.errors import ConfigError
+from fastmlp.settings import FIELDS, check_value
 
 
 class EarlyStopping(NamedTuple):
@@ -26,6 +27,9 @@ def with_settings_of(callbacks: Iterable[Any], given: Mapping[str, Any]) -> tupl
             others.append(callback)
             continue
         for name, value in callback._asdict().items():
-            if value is not None and settings.setdefault(name, value) != value:
-                raise ConfigError(f"{name}: expected it once, got {settings[name]!r:.60} beside {callback}")
+            if value is None:
+                continue
+            before = settings.setdefault(name, value)
+            if check_value(FIELDS[name], value) != check_value(FIELDS[name], before):
+                raise ConfigError(f"{name}: expected it once, got {settings[name]!r:.60} beside {callback!r:.60}")
     return others, settings

@@ -19,14 +19,14 @@ on_fit_begin and on_fit_end here; the tasks are epochs. There is no hook for bat
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 
 from fastmlp.errors import ConfigError
 from fastmlp.network import Network
-from fastmlp.settings import TrainingSettings, nearest
+from fastmlp.settings import TrainingSettings, items_of, nearest
 from fastmlp.training.history import History
 from fastmlp.training.state import TrainingState
 
@@ -77,18 +77,23 @@ class Callbacks:
                 ends.callback(hooks[FIT_END], training, history)
         return stop
 
+    def hears(self, *names: str) -> bool:
+        """Return whether any callback has one of these hooks."""
+        return any(name in hooks for hooks in self._hooks for name in names)
+
     def call(self, hook: str, training: Told, where: Any) -> bool:
         """Call a hook of every callback that has it, each with `where` training stands; return whether one asks to stop."""
         return any([hooks[hook](training, where) for hooks in self._hooks if hook in hooks])
 
 
-def checked_list(given: Any) -> Iterable[Any]:
+def checked_list(given: Any) -> tuple[Any, ...]:
     """Return callbacks as they were given, None as none; ConfigError for one that stands alone."""
     if given is None:
         return ()
-    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable) or hasattr(given, "_fields"):
-        raise ConfigError(f"callbacks: expected a list, such as callbacks=[f], got {type(given).__name__}")
-    return given
+    expected = "a list, such as callbacks=[f]"
+    if hasattr(given, "_fields"):
+        raise ConfigError(f"callbacks: expected {expected}, got {given!r:.60}")
+    return items_of("callbacks", given, expected)
 
 
 def _hooks_of(callback: Any) -> dict[str, Hook]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from fastmlp.errors import ConfigError
 from fastmlp.network import Network
 from fastmlp.training.history import Epoch, History
 from fastmlp.training.history import Progress as Where
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 # Times as long as the fastest epoch before it: named once. What `fastmlp doctor` expects of this machine would have to be measured first,
 # for longer than a short training takes, and while the same other programs run; an epoch of the same work says more.
 SLOW = 2.0
+SHOWS = ("clear", "compiling", "ended", "epoch", "slow")  # what is called of a display
 SHORTEST_SECONDS = 0.5  # of an epoch whose slowness is worth a word
 
 
@@ -31,6 +33,9 @@ class Progress:
             from fastmlp.rendering.library import display as of_python
 
             display = of_python(always=True)
+        missing = [name for name in SHOWS if not callable(getattr(display, name, None))]
+        if missing or isinstance(display, type):
+            raise ConfigError(f"display: expected an object with {', '.join(SHOWS)}, got {display!r:.60}")
         self._display = display
         self._fastest: Epoch | None = None
         self._told = False

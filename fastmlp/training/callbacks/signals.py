@@ -8,6 +8,8 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from fastmlp.errors import ConfigError
+
 if TYPE_CHECKING:
     from fastmlp.network import Network
 
@@ -22,6 +24,8 @@ class StopOnSignal:
     """
 
     def __init__(self, at_once: Callable[[int], None] | None = None) -> None:
+        if at_once is not None and not callable(at_once):
+            raise ConfigError(f"at_once: expected a function of the number of the signal, got {at_once!r:.60}")
         self.received: int | None = None
         self._at_once = at_once
         self._before: dict[int, Any] = {}
