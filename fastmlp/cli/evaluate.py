@@ -1,7 +1,7 @@
 """`fastmlp evaluate`: how good a trained network is on a data set, or on a table."""
 
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -10,6 +10,9 @@ from fastmlp.cli.options import DataDir, ModelFile, OptionalData, compile_notes,
 from fastmlp.rendering import tables
 from fastmlp.rendering.output import Output
 from fastmlp.settings import nearest
+
+if TYPE_CHECKING:
+    from fastmlp.storage.reading import RunRecord
 
 EXAMPLES = (
     "fastmlp evaluate digits.safetensors mnist",
@@ -61,6 +64,7 @@ def evaluate(
     from fastmlp.inspect.metrics import scores_of
     from fastmlp.network import Network
 
+    run = run_of(model) if dataset is None else None
     network = Network.load(model_file(model))
     if dataset is not None and of_tables.is_table(dataset):
         x, y = of_tables.rows_of(network, of_tables.read(dataset, network, header, delimiter, output.note), target)
@@ -70,7 +74,7 @@ def evaluate(
     ):
         raise typer.BadParameter(f"expected it with the path of a table only, got it with {dataset or model}", param_hint=f"--{given}")
     else:
-        rows = _rows(output, model, dataset, split, data_dir)
+        rows = _rows(output, run, dataset, split, data_dir)
     with compile_notes(output):
         scores = network.evaluate(rows.x, rows.y)
         if network.columns is not None:
@@ -91,9 +95,8 @@ def evaluate(
     }
 
 
-def _rows(output: Output, model: Path, dataset: str | None, split: str, data_dir: Path | None) -> _Rows:
-    """Return the rows of a data set, or of the table that a run was trained on."""
-    run = run_of(model) if dataset is None else None
+def _rows(output: Output, run: "RunRecord | None", dataset: str | None, split: str, data_dir: Path | None) -> _Rows:
+    """Return the rows of a data set, or of what a run was trained on."""
     table, recorded = (None, None) if run is None else (of_tables.of_manifest(run.manifest), of_tables.recorded(run.manifest))
     name = str(run.manifest["data"]["name"]) if run is not None else str(dataset)
     data = of_tables.load(output, name, table, {}, data_dir, recorded=recorded)

@@ -132,9 +132,9 @@ class Group(TyperGroup):
 
 
 class GroupedCommand(TyperCommand):
-    """A command whose help lists its flags in groups, of the settings those in `shown` only unless all are asked for."""
+    """A command whose help lists its flags in groups, without those that are `seldom` needed unless all are asked for."""
 
-    shown: tuple[str, ...] = tuple(FIELDS)
+    seldom: frozenset[str] = frozenset()  # names of flags that only --help-all lists
     paths: frozenset[str] = frozenset()  # names of the parameters that are paths
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -151,7 +151,7 @@ class GroupedCommand(TyperCommand):
         """Write one section for the arguments and one for each group of flags."""
         groups: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
-            if parameter.name in FIELDS and parameter.name not in self.shown and not ctx.meta.get(ALL):
+            if parameter.name in self.seldom and not ctx.meta.get(ALL):
                 continue
             record = parameter.get_help_record(ctx)
             if record is not None:
@@ -167,13 +167,13 @@ class GroupedCommand(TyperCommand):
 class TrainingCommand(GroupedCommand):
     """The command with the settings that people change most."""
 
-    shown = COMMON_SETTINGS
+    seldom = frozenset(FIELDS) - frozenset(COMMON_SETTINGS) | tables.SELDOM
 
 
 class ExperimentCommand(GroupedCommand):
     """A command that takes the settings of `train` and does not list them again."""
 
-    shown = ()
+    seldom = frozenset(FIELDS) | tables.SELDOM
 
 
 def _show_all(context: typer.Context, asked: bool) -> None:

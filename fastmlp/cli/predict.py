@@ -1,5 +1,6 @@
 """`fastmlp predict`: the predictions of a trained network for the rows of a table or a file of arrays, or for a picture."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -117,7 +118,7 @@ def predicted(network: "Network", x: Any) -> Predicted:
 def shown(found: Predicted, most: int | None) -> str:
     """Return predictions as a table, those of the first rows where there are more than `most`."""
     values = found.values[:most]
-    names = found.names
+    names = ("prediction",) if found.are_numbers and len(found.names) == 1 else found.names
     if found.chosen is None:
         return tables.numbered_rows(names, values, tables.number if found.are_numbers else percent)
     if len(found.values) == 1:
@@ -154,8 +155,8 @@ def holds_array(network: "Network", path: Path) -> bool:
     from fastmlp.data.gzipped import open_stream
     from fastmlp.data.known_formats import HEAD, recognise
 
-    if network.columns is not None or path == STDOUT or path.is_dir():
-        return False
+    if network.columns is not None or path == STDOUT or os.path.isdir(path):
+        return network.columns is None and path != STDOUT
     with open_stream(path) as stream:
         start = bytes(stream.read(HEAD))
     found = recognise(path.name.removesuffix(".gz"), start)

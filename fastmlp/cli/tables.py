@@ -43,7 +43,7 @@ def _flag(name: str, annotation: Any, help_text: str, metavar: str) -> inspect.P
 # What is said about a table, wherever one can stand. Names of columns are given one by one: they may hold commas.
 FLAGS = (
     _flag("target", str | None, "the column to predict", "COLUMN"),
-    _flag("test_part", float | None, "part of the rows, or their number, to test on  [default: 0.2]", "X"),
+    _flag("test_part", float | None, "part or number of rows to test on  [default: 0.2]", "X"),
     _flag("test_file", Path | None, "a table of rows to test on", "FILE"),
     _flag("drop", list[str] | None, "a column to leave out; repeat for more", "COLUMN"),
     _flag("keep", list[str] | None, "a column that is no input, but shown beside predictions; repeat for more", "COLUMN"),
@@ -57,6 +57,7 @@ FLAGS = (
     ),
 )
 NAMES = tuple(flag.name for flag in FLAGS)
+SELDOM = frozenset(NAMES) - {"target", "test_part"}  # behind --help-all
 
 
 def is_table(dataset: str | None) -> bool:
@@ -123,7 +124,7 @@ def load(
         from fastmlp.data.dataset import load_dataset
 
         output.note(f"loading {dataset} …")
-        return load_dataset(dataset, data_dir, offline=offline, notify=output.note)
+        return load_dataset(dataset, data_dir, offline=True) if offline else load_dataset(dataset, data_dir, notify=output.note)
     from fastmlp.training import tables
 
     data, left_out = tables.load(table, given, recorded, output.note)

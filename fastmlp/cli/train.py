@@ -39,6 +39,7 @@ EXAMPLES = (
     "fastmlp train mnist --epochs 50 --patience 3 --restore-best",
     "fastmlp train mnist --recipe dropout",
     "fastmlp train fashion-mnist --config run.toml --json",
+    "fastmlp train table.csv --target price",
     "fastmlp train --resume runs/20261124T030656Z-mnist-b11a7d",
     "fastmlp train mnist --from digits.safetensors --learning-rate 0.01",
 )
@@ -214,7 +215,9 @@ def train(
     for line in tables.ending(trainer):
         output.detail(line)
     if confusion is not None and network.n_outputs <= MOST_CLASSES:
-        output.detail(f"\n{tables.confusion_matrix(confusion, network.class_names or [])}\n")
+        output.detail(
+            f"\n{tables.confusion_matrix(confusion, network.class_names or [str(number) for number in range(network.n_outputs)])}\n"
+        )
     output.result(f"test {tables.scores(test)}")
     output.result(f"model {to.model}")
     if not has_ended and (more := command_to_train_on(trainer, to)) is not None:

@@ -54,6 +54,20 @@ def test_a_stranger_trains_on_a_table_and_is_told_what_it_was_taken_for(command,
     assert "AUC" in done.out
 
 
+@pytest.mark.parametrize(
+    ("names", "output"), [(range(3), "softmax"), (range(5, 8), "softmax"), (["a", "b"], "sigmoid"), (range(3), "identity")]
+)
+def test_targets_of_every_kind_are_trained_on(command, tmp_path, names, output):
+    rows = [[f"{place}.5", f"{list(names)[place % len(names)]}"] for place in range(60)]
+    write(tmp_path / "t.csv", rows, ("x", "y"))
+    done = command("train", "t.csv", "--target", "y", "--output", output, "--epochs", "1", "--out", "m.safetensors")
+    assert done.code == 0, done.err
+    known = fastmlp.Network.load("m.safetensors").classes
+    assert output == "identity" or (list(names) == [0, 1, 2] if known is None else known.tolist() == list(names))
+    assert command("predict", "m.safetensors", "t.csv", "--out", "p.csv").code == 0
+    assert len((tmp_path / "p.csv").read_text().splitlines()) == 61
+
+
 def test_predictions_keep_the_order_of_rows_and_what_was_asked_for(command, model, tmp_path):
     new = [["p", "0.5", "red", "always"], ["q,r", "", "violet", ""], ["<i>", "-1", "", "other"]]
     write(tmp_path / "new.csv", new, ("id", "size", "colour", "constant"))
