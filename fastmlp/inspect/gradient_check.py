@@ -18,6 +18,7 @@ from fastmlp.kernels.normalisation import EPSILON
 from fastmlp.kernels.program import Program, delta_of_outputs, loss_of_outputs
 from fastmlp.network import Network
 from fastmlp.preprocessing.targets import active, loss_numbers, output_weights
+from fastmlp.settings import whole_number
 
 STEP = 1e-6
 TOLERANCE = 1e-6
@@ -106,7 +107,9 @@ def check_gradient(
         return GradientReport((_check_pair(getattr(derivative, "__name__", "derivative"), f, derivative),))
     if not isinstance(network_or_pair, Network):
         raise ConfigError("check_gradient: expected a Network, or a pair of functions f(z) and derivative(z, a)")
-    return _check_network(network_or_pair, x, y, gradient, seed)
+    if gradient is not None and not callable(gradient):
+        raise ConfigError(f"gradient: expected a function of network, x and y, got {gradient!r:.60}")
+    return _check_network(network_or_pair, x, y, gradient, whole_number("seed", seed))
 
 
 def check_all(quick: bool = False) -> Iterator[Combination]:

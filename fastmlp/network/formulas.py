@@ -97,7 +97,7 @@ def _activation(function: F, name: str | None, derivative: Callable[..., Any] | 
 
 def _loss(function: F, name: str | None, derivative: Callable[..., Any] | None, output: str) -> F:
     name = _checked_name("loss", function, name)
-    if output not in OUTPUTS:
+    if not isinstance(output, str) or output not in OUTPUTS:
         raise ConfigError(f"loss {name}: expected output to be one of {', '.join(OUTPUTS)}, got {output!r:.60}")
     _expect_parameters("loss", function, ("z", "t"))
     formula = duals.scalar(function, name, ["z", "t", "p"], ["z", "t"])

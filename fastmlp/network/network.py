@@ -514,8 +514,10 @@ class Network:
     def logits(self, x: Any, kernels: str = TrainingSettings.kernels, threads: int | None = None) -> np.ndarray:
         """Return z of the output layer, before its activation, for rows x (n, K): (n, N); of standardised targets in standard deviations.
 
-        How many rows are asked for at once changes no bit, nor does the number of threads (None: all cores).
+        How many rows are asked for at once changes no bit, nor does the number of threads (None: all cores). Raises ConfigError for
+        kernels and threads that no training takes.
         """
+        kernels, threads = check_value(FIELDS["kernels"], kernels), check_value(FIELDS["threads"], threads)
         return self._programs.outputs(self, self.rows_for_kernels(x), kernels, threads)
 
     def rows_for_kernels(self, x: Any, name: str = "x") -> np.ndarray:
@@ -736,6 +738,8 @@ class Network:
 
     def to_tensors(self, settings: TrainingSettings | None = None) -> model_file.TensorFile:
         """Return what a file of the network holds: tensors (views of the parameters) and metadata."""
+        if not (settings is None or isinstance(settings, TrainingSettings)):
+            raise ConfigError(f"settings: expected fastmlp.TrainingSettings, got {type(settings).__name__}")
         return codec.to_tensors(self, settings)
 
     @classmethod

@@ -6,13 +6,14 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from fastmlp.data.dataset import Dataset
-from fastmlp.errors import FastmlpError
+from fastmlp.errors import ConfigError, FastmlpError
 from fastmlp.kernels.vectors import vector_bytes
 from fastmlp.search.executors import Executor, Loss, Workers, opened, run
 from fastmlp.search.in_process import SharedRows, amount_of_work, prepare, resolved, train_here
 from fastmlp.search.sources import source_of
 from fastmlp.search.task import BankProgress, Event, Lost, Task
 from fastmlp.search.worker import Finished, Job, program, work
+from fastmlp.settings import items_of, whole_number
 
 
 def train_bank(
@@ -33,7 +34,10 @@ def train_bank(
     A model whose loss is not finite is yielded as DIVERGED, and the others go on; any other error ends the bank. Closing the generator
     ends all trainings here after the steps under way, within about 0.2 s, those of processes:N at once; of other workers only what waits.
     """
-    tasks = [resolved(task, data) for task in tasks]
+    if not isinstance(data, Dataset):
+        raise ConfigError(f"data: expected a fastmlp.Dataset, got {type(data).__name__}")
+    cores = None if cores is None else whole_number("cores", cores, at_least=1)
+    tasks = [resolved(task, data) for task in items_of("tasks", tasks, "a list of tasks")]
     if executor is None:
         yield from train_here(tasks, data, SharedRows(data), cores)
     elif tasks:

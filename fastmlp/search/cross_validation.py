@@ -9,7 +9,7 @@ from fastmlp.search.ledger import Record
 from fastmlp.search.repeat import summarise_scores
 from fastmlp.search.statistics import Summary
 from fastmlp.search.task import DIVERGED, Folds, Task
-from fastmlp.settings import NetworkSettings, TrainingSettings
+from fastmlp.settings import NetworkSettings, TrainingSettings, whole_number
 
 
 class CvResult(NamedTuple):
@@ -30,7 +30,7 @@ def cv_tasks(network: NetworkSettings, training: TrainingSettings, data: Dataset
     drawn = Folds(folds, training.seed)
     return [
         Task(f"fold={fold} seed={seed}", network, training.replace(seed=seed), fold=fold, folds=drawn)
-        for seed in range(training.seed, training.seed + runs)
+        for seed in range(training.seed, training.seed + whole_number("runs", runs, at_least=1))
         for fold in range(folds)
     ]
 

@@ -5,12 +5,13 @@ import numpy as np
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import ConfigError
 from fastmlp.kernels import random
+from fastmlp.settings import whole_number
 
 
 def check_folds(data: Dataset, folds: int) -> None:
     """Raise ConfigError unless the training rows can be dealt out to so many folds."""
     n = len(data.x_train)
-    if not 2 <= folds <= n:
+    if not 2 <= whole_number("folds", folds) <= n:
         raise ConfigError(f"folds: expected 2 to {n}, the number of training rows, got {folds}")
 
 

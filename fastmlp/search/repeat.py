@@ -7,7 +7,7 @@ from fastmlp.preprocessing import targets
 from fastmlp.search.ledger import Record
 from fastmlp.search.statistics import Summary, summarise
 from fastmlp.search.task import DONE, Task
-from fastmlp.settings import NetworkSettings, TrainingSettings, as_text
+from fastmlp.settings import NetworkSettings, TrainingSettings, as_text, whole_number
 
 SCORES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 
@@ -27,7 +27,7 @@ def repeat_tasks(
 ) -> list[Task]:
     """Return the same training `runs` times, with the seeds that follow the one in the settings."""
     change = changed or {}
-    seeds = range(training.seed, training.seed + runs)
+    seeds = range(training.seed, training.seed + whole_number("runs", runs, at_least=1))
     return [Task(task_key(change, seed), network, training.replace(seed=seed), change, opens_test=opens_test) for seed in seeds]
 
 

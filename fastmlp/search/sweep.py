@@ -16,7 +16,7 @@ from fastmlp.search.ledger import Ledger, Record, complete
 from fastmlp.search.repeat import repeat_tasks, summarise_scores, task_key
 from fastmlp.search.statistics import Comparison, Summary, compare, summarise
 from fastmlp.search.task import DIVERGED, DONE, Event, Task
-from fastmlp.settings import FIELDS, NetworkSettings, TrainingSettings, known
+from fastmlp.settings import FIELDS, NetworkSettings, TrainingSettings, items_of, known
 from fastmlp.training.checks import needs_held_out
 
 DIGITS = 3  # of a number drawn from a range: more make no difference
@@ -71,8 +71,9 @@ class SweepResult(NamedTuple):
 
 
 def grid(axes: Mapping[str, Sequence[Any]]) -> list[Change]:
-    """Return every combination of values, the last axis changing fastest."""
-    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    """Return every combination of values, the last axis changing fastest. ConfigError for an axis that is no list."""
+    lists = [items_of(name, values, "a list of values") for name, values in axes.items()]
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*lists)]
 
 
 def draw(axes: Mapping[str, Sequence[Any] | Range], count: int, seed: int) -> list[Change]:

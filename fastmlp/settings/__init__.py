@@ -61,7 +61,9 @@ from fastmlp.settings.sources import (
 )
 from fastmlp.settings.values import (
     check_value,
+    is_number,
     items_of,
+    whole_number,
 )
 
 __all__ = ["NetworkSettings", "TrainingSettings"]  # the others are for files of this package

@@ -44,7 +44,7 @@ def _check_rows_or_part(field: dataclasses.Field[Any], value: Any) -> int | floa
         raise ConfigError(_message(field, expected, value) + "; 0 holds out none")
     if hasattr(value, "__index__") and not (hasattr(value, "dtype") and _kind_of(value) == "f"):
         return int(_check_scalar(field, field.metadata, int, value))
-    if not _is_number(value, "__float__"):
+    if not is_number(value, "__float__"):
         raise ConfigError(_message(field, expected, value))
     part = float(_check_scalar(field, field.metadata, float, value))
     if part >= 1.0:
@@ -68,7 +68,7 @@ def _check_scalar(field: dataclasses.Field[Any], rules: Mapping[str, Any], kind:
         if name not in choices:
             raise ConfigError(_message(field, "one of " + ", ".join(choices), value) + nearest(value, choices))
         return name
-    if not _is_number(value, "__index__" if kind is int else "__float__"):
+    if not is_number(value, "__index__" if kind is int else "__float__"):
         raise ConfigError(_message(field, "a whole number" if kind is int else "a number", value))
     try:
         number = kind(value.__index__()) if kind is int else float(value)
@@ -100,7 +100,22 @@ def items_of(name: str, given: Any, expected: str, error: type[Exception] = Conf
     raise error(f"{name}: expected {expected}, got {given!r:.60}")
 
 
-def _is_number(value: Any, method: str) -> bool:
+def whole_number(name: str, value: Any, at_least: int = 0) -> int:
+    """Return an argument that counts something; ConfigError for what is no whole number from `at_least` on."""
+    try:
+        number = int(value.__index__()) if is_number(value, "__index__") else None
+    except TypeError:  # an array
+        number = None
+    if number is None:
+        raise ConfigError(f"{name}: expected a whole number, got {value!r:.60}")
+    if not at_least <= number <= MOST_WHOLE:
+        raise ConfigError(
+            f"{name}: expected {f'at least {at_least}' if number < at_least else f'at most {MOST_WHOLE}'}, got {number!r:.60}"
+        )
+    return number
+
+
+def is_number(value: Any, method: str = "__float__") -> bool:
     """Return whether a value is a number that converts by a method: all scalars of NumPy do, texts, dates and truth values, too."""
     return not isinstance(value, bool) and _kind_of(value) in "iuf" and hasattr(value, method)
 

@@ -13,17 +13,24 @@ from fastmlp.kernels.tiled import FORWARD_ROWS
 from fastmlp.kernels.updates import UPDATES
 from fastmlp.network import Network
 from fastmlp.preprocessing import targets
-from fastmlp.settings import COURSE, FIELDS, ROWS, TrainingSettings, having, is_on, known
+from fastmlp.settings import COURSE, FIELDS, ROWS, TrainingSettings, check_value, having, is_on, known
 from fastmlp.training import augmentation, full_batch, lbfgs, optimizers, update_rules
 
 OF_EPOCHS = having("applies", ROWS, COURSE)  # what means something only where all rows are there, or an end is in sight
 
 
+def check_network(network: Any) -> None:
+    """Raise ConfigError for what is none: arguments in another order, a file that is not loaded."""
+    if not isinstance(network, Network):
+        raise ConfigError(f"network: expected a fastmlp.Network, got {type(network).__name__}; what is trained comes first, then x and y")
+
+
 def for_single_steps(network: Network, settings: Mapping[str, Any]) -> tuple[TrainingSettings, Mapping[Any, float] | None]:
     """Return the settings of an OnlineTrainer, checked, and the weights of classes apart from them."""
+    check_network(network)
     given = dict(settings)
     for name in OF_EPOCHS:
-        if name in given and given[name] != getattr(TrainingSettings, name):
+        if name in given and check_value(FIELDS[name], given[name]) != getattr(TrainingSettings, name):
             raise ConfigError(f"{name}: expected none for single steps, which know no epochs, got {given[name]!r:.60}; use fastmlp.train")
     class_weight = given.pop("class_weight", None)
     if class_weight is not None and not isinstance(class_weight, Mapping):

@@ -17,6 +17,7 @@ from fastmlp.network import Network
 from fastmlp.settings import FIELDS, check_value, having
 from fastmlp.training import optimizers
 from fastmlp.training.callbacks.hooks import Callbacks
+from fastmlp.training.checks import check_network
 from fastmlp.training.fit import fit
 from fastmlp.training.history import Progress
 from fastmlp.training.keywords import TrainingKeywords, takes_settings
@@ -52,6 +53,7 @@ def find_learning_rate(
 
     Raises DataError or ConfigError before anything runs.
     """
+    check_network(network)
     given = optimizers.as_settings(settings)
     if given.get("learning_rate") is not None:
         raise ConfigError("learning_rate: expected none, as it is looked for, got one; set lowest and highest")

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.errors import DataError
+from fastmlp.errors import ConfigError, DataError
 from fastmlp.network import Network
 from fastmlp.network.arrays import as_numbers, as_rows, as_sample_weight, as_target, in_classes, is_image, names_classes
 from fastmlp.preprocessing import targets
@@ -37,6 +37,11 @@ def make_plan(
 
     Raises DataError, ConfigError, NotEnoughMemory.
     """
+    checks.check_network(network)
+    if not isinstance(settings, TrainingSettings):
+        raise ConfigError(
+            f"settings: expected fastmlp.TrainingSettings, got {type(settings).__name__}; as keywords fastmlp.train takes them"
+        )
     x = as_numbers(network.encoded(x), "x")
     rows = as_rows(x, network.n_inputs, network.dtype, is_of_bytes=network.is_of_bytes)
     of_images = is_image(rows, np.ndim(x))
@@ -75,7 +80,9 @@ def make_plan(
     start = resuming.start(resume, network, settings, split.train.size, batch_size, update)
     image_shape = checks.image_shape(settings, rows.shape[1], np.shape(x)[1:])
     checks.check_memory(network, settings, block, update)
-    of_rows = weights_of_rows(network, classes, output, split.train, weight, class_weight or settings.class_weight, labels)
+    of_rows = weights_of_rows(
+        network, classes, output, split.train, weight, settings.class_weight if class_weight is None else class_weight, labels
+    )
     target_scaling = scaling.target_scaling(network, kind, target, weight, split.train)
     scale, shift = input_scaling.scale_and_shift(network.n_inputs, network.dtype, rows.dtype == np.uint8)
     if settings.validation:

@@ -13,6 +13,7 @@ from fastmlp.training.callbacks import hooks
 from fastmlp.training.callbacks.checkpoint import Checkpoint
 from fastmlp.training.callbacks.early_stopping import with_settings_of
 from fastmlp.training.callbacks.progress import shown
+from fastmlp.training.checks import check_network
 from fastmlp.training.fit import fit
 from fastmlp.training.history import Epoch, History
 from fastmlp.training.keywords import TrainingKeywords, takes_settings
@@ -91,8 +92,7 @@ def _epochs_of(trainer: Trainer) -> Iterator[Epoch]:
 
 def planned(network: Network, x: Any, y: Any, sample_weight: Any, resume: TrainingState | None, settings: Mapping[str, Any]) -> Plan:
     """Return the plan of a training with the arguments of `train`."""
-    if not isinstance(network, Network):
-        raise ConfigError(f"network: expected a fastmlp.Network, got {type(network).__name__}; what is trained comes first, then x and y")
+    check_network(network)
     given = dict(settings)
     validation = given.pop("validation", None)
     of_data: Mapping[str, Any] = {}

@@ -16,7 +16,7 @@ from fastmlp.kernels.tiled import FORWARD_ROWS
 from fastmlp.kernels.updates import UPDATES
 from fastmlp.network import Network
 from fastmlp.network.arrays import frozen
-from fastmlp.settings import known
+from fastmlp.settings import known, whole_number
 from fastmlp.settings.names import warn_renamed
 from fastmlp.training import augmentation, divergence, engine, full_batch, schedules, stopping
 from fastmlp.training.fit import fit
@@ -36,7 +36,9 @@ class Trainer:
     """
 
     def __init__(self, plan: Plan | Network, *arguments: Any, **named: Any) -> None:
-        if not isinstance(plan, Plan):  # as in version 0.1.0: the arguments of make_plan
+        if not isinstance(plan, (Plan, Network)):
+            raise ConfigError(f"plan: expected what fastmlp.make_plan returns, got {type(plan).__name__}")
+        if isinstance(plan, Network):  # as in version 0.1.0: the arguments of make_plan
             warn_renamed("Trainer(network, x, …)", "Trainer(make_plan(network, x, …))")
             plan = make_plan(plan, *arguments, **named)
         network, settings, start = plan.network, plan.settings, plan.start
@@ -159,8 +161,8 @@ class Trainer:
         self._train_rows(min(self.row + self.batch_size, self.n_rows))
 
     def advance(self, rows: int) -> Progress:
-        """Take the steps of so many rows of the epoch under way, whole batches, or of what is left of it."""
-        self._train_rows(min(self.row + rows, self.n_rows))
+        """Take the steps of so many rows of the epoch under way, whole batches, or of what is left of it. ConfigError for anything else."""
+        self._train_rows(min(self.row + whole_number("rows", rows), self.n_rows))
         mean_loss = float(self._total[LOSS_SUM] / max(self._total[WEIGHT_SUM], 1e-300))
         return Progress(self.epoch + 1, known(self.settings.epochs), self.row, self.n_rows, self._seconds, mean_loss)
 

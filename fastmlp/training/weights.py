@@ -9,6 +9,7 @@ from fastmlp.errors import ConfigError
 from fastmlp.network import Network
 from fastmlp.network.arrays import weight_in
 from fastmlp.network.labels import is_plain, number_of, shown
+from fastmlp.settings import is_number
 
 ClassWeight = str | Mapping[Any, float] | None
 
@@ -33,7 +34,7 @@ def class_weight_of_rows(
         weights = np.ones(n_classes)
         for name, weight in class_weight.items():
             weights[_checked_class(name, n_classes, classes)] = _checked_weight(name, weight)
-    elif class_weight == "balanced":
+    elif isinstance(class_weight, str) and class_weight == "balanced":
         counts = np.bincount(of_rows, minlength=n_classes)
         weights = of_rows.size / (np.count_nonzero(counts) * np.maximum(counts, 1))
     else:
@@ -52,7 +53,7 @@ def _checked_class(name: Any, n_classes: int, classes: np.ndarray | None) -> int
 
 
 def _checked_weight(name: Any, weight: Any) -> float:
-    number = float(weight) if hasattr(weight, "__float__") and not isinstance(weight, bool) and np.ndim(weight) == 0 else np.nan
+    number = float(weight) if is_number(weight) and np.ndim(weight) == 0 else np.nan
     if not (np.isfinite(number) and number >= 0):
         raise ConfigError(f"class_weight: expected finite numbers of at least 0, got {weight!r:.60} for class {name!r}")
     return number

@@ -7,7 +7,10 @@ import pytest
 
 import fastmlp
 from fastmlp.errors import ConfigError
+from fastmlp.search.bank import train_bank
+from fastmlp.search.cross_validation import cv_tasks
 from fastmlp.search.ledger import Ledger
+from fastmlp.search.repeat import repeat_tasks
 from fastmlp.search.sweep import Range, Rung, check_axes, draw, final_tasks, grid, rank, run_sweep, rungs, sweep_tasks
 from fastmlp.search.task import BankProgress, Trained
 from fastmlp.settings import NetworkSettings, TrainingSettings
@@ -30,6 +33,21 @@ def result_of(events):
             return end.value, trained
         if isinstance(event, Trained):
             trained.append(event)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda data: grid({"optimizer": "adam"}), "optimizer: expected a list of values, got 'adam'"),
+        (lambda data: repeat_tasks(NetworkSettings(), TrainingSettings(), 0), "runs: expected at least 1, got 0"),
+        (lambda data: cv_tasks(NetworkSettings(), TrainingSettings(), data, 2.5), "folds: expected a whole number, got 2.5"),
+        (lambda data: list(train_bank([], data, 0)), "cores: expected at least 1, got 0"),
+        (lambda data: list(train_bank([], None)), "data: expected a fastmlp.Dataset, got NoneType"),
+    ],
+)
+def test_what_makes_no_tasks_is_refused(call, message):
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        call(fastmlp.load_dataset("synthetic").first_rows(60, 10))
 
 
 def test_grid_holds_every_combination_the_last_axis_fastest():

@@ -102,6 +102,15 @@ CALLS = {
     "online NaN": lambda net, state: OnlineTrainer(net, batch_size=40).step(NAN, Y),
     "online labels": lambda net, state: OnlineTrainer(net, batch_size=40).step(X, Y - 1),
     "too many rows": lambda net, state: OnlineTrainer(net, batch_size=8).step(X, Y),
+    # what is none of what a call takes
+    "plan of a mapping": lambda net, state: fastmlp.make_plan(net, X, Y, GIVEN),
+    "trainer of nothing": lambda net, state: fastmlp.Trainer(None),
+    "rows for a network": lambda net, state: OnlineTrainer(X),
+    "no class weights": train(class_weight=False),
+    "text for a weight": train(class_weight={0: np.str_("2")}),
+    "bounds": find(lowest="1"),
+    "record of settings": lambda net, state: net.save("never.safetensors", GIVEN),
+    "kernels": lambda net, state: net.logits(X, "fast"),
     # questions
     "predict": lambda net, state: net.predict(NAN),
     "evaluate": lambda net, state: net.evaluate(X, Y + 1),
