@@ -20,6 +20,7 @@ _HOMES = {
     "Trainer": "fastmlp.training.trainer",
     "OnlineTrainer": "fastmlp.training.online",
     "load_table": "fastmlp.training.tables",
+    "open_table": "fastmlp.data.stored",
     "train": "fastmlp.training.train",
     "train_epochs": "fastmlp.training.train",
     "find_learning_rate": "fastmlp.training.lr_find",
@@ -83,6 +84,7 @@ __all__ = [  # noqa: PLE0604
 if TYPE_CHECKING:
     from fastmlp import callbacks, errors, kernels, model_selection
     from fastmlp.data.dataset import Dataset, load_dataset
+    from fastmlp.data.stored import open_table
     from fastmlp.errors import (
         ConfigError,
         DataError,

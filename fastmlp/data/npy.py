@@ -112,3 +112,40 @@ def _shape(shape: object, name: str) -> tuple[int, ...]:
 def _short(value: object) -> str:
     shown = repr(value)
     return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
+class OpenArray:
+    """The array of an open NPY file in C order, of which a few rows at a time are read. A context."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.name = display_name(path)
+        self._file = open_regular(path, self.name)
+        try:
+            header, self._begin = _read_header(self._file, self.name, takes_texts=False)
+            self.shape, self.dtype = header.shape, header.dtype
+            self.bytes_of_row = math.prod(self.shape[1:]) * self.dtype.itemsize
+            length, expected = os.fstat(self._file.fileno()).st_size - self._begin, self.bytes_of_row * self.shape[0]
+            if length != expected:
+                raise DataError(f"{self.name}: expected {expected:,} bytes after the header, found {length:,}")
+            if header.fortran_order and len(self.shape) > 1:
+                raise DataError(
+                    f"{self.name}: expected rows one after the other (C order), found columns (Fortran order); "
+                    "save it again: np.save(path, np.ascontiguousarray(x))"
+                )
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> "OpenArray":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def rows(self, first: int, last: int) -> npt.NDArray[Any]:
+        """Return rows first to last, as `read_npy` returns all."""
+        self._file.seek(self._begin + first * self.bytes_of_row)
+        data = self._file.read((last - first) * self.bytes_of_row)
+        if len(data) != (last - first) * self.bytes_of_row:
+            raise DataError(f"{self.name}: row {last:,}: expected its end, found the end of the file: it has become shorter")
+        return np.frombuffer(data, self.dtype).reshape(last - first, *self.shape[1:]).astype(self.dtype.newbyteorder("="), copy=False)

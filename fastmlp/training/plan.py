@@ -27,13 +27,14 @@ def make_plan(
     class_weight: ClassWeight = None,
     *,
     more_to_come: bool = False,
+    n_rows: int | None = None,
 ) -> Plan:
     """Return what a Trainer does with these arguments; check all of them, and touch nothing.
 
     x: rows (n, K) or images, y: targets (n,) or (n, T). validation: None for what the settings say, a number or a part of the rows to hold
     out as they say, the numbers of the rows themselves (holdout.Rows), or (x, y). resume: where the training stood. sample_weight: (n,)
     what each row counts; of rows held out, too. class_weight: as in the settings, or a mapping {class: weight}; of the rows trained on
-    only. more_to_come: the rows are those of a first step, and a batch may have more of them.
+    only. more_to_come: the rows are those of a first step, and a batch may have more of them. n_rows: of an epoch, of which x is a sample.
 
     Raises DataError, ConfigError, NotEnoughMemory.
     """
@@ -46,7 +47,7 @@ def make_plan(
     rows = as_rows(x, network.n_inputs, network.dtype, is_of_bytes=network.is_of_bytes)
     of_images = is_image(rows, np.ndim(x))
     loss = objective.checked_loss(settings.loss, network)
-    settings = settings.resolved(kind_of(of_images, network.output), loss, rows.shape[0], network.sizes[1:-1])
+    settings = settings.resolved(kind_of(of_images, network.output), loss, n_rows or rows.shape[0], network.sizes[1:-1])
     loss_parameter = objective.loss_parameter(loss, network.output, settings, network.dtype)
     # L-BFGS is no rule of the kernels, and keeps no m or v: as far as these go it is plain gradient descent
     is_full_batch = settings.optimizer == full_batch.NAME
@@ -76,8 +77,8 @@ def make_plan(
     if chosen is None:
         settings.check_needs()
 
-    settings, batch_size, block = checks.batches(settings, network, split.train.size, more_to_come=more_to_come)
-    start = resuming.start(resume, network, settings, split.train.size, batch_size, update)
+    settings, batch_size, block = checks.batches(settings, network, n_rows or split.train.size, more_to_come=more_to_come)
+    start = resuming.start(resume, network, settings, n_rows or split.train.size, batch_size, update)
     image_shape = checks.image_shape(settings, rows.shape[1], np.shape(x)[1:])
     checks.check_memory(network, settings, block, update)
     of_rows = weights_of_rows(

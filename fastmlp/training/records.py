@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastmlp.data.stored import StoredTable
 from fastmlp.kernels.regularisation import Regularisation
 from fastmlp.network import Network
 from fastmlp.preprocessing import InputScaling, TargetScaling
@@ -18,6 +19,14 @@ class HeldOut(NamedTuple):
     target: np.ndarray  # (m, T)
     weight: np.ndarray | None  # (m,)
     numbers: np.ndarray | None = None  # (m,) which of the rows; None: all of them
+
+
+class OnDisk(NamedTuple):
+    """A table of which a training reads its rows bit by bit."""
+
+    table: StoredTable
+    held_out: np.ndarray  # (m,) numbers of the rows that it does not train on, ascending
+    n_rows: int  # rows it trains on
 
 
 class Plan(NamedTuple):
@@ -48,3 +57,9 @@ class Plan(NamedTuple):
     batch_size: int
     block: int  # rows in the kernels at a time
     start: TrainingState
+    on_disk: OnDisk | None = None  # where the rows trained on are; those above are a sample then
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows trained on in an epoch."""
+        return int(self.trained_on.size) if self.on_disk is None else self.on_disk.n_rows

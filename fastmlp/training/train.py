@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Unpack
 
 from fastmlp.data.dataset import Dataset
+from fastmlp.data.stored import StoredTable
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.network import Network
 from fastmlp.settings import TrainingSettings, over_defaults
-from fastmlp.training import optimizers
+from fastmlp.training import on_disk, optimizers
 from fastmlp.training.callbacks import hooks
 from fastmlp.training.callbacks.checkpoint import Checkpoint
 from fastmlp.training.callbacks.early_stopping import with_settings_of
@@ -57,7 +58,8 @@ def train(
 
     x: rows (n, K), bytes or numbers, or images (n, height, width). y: for softmax labels of classes (n,), whole numbers, truth
     values or texts (docs/training.md), or one-hot rows (n, C); for sigmoid two labels (n,), labels of as many classes as it has outputs, or
-    0 and 1 (n, L); for identity numbers (n,) or (n, T). Instead of both, a Dataset: its training rows, with the settings that it prefers.
+    0 and 1 (n, L); for identity numbers (n,) or (n, T). Instead of both, a Dataset: its training rows, with the settings that it prefers;
+    or a table that may be larger than memory: fastmlp.open_table.
     validation: rows to hold out, 5000, or a part of them, 0.2, or rows of your own, (x, y). holdout: which rows those are: "stratified",
     drawn of each class in proportion; "shuffled", drawn of all; "last"; by default the data set's own choice, else stratified for classes
     and shuffled for anything else. They follow from split_seed, never from seed.
@@ -96,6 +98,10 @@ def planned(network: Network, x: Any, y: Any, sample_weight: Any, resume: Traini
     given = dict(settings)
     validation = given.pop("validation", None)
     of_data: Mapping[str, Any] = {}
+    if isinstance(x, StoredTable):
+        given["validation"] = 0 if isinstance(validation, (tuple, list)) else validation
+        others = {"y": y, "sample_weight": sample_weight}
+        return on_disk.plan(network, x, TrainingSettings.from_mapping(optimizers.as_settings(given), "train"), validation, resume, others)
     if isinstance(x, Dataset):
         if y is not None:
             raise ConfigError(f"y: expected none beside the data set {x.name}, which has its own, got one; leave it out")

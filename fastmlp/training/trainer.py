@@ -18,7 +18,7 @@ from fastmlp.network import Network
 from fastmlp.network.arrays import frozen
 from fastmlp.settings import known, whole_number
 from fastmlp.settings.names import warn_renamed
-from fastmlp.training import augmentation, divergence, engine, full_batch, schedules, stopping
+from fastmlp.training import augmentation, divergence, engine, full_batch, on_disk, schedules, stopping
 from fastmlp.training.fit import fit
 from fastmlp.training.full_batch import FullBatch
 from fastmlp.training.held_weights import HeldWeights
@@ -51,6 +51,7 @@ class Trainer:
         if plan.image_shape is not None:
             shares = settings.threads or machine.usable_cores()
             self._augmentation = augmentation.Augmentation(settings, self.rows, plan.image_shape, self.batch_size, shares)
+        self._reader = None if plan.on_disk is None else on_disk.Reader(plan, plan.on_disk)
         try:
             self.program = engine.choose(plan)
             self.program.prepare(self.rows, self.target, plan.loss_numbers)
@@ -82,7 +83,7 @@ class Trainer:
     @property
     def n_rows(self) -> int:
         """Number of rows in one epoch."""
-        return int(self._plan.trained_on.size)
+        return self._plan.n_rows
 
     @property
     def n_held_out(self) -> int:
@@ -169,7 +170,7 @@ class Trainer:
     def _train_rows(self, last: int) -> None:
         """Take the steps of rows self.row to last of this epoch's order."""
         self._go_on()
-        if self._ordered_for != self.epoch:
+        if self._ordered_for != self.epoch and self._reader is None:
             self._order[:] = self._plan.trained_on
             with np.errstate(over="ignore"):  # interpreted, the generator's uint64 arithmetic wraps with a warning
                 random.shuffle(self._order, np.uint64(random.stream_key(self.settings.seed, random.SHUFFLE, self.epoch)))
@@ -177,6 +178,10 @@ class Trainer:
         first = self.row
         started = time.perf_counter()
         x, target, weight, order, skipped = self.rows, self.target, self.sample_weight, self._order, 0
+        if self._reader is not None:
+            chunk = self._reader.chunk(first, self.epoch)
+            last, skipped = min(last, chunk.last), chunk.first
+            x, target, order = chunk.x, chunk.target, chunk.order
         if self._augmentation is not None:  # the kernels are given the pictures of these rows alone, which lie in order
             last = min(last, first + self._augmentation.most_rows)
             rows = order[first:last]

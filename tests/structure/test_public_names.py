@@ -42,6 +42,7 @@ PUBLIC = ERRORS | {
     "load_table",
     "loss",
     "make_plan",
+    "open_table",
     "train",
     "train_epochs",
 }

@@ -17,14 +17,17 @@ MISSING = (
 )  # fmt: skip
 
 
-def plain(frame: Any, shown: str, text_columns: tuple[str, ...] = ()) -> Any:
-    """Return a frame in plain types. Raises DataError for what has no such form, an infinite number, no row or no column."""
+def plain(frame: Any, shown: str, text_columns: tuple[str, ...] = (), first_row: int = 1) -> Any:
+    """Return a frame in plain types. Raises DataError for what has no such form, an infinite number, no row or no column.
+
+    first_row: the number of its first row in messages.
+    """
     pl = polars()
     check_names(frame.columns, shown)
     check_chosen(text_columns, frame.columns, shown)
     if frame.height == 0:
         raise DataError(f"{shown}: expected at least one row, found none")
-    return without_missing(pl.DataFrame([_plain(column, shown, column.name in text_columns) for column in frame.get_columns()]))
+    return without_missing(pl.DataFrame([_plain(column, shown, first_row, column.name in text_columns) for column in frame.get_columns()]))
 
 
 def check_names(names: list[str], shown: str) -> None:
@@ -62,14 +65,15 @@ def without_missing(frame: Any) -> Any:
 
 def check_finite(column: Any, shown: str, place: int | None, numbers: Sequence[int] | np.ndarray) -> Any:
     """Return a Float column with null for NaN. numbers: of the rows. Raises DataError for an infinite number, or one beyond the type."""
-    infinite = column.is_infinite()
+    values = column.to_numpy()  # with NaN for null; NumPy looks at them here, because polars takes longer to begin
+    infinite = np.isinf(values)
     if infinite.any():
-        row = int(infinite.arg_max())
+        row = int(infinite.argmax())
         raise DataError(
             f"{where(shown, int(numbers[row]), place, column.name)}: expected a finite number, found {column[row]}; "
             "mend it, or leave it empty for a missing value"
         )
-    return column.fill_nan(None)
+    return column.fill_nan(None) if np.isnan(values).sum() > column.null_count() else column
 
 
 def where(shown: str, row: int, place: int | None, name: str) -> str:
@@ -78,7 +82,7 @@ def where(shown: str, row: int, place: int | None, name: str) -> str:
     return f"{shown}: row {row:,}, {of_column}"
 
 
-def _plain(column: Any, shown: str, is_text: bool) -> Any:
+def _plain(column: Any, shown: str, first_row: int, is_text: bool) -> Any:
     pl = polars()
     dtype = column.dtype
     if dtype.is_(pl.Null):
@@ -88,7 +92,7 @@ def _plain(column: Any, shown: str, is_text: bool) -> Any:
     elif dtype.is_decimal():
         column = column.cast(pl.Float64)
     if column.dtype.is_float():
-        column = check_finite(column, shown, None, range(1, column.len() + 1))
+        column = check_finite(column, shown, None, range(first_row, first_row + column.len()))
     if column.dtype.is_numeric() or column.dtype in (pl.String, pl.Boolean, pl.Date, pl.Datetime):
         return column.cast(pl.String) if is_text else column
     raise DataError(

@@ -7,7 +7,7 @@ wrong place, bytes that are no text, numbers that are written otherwise.
 import codecs
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,10 +67,17 @@ def read(
     notify: Notify | None = None,
 ) -> Any:  # fmt: skip
     """Return the table in a text as table.read_table says; `chosen` columns are texts."""
-    content, first_row, stated = as_utf8(content, shown)
+    return next(read_parts(iter([content]), shown, header=header, delimiter=delimiter, chosen=chosen, notify=notify))
+
+
+def read_parts(
+    contents: Iterator[bytes], shown: str, *, header: bool | None = None, delimiter: str | None = None, chosen: tuple[str, ...] = (),
+    notify: Notify | None = None,
+) -> Iterator[Any]:  # fmt: skip
+    """Yield the tables in the parts of a text, whole rows each; the first tells how all are cut, and the names of the columns."""
+    content, first_row, stated = as_utf8(next(contents, b""), shown, 1)
     delimiter = delimiter or stated or sniffed(content)
-    if delimiter == SPACE:
-        content = re.sub(rb"(?m)^[ \t]+|[ \t]+\r?$", b"", re.sub(rb"[ \t]+", b" ", content))
+    content = _single_spaces(content) if delimiter == SPACE else content
     layout = scan(content, delimiter, shown, first_row)
     names = names_of(content, layout, header)
     columns.check_names(names.names, shown)
@@ -86,12 +93,48 @@ def read(
     if notify is not None:
         of_names = "names in the first line" if names.in_file else f"no names in the first line: x1 to x{layout.n_columns}"
         between = f", between them {NAMES.get(delimiter, repr(delimiter))}" if layout.n_columns > 1 else ""
-        notify(f"{shown}: {n_rows:,} x {layout.n_columns:,} cells{between}; {of_names}")
-    numbers = np.delete(np.arange(first_row, first_row + layout.n_rows), layout.blank[:, 0])[names.in_file :]
-    content = _without_blank(content, layout, layout.second if names.in_file else 0)
-    frame = _fast(content, layout, names.names, chosen) if n_rows > SAMPLE_ROWS else None
+        notify(f"{shown}: {layout.n_columns:,} column{'s'[: layout.n_columns > 1]}{between}; {of_names}")
+    yield _table(content, layout, names.names, int(names.in_file), chosen, shown, first_row)
+    next_row = first_row + content.count(b"\n") + 1
+    for part in contents:
+        content, first_row, _ = as_utf8(part, shown, next_row)
+        content = _single_spaces(content) if delimiter == SPACE else content
+        layout = scan(content, delimiter, shown, first_row, layout.n_columns)
+        yield _table(content, layout, names.names, 0, chosen, shown, first_row)
+        next_row += part.count(b"\n")
+
+
+def whole_rows(read: Callable[[int], bytes | bytearray], size: int) -> Iterator[bytes]:
+    """Yield what read(count) gives, some `size` bytes at a time, in whole rows: more at a time where a row is longer."""
+    rest = b""
+    while True:
+        piece = bytes(read(size))
+        content, rest = rest + piece, b""
+        if len(piece) == size:
+            end = content.rfind(b"\n") + 1
+            while end and content.count(b'"', 0, end) % 2:  # within a quoted cell
+                end = content.rfind(b"\n", 0, end - 1) + 1
+            content, rest = content[:end], content[end:]
+        if content.strip():
+            yield content
+        if len(piece) < size:
+            return
+
+
+def _single_spaces(content: bytes) -> bytes:
+    return re.sub(rb"(?m)^[ \t]+|[ \t]+\r?$", b"", re.sub(rb"[ \t]+", b" ", content))
+
+
+def _table(
+    content: bytes, layout: Layout, names: list[str], header: int, chosen: tuple[str, ...], shown: str, first_row: int
+) -> Any:  # fmt: skip
+    """Return the table in a text that was scanned; header: how many rows are none of it."""
+    n_rows = layout.n_rows - header - len(layout.blank)
+    numbers = np.delete(np.arange(first_row, first_row + layout.n_rows), layout.blank[:, 0])[header:]
+    content = _without_blank(content, layout, layout.second if header else 0)
+    frame = _fast(content, layout, names, chosen) if n_rows > SAMPLE_ROWS else None
     if frame is None:
-        frame = _cells(content, layout, names.names)
+        frame = _cells(content, layout, names)
     if frame.height != n_rows:  # never seen: polars and the scan cut rows alike
         raise DataError(f"{shown}: expected {n_rows:,} rows, found {frame.height:,}; mend its quotes")
     found = [
@@ -101,8 +144,8 @@ def read(
     return polars().DataFrame(found)
 
 
-def as_utf8(content: bytes, shown: str) -> tuple[bytes, int, str | None]:
-    """Return a text as UTF-8 without mark, blank first and last lines; the number of its first row; and the delimiter that it states.
+def as_utf8(content: bytes, shown: str, first_row: int) -> tuple[bytes, int, str | None]:
+    """Return a text as UTF-8 without mark, blank first and last lines; the number of its first row; the delimiter that it states.
 
     Excel writes `sep=;` as the first line. Raises DataError for bytes that are no text.
     """
@@ -115,20 +158,20 @@ def as_utf8(content: bytes, shown: str) -> tuple[bytes, int, str | None]:
         except UnicodeDecodeError as error:
             raise DataError(f"{shown}: expected {ENCODINGS[mark].upper()} as its first bytes say, found: {error.reason}") from None
     if (at := content.find(b"\0")) >= 0:
-        raise DataError(f"{place_of(content, at, shown)}: expected text, found a NUL byte; save the table as UTF-8")
+        raise DataError(f"{place_of(content, at, shown, first_row)}: expected text, found a NUL byte; save the table as UTF-8")
     if not content.isascii():
         try:
             codecs.utf_8_decode(content, "strict", True)
         except UnicodeDecodeError as error:
             byte = content[error.start : error.start + 1]
             raise DataError(
-                f"{place_of(content, error.start, shown)}: expected UTF-8, found byte {byte.hex()}, which is {byte.decode('latin-1')!r} in "
-                "Latin-1; convert it: iconv -f LATIN1 -t UTF-8"
+                f"{place_of(content, error.start, shown, first_row)}: expected UTF-8, found byte {byte.hex()}, which is "
+                f"{byte.decode('latin-1')!r} in Latin-1; convert it: iconv -f LATIN1 -t UTF-8"
             ) from None
     if b"\r" in content and b"\n" not in content:
         content = content.replace(b"\r", b"\n")
     begin = re.match(rb"(?:[ \t]*\r?\n)*", content)
-    first_row = 1 + content.count(b"\n", 0, begin.end() if begin else 0)
+    first_row += content.count(b"\n", 0, begin.end() if begin else 0)
     content = content[begin.end() if begin else 0 :].rstrip(b"\r\n")
     stated = re.match(rb"(?i)sep=(.)\r?\n", content)
     if stated:
@@ -138,9 +181,9 @@ def as_utf8(content: bytes, shown: str) -> tuple[bytes, int, str | None]:
     return content, first_row, stated[1].decode() if stated else None
 
 
-def place_of(content: bytes, at: int, shown: str) -> str:
+def place_of(content: bytes, at: int, shown: str, first_row: int) -> str:
     """Return how a message begins that is about the byte `at`."""
-    row, line = content.count(b"\n", 0, at) + 1, content[content.rfind(b"\n", 0, at) + 1 : at]
+    row, line = content.count(b"\n", 0, at) + first_row, content[content.rfind(b"\n", 0, at) + 1 : at]
     delimiter = sniffed(content[: max(at, SAMPLE_BYTES)].replace(b"\0", b"")).encode()
     return f"{shown}: row {row:,}, column {line.count(delimiter) + 1}"
 
@@ -166,8 +209,11 @@ def sniffed(content: bytes) -> str:
     return best
 
 
-def scan(content: bytes, delimiter: str, shown: str, first_row: int = 1) -> Layout:
-    """Return how a text is cut into cells. Raises DataError for a row of another length, and for quotes in the wrong place."""
+def scan(content: bytes, delimiter: str, shown: str, first_row: int = 1, n_columns: int | None = None) -> Layout:
+    """Return how a text is cut into cells; n_columns: in a row, where that is known.
+
+    Raises DataError for a row of another length, and for quotes in the wrong place.
+    """
     between = delimiter.encode()
     quoted = content.startswith(b'"') or b'\n"' in content or between + b'"' in content
     view = np.frombuffer(content, np.uint8)
@@ -198,11 +244,11 @@ def scan(content: bytes, delimiter: str, shown: str, first_row: int = 1) -> Layo
     fields = np.concatenate([*counts, [carried]]) + 1
     end = np.concatenate([*ends, [view.size]])
     begins = np.concatenate([[0], end[:-1] + 1])
-    short = np.flatnonzero(fields == 1) if fields.max() > 1 else ()
+    short = np.flatnonzero(fields == 1) if max(int(fields.max()), n_columns or 1) > 1 else ()
     empty = [(row, begins[row], end[row] + 1) for row in short if not content[begins[row] : end[row]].strip()]
     blank = np.array(empty, np.int64).reshape(-1, 3)
     often = np.bincount(np.delete(fields, blank[:, 0])[:SAMPLE_ROWS])
-    expected = int(fields[0] if often[fields[0]] == often.max() else often.argmax())
+    expected = n_columns or int(fields[0] if often[fields[0]] == often.max() else often.argmax())
     wrong = fields != expected
     wrong[blank[:, 0]] = False
     if wrong.any():
@@ -265,7 +311,7 @@ def is_header(first: list[str | None], below: Any) -> tuple[bool, bool]:
         return not any(numbers), True
     names_over, numbers_over, recurring = 0, 0, False
     for cell, is_number, column in zip(first, numbers, columns.without_missing(below).get_columns(), strict=True):
-        filled = column.drop_nulls()
+        filled = column if column.null_count() == 0 else column.drop_nulls()
         if 2 * filled.cast(polars().Float64, strict=False).null_count() < filled.len():
             names_over += not is_number and cell not in (None, *columns.MISSING)
             numbers_over += is_number
