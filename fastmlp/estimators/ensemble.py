@@ -13,6 +13,7 @@ from fastmlp.errors import ConfigError
 from fastmlp.estimators import workers
 from fastmlp.estimators.parameters import Parameters
 from fastmlp.network import Network
+from fastmlp.training.callbacks import hooks
 
 OF_ONE_NETWORK = (
     "network_", "_course", "_optimizer", "_held", "loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_",
@@ -62,12 +63,19 @@ def train(estimator: Any, parameters: Parameters, train_one: Callable[[Any, Para
     if goes_on:
         for member in members:
             member.set_params(**{**_settings(estimator), "random_state": member.random_state})
-    if estimator.callbacks or parameters.verbose or parameters.solver == "lbfgs":
+    given = tuple(hooks.checked_list(estimator.callbacks))
+    of_user = [callback for callback in given if not isinstance(callback, Stop)]
+    of_one = parameters._replace(n_estimators=1)
+    try:
+        if of_user or parameters.verbose or parameters.solver == "lbfgs":
+            for member in members:
+                train_one(member, of_one)
+        else:
+            of_one = of_one._replace(threads=1)
+            _train_at_once(members, given, workers.threads(parameters.threads), lambda member: train_one(member, of_one))
+    finally:
         for member in members:
-            train_one(member, parameters._replace(n_estimators=1))
-    else:
-        of_one = parameters._replace(n_estimators=1, threads=1)
-        _train_at_once(members, workers.threads(parameters.threads), lambda member: train_one(member, of_one))
+            member.callbacks = estimator.callbacks if of_user else None
     for name in OF_ONE_NETWORK:
         vars(estimator).pop(name, None)
     estimator.estimators_ = members
@@ -96,22 +104,21 @@ def made(estimator: Any, seeds: Sequence[int]) -> list[Any]:
     return found
 
 
-def _train_at_once(members: Sequence[Any], threads: int, train_one: Callable[[Any], None]) -> None:
-    """Train in so many threads; an error of one ends all, and Ctrl-C, after which they keep what they have, as a single one does."""
+def _train_at_once(members: Sequence[Any], stops: Sequence[Stop], threads: int, train_one: Callable[[Any], None]) -> None:
+    """Train in so many threads; an error of one ends all, and Ctrl-C, after which they keep what they have, as a single one does.
+
+    stops: what may end them besides.
+    """
     stop = Stop()
     for member in members:
-        member.callbacks = (stop,)
-    try:
-        with concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="fastmlp-ensemble") as pool:
-            trainings = [pool.submit(train_one, member) for member in members]
-            try:
-                concurrent.futures.wait(trainings, return_when=concurrent.futures.FIRST_EXCEPTION)
-            except KeyboardInterrupt:
-                warnings.warn("Training interrupted by user.", UserWarning, stacklevel=6)
-            stop.told.set()
-    finally:
-        for member in members:
-            member.callbacks = None
+        member.callbacks = (*stops, stop)
+    with concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="fastmlp-ensemble") as pool:
+        trainings = [pool.submit(train_one, member) for member in members]
+        try:
+            concurrent.futures.wait(trainings, return_when=concurrent.futures.FIRST_EXCEPTION)
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", UserWarning, stacklevel=6)
+        stop.told.set()
     for training in trainings:
         training.result()
 
