@@ -8,11 +8,13 @@ import os
 import platform
 import re
 import sys
+import warnings
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 CGROUP = Path("/sys/fs/cgroup")
+MOST_THREADS = 64  # that nobody is warned of, however few cores there are
 
 
 class Machine(NamedTuple):
@@ -42,6 +44,19 @@ def usable_cores() -> int:
     quota = _own_quota()
     wanted = _number(os.environ.get("NUMBA_NUM_THREADS", ""))
     return max(1, min(cores, cores if quota is None else int(quota), wanted or cores))
+
+
+def threads(wanted: int | None) -> int:
+    """Return the number of threads for a call: `wanted`, None for all cores that this process may use.
+
+    Work is cut into as many shares, which cost time and change no bit. A few more than there are cores do no harm; thousands are no
+    wish, and a warning says how many are used in their place.
+    """
+    cores = usable_cores()
+    if wanted is None or wanted <= max(cores, MOST_THREADS):
+        return wanted or cores
+    warnings.warn(f"threads: this process may use {cores} processors, got {wanted:,} threads; {cores} are used", stacklevel=3)
+    return cores
 
 
 @lru_cache(maxsize=1)

@@ -205,3 +205,10 @@ def test_a_user_without_a_home_gets_no_folder_called_tilde(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", getpwuid)
     assert machine.cache_folder() == Path("/.cache/fastmlp")
+
+
+def test_thousands_of_threads_are_those_of_the_processors_with_a_word(monkeypatch):
+    monkeypatch.setattr(machine, "usable_cores", lambda: 2)
+    assert [machine.threads(wanted) for wanted in (None, 1, 7, 64)] == [2, 1, 7, 64]
+    with pytest.warns(UserWarning, match="^threads: this process may use 2 processors, got 10,000 threads; 2 are used$"):
+        assert machine.threads(10_000) == 2

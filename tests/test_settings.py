@@ -175,9 +175,14 @@ def test_an_unknown_name_is_refused_and_the_nearest_one_suggested():
         TrainingSettings.from_mapping({"epochs": 3, "learning_rat": 0.1}, "run.toml")
 
 
-def test_where_no_name_is_near_all_are_listed():
+def test_where_no_name_is_near_all_are_listed_or_where_they_stand():
     with pytest.raises(ConfigError, match="^settings: unknown setting 'zzz'; known are hidden, activation, output, .*, dtype$"):
         NetworkSettings.from_mapping({"zzz": 1})
+    with pytest.raises(ConfigError, match=r"'zzz'; there are \d+ of them: .*TrainingSettings\.names\(\)$") as caught:
+        TrainingSettings.from_mapping({"zzz": 1})
+    assert len(str(caught.value)) < 200
+    with pytest.raises(ConfigError, match="'shuffle'; the rows of every epoch are shuffled, by the seed$"):
+        TrainingSettings.from_mapping({"shuffle": True})
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,7 @@ def train(
             own = of_tables.of_manifest(earlier.facts)
         name = earlier.dataset if earlier is not None else str(dataset) if own is None else own.name
         threading.Thread(target=import_trainer, daemon=True).start()  # the compiler loads while the data do
+        begun = network_of(start_from)
         data = of_tables.load(output, name, own, given, data_dir, recorded=None if earlier is None else (earlier.network, earlier.training))
         if earlier is not None:
             earlier.check_data(data)
@@ -162,8 +163,8 @@ def train(
         from fastmlp.network import network_for, settings_for
 
         saved = earlier.saved if earlier is not None else None
-        if start_from is not None:
-            network, network_settings = begin_with(start_from, data, given, network_settings)
+        if begun is not None:
+            network, network_settings = begun, begin_with(str(start_from), begun, data, given, network_settings)
         else:
             network = saved.network if saved is not None else network_for(data, network_settings, training_settings.seed)
         loaded = time.perf_counter()
@@ -190,7 +191,7 @@ def train(
             to = go_on(output, earlier, trainer, settings, out)
         has_ended = trainer.stopped is not None
         if has_ended:
-            output.note(how_to_train_on(trainer, to))
+            output.note(how_to_train_on(trainer, to) if earlier is not None else "no epoch is asked for: the network stays as it begins")
         began, compiled = time.perf_counter(), compile_seconds()
         checkpoint = checkpoint_of(to.run, checkpoint_seconds, earlier)
         if checkpoint is not None and start_from is not None:  # a run that is killed before its first save goes on from there
@@ -250,11 +251,17 @@ def train(
     }
 
 
-def begin_with(model: Path, data: "Dataset", given: Mapping[str, Any], settings: NetworkSettings) -> "tuple[Network, NetworkSettings]":
-    """Return the network of a model file, and its settings; ConfigError where others were given, or where it knows other classes."""
+def network_of(model: Path | None) -> "Network | None":
+    """Return the network of a model file, or of the run in a folder, before data are loaded; None where none is named."""
+    if model is None:
+        return None
     from fastmlp.network import Network
 
-    network = Network.load(model_file(model))
+    return Network.load(model_file(model))
+
+
+def begin_with(model: str, network: "Network", data: "Dataset", given: Mapping[str, Any], settings: NetworkSettings) -> NetworkSettings:
+    """Return the settings of the network of a model file; ConfigError where others were given, or where it knows other classes."""
     activations = network.hidden_activations
     own = {
         "hidden": network.sizes[1:-1],
@@ -264,13 +271,13 @@ def begin_with(model: Path, data: "Dataset", given: Mapping[str, Any], settings:
         "dtype": network.dtype.name,
     }
     if changed := [f"{name} {text_of(own[name])} → {text_of(given[name])}" for name in own if name in given and given[name] != own[name]]:
-        raise ConfigError(f"--from: {str(model)!r} is another network: {', '.join(changed)}; leave these out, or start without --from")
+        raise ConfigError(f"--from: {model!r} is another network: {', '.join(changed)}; leave these out, or start without --from")
     if data.class_names and network.class_names and data.class_names != network.class_names:
         raise ConfigError(
             f"--from: expected a model of the classes of {data.name}, {', '.join(data.class_names):.60}, "
             f"got one of {', '.join(network.class_names):.60}; start without --from"
         )
-    return network, settings.replace(**own)
+    return settings.replace(**own)
 
 
 def _check_usage(

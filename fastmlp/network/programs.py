@@ -53,7 +53,7 @@ class Programs:
 
     def outputs(self, network: Any, rows: np.ndarray, kernels: str = TrainingSettings.kernels, threads: int | None = None) -> np.ndarray:
         """Return z (n, N) of rows as Network.rows_for_kernels gives them."""
-        n, threads = rows.shape[0], threads or machine.usable_cores()
+        n, threads = rows.shape[0], machine.threads(threads)
         out = np.empty((n, network.n_outputs), network.dtype)
         scale, shift = network.scale_and_shift_of_rows(rows.dtype == np.uint8)
         block = max(1, min(n, FORWARD_ROWS))

@@ -80,6 +80,15 @@ def known_name(name: str, known: Iterable[str]) -> str:
     return names[names.index(name)] if name in names else next((one for one in names if folded(one) == folded(name)), name)
 
 
+MOST_LISTED = 20  # names in one line
+
+# What is no setting anywhere here, and what there is in its place.
+NO_SETTINGS: Mapping[str, str] = {
+    "shuffle": "; the rows of every epoch are shuffled, by the seed",
+    "metrics": "; the loss of every epoch, and the accuracy where there are classes, are in the history",
+}
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the known name that others call so, or that is nearest to a wrong one; "" where there is none."""
     names = list(known)
@@ -87,6 +96,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
     near = [meant] if meant in names else [one for one in names if folded(one) == folded(name)]
     near = near or difflib.get_close_matches(name, names, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def unknown(name: str, known: Iterable[str]) -> str:
+    """Return what to say of a name that is no setting: the one that is meant, or where all of them stand."""
+    names = list(known)
+    hint = NO_SETTINGS.get(folded(name)) or nearest(name, names)
+    if hint or len(names) <= MOST_LISTED:
+        return hint or f"; known are {', '.join(names)}"
+    return f"; there are {len(names)} of them: {', '.join(names[:3])}, …; all by fastmlp train --help-all, or TrainingSettings.names()"
 
 
 def current_names(values: Mapping[str, Any], warn: bool = True) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from fastmlp.settings.fields import (
     small_table_batch,
     used_with,
 )
-from fastmlp.settings.names import ALIASES, current_names, folded, known_name, nearest
+from fastmlp.settings.names import ALIASES, current_names, folded, known_name, unknown
 from fastmlp.settings.values import check_value
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class Settings:
         known, values = cls.names(), current_names(values)
         for name in values:
             if name not in known:
-                hint = _elsewhere(str(name), cls) or nearest(str(name), known) or f"; known are {', '.join(known)}"
+                hint = _elsewhere(str(name), cls) or unknown(str(name), known)
                 raise ConfigError(f"{source}: unknown setting {name!r}{hint}")
         return cls(**values)
 

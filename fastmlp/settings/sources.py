@@ -19,7 +19,7 @@ from fastmlp.settings.fields import (
     used_by,
     used_with,
 )
-from fastmlp.settings.names import RENAMED, current_names, known_name, nearest
+from fastmlp.settings.names import RENAMED, current_names, known_name, nearest, unknown
 from fastmlp.settings.records import NetworkSettings, TrainingSettings
 
 TABLES: dict[str, type[NetworkSettings] | type[TrainingSettings]] = {"network": NetworkSettings, "train": TrainingSettings}
@@ -95,8 +95,7 @@ def from_tables(tables: Mapping[str, Any], source: str, checked: Checked) -> dic
             raise ConfigError(f"{source}: expected {table} to be a table, [{table}], got {values!r:.60}")
         for name, value in current_names(values).items():
             if name not in TABLES[table].names():
-                hint = nearest(name, TABLES[table].names()) or f"; known are {', '.join(TABLES[table].names())}"
-                raise ConfigError(f"{source}: [{table}] unknown setting {name!r}{hint}")
+                raise ConfigError(f"{source}: [{table}] unknown setting {name!r}{unknown(name, TABLES[table].names())}")
             try:
                 given[name] = checked(name, value)
             except ConfigError as error:

@@ -25,7 +25,7 @@ def choose(plan: Plan) -> Program | TiledProgram | FullBatch:
             update=GRADIENT.name if plan.is_full_batch else plan.update,
             kernels=settings.kernels,
             zero_skipping=settings.zero_skipping,
-            threads=settings.threads or machine.usable_cores(),
+            threads=machine.threads(settings.threads),
             limited=plan.is_limited,
             averages=settings.average == "ema",
             regularisation=plan.regularisation,

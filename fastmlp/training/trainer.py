@@ -49,7 +49,7 @@ class Trainer:
         started = time.perf_counter()
         self._augmentation = None
         if plan.image_shape is not None:
-            shares = settings.threads or machine.usable_cores()
+            shares = machine.threads(settings.threads)
             self._augmentation = augmentation.Augmentation(settings, self.rows, plan.image_shape, self.batch_size, shares)
         self._reader = None if plan.on_disk is None else on_disk.Reader(plan, plan.on_disk)
         try:

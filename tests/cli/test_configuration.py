@@ -131,7 +131,7 @@ def test_wrong_variable_is_named():
 
 BROKEN_FILES = {
     "unknown setting": ("[train]\nepoch = 3", "did you mean 'epochs'"),
-    "unknown setting, nothing near": ("[train]\nzzz = 3", "known are"),
+    "unknown setting, nothing near": ("[train]\nzzz = 3", "all by fastmlp train --help-all"),
     "setting in the wrong table": ("[network]\nepochs = 3", "unknown setting 'epochs'"),
     "unknown table": ("[training]\nepochs = 3", "did you mean 'train'"),
     "setting outside of a table": ("epochs = 3", r"belongs into the table \[train\]"),

@@ -464,6 +464,12 @@ def test_a_model_that_cannot_be_begun_with_is_refused(command, model, tmp_path, 
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_model_that_is_not_there_is_refused_before_data_are_loaded(command):
+    result = command("train", "synthetic", "--from", "nowhere.safetensors")
+    assert result.code == 66
+    assert result.err.splitlines() == ["error: expected a model file at 'nowhere.safetensors', found nothing; check the path"]
+
+
 def test_a_model_of_other_classes_is_refused(command, model, tmp_path):
     net = fastmlp.Network([2, 20, 2], class_names=("cat", "dog"))
     net.save(tmp_path / "pets.safetensors")

@@ -1,6 +1,6 @@
 """Trainings, predictions and gradients whose arrays lie between pages that no one may touch: one step outside ends the process.
 
-python -m tests.kernels.guarded FIRST COUNT: tries so many of the cases, and prints each before it runs, what ran at the end.
+python -m tests.kernels.guarded NUMBER…: tries these cases, and prints each before it runs, what ran at the end.
 """
 
 import ctypes
@@ -330,8 +330,8 @@ def try_named_kernels(number: int) -> int:
     return tried
 
 
-def main(first: int, count: int) -> None:
-    """Try cases first to first + count, and the named kernels once for every hundred of them; print what ran."""
+def main(numbers: set[int]) -> None:
+    """Try cases by their numbers, and the named kernels once for every hundred of them; print what ran."""
     faulthandler.enable()
     warnings.simplefilter("ignore")
     import fastmlp  # noqa: F401
@@ -339,12 +339,12 @@ def main(first: int, count: int) -> None:
 
     machine.usable_cores = lambda: max(VALUES.threads)
     ran = guard_everything()
-    for number, case in zip(range(first + count), cases()):  # noqa: B905  cases never end
-        if number >= first:
+    for number, case in zip(range(max(numbers) + 1), cases()):  # noqa: B905  cases never end
+        if number in numbers:
             try_case(number, case)
-    ran["named kernels"] = sum(try_named_kernels(number) for number in range(first, first + count, 100))
+    ran["named kernels"] = sum(try_named_kernels(number) for number in sorted(numbers) if number % 100 == 0)
     print(json.dumps(ran))
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(set(map(int, sys.argv[1:])))
