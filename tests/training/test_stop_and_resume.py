@@ -58,7 +58,7 @@ def test_a_training_goes_on_after_any_step_bit_for_bit(unbroken, subtests):
             assert without_times(rest) == epochs[finished_before:]
 
 
-@pytest.mark.parametrize("steps", [1, STEPS, STEPS + 3])
+# from other steps, and by way of files: tests/training/test_saving.py
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -68,10 +68,10 @@ def test_a_training_goes_on_after_any_step_bit_for_bit(unbroken, subtests):
     ],
     ids=str,
 )  # fmt: skip
-def test_what_an_optimiser_keeps_is_part_of_the_state(optimizer, steps):
+def test_what_an_optimiser_keeps_is_part_of_the_state(optimizer):
     net, whole = network(), network()
     broken_off = trainer(net, **optimizer)
-    for _ in range(steps):
+    for _ in range(STEPS + 3):
         broken_off.step()
     state = pickle.loads(pickle.dumps(broken_off.state()))  # noqa: S301  our own bytes
     list(trainer(net, resume=state, **optimizer).run())
