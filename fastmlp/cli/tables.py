@@ -51,6 +51,7 @@ FLAGS = (
     _flag("numeric", list[str] | None, "a column of numbers; repeat for more", "COLUMN"),
     _flag("ordinal", list[str] | None, "a column of categories with an order, COLUMN=low,middle,high; repeat for more", "COLUMN=A,B"),
     _flag("date", list[str] | None, "a column of dates; repeat for more", "COLUMN"),
+    _flag("sample_weight", str | None, "the column that says what each row counts in training", "COLUMN"),
     *(
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         for name, annotation in (("header", Header), ("delimiter", Delimiter))
@@ -91,10 +92,8 @@ def table_of(dataset: str | None, flags: Mapping[str, Any]) -> "Table | None":
         ordinal=dict(_ordinal(text) for text in given.get("ordinal", ())),
     )
     test_file = os.path.abspath(given["test_file"]) if "test_file" in given else None
-    return Table(
-        path if path == STDIN else os.path.abspath(path), given["target"], _part(part), test_file, given.get("header"),
-        given.get("delimiter"), choices,
-    )  # fmt: skip
+    others = [given.get(name) for name in ("sample_weight", "header", "delimiter")]
+    return Table(path if path == STDIN else os.path.abspath(path), given["target"], _part(part), test_file, *others, choices)
 
 
 def _part(value: float | None) -> float | int | None:
@@ -162,7 +161,13 @@ def read(path: str, network: "Network | None", header: bool | None, delimiter: s
 
 def arguments_of(table: "Table") -> str:
     """Return the path of a table and its flags, as they are typed."""
-    flags = [("target", table.target), ("test_part", table.test), ("test_file", table.test_file), ("delimiter", table.delimiter)]
+    flags = [
+        ("target", table.target),
+        ("test_part", table.test),
+        ("test_file", table.test_file),
+        ("sample_weight", table.sample_weight),
+        ("delimiter", table.delimiter),
+    ]
     for name, value in table.choices._asdict().items():
         flags += [(name, f"{each}={','.join(value[each])}" if name == "ordinal" else each) for each in value]
     header = [] if table.header is None else ["--header" if table.header else "--no-header"]

@@ -176,7 +176,8 @@ def train(
 
         display = held.enter_context(compile_notes(output))
         state = earlier.state if earlier is not None else None
-        trainer = Trainer(make_plan(network, data.x_train, data.y_train, training_settings, resume=state))
+        plan = make_plan(network, data.x_train, data.y_train, training_settings, resume=state, sample_weight=data.sample_weight)
+        trainer = Trainer(plan)
         trainer.prepare_validation()  # compiled later, it would be told below the heading of the epochs
         display.clear()
         settings = {"network": settings_for(data, network_settings).to_dict(), "train": trainer.settings.to_dict()}

@@ -80,6 +80,7 @@ class Dataset:
     network_defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # settings that this data set overrides
     training_defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     data_dir: str | None = None  # the folder that was named to find it in
+    sample_weight: np.ndarray | None = None  # (rows,) of the training rows: what each counts; None: one
     columns: Any = None  # of a table, how its cells became x (fastmlp.preprocessing.Columns); a Network has them, too
     # of a table: numbers of training rows -> the data set with columns that are fitted to these; itself where they are already
     fit_to: Callable[[np.ndarray], Dataset] | None = None
@@ -108,7 +109,7 @@ class Dataset:
             self.name, self.x_train[:train], self.y_train[:train], x_test, y_test, kind=self.kind, target_kind=self.target_kind,
             image_shape=self.image_shape, class_names=self.class_names, feature_names=self.feature_names, hashes=self.hashes,
             network_defaults=self.network_defaults, training_defaults=self.training_defaults, data_dir=self.data_dir,
-            columns=self.columns,
+            columns=self.columns, sample_weight=None if self.sample_weight is None else self.sample_weight[:train],
         )  # fmt: skip
 
     def arrays(self) -> tuple[np.ndarray, ...]:

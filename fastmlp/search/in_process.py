@@ -100,7 +100,8 @@ def _compile(tasks: Sequence[Task], data: Dataset, rows: "SharedRows") -> None:
         some = min(max(SAMPLE_ROWS, known(task.training.batch_size)), len(y))
         # some rows do, and one of those trained on to validate on
         sample = holdout.Rows(np.arange(some), np.arange(min(held_out.size, 1)))
-        Trainer(make_plan(network, x[:some], y[:some], task.training.replace(threads=1), sample))
+        weight = None if data.sample_weight is None else data.sample_weight[:some]
+        Trainer(make_plan(network, x[:some], y[:some], task.training.replace(threads=1), sample, sample_weight=weight))
         few = 1 if task.training.kernels == "python" else VALIDATION_ROWS
         target = network.checked_target(y[:few], len(y[:few]))
         network.evaluate_checked(network.rows_for_kernels(x[:few]), target, kernels=task.training.kernels, threads=1)
@@ -175,7 +176,7 @@ def _train(task: Task, data: Dataset, rows: SharedRows, report: Callable[[float]
     # what is fitted depends on the rows trained on, whatever the settings are that chose them
     fitted_for = (settings.normalize, settings.per_feature, network.dtype, hashlib.sha256(split.train.tobytes()).digest())
     network.input_scaling = rows.scalings.get(fitted_for)
-    trainer = Trainer(make_plan(network, x, y, settings, split))
+    trainer = Trainer(make_plan(network, x, y, settings, split, sample_weight=data.sample_weight))
     rows.scalings[fitted_for] = network.input_scaling
     history = History()
     outcome = DONE

@@ -43,6 +43,7 @@ class Table(NamedTuple):
     target: str
     test: float | int | None = None  # a part or a number of the rows; None: TEST_PART, unless there is a test_file
     test_file: str | None = None
+    sample_weight: str | None = None  # the column that says what each row counts
     header: bool | None = None  # as for read_table
     delimiter: str | None = None
     choices: Choices = Choices()
@@ -110,6 +111,7 @@ def load_table(
     date: Sequence[str] = (),
     validation: float | int | None = None,
     split_seed: int = TrainingSettings.split_seed,
+    sample_weight: str | None = None,
     header: bool | None = None,
     delimiter: str | None = None,
 ) -> Dataset:
@@ -118,8 +120,9 @@ def load_table(
     source: the path of a file, or a frame of pandas, polars or pyarrow: what fastmlp.data.formats.read_table reads. target: the column to
     predict; texts, and whole numbers of at most 20 values, are classes. test: a part or a number of the rows; None: a fifth, unless a
     test_file is named. drop, categorical, numeric, date: names of columns; ordinal: name -> categories in their order; keep: no inputs,
-    but shown beside predictions by `fastmlp predict`. validation, split_seed: which rows the training will hold out; None: a tenth. They
-    and what suits a table of so many rows become the data set's training_defaults. A network that is to take frames gets its `columns`.
+    but shown beside predictions by `fastmlp predict`. sample_weight: the column that says what each row counts in training.
+    validation, split_seed: which rows the training will hold out; None: a tenth. They and what suits a table of so many rows become the
+    data set's training_defaults. A network that is to take frames gets its `columns`.
 
     Raises ConfigError for columns that are not there, DataError for cells that cannot be what they should, InputNotFound, MissingExtra.
     """
@@ -132,9 +135,8 @@ def load_table(
     )  # fmt: skip
     given = {"split_seed": split_seed, **({} if validation is None else {"validation": validation})}
     is_path = isinstance(source, (str, os.PathLike))
-    table = Table(
-        os.fspath(source) if is_path else "", target, test, None if test_file is None else os.fspath(test_file), header, delimiter, choices
-    )
+    path, test_path = os.fspath(source) if is_path else "", None if test_file is None else os.fspath(test_file)
+    table = Table(path, target, test, test_path, sample_weight, header, delimiter, choices)
     return load(table, given, frame=None if is_path else table.read(source)).data
 
 
@@ -161,7 +163,9 @@ def load(
         check_target(table.target, of_test.columns)
         y_test = target_of(of_test[table.target], as_values)
     y_train = y[drawn.train]
+    weight = None if table.sample_weight is None else _weight(frame, table.sample_weight)[drawn.train]
     kept = _split(settings, y_train, as_values, "validation", 0)
+    inputs = [name for name in frame.columns if name != table.sample_weight]
     names = None if as_values or y_train.dtype.kind != "U" else tuple(np.unique(y_train).tolist())
     hashes, openings = _hashes(table), list[str]()
     defaults = {**training_defaults(len(y_train)), **{name: given[name] for name in HELD_OUT if name in given}}
@@ -170,13 +174,14 @@ def load(
         def fit_to(others: np.ndarray) -> Dataset:
             return data if np.array_equal(others, rows) else fitted(others).data
 
-        columns, left_out = of_columns.fit(frame, table.choices, drawn.train[rows], table.target)
+        columns, left_out = of_columns.fit(frame.select(inputs), table.choices, drawn.train[rows], table.target)
         x = columns.encode(frame)
         x_test = x[drawn.held_out] if of_test is None else columns.encode(of_test, "x_test")
         data = Dataset(
             table.name, x[drawn.train], y_train, x_test, y_test, kind="table",
             target_kind="values" if as_values else "classes", class_names=names, feature_names=columns.features, hashes=hashes,
             network_defaults=NETWORK_DEFAULTS, training_defaults=defaults, columns=columns, fit_to=fit_to,
+            sample_weight=weight,
         )  # fmt: skip
         vars(data)["test_openings"] = openings  # the test rows are the same
         return Loaded(data, left_out)
@@ -189,6 +194,17 @@ def check_target(target: str, names: list[str]) -> None:
     if target not in names:
         hint = of_columns.nearest_of(target, names) or of_columns.listed(names)
         raise ConfigError(f"target: expected the name of a column, got {target!r}{hint}")
+
+
+def _weight(frame: Any, name: str) -> np.ndarray:
+    """Return what each row counts, float64 (n,); DataError, with the row, for what is no number of at least 0."""
+    if name not in frame.columns:
+        hint = of_columns.nearest_of(name, frame.columns) or of_columns.listed(frame.columns)
+        raise ConfigError(f"sample_weight: expected the name of a column, got {name!r}{hint}")
+    weight = frames.as_numbers(frame[name])
+    if (wrong := ~(weight >= 0)).any():
+        frames.refuse(frame[name], polars().Series(wrong), "what the row counts, a number of at least 0")
+    return weight
 
 
 def target_of(column: Any, as_values: bool, texts: bool | None = None) -> np.ndarray:

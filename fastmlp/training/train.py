@@ -105,6 +105,7 @@ def planned(network: Network, x: Any, y: Any, sample_weight: Any, resume: Traini
     if isinstance(x, Dataset):
         if y is not None:
             raise ConfigError(f"y: expected none beside the data set {x.name}, which has its own, got one; leave it out")
+        sample_weight = x.sample_weight if sample_weight is None else sample_weight
         x, y, of_data = x.x_train, x.y_train, x.training_defaults
     elif y is None:
         hint = f"load it: fastmlp.load_dataset({x!r})" if isinstance(x, str) else "only a data set brings its own"

@@ -102,6 +102,20 @@ def test_a_run_on_a_table_is_evaluated_resumed_and_reported_like_any_other(comma
     assert command("train", table.with_name("other.csv"), "--resume", run).code != 0
 
 
+def test_rows_of_no_weight_teach_nothing(command, tmp_path):
+    random = np.random.default_rng(0)
+    rows = []
+    for _ in range(300):
+        x, weight = random.normal(), random.choice([0, 1, 2])
+        right = ("b" if x > 0 else "a") if weight else ("a" if x > 0 else "b")
+        rows.append([f"{x:.3f}", right, weight])
+    write(tmp_path / "t.csv", rows, ("x", "y", "w"))
+    write(tmp_path / "test.csv", [row for row in rows if row[2]], ("x", "y", "w"))
+    said = ["--target", "y", "--sample-weight", "w", "--test-file", "test.csv", "--epochs", "20"]
+    assert command("train", "t.csv", *said, "--json").json["test"]["accuracy"] > 0.95
+    assert command("train", "t.csv", *said[:2], "--sample-weight", "x").code == 65
+
+
 def test_the_columns_of_a_fold_are_fitted_without_it(command, tmp_path):
     """A category that only one fold has is not known to the model that was trained without it: its rows are all zeros."""
     random = np.random.default_rng(0)

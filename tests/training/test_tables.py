@@ -1,0 +1,71 @@
+"""A table as a data set: what is fitted to its columns has not seen the rows that a training holds out, nor those for testing."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+import fastmlp
+from fastmlp.errors import ConfigError, DataError
+from fastmlp.network import network_for
+from fastmlp.preprocessing import columns
+from fastmlp.settings import settings_in_effect
+from fastmlp.training import tables
+from fastmlp.training.plan import make_plan
+
+N = 200
+NUMBERS = np.random.default_rng(0).normal(size=N)
+TARGETS = {
+    "texts": np.where(NUMBERS > 1, "z", np.where(NUMBERS > 0, "b", "a")),
+    "class numbers": np.digitize(NUMBERS, [0, 1]),
+    "other whole numbers": np.digitize(NUMBERS, [0, 1]) * 10 + 5,
+    "numbers": NUMBERS**2,
+}
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_columns_are_fitted_to_the_rows_that_training_takes(kind):
+    data = fastmlp.load_table(pl.DataFrame({"row": np.arange(N) ** 2.0, "y": TARGETS[kind]}), "y", validation=0.3, split_seed=4)
+    network_settings, settings = settings_in_effect({}, data.network_defaults, data.training_defaults)
+    network = network_for(data, network_settings, 0)
+    plan = make_plan(network, data.x_train, data.y_train, settings)
+    assert plan.validation.target.shape[0] == 48
+    assert data.fit_to(plan.trained_on) is data
+    others = data.fit_to(np.arange(100))
+    assert others.columns.center != data.columns.center
+    np.testing.assert_array_equal(others.y_test, data.y_test)
+    assert data.test_openings == others.test_openings != []
+    assert network.columns is data.columns
+
+
+def test_test_rows_are_drawn_class_by_class_and_no_row_is_lost():
+    frame = pl.DataFrame({"row": np.arange(N), "x": NUMBERS, "y": TARGETS["texts"]})
+    data = fastmlp.load_table(frame, "y", test=0.25, numeric=["row"])
+    assert (len(data.x_train), len(data.x_test)) == (150, 50)
+    assert len(np.unique(np.concatenate([data.x_train, data.x_test])[:, 0])) == N
+    share = [(np.mean(data.y_train == each), np.mean(data.y_test == each)) for each in "abz"]
+    np.testing.assert_allclose(*zip(*share, strict=True), atol=0.02)
+
+
+def test_pandas_and_polars_give_the_same_inputs():
+    pandas = pytest.importorskip("pandas")
+    cells = {"a": [1.5, None, 3.0] * 40, "b": ["x", None, "y"] * 40, "c": [True, False, True] * 40, "y": [0, 1, 1] * 40}
+    ours, theirs = (fastmlp.load_table(make(cells), "y") for make in (pl.DataFrame, pandas.DataFrame))
+    np.testing.assert_array_equal(ours.x_train, theirs.x_train)
+    network = fastmlp.Network([ours.columns.n_inputs, 4, 2])
+    network.columns = ours.columns
+    np.testing.assert_array_equal(network.predict_proba(pl.DataFrame(cells)), network.predict_proba(pandas.DataFrame(cells)))
+
+
+def test_what_is_no_column_is_named_and_a_manifest_keeps_a_table():
+    frame = pl.DataFrame({"size": [1.0, 2, 3, 4], "y": [0, 1, 0, 1]})
+    with pytest.raises(ConfigError, match="target: expected the name of a column, got 'Y'; did you mean 'y'"):
+        fastmlp.load_table(frame, "Y")
+    with pytest.raises(ConfigError, match=r"drop: expected a list of columns, got 'size'; write \['size'\]"):
+        fastmlp.load_table(frame, "y", drop="size")
+    with pytest.raises(DataError, match="column 'y', data row 2: expected something to learn"):
+        fastmlp.load_table(frame.with_columns(y=pl.Series([0, None, 1, 1])), "y")
+    table = tables.Table("/t.csv", "y", 5, None, "w", False, ";", columns.Choices(drop=("a",), ordinal={"b": ("1", "2")}))
+    assert tables.Table.from_dict(table.to_dict()) == table
+    for damaged in (None, {"path": 1}, {**table.to_dict(), "choices": [1]}, {**table.to_dict(), "path": 3}):
+        with pytest.raises(DataError, match="in the manifest of a run"):
+            tables.Table.from_dict(damaged)
