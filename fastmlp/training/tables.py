@@ -25,8 +25,9 @@ FEW_NUMBERS = 20  # different whole numbers in a target that are classes unless 
 # What a table is trained with where nobody says otherwise.
 NETWORK_DEFAULTS: Mapping[str, Any] = {"hidden": (256, 256)}
 TRAINING_DEFAULTS: Mapping[str, Any] = {
-    "optimizer": "adam", "schedule": "cosine", "dropout": 0.15, "validation": 0.1, "restore_best": True,
+    "optimizer": "adam", "schedule": "cosine", "validation": 0.1, "restore_best": True,
 }  # fmt: skip
+DROPOUT = {"classes": 0.3, "values": 0.15}
 ROWS_TO_TRAIN_ON = 1_500_000  # in all epochs together, which are few where rows are many
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 100
 SMALLEST_BATCH, LARGEST_BATCH, STEPS = 16, 128, 100  # an epoch has so many steps, or more
@@ -80,11 +81,12 @@ class Table(NamedTuple):
         return table
 
 
-def training_defaults(n_rows: int) -> dict[str, Any]:
-    """Return what a table of n_rows training rows is trained with where nobody says otherwise."""
+def training_defaults(n_rows: int, target_kind: str) -> dict[str, Any]:
+    """Return what a table of n_rows training rows is trained with where nobody says otherwise; target_kind as in Dataset."""
     batch = n_rows // STEPS // SMALLEST_BATCH * SMALLEST_BATCH
     return {
         **TRAINING_DEFAULTS,
+        "dropout": DROPOUT[target_kind],
         "epochs": min(MOST_EPOCHS, max(FEWEST_EPOCHS, ROWS_TO_TRAIN_ON // n_rows)),
         "batch_size": min(LARGEST_BATCH, max(SMALLEST_BATCH, batch)),
     }
@@ -167,8 +169,9 @@ def load(
     kept = _split(settings, y_train, as_values, "validation", 0)
     inputs = [name for name in frame.columns if name != table.sample_weight]
     names = None if as_values or y_train.dtype.kind != "U" else tuple(np.unique(y_train).tolist())
+    target_kind = "values" if as_values else "classes"
     hashes, openings = _hashes(table), list[str]()
-    defaults = {**training_defaults(len(y_train)), **{name: given[name] for name in HELD_OUT if name in given}}
+    defaults = {**training_defaults(len(y_train), target_kind), **{name: given[name] for name in HELD_OUT if name in given}}
 
     def fitted(rows: np.ndarray) -> Loaded:
         def fit_to(others: np.ndarray) -> Dataset:
@@ -179,7 +182,7 @@ def load(
         x_test = x[drawn.held_out] if of_test is None else columns.encode(of_test, "x_test")
         data = Dataset(
             table.name, x[drawn.train], y_train, x_test, y_test, kind="table",
-            target_kind="values" if as_values else "classes", class_names=names, feature_names=columns.features, hashes=hashes,
+            target_kind=target_kind, class_names=names, feature_names=columns.features, hashes=hashes,
             network_defaults=NETWORK_DEFAULTS, training_defaults=defaults, columns=columns, fit_to=fit_to,
             sample_weight=weight,
         )  # fmt: skip
