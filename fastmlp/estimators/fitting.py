@@ -37,6 +37,7 @@ class Given(NamedTuple):
     weight: np.ndarray | None
     held_out: tuple[Any, np.ndarray, np.ndarray | None] | None
     stratify: np.ndarray | None  # (n,) classes that rows held out are drawn from in proportion
+    told: tuple[Any, ...] = ()  # callbacks beside those of the estimator
 
 
 def as_weights(sample_weight: Any, n_rows: int, name: str = "sample_weight") -> np.ndarray | None:
@@ -69,7 +70,7 @@ def train(estimator: Any, parameters: Parameters, problem: Problem, given: Given
     """
     if parameters.early_stopping and is_single:
         raise DataError("partial_fit does not support early_stopping=True")
-    callbacks = hooks.Callbacks(() if estimator.callbacks is None else estimator.callbacks)
+    callbacks = hooks.Callbacks((*hooks.checked_list(estimator.callbacks), *given.told))
     random_state = check_random_state(estimator.random_state)
     dtype = _dtype(estimator, parameters, given.x, goes_on)
     check_counts(problem, given.target)
@@ -95,6 +96,16 @@ def train(estimator: Any, parameters: Parameters, problem: Problem, given: Given
     estimator.out_activation_, estimator._held = _out_activation(problem), None
     vars(estimator).pop("estimators_", None)
     _set_attributes(estimator, course, is_stochastic=optimizer is not None)
+
+
+def most_epochs(parameters: Parameters) -> int:
+    """Return the number of epochs of a fit, at most; 0 where there are none, or those of several networks."""
+    return 0 if parameters.solver == "lbfgs" or parameters.n_estimators > 1 else parameters.max_iter
+
+
+def known_of(problem: Problem) -> dict[str, Any]:
+    """Return what an estimator of a problem knows, beside its network."""
+    return {"_problem": problem, "n_outputs_": problem.n_outputs, "out_activation_": _out_activation(problem), "estimators_": ()}
 
 
 def _dtype(estimator: Any, parameters: Parameters, x: Any, goes_on: bool) -> np.dtype:
@@ -192,15 +203,12 @@ def _split(
             f"The validation set is too small. Increase 'validation_fraction' or the size of your dataset: got {held_out.size} of "
             f"{x.shape[0]} rows"
         )
-    parts = (_rows(x[part], target[part], None if weight is None else weight[part], dtype) for part in (train, held_out))
+    parts = (_rows(of_rows.part(x, part, dtype), target[part], None if weight is None else weight[part], dtype) for part in (train, held_out))
     return next(parts), next(parts)
 
 
 def _rows(x: Any, target: np.ndarray, weight: np.ndarray | None, dtype: np.dtype) -> Rows:
-    held = frozen(np.ascontiguousarray(target, dtype))
-    if not of_rows.is_sparse(x):
-        x = frozen(x if x.dtype in (dtype, np.uint8) else x.astype(dtype))
-    return Rows(x, held, weight)
+    return Rows(of_rows.for_kernels(x, dtype), frozen(np.ascontiguousarray(target, dtype)), weight)
 
 
 def _adopt(network: Network, problem: Problem, classes: Any) -> None:

@@ -24,12 +24,13 @@ class Labels(NamedTuple):
             return np.asarray(y != 0, np.float64)
         if y.ndim != 1:
             raise DataError(f"y: expected labels (n,), got shape {y.shape}")
-        places = np.searchsorted(self.classes, y).clip(0, self.classes.size - 1)
+        places = np.searchsorted(self.classes, y)
+        np.minimum(places, self.classes.size - 1, out=places)
         unknown = self.classes[places] != y
         if unknown.any():
             strange = np.unique(y[unknown])
             raise DataError(f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes}. 'y' has {strange}.")
-        return places[:, None]
+        return places.astype(np.min_scalar_type(self.classes.size))[:, None]
 
 
 def as_labels(y: Any) -> np.ndarray:

@@ -12,20 +12,21 @@ from fastmlp.network import Network
 from fastmlp.network.arrays import frozen
 from fastmlp.preprocessing.inputs import steps_too_coarse
 
-BLOCK_BYTES = 1 << 23  # of rows that are dense for a while
+BLOCK_BYTES = 1 << 23  # of rows that are dense, or rounded, for a while
+LARGE_BYTES = 1 << 26  # of float64 rows, from which on no copy is made for a network of float32: kernels round the rows of each batch
 
 
 def checked(estimator: Any, x: Any, y: Any, *, dtype: np.dtype | None, reset: bool, numeric: bool = False) -> tuple[Any, Any]:
     """Return X (n, K), an array or a CSR matrix, and y as it came; ValueError for what scikit-learn refuses.
 
-    dtype: of the parameters; bytes stay bytes, everything else becomes it. None: float32 and float64 stay what they are, and all else
+    dtype: of the parameters; bytes stay bytes, and so does float64 where it is large, everything else becomes it. None: float32 and float64 stay what they are, and all else
     becomes float64. reset: whether the columns of X are those that there will be, or have to be those known; numeric: whether y is.
     """
     _warn_of_rounding("X", x, dtype)
     if numeric:
         _warn_of_rounding("y", y, dtype)
     x, y = validate_data(
-        estimator, x, y, multi_output=True, y_numeric=numeric, accept_sparse="csr", dtype=_types(dtype), order="C", reset=reset
+        estimator, x, y, multi_output=True, y_numeric=numeric, accept_sparse="csr", dtype=_types(x, dtype), order="C", reset=reset
     )
     return x, y
 
@@ -46,7 +47,7 @@ def _warn_of_rounding(name: str, values: Any, dtype: np.dtype | None) -> None:
 
 def checked_rows(estimator: Any, x: Any, dtype: np.dtype | None) -> Any:
     """Return X (n, K) alone, as `checked` does, with the columns that the estimator knows."""
-    return validate_data(estimator, x, accept_sparse="csr", dtype=_types(dtype), order="C", reset=False)
+    return validate_data(estimator, x, accept_sparse="csr", dtype=_types(x, dtype), order="C", reset=False)
 
 
 def of_answers(x: Any) -> np.dtype:
@@ -54,8 +55,37 @@ def of_answers(x: Any) -> np.dtype:
     return np.dtype(np.float32 if getattr(x, "dtype", None) == np.float32 else np.float64)
 
 
-def _types(dtype: np.dtype | None) -> list[Any]:
-    return [np.float64, np.float32] if dtype is None else [dtype.type, np.uint8]
+def _types(x: Any, dtype: np.dtype | None) -> list[Any]:
+    """Return the types that X may have, the first for all others."""
+    if dtype is None:
+        return [np.float64, np.float32]
+    kept = [dtype.type, np.uint8]
+    if isinstance(x, np.ndarray) and x.flags.c_contiguous and _is_large_double(x) and np.abs((x.min(), x.max())).max() <= np.finfo(dtype).max:
+        kept.append(np.float64)  # within the range of dtype, else it is told what is too large
+    return kept
+
+
+def _is_large_double(x: np.ndarray) -> bool:
+    return x.dtype == np.float64 and x.nbytes >= LARGE_BYTES
+
+
+def for_kernels(x: Any, dtype: np.dtype) -> Any:
+    """Return rows as `checked` gives them in a form that kernels train on; they are copied only where they are of another type and few."""
+    if is_sparse(x):
+        return x
+    x = np.asarray(x)  # of a file that is mapped into memory, too
+    return frozen(x if x.dtype in (dtype, np.uint8) or _is_large_double(x) else x.astype(dtype))
+
+
+def part(x: Any, rows: np.ndarray, dtype: np.dtype) -> Any:
+    """Return some rows of X, in a copy of the parameters' type where X is a large one of float64."""
+    if is_sparse(x) or x.dtype == dtype or not _is_large_double(x):
+        return x[rows]
+    found = np.empty((rows.size, x.shape[1]), dtype)
+    step = block_rows(x, x.dtype)
+    for first in range(0, rows.size, step):
+        found[first : first + step] = x[rows[first : first + step]]
+    return found
 
 
 def is_sparse(x: Any) -> bool:
@@ -64,7 +94,7 @@ def is_sparse(x: Any) -> bool:
 
 
 def block_rows(x: Any, dtype: np.dtype) -> int:
-    """Return how many rows of a CSR matrix are made dense at a time."""
+    """Return how many rows of X are made dense, or rounded, at a time."""
     return max(1, BLOCK_BYTES // max(1, int(x.shape[1]) * dtype.itemsize))
 
 
@@ -75,10 +105,12 @@ def dense(x: Any, dtype: np.dtype) -> np.ndarray:
 
 def outputs(network: Network, x: Any, threads: int | None) -> np.ndarray:
     """Return z (n, N) of the output layer for rows as `checked` gives them."""
-    if not is_sparse(x):
+    is_dense = not is_sparse(x)
+    if is_dense and (x.dtype == network.dtype or not _is_large_double(x)):
         return network.logits(x, threads=threads)
     step = block_rows(x, network.dtype)
-    parts = [network.logits(dense(x[first : first + step], network.dtype), threads=threads) for first in range(0, x.shape[0], step)]
+    blocks_of_x = (x[first : first + step] for first in range(0, x.shape[0], step))
+    parts = [network.logits(block if is_dense else dense(block, network.dtype), threads=threads) for block in blocks_of_x]
     return np.concatenate(parts) if parts else np.empty((0, network.n_outputs), network.dtype)
 
 

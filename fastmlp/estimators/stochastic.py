@@ -80,8 +80,7 @@ class Epochs:
         self.scores: dict[str, float | None] | None = None
         self.stopped: str | None = None
         self.seconds = self._epoch_seconds = 0.0
-        self._in_order = np.arange(self.n_rows)
-        self._order, self._ahead = self._in_order, 0  # of the epochs that are taken together; how many they are, 0 before they begin
+        self._order, self._ahead = np.arange(self.n_rows), 0  # of the epochs that are taken together; how many they are, 0 before they begin
         self._starts = np.arange(0, self.n_rows, self.batch_size)
         self._counts = np.minimum(self.batch_size, self.n_rows - self._starts)
         self._total, self._ended = np.zeros(TOTALS), np.zeros(TOTALS + 1)  # of the epoch under way; of the last one, with its squares
@@ -115,6 +114,9 @@ class Epochs:
                 regularisation=checks.regularisation(settings.filled_in(seed=seed), network),
             )
         )  # fmt: skip
+        if not isinstance(program, TiledProgram) and not of_rows.is_sparse(x) and x.dtype not in (network.dtype, np.uint8):
+            x = frozen(x.astype(network.dtype))  # textbook loops are compiled for few types
+            self._rows = self._rows._replace(x=x)
         program.prepare(x, self._rows.target, self._numbers)
         return program
 
@@ -195,13 +197,12 @@ class Epochs:
         """Draw the order of an epoch, or of as many as have about so many rows and may be taken together, and what rows count in it."""
         self._ahead, shuffles = self._epochs_ahead(rows), self._parameters.shuffle
         before = self._order[-self.n_rows :]
-        self._order = np.empty(self._ahead * self.n_rows, np.intp)
+        if self._order.size != self._ahead * self.n_rows:
+            self._order = np.empty(self._ahead * self.n_rows, np.intp)
         for order in self._order.reshape(self._ahead, self.n_rows):
-            drawn = self._in_order
+            order[:] = before
             if shuffles:
-                drawn = drawn.copy()
-                self._random_state.shuffle(drawn)
-            before.take(drawn, out=order, mode="clip")
+                self._random_state.shuffle(order)  # scikit-learn shuffles 0, 1, 2, … and looks the rows up: the same rows change places
             before = order
         if self._rows.weight is not None and (shuffles or self._weight is None):
             self._weigh(self._rows.weight)

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import tracemalloc
 
 import joblib
 import numpy as np
@@ -61,6 +62,28 @@ def test_bytes_stay_bytes_and_are_the_numbers_that_they_are(digits):
     x, y = digits
     as_bytes = (x * 16).astype(np.uint8)
     assert_same_weights(fitted(as_bytes, y), fitted(as_bytes.astype(np.float32), y))
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")
+def test_large_rows_of_float64_are_not_copied_and_give_the_bits_of_rounded_ones(digits, monkeypatch):
+    x, y = digits
+    wide = x.astype(np.float64) + np.random.default_rng(0).normal(scale=0.1, size=x.shape)  # numbers that float32 rounds
+    judged = {"early_stopping": True, "max_iter": 3}
+    rounded = [fitted(wide, y), fitted(wide, y, **judged)]
+    monkeypatch.setattr(rows, "LARGE_BYTES", 0)
+    monkeypatch.setattr(rows, "BLOCK_BYTES", 100 * wide[0].nbytes)
+    for one, other in zip([fitted(wide, y), fitted(wide, y, **judged)], rounded, strict=True):
+        assert_same_weights(one, other)
+        assert_array_equal(one.predict_proba(wide), other.predict_proba(wide))
+    with pytest.raises(ValueError, match="value too large for dtype"):
+        fitted(wide * 1e300, y)
+    large = np.zeros((100_000, 64))
+    large[:, 0] = np.arange(len(large)) % 7
+    fitted(large[:1000], np.arange(1000) % 2, max_iter=1)  # what is compiled at the first call is no part of X
+    tracemalloc.start()
+    fitted(large, np.arange(len(large)) % 2, max_iter=2)
+    assert tracemalloc.get_traced_memory()[1] < 0.3 * large.nbytes
+    tracemalloc.stop()
 
 
 def test_rows_of_ones_own_judge_each_epoch_and_give_the_best_weights(digits):
