@@ -9,7 +9,7 @@ from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_is_fitted
 
 from fastmlp.errors import DataError
-from fastmlp.estimators import ensemble, files, fitting, labels, parameters, problems, scores, workers
+from fastmlp.estimators import ensemble, files, fitting, labels, parameters, problems, scores, tasks, workers
 from fastmlp.estimators import rows as of_rows
 from fastmlp.estimators.fitting import Given
 from fastmlp.estimators.labels import Labels
@@ -23,7 +23,7 @@ def takes_steps(estimator: Any) -> bool:
     return True
 
 
-class MLPClassifier(ClassifierMixin, BaseEstimator):
+class MLPClassifier(tasks.CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     """scikit-learn's MLPClassifier, trained by fastmlp: every parameter of it with its meaning, and more; docs/from-scikit-learn.md.
 
     hidden_layer_sizes: units of the hidden layers. activation: identity, logistic, tanh, relu, or another of fastmlp's; one, or one per
@@ -132,6 +132,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         self.threads = threads
         self.callbacks = callbacks
 
+    @tasks.managed
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None, sample_weight_val: Any = None
     ) -> Self:  # fmt: skip
@@ -150,7 +151,8 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
                 "warm_start can only be used where `y` has the same classes as in the previous call to fit. Previously got "
                 f"{self.classes_}, `y` has {known.classes}"
             )
-        self._train(X, y, sample_weight, known, checked, (X_val, y_val, sample_weight_val), goes_on=goes_on, is_single=False)
+        with tasks.of_fit(self, X, y, sample_weight, fitting.most_epochs(checked)):
+            self._train(X, y, sample_weight, known, checked, (X_val, y_val, sample_weight_val), goes_on=goes_on, is_single=False)
         return self
 
     @available_if(takes_steps)
@@ -198,7 +200,8 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
             held_out = (x_val, known.numbers(labels.as_labels(y_val)), fitting.as_weights(judged[2], x_val.shape[0], "sample_weight_val"))
         # as in scikit-learn: of two classes the share of each is kept, of more it is left to chance
         stratify = y if problem.output == "sigmoid" and problem.n_outputs == 1 else None
-        given = Given(x, known.numbers(y), weight, held_out, stratify)
+        told = tasks.of_epochs(self, x, y, sample_weight, {"classes_": known.classes, "_labels": known, **fitting.known_of(problem)})
+        given = Given(x, known.numbers(y), weight, held_out, stratify, told)
         names = None if known.is_multilabel or known.classes.size < 2 else known.classes
         fitting.train(self, checked, problem, given, names, goes_on=goes_on, is_single=is_single)
         self.classes_, self._labels = known.classes, known

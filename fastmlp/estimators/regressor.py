@@ -1,5 +1,6 @@
 """MLPRegressor: scikit-learn's regressor, trained by fastmlp."""
 
+import contextlib
 from typing import Any, Self
 
 import numpy as np
@@ -8,13 +9,13 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from fastmlp.estimators import ensemble, files, fitting, parameters, problems, scores, workers
+from fastmlp.estimators import ensemble, files, fitting, parameters, problems, scores, tasks, workers
 from fastmlp.estimators import rows as of_rows
 from fastmlp.estimators.classifier import takes_steps
 from fastmlp.estimators.fitting import Given
 
 
-class MLPRegressor(RegressorMixin, BaseEstimator):
+class MLPRegressor(tasks.CallbackSupportMixin, RegressorMixin, BaseEstimator):
     """scikit-learn's MLPRegressor, trained by fastmlp: every parameter of it with its meaning, and more; docs/from-scikit-learn.md.
 
     loss: "squared_error" and "poisson" as in scikit-learn, "absolute_error", "huber" with its huber_delta, "log_cosh", "quantile" with the
@@ -113,6 +114,7 @@ class MLPRegressor(RegressorMixin, BaseEstimator):
         self.threads = threads
         self.callbacks = callbacks
 
+    @tasks.managed
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None, sample_weight_val: Any = None
     ) -> Self:  # fmt: skip
@@ -136,7 +138,8 @@ class MLPRegressor(RegressorMixin, BaseEstimator):
     ) -> None:  # fmt: skip
         checked = parameters.checked(self)
         x, y = of_rows.checked(self, x, y, dtype=checked.dtype, reset=not goes_on, numeric=True)
-        self._train(x, _columns(y), sample_weight, checked, judged, goes_on=goes_on, is_single=is_single)
+        with contextlib.nullcontext() if is_single else tasks.of_fit(self, x, y, sample_weight, fitting.most_epochs(checked)):
+            self._train(x, _columns(y), sample_weight, checked, judged, goes_on=goes_on, is_single=is_single)
 
     def _train(
         self, x: Any, target: np.ndarray, sample_weight: Any, checked: parameters.Parameters, judged: tuple[Any, Any, Any], *,
@@ -154,7 +157,8 @@ class MLPRegressor(RegressorMixin, BaseEstimator):
         if judged[0] is not None:
             x_val, y_val = of_rows.checked(self, judged[0], judged[1], dtype=checked.dtype, reset=False, numeric=True)
             held_out = (x_val, _columns(y_val), fitting.as_weights(judged[2], x_val.shape[0], "sample_weight_val"))
-        given = Given(x, target, fitting.as_weights(sample_weight, x.shape[0]), held_out, None)
+        told = tasks.of_epochs(self, x, target[:, 0] if problem.n_outputs == 1 else target, sample_weight, fitting.known_of(problem))
+        given = Given(x, target, fitting.as_weights(sample_weight, x.shape[0]), held_out, None, told)
         fitting.train(self, checked, problem, given, None, goes_on=goes_on, is_single=is_single)
 
     def predict(self, X: Any) -> np.ndarray:
