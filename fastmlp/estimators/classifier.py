@@ -23,7 +23,7 @@ def takes_steps(estimator: Any) -> bool:
     return True
 
 
-class MLPClassifier(tasks.CallbackSupportMixin, ClassifierMixin, BaseEstimator):
+class MLPClassifier(tasks.CallbackSupport, ClassifierMixin, BaseEstimator):
     """scikit-learn's MLPClassifier, trained by fastmlp: every parameter of it with its meaning, and more; docs/from-scikit-learn.md.
 
     hidden_layer_sizes: units of the hidden layers. activation: identity, logistic, tanh, relu, or another of fastmlp's; one, or one per

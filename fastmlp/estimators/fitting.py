@@ -203,7 +203,9 @@ def _split(
             f"The validation set is too small. Increase 'validation_fraction' or the size of your dataset: got {held_out.size} of "
             f"{x.shape[0]} rows"
         )
-    parts = (_rows(of_rows.part(x, part, dtype), target[part], None if weight is None else weight[part], dtype) for part in (train, held_out))
+    parts = (
+        _rows(of_rows.part(x, part, dtype), target[part], None if weight is None else weight[part], dtype) for part in (train, held_out)
+    )
     return next(parts), next(parts)
 
 

@@ -15,7 +15,7 @@ from fastmlp.estimators.classifier import takes_steps
 from fastmlp.estimators.fitting import Given
 
 
-class MLPRegressor(tasks.CallbackSupportMixin, RegressorMixin, BaseEstimator):
+class MLPRegressor(tasks.CallbackSupport, RegressorMixin, BaseEstimator):
     """scikit-learn's MLPRegressor, trained by fastmlp: every parameter of it with its meaning, and more; docs/from-scikit-learn.md.
 
     loss: "squared_error" and "poisson" as in scikit-learn, "absolute_error", "huber" with its huber_delta, "log_cosh", "quantile" with the

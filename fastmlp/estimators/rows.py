@@ -19,8 +19,9 @@ LARGE_BYTES = 1 << 26  # of float64 rows, from which on no copy is made for a ne
 def checked(estimator: Any, x: Any, y: Any, *, dtype: np.dtype | None, reset: bool, numeric: bool = False) -> tuple[Any, Any]:
     """Return X (n, K), an array or a CSR matrix, and y as it came; ValueError for what scikit-learn refuses.
 
-    dtype: of the parameters; bytes stay bytes, and so does float64 where it is large, everything else becomes it. None: float32 and float64 stay what they are, and all else
-    becomes float64. reset: whether the columns of X are those that there will be, or have to be those known; numeric: whether y is.
+    dtype: of the parameters; bytes stay bytes, and so does float64 where it is large, everything else becomes it. None: float32 and
+    float64 stay what they are, and all else becomes float64. reset: whether the columns of X are those that there will be, or have to be
+    those known; numeric: whether y is.
     """
     _warn_of_rounding("X", x, dtype)
     if numeric:
@@ -60,7 +61,12 @@ def _types(x: Any, dtype: np.dtype | None) -> list[Any]:
     if dtype is None:
         return [np.float64, np.float32]
     kept = [dtype.type, np.uint8]
-    if isinstance(x, np.ndarray) and x.flags.c_contiguous and _is_large_double(x) and np.abs((x.min(), x.max())).max() <= np.finfo(dtype).max:
+    if (
+        isinstance(x, np.ndarray)
+        and x.flags.c_contiguous
+        and _is_large_double(x)
+        and np.abs((x.min(), x.max())).max() <= np.finfo(dtype).max
+    ):
         kept.append(np.float64)  # within the range of dtype, else it is told what is too large
     return kept
 

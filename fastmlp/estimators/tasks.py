@@ -5,24 +5,30 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+import sklearn
+
 from fastmlp.network import Network
 from fastmlp.training.history import Epoch
 
 try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
+    import sklearn.callback
 except ImportError:  # before 1.9
-
-    class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Nothing: there is no set_callbacks."""
-
     with_callbacks = None
+else:
+    with_callbacks = sklearn.callback.with_callbacks
 
+
+class NoSupport:
+    """In place of scikit-learn's mixin: there is no set_callbacks."""
+
+
+CallbackSupport: Any = NoSupport if with_callbacks is None else sklearn.callback.CallbackSupportMixin
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def managed(fit: Method) -> Method:
     """Return a `fit` after which, however it ends, scikit-learn's callbacks are told so."""
-    return fit if with_callbacks is None else with_callbacks(fit)  # type: ignore[no-any-return]
+    return fit if with_callbacks is None else with_callbacks(fit)
 
 
 @contextlib.contextmanager
