@@ -45,7 +45,7 @@ def as_weights(sample_weight: Any, n_rows: int, name: str = "sample_weight") -> 
     if sample_weight is None:
         return None
     try:
-        is_one = np.ndim(sample_weight) == 0
+        is_one = np.asarray(sample_weight).ndim == 0
     except ValueError:  # as_numbers says that it is ragged
         is_one = False
     weight = as_numbers([sample_weight] if is_one else sample_weight, name).astype(np.float64)

@@ -1,5 +1,6 @@
 """What the estimators have besides scikit-learn's, and where they run."""
 
+import multiprocessing
 import pickle
 import re
 import tracemalloc
@@ -281,6 +282,33 @@ def test_weights_of_rows_are_routed_through_a_pipeline(digits):
         model = MLPClassifier((20,), max_iter=5, random_state=0).set_fit_request(sample_weight=True)
         routed = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), model).fit(x, y, sample_weight=weight)
     assert_same_weights(routed[-1], fitted(StandardScaler().fit_transform(x), y, sample_weight=weight))
+
+
+def test_rows_to_judge_by_are_routed_through_the_steps_of_a_pipeline(digits):
+    x, y = digits
+    settings = {"early_stopping": True, "max_iter": 5, "random_state": 0}
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = MLPClassifier((20,), **settings).set_fit_request(X_val=True, y_val=True)
+        routed = make_pipeline(StandardScaler(), model, transform_input=["X_val"])
+        routed.fit(x[:1000], y[:1000], X_val=x[1000:], y_val=y[1000:])
+    scaler = StandardScaler().fit(x[:1000])
+    judged = {"X_val": scaler.transform(x[1000:]), "y_val": y[1000:]}
+    alone = fitted(scaler.transform(x[:1000]), y[:1000], **settings, **judged)
+    assert routed[-1].validation_scores_ == alone.validation_scores_
+    assert_same_weights(routed[-1], alone)
+
+
+@pytest.mark.long
+def test_forked_and_spawned_processes_give_the_same_bits(digits):
+    alone = _weights_in_a_process(digits)
+    for way in ("fork", "spawn"):
+        with multiprocessing.get_context(way).Pool(2) as pool:
+            for found in pool.map(_weights_in_a_process, [digits, digits]):
+                assert_array_equal(found, alone)
+
+
+def _weights_in_a_process(table):
+    return fitted(*table, max_iter=2).network_.parameters.copy()
 
 
 def test_the_page_shows_what_runs():
