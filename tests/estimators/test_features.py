@@ -65,7 +65,7 @@ def test_bytes_stay_bytes_and_are_the_numbers_that_they_are(digits):
     assert_same_weights(fitted(as_bytes, y), fitted(as_bytes.astype(np.float32), y))
 
 
-@pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of numbers that are too large, before they are refused
 def test_large_rows_of_float64_are_not_copied_and_give_the_bits_of_rounded_ones(digits, monkeypatch):
     x, y = digits
     wide = x.astype(np.float64) + np.random.default_rng(0).normal(scale=0.1, size=x.shape)  # numbers that float32 rounds
