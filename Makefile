@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help mnist reproduce recipes test long quality clean
+.PHONY: help mnist reproduce recipes test long quality wheel clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -45,6 +45,11 @@ quality: $(VENV)/installed-test ## try to break it, as often as the quality list
 	-@$(BIN)/python -m pip install --quiet --disable-pip-version-check tbb # one threading layer more, where there is one
 	$(BIN)/python -m pytest tests/quality tests/combinations $(PRODUCTS); status=$$?; \
 	    $(BIN)/python bench/quality.py .cache/quality.jsonl docs/quality.md && exit $$status
+
+# A few minutes: it does what people do first, once for each level of x86-64 that the machine has.
+wheel: $(VENV)/installed-test ## build a wheel that brings machine code, so that nobody waits for the compiler: for this Python, x86-64 Linux
+	$(fetch_fashion_mnist)
+	FASTMLP_PREBUILD=1 $(BIN)/python -m build --wheel --no-isolation --outdir dist
 
 clean: ## remove the environment, caches and builds
 	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

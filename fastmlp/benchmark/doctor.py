@@ -28,7 +28,7 @@ MOST_BYTES = 16 * 2**20  # of the rows that are tried
 # What changes how fast fastmlp is, for good or ill.
 VARIABLES = (
     "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_THREADING_LAYER", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES",
-    "NUMBA_BOUNDSCHECK", "NUMBA_OPT", "FASTMLP_CACHE_DIR", "FASTMLP_DATA_DIR",
+    "FASTMLP_LEVEL", "NUMBA_BOUNDSCHECK", "NUMBA_OPT", "FASTMLP_CACHE_DIR", "FASTMLP_DATA_DIR",
 )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ class Cpu(NamedTuple):
     usable: int
     load: float | None  # mean number of processes that wanted to run in the last minute
     widest: str  # vector instructions that the processor has
-    target: str  # the processor that Numba generates code for
+    target: str  # the level, or the processor, that code is made for
     vector_bytes: int  # of the vectors in that code
     caches: dict[int, int]  # bytes by level
     memory_bytes: int | None
@@ -57,6 +57,8 @@ class Cache(NamedTuple):
     bytes: int
     old_bytes: int  # of other versions
     writable: bool
+    shipped: int  # kernels that came with the package, for this level
+    why_not_shipped: str | None  # why it brought none that can be used
 
 
 class Plan(NamedTuple):
@@ -94,11 +96,11 @@ def examine(sizes: Sequence[int], batch_size: int, rows: int = ROWS_OF_AN_EPOCH,
         raise ConfigError(
             "NUMBA_DISABLE_JIT: expected compiled kernels to examine, got interpreted ones, a thousand times slower; unset it"
         )
-    cpu, cache = describe_cpu(), describe_cache()
+    cpu = describe_cpu()
     peaks, launches = measure_peaks(cpu.usable, seconds), measure_launches(cpu.usable)
     plan = try_network(sizes, batch_size, rows, peaks)
     variables = {name: os.environ[name] for name in VARIABLES if name in os.environ}
-    report = Report(versions(), cpu, variables, cache, peaks, launches, plan, ())
+    report = Report(versions(), cpu, variables, describe_cache(), peaks, launches, plan, ())
     return report._replace(advice=tuple(advise(report)))
 
 
@@ -123,6 +125,7 @@ def describe_cpu() -> Cpu:
     """Return the facts of the processor."""
     from llvmlite import binding
 
+    from fastmlp.kernels.levels import target
     from fastmlp.kernels.vectors import vector_bytes
 
     features = {name for name, present in binding.get_host_cpu_features().items() if present}
@@ -131,21 +134,24 @@ def describe_cpu() -> Cpu:
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return Cpu(
         machine.cpu_name(), platform.machine(), os.cpu_count() or 1, allowed, machine.cgroup_cpu_quota(), machine.usable_cores(), load,
-        widest, os.environ.get("NUMBA_CPU_NAME") or binding.get_host_cpu_name(), vector_bytes(), cache_sizes(), machine.memory_limit(),
+        widest, target().name, vector_bytes(), cache_sizes(), machine.memory_limit(),
     )  # fmt: skip
 
 
 def describe_cache() -> Cache:
     """Return the state of the folders of compiled code."""
-    from fastmlp.kernels.compiling import code_folder
+    from fastmlp.kernels import levels, shipped
+    from fastmlp.kernels.compiling import code_folder, why_not_shipped
 
+    why_not, files = why_not_shipped(), shipped.files(levels.target().name)
     folder = code_folder()
     current = _sizes(folder)
     others = [_sizes(other) for other in folder.parent.glob("*") if other.is_dir() and other != folder]
     place = folder
     while not place.exists() and place != place.parent:
         place = place.parent
-    return Cache(folder, len(current), sum(current), sum(map(sum, others)), os.access(place, os.W_OK | os.X_OK))
+    writable = os.access(place, os.W_OK | os.X_OK)
+    return Cache(folder, len(current), sum(current), sum(map(sum, others)), writable, 0 if why_not else len(files), why_not)
 
 
 def _sizes(folder: Path) -> list[int]:
@@ -225,7 +231,8 @@ def _about_vectors(report: Report) -> list[str]:
     cpu = report.cpu
     width = {"avx512f": 64, "avx2": 32, "avx": 32}.get(cpu.widest, 16)
     if cpu.vector_bytes < width:
-        return [f"vectors of {8 * cpu.vector_bytes} bits, the processor has {8 * width}: unset NUMBA_CPU_NAME and NUMBA_CPU_FEATURES"]
+        variables = "FASTMLP_LEVEL, NUMBA_CPU_NAME and NUMBA_CPU_FEATURES"
+        return [f"vectors of {8 * cpu.vector_bytes} bits, the processor has {8 * width}: unset {variables}"]
     if cpu.vector_bytes == 16 and cpu.architecture.lower() in ("x86_64", "amd64"):
         return ["this processor has no AVX2: expect a quarter of the speed of one that has"]
     return []

@@ -23,6 +23,7 @@ INSTRUCTION_SETS: dict[str, dict[str, str]] = {
     "avx2": {
         "NUMBA_CPU_NAME": "haswell",
         "NUMBA_CPU_FEATURES": ",".join(f"+{feature}" for feature in HASWELL_FEATURES.split(",")),
+        "FASTMLP_LEVEL": "x86-64-v3",
         "FASTMLP_BENCH_MARCH": "haswell",
         "DNNL_MAX_CPU_ISA": "AVX2",
         "OPENBLAS_CORETYPE": "Haswell",

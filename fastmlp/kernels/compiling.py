@@ -28,23 +28,27 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import llvmlite
+import llvmlite.binding
 import numba
 import numpy as np
 from numba import njit, types
 
 from fastmlp import machine
 from fastmlp.errors import DataError, NotEnoughMemory
-from fastmlp.kernels import code_cache, elementary, supported
+from fastmlp.kernels import code_cache, elementary, shipped, supported
 
 try:
     from numba.core import cgutils, compiler, config, ir, serialize
+    from numba.core.codegen import JITCodeLibrary
     from numba.core.compiler_lock import global_compiler_lock
     from numba.core.compiler_machinery import FunctionPass, register_pass
     from numba.core.dispatcher import Dispatcher
     from numba.core.errors import NumbaError, NumbaTypeError
-    from numba.core.registry import CPUDispatcher, cpu_target  # noqa: F401  used in vectors.py
+    from numba.core.registry import CPUDispatcher
     from numba.core.untyped_passes import IRProcessing
     from numba.extending import intrinsic, overload
+
+    from fastmlp.kernels import levels
 except ImportError as error:
     if "cannot import name" in str(error) or isinstance(error, ModuleNotFoundError):
         raise supported.unsupported(error) from error
@@ -177,6 +181,7 @@ def _register(
 def _dispatcher(function: Callable[..., Any], source: Source, parallel: bool = False) -> Any:
     options: dict[str, Any] = {"fastmath": set(source.fastmath), "error_model": "numpy", "nogil": True, "boundscheck": None}
     options["_nrt"] = source.is_counted  # said of each: what is left open is that of the first caller
+    options["pipeline_class"] = _Compiler
     if source.is_inlined:
         options["forceinline"] = True
     if source.is_inner:
@@ -243,6 +248,32 @@ def _copy(function: Any, replaced: dict[str, Any], name: str) -> Any:
     return copy
 
 
+# --- code for a level of the processor -----------------------------------------------------------------------------------
+
+
+class _Library(JITCodeLibrary):
+    """Functions that are compiled for the level of levels.target, those of Numba's that they call included."""
+
+    _final_module: Any
+
+    def _optimize_final_module(self) -> None:
+        module = llvmlite.binding.parse_assembly(levels.target().applied(str(self._final_module)))
+        module.name = self._final_module.name
+        self._final_module = module
+        super()._optimize_final_module()
+
+
+class _Compiler(compiler.Compiler):
+    """Numba's usual pipeline for a level of the processor, where it has one."""
+
+    def define_pipelines(self) -> list[Any]:
+        if levels.target().is_level:
+            self.state.library = _Library(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
+            self.state.library.enable_object_caching()
+        pipelines: list[Any] = super().define_pipelines()
+        return pipelines
+
+
 # --- formulas: literals and elementary functions in the type of the argument ---------------------------------------------
 
 
@@ -274,11 +305,11 @@ class _LiteralsLikeArguments(FunctionPass):
         return changed
 
 
-class _FormulaCompiler(compiler.CompilerBase):
-    """Numba's usual pipeline with literals typed like the argument."""
+class _FormulaCompiler(_Compiler):
+    """The same with literals typed like the argument."""
 
     def define_pipelines(self) -> list[Any]:
-        passes = compiler.DefaultPassBuilder.define_nopython_pipeline(self.state, "fastmlp_formula")
+        (passes,) = super().define_pipelines()
         passes.add_pass_after(_LiteralsLikeArguments, IRProcessing)
         passes.finalize()
         return [passes]
@@ -302,7 +333,8 @@ def _register_elementary(name: str) -> None:
 def _polynomial(function: Callable[..., Any]) -> Any:
     """Return a function of elementary.py compiled, for itself and for those after it that use it."""
     source = _copy(function, _POLYNOMIALS, function.__name__)
-    _POLYNOMIALS[function.__name__] = compiled = njit(fastmath=set(FASTMATH), error_model="numpy", forceinline=True)(source)
+    options = {"fastmath": set(FASTMATH), "error_model": "numpy", "forceinline": True, "pipeline_class": _Compiler}
+    _POLYNOMIALS[function.__name__] = compiled = njit(**options)(source)
     return compiled
 
 
@@ -544,25 +576,41 @@ def code_folder() -> Path:
 
     Numba's own cache would miss a change in a function of another file, in a constant, and in a flag.
     """
-    digest = _digest_of_sources()
-    flags = ("OPT", "BOUNDSCHECK", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX", "DEBUGINFO_DEFAULT")
-    shaped_by = [numba.__version__, llvmlite.__version__, np.__version__, sys.implementation.cache_tag]
-    shaped_by += [f"{flag}={getattr(config, flag, None)}" for flag in flags]
-    digest.update(repr(shaped_by).encode())
+    digest = hashlib.sha256(repr([*made_for().items(), np.__version__]).encode())
     return machine.cache_folder() / "compiled" / digest.hexdigest()[:20]
+
+
+def made_for() -> dict[str, str]:
+    """Return what shapes the code apart from its target, by name."""
+    flags = ("OPT", "BOUNDSCHECK", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX", "DEBUGINFO_DEFAULT")
+    return {
+        "kernels": _digest_of_sources().hex()[:20],
+        "Python": sys.implementation.cache_tag,
+        "Numba": numba.__version__,
+        "llvmlite": llvmlite.__version__,
+        "NumPy": np.__version__.partition(".")[0],
+        "options": ", ".join(f"{flag}={getattr(config, flag, None)}" for flag in flags),
+    }
+
+
+@functools.cache
+def why_not_shipped() -> str | None:
+    """Return why the machine code of the package is not used, None where it is."""
+    return shipped.why_not(made_for(), levels.target().name)
 
 
 def source_stamp() -> int:
     """Return a number that changes with every source of this folder, for code that is kept where nobody looks after it."""
-    return int.from_bytes(_digest_of_sources().digest()[:7])
+    return int.from_bytes(_digest_of_sources()[:7])
 
 
-def _digest_of_sources() -> "hashlib._Hash":
+@functools.cache
+def _digest_of_sources() -> bytes:
     digest = hashlib.sha256()
     for part in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(part.name.encode())
         digest.update(part.read_bytes())
-    return digest
+    return digest.digest()
 
 
 LEAST_ADDRESS_SPACE = 64 << 20  # for one kernel
@@ -601,7 +649,7 @@ def _tell_missed(name: str) -> None:
 
 
 class CompiledCode:
-    """Where the machine code of one kernel is kept: one file per signature and CPU; see code_cache.py.
+    """Where the machine code of one kernel is kept: one file per signature and target; see code_cache.py.
 
     Follows the interface of numba.core.caching._Cache. Whatever goes wrong here costs a compilation and one warning, never the run.
     """
@@ -611,22 +659,22 @@ class CompiledCode:
         self.cache_path = None
 
     def load_overload(self, signature: Any, context: Any) -> Any:
-        """Return the compiled code for a signature, None where there is none that can be used."""
+        """Return the compiled code for a signature: the user's own, or what came with the package; None where there is neither."""
         context.refresh()
-        try:
-            payload = code_cache.read(self._path(signature, context.codegen()))
-            return compiler.CompileResult._rebuild(context, *pickle.loads(payload))  # noqa: S301  nobody else can have written it
-        except FileNotFoundError:
-            pass
-        except Exception as error:
-            _warn_of_cache(error)
+        for read in (self._kept, self._shipped):
+            try:
+                return compiler.CompileResult._rebuild(context, *pickle.loads(read(signature)))  # noqa: S301  what is read is trusted
+            except FileNotFoundError:
+                pass
+            except Exception as error:
+                _warn_of_cache(error)
         _tell_missed(self.name)
         return None
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
         """Keep compiled code for later processes."""
         try:
-            code_cache.write(self._path(signature, compiled.codegen), serialize.dumps(compiled._reduce()))
+            code_cache.write(self._path(signature), serialize.dumps(compiled._reduce()))
         except Exception as error:
             _warn_of_cache(error)
 
@@ -639,9 +687,20 @@ class CompiledCode:
     def flush(self) -> None:
         """Do nothing: stale code is never found."""
 
-    def _path(self, signature: Any, codegen: Any) -> Path:
-        digest = hashlib.sha256(repr((signature, codegen.magic_tuple())).encode()).hexdigest()
-        return code_folder() / f"{self.name}-{digest[:24]}.code"
+    def _kept(self, signature: Any) -> bytes:
+        return code_cache.read(self._path(signature))
+
+    def _shipped(self, signature: Any) -> bytes:
+        if why_not_shipped() is not None:
+            raise FileNotFoundError
+        return shipped.read(levels.target().name, self._file(signature))
+
+    def _path(self, signature: Any) -> Path:
+        return code_folder() / self._file(signature)
+
+    def _file(self, signature: Any) -> str:
+        digest = hashlib.sha256(repr((signature, levels.target().key)).encode()).hexdigest()
+        return f"{self.name}-{digest[:24]}.code"
 
 
 def _warn_of_cache(error: Exception) -> None:
@@ -653,6 +712,8 @@ def _warn_of_cache(error: Exception) -> None:
 
 def _fault(error: Exception) -> str:
     folder = code_folder()
+    if isinstance(error, shipped.Damaged):
+        return f"{error}: install fastmlp anew; until then it compiles, which costs seconds once"
     if isinstance(error, code_cache.Damaged):
         return f"files of compiled code in {folder} are damaged or not the user's alone; they are made anew, which costs seconds once"
     if isinstance(error, code_cache.Distrusted):

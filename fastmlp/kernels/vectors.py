@@ -13,9 +13,9 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
+from fastmlp.kernels import levels
 from fastmlp.kernels.compiling import JIT, with_arity
 
 INDEX = ir.IntType(64)
@@ -26,29 +26,25 @@ WORD, FLUSH_TO_ZERO = ir.IntType(32), 1 << 15  # a bit of the control register o
 
 @functools.cache
 def vector_bytes() -> int:
-    """Return the width of a vector register in bytes, by the features that Numba generates code for (not by the machine's)."""
+    """Return the width of a vector register in bytes, by the features that code is made for (not by the machine's)."""
     if has_feature("avx512f"):
         return BYTES_AVX512
     return BYTES_AVX if has_feature("avx") else BYTES_SSE_NEON
 
 
-@functools.cache
 def has_feature(name: str) -> bool:
-    """Return whether Numba generates code for a feature of the CPU, by LLVM's name; never where compilation is off."""
-    if not JIT:
-        return False
-    _, _, features = cpu_target.target_context.codegen().magic_tuple()
-    return f"+{name}" in features.split(",")
+    """Return whether code is made for a feature of the CPU, by LLVM's name; never where compilation is off."""
+    return JIT and name in levels.target().features
 
 
 def is_arm() -> bool:
-    """Return whether Numba generates code for 64-bit ARM."""
-    return JIT and cpu_target.target_context.codegen().magic_tuple()[0].startswith(("aarch64", "arm64"))
+    """Return whether code is made for 64-bit ARM."""
+    return JIT and levels.target().triple.startswith(("aarch64", "arm64"))
 
 
 def is_x86() -> bool:
-    """Return whether Numba generates code for x86-64."""
-    return JIT and cpu_target.target_context.codegen().magic_tuple()[0].startswith("x86_64")
+    """Return whether code is made for x86-64."""
+    return JIT and levels.target().triple.startswith("x86_64")
 
 
 def aligned_zeros(count: int, dtype: Any) -> np.ndarray:

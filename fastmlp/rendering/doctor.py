@@ -42,6 +42,8 @@ def _software(found: Report) -> list[tuple[str, str]]:
         ("system", found.versions["system"]),
         ("cache", f"{cache.folder}: {state}{old}{'' if cache.writable else '; cannot be written'}"),
     ]
+    code = f"{cache.shipped} kernels" if cache.why_not_shipped is None else f"not used: {cache.why_not_shipped}"
+    lines.append(("shipped", f"machine code that came with the package: {code}"))
     if found.variables:
         lines.append(("set", ", ".join(f"{name}={value}" for name, value in found.variables.items())))
     return lines

@@ -16,7 +16,7 @@ HEALTHY = Report(
     {"numba": "0.68"},
     CPU,
     {},
-    Cache(Path("/cache/abc"), 30, 2**20, 0, True),
+    Cache(Path("/cache/abc"), 30, 2**20, 0, True, 0, "this installation brought none"),
     Peaks(8, 64, (100e9, 790e9), (50e9, 400e9), (10e9, 40e9)),
     Launches(6e-5, 1e-7, 2e-6, "omp"),
     Plan((784, 300, 10), 50, 60_000, "tiles", ("5 x 5",), 8, 0.2, 0.1, 0.5),

@@ -1,5 +1,6 @@
 """Compiling and keeping machine code: what is compiled when, what is found again, and what a bad cache costs."""
 
+import hashlib
 import shutil
 import tomllib
 import warnings
@@ -8,9 +9,9 @@ import numba
 import numpy as np
 import pytest
 
-from fastmlp import kernels, machine
+from fastmlp import kernels, machine, prebuilt
 from fastmlp.errors import DataError, NotEnoughMemory
-from fastmlp.kernels import compiling, scalar, step, supported
+from fastmlp.kernels import code_cache, compiling, levels, scalar, shipped, step, supported
 from tests.kernels.processes import ROOT, result_of
 
 CONSTANT = 1
@@ -517,3 +518,46 @@ def _second_kernel(x):
 
 def _calls_second(x):
     return _second_kernel(x)
+
+
+# --- code that came with the package ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def package(cache, tmp_path, monkeypatch):
+    """Return a package of the code of fresh_kernel, as a wheel brings it; the cache is empty again."""
+    level, folder, digests = levels.target().name, tmp_path / "prebuilt", {}
+    (folder / level).mkdir(parents=True)
+    fresh_kernel()(3)
+    for path in code_files(cache):
+        payload = code_cache.read(path)
+        (folder / level / path.name).write_bytes(payload)
+        digests[f"{level}/{path.name}"] = hashlib.sha256(payload).hexdigest()
+        path.unlink()
+    monkeypatch.setattr(shipped, "FOLDER", folder)
+    monkeypatch.setattr(prebuilt, "DIGESTS", digests)
+    monkeypatch.setattr(prebuilt, "MADE_FOR", compiling.made_for())
+    compiling.why_not_shipped.cache_clear()
+    yield folder / level
+    compiling.why_not_shipped.cache_clear()
+
+
+def test_code_that_came_with_the_package_is_run_where_the_user_has_none(package, cache):
+    assert names_compiled(lambda: fresh_kernel()(3)) == []
+    assert code_files(cache) == []  # it is not copied
+
+
+@pytest.mark.parametrize("what", ["kernels", "Python", "Numba", "llvmlite", "NumPy", "options"])
+def test_code_made_for_something_else_is_not_run(what, package, monkeypatch):
+    monkeypatch.setitem(prebuilt.MADE_FOR, what, "another")
+    assert names_compiled(lambda: fresh_kernel()(3)) == ["multiplied", "plus_one"]
+    assert compiling.why_not_shipped() == f"it was made for {what} another, here is {compiling.made_for()[what]}"
+
+
+def test_exchanged_code_of_the_package_is_not_run_and_costs_one_warning(package):
+    for path in package.iterdir():
+        path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    result, messages = warnings_of(lambda: fresh_kernel()(3))
+    assert result == 7
+    assert len(messages) == 1
+    assert "is not as it was made" in messages[0]

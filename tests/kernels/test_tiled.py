@@ -505,7 +505,7 @@ def test_outputs_are_written_for_the_rows_asked_for():
 
 # --- other processors, and other ways to compile -------------------------------------------------------------------------
 
-AVX2 = "+avx,+avx2,+bmi,+bmi2,+cx16,+f16c,+fma,+fxsr,+lzcnt,+mmx,+movbe,+popcnt,+sse,+sse2,+sse3,+sse4.1,+sse4.2,+ssse3,+xsave"
+AVX2 = "+avx,+avx2,+bmi,+bmi2,+cx16,+f16c,+fma,+fxsr,+lzcnt,+mmx,+movbe,+popcnt,+sahf,+sse,+sse2,+sse3,+sse4.1,+sse4.2,+ssse3,+xsave"
 # A target of the compiler, and the steps to try there. Code for 16 bytes has the narrowest panels: two float64 wide.
 TARGETS = {
     "generic": ({"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}, {"float32": ["sgd", "adam"], "float64": ["sgd"]}),

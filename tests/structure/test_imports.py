@@ -23,9 +23,12 @@ FLOOR_PLAN = (
     "fastmlp.settings.sources",
     "fastmlp.settings",
     "fastmlp.quantities",
+    "fastmlp.prebuilt",
     "fastmlp.kernels.elementary",
     "fastmlp.kernels.code_cache",
     "fastmlp.kernels.supported",
+    "fastmlp.kernels.levels",
+    "fastmlp.kernels.shipped",
     "fastmlp.kernels.compiling",
     "fastmlp.kernels.names",
     "fastmlp.kernels.random",
@@ -92,7 +95,7 @@ DRAWING = {
     "fastmlp.training.history",
 }
 
-KERNELS_MAY_IMPORT = {"numpy", "numba", "llvmlite", "fastmlp.kernels", "fastmlp.machine", "fastmlp.errors"}
+KERNELS_MAY_IMPORT = {"numpy", "numba", "llvmlite", "fastmlp.kernels", "fastmlp.machine", "fastmlp.errors", "fastmlp.prebuilt"}
 
 # Packages whose import name differs, and the one that Numba pins.
 TAKEN_IF_THERE = {"pandas"}  # what a user has, and what nothing asks for

@@ -20,20 +20,19 @@ from pathlib import Path
 from typing import Any
 
 import llvmlite.binding
-import numba
 import numpy as np
 import safetensors.numpy
 
 import fastmlp
-from fastmlp.kernels.vectors import vector_bytes
+from fastmlp.kernels import levels
 
 HERE = Path(__file__).parent
 SAMPLES, HASHES = HERE / "recorded_runs.safetensors", HERE / "recorded_runs.json"
 SAMPLE = 256
 AVX2 = {
     "NUMBA_CPU_NAME": "haswell",
-    "NUMBA_CPU_FEATURES": "+avx,+avx2,+bmi,+bmi2,+cx16,+f16c,+fma,+fxsr,+lzcnt,+mmx,+movbe,+popcnt,+sse,+sse2,+sse3,+sse4.1,+sse4.2,+ssse3,"
-    "+xsave",
+    "NUMBA_CPU_FEATURES": "+avx,+avx2,+bmi,+bmi2,+cx16,+f16c,+fma,+fxsr,+lzcnt,+mmx,+movbe,+popcnt,+sahf,+sse,+sse2,+sse3,+sse4.1,+sse4.2,"
+    "+ssse3,+xsave",
 }
 
 # Optimisers are given as records, which have all of their numbers; the rest of the settings:
@@ -202,8 +201,7 @@ RUNS: dict[str, Callable[[], np.ndarray]] = {
 
 def machine() -> str:
     """Return what decides the bits of a run, as text."""
-    processor = numba.config.CPU_NAME or llvmlite.binding.get_host_cpu_name()
-    return f"{processor}, {8 * vector_bytes()} bits, LLVM {'.'.join(map(str, llvmlite.binding.llvm_version_info))}"
+    return f"{levels.target().name}, LLVM {'.'.join(map(str, llvmlite.binding.llvm_version_info))}"
 
 
 def digest(parameters: np.ndarray) -> str:
