@@ -59,6 +59,16 @@ def test_help_fits_80_columns_but_for_examples(subtests):
             assert [text for text in help_of(*line).splitlines() if len(text) > 80 and "fastmlp " not in text] == []
 
 
+def test_help_lists_each_setting_under_the_heading_of_its_group():
+    headed, heading = {}, ""
+    for text in help_of("train", ask="--help-all").splitlines():
+        if found := re.fullmatch(r"(\w+):", text):
+            heading = found[1]
+        elif found := re.match(r"  (--[a-z0-9-]+)", text):
+            headed[found[1]] = heading
+    assert {name: headed[flag(name)] for name in FIELDS} == {name: field.metadata["group"] for name, field in FIELDS.items()}
+
+
 def test_help_lists_common_settings_once_and_points_to_the_others():
     text = help_of("train")
     assert len(text.splitlines()) <= 115

@@ -1,6 +1,7 @@
 """`fastmlp train --resume`: the same run goes on, or it is said why not."""
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -377,6 +378,17 @@ def test_a_signal_does_not_hide_that_saving_failed(command, monkeypatch, tmp_pat
     result = command(*TRAIN, "--epochs", "4", "--run-folder", "run")
     assert result.code == 74
     assert "ENOSPC" in result.err
+
+
+def test_a_terminal_that_was_closed_tells_of_its_signal_and_not_that_nobody_could_be_told(command, monkeypatch, tmp_path):
+    def closed(run, record):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(RunFolder, "append_metrics", closed)
+    result = command(*TRAIN, "--epochs", "4", "--run-folder", "run")
+    assert (result.code, result.err.splitlines()[-1].partition(";")[0]) == (128 + signal.SIGTERM, "error: interrupted in epoch 2")
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["outcome"] == "interrupted"
 
 
 EARLY = (*TRAIN, "--epochs", "30", "--validation", "10000", "--learning-rate", "0.3")
