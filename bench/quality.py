@@ -51,11 +51,13 @@ CLAIMS = {
     "P6": "8 processes fetch the same files at once: all get them whole",
     "P7": "a byte changed in a file of the cache: found, and fetched again",
     "P8": "no network: exit code 69 within 5 s with what to do; what needs no network works",
+    "P9": "malformed tables as text, and tables changed at random: a DataError of one line, or a table",
     "P10": "malformed NPY files, and NPY files changed at random: a DataError or the right values",
+    "P11": "malformed Parquet files, and Parquet files changed at random: a DataError of one line, or a table, never a signal",
     "P12": "pickles wherever a file is accepted: none is loaded",
     "P13": "names that lead elsewhere, of control characters, too long, that look like options: nothing written",
     "P14": "archives given as data: refused, nothing extracted",
-    "P15": "IDX, NPY and model files written and read again: the same bits",
+    "P15": "IDX, NPY, CSV, Parquet and model files written and read again: the same bits",
     "M1": "malformed model files: one line, exit code 65",
     "M2": "model files changed at random and sealed again: a network that predicts numbers, or a ModelFileError",
     "M3": "sound files that describe no network: a ModelFileError of one line",
@@ -96,8 +98,6 @@ CLAIMS = {
 
 LEFT_OUT = {
     "C14, U5 and U8 for `bench`, `speedrun`, `warmup`, `reproduce` and `report`": "they run for minutes, and have tests of their own",
-    "P9": "there is no reader of CSV files",
-    "P11": "there is no reader of Parquet files",
     "M7": "there is no export to ONNX",
     "U9": "an audit of the packages used asks a service on the network",
     "U10": "there is no scikit-learn estimator",

@@ -6,17 +6,20 @@ import json
 import os
 import pickle
 import random
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import time
 import tracemalloc
+import warnings
 import zipfile
 from pathlib import Path
 
 import hypothesis
 import numpy as np
+import polars
 import pytest
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -24,11 +27,12 @@ from hypothesis.extra.numpy import array_shapes, arrays
 import fastmlp
 from fastmlp import DataError, Dataset, InputNotFound, ModelFileError, Network, machine
 from fastmlp.data import fetch
+from fastmlp.data.formats import read_table
 from fastmlp.data.idx import CODES, encode_idx, read_idx, write_idx
 from fastmlp.data.npy import read_npy
 from fastmlp.data.pictures import read_picture
 from fastmlp.errors import DatasetUnavailable
-from tests.data import test_idx, test_npy
+from tests.data import test_idx, test_npy, test_tables
 from tests.data.test_fetch import FAULTS, NO_ANSWERS, files_in, fill
 from tests.data.test_idx import Canary, gzip_bomb, idx, packed_digits
 from tests.kernels.processes import ROOT
@@ -265,6 +269,83 @@ def test_p08_without_a_network(tmp_path, small_model):
     assert wrong == []
 
 
+# P9, P11: tables as text and Parquet
+
+
+def test_p9_bad_tables_as_text(tmp_path):
+    path, wrong = tmp_path / "t.csv", []
+    for content, message in test_tables.REFUSED.items():
+        path.write_bytes(content)
+        if (said := fault(lambda: read_table(path), DataError)) is not None:
+            wrong.append(f"{content[:40]!r}: {said}")
+        with pytest.raises(DataError, match=re.escape(message)):
+            read_table(path)
+    number = count(300, 10_000)
+    seeds = [*test_tables.READ, b"a;b\r\n1,5;2\r\n", b'"x","y"\n"1","2 ""q"""\n']
+    pieces = (b",", b'"', b"\n", b"\r", b"\0", b"\xff", b"\xef\xbb\xbf", b"nan", b"1e999", b"0x1", b"\t", b";")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for content in mutants(seeds, number, pieces):
+            path.write_bytes(content)
+            try:
+                frame = read_table(path)
+                if frame.height == 0 or not all(isinstance(name, str) for name in frame.columns):
+                    wrong.append(f"{content!r}: {frame.shape}")
+            except DataError:
+                continue
+            except Exception as error:
+                wrong.append(f"{content!r}: {type(error).__name__}: {error}")
+    record("P9", len(test_tables.REFUSED) + number, len(wrong))
+    assert wrong[:3] == []
+
+
+READ_ALL = """
+import sys
+from pathlib import Path
+from fastmlp import DataError
+from fastmlp.data.formats import read_table
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    try:
+        print(path.name, read_table(path).shape)
+    except DataError as error:
+        print(path.name, "DataError", "one line" if str(error).isprintable() else repr(str(error)))
+"""
+
+
+def test_p11_bad_parquet_files(tmp_path):
+    """In a process of its own, which has to live to the last of them."""
+    frame = polars.DataFrame({"a": range(200), "b": [0.5, None] * 100, "c": ["x", "yy"] * 100})
+    frame.write_parquet(tmp_path / "whole")
+    frame.write_ipc(tmp_path / "ipc")
+    whole = (tmp_path / "whole").read_bytes()
+    polars.DataFrame({"a": [[1, 2]], "b": [{"c": 1}]}).write_parquet(tmp_path / "nested")
+    polars.DataFrame({"a": [b"x"]}).write_parquet(tmp_path / "binary")
+    polars.DataFrame({"a": polars.Series([], dtype=polars.Int64)}).write_parquet(tmp_path / "no rows")
+    polars.DataFrame({f"a{column}": [column] for column in range(10_000)}).write_parquet(tmp_path / "many columns")
+    broken = {
+        "cut": whole[:-20],
+        "half": whole[: len(whole) // 2],
+        "begin": whole[:4],
+        "no end": whole[:-4],
+        "encrypted": b"PARE" + whole[4:-4] + b"PARE",
+    }
+    broken |= {f"changed {number}": content for number, content in enumerate(mutants([whole], count(100, 2_000)))}
+    for name, content in broken.items():
+        (tmp_path / name).write_bytes(content)
+    done = subprocess.run(
+        [sys.executable, "-c", READ_ALL, str(tmp_path)], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    lines = done.stdout.splitlines()
+    good = [line for line in lines if line.endswith(")") or line.endswith("DataError one line")]
+    record("P11", len(broken) + 6, len(broken) + 6 - len(good))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len(good) == len(lines) == len(broken) + 6
+    for name in ("cut", "half", "begin", "no end", "encrypted", "ipc", "nested", "binary", "no rows"):
+        assert f"{name} DataError one line" in lines
+    assert "whole (200, 3)" in lines
+    assert "many columns (1, 10000)" in lines
+
+
 # P10, P12 to P15: NPY files, pickles, names, archives, round trips
 
 
@@ -456,9 +537,20 @@ def check_model(folder: Path, sizes, dtype, draw: random.Random):
     assert (found.sizes, found.layers, found.output, found.dtype) == (net.sizes, net.layers, net.output, net.dtype)
 
 
-@pytest.mark.parametrize("check", [check_idx_and_npy, check_model])
+@hypothesis.settings(max_examples=ROUND_TRIPS)
+@hypothesis.given(st.lists(test_tables.COLUMN, min_size=1, max_size=5))
+def check_tables(folder: Path, columns):
+    frame = polars.DataFrame({f"c{number}": column for number, column in enumerate(columns)})
+    frame.write_parquet(folder / "t.parquet")
+    frame.write_csv(folder / "t.csv", quote_style="always")
+    assert read_table(folder / "t.parquet").equals(frame.cast({polars.Null: polars.String}))
+    found = read_table(folder / "t.csv", header=True, delimiter=",")
+    assert found.to_dict(as_series=False) == frame.to_dict(as_series=False)
+
+
+@pytest.mark.parametrize("check", [check_idx_and_npy, check_model, check_tables])
 def test_p15_written_and_read_again(check, tmp_path):
-    formats = 2 if check is check_idx_and_npy else 1
+    formats = 1 if check is check_model else 2
     try:
         check(tmp_path)
     except BaseException:

@@ -315,7 +315,7 @@ def is_header(first: list[str | None], below: Any) -> tuple[bool, bool]:
         if 2 * filled.cast(polars().Float64, strict=False).null_count() < filled.len():
             names_over += not is_number and cell not in (None, *columns.MISSING)
             numbers_over += is_number
-        elif filled.len() and (filled == cell).any():
+        elif cell is not None and filled.len() and (filled == cell).any():
             numbers_over += 1  # a value of the column: no name
         recurring |= filled.n_unique() < filled.len()
     if names_over and numbers_over:
