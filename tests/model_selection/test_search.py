@@ -147,23 +147,30 @@ def test_what_is_no_bank_is_trained_as_scikit_learn_does_it_and_said(cancer, mod
     assert_array_equal(mine.cv_results_["mean_test_score"], reference.cv_results_["mean_test_score"])
 
 
-def test_trainings_run_in_threads_and_the_limits_and_workers_of_joblib_hold(cancer):
-    grid = {"mlpclassifier__alpha": [0.1, 1.0], "mlpclassifier__batch_size": [50, 100]}
+GRID = {"mlpclassifier__alpha": [0.1, 1.0], "mlpclassifier__batch_size": [50, 100]}
 
-    def threads(**settings):
-        search = ours.GridSearchCV(pipeline(), grid, refit=False, cv=2, **settings).fit(*cancer)
-        return {thread is threading.main_thread() for thread in Watched.fits}, search
 
-    in_threads, search = threads(n_jobs=2)
-    assert in_threads == {False}
-    assert threads()[0] == {workers.threads(None) == 1}
+def searched(data, **settings):
+    """Return whether the scaler was fitted in the main thread, {True} or {False}, and the search."""
+    search = ours.GridSearchCV(pipeline(), GRID, refit=False, cv=2, **settings).fit(*data)
+    return {thread is threading.main_thread() for thread in Watched.fits}, search
+
+
+def test_trainings_run_in_threads_within_the_limits(cancer):
+    in_main, search = searched(cancer, n_jobs=2)
+    assert in_main == {False}
+    assert searched(cancer)[0] == {workers.threads(None) == 1}
     with threadpool_limits(1):
-        assert threads()[0] == {True}
-    with joblib.parallel_config("loky", n_jobs=2):
-        in_processes, elsewhere = threads()
-    assert in_processes == set()
-    assert_array_equal(elsewhere.cv_results_["mean_test_score"], search.cv_results_["mean_test_score"])
+        assert searched(cancer)[0] == {True}
     pickle.dumps(search)  # nothing lent is left, in the scorer neither
+
+
+@pytest.mark.long
+def test_processes_of_joblib_train_where_they_are_asked_to(cancer):
+    with joblib.parallel_config("loky", n_jobs=2):
+        in_processes, elsewhere = searched(cancer)
+    assert in_processes == set()
+    assert_array_equal(elsewhere.cv_results_["mean_test_score"], searched(cancer)[1].cv_results_["mean_test_score"])
 
 
 def test_an_interrupt_ends_the_trainings_that_run(cancer):
