@@ -12,6 +12,7 @@ from fastmlp.rendering.output import Output
 from fastmlp.settings import nearest
 
 if TYPE_CHECKING:
+    from fastmlp.network import Network
     from fastmlp.storage.reading import RunRecord
 
 EXAMPLES = (
@@ -74,7 +75,7 @@ def evaluate(
     ):
         raise typer.BadParameter(f"expected it with the path of a table only, got it with {dataset or model}", param_hint=f"--{given}")
     else:
-        rows = _rows(output, run, dataset, split, data_dir)
+        rows = _rows(output, network, run, dataset, split, data_dir)
     with compile_notes(output):
         scores = network.evaluate(rows.x, rows.y)
         if network.columns is not None:
@@ -95,9 +96,9 @@ def evaluate(
     }
 
 
-def _rows(output: Output, run: "RunRecord | None", dataset: str | None, split: str, data_dir: Path | None) -> _Rows:
+def _rows(output: Output, network: "Network", run: "RunRecord | None", dataset: str | None, split: str, data_dir: Path | None) -> _Rows:
     """Return the rows of a data set, or of what a run was trained on."""
     table, recorded = (None, None) if run is None else (of_tables.of_manifest(run.manifest), of_tables.recorded(run.manifest))
     name = str(run.manifest["data"]["name"]) if run is not None else str(dataset)
-    data = of_tables.load(output, name, table, {}, data_dir, recorded=recorded)
+    data = of_tables.load(output, name, table, {}, data_dir, recorded=recorded, columns=network.columns)
     return _Rows(*((data.x_test, data.y_test) if split == "test" else (data.x_train, data.y_train)), name, split)

@@ -78,8 +78,8 @@ def lr_find(
     lr_find.check_optimizer(training_settings.optimizer)
     network = network_for(data, network_settings, training_settings.seed)
     with compile_notes(output) as display:
-        settings = training_settings.replace(**lr_find.NEUTRAL)
-        plan = make_plan(network, data.x_train, data.y_train, settings, sample_weight=data.sample_weight)
+        neutral = training_settings.replace(**lr_find.NEUTRAL)
+        plan = make_plan(network, data.x_train, data.y_train, neutral, sample_weight=data.sample_weight)
         trainer = Trainer(plan)
         rates = lr_find.learning_rates(lowest, highest, lr_find.steps_of(trainer) if steps is None else steps)
         display.clear()

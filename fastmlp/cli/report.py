@@ -105,7 +105,8 @@ def inspect_model(output: Output, run: "RunRecord", data_dir: Path | None) -> "t
         return None, None, [f"The model file cannot be read: figures of what the network confuses are left out. {error}"]
     name = run.manifest["data"]["name"]
     try:
-        data = of_tables.load(output, name, of_tables.of_manifest(run.manifest), {}, data_dir, True, of_tables.recorded(run.manifest))
+        own, recorded = of_tables.of_manifest(run.manifest), of_tables.recorded(run.manifest)
+        data = of_tables.load(output, name, own, {}, data_dir, True, recorded, network.columns)
         if dict(data.hashes) != run.manifest["data"].get("files", {}):
             return None, model, ["The data set here is not the one of this run: figures that need it are left out."]
         rows = _rows_of(run, data, network)

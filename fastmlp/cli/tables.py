@@ -16,6 +16,7 @@ from fastmlp.rendering.tables import counted
 if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
     from fastmlp.network import Network
+    from fastmlp.preprocessing import Columns
     from fastmlp.training.tables import Recorded, Table
 
 GROUP = "Tables"
@@ -92,8 +93,9 @@ def table_of(dataset: str | None, flags: Mapping[str, Any]) -> "Table | None":
         ordinal=dict(_ordinal(text) for text in given.get("ordinal", ())),
     )
     test_file = os.path.abspath(given["test_file"]) if "test_file" in given else None
-    others = [given.get(name) for name in ("sample_weight", "header", "delimiter")]
-    return Table(path if path == STDIN else os.path.abspath(path), given["target"], _part(part), test_file, *others, choices)
+    weight, header, delimiter = (given.get(name) for name in ("sample_weight", "header", "delimiter"))
+    path = path if path == STDIN else os.path.abspath(path)
+    return Table(path, given["target"], _part(part), test_file, weight, header, delimiter, choices)
 
 
 def _part(value: float | None) -> float | int | None:
@@ -115,10 +117,19 @@ def _named(parameter: str) -> str:
 
 
 def load(
-    output: Output, dataset: str, table: "Table | None", given: Mapping[str, Any], data_dir: Path | None,
-    offline: bool = False, recorded: "Recorded | None" = None,
-) -> "Dataset":  # fmt: skip
-    """Return a data set by its name, or a table as one, fitted to the rows that settings, as far as they are given, do not hold out."""
+    output: Output,
+    dataset: str,
+    table: "Table | None",
+    given: Mapping[str, Any],
+    data_dir: Path | None,
+    offline: bool = False,
+    recorded: "Recorded | None" = None,
+    columns: "Columns | None" = None,
+) -> "Dataset":
+    """Return a data set by its name, or a table as one, fitted to the rows that settings, as far as they are given, do not hold out.
+
+    columns: those of a network that is trained on, or judged, in place of fitted ones.
+    """
     if table is None:
         from fastmlp.data.dataset import load_dataset
 
@@ -126,7 +137,7 @@ def load(
         return load_dataset(dataset, data_dir, offline=True) if offline else load_dataset(dataset, data_dir, notify=output.note)
     from fastmlp.training import tables
 
-    data, left_out = tables.load(table, given, recorded, output.note)
+    data, left_out = tables.load(table, given, recorded, output.note, columns=columns)
     tell(output.note, data, table, left_out)
     return data
 

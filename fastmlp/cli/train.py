@@ -154,7 +154,12 @@ def train(
         name = earlier.dataset if earlier is not None else str(dataset) if own is None else own.name
         threading.Thread(target=import_trainer, daemon=True).start()  # the compiler loads while the data do
         begun = network_of(start_from)
-        data = of_tables.load(output, name, own, given, data_dir, recorded=None if earlier is None else (earlier.network, earlier.training))
+        recorded = None if earlier is None else (earlier.network, earlier.training)
+        begun = earlier.saved.network if earlier is not None and earlier.saved is not None else None
+        if start_from is not None and own is not None:
+            begun = table_network(start_from)
+        columns = None if begun is None else begun.columns
+        data = of_tables.load(output, name, own, given, data_dir, recorded=recorded, columns=columns)
         if earlier is not None:
             earlier.check_data(data)
             network_settings, training_settings = earlier.network, earlier.training
@@ -259,6 +264,16 @@ def network_of(model: Path | None) -> "Network | None":
     from fastmlp.network import Network
 
     return Network.load(model_file(model))
+
+
+def table_network(model: Path) -> "Network":
+    """Return the network of a model file whose columns are those of a table; ConfigError where it knows none."""
+    from fastmlp.network import Network
+
+    network = Network.load(model_file(model))
+    if network.columns is None:
+        raise ConfigError(f"--from: expected a model that was trained on a table, got {str(model)!r}, which knows no columns")
+    return network
 
 
 def begin_with(model: str, network: "Network", data: "Dataset", given: Mapping[str, Any], settings: NetworkSettings) -> NetworkSettings:

@@ -124,6 +124,11 @@ class Columns(NamedTuple):
             first, at = last, at + column.scaled
         return rows
 
+    def same_as(self, other: "Columns") -> bool:
+        """Return whether rows of a table become the same inputs by other columns."""
+        arrays = zip((self.center, self.scale), (other.center, other.scale), strict=True)
+        return self is other or (self.columns == other.columns and all(np.array_equal(ours, theirs) for ours, theirs in arrays))
+
     def described(self) -> dict[str, Any]:
         """Return what JSON holds of them; `center` and `scale` are left out."""
         defaults = Column("", "")._asdict()

@@ -16,7 +16,7 @@ from fastmlp.data.formats.backend import polars
 from fastmlp.errors import ConfigError, DataError, InputNotFound
 from fastmlp.preprocessing import columns as of_columns
 from fastmlp.preprocessing import frames
-from fastmlp.preprocessing.columns import Choices
+from fastmlp.preprocessing.columns import Choices, Columns
 from fastmlp.settings import HELD_OUT, NetworkSettings, TrainingSettings, settings_in_effect
 from fastmlp.training import holdout
 
@@ -143,12 +143,18 @@ def load_table(
 
 
 def load(
-    table: Table, given: Mapping[str, Any], recorded: Recorded | None = None, notify: Notify | None = None, frame: Any = None
+    table: Table,
+    given: Mapping[str, Any],
+    recorded: Recorded | None = None,
+    notify: Notify | None = None,
+    frame: Any = None,
+    columns: Columns | None = None,
 ) -> Loaded:
     """Return a table as a data set whose columns are fitted to the rows that settings, where they are `given`, do not hold out.
 
-    recorded: the settings of a run that goes on, in place of those given. notify: as for read_table. frame: what is in
-    the table, where it is known. Raises ConfigError for columns that are not there, DataError for cells that cannot be what they should.
+    recorded: the settings of a run that goes on, in place of those given. notify: as for read_table. frame: what is in the table, where it
+    is known. columns: those of a network that is trained on or judged, in place of fitted ones. Raises ConfigError for columns that are not
+    there, DataError for cells that cannot be what they should.
     """
     if recorded is not None and table.path == "-":
         raise InputNotFound("expected the table that the run was trained on, it came by standard input; keep it in a file next time")
@@ -175,15 +181,18 @@ def load(
 
     def fitted(rows: np.ndarray) -> Loaded:
         def fit_to(others: np.ndarray) -> Dataset:
-            return data if np.array_equal(others, rows) else fitted(others).data
+            return data if columns is not None or np.array_equal(others, rows) else fitted(others).data
 
-        columns, left_out = of_columns.fit(frame.select(inputs), table.choices, drawn.train[rows], table.target)
-        x = columns.encode(frame)
-        x_test = x[drawn.held_out] if of_test is None else columns.encode(of_test, "x_test")
+        if columns is None:
+            found, left_out = of_columns.fit(frame.select(inputs), table.choices, drawn.train[rows], table.target)
+        else:
+            found, left_out = columns, dict[str, str]()
+        x = found.encode(frame)
+        x_test = x[drawn.held_out] if of_test is None else found.encode(of_test, "x_test")
         data = Dataset(
             table.name, x[drawn.train], y_train, x_test, y_test, kind="table",
-            target_kind=target_kind, class_names=names, feature_names=columns.features, hashes=hashes,
-            network_defaults=NETWORK_DEFAULTS, training_defaults=defaults, columns=columns, fit_to=fit_to,
+            target_kind=target_kind, class_names=names, feature_names=found.features, hashes=hashes,
+            network_defaults=NETWORK_DEFAULTS, training_defaults=defaults, columns=found, fit_to=fit_to,
             sample_weight=weight,
         )  # fmt: skip
         vars(data)["test_openings"] = openings  # the test rows are the same

@@ -105,6 +105,8 @@ def planned(network: Network, x: Any, y: Any, sample_weight: Any, resume: Traini
     if isinstance(x, Dataset):
         if y is not None:
             raise ConfigError(f"y: expected none beside the data set {x.name}, which has its own, got one; leave it out")
+        if x.columns is not None and network.columns is not None and not network.columns.same_as(x.columns):
+            raise ConfigError(f"columns: expected those of the data set {x.name}, the network has others; use network.encoded(frame) and y")
         sample_weight = x.sample_weight if sample_weight is None else sample_weight
         x, y, of_data = x.x_train, x.y_train, x.training_defaults
     elif y is None:

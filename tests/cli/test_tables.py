@@ -171,3 +171,18 @@ def test_the_command_of_a_report_names_the_table_and_what_was_said_of_it(command
     expected = f"fastmlp train {table} --target class --test-part 100 --keep id --ordinal colour=red,green,blue"
     assert typed.startswith(expected)
     assert "--epochs 1" in typed
+
+
+def test_a_model_trains_on_with_the_columns_that_it_has(command, model, tmp_path):
+    """Other rows have another median: by columns of their own the old weights would mean something else."""
+    rows = [[name, f"{float(size or 0) * 3 + 5}", *rest] for name, size, *rest in rows_of_table(2, 200)]
+    write(tmp_path / "other.csv", rows)
+    said = ["--target", "class", "--from", model, "--epochs", "1", "--hidden", "256", "--hidden", "256"]
+    done = command("train", "other.csv", *said, "--json")
+    assert done.code == 0, done.out
+    network = fastmlp.Network.load(done.json["model"])
+    assert network.columns.same_as(fastmlp.Network.load(model).columns)
+    assert command("evaluate", done.json["run_folder"], "--json").json["accuracy"] == done.json["test"]["accuracy"]
+    assert command("train", "--resume", done.json["run_folder"], "--json").json["test"] == done.json["test"]
+    with pytest.raises(fastmlp.ConfigError, match="columns: expected those of the data set other"):
+        fastmlp.train(network, fastmlp.load_table("other.csv", "class"))
