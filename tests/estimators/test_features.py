@@ -311,10 +311,12 @@ def _weights_in_a_process(table):
     return fitted(*table, max_iter=2).network_.parameters.copy()
 
 
-def test_the_page_shows_what_runs():
-    page = (ROOT / "docs" / "from-scikit-learn.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["from-scikit-learn", "from-keras-and-pytorch"])
+def test_the_page_shows_what_runs(name):
+    page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    names = {}
     for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
-        exec(block, {})  # noqa: S102
+        exec(block, names)  # noqa: S102
 
 
 def test_an_end_by_the_number_of_epochs_is_told(digits):
