@@ -56,6 +56,7 @@ def test_one_thing_changes_along_an_axis(axis, quick):
         assert small.rows % small.batch_size == 0  # whole batches: a step is a step
 
 
+@pytest.mark.long  # a process for each point and each implementation
 def test_points_are_measured_for_real(monkeypatch):
     process = scaling.Process
     monkeypatch.setattr(scaling, "Process", lambda *arguments, cache: process(*arguments))  # with the code that other tests compiled

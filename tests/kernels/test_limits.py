@@ -108,6 +108,7 @@ def test_skipping_zeros_changes_no_bit(limits):
     assert_same_bits(listed, dense)
 
 
+@pytest.mark.long  # the limited loops over threads are compiled for nobody else, for many seconds
 @pytest.mark.skipif(bool(config.BOUNDSCHECK), reason="with checks between them, other products and sums become one instruction")
 def test_loops_over_threads_give_the_bits_of_serial_ones():
     job, rule = JOBS["one hidden layer"], RULES["adam"]
