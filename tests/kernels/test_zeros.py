@@ -11,7 +11,7 @@ from fastmlp.kernels.records import LAYER, RUN, Step
 from fastmlp.kernels.tiled_step import call_block
 from fastmlp.kernels.zeros import GROUP, GROUPS_PER_WORD, LISTED_BLOCK, PLANE_BITS, PLANES, WORD
 from tests.kernels.comparison import FORMS
-from tests.pairs import each_pair
+from tests.pairs import all_pairs
 
 DTYPES = ["float32", "float64"]
 ALL = 2**64 - 1
@@ -180,25 +180,29 @@ def listed(x, shares, extra=0):
     return lists, counts[2:].reshape(n_tiles, blocks + 1), bits[M * words :].reshape(segments, words * GROUPS_PER_WORD)
 
 
-@each_pair(size=SIZES, density=DENSITIES, shares=[1, 2, 3, 7])
-def test_live_lists_have_the_inputs_that_are_not_zero_in_all_rows_of_a_tile(size, density, shares):
-    x = batch(*size, density)
-    lists, counts, _ = listed(x, shares)
-    for tile, places in enumerate(counts):
-        live = (x[tile * TILE_ROWS : (tile + 1) * TILE_ROWS] != 0).any(axis=0)
-        for block in range(len(places) - 1):
-            expected = block * LISTED_BLOCK + np.flatnonzero(live[block * LISTED_BLOCK : (block + 1) * LISTED_BLOCK])
-            assert lists[places[block] : places[block + 1]].tolist() == expected.tolist()
+@pytest.mark.parametrize("shares", [1, 2, 3, 7])
+def test_live_lists_have_the_inputs_that_are_not_zero_in_all_rows_of_a_tile(shares, subtests):
+    for size, density in all_pairs(SIZES, DENSITIES):
+        x = batch(*size, density)
+        with subtests.test(size=size, density=density):
+            lists, counts, _ = listed(x, shares)
+            for tile, places in enumerate(counts):
+                live = (x[tile * TILE_ROWS : (tile + 1) * TILE_ROWS] != 0).any(axis=0)
+                for block in range(len(places) - 1):
+                    expected = block * LISTED_BLOCK + np.flatnonzero(live[block * LISTED_BLOCK : (block + 1) * LISTED_BLOCK])
+                    assert lists[places[block] : places[block + 1]].tolist() == expected.tolist()
 
 
-@each_pair(size=SIZES, density=DENSITIES, shares=[1, 2, 3, 7])
-def test_group_masks_have_the_rows_in_which_two_inputs_are_not_both_zero(size, density, shares):
-    x = batch(*size, density)
-    masks = listed(x, shares)[2]
-    for segment, of_segment in enumerate(masks):
-        rows = x[segment * WORD : (segment + 1) * WORD]
-        for group, mask in enumerate(of_segment):
-            assert bits_of(mask) == np.flatnonzero((rows[:, group * GROUP : (group + 1) * GROUP] != 0).any(axis=1)).tolist()
+@pytest.mark.parametrize("shares", [1, 2, 3, 7])
+def test_group_masks_have_the_rows_in_which_two_inputs_are_not_both_zero(shares, subtests):
+    for size, density in all_pairs(SIZES, DENSITIES):
+        x = batch(*size, density)
+        with subtests.test(size=size, density=density):
+            masks = listed(x, shares)[2]
+            for segment, of_segment in enumerate(masks):
+                rows = x[segment * WORD : (segment + 1) * WORD]
+                for group, mask in enumerate(of_segment):
+                    assert bits_of(mask) == np.flatnonzero((rows[:, group * GROUP : (group + 1) * GROUP] != 0).any(axis=1)).tolist()
 
 
 @pytest.mark.parametrize(("M", "extra"), [(7, 7), (3, 64), (64, 64), (50, 130)])
