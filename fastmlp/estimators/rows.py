@@ -9,7 +9,7 @@ from scipy import sparse
 from sklearn.utils.validation import validate_data
 
 from fastmlp.network import Network
-from fastmlp.network.arrays import frozen
+from fastmlp.network.arrays import frozen, refuse_masked
 from fastmlp.preprocessing.inputs import steps_too_coarse
 
 BLOCK_BYTES = 1 << 23  # of rows that are dense, or rounded, for a while
@@ -23,6 +23,8 @@ def checked(estimator: Any, x: Any, y: Any, *, dtype: np.dtype | None, reset: bo
     float64 stay what they are, and all else becomes float64. reset: whether the columns of X are those that there will be, or have to be
     those known; numeric: whether y is.
     """
+    refuse_masked(x, "X")
+    refuse_masked(y, "y")
     _warn_of_rounding("X", x, dtype)
     if numeric:
         _warn_of_rounding("y", y, dtype)
@@ -48,6 +50,7 @@ def _warn_of_rounding(name: str, values: Any, dtype: np.dtype | None) -> None:
 
 def checked_rows(estimator: Any, x: Any, dtype: np.dtype | None) -> Any:
     """Return X (n, K) alone, as `checked` does, with the columns that the estimator knows."""
+    refuse_masked(x, "X")
     return validate_data(estimator, x, accept_sparse="csr", dtype=_types(x, dtype), order="C", reset=False)
 
 

@@ -161,9 +161,7 @@ def as_array(values: Any, name: str) -> np.ndarray:
     if hasattr(values, "toarray"):
         raise DataError(f"{name}: expected a dense array, got a sparse one; convert it with {name}.toarray()")
     _check_dates(values, name)
-    parts = values if isinstance(values, (list, tuple)) else (values,)
-    if any(isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part) for part in parts):
-        raise DataError(f"{name}: expected numbers everywhere, got a masked array; fill it: {name}.filled(0), or leave these rows out")
+    refuse_masked(values, name)
     try:
         array = np.asarray(values)
     except ValueError as error:
@@ -176,6 +174,13 @@ def as_array(values: Any, name: str) -> np.ndarray:
     if array.ndim == 0:
         raise DataError(f"{name}: expected an array of numbers, got {type(values).__name__}")
     return array
+
+
+def refuse_masked(values: Any, name: str) -> None:
+    """Raise DataError for an array with masked values, and for a list of such: NumPy would take what lies under the mask."""
+    parts = values if isinstance(values, (list, tuple)) else (values,)
+    if any(isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part) for part in parts):
+        raise DataError(f"{name}: expected numbers everywhere, got a masked array; fill it: {name}.filled(0), or leave these rows out")
 
 
 NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating, decimal.Decimal, fractions.Fraction)

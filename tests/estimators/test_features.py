@@ -245,6 +245,15 @@ def test_a_wrong_parameter_is_named(digits, settings, message):
         fitted(*digits, **settings)
 
 
+def test_what_lies_under_a_mask_is_no_data(digits):
+    x, y = digits
+    model = fitted(x, y)
+    x, y = np.ma.masked_array(x, np.arange(x.size).reshape(x.shape) == 7), np.ma.masked_array(y, np.arange(y.size) == 7)
+    for call in (lambda: model.fit(x, y.data), lambda: model.fit(x.data, y), lambda: model.predict(x), lambda: model.predict_proba(x)):
+        with pytest.raises(DataError, match="^[Xy]: expected numbers everywhere, got a masked array"):
+            call()
+
+
 def test_wrong_weights_of_rows_are_refused_before_anything_is_trained(digits):
     x, y = digits
     model = fitted(x, y)
