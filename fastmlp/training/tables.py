@@ -226,7 +226,7 @@ def target_of(column: Any, as_values: bool, texts: bool | None = None) -> np.nda
     """
     if column.null_count():
         where = frames.place(column.name, int(column.is_null().arg_max()))
-        raise DataError(f"{where}: expected something to learn in each row, got a missing value; leave it out")
+        raise DataError(f"{where}: expected something to learn in each row, got a missing value; fill it, or leave the row out")
     if as_values:
         return frames.as_numbers(column)
     numbers = _whole(column) if texts is not True else None
