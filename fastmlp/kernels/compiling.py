@@ -661,13 +661,16 @@ class CompiledCode:
     def load_overload(self, signature: Any, context: Any) -> Any:
         """Return the compiled code for a signature: the user's own, or what came with the package; None where there is neither."""
         context.refresh()
+        faults = []
         for read in (self._kept, self._shipped):
             try:
                 return compiler.CompileResult._rebuild(context, *pickle.loads(read(signature)))  # noqa: S301  what is read is trusted
             except FileNotFoundError:
                 pass
             except Exception as error:
-                _warn_of_cache(error)
+                faults.append(error)
+        for fault in faults:  # a folder that cannot be used is worth a word where that costs a compilation
+            _warn_of_cache(fault)
         _tell_missed(self.name)
         return None
 

@@ -547,6 +547,12 @@ def test_code_that_came_with_the_package_is_run_where_the_user_has_none(package,
     assert code_files(cache) == []  # it is not copied
 
 
+def test_folder_that_cannot_be_used_is_no_matter_where_the_package_brings_the_code(package, cache):
+    compiling.code_folder().chmod(0o777)
+    result, messages = warnings_of(lambda: fresh_kernel()(3))
+    assert (result, messages) == (7, [])
+
+
 @pytest.mark.parametrize("what", ["kernels", "Python", "Numba", "llvmlite", "NumPy", "options"])
 def test_code_made_for_something_else_is_not_run(what, package, monkeypatch):
     monkeypatch.setitem(prebuilt.MADE_FOR, what, "another")
