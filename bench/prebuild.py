@@ -22,6 +22,7 @@ from fastmlp.kernels import code_cache, compiling, levels
 
 DATASETS = ("mnist", "fashion-mnist")
 ROWS = 400  # two batches of MLPClassifier's 200
+PREDICTED = (1, 3, ROWS)  # one row, a few, and many are predicted in ways of their own
 THREADS = (1, 2, 3, 4)  # how work is divided among them shapes the code; that this machine has them does not matter
 HEADER = '''"""Machine code that came with the package: what it was made for, and the SHA-256 digest of each file. By bench/prebuild.py."""
 
@@ -67,9 +68,9 @@ def run_what_people_run() -> None:
         command("train", name, "--epochs", "1", "--out", f"{name}.safetensors")
         command("evaluate", f"{name}.safetensors", name)
     pictures = fastmlp.load_dataset("mnist").x_test
-    for name, rows in {"one": pictures[:1], "many": pictures[:1000]}.items():
-        np.save(f"{name}.npy", rows)
-        command("predict", "mnist.safetensors", f"{name}.npy")
+    for rows in PREDICTED:
+        np.save(f"{rows}.npy", pictures[:rows])
+        command("predict", "mnist.safetensors", f"{rows}.npy")
     for target in ("two", "three", "number"):
         table(Path(f"{target}.csv"), target)
         command("train", f"{target}.csv", "--target", target, "--epochs", "2", "--out", f"{target}.safetensors")
@@ -88,8 +89,12 @@ def run_what_people_run() -> None:
         for dtype in (np.float32, np.float64):
             x = generator.standard_normal((ROWS, inputs)).astype(dtype)
             for classes in (2, 3, 10):
-                fastmlp.MLPClassifier(max_iter=2).fit(x, generator.integers(0, classes, ROWS)).predict_proba(x)
-            fastmlp.MLPRegressor(max_iter=2).fit(x, x[:, 0]).predict(x)
+                classifier = fastmlp.MLPClassifier(max_iter=2).fit(x, generator.integers(0, classes, ROWS))
+                for rows in PREDICTED:
+                    classifier.predict_proba(x[:rows])
+            regressor = fastmlp.MLPRegressor(max_iter=2).fit(x, x[:, 0])
+            for rows in PREDICTED:
+                regressor.predict(x[:rows])
 
 
 def table(path: Path, target: str) -> None:
