@@ -94,13 +94,16 @@ def read_parts(
         of_names = "names in the first line" if names.in_file else f"no names in the first line: x1 to x{layout.n_columns}"
         between = f", between them {NAMES.get(delimiter, repr(delimiter))}" if layout.n_columns > 1 else ""
         notify(f"{shown}: {layout.n_columns:,} column{'s'[: layout.n_columns > 1]}{between}; {of_names}")
-    yield _table(content, layout, names.names, int(names.in_file), chosen, shown, first_row)
+    frame = _table(content, layout, names.names, int(names.in_file), chosen, shown, first_row)
+    schema = dict(frame.schema)
+    texts = tuple(each.name for each in frame.get_columns() if each.dtype == polars().String and each.null_count() < each.len())
+    yield frame
     next_row = first_row + content.count(b"\n") + 1
     for part in contents:
         content, first_row, _ = as_utf8(part, shown, next_row)
         content = _single_spaces(content) if delimiter == SPACE else content
         layout = scan(content, delimiter, shown, first_row, layout.n_columns)
-        yield _table(content, layout, names.names, 0, chosen, shown, first_row)
+        yield _table(content, layout, names.names, 0, (*chosen, *texts), shown, first_row, schema)
         next_row += part.count(b"\n")
 
 
@@ -126,13 +129,14 @@ def _single_spaces(content: bytes) -> bytes:
 
 
 def _table(
-    content: bytes, layout: Layout, names: list[str], header: int, chosen: tuple[str, ...], shown: str, first_row: int
+    content: bytes, layout: Layout, names: list[str], header: int, chosen: tuple[str, ...], shown: str, first_row: int,
+    schema: dict[str, Any] | None = None,
 ) -> Any:  # fmt: skip
-    """Return the table in a text that was scanned; header: how many rows are none of it."""
+    """Return the table in a text that was scanned; header: how many rows are none of it; schema: as in `_fast`."""
     n_rows = layout.n_rows - header - len(layout.blank)
     numbers = np.delete(np.arange(first_row, first_row + layout.n_rows), layout.blank[:, 0])[header:]
     content = _without_blank(content, layout, layout.second if header else 0)
-    frame = _fast(content, layout, names, chosen) if n_rows > SAMPLE_ROWS else None
+    frame = _fast(content, layout, names, chosen, schema) if n_rows > SAMPLE_ROWS or schema is not None else None
     if frame is None:
         frame = _cells(content, layout, names)
     if frame.height != n_rows:  # never seen: polars and the scan cut rows alike
@@ -345,10 +349,12 @@ def typed(column: Any, shown: str, place: int, numbers_of_rows: np.ndarray, is_t
     numbers = cells.cast(pl.Float64, strict=False)
     is_other = numbers.is_null() & cells.is_not_null()
     if not is_other.any():
-        if cells.str.contains(ZERO_IN_FRONT).any() and cells.drop_nulls().str.contains(r"^[+-]?[0-9]+$").all():
-            return cells
         whole = cells.cast(pl.Int64, strict=False)
-        return whole if whole.null_count() == cells.null_count() else columns.check_finite(numbers, shown, place, numbers_of_rows)
+        fits = whole.null_count() == cells.null_count()
+        may_be_codes = fits or np.nanmax(np.abs(numbers.to_numpy())) >= 2.0**63
+        if may_be_codes and cells.str.contains(ZERO_IN_FRONT).any() and cells.drop_nulls().str.contains(r"^[+-]?[0-9]+$").all():
+            return cells
+        return whole if fits else columns.check_finite(numbers, shown, place, numbers_of_rows)
     n_numbers, others = cells.len() - numbers.null_count(), cells.filter(is_other)
     if n_numbers <= others.len() and others.str.contains(OTHERWISE).not_().any():
         return cells
@@ -380,14 +386,17 @@ def _cells(content: bytes, layout: Layout, names: list[str], n_rows: int | None 
     return _cut(content, layout, dict.fromkeys(names, polars().String), n_rows=n_rows)
 
 
-def _fast(content: bytes, layout: Layout, names: list[str], chosen: tuple[str, ...]) -> Any | None:
+def _fast(
+    content: bytes, layout: Layout, names: list[str], chosen: tuple[str, ...], schema: dict[str, Any] | None
+) -> Any | None:  # fmt: skip
     """Return the table with numbers read as such at once, where the first rows show which columns hold them; None where others do not.
 
-    What comes out is what comes of reading cells as text: a test compares.
+    schema: the types that an earlier part of the table has. What comes out is what comes of reading cells as text: a test compares.
     """
     pl = polars()
-    schema = {}
-    for cells in columns.without_missing(_cells(content, layout, names, n_rows=SAMPLE_ROWS)).get_columns():
+    sample = columns.without_missing(_cells(content, layout, names, n_rows=SAMPLE_ROWS)).get_columns() if schema is None else ()
+    schema = dict(schema or {})
+    for cells in sample:
         kinds = () if cells.name in chosen or cells.null_count() == cells.len() else (pl.Int64, pl.Float64)
         schema[cells.name] = next((kind for kind in kinds if cells.cast(kind, strict=False).null_count() == cells.null_count()), pl.String)
     if pl.Int64 in schema.values() and _may_hold_codes(content, ord(layout.delimiter)):
