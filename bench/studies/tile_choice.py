@@ -37,7 +37,7 @@ def measured(count: int) -> dict[str, Any]:
 
     from fastmlp import machine
     from fastmlp.kernels import layout, tiles
-    from fastmlp.kernels.program import Steps, count_parameters
+    from fastmlp.kernels.program import Steps, Wanted, count_parameters
     from fastmlp.kernels.step import TOTALS
     from fastmlp.kernels.tiled import TiledProgram
     from fastmlp.kernels.updates import Rates
@@ -52,7 +52,7 @@ def measured(count: int) -> dict[str, Any]:
     def steps_by(form: tiles.PanelTiles, units: int) -> Any:
         sizes = (INPUTS, units, units, OUTPUTS)
         layout.tiles_for = lambda units, lanes: form
-        program = TiledProgram(sizes, ("relu", "relu"), np.float32, BATCH, "cross_entropy", listed=False, shares=1)
+        program = TiledProgram(Wanted(sizes, ("relu", "relu"), np.float32, BATCH, loss="cross_entropy"), listed=False)
         parameters = generator.standard_normal(count_parameters(sizes), np.float32) / 100
         empty, rates = np.zeros(0, np.float32), np.zeros((1, len(Rates._fields)), np.float32)
 

@@ -62,6 +62,7 @@ def _textbook(problem: Problem, operation: str, threads: int, interpreted: bool)
 def _tiles(problem: Problem, operation: str, threads: int, listed: bool) -> Repeated:
     from fastmlp.kernels import measuring
     from fastmlp.kernels.layout import Layout
+    from fastmlp.kernels.program import Wanted
     from fastmlp.kernels.records import Records
     from fastmlp.kernels.team import Team, new_shared
     from fastmlp.kernels.updates import Rates
@@ -77,8 +78,8 @@ def _tiles(problem: Problem, operation: str, threads: int, listed: bool) -> Repe
     activations = ("identity",) * (len(sizes) - 2)
     team, shared, rates = Team(threads), new_shared(), np.zeros(len(Rates._fields), np.float32)
     layout = Layout(sizes, activations, np.dtype(np.float32), M, trains, shares=threads, threads=team.threads)
-    records = Records(layout, activations, listed)
-    arena, layer, sparse = layout.arena, layout.hidden[-1], layout.sparse
+    records = Records(layout, Wanted(sizes, activations, layout.dtype, M), listed)
+    arena, layer = layout.arena, layout.hidden[-1]
     parameters = np.zeros(sum(k * n + n for k, n in zip(sizes, sizes[1:], strict=False)), np.float32)
     own = slice(2 * K, 2 * K + K * N + N) if operation == "backward" else slice(0, K * N + N)
     parameters[own] = problem.parameters
@@ -102,24 +103,9 @@ def _tiles(problem: Problem, operation: str, threads: int, listed: bool) -> Repe
 
     def repeat(count: int) -> None:
         def work(thread: int) -> int:
-            return int(
-                measuring.repeat_layer(
-                    count,
-                    part,
-                    records.layers,
-                    records.runs,
-                    arena,
-                    sparse.lists,
-                    sparse.masks,
-                    sparse.counts,
-                    rates,
-                    M,
-                    len(layout.hidden),
-                    shared,
-                    thread,
-                    team.threads,
-                )  # fmt: skip
-            )
+            hidden = len(layout.hidden)
+            given = (count, part, records.layers, records.runs, records.memory, rates, M, hidden, shared, thread, team.threads)
+            return int(measuring.repeat_layer(*given))
 
         team.run(work, shared)
 

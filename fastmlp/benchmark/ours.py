@@ -76,10 +76,10 @@ def _bytes(row: np.ndarray) -> np.ndarray:
 def _compiled_prediction(network: Network) -> Prediction:
     from numba import njit
 
-    from fastmlp.kernels.program import Program
+    from fastmlp.kernels.program import Program, Wanted
     from fastmlp.kernels.step import outputs_of_rows
 
-    program = Program(network.sizes, network.hidden_activations, network.dtype, 1)
+    program = Program(Wanted(network.sizes, network.hidden_activations, network.dtype, 1))
     scale, shift = network.scale_and_shift(is_bytes=True)
     out = np.empty((1, network.n_outputs), network.dtype)
     first_row = np.zeros(1, np.int64)

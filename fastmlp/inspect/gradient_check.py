@@ -15,7 +15,7 @@ from fastmlp.kernels import normalisation, scalar
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES, loss_for
 from fastmlp.kernels.normalisation import EPSILON
-from fastmlp.kernels.program import Program, delta_of_outputs, loss_of_outputs
+from fastmlp.kernels.program import Program, Wanted, delta_of_outputs, loss_of_outputs
 from fastmlp.network import Network
 from fastmlp.preprocessing.targets import active, loss_numbers, output_weights
 from fastmlp.settings import whole_number
@@ -209,7 +209,7 @@ def _mean_loss(network: Network, x: Any, y: Any) -> Callable[[], float]:
     rows = network.rows_for_kernels(x)
     target = network.target_for_kernels(y, rows.shape[0])
     numbers = loss_numbers(network.loss, network.loss_parameter, network.target_scaling, "loss")
-    program = Program(network.sizes, network.hidden_activations, network.dtype, rows.shape[0], norm=network.normalization)
+    program = Program(Wanted(network.sizes, network.hidden_activations, network.dtype, rows.shape[0], norm=network.normalization))
     form = loss_for(network.loss, network.output).form
     scale, shift = network.scale_and_shift_of_rows(rows.dtype == np.uint8)
     z = np.empty((rows.shape[0], network.n_outputs))

@@ -12,6 +12,7 @@ Gaussian over a field with margins takes 5,400 and 110,000.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -159,19 +160,31 @@ def sample(image, affine, moved, half, padded, parts, corners, out):
             out[y * W + x] = out.dtype.type(upper + parts[1, x] * (lower - upper) + half)
 
 
+class Scratch(NamedTuple):
+    """What augment_images writes on its way. GY, GX: points of the grid along y and x; see displace, sample."""
+
+    affine: np.ndarray  # (6,)
+    grid: np.ndarray  # (2, GY, GX)
+    along: np.ndarray  # (2, GY, W)
+    weights: np.ndarray  # (4, W + 1)
+    places: np.ndarray  # (W,)
+    moved: np.ndarray  # (2, H, W): zeros at first, and where ELASTIC is 0
+    padded: np.ndarray  # ((H + MARGIN) (W + MARGIN),): zeros at first
+    parts: np.ndarray  # (2, W)
+    corners: np.ndarray  # (W,) of 32 bits
+
+
 @kernel
-def augment_images(
-    images, numbers, first, last, key, strength, half, affine, grid, along, weights, places, moved, padded, parts, corners, out
-):  # fmt: skip
+def augment_images(images, numbers, first, last, key, strength, half, scratch, out):
     """out[i] = image numbers[i] as the random numbers of (key, numbers[i]) change it, for first <= i < last.
 
-    images (n, H W) and out (m, H W) of bytes or floats, numbers (m,), strength (STRENGTHS,), half: see sample. Scratch: affine (6,); grid
-    to places: see displace; moved (2, H, W), zeros at first and where ELASTIC is 0; padded to corners: see sample.
+    images (n, H W) and out (m, H W) of bytes or floats, numbers (m,), strength (STRENGTHS,), half: see sample.
     """
+    affine, moved = scratch.affine, scratch.moved
     _, H, W = moved.shape
     for i in range(first, last):
         image_key = random_bits(key, numbers[i])
         draw_affine(image_key, strength, H, W, affine)
         if strength[ELASTIC] > 0.0:
-            displace(image_key, strength, grid, along, weights, places, moved)
-        sample(images[numbers[i]], affine, moved, half, padded, parts, corners, out[i])
+            displace(image_key, strength, scratch.grid, scratch.along, scratch.weights, scratch.places, moved)
+        sample(images[numbers[i]], affine, moved, half, scratch.padded, scratch.parts, scratch.corners, out[i])

@@ -1,66 +1,46 @@
 """Which engine runs a network: tiles, or the textbook loops. Sizes, settings and data decide, never a clock."""
 
-from typing import NamedTuple
+import functools
 
 import numpy as np
 
-from fastmlp.kernels.program import Program
-from fastmlp.kernels.regularisation import NOTHING, Regularisation
-from fastmlp.kernels.tiled import FORWARD_ROWS, TiledProgram, tiles_pay
+from fastmlp.kernels.program import Program, Wanted, multiply_adds
+from fastmlp.kernels.regularisation import Regularisation
+from fastmlp.kernels.tiled import FORWARD_ROWS, TiledProgram
+from fastmlp.kernels.updates import GRADIENT
 from fastmlp.kernels.zeros import MOST_LISTED_INPUTS
 
+__all__ = ["FORWARD_ROWS", "SAMPLE_ROWS", "Program", "TiledProgram", "Wanted", "choose", "choose_for_gradient", "tiles_pay", "zeros_pay"]
+
+# Tiles are faster than the textbook loops except row by row and in a handful of units.
+TILED_ROWS = 4
+TILED_MULTIPLY_ADDS = 1000
+TILED_ROWS_INFERENCE = 16  # below this, packing the weights costs more than tiles gain
 # Zero-skipping: rows looked at, and the share of inputs that are not zero below which it pays.
 SAMPLE_ROWS, LIVE_SHARE = 1000, 0.8
-TILED_ROWS_INFERENCE = 16  # below this, packing the weights costs more than tiles gain
-
-
-class Wanted(NamedTuple):
-    """What is wanted of an engine; the names are those of Program and TiledProgram. Without a loss: outputs alone."""
-
-    sizes: tuple[int, ...]
-    activations: tuple[str, ...]
-    dtype: np.dtype
-    rows: int  # of a batch, or of a block of one
-    threads: int
-    kernels: str = "auto"  # or "scalar" or "python"
-    norm: str = "none"
-    loss: str | None = None  # its key in LOSSES
-    update: str = "sgd"
-    limited: bool = False
-    averages: bool = False
-    regularisation: Regularisation = NOTHING
-    scaled: bool = False
-    one_hot: bool = False
-    zero_skipping: str = "auto"  # or "on" or "off"
-    x: np.ndarray = np.zeros((0, 0))  # (n, K) rows, of which
-    trained_on: np.ndarray = np.arange(0)  # those with these numbers (m,) are trained on
-    shifted: bool = False  # whether a number is added to some input
 
 
 def choose(wanted: Wanted) -> Program | TiledProgram:
-    """Return the engine for what is wanted."""
-    w = wanted
-    if not _tiles_pay(w):
-        return Program(
-            w.sizes, w.activations, w.dtype, w.rows, w.loss, w.kernels, w.zero_skipping != "off", w.threads, w.update,
-            w.limited, w.averages, w.regularisation, w.norm, w.scaled, w.one_hot,
-        )  # fmt: skip
-    listed = (
-        w.loss is not None
-        and w.sizes[0] <= MOST_LISTED_INPUTS
-        and (w.zero_skipping == "on" or (w.zero_skipping == "auto" and zeros_pay(w.regularisation, w.x, w.trained_on, w.shifted)))
-    )
-    return TiledProgram(
-        w.sizes, w.activations, w.dtype, w.rows, w.loss, listed, w.threads, w.update, w.shifted,
-        w.limited, w.averages, w.regularisation, w.norm, w.scaled, w.one_hot,
-    )  # fmt: skip
+    """Return the engine for what is wanted; for outputs alone, weights are packed once for all blocks of rows."""
+    w, sizes = wanted, tuple(wanted.sizes)
+    pay = tiles_pay(sizes, w.rows) if w.loss is not None else w.rows >= TILED_ROWS_INFERENCE and tiles_pay(sizes, FORWARD_ROWS)
+    if w.kernels != "auto" or not pay:
+        return Program(w)
+    may_skip = w.loss is not None and w.zero_skipping != "off" and sizes[0] <= MOST_LISTED_INPUTS
+    return TiledProgram(w, may_skip and (w.zero_skipping == "on" or zeros_pay(w.regularisation, w.x, w.trained_on, w.shifted)))
 
 
-def _tiles_pay(w: Wanted) -> bool:
-    """Return whether tiles are faster; for outputs alone, weights are packed once for all blocks of rows."""
-    if w.kernels != "auto":
-        return False
-    return tiles_pay(w.sizes, w.rows) if w.loss is not None else w.rows >= TILED_ROWS_INFERENCE and tiles_pay(w.sizes, FORWARD_ROWS)
+def choose_for_gradient(wanted: Wanted) -> Program | TiledProgram:
+    """Return the engine for gradients of the summed loss, without training."""
+    if tiles_pay(tuple(wanted.sizes), wanted.rows):
+        return TiledProgram(wanted._replace(update=GRADIENT.name), False)
+    return Program(wanted._replace(threads=1))
+
+
+@functools.lru_cache(maxsize=128)
+def tiles_pay(sizes: tuple[int, ...], batch_size: int) -> bool:
+    """Return whether tiles are faster than the textbook loops."""
+    return len(sizes) > 2 and batch_size >= TILED_ROWS and multiply_adds(sizes, batch_size) >= TILED_MULTIPLY_ADDS
 
 
 def zeros_pay(regularisation: Regularisation, x: np.ndarray, trained_on: np.ndarray, shifted: bool) -> bool:

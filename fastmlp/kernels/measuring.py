@@ -78,14 +78,14 @@ FORWARD, BACKWARD, UPDATE = range(3)  # parts of a step: of the last layer, with
 
 
 @kernel
-def repeat_layer(repeats, part, layers_of_threads, runs, arena, lists, masks, counts, rates, M, H, shared, thread, threads):
+def repeat_layer(repeats, part, layers_of_threads, runs, memory, rates, M, H, shared, thread, threads):
     """Run one part of a step on a batch of M rows `repeats` times, as one thread of a team; return `repeats`.
 
-    part: FORWARD, BACKWARD or UPDATE, layers_of_threads, runs: see records.py, H hidden layers. A barrier ends each time. arena, lists,
-    masks, counts, rates (RATES,): see records.Step; what blocks write is overwritten.
+    part: FORWARD, BACKWARD or UPDATE, layers_of_threads, runs: see records.py, H hidden layers. A barrier ends each time. memory,
+    rates (RATES,): see records.py; what blocks write is overwritten.
     """
     layers, arrived = layers_of_threads[thread], 0
-    step = Step(arena, lists, masks, counts, rates, runs[thread], 0, M)
+    step = Step(memory.arena, memory.lists, memory.masks, memory.counts, rates, runs[thread], 0, M)
     for _ in range(repeats):
         alone(step.run.list_zeros, step, layers[0])
         alone(step.run.mask_zeros, step, layers[0])

@@ -75,15 +75,11 @@ def unpack(parameters, layers, arena):
 
 
 @kernel
-def train_narrow(
-    parameters, total, layers, x, target, sample_weight, order, first, last, scale, shift, rates, output, loss, derivative, loss_numbers,
-    arena,
-):  # fmt: skip
-    """The same as rows.train_rows: one SGD step per row of order[first:last]; return last, or -(1 + row) at a loss that is not finite.
-
-    In place: parameters (P,), total (TOTALS,). layers (L,), arena: zeros but for what earlier runs left, overwritten. The
-    others: see there.
-    """
+def train_narrow(steps, layers, runs, arena):
+    """The same as rows.train_rows, by the records of layers (L,) above. arena: zeros but for what earlier runs left, overwritten."""
+    parameters, total, x, target, sample_weight = steps.parameters, steps.total, steps.x, steps.target, steps.sample_weight
+    order, first, last, scale, shift, rates = steps.order, steps.first, steps.last, steps.scale, steps.shift, steps.rates
+    output, loss, derivative = runs[0].output, runs[0].loss_formula, runs[0].loss_derivative
     short_loops()
     address = arena.ctypes.data
     L, inputs, constant_one = layers.shape[0], 2 * LANES, LANES
@@ -109,7 +105,7 @@ def train_narrow(
 
         N, z, d = U(layers[L - 1].n_out), U(layers[L - 1].z), U(layers[L - 1].delta)
         weight = sample_weight[row] if sample_weight.shape[0] > 0 else one
-        row_loss, correct = loss_of_row(arena, z, d, N, target, row, weight, output, loss, derivative, loss_numbers)
+        row_loss, correct = loss_of_row(arena, z, d, N, target, row, weight, output, loss, derivative, steps.loss_numbers)
         if not math.isfinite(row_loss):
             reached = -(i + 1)
             break

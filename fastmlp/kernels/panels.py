@@ -421,16 +421,15 @@ def add_panels(arena, bias, x, row, panel, panels, M, C):
 
 
 @kernel(inner=True)
-def loss_of_rows(
-    target, sample_weight, rows, loss, factor, loss_numbers, output, batch_target, batch_weight, z, delta, sums, step, layer, share, shares
-):  # fmt: skip
-    """Add up the outputs of own rows, take their loss and their delta; sums[0, chunk] = loss, sums[1, chunk] = correct rows.
+def loss_of_rows(step, layer, target, sample_weight, rows, factor, loss_numbers, batch, share, shares):
+    """Add up the outputs of own rows, take their loss and their delta; batch.sums[:, chunk] = loss, correct rows.
 
-    z (B, C) and delta (B, C) are scratch; the delta goes on to the arena, in rows padded with zeros.
+    The rest of `batch` is scratch; the delta goes on to the arena, in rows padded with zeros.
     """
     short_loops()
+    batch_target, batch_weight, z, delta = batch.target, batch.weight, batch.z, batch.delta
     arena, M, C, chunk_rows = step.arena, rows.shape[0], z.shape[1], step.run.loss_rows
-    x, row, out = layer.sums, layer.row, layer.delta
+    x, row, out, loss, output = layer.sums, layer.row, layer.delta, step.run.loss, step.run.output
     first_chunk, last_chunk = own((M + chunk_rows - 1) // chunk_rows, share, shares)
     for chunk in range(first_chunk, last_chunk):
         first, last = chunk * chunk_rows, min(M, (chunk + 1) * chunk_rows)
@@ -443,8 +442,9 @@ def loss_of_rows(
             if batch_weight.shape[0] > 0:
                 batch_weight[m] = sample_weight[rows[m]]
         weights = batch_weight[first:last] if batch_weight.shape[0] > 0 else batch_weight
-        sums[0, chunk] = call_loss(loss, z[first:last], batch_target[first:last], weights, factor, loss_numbers, delta[first:last])
-        sums[1, chunk] = count_correct(z[first:last], batch_target[first:last], weights, output)
+        loss_of_chunk = call_loss(loss, z[first:last], batch_target[first:last], weights, factor, loss_numbers, delta[first:last])
+        batch.sums[0, chunk] = loss_of_chunk
+        batch.sums[1, chunk] = count_correct(z[first:last], batch_target[first:last], weights, output)
         for m in range(first, last):
             for c in range(C):
                 arena[out + m * row + c] = delta[m, c]

@@ -50,7 +50,7 @@ class Steps(NamedTuple):
     total: np.ndarray  # (TOTALS,), added to
     x: np.ndarray  # (rows, K) bytes or floats
     target: np.ndarray  # (rows, T)
-    sample_weight: np.ndarray | None  # (rows,)
+    sample_weight: np.ndarray | None  # (rows,); None or (0,) for ones
     order: np.ndarray  # (n,) row numbers
     first: int  # the run takes the batches of order[first:last]
     last: int
@@ -70,6 +70,25 @@ class Steps(NamedTuple):
     log: np.ndarray = NO_LOG
     epoch_rows: int = 0
 
+    def for_kernels(self, averages: bool, **changed: Any) -> "Steps":
+        """Return the same run as compiled code takes it: what there is none of is (0,). averages: whether the average is one of the run."""
+        empty = EMPTY[self.parameters.dtype]
+        weight = empty if self.sample_weight is None else self.sample_weight
+        average = self.average if averages and self.average is not None else empty
+        return self._replace(sample_weight=weight, average=average, running_stats=empty, **changed)
+
+
+class Rows(NamedTuple):
+    """Rows that outputs are asked for, as forward_tiled takes them; the names are those of Steps."""
+
+    x: np.ndarray
+    order: np.ndarray
+    first: int
+    last: int
+    batch_size: int
+    scale: np.ndarray
+    shift: np.ndarray
+
 
 def no_steps(x: np.ndarray, target: np.ndarray, sizes: Sequence[int], batch_size: int, dtype: np.dtype, norm: str = "none") -> Steps:
     """Return a run of no steps on rows of these types: running it compiles all that a run needs."""
@@ -79,63 +98,65 @@ def no_steps(x: np.ndarray, target: np.ndarray, sizes: Sequence[int], batch_size
     return Steps(parameters, parameters, parameters, total, x, target, None, order, 0, 0, batch_size, zero, zero, rates, True)
 
 
+class Wanted(NamedTuple):
+    """What is wanted of an engine."""
+
+    sizes: Sequence[int]  # (L + 1) units
+    activations: Sequence[str]  # (L - 1) of the hidden layers
+    dtype: Any
+    rows: int  # of a batch, or of a block of one: the most that there will be
+    threads: int = 1
+    kernels: str = "auto"  # or "scalar": compiled loops, or "python": the same interpreted
+    norm: str = "none"  # one of NORMS, for the hidden layers
+    loss: str | None = None  # its key in LOSSES; None: outputs alone
+    update: str = "sgd"  # one of updates.RULES
+    limited: bool = False  # whether gradients are clipped and weights pulled by l1, as the rates say
+    averages: bool = False  # whether an average of the parameters is kept, step by step
+    regularisation: Regularisation = NOTHING
+    scaled: bool = False  # whether targets are standardised, and the loss has the numbers for it
+    one_hot: bool = False  # whether targets of sigmoid outputs are one-hot rows, of classes
+    zero_skipping: str = "auto"  # or "on" or "off"
+    x: np.ndarray = np.zeros((0, 0))  # (n, K) rows, of which
+    trained_on: np.ndarray = np.arange(0)  # those with these numbers (m,) are trained on
+    shifted: bool = False  # whether a number is added to some input
+
+
 class Program:
-    """A stack of dense layers, for batches of up to `rows` rows.
+    """A stack of dense layers run by the textbook loops, compiled or interpreted."""
 
-    sizes (L + 1 numbers of units), activations (L - 1 names of hidden layers), loss: its key in LOSSES, or None for outputs alone.
-    `kernels` is "auto" or "scalar" for compiled loops, "python" for the same loops interpreted. `limited`: the gradient is clipped and
-    weights are pulled by l1, as the rates say; `averages`: an average of the parameters is kept, step by step; norm: one of NORMS, for
-    the hidden layers; scaled: whether targets are standardised, and the loss has the numbers for it; one_hot: whether targets of
-    sigmoid outputs are one-hot rows, of classes.
-    """
-
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        activations: Sequence[str],
-        dtype: Any,
-        rows: int,
-        loss: str | None = None,
-        kernels: str = "auto",
-        skip_zeros: bool = True,
-        threads: int = 1,
-        update: str = "sgd",
-        limited: bool = False,
-        averages: bool = False,
-        regularisation: Regularisation = NOTHING,
-        norm: str = "none",
-        scaled: bool = False,
-        one_hot: bool = False,
-    ) -> None:
-        self.dtype = np.dtype(dtype)
-        self.sizes, self.norm = tuple(sizes), norm
-        self.rows = rows
-        self.interpreted = kernels == "python"
-        self.skip_zeros = skip_zeros
-        multiply_adds = rows * sum(k * n for k, n in zip(sizes, sizes[1:], strict=False))
-        over_threads = not self.interpreted and multiply_adds >= PARALLEL_MULTIPLY_ADDS
-        self.threads = max(1, min(threads, machine.usable_cores(), numba.config.NUMBA_NUM_THREADS)) if over_threads else 1
-        has_more = limited or averages or regularisation.is_random or regularisation.max_norm is not None or norm != "none"
-        is_plain = update == "sgd" and not has_more
-        self.by_row = rows == 1 and is_plain and loss is not None and not over_threads
-        blocks = layer_blocks(activations, self.dtype, self.interpreted, self.by_row)
-        drops = [regularisation.drops_units(index) for index in range(len(activations))]
-        self.layers, size = layer_table(sizes, blocks, rows, drops, norm, norm_blocks(norm, self.dtype, self.interpreted))
-        self.draws = draw_table(regularisation, len(activations), self.dtype, self.interpreted)
-        self.limit = 0 if regularisation.max_norm is None else limit_block(self.dtype, self.interpreted)
-        self.longest = self.dtype.type(regularisation.max_norm or 0)
-        self.loss = numbered_loss_block(loss, self.dtype, self.interpreted, scaled) if loss else 0
-        self.output = output_code(loss, one_hot) if loss else scalar.IDENTITY
-        self.is_squared = loss == SQUARED_SOFTMAX
-        of_loss = np.dtype(np.float64) if scaled else self.dtype
-        self.loss_formulas = _loss_formulas(loss, of_loss, self.interpreted) if self.by_row and loss else (0, 0)
-        self.update = update_block(update, self.dtype, self.interpreted, limited)
-        self.averages = averages
+    def __init__(self, wanted: Wanted) -> None:
+        w = wanted
+        self.dtype = np.dtype(w.dtype)
+        self.sizes, self.norm = tuple(w.sizes), w.norm
+        self.rows = w.rows
+        self.interpreted = w.kernels == "python"
+        self.skip_zeros = w.zero_skipping != "off"
+        over_threads = not self.interpreted and multiply_adds(w.sizes, w.rows) >= PARALLEL_MULTIPLY_ADDS
+        self.threads = max(1, min(w.threads, machine.usable_cores(), numba.config.NUMBA_NUM_THREADS)) if over_threads else 1
+        rule = w.regularisation
+        has_more = w.limited or w.averages or rule.is_random or rule.max_norm is not None or w.norm != "none"
+        is_plain = w.update == "sgd" and not has_more
+        self.by_row = w.rows == 1 and is_plain and w.loss is not None and not over_threads
+        blocks = layer_blocks(w.activations, self.dtype, self.interpreted, self.by_row)
+        drops = [rule.drops_units(index) for index in range(len(w.activations))]
+        self.layers, size = layer_table(w.sizes, blocks, w.rows, drops, w.norm, norm_blocks(w.norm, self.dtype, self.interpreted))
+        self.draws = draw_table(rule, len(w.activations), self.dtype, self.interpreted)
+        self.is_squared, self.averages = w.loss == SQUARED_SOFTMAX, w.averages
+        run = {
+            "update": update_block(w.update, self.dtype, self.interpreted, w.limited), "longest": rule.max_norm or 0.0,
+            "limit": 0 if rule.max_norm is None else limit_block(self.dtype, self.interpreted),
+        }  # fmt: skip
+        if w.loss is not None:
+            run |= {"loss": numbered_loss_block(w.loss, self.dtype, self.interpreted, w.scaled), "output": output_code(w.loss, w.one_hot)}
+        if self.by_row and w.loss is not None:
+            of_loss = np.dtype(np.float64) if w.scaled else self.dtype
+            run |= dict(zip(("loss_formula", "loss_derivative"), _loss_formulas(w.loss, of_loss, self.interpreted), strict=True))
+        self.runs = compiling.filled(step.RUN, [run])
         self.scratch = np.empty(size, self.dtype)
-        self.places = np.empty(max(sizes), np.uint64) if self.by_row else None
-        fits = max(sizes[1:]) <= lanes_of(self.dtype) and sizes[0] <= narrow.MOST_INPUTS
-        in_vectors = self.by_row and fits and kernels == "auto" and compiling.JIT
-        self.narrow = _narrow_table(sizes, activations, self.dtype) if in_vectors else None
+        self.places = np.empty(max(w.sizes), np.uint64) if self.by_row else None
+        fits = max(w.sizes[1:]) <= lanes_of(self.dtype) and w.sizes[0] <= narrow.MOST_INPUTS
+        in_vectors = self.by_row and fits and w.kernels == "auto" and compiling.JIT
+        self.narrow = _narrow_table(w.sizes, w.activations, self.dtype) if in_vectors else None
         self.arena = aligned_zeros(self.narrow[1], self.dtype) if self.narrow else None
 
     def prepare(self, x: np.ndarray, target: np.ndarray, loss_numbers: np.ndarray = NO_NUMBERS) -> None:
@@ -144,36 +165,25 @@ class Program:
 
     def train(self, steps: Steps) -> int:
         """Take the steps; see step.train_steps. Return the row reached, or -(1 + first row of a batch whose loss is not finite)."""
-        empty = EMPTY[self.dtype]
-        weight = empty if steps.sample_weight is None else steps.sample_weight
-        is_smoothed = self.output == scalar.SOFTMAX and steps.loss_numbers[0] > 0
-        form = "squared" if self.is_squared else "smoothed" if is_smoothed else "scaled" if steps.loss_numbers.size > 1 else ""
-        if self.by_row and self.narrow is not None:
-            row = _train_narrow(self.dtype, form)(
-                steps.parameters, steps.total, self.narrow[0], steps.x, steps.target, weight, steps.order, steps.first, steps.last,
-                steps.scale, steps.shift, steps.rates, self.output, *self.loss_formulas, steps.loss_numbers, self.arena,
-            )  # fmt: skip
-            return int(row)
+        run, empty = self.runs[0], EMPTY[self.dtype]
         if self.by_row:
-            row = self._entry(_train_rows(self.dtype, form))(
-                steps.parameters, steps.total, self.layers, steps.x, steps.target, weight, steps.order, steps.first, steps.last,
-                steps.scale, steps.shift, steps.rates, self.output, *self.loss_formulas, steps.loss_numbers, self.scratch, self.places,
-            )  # fmt: skip
-            return int(row)
+            is_smoothed = run.output == scalar.SOFTMAX and steps.loss_numbers[0] > 0
+            form = "squared" if self.is_squared else "smoothed" if is_smoothed else "scaled" if steps.loss_numbers.size > 1 else ""
+            rows = steps.for_kernels(False)
+            if self.narrow is not None:
+                return int(_train_narrow(self.dtype, form)(rows, self.narrow[0], self.runs, self.arena))
+            return int(self._entry(_train_rows(self.dtype, form))(rows, self.layers, self.runs, self.scratch, self.places))
         batch_target = np.empty((steps.batch_size, steps.target.shape[1]), self.dtype)
         batch_weight = np.empty(0 if steps.sample_weight is None else steps.batch_size, self.dtype)
-        gradient = np.empty_like(steps.parameters) if self.update else empty
+        gradient = np.empty_like(steps.parameters) if run.update else empty
         # a rule gives back what it keeps no state of as it gets it
         m_state, v_state = (state if state.size else gradient for state in (steps.m_state, steps.v_state))
-        average = steps.average if self.averages and steps.average is not None else empty
         tracked = self._place_running_stats(steps.running_stats)
         try:
             with self._threads(), np.errstate(**self._wrapping()):
                 row = self._entry(step.train_steps)(
-                    steps.parameters, m_state, v_state, steps.total, self.layers, steps.x, steps.target, weight, steps.order,
-                    steps.first, steps.last, steps.batch_size, steps.scale, steps.shift, steps.rates, steps.mean, self.output, self.loss,
-                    steps.loss_numbers, self.update, average, self.scratch, gradient, batch_target, batch_weight, steps.first_step,
-                    self.draws, self.limit, self.longest,
+                    steps.for_kernels(self.averages, m_state=m_state, v_state=v_state), self.layers, self.draws, self.runs, self.scratch,
+                    gradient, batch_target, batch_weight,
                 )  # fmt: skip
         finally:  # an interrupt ends the steps early
             if steps.running_stats is not None:
@@ -204,8 +214,8 @@ class Program:
         self._place_running_stats(running_stats)
         with self._threads():
             loss = self._entry(step.gradient_of_rows)(
-                parameters, self.layers, x, target, EMPTY[self.dtype], order, self.dtype.type(factor), scale, shift,
-                self.loss, loss_numbers, self.scratch, gradient,
+                parameters, self.layers, x, target, order, self.dtype.type(factor), scale, shift, self.runs[0].loss, loss_numbers,
+                self.scratch, gradient,
             )  # fmt: skip
         return float(loss), gradient
 
@@ -296,6 +306,11 @@ class RowProgram:
             scratch[self._size - running_stats.size :] = running_stats
         places = np.empty(self._most_inputs, np.uint64)  # made for each call: two threads may predict at once
         return out if self._kernel(parameters, self._layers, x, limits, scale, shift, scratch, places, out) else None
+
+
+def multiply_adds(sizes: Sequence[int], rows: int) -> int:
+    """Return the multiply-adds of one forward pass."""
+    return rows * sum(k * n for k, n in zip(sizes, sizes[1:], strict=False))
 
 
 def count_parameters(sizes: Sequence[int], norm: str = "none") -> int:

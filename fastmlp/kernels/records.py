@@ -15,7 +15,8 @@ from numba import types
 from fastmlp.kernels import compiling, panels, random, tiles, zeros
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.layout import STEPPED_ROWS, LayerLayout, Layout
-from fastmlp.kernels.regularisation import NOTHING, Draw, Regularisation
+from fastmlp.kernels.program import Wanted, numbered_loss_block, output_code
+from fastmlp.kernels.regularisation import Draw
 from fastmlp.kernels.updates import GRADIENT, RULES, STORE, UPDATES, descend
 from fastmlp.kernels.vectors import lanes_of
 
@@ -49,7 +50,7 @@ LAYER = compiling.record(_PLACES + " " + _BLOCKS, real="factor")
 RUN = compiling.record(
     """shares scratch scratch_share one no_bias gradient gradient_row to_state to_gradient to_average to_m lengths n_lengths loss_rows
        lists list_length folded row_masks group_masks counts extra noise_key
-       limited add_noise list_zeros mask_zeros loss""",
+       limited fused output loss add_noise list_zeros mask_zeros take_loss""",
     real="noise longest",
 )
 
@@ -67,25 +68,43 @@ class Step(NamedTuple):
     M: int
 
 
+class Memory(NamedTuple):
+    """The arrays that a program works in, part by part for its threads; nothing is allocated for a step."""
+
+    arena: np.ndarray
+    lists: np.ndarray  # of zeros.py, as the next two
+    masks: np.ndarray
+    counts: np.ndarray
+
+
+class Batch(NamedTuple):
+    """What belongs to the outputs of a batch of up to B rows, for its loss."""
+
+    target: np.ndarray  # (B, T)
+    weight: np.ndarray  # (B,) or (0,)
+    z: np.ndarray  # (B, C)
+    delta: np.ndarray  # (B, C)
+    sums: np.ndarray  # (2, chunks of rows): losses, correct rows
+
+
 class Records:
     """The records of a network: `layers` (threads, 1 + L), inputs first, and `runs` (threads,)."""
 
-    def __init__(
-        self, layout: Layout, activations: Sequence[str], listed: bool, update: str = "sgd", shifted: bool = False, limited: bool = False,
-        averages: bool = False, regularisation: Regularisation = NOTHING,
-    ) -> None:  # fmt: skip
-        """Fill them for a layout; `listed`: skip inputs that are zero; `shifted`: all inputs are these plus a shift, kept in the extra row.
+    def __init__(self, layout: Layout, wanted: Wanted, listed: bool) -> None:
+        """Fill them for a layout; `listed`: skip inputs that are zero.
 
-        `limited`: gradients are stored, in the state after those of the rule, to be clipped before the rule gets them; `averages`: the
-        state after that one is an average of the parameters.
+        Where inputs are then x + shift, x tells which, and the shift is kept in the extra row, unless noise or dropout changes the sum.
+        Where gradients are limited as a whole, they are stored, in the state after those of the rule, to be clipped before the rule gets
+        them. The state after that one is the average of the parameters.
         """
-        self._layout, self._activations, self._listed, self._shifted = layout, activations, listed, listed and shifted
-        self._regularisation, self._rule, self._limited, self._averages = regularisation, RULES[update], limited, averages
-        self._update = STORE if limited else self._rule  # what happens to a gradient as soon as it is there
-        self.is_fused = self._update.formula is None
+        self._layout, self._wanted, self._listed = layout, wanted, listed
+        self._activations, self._regularisation, self._rule = wanted.activations, wanted.regularisation, RULES[wanted.update]
+        self.shifted = listed and wanted.shifted and not wanted.regularisation.changes_inputs
+        self._update = STORE if wanted.limited else self._rule  # what happens to a gradient as soon as it is there
         threads = range(len(layout.batches))
         self.layers = compiling.filled(LAYER, [self._layers(thread) for thread in threads])
         self.runs = compiling.filled(RUN, [self._run(thread) for thread in threads])
+        self.memory = Memory(layout.arena, layout.sparse.lists, layout.sparse.masks, layout.sparse.counts)
 
     # --- the run -----------------------------------------------------------------------------------------------------------
 
@@ -94,19 +113,23 @@ class Records:
         states = self._rule.states
         to_gradient = (states + 1) * layout.state
         noise = rule.of_noise() if rule.input_noise > 0 else None
+        loss, of_loss = self._wanted.loss, {}
+        if loss is not None:
+            block = numbered_loss_block(loss, layout.dtype, scaled=self._wanted.scaled)
+            of_loss = {"take_loss": loss_rows_block(layout.dtype), "loss": block, "output": output_code(loss, self._wanted.one_hot)}
         return {
             "shares": layout.shares, "scratch": layout.sums, "scratch_share": layout.sums_share, "one": layout.one,
             "no_bias": layout.no_bias, "gradient": layout.gradient, "gradient_row": layout.gradient_row, "to_state": layout.state,
-            "to_gradient": to_gradient, "to_average": (states + 1 + self._limited) * layout.state,
-            "to_m": to_gradient if self._limited else layout.state, "lengths": layout.lengths,
+            "to_gradient": to_gradient, "to_average": (states + 1 + self._wanted.limited) * layout.state,
+            "to_m": to_gradient if self._wanted.limited else layout.state, "lengths": layout.lengths,
             "n_lengths": layout.n_lengths, "loss_rows": layout.loss_rows, "longest": rule.max_norm or 0.0,
-            "extra": layout.extra_row if self._shifted else 0, **layout.sparse.places(thread),
+            "extra": layout.extra_row if self.shifted else 0, **layout.sparse.places(thread),
             "noise_key": noise.KEY if noise else 0, "noise": rule.input_noise,
             "add_noise": self._block("add_noise_to_rows") if noise else 0,
             "list_zeros": self._block("list_live", MR=layout.listed.MR) if self._listed else 0,
             "mask_zeros": self._block("mask_groups") if self._listed and layout.output is not None else 0,
-            "loss": loss_rows_block(layout.dtype) if layout.output is not None else 0,
-            "limited": int(self._limited),
+            "limited": int(self._wanted.limited), "fused": int(self._update.formula is None),
+            **of_loss,
         }  # fmt: skip
 
     # --- layers ------------------------------------------------------------------------------------------------------------
@@ -138,12 +161,12 @@ class Records:
         start = layout.no_bias if layer.gamma else layer.bias  # sums that are normalised have no bias: it is added after that
         found = {
             **_places(layer, lanes_of(layout.dtype)), "gamma": layer.gamma, "sums": layer.hat if layer.gamma else layer.z, "z": layer.z,
-            "start": layout.shifted_bias if self._shifted and index == 0 else start, "out": layer.dropped, "column": layer.column,
+            "start": layout.shifted_bias if self.shifted and index == 0 else start, "out": layer.dropped, "column": layer.column,
             "hat": layer.hat, "moments": layer.moments, "running": layer.running,
             "rows": layer.n_in, "x": below["out"], "x_row": below["row"], "d": layer.delta, "d_row": layer.row, "d_column": layer.column,
             "forward": self._forward_listed(layer) if lists else self._product("forward_dense", layer),
         }  # fmt: skip
-        if self._shifted and index == 0:
+        if self.shifted and index == 0:
             found["shift"] = self._block("bias_of_shift", ("product", tiles.Shape(1, layer.tiles.NV), False), 1, layer.width)
         if layer.gamma:
             name = "normalise_rows_by_layer" if layout.norm == "layer" else f"normalise_panels_by_{layout.norm}"
@@ -161,7 +184,7 @@ class Records:
         found: dict[str, Any] = {
             "activate_backward": self._block("activate_rows_backward", formula=(self._activations[index], "derivative")),
             "to_below": self._to_below(layer, layout.hidden[index - 1]) if index > 0 else 0,
-            "sum_deltas": self._block("sum_deltas") if self._shifted and index == 0 else 0,
+            "sum_deltas": self._block("sum_deltas") if self.shifted and index == 0 else 0,
         }  # fmt: skip
         if lists:
             side = layout.listed.masked if fused else 1
@@ -200,11 +223,11 @@ class Records:
         """Add what is done to a layer after the gradients of all are known."""
         lengths = self._layout.lengths
         for places, layer in layers:
-            if self._limited:
+            if self._wanted.limited:
                 places |= {"measure": self._block("gradient_lengths"), "take_step": self._block("step_limited", stepped=self._rule.name)}
                 places["lengths"] = lengths
                 lengths += self._layout.parts_of(layer)
-            if self._averages:
+            if self._wanted.averages:
                 places["average"] = self._block("average_panels")
 
     # --- blocks ------------------------------------------------------------------------------------------------------------
@@ -323,9 +346,9 @@ def gather_block(dtype: np.dtype, x_dtype: np.dtype) -> int:
 def loss_rows_block(dtype: np.dtype) -> int:
     """Return the address of loss_of_rows."""
     number = numba.from_dtype(dtype)
-    targets = types.Array(number, 2, "C", readonly=True)
+    targets, table = types.Array(number, 2, "C", readonly=True), number[:, ::1]
+    batch = types.NamedTuple((table, number[::1], table, table, types.float64[:, ::1]), Batch)
     return compiling.address(
-        panels.loss_of_rows, targets, number[::1], _COUNTS, types.int64, number, types.float64[::1], types.int64, number[:, ::1],
-        number[::1], number[:, ::1], number[:, ::1], types.float64[:, ::1], _step_type(dtype), compiling.record_type(LAYER), types.int64,
-        types.int64,
+        panels.loss_of_rows, _step_type(dtype), compiling.record_type(LAYER), targets, number[::1], _COUNTS, number, types.float64[::1],
+        batch, types.int64, types.int64,
     )  # fmt: skip

@@ -192,17 +192,15 @@ def loss_of_row(scratch, z, d, N, target, row, weight, output, loss, derivative,
 
 
 @kernel(reassociate=True)
-def train_rows(
-    parameters, total, layers, x, target, sample_weight, order, first, last, scale, shift, rates, output, loss, derivative, loss_numbers,
-    scratch, places,
-):  # fmt: skip
-    """Take one SGD step per row of order[first:last]; return last, or -(1 + row) at a row whose loss is not finite.
+def train_rows(steps, layers, runs, scratch, places):
+    """Take one SGD step per row; return the row reached, or -(1 + row) at a row whose loss is not finite.
 
-    In place: parameters (P,), total (TOTALS,). layers (L,) for batches of one row, x (rows, K), target (rows, T), sample_weight
-    (rows,) or (0,), order (n,), scale and shift (K,), rates (steps, RATES), output: SOFTMAX, SIGMOID or IDENTITY; loss, derivative:
-    addresses of the formulas of a loss by output, of float64 where targets are standardised, not read where output is SOFTMAX;
-    loss_numbers: see loss_blocks.py. scratch and places (largest K,) are overwritten.
+    steps: program.Steps for kernels; layers (L,), for batches of one row, runs (1,): the records of step.py. The formulas of the loss are
+    of float64 where targets are standardised, and not read where outputs are SOFTMAX. scratch and places (largest K,) are overwritten.
     """
+    parameters, total, x, target, sample_weight = steps.parameters, steps.total, steps.x, steps.target, steps.sample_weight
+    order, first, last, scale, shift, rates = steps.order, steps.first, steps.last, steps.scale, steps.shift, steps.rates
+    output, loss, derivative = runs[0].output, runs[0].loss_formula, runs[0].loss_derivative
     L, K_ = layers.shape[0], x.shape[1]
     zero, one = parameters.dtype.type(0), parameters.dtype.type(1)
     for i in range(first, last):
@@ -215,7 +213,7 @@ def train_rows(
         # loss, and delta = dl/dz of the outputs
         N, z, d = U(layers[L - 1].n_out), U(layers[L - 1].z), U(layers[L - 1].delta)
         weight = sample_weight[row] if sample_weight.shape[0] > 0 else one
-        row_loss, correct = loss_of_row(scratch, z, d, N, target, row, weight, output, loss, derivative, loss_numbers)
+        row_loss, correct = loss_of_row(scratch, z, d, N, target, row, weight, output, loss, derivative, steps.loss_numbers)
         if not math.isfinite(row_loss):
             return -(i + 1)
         total[LOSS_SUM] += weight * row_loss

@@ -46,6 +46,9 @@ LAYER = record(
 # then dropout of inputs, then of each hidden layer; no records where nothing is left to chance.
 DRAW = record("block key threshold number")
 NOISE_ROW, INPUTS_ROW, UNITS_ROW = range(3)
+# A run: what the output layer gives, addresses of its loss, of the formulas of it and of its derivative where a step takes one row, of the
+# update (0: plain SGD), of limit_columns (0: no max-norm), and the limit.
+RUN = record("output loss loss_formula loss_derivative update limit", real="longest")
 # What a run of steps adds up: weighted loss, rows classified correctly, weight of all rows, rows.
 LOSS_SUM, CORRECT, WEIGHT_SUM, ROWS = range(4)
 TOTALS = 4
@@ -200,22 +203,18 @@ def layer_sgd_update(parameters, layer, x, M, scratch, learning_rate):
 
 
 @kernel
-def train_steps(
-    parameters, m_state, v_state, total, layers, x, target, sample_weight, order, first, last, batch_size, scale, shift,
-    rates, mean, output, loss, loss_numbers, update, average, scratch, gradient, batch_target, batch_weight, first_step, draws, limit,
-    longest,
-):  # fmt: skip
-    """Take one step per batch of order[first:last]; return last, or -(1 + first row of the batch) where a loss is not finite.
+def train_steps(steps, layers, draws, runs, scratch, gradient, batch_target, batch_weight):
+    """Take one step per batch; return the row reached, or -(1 + first row of the batch) where a loss is not finite.
 
-    In place: parameters (P,); total (TOTALS,) is added to; m_state, v_state (P,) or (0,), average (P,) of the parameters, (0,) for none.
-    layers (L,), x (rows, K) bytes or floats, target (rows, T), sample_weight (rows,) or (0,) for ones, order (n,) row numbers,
-    scale and shift (K,), rates: as in program.Steps; mean: whether the gradient is
-    divided by the rows of its batch, output: SOFTMAX, SIGMOID or IDENTITY, loss, update: addresses, update 0 for plain SGD;
-    loss_numbers: see loss_blocks.py. Overwritten: scratch, gradient (P,) or (0,), batch_target (B, T), batch_weight (B,) or
-    (0,). first_step: number of the first step in the whole training, draws (L + 1,) or (0,): what is left to
-    chance; limit: address of limit_columns, 0 for none, longest: the limit. The running statistics of a layer normalised over the batch lie
-    in the scratch, and are updated there. A batch whose loss is not finite changes nothing.
+    steps: program.Steps for kernels; layers (L,), draws (L + 1,) or (0,), runs (1,): the records above. Overwritten: scratch, gradient (P,)
+    or (0,), batch_target (B, T), batch_weight (B,) or (0,). The running statistics of a layer normalised over the batch lie in the scratch,
+    and are updated there. A batch whose loss is not finite changes nothing.
     """
+    parameters, m_state, v_state, total, average = steps.parameters, steps.m_state, steps.v_state, steps.total, steps.average
+    x, target, sample_weight, order, rates = steps.x, steps.target, steps.sample_weight, steps.order, steps.rates
+    first, last, batch_size, scale, shift = steps.first, steps.last, steps.batch_size, steps.scale, steps.shift
+    first_step, update, limit = steps.first_step, runs[0].update, runs[0].limit
+    longest = parameters.dtype.type(runs[0].longest)
     K = x.shape[1]
     L, T = layers.shape[0], target.shape[1]
     one = parameters.dtype.type(1)
@@ -242,12 +241,12 @@ def train_steps(
         forward_by_chance(parameters, layers, draws, first_step + step, batch, scratch)
         z = rows_of(scratch, layers[L - 1].z, layers[L - 1], M)
         delta = rows_of(scratch, layers[L - 1].delta, layers[L - 1], M)
-        factor = one / parameters.dtype.type(M) if mean else one
-        batch_loss = call_loss(loss, z, batch_target[:M], batch_weight[:M], factor, loss_numbers, delta)
+        factor = one / parameters.dtype.type(M) if steps.mean else one
+        batch_loss = call_loss(runs[0].loss, z, batch_target[:M], batch_weight[:M], factor, steps.loss_numbers, delta)
         if not np.isfinite(batch_loss):
             return -(begin + 1)
         total[LOSS_SUM] += batch_loss
-        total[CORRECT] += count_correct(z, batch_target[:M], batch_weight[:M], output)
+        total[CORRECT] += count_correct(z, batch_target[:M], batch_weight[:M], runs[0].output)
         total[WEIGHT_SUM] += weight_sum
         total[ROWS] += M
         for index in range(L):
@@ -290,10 +289,10 @@ def train_steps(
 
 
 @kernel
-def gradient_of_rows(parameters, layers, x, target, sample_weight, order, factor, scale, shift, loss, loss_numbers, scratch, gradient):
+def gradient_of_rows(parameters, layers, x, target, order, factor, scale, shift, loss, loss_numbers, scratch, gradient):
     """Return the summed loss of the rows order (M,); gradient = factor * its derivative with respect to the parameters.
 
-    parameters (P,), layers (L,), x (rows, K), target (M, T), sample_weight (M,) or (0,), scale and shift (K,), loss: an
+    parameters (P,), layers (L,), x (rows, K), target (M, T), scale and shift (K,), loss: an
     address, loss_numbers: see loss_blocks.py, scratch: space for M rows, overwritten -> gradient (P,), overwritten, laid out like the
     parameters.
     """
@@ -303,7 +302,7 @@ def gradient_of_rows(parameters, layers, x, target, sample_weight, order, factor
     gather(x, order, scale, shift, batch)
     forward(parameters, layers, batch, scratch)
     z, delta = rows_of(scratch, layers[L - 1].z, layers[L - 1], M), rows_of(scratch, layers[L - 1].delta, layers[L - 1], M)
-    summed = call_loss(loss, z, target, sample_weight, factor, loss_numbers, delta)
+    summed = call_loss(loss, z, target, scratch[:0], factor, loss_numbers, delta)
     for index in range(L - 1, -1, -1):
         layer = layers[index]
         a = batch

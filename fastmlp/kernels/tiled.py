@@ -1,10 +1,8 @@
 """A stack of dense layers run by register tiles: what has to be ready before steps are taken, and by how many threads they are."""
 
-import functools
 import math
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
@@ -12,19 +10,23 @@ from fastmlp import machine
 from fastmlp.kernels.compiling import JIT
 from fastmlp.kernels.layout import Layout
 from fastmlp.kernels.panels import LOSS_ROWS, LOSS_ROWS_ALONE
-from fastmlp.kernels.program import EMPTY, NO_NUMBERS, Steps, no_steps, numbered_loss_block, output_code
-from fastmlp.kernels.records import Records, gather_block
-from fastmlp.kernels.regularisation import NOTHING, Regularisation
+from fastmlp.kernels.program import (
+    EMPTY,
+    NO_NUMBERS,
+    Rows,
+    Steps,
+    Wanted,
+    multiply_adds,
+    no_steps,
+)
+from fastmlp.kernels.records import Batch, Records, gather_block
 from fastmlp.kernels.step import LOSS_SUM, ROWS, TOTALS
 from fastmlp.kernels.team import Block, Team, ThreadChoice, new_shared
 from fastmlp.kernels.tiled_step import forward_tiled, train_tiled
 from fastmlp.kernels.tiles import Shape
 from fastmlp.kernels.updates import RULES, Rates
-from fastmlp.kernels.zeros import MOST_LISTED_INPUTS
 
-# Tiles are faster than the textbook loops except row by row and in a handful of units; a second thread pays from 10 us a pass on.
-TILED_ROWS = 4
-TILED_MULTIPLY_ADDS = 1000
+# A second thread pays from 10 us a pass on.
 TEAM_MULTIPLY_ADDS = 1_000_000
 # Runs of fewer multiply-adds than so many steps of such passes, a millisecond or two, end sooner where they begin: waking a team takes
 # 0.1 ms on a quiet machine, and on a busy one its barriers wait for members that have been put aside. Up to so many parameters.
@@ -34,40 +36,31 @@ NO_PLACES = np.empty(0, np.intp)
 
 
 class TiledProgram:
-    """A network of at least one hidden layer, ready to run by tiles in batches of up to `rows` rows.
+    """A network of at least one hidden layer, ready to run by tiles.
 
-    sizes (L + 1), activations (L - 1): of the hidden layers; loss: its key in LOSSES, None for outputs alone; listed: whether inputs that
-    are zero are skipped; shares: parts of the work; shifted: whether `Steps.shift` has numbers other than 0: zeros are then told before
-    it is added, except where noise or dropout changes the normalised inputs; limited: whether gradients are clipped and weights pulled by
-    l1, as the rates say; averages: whether an average of the parameters is kept, step by step; norm: one of program.NORMS, for the hidden
-    layers; scaled: whether targets are standardised, and the loss has the numbers for it; one_hot: see Program. Weights are packed when
-    `train` begins and unpacked when it ends: between two calls the flat vector of parameters is current.
+    listed: whether inputs that are zero are skipped. They are told before `Steps.shift` is added, except where noise or dropout changes
+    the normalised inputs. Weights are packed when `train` begins and unpacked when it ends: between two calls the flat vector of
+    parameters is current.
     """
 
-    def __init__(
-        self, sizes: Sequence[int], activations: Sequence[str], dtype: Any, rows: int, loss: str | None, listed: bool, shares: int,
-        update: str = "sgd", shifted: bool = False, limited: bool = False, averages: bool = False,
-        regularisation: Regularisation = NOTHING, norm: str = "none", scaled: bool = False, one_hot: bool = False,
-    ) -> None:  # fmt: skip
-        self.dtype, self.sizes, self.rows, self.loss, self.norm = np.dtype(dtype), tuple(sizes), rows, loss, norm
-        pays = multiply_adds(sizes, rows) >= TEAM_MULTIPLY_ADDS  # whatever the number of threads: the bits must not depend on it
-        self.shares, loss_rows = (shares, LOSS_ROWS) if pays else (1, LOSS_ROWS_ALONE)
+    def __init__(self, wanted: Wanted, listed: bool) -> None:
+        w = wanted
+        self.dtype, self.sizes, self.rows, self.loss, self.norm = np.dtype(w.dtype), tuple(w.sizes), w.rows, w.loss, w.norm
+        pays = multiply_adds(w.sizes, w.rows) >= TEAM_MULTIPLY_ADDS  # whatever the number of threads: the bits must not depend on it
+        self.shares, loss_rows = (w.threads, LOSS_ROWS) if pays else (1, LOSS_ROWS_ALONE)
         self._team = Team(min(self.shares, machine.usable_cores()))
         self.threads = self._team.threads
         self._pays = pays
         self._choice = ThreadChoice(self.threads)
-        self._states, self._average = RULES[update].states, RULES[update].states + limited + 1 if averages else 0
-        states = self._states + limited + averages
-        drops = [regularisation.drops_units(index) for index in range(len(activations))]
+        self._states = RULES[w.update].states
+        self._average = self._states + w.limited + 1 if w.averages else 0
+        states = self._states + w.limited + w.averages
+        drops = [w.regularisation.drops_units(index) for index in range(len(w.activations))]
+        trains = w.loss is not None
         self._layout = Layout(
-            sizes, activations, self.dtype, rows, loss is not None, states, self.shares, self._team.threads, drops, norm, loss_rows
+            w.sizes, w.activations, self.dtype, w.rows, trains, states, self.shares, self._team.threads, drops, w.norm, loss_rows
         )
-        listed = listed and sizes[0] <= MOST_LISTED_INPUTS
-        shifted = shifted and not regularisation.changes_inputs
-        self._shift_apart = listed and shifted
-        self._records = Records(self._layout, activations, listed, update, shifted, limited, averages, regularisation)
-        if loss is not None:
-            self._loss, self._output = numbered_loss_block(loss, self.dtype, scaled=scaled), output_code(loss, one_hot)
+        self._records = Records(self._layout, w, listed)
 
     @property
     def has_threads(self) -> bool:
@@ -158,68 +151,23 @@ class TiledProgram:
 
     def _worker(self, steps: Steps, shared: np.ndarray, threads: int, places: np.ndarray = NO_PLACES) -> Callable[[int], int]:
         """Return what each of some threads has to do for these steps; places: where it packs the parameters, and unpacks them."""
-        layout, sparse = self._layout, self._layout.sparse
-        rows, outputs = steps.batch_size, self.sizes[-1]
-        weight = np.empty(0, self.dtype) if steps.sample_weight is None else steps.sample_weight
-        batch_target = np.empty((rows, steps.target.shape[1]), self.dtype)
-        batch_weight = np.empty(0 if steps.sample_weight is None else rows, self.dtype)
-        z, delta = np.empty((rows, outputs), self.dtype), np.empty((rows, outputs), self.dtype)
-        sums = np.zeros((2, -(-rows // layout.loss_rows)))
+        layout, rows, outputs = self._layout, steps.batch_size, self.sizes[-1]
+        empty = EMPTY[self.dtype]
+        batch = Batch(
+            np.empty((rows, steps.target.shape[1]), self.dtype), empty if steps.sample_weight is None else np.empty(rows, self.dtype),
+            np.empty((rows, outputs), self.dtype), np.empty((rows, outputs), self.dtype), np.zeros((2, -(-rows // layout.loss_rows))),
+        )  # fmt: skip
         gather = gather_block(self.dtype, steps.x.dtype)
         shift = steps.shift
-        if self._shift_apart:
+        if self._records.shifted:
             layout.place_shift(shift)
             shift = np.zeros_like(shift)
-
-        empty = EMPTY[self.dtype]
-        m_state = steps.m_state if self._states > 0 else empty
-        v_state = steps.v_state if self._states > 1 else empty
-        average = steps.average if self._average and steps.average is not None else empty
+        m_state, v_state = (state if self._states > at else empty for at, state in enumerate((steps.m_state, steps.v_state)))
+        taken = steps.for_kernels(self._average > 0, shift=shift, m_state=m_state, v_state=v_state)
+        layers, runs, memory = self._records.layers, self._records.runs, self._records.memory
 
         def take(thread: int) -> int:
-            return int(
-                train_tiled(
-                    steps.parameters,
-                    m_state,
-                    v_state,
-                    average,
-                    places,
-                    steps.x,
-                    steps.target,
-                    weight,
-                    steps.order,
-                    steps.first,
-                    steps.last,
-                    rows,
-                    steps.epoch_rows,
-                    steps.log,
-                    steps.first_step,
-                    steps.scale,
-                    shift,
-                    steps.rates,
-                    self._records.is_fused,
-                    steps.mean,
-                    self._output,
-                    self._loss,
-                    steps.loss_numbers,
-                    gather,
-                    self._records.layers,
-                    self._records.runs,
-                    layout.arena,
-                    sparse.lists,
-                    sparse.masks,
-                    sparse.counts,
-                    batch_target,
-                    batch_weight,
-                    z,
-                    delta,
-                    sums,
-                    steps.total,
-                    shared,
-                    thread,
-                    threads,
-                )  # fmt: skip
-            )
+            return int(train_tiled(taken, places, gather, layers, runs, memory, batch, shared, thread, threads))
 
         def take_quietly(thread: int) -> int:
             with np.errstate(over="ignore"):  # interpreted, random numbers wrap with a warning
@@ -232,53 +180,19 @@ class TiledProgram:
         running_stats: np.ndarray | None = None,
     ) -> None:  # fmt: skip
         """out = z of the output layer for rows first to last of x; running_stats (S,): running means and variances. See forward_tiled."""
-        layout, sparse = self._layout, self._layout.sparse
-        shared = new_shared()
-        gather = gather_block(self.dtype, x.dtype)
-        order = np.arange(x.shape[0])
-        no_rates = np.zeros((1, len(Rates._fields)), self.dtype)
+        layout, shared = self._layout, new_shared()
+        rows = Rows(x, np.arange(x.shape[0]), first, last, self.rows, scale, shift)
+        gather, no_rates = gather_block(self.dtype, x.dtype), np.zeros((1, len(Rates._fields)), self.dtype)
         layout.pack(parameters)
         if running_stats is not None:
             layout.pack_running_stats(running_stats)
         threads = 1 if self._is_over_soon(last - first, 1) else self.threads
+        layers, runs, memory = self._records.layers, self._records.runs, self._records.memory
 
         def work(thread: int) -> int:
-            return int(
-                forward_tiled(
-                    x,
-                    order,
-                    first,
-                    last,
-                    self.rows,
-                    scale,
-                    shift,
-                    gather,
-                    self._records.layers,
-                    self._records.runs,
-                    layout.arena,
-                    sparse.lists,
-                    sparse.masks,
-                    sparse.counts,
-                    no_rates,
-                    out,
-                    shared,
-                    thread,
-                    threads,
-                )  # fmt: skip
-            )
+            return int(forward_tiled(rows, gather, layers, runs, memory, no_rates, out, shared, thread, threads))
 
         if threads == 1:
             work(0)  # no thread has to start, or to wake
         else:
             self._team.run(work, shared)
-
-
-def multiply_adds(sizes: Sequence[int], rows: int) -> int:
-    """Return the multiply-adds of one forward pass."""
-    return rows * sum(k * n for k, n in zip(sizes, sizes[1:], strict=False))
-
-
-@functools.lru_cache(maxsize=128)
-def tiles_pay(sizes: tuple[int, ...], batch_size: int) -> bool:
-    """Return whether tiles are faster than the textbook loops."""
-    return len(sizes) > 2 and batch_size >= TILED_ROWS and multiply_adds(sizes, batch_size) >= TILED_MULTIPLY_ADDS

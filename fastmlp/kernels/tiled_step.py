@@ -12,14 +12,14 @@ Every thread brings in the whole batch for itself. The delta of a layer is taken
 import numpy as np
 
 from fastmlp.kernels.compiling import block_call, borrow, kernel
-from fastmlp.kernels.records import Step
+from fastmlp.kernels.records import Batch, Step
 from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, SQUARES, TOTALS, WEIGHT_SUM
 from fastmlp.kernels.team import DECISION, STOP, look, wait_for_all
 from fastmlp.kernels.vectors import flush_subnormals, restore_float_mode
 
 call_gather = block_call(7)
 call_block = block_call(5)
-call_loss_rows = block_call(16)
+call_loss_rows = block_call(10)
 
 
 @kernel(inlined=True, inner=True)
@@ -92,17 +92,19 @@ def update(step, layer, below, thread, threads):
 
 
 @kernel(inner=True)
-def pack(parameters, m_state, v_state, average, places, to_state, to_average, arena):
+def pack(steps, places, run, arena):
     """arena[places] = parameters; the states and the average so far behind them, the second state twice as far."""
-    for distance, vector in ((0, parameters), (to_state, m_state), (2 * to_state, v_state), (to_average, average)):
+    parts = ((0, steps.parameters), (run.to_state, steps.m_state), (2 * run.to_state, steps.v_state), (run.to_average, steps.average))
+    for distance, vector in parts:
         for i in range(vector.shape[0]):
             arena[distance + places[i]] = vector[i]
 
 
 @kernel(inner=True)
-def unpack(parameters, m_state, v_state, average, places, to_state, to_average, arena):
+def unpack(steps, places, run, arena):
     """parameters = arena[places], and so on: what pack does, the other way round."""
-    for distance, vector in ((0, parameters), (to_state, m_state), (2 * to_state, v_state), (to_average, average)):
+    parts = ((0, steps.parameters), (run.to_state, steps.m_state), (2 * run.to_state, steps.v_state), (run.to_average, steps.average))
+    for distance, vector in parts:
         for i in range(vector.shape[0]):
             vector[i] = arena[distance + places[i]]
 
@@ -121,33 +123,27 @@ def squares_of_weights(arena, layers):
 
 
 @kernel
-def train_tiled(
-    parameters, m_state, v_state, average, places, x, target, sample_weight, order, first, last, batch_size, epoch_rows, log, first_step,
-    scale, shift, rates, fused, mean, output, loss, loss_numbers, gather, layers_of_threads, runs, arena, lists, masks, counts,
-    batch_target, batch_weight, z, delta, sums, total, shared, thread, threads,
-):  # fmt: skip
-    """Take one step per batch of order[first:last] as one thread of a team; return the row reached, or -(1 + row) at a loss not finite.
+def train_tiled(steps, places, gather, layers_of_threads, runs, memory, batch, shared, thread, threads):
+    """Take one step per batch as one thread of a team; return the row reached, or -(1 + row) at a loss that is not finite.
 
-    parameters (P,), m_state, v_state, average (P,) or (0,), places (P,): where they lie in the arena, into which and out of which they are
-    copied; places (0,) where somebody else does that, before and afterwards. x (rows, K) bytes or floats, target (rows, T), sample_weight
-    (rows,) or (0,) for ones, order (n,) row numbers, epoch_rows, log (epochs, TOTALS + 1), or none, and rates: as in program.Steps;
-    first_step: number of the first step in the whole training, scale and shift (K,);
-    fused: whether the gradient comes times -learning_rate, to be added; mean: whether it is divided by the rows of the batch; output:
-    SOFTMAX, SIGMOID or IDENTITY; loss, gather: addresses; loss_numbers: see loss_blocks.py; layers_of_threads (threads, 2 + H), runs
-    (threads,): see records.py. Scratch: arena to sums. total (TOTALS,): thread 0 adds to it.
+    steps: program.Steps for kernels, whose total thread 0 adds to; places (P,): where the parameters lie in the arena, into which and out
+    of which they are copied; (0,) where somebody else does that, before and afterwards. gather: an address; layers_of_threads
+    (threads, 2 + H), runs (threads,), memory, batch: see records.py; the last two are scratch.
     """
     # borrowed: otherwise each view of them is counted, by an atomic instruction on a number that all threads change
-    x, target, sample_weight, order, rates = borrow(x), borrow(target), borrow(sample_weight), borrow(order), borrow(rates)
-    scale, shift, arena, layers_of_threads = borrow(scale), borrow(shift), borrow(arena), borrow(layers_of_threads)
-    lists, masks, counts, batch_target = borrow(lists), borrow(masks), borrow(counts), borrow(batch_target)
-    batch_weight, z, delta, sums, loss_numbers = borrow(batch_weight), borrow(z), borrow(delta), borrow(sums), borrow(loss_numbers)
+    x, target, sample_weight, order = borrow(steps.x), borrow(steps.target), borrow(steps.sample_weight), borrow(steps.order)
+    rates, scale, shift, loss_numbers = borrow(steps.rates), borrow(steps.scale), borrow(steps.shift), borrow(steps.loss_numbers)
+    arena, lists, masks, counts = borrow(memory.arena), borrow(memory.lists), borrow(memory.masks), borrow(memory.counts)
+    sums, batch_weight, total, layers_of_threads = borrow(batch.sums), borrow(batch.weight), steps.total, borrow(layers_of_threads)
+    of_batch = Batch(borrow(batch.target), batch_weight, borrow(batch.z), borrow(batch.delta), sums)
+    first, last, batch_size, epoch_rows, log = steps.first, steps.last, steps.batch_size, steps.epoch_rows, borrow(steps.log)
     layers, run = layers_of_threads[thread], runs[thread]
     H = layers.shape[0] - 2
     inputs, outputs = layers[0], layers[H + 1]
     float_mode = flush_subnormals()
     packs = places.shape[0] > 0
     if packs:
-        pack(parameters, m_state, v_state, average, places, run.to_state, run.to_average, arena)
+        pack(steps, places, run, arena)
     arrived, taken, begin, is_finite, ended = 0, 0, first, True, 0
     epoch_end = (first // epoch_rows + 1) * epoch_rows if log.shape[0] > 0 else last
     one = arena.dtype.type(1)
@@ -155,7 +151,7 @@ def train_tiled(
         rows = order[begin : min(begin + batch_size, epoch_end, last)]
         M = rows.shape[0]
         upcoming = order[begin + M : min(begin + M + batch_size, last)]
-        step = Step(arena, lists, masks, counts, rates[min(taken, rates.shape[0] - 1)], run, first_step + taken, M)
+        step = Step(arena, lists, masks, counts, rates[min(taken, rates.shape[0] - 1)], run, steps.first_step + taken, M)
 
         bring_in(step, gather, x, rows, upcoming, scale, shift, inputs)
         # Two places in turn: who is late may read the decision of this step while that of the next is made, and no later one.
@@ -171,12 +167,11 @@ def train_tiled(
         arrived = wait_for_all(shared, arrived + threads)
 
         # loss: l(a, t), delta = dl/dz
-        share_of_row = one / arena.dtype.type(M) if mean else one
-        factor = -step.rates[0] * share_of_row if fused else share_of_row
+        share_of_row = one / arena.dtype.type(M) if steps.mean else one
+        factor = -step.rates[0] * share_of_row if run.fused != 0 else share_of_row
         for share in range(thread, run.shares, threads):
             call_loss_rows(
-                run.loss, target, sample_weight, rows, loss, factor, loss_numbers, output, batch_target, batch_weight, z, delta, sums,
-                step, outputs, share, run.shares,
+                run.take_loss, step, outputs, target, sample_weight, rows, factor, loss_numbers, of_batch, share, run.shares
             )  # fmt: skip
         arrived = wait_for_all(shared, arrived + threads)
         summed, correct = 0.0, 0.0
@@ -237,31 +232,28 @@ def train_tiled(
         if shared[decision] != 0:
             break
     if packs:
-        unpack(parameters, m_state, v_state, average, places, run.to_state, run.to_average, arena)
+        unpack(steps, places, run, arena)
     restore_float_mode(float_mode)
     return begin if is_finite else -(begin + 1)
 
 
 @kernel
-def forward_tiled(
-    x, order, first, last, batch_size, scale, shift, gather, layers_of_threads, runs, arena, lists, masks, counts, rates, out, shared,
-    thread, threads,
-):  # fmt: skip
-    """out[m, c] = z of the output layer for the rows order[first + m], as one thread of a team; return last.
+def forward_tiled(rows, gather, layers_of_threads, runs, memory, rates, out, shared, thread, threads):
+    """out[m, c] = z of the output layer for the rows rows.order[rows.first + m], as one thread of a team; return rows.last.
 
-    x (rows, K), order (n,), scale and shift (K,), gather: address, layers_of_threads (threads, 1 + L), runs (threads,): see records.py, the
-    output layer like a hidden one; scratch: arena to counts; rates (1, RATES): nobody's -> out (last - first, C), overwritten.
+    rows: program.Rows; gather: address; layers_of_threads (threads, 1 + L), runs (threads,), memory: see records.py, scratch; the output
+    layer is like a hidden one; rates (1, RATES): nobody's -> out (last - first, C), overwritten.
     """
-    arrived = 0
+    arrived, arena, order, first, last = 0, memory.arena, rows.order, rows.first, rows.last
     layers, run = layers_of_threads[thread], runs[thread]
     L = layers.shape[0] - 1
     outputs = layers[L]
-    for begin in range(first, last, batch_size):
-        rows = order[begin : min(begin + batch_size, last)]
-        M = rows.shape[0]
-        upcoming = order[begin + M : min(begin + M + batch_size, last)]
-        step = Step(arena, lists, masks, counts, rates[0], run, 0, M)
-        bring_in(step, gather, x, rows, upcoming, scale, shift, layers[0])
+    for begin in range(first, last, rows.batch_size):
+        now = order[begin : min(begin + rows.batch_size, last)]
+        M = now.shape[0]
+        upcoming = order[begin + M : min(begin + M + rows.batch_size, last)]
+        step = Step(arena, memory.lists, memory.masks, memory.counts, rates[0], run, 0, M)
+        bring_in(step, gather, rows.x, now, upcoming, rows.scale, rows.shift, layers[0])
         arrived = forward(step, layers, L, shared, arrived, thread, threads)
         arrived = wait_for_all(shared, arrived + threads)
         for m in range(M * thread // threads, M * (thread + 1) // threads):

@@ -6,10 +6,9 @@ import numpy as np
 
 from fastmlp import machine
 from fastmlp.kernels import engine
+from fastmlp.kernels.engine import FORWARD_ROWS, Program, TiledProgram, tiles_pay
 from fastmlp.kernels.losses import loss_for
-from fastmlp.kernels.program import Program, RowProgram
-from fastmlp.kernels.tiled import FORWARD_ROWS, TiledProgram, tiles_pay
-from fastmlp.kernels.updates import GRADIENT
+from fastmlp.kernels.program import RowProgram
 from fastmlp.preprocessing import targets
 from fastmlp.preprocessing.inputs import InputScaling
 from fastmlp.settings import TrainingSettings
@@ -107,10 +106,8 @@ def _row_of(network: Any) -> _Row:
 
 def _gradient_program(network: Any, rows: int, scaled: bool) -> Program | TiledProgram:
     form = loss_for(network.loss, network.output).form
-    layers = (network.sizes, network.hidden_activations, network.dtype, rows, form)
-    if tiles_pay(network.sizes, rows):
-        return TiledProgram(*layers, False, machine.usable_cores(), GRADIENT.name, norm=network.normalization, scaled=scaled)
-    return Program(*layers, norm=network.normalization, scaled=scaled)
+    layers = (network.sizes, network.hidden_activations, network.dtype, rows, machine.usable_cores())
+    return engine.choose_for_gradient(engine.Wanted(*layers, norm=network.normalization, loss=form, scaled=scaled))
 
 
 def _norm_of_inference(network: Any) -> str:

@@ -32,7 +32,7 @@ class Augmentation:
         number = np.dtype(np.float32) if is_bytes else rows.dtype
         self._half = number.type(0.5 if is_bytes else 0.0)
         self._scratch = [
-            (
+            augment.Scratch(
                 np.zeros(6),
                 np.zeros((2, *points), number),
                 np.zeros((2, points[0], width), number),
@@ -64,7 +64,7 @@ class Augmentation:
         with np.errstate(over="ignore"):
             augment.augment_images(
                 self._rows, numbers, m * thread // threads, m * (thread + 1) // threads, key, self._strength, self._half,
-                *self._scratch[thread], pictures,
+                self._scratch[thread], pictures,
             )  # fmt: skip
         return 0
 

@@ -40,7 +40,7 @@ def points(length, spacing):
 
 def scratch(strength, height, width, number):
     gy, gx = points(height, strength[augment.SPACING]), points(width, strength[augment.SPACING])
-    return (
+    return augment.Scratch(
         np.full(6, np.nan), np.full((2, gy, gx), np.nan, number), np.full((2, gy, width), np.nan, number),
         np.full((4, width + 1), np.nan, number), np.zeros(width, np.int64), np.zeros((2, height, width), number),
         np.zeros((height + 3) * (width + 3), number), np.full((2, width), np.nan, number), np.zeros(width, np.int32),
@@ -54,7 +54,7 @@ def augmented(images, height=H, width=W, numbers=None, key=KEY, kernel=augment.a
     numbers = np.arange(len(images)) if numbers is None else np.asarray(numbers)
     out = np.full((len(numbers), height * width), 77 if is_bytes else np.nan, images.dtype)
     half = number.type(0.5 if is_bytes else 0)
-    kernel(images, numbers, 0, len(numbers), np.uint64(key), strength, half, *scratch(strength, height, width, number), out)
+    kernel(images, numbers, 0, len(numbers), np.uint64(key), strength, half, scratch(strength, height, width, number), out)
     return out
 
 

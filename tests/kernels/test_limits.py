@@ -8,11 +8,10 @@ from numba import config
 
 from fastmlp import machine
 from fastmlp.kernels import compiling, scalar, tiled
-from fastmlp.kernels.program import Program
 from fastmlp.kernels.updates import UPDATES, Rates, clipped, descend, penalised
 from tests.kernels.test_step import Job
 from tests.kernels.test_tiled import SHARED, assert_same_bits
-from tests.kernels.tiled_training import Limits, by_the_oracle_with, error, rates, run, small, steps_of, tiled_program
+from tests.kernels.tiled_training import Limits, by_the_oracle_with, error, rates, run, small, steps_of, textbook_program, tiled_program
 from tests.oracle.updates import Rule
 from tests.pairs import each_pair
 
@@ -42,9 +41,7 @@ def by_tiles(job, dtype, rule, limits, listed=True, shares=2, averages=False, li
 
 
 def by_loops(job, dtype, rule, limits, kernels="scalar", averages=False, limited=True):
-    program = Program(
-        job.sizes, job.activations, dtype, job.batch_size, job.loss, kernels, update=rule.name, limited=limited, averages=averages
-    )
+    program = textbook_program(job, dtype, kernels, update=rule.name, limited=limited, averages=averages)
     program.scratch[:] = np.nan
     return run(program, steps_of(job, dtype, rule=rule, limits=limits))
 
@@ -114,7 +111,7 @@ def test_loops_over_threads_give_the_bits_of_serial_ones():
     job, rule = JOBS["one hidden layer"], RULES["adam"]
     found = []
     for threads in (1, 2):
-        program = Program(job.sizes, job.activations, "float32", job.batch_size, job.loss, "scalar", update=rule.name, limited=True)
+        program = textbook_program(job, "float32", update=rule.name, limited=True)
         program.threads = threads
         found.append(run(program, steps_of(job, "float32", rule=rule, limits=ALL)))
     assert_same_bits(*found)
@@ -146,7 +143,7 @@ def test_a_loss_that_is_not_finite_changes_nothing(train):
     program = (
         tiled_program(broken, "float32", update="adam", **options)
         if train is by_tiles
-        else Program(job.sizes, job.activations, "float32", 50, job.loss, "scalar", update="adam", **options)
+        else textbook_program(broken, "float32", update="adam", **options)
     )
     found = run(program, steps)
     assert found.reached == -1
@@ -200,11 +197,7 @@ def test_a_gradient_whose_square_float32_cannot_hold_is_clipped_by_its_norm(size
 def test_whole_networks_with_such_gradients_take_steps_of_the_length_allowed(train):
     job = Job([70, 37, 3], ["identity"], "mse", rows=12, batch_size=12)
     steps = steps_of(job, "float32", rule=Rule("sgd", 0.5), limits=Limits(clip_norm=2.0), scale=np.full(70, 1e15, np.float32))
-    program = (
-        tiled_program(job, "float32", limited=True)
-        if train is by_tiles
-        else Program(job.sizes, job.activations, "float32", 12, job.loss, "scalar", limited=True)
-    )
+    program = tiled_program(job, "float32", limited=True) if train is by_tiles else textbook_program(job, "float32", limited=True)
     found = run(program, steps)
     assert np.linalg.norm(found.parameters - job.parameters(small)) == pytest.approx(1.0, rel=1e-5)
 

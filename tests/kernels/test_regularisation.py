@@ -10,17 +10,29 @@ from numba import config
 
 from fastmlp import machine
 from fastmlp.kernels import compiling, panels, program, records, scalar, tiled
-from fastmlp.kernels.program import Program
 from fastmlp.kernels.random import threshold_of
 from fastmlp.kernels.regularisation import NOTHING, Regularisation
-from fastmlp.kernels.tiled import TiledProgram
 from tests.kernels import regularised_training
 from tests.kernels.comparison import Case, check, integers, normals
 from tests.kernels.processes import result_of
 from tests.kernels.regularised_training import documented, limited
 from tests.kernels.test_step import Job
 from tests.kernels.test_tiled import SHARED, rows_with_zeros, shifts
-from tests.kernels.tiled_training import PLACES, STEPS, TILES, error, run, sgd, signs, small, steps_of, units_at, units_per_tile
+from tests.kernels.tiled_training import (
+    PLACES,
+    STEPS,
+    TILES,
+    error,
+    run,
+    sgd,
+    signs,
+    small,
+    steps_of,
+    textbook_program,
+    tiled_program,
+    units_at,
+    units_per_tile,
+)
 from tests.oracle import mlp
 from tests.pairs import each_pair
 
@@ -44,13 +56,11 @@ listed_or_not = pytest.mark.parametrize("listed", [True, False], ids=["listed", 
 
 
 def tiled_with(how, job=JOB, dtype="float32", listed=True, shares=2, update="sgd", shifted=False):
-    return TiledProgram(
-        job.sizes, job.activations, dtype, job.batch_size, job.loss, listed, shares, update, shifted, regularisation=how
-    )  # fmt: skip
+    return tiled_program(job, dtype, listed, shares, update, shifted, regularisation=how)
 
 
 def textbook_with(how, job=JOB, dtype="float32", kernels="scalar", update="sgd"):
-    return Program(job.sizes, job.activations, dtype, job.batch_size, job.loss, kernels, update=update, regularisation=how)
+    return textbook_program(job, dtype, kernels, update=update, regularisation=how)
 
 
 def stepped(job, update):

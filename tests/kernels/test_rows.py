@@ -5,7 +5,7 @@ import pytest
 
 from fastmlp.kernels import compiling, narrow
 from fastmlp.kernels.losses import LOSSES
-from fastmlp.kernels.program import Program
+from fastmlp.kernels.program import Program, Wanted
 from fastmlp.kernels.vectors import vector_bytes
 from tests.kernels.comparison import EACH_ONCE, integers
 from tests.kernels.test_step import Job, assert_equal_to_the_oracle, program_of, trained
@@ -59,7 +59,7 @@ def test_row_by_row_equals_batches_of_one_on_whole_numbers(sizes, kernels):
 def test_networks_of_up_to_a_vector_a_layer_are_taken_in_vectors(dtype):
     lanes = vector_bytes() // np.dtype(dtype).itemsize
     found = {
-        (inputs, units): Program([inputs, units, 1], ["relu"], dtype, 1, "mse").narrow is not None
+        (inputs, units): Program(Wanted([inputs, units, 1], ["relu"], dtype, 1, loss="mse")).narrow is not None
         for inputs in (1, narrow.MOST_INPUTS, narrow.MOST_INPUTS + 1)
         for units in (1, lanes, lanes + 1)
     }
@@ -102,4 +102,4 @@ def test_a_row_whose_loss_is_not_finite_changes_no_parameter_and_is_named(kernel
 
 @pytest.mark.parametrize(("rows", "update", "expected"), [(1, "sgd", True), (2, "sgd", False), (1, "adam", False)])
 def test_plain_steps_of_one_row_are_taken_row_by_row(rows, update, expected):
-    assert Program([2, 3, 2], ["relu"], np.float32, rows, "cross_entropy", update=update).by_row is expected
+    assert Program(Wanted([2, 3, 2], ["relu"], np.float32, rows, loss="cross_entropy", update=update)).by_row is expected

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
-from fastmlp.kernels.program import Program, Steps
+from fastmlp.kernels.program import Program, Steps, Wanted
 from fastmlp.kernels.step import TOTALS
 from fastmlp.kernels.updates import Rates
 from tests.kernels.comparison import integers, normals
@@ -83,7 +83,11 @@ def rates(learning_rate, dtype=np.float32, steps=1000):
 
 def program_of(job, dtype, kernels="scalar", skip_zeros=True, over_threads=None):
     """Return a Program with poisoned scratch; it decides by itself whether it runs over threads, unless told."""
-    program = Program(job.sizes, job.activations, dtype, job.batch_size, job.loss, kernels, skip_zeros)
+    program = Program(
+        Wanted(
+            job.sizes, job.activations, dtype, job.batch_size, kernels=kernels, loss=job.loss, zero_skipping="on" if skip_zeros else "off"
+        )
+    )  # fmt: skip
     if over_threads is not None:
         program.threads = 2 if over_threads else 1
     program.scratch[:] = np.nan

@@ -16,7 +16,7 @@ from fastmlp import machine
 from fastmlp.kernels import compiling, records, tiled, tiles
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
-from fastmlp.kernels.program import Program
+from fastmlp.kernels.program import Program, Wanted
 from fastmlp.kernels.tiled import FORWARD_ROWS, TiledProgram
 from fastmlp.kernels.vectors import emitted
 from tests.kernels.comparison import EACH_ONCE, integers
@@ -33,6 +33,7 @@ from tests.kernels.tiled_training import (
     signs,
     small,
     steps_of,
+    textbook_program,
     tiled_program,
     units_at,
     units_per_tile,
@@ -181,7 +182,7 @@ def test_inputs_beyond_65536_are_listed_as_themselves():
 @each_pair(sizes=[[784, 64, 10], [33, 21, 90, 5]], update=STEPS, dtype=DTYPES)
 def test_tiles_train_like_the_textbook_loops(sizes, update, dtype):
     job = Job(sizes, ["silu"] * (len(sizes) - 2), "cross_entropy", rows=103, batch_size=20)
-    textbook = Program(job.sizes, job.activations, dtype, job.batch_size, job.loss, "scalar", update=update)
+    textbook = textbook_program(job, dtype, update=update)
     found, expected = (
         run(program, steps_of(job, dtype, rule=STEPS[update])) for program in (tiled_program(job, dtype, update=update), textbook)
     )
@@ -474,9 +475,9 @@ def test_outputs_are_those_of_the_textbook_loops_to_the_bit(sizes, rows, dtype):
     parameters, x = np.array(job.parameters(small), dtype), read_only(job.x(small), dtype)
     scale, shift = np.full(sizes[0], 0.5, dtype), np.full(sizes[0], 0.25, dtype)
     found, expected = np.full((rows, sizes[-1]), np.nan, dtype), np.full((rows, sizes[-1]), np.nan, dtype)
-    program = TiledProgram(sizes, job.activations, dtype, min(rows, FORWARD_ROWS), None, False, 2)
+    program = TiledProgram(Wanted(sizes, job.activations, dtype, min(rows, FORWARD_ROWS), 2), listed=False)
     program.outputs(parameters, x, 0, rows, scale, shift, found)
-    Program(sizes, job.activations, dtype, rows, kernels="scalar").outputs(parameters, x, 0, rows, scale, shift, expected)
+    Program(Wanted(sizes, job.activations, dtype, rows, kernels="scalar")).outputs(parameters, x, 0, rows, scale, shift, expected)
     np.testing.assert_array_equal(found, expected)
 
 
@@ -488,7 +489,7 @@ def test_outputs_are_the_same_for_any_shares_on_any_threads(shares, threads, alw
     parameters, x = np.array(job.parameters(small), np.float32), read_only(job.x(small), np.float32)
     one, many = np.empty((60, 3), np.float32), np.full((60, 3), np.nan, np.float32)
     for program_shares, out in ((1, one), (shares, many)):
-        program = TiledProgram(job.sizes, job.activations, "float32", 13, None, False, program_shares)
+        program = TiledProgram(Wanted(job.sizes, job.activations, "float32", 13, program_shares), listed=False)
         program.outputs(parameters, x, 0, 60, np.ones(33, np.float32), np.zeros(33, np.float32), out)
     np.testing.assert_array_equal(many, one)
 
@@ -497,7 +498,7 @@ def test_outputs_are_written_for_the_rows_asked_for():
     job = SHARED["deep"]
     parameters, x = np.array(job.parameters(small), np.float32), read_only(job.x(small), np.float32)
     whole, part = np.empty((60, 3), np.float32), np.full((20, 3), np.nan, np.float32)
-    program = TiledProgram(job.sizes, job.activations, "float32", 13, None, False, 2)
+    program = TiledProgram(Wanted(job.sizes, job.activations, "float32", 13, 2), listed=False)
     program.outputs(parameters, x, 0, 60, np.ones(33, np.float32), np.zeros(33, np.float32), whole)
     program.outputs(parameters, x, 31, 51, np.ones(33, np.float32), np.zeros(33, np.float32), part)
     np.testing.assert_array_equal(part, whole[31:51])

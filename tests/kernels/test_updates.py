@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 import fastmlp
 from fastmlp import machine
 from fastmlp.kernels import tiled
-from fastmlp.kernels.program import Program
 from fastmlp.kernels.updates import UPDATES, Rates
 from tests.kernels.comparison import integers
 from tests.kernels.test_step import Job
@@ -23,6 +22,7 @@ from tests.kernels.tiled_training import (
     signs,
     small,
     steps_of,
+    textbook_program,
     tiled_program,
     units_at,
 )
@@ -183,7 +183,7 @@ def test_biases_take_their_step_by_the_second_half_of_wide_rates(engine):
     of_biases = rates(rule._replace(weight_decay=0.0, learning_rate=0.1), 1, np.float64)
 
     def stepped(numbers):
-        textbook = Program(job.sizes, job.activations, "float64", job.batch_size, job.loss, "scalar", update=rule.name)
+        textbook = textbook_program(job, "float64", update=rule.name)
         program = textbook if engine == "textbook" else tiled_program(job, "float64", True, 2, rule.name)
         return run(program, steps_of(job, "float64", rule=rule, rates=numbers)).parameters
 
@@ -212,7 +212,7 @@ def test_one_step_of_momentum_in_float32_is_exact_on_integers(rows, listed):
 @each_pair(job=JOBS, kind=OF_EACH_KIND, dtype=["float32", "float64"])
 def test_tiles_train_like_the_textbook_loops(job, kind, dtype):
     job, rule = JOBS[job], RULES[kind]._replace(epsilon=1e-4)
-    textbook = Program(job.sizes, job.activations, dtype, job.batch_size, job.loss, "scalar", update=rule.name)
+    textbook = textbook_program(job, dtype, update=rule.name)
     expected = run(textbook, steps_of(job, dtype, rule=rule))
     assert error(trained(job, dtype, rule).parameters, expected.parameters) < (1e-5 if dtype == "float32" else 1e-12)
 

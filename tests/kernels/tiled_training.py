@@ -7,7 +7,7 @@ import numpy as np
 
 from fastmlp.kernels import tiles
 from fastmlp.kernels.layout import Layout
-from fastmlp.kernels.program import Program, Steps, count_parameters
+from fastmlp.kernels.program import Program, Steps, Wanted, count_parameters
 from fastmlp.kernels.step import TOTALS
 from fastmlp.kernels.tiled import TiledProgram
 from fastmlp.kernels.updates import UPDATES, Rates
@@ -77,9 +77,17 @@ def sgd(job: Job) -> Rule:
 
 
 def tiled_program(
-    job: Job, dtype: Any, listed: bool = True, shares: int = 2, update: str = "sgd", shifted: bool = False, **form: bool
+    job: Job, dtype: Any, listed: bool = True, shares: int = 2, update: str = "sgd", shifted: bool = False, **form: Any
 ) -> TiledProgram:
-    return TiledProgram(job.sizes, job.activations, dtype, job.batch_size, job.loss, listed, shares, update, shifted, **form)
+    return TiledProgram(wanted(job, dtype, threads=shares, update=update, shifted=shifted, **form), listed)
+
+
+def textbook_program(job: Job, dtype: Any, kernels: str = "scalar", **form: Any) -> Program:
+    return Program(wanted(job, dtype, kernels=kernels, **form))
+
+
+def wanted(job: Job, dtype: Any, **form: Any) -> Wanted:
+    return Wanted(job.sizes, job.activations, dtype, job.batch_size, loss=job.loss, **form)
 
 
 class Limits(NamedTuple):
