@@ -76,32 +76,27 @@ def compiled_state(
 
     count, n_targets = count_parameters(sizes, norm), 1 if LOSSES[loss].output == "softmax" else sizes[-1]
     n_moments = 2 if UPDATES[update].states else 0
-    codes = np.zeros(embedded.CODES, np.int64)
-    codes[embedded.N_INPUTS], codes[embedded.N_OUTPUTS], codes[embedded.N_LAYERS] = sizes[0], sizes[-1], len(layers)
-    codes[embedded.N_PARAMETERS], codes[embedded.N_TARGETS], codes[embedded.N_MOMENTS] = count, n_targets, n_moments
-    codes[embedded.STAMPED], codes[embedded.OUTPUT] = embedded.STAMP, output_code(loss)
-    for code, address in embedded.block_addresses(numba.from_dtype(dtype), norm != "none").items():
-        codes[code] = address
-    codes[embedded.LOSS] = loss_block(loss, dtype, not compiling.JIT)
-    codes[embedded.UPDATE] = update_block(update, dtype, not compiling.JIT)
-    codes[embedded.ITEM_SIZE] = dtype.itemsize
-    codes[embedded.WHOLE_AS_BYTES] = whole_as_bytes
-    largest = np.finfo(dtype).max  # what is not finite lies beyond it
-    bounds = [np.full(sizes[0], min(max(limit, -largest), largest), dtype) for limit in limits]
-    places = (embedded.TARGETS_AT, embedded.WEIGHTS_AT, embedded.RATES_AT, embedded.GRADIENT_AT)
-    lengths = (embedded.ROWS * n_targets, embedded.ROWS, embedded.RATES, count)
-    for place, length in zip(places, lengths, strict=True):
-        codes[place] = at
+    lengths = {"targets_at": embedded.ROWS * n_targets, "weights_at": embedded.ROWS, "rates_at": embedded.RATES, "gradient_at": count}
+    places = {}
+    for name, length in lengths.items():
+        places[name] = at
         at += length
     per_place = embedded.PLACE.itemsize // dtype.itemsize
-    codes[embedded.PLACES_AT] = at = at + at % per_place  # whole numbers lie at multiples of their size
-    codes[embedded.SCRATCH_SIZE] = at + per_place * max(sizes)
+    at += at % per_place  # whole numbers lie at multiples of their size
+    network = {
+        "stamp": embedded.STAMP, "n_inputs": sizes[0], "n_outputs": sizes[-1], "n_layers": len(layers), "n_parameters": count,
+        "n_targets": n_targets, "n_moments": n_moments, "output": output_code(loss), "item_size": dtype.itemsize,
+        "whole_as_bytes": whole_as_bytes, **places, "places_at": at, "scratch_size": at + per_place * max(sizes),
+        **embedded.block_addresses(numba.from_dtype(dtype), norm != "none"), "loss": loss_block(loss, dtype, not compiling.JIT),
+        "update": update_block(update, dtype, not compiling.JIT),
+    }  # fmt: skip
+    largest = np.finfo(dtype).max  # what is not finite lies beyond it
+    bounds = [np.full(sizes[0], min(max(limit, -largest), largest), dtype) for limit in limits]
 
     moments, steps = np.zeros((n_moments, count), dtype), np.zeros(1, np.int64)
     numbers = rates.rates(settings, 0, np.zeros(1), np.dtype(np.float64))[0]  # the learning rate is that of each step
-    return State(
-        parameters, layers, np.stack([*inputs, *bounds]), offsets, moments, numbers, steps, np.array([loss_parameter], dtype), codes
-    )
+    parameter, record = np.array([loss_parameter], dtype), compiling.filled(embedded.NETWORK, [network])
+    return State(parameters, layers, np.stack([*inputs, *bounds]), offsets, moments, numbers, steps, parameter, record)
 
 
 # --- C -------------------------------------------------------------------------------------------------------------------
@@ -150,12 +145,12 @@ class CHandle:
 
     state: State
     scratch: np.ndarray
-    words: np.ndarray  # the addresses of their arrays
+    record: np.ndarray  # the addresses of their arrays
 
     @property
     def address(self) -> int:
         """What C functions take as their network."""
-        return int(self.words.ctypes.data)
+        return int(self.record.ctypes.data)
 
     @property
     def ctypes(self) -> ctypes.c_void_p:
@@ -165,12 +160,13 @@ class CHandle:
 
 def c_handle(state: State) -> CHandle:
     """Return a handle of a network for C functions. Raises DataError where the parameters are not those of the network."""
-    dtype, size = state.inputs.dtype, int(state.codes[embedded.N_PARAMETERS])
+    dtype, size = state.inputs.dtype, int(state.network[0].n_parameters)
     if state.parameters.dtype != dtype or state.parameters.shape != (size,) or not state.parameters.flags.c_contiguous:
         found = f"{state.parameters.dtype} {state.parameters.shape}"
         raise DataError(f"parameters: expected a contiguous vector of {size} numbers, {dtype}, got {found}")
-    scratch = np.empty(state.codes[embedded.SCRATCH_SIZE], dtype)
-    return CHandle(state, scratch, np.array([array.ctypes.data for array in (*state, scratch)], np.int64))
+    scratch = np.empty(state.network[0].scratch_size, dtype)
+    addresses = dict(zip(foreign.HANDLE.names or (), (array.ctypes.data for array in (*state, scratch)), strict=True))
+    return CHandle(state, scratch, compiling.filled(foreign.HANDLE, [addresses]))
 
 
 def c_functions(state: State) -> CFunctions:

@@ -16,7 +16,19 @@ import numpy as np
 from numba import types
 
 from fastmlp.kernels import updates
-from fastmlp.kernels.compiling import LIKE_FIRST, address, block_call, borrow, entry, formula, kernel, record_type, source_stamp, specialise
+from fastmlp.kernels.compiling import (
+    LIKE_FIRST,
+    address,
+    block_call,
+    borrow,
+    entry,
+    formula,
+    kernel,
+    record,
+    record_type,
+    source_stamp,
+    specialise,
+)
 from fastmlp.kernels.elementary import exp
 from fastmlp.kernels.rows import forward_row
 from fastmlp.kernels.scalar import EXPONENTIAL, SIGMOID, SOFTMAX, dense_backward_input, sgd_update
@@ -37,16 +49,17 @@ from fastmlp.kernels.step import (
 from fastmlp.kernels.updates import NADAM_STEPS, Rates
 
 ROWS = 32  # of a block: weights that do not fit into a cache are read once per block
-STAMP = source_stamp()  # becomes part of a user's machine code, where that is compiled: the first of a state's codes has to equal it
+STAMP = source_stamp()  # becomes part of a user's machine code, where that is compiled: that of a state has to equal it
 U = np.uint64  # unsigned places, as in rows.py
 PLACE = np.dtype(np.uint64)
 
-# What State.codes holds: the stamp; sizes; what the output layer gives; bytes of a number; places in the scratch; addresses of blocks, of
-# the loss and of the optimiser (0: plain SGD); whether whole numbers of any type are scaled as bytes are.
-(STAMPED, N_INPUTS, N_OUTPUTS, N_LAYERS, N_PARAMETERS, N_TARGETS, N_MOMENTS, OUTPUT, ITEM_SIZE,
- TARGETS_AT, WEIGHTS_AT, RATES_AT, GRADIENT_AT, PLACES_AT, SCRATCH_SIZE,
- ROW, FORWARD, ADD_GRADIENTS, TO_INPUTS, DESCEND, LOSS, UPDATE, WHOLE_AS_BYTES) = range(23)  # fmt: skip
-CODES = 23
+# The record of a network: the stamp; sizes; what the output layer gives; bytes of a number; places in the scratch; whether whole numbers of
+# any type are scaled as bytes are; addresses of blocks, of the loss and of the optimiser (0: plain SGD).
+NETWORK = record(
+    """stamp n_inputs n_outputs n_layers n_parameters n_targets n_moments output item_size
+       targets_at weights_at rates_at gradient_at places_at scratch_size whole_as_bytes
+       outputs_of_row forward add_gradients to_inputs descend loss update"""
+)
 # Rows of State.inputs. Floats below the first of LOWEST, above the first of HIGHEST, are taken for NaN.
 SCALE, SHIFT, BYTE_SCALE, BYTE_SHIFT, LOWEST, HIGHEST = range(6)
 INPUT_ROWS = 6
@@ -70,7 +83,7 @@ class State(NamedTuple):
     rates: np.ndarray  # (RATES,) float64, updates.Rates: the optimiser's numbers
     steps: np.ndarray  # (1,) int64, steps taken, which the corrections of adam, adamw and nadam depend on
     loss_parameter: np.ndarray  # (1,) the number that the loss has besides: losses.Loss.parameter
-    codes: np.ndarray  # (CODES,) int64
+    network: np.ndarray  # (1,) NETWORK
 
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError("a compiled state holds addresses of this process; send the network instead, and call its compiled() there")
@@ -197,16 +210,16 @@ def to_inputs(parameters, layers, M, scratch):
 
 
 def block_addresses(number, normalised):
-    """Return {index into the codes: address} of the blocks above, for parameters of a Numba type; normalised: whether sums may be."""
+    """Return {field of NETWORK: address} of the blocks above, for parameters of a Numba type; normalised: whether sums may be."""
     flat, table, whole = types.Array(number, 1, "C"), types.Array(number, 2, "C"), types.int64
     layers = record_type(LAYER)[::1]
     row = specialise(row_outputs, "normalised", forward_any_row=forward_normalised_row) if normalised else row_outputs
     return {
-        ROW: address(row, flat, layers, whole, flat, whole),
-        FORWARD: address(forward, flat, layers, table, flat),
-        ADD_GRADIENTS: address(add_gradients, flat, layers, whole, flat, flat),
-        TO_INPUTS: address(to_inputs, flat, layers, whole, flat),
-        DESCEND: address(descend, flat, layers, whole, flat, number),
+        "outputs_of_row": address(row, flat, layers, whole, flat, whole),
+        "forward": address(forward, flat, layers, table, flat),
+        "add_gradients": address(add_gradients, flat, layers, whole, flat, flat),
+        "to_inputs": address(to_inputs, flat, layers, whole, flat),
+        "descend": address(descend, flat, layers, whole, flat, number),
     }
 
 
@@ -219,7 +232,7 @@ def scale_of(state, x):
     if x.dtype == BYTE:
         return BYTE_SCALE
     is_whole = x.dtype.type(0.5) == 0  # known when this is compiled
-    if is_whole and state.codes[WHOLE_AS_BYTES] != 0:
+    if is_whole and state.network[0].whole_as_bytes != 0:
         return BYTE_SCALE
     return SCALE
 
@@ -247,9 +260,10 @@ def read_row(state, x, scratch, at):
 @kernel(inlined=True)
 def outputs_of(state, scratch, x, out):
     """out = outputs of the network for one row. x (K,) -> out (N,), scratch, both overwritten."""
+    network = state.network[0]
     read_row(state, x, scratch, 0)
-    call_row(state.codes[ROW], state.parameters, state.layers, state.codes[OUTPUT], scratch, state.codes[PLACES_AT])
-    z = U(state.layers[state.codes[N_LAYERS] - 1].z)
+    call_row(network.outputs_of_row, state.parameters, state.layers, network.output, scratch, network.places_at)
+    z = U(state.layers[network.n_layers - 1].z)
     for n in range(U(out.shape[0])):
         out[n] = scratch[z + n]
 
@@ -276,20 +290,20 @@ def loss_of_block(state, scratch, x, target, sample_weight, first, M, factor):
     x (rows, K), target (rows, T) or (rows,), sample_weight (rows,) or (0,) for ones, factor in the parameters' type; scratch is
     overwritten.
     """
-    K, T, L = state.codes[N_INPUTS], state.codes[N_TARGETS], state.codes[N_LAYERS]
-    at, weights_at = state.codes[TARGETS_AT], state.codes[WEIGHTS_AT]
+    network = state.network[0]
+    K, T, L, at, weights_at = network.n_inputs, network.n_targets, network.n_layers, network.targets_at, network.weights_at
     targets, weights = scratch[at : at + M * T].reshape((M, T)), scratch[weights_at : weights_at + M]
     for m in range(M):
         read_row(state, x[first + m], scratch, m * K)
         for t in range(T):
             targets[m, t] = target_of(target, first + m, t)
         weights[m] = sample_weight[first + m] if sample_weight.shape[0] > 0 else 1
-    call_forward(state.codes[FORWARD], state.parameters, state.layers, batch_of(state.layers, scratch, M), scratch)
+    call_forward(network.forward, state.parameters, state.layers, batch_of(state.layers, scratch, M), scratch)
     z, delta = (
         rows_of(scratch, state.layers[L - 1].z, state.layers[L - 1], M),
         rows_of(scratch, state.layers[L - 1].delta, state.layers[L - 1], M),
     )
-    return call_loss(state.codes[LOSS], z, targets, weights, factor, state.loss_parameter[0], delta)
+    return call_loss(network.loss, z, targets, weights, factor, state.loss_parameter[0], delta)
 
 
 @kernel
@@ -320,7 +334,7 @@ def mean_gradient(state, scratch, x, target, sample_weight, out):
     for first in range(0, M, ROWS):
         rows = min(ROWS, M - first)
         total += loss_of_block(state, scratch, x, target, sample_weight, first, rows, factor)
-        call_add_gradients(state.codes[ADD_GRADIENTS], state.parameters, state.layers, np.int64(rows), scratch, out)
+        call_add_gradients(state.network[0].add_gradients, state.parameters, state.layers, np.int64(rows), scratch, out)
     return total / M
 
 
@@ -336,7 +350,7 @@ def gradient_of_inputs(state, scratch, x, target, out):
     for first in range(0, M, ROWS):
         rows = min(ROWS, M - first)
         total += loss_of_block(state, scratch, x, target, scratch[:0], first, rows, scratch.dtype.type(1))
-        call_to_inputs(state.codes[TO_INPUTS], state.parameters, state.layers, np.int64(rows), scratch)
+        call_to_inputs(state.network[0].to_inputs, state.parameters, state.layers, np.int64(rows), scratch)
         dx = batch_of(state.layers, scratch, rows)
         for m in range(rows):
             for k in range(K):
@@ -369,23 +383,23 @@ def train_on(state, scratch, x, target, sample_weight, learning_rate):
     In place: the parameters, moments and steps of the state. x (M, K), target (M, T) or (M,), sample_weight (M,) or (0,) for ones,
     learning_rate: a number; scratch is overwritten.
     """
-    M = x.shape[0]
+    M, network = x.shape[0], state.network[0]
     rate = scratch.dtype.type(learning_rate)
     if not np.isfinite(rate):
         return np.nan
-    if state.codes[UPDATE] == 0 and M <= ROWS:
+    if network.update == 0 and M <= ROWS:
         factor = scratch.dtype.type(1) / scratch.dtype.type(M)
         mean = loss_of_block(state, scratch, x, target, sample_weight, 0, M, factor) / M
         if np.isfinite(mean):
             state.steps[0] += 1
-            call_descend(state.codes[DESCEND], state.parameters, state.layers, np.int64(M), scratch, rate)
+            call_descend(network.descend, state.parameters, state.layers, np.int64(M), scratch, rate)
         return mean
-    gradient_at, rates_at = state.codes[GRADIENT_AT], state.codes[RATES_AT]
-    direction = scratch[gradient_at : gradient_at + state.codes[N_PARAMETERS]]
+    gradient_at, rates_at = network.gradient_at, network.rates_at
+    direction = scratch[gradient_at : gradient_at + network.n_parameters]
     mean = mean_gradient(state, scratch, x, target, sample_weight, direction)
     if np.isfinite(mean):
         state.steps[0] += 1
-        if state.codes[UPDATE] == 0:
+        if network.update == 0:
             sgd_update(state.parameters, direction, rate)
         else:
             rates = scratch[rates_at : rates_at + RATES]
@@ -393,7 +407,7 @@ def train_on(state, scratch, x, target, sample_weight, learning_rate):
                 rates[i] = state.rates[i]
             rates[LEARNING_RATE] = rate
             correct(rates, state.rates, state.steps[0])
-            call_update(state.codes[UPDATE], state.parameters, state.moments[0], state.moments[1], direction, rates)
+            call_update(network.update, state.parameters, state.moments[0], state.moments[1], direction, rates)
     return mean
 
 
@@ -408,22 +422,23 @@ def borrowed(state):
     parameters, layers, inputs, moments = borrow(state.parameters), borrow(state.layers), borrow(state.inputs), borrow(state.moments)
     offsets = borrow(state.offsets)
     rates, steps, loss_parameter = borrow(state.rates), borrow(state.steps), borrow(state.loss_parameter)
-    return State(parameters, layers, inputs, offsets, moments, rates, steps, loss_parameter, borrow(state.codes))
+    return State(parameters, layers, inputs, offsets, moments, rates, steps, loss_parameter, borrow(state.network))
 
 
 @kernel
-def is_vector(vector, codes):
+def is_vector(vector, network):
     """Return whether a vector is laid out like the parameters of the network: (P,), contiguous, of their type."""
     size, item, stride = vector.shape[0], vector.itemsize, vector.strides[0]
-    return (size == codes[N_PARAMETERS]) & (item == codes[ITEM_SIZE]) & (stride == codes[ITEM_SIZE])
+    return (size == network.n_parameters) & (item == network.item_size) & (stride == network.item_size)
 
 
 @kernel
 def check_state(state, scratch):
     """Return what is wrong with a state and its scratch, FITS for nothing."""
-    stamp, fits = state.codes[STAMPED], is_vector(state.parameters, state.codes)
-    is_scratch = (scratch.shape[0] == state.codes[SCRATCH_SIZE]) & (scratch.itemsize == state.codes[ITEM_SIZE])
-    if stamp != STAMP:
+    network = state.network[0]
+    fits = is_vector(state.parameters, network)
+    is_scratch = (scratch.shape[0] == network.scratch_size) & (scratch.itemsize == network.item_size)
+    if network.stamp != STAMP:
         return OTHER_VERSION
     if not is_scratch:
         return WRONG_SCRATCH
@@ -438,14 +453,15 @@ def check_rows(state, scratch, x, target, sample_weight):
     wrong = check_state(state, scratch)
     if wrong != FITS:
         return wrong
-    M, T = x.shape[0], state.codes[N_TARGETS]
-    if M == 0 or x.shape[1] != state.codes[N_INPUTS]:
+    network = state.network[0]
+    M, T, N = x.shape[0], network.n_targets, network.n_outputs
+    if M == 0 or x.shape[1] != network.n_inputs:
         return WRONG_ROWS
     if target.shape[0] != M or columns_of(target) != T:
         return WRONG_TARGET
-    if state.codes[OUTPUT] == SOFTMAX:  # a class number is a place in memory
+    if network.output == SOFTMAX:  # a class number is a place in memory
         for m in range(M):
-            if not (target_of(target, m, 0) >= 0 and target_of(target, m, 0) < state.codes[N_OUTPUTS]):
+            if not (target_of(target, m, 0) >= 0 and target_of(target, m, 0) < N):
                 return WRONG_CLASS
     if sample_weight.shape[0] > 0 and sample_weight.shape[0] != M:
         return WRONG_WEIGHT
@@ -493,9 +509,9 @@ def refuse(wrong):
 @entry
 def make_scratch(state):
     """Return the array that the other functions write to on their way: make one per thread, use it for as many calls as you like."""
-    if state.codes[STAMPED] != STAMP:
+    if state.network[0].stamp != STAMP:
         refuse(OTHER_VERSION)
-    return np.empty(state.codes[SCRATCH_SIZE], state.parameters.dtype)
+    return np.empty(state.network[0].scratch_size, state.parameters.dtype)
 
 
 @entry
@@ -504,10 +520,10 @@ def with_parameters(state, parameters):
 
     Makes no copy. Raises ValueError for another size or type.
     """
-    if not is_vector(parameters, state.codes):
+    if not is_vector(parameters, state.network[0]):
         refuse(WRONG_PARAMETERS)
     moments, rates, steps = state.moments, state.rates, state.steps
-    return State(parameters, state.layers, state.inputs, state.offsets, moments, rates, steps, state.loss_parameter, state.codes)
+    return State(parameters, state.layers, state.inputs, state.offsets, moments, rates, steps, state.loss_parameter, state.network)
 
 
 @entry
@@ -515,7 +531,7 @@ def copy_state(state):
     """Return a state that trains by itself: parameters, moments and steps are copies."""
     moments, steps = state.moments.copy(), state.steps.copy()
     parameters = state.parameters.copy()
-    return State(parameters, state.layers, state.inputs, state.offsets, moments, state.rates, steps, state.loss_parameter, state.codes)
+    return State(parameters, state.layers, state.inputs, state.offsets, moments, state.rates, steps, state.loss_parameter, state.network)
 
 
 @entry
@@ -527,9 +543,9 @@ def predict(state, scratch, x, out):
     """
     state, scratch, x, out = borrowed(state), borrow(scratch), borrow(x), borrow(out)
     refuse(check_state(state, scratch))
-    if x.shape[0] != state.codes[N_INPUTS]:
+    if x.shape[0] != state.network[0].n_inputs:
         refuse(WRONG_X)
-    if out.shape[0] != state.codes[N_OUTPUTS]:
+    if out.shape[0] != state.network[0].n_outputs:
         refuse(WRONG_OUT)
     outputs_of(state, scratch, x, out)
 
@@ -542,9 +558,9 @@ def predict_batch(state, scratch, x, out):
     """
     state, scratch, x, out = borrowed(state), borrow(scratch), borrow(x), borrow(out)
     refuse(check_state(state, scratch))
-    if x.shape[1] != state.codes[N_INPUTS]:
+    if x.shape[1] != state.network[0].n_inputs:
         refuse(WRONG_ROWS)
-    if out.shape[0] != x.shape[0] or out.shape[1] != state.codes[N_OUTPUTS]:
+    if out.shape[0] != x.shape[0] or out.shape[1] != state.network[0].n_outputs:
         refuse(WRONG_OUT)
     outputs_of_each(state, scratch, x, out)
 
@@ -578,7 +594,7 @@ def gradient(state, scratch, x, target, out, sample_weight=None):
     else:
         weight = borrow(sample_weight)
     refuse(check_rows(state, scratch, x, target, weight))
-    if not is_vector(out, state.codes):
+    if not is_vector(out, state.network[0]):
         refuse(WRONG_VECTOR)
     return mean_gradient(state, scratch, x, target, weight, out)
 

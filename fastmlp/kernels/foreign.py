@@ -1,24 +1,17 @@
 """A whole network behind function pointers of C: what embedded.py does, with pointers for arrays and one handle for state and scratch.
 
-A handle is an array of int64, the addresses of the arrays of a State and of a scratch. What can be checked gives a NaN and changes
+A handle is a record of the addresses of the arrays of a State and of a scratch. What can be checked gives a NaN and changes
 nothing: null pointers, numbers of rows that cannot be, class numbers out of range. Where another pointer points to, nobody can check.
 """
 
 import numpy as np
 from numba import carray
 
-from fastmlp.kernels.compiling import kernel, pointer
-from fastmlp.kernels.embedded import CODES as CODES_LENGTH
+from fastmlp.kernels.compiling import kernel, pointer, record
 from fastmlp.kernels.embedded import (
-    GRADIENT_AT,
     INPUT_ROWS,
-    N_INPUTS,
-    N_LAYERS,
-    N_MOMENTS,
-    N_OUTPUTS,
-    N_PARAMETERS,
-    N_TARGETS,
-    SCRATCH_SIZE,
+    NETWORK,
+    RATES,
     State,
     check_rows,
     gradient_of_inputs,
@@ -28,12 +21,10 @@ from fastmlp.kernels.embedded import (
     outputs_of_each,
     train_on,
 )
-from fastmlp.kernels.embedded import RATES as RATES_LENGTH
 from fastmlp.kernels.step import LAYER
 
-# Words of a handle: addresses, in the order of State's fields, then the scratch's.
-PARAMETERS, LAYERS, INPUTS, OFFSETS, MOMENTS, RATES, STEPS, LOSS_PARAMETER, CODES, SCRATCH = range(10)
-WORDS = 10
+# A handle: the addresses of the arrays of a State, and of a scratch.
+HANDLE = record(" ".join((*State._fields, "scratch")))
 
 NUMBER = np.dtype(np.float32)  # the type of the parameters; compiling.with_constant makes the form for another one
 
@@ -50,37 +41,37 @@ def is_null(pointer):
 @kernel
 def is_wrong(handle, x, rows):
     """Return whether a handle or rows cannot be what they should be."""
-    return carray(handle, WORDS, np.int64).ctypes.data == 0 or is_null(x) or rows < 1 or rows > MOST_ROWS
+    return carray(handle, 1, HANDLE).ctypes.data == 0 or is_null(x) or rows < 1 or rows > MOST_ROWS
 
 
 @kernel
-def codes_at(handle):
-    """Return the codes (CODES,) of the state that a handle points to."""
-    return carray(pointer(carray(handle, WORDS, np.int64)[CODES]), CODES_LENGTH, np.int64)
+def network_at(handle):
+    """Return the record of the network that a handle points to."""
+    return carray(pointer(carray(handle, 1, HANDLE)[0].network), 1, NETWORK)[0]
 
 
 @kernel
 def state_at(handle):
     """Return the state that a handle points to."""
-    words, codes = carray(handle, WORDS, np.int64), codes_at(handle)
+    at, network = carray(handle, 1, HANDLE)[0], network_at(handle)
+    P, K = network.n_parameters, network.n_inputs
     return State(
-        carray(pointer(words[PARAMETERS]), codes[N_PARAMETERS], NUMBER),
-        carray(pointer(words[LAYERS]), codes[N_LAYERS], LAYER),
-        carray(pointer(words[INPUTS]), (INPUT_ROWS, codes[N_INPUTS]), NUMBER),
-        carray(pointer(words[OFFSETS]), codes[N_INPUTS], np.float64),
-        carray(pointer(words[MOMENTS]), (codes[N_MOMENTS], codes[N_PARAMETERS]), NUMBER),
-        carray(pointer(words[RATES]), RATES_LENGTH, np.float64),
-        carray(pointer(words[STEPS]), 1, np.int64),
-        carray(pointer(words[LOSS_PARAMETER]), 1, NUMBER),
-        codes,
+        carray(pointer(at.parameters), P, NUMBER),
+        carray(pointer(at.layers), network.n_layers, LAYER),
+        carray(pointer(at.inputs), (INPUT_ROWS, K), NUMBER),
+        carray(pointer(at.offsets), K, np.float64),
+        carray(pointer(at.moments), (network.n_moments, P), NUMBER),
+        carray(pointer(at.rates), RATES, np.float64),
+        carray(pointer(at.steps), 1, np.int64),
+        carray(pointer(at.loss_parameter), 1, NUMBER),
+        carray(pointer(at.network), 1, NETWORK),
     )
 
 
 @kernel
 def scratch_at(handle):
     """Return the scratch that a handle points to."""
-    words, codes = carray(handle, WORDS, np.int64), codes_at(handle)
-    return carray(pointer(words[SCRATCH]), codes[SCRATCH_SIZE], NUMBER)
+    return carray(pointer(carray(handle, 1, HANDLE)[0].scratch), network_at(handle).scratch_size, NUMBER)
 
 
 @kernel
@@ -88,8 +79,8 @@ def c_predict(handle, x, out):
     """out = outputs of the network for one row. x: K numbers -> out: N numbers."""
     if is_wrong(handle, x, 1) or is_null(out):
         return
-    codes = codes_at(handle)
-    outputs_of(state_at(handle), scratch_at(handle), carray(x, codes[N_INPUTS]), carray(out, codes[N_OUTPUTS]))
+    network = network_at(handle)
+    outputs_of(state_at(handle), scratch_at(handle), carray(x, network.n_inputs), carray(out, network.n_outputs))
 
 
 @kernel
@@ -97,8 +88,8 @@ def c_predict_batch(handle, x, rows, out):
     """out[m] = outputs of the network for row x[m]. x: rows K numbers -> out: rows N numbers."""
     if is_wrong(handle, x, rows) or is_null(out):
         return
-    codes = codes_at(handle)
-    outputs_of_each(state_at(handle), scratch_at(handle), carray(x, (rows, codes[N_INPUTS])), carray(out, (rows, codes[N_OUTPUTS])))
+    network = network_at(handle)
+    outputs_of_each(state_at(handle), scratch_at(handle), carray(x, (rows, network.n_inputs)), carray(out, (rows, network.n_outputs)))
 
 
 @kernel
@@ -106,8 +97,8 @@ def c_loss(handle, x, target, rows):
     """Return the mean loss of the rows. x: rows K numbers, target: rows T numbers."""
     if is_wrong(handle, x, rows) or is_null(target):
         return np.nan
-    codes, state, scratch = codes_at(handle), state_at(handle), scratch_at(handle)
-    inputs, targets = carray(x, (rows, codes[N_INPUTS])), carray(target, (rows, codes[N_TARGETS]))
+    network, state, scratch = network_at(handle), state_at(handle), scratch_at(handle)
+    inputs, targets = carray(x, (rows, network.n_inputs)), carray(target, (rows, network.n_targets))
     if check_rows(state, scratch, inputs, targets, scratch[:0]) != 0:
         return np.nan
     return mean_loss(state, scratch, inputs, targets, scratch[:0])
@@ -118,11 +109,11 @@ def c_gradient(handle, x, target, rows, out):
     """Return the mean loss of the rows; out = its derivative with respect to the parameters: P numbers."""
     if is_wrong(handle, x, rows) or is_null(target) or is_null(out):
         return np.nan
-    codes, state, scratch = codes_at(handle), state_at(handle), scratch_at(handle)
-    inputs, targets = carray(x, (rows, codes[N_INPUTS])), carray(target, (rows, codes[N_TARGETS]))
+    network, state, scratch = network_at(handle), state_at(handle), scratch_at(handle)
+    inputs, targets = carray(x, (rows, network.n_inputs)), carray(target, (rows, network.n_targets))
     if check_rows(state, scratch, inputs, targets, scratch[:0]) != 0:
         return np.nan
-    return mean_gradient(state, scratch, inputs, targets, scratch[:0], carray(out, codes[N_PARAMETERS]))
+    return mean_gradient(state, scratch, inputs, targets, scratch[:0], carray(out, network.n_parameters))
 
 
 @kernel
@@ -130,11 +121,11 @@ def c_input_gradient(handle, x, target, rows, out):
     """Return the mean loss of the rows; out[m] = derivative of the loss of row m with respect to that row: rows K numbers."""
     if is_wrong(handle, x, rows) or is_null(target) or is_null(out):
         return np.nan
-    codes, state, scratch = codes_at(handle), state_at(handle), scratch_at(handle)
-    inputs, targets = carray(x, (rows, codes[N_INPUTS])), carray(target, (rows, codes[N_TARGETS]))
+    network, state, scratch = network_at(handle), state_at(handle), scratch_at(handle)
+    inputs, targets = carray(x, (rows, network.n_inputs)), carray(target, (rows, network.n_targets))
     if check_rows(state, scratch, inputs, targets, scratch[:0]) != 0:
         return np.nan
-    return gradient_of_inputs(state, scratch, inputs, targets, carray(out, (rows, codes[N_INPUTS])))
+    return gradient_of_inputs(state, scratch, inputs, targets, carray(out, (rows, network.n_inputs)))
 
 
 @kernel
@@ -142,8 +133,8 @@ def c_train_step(handle, x, target, rows, learning_rate):
     """Take one step of the state's optimiser on the rows; return the mean loss before it."""
     if is_wrong(handle, x, rows) or is_null(target):
         return np.nan
-    codes, state, scratch = codes_at(handle), state_at(handle), scratch_at(handle)
-    inputs, targets = carray(x, (rows, codes[N_INPUTS])), carray(target, (rows, codes[N_TARGETS]))
+    network, state, scratch = network_at(handle), state_at(handle), scratch_at(handle)
+    inputs, targets = carray(x, (rows, network.n_inputs)), carray(target, (rows, network.n_targets))
     if check_rows(state, scratch, inputs, targets, scratch[:0]) != 0:
         return np.nan
     return train_on(state, scratch, inputs, targets, scratch[:0], learning_rate)
@@ -157,10 +148,10 @@ def c_value(count, x, handle):
     """
     if is_wrong(handle, x, 1):
         return np.nan
-    codes, scratch = codes_at(handle), scratch_at(handle)
-    if count != codes[N_INPUTS]:
+    network, scratch = network_at(handle), scratch_at(handle)
+    if count != network.n_inputs:
         return np.nan
-    at = codes[GRADIENT_AT]
-    out = scratch[at : at + codes[N_OUTPUTS]]
-    outputs_of(state_at(handle), scratch, carray(x, codes[N_INPUTS]), out)
+    at = network.gradient_at
+    out = scratch[at : at + network.n_outputs]
+    outputs_of(state_at(handle), scratch, carray(x, network.n_inputs), out)
     return np.float64(out[0])

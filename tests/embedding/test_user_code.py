@@ -274,7 +274,7 @@ def both(state, x, target, out, slope):
 if __name__ == "__main__":
     p = problem(json.loads(sys.argv[1]), activation=sys.argv[2])
     state, _ = p.network.compiled()
-    out, slope = np.full(state.codes[2], np.nan), np.full_like(state.parameters, np.nan)
+    out, slope = np.full(state.network[0].n_outputs, np.nan), np.full_like(state.parameters, np.nan)
     loss = both(state, p.x, p.target, out, slope)
     close = bool(abs(loss - p.mean_loss()) < 1e-12 and abs(out - p.outputs()[0]).max() < 1e-12 and abs(slope - p.gradient()).max() < 1e-12)
     print(json.dumps([sum(both.stats.cache_hits.values()), sum(both.stats.cache_misses.values()), close]))
@@ -308,7 +308,7 @@ def test_function_compiled_with_other_sources_than_the_state_is_refused():
     p = problem([4, 9, 3])
     state, functions = p.network.compiled()
     scratch = functions.make_scratch(state)
-    state.codes[0] += 1  # what compiled() of another version would write
+    state.network[0].stamp += 1  # what compiled() of another version would write
     for refused in (
         lambda: predict(state, scratch, p.x[0], np.empty(3)),
         lambda: loss(state, scratch, p.x, p.target),
