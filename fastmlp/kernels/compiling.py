@@ -72,24 +72,25 @@ class Source(NamedTuple):
     is_formula: bool = False
     is_inlined: bool = False  # wherever it is called: where the arrays that it is given would be counted at each call
     is_inner: bool = False  # only compiled code calls it
+    is_spliced: bool = False  # its text is put into each function that calls it, before types are known: it has no machine code of its own
     is_counted: bool = True  # it counts who holds the arrays that it is given: it hands out views of them
 
 
 def kernel(
     function: Callable[..., Any] | None = None, *, reassociate: bool = False, inlined: bool = False, inner: bool = False,
-    counted: bool = False,
+    counted: bool = False, spliced: bool = False,
 ) -> Any:  # fmt: skip
     """Compile a function of this folder as a serial kernel, on its first call; `prange` in it runs as `range`.
 
     `reassociate` allows sums to be added up in any order, which a dot product needs to be vectorised.
     `inlined` puts its code into each function that calls it. What is `inner` has no entry for Python, which takes a fifth of the time to
-    compile, and does not count who holds its arrays, unless it is `counted`: it cannot return a view of them. With NUMBA_DISABLE_JIT=1 the
-    function itself comes back.
+    compile, and does not count who holds its arrays, unless it is `counted`: it cannot return a view of them. What is `spliced` is text
+    that its callers compile: it may be given formulas. With NUMBA_DISABLE_JIT=1 the function itself comes back.
     """
     if function is None:
-        return functools.partial(kernel, reassociate=reassociate, inlined=inlined, inner=inner, counted=counted)
+        return functools.partial(kernel, reassociate=reassociate, inlined=inlined, inner=inner, counted=counted, spliced=spliced)
     fastmath = FASTMATH_REASSOCIATE if reassociate else FASTMATH
-    return _register(function, fastmath, is_inlined=inlined, is_inner=inner, is_counted=counted or not inner)
+    return _register(function, fastmath, is_inlined=inlined, is_inner=inner, is_counted=counted or not inner, is_spliced=spliced)
 
 
 def entry(function: Callable[..., Any]) -> Any:
@@ -168,11 +169,11 @@ def specialise(serial: Any, suffix: str, **replaced: Any) -> Any:
 
 def _register(
     function: Callable[..., Any], fastmath: frozenset[str], is_formula: bool = False, is_inlined: bool = False, is_inner: bool = False,
-    is_counted: bool = True,
+    is_counted: bool = True, is_spliced: bool = False,
 ) -> Any:  # fmt: skip
     if not JIT:
         return function
-    source = Source(function, fastmath, is_formula, is_inlined, is_inner, is_counted)
+    source = Source(function, fastmath, is_formula, is_inlined, is_inner, is_spliced, is_counted)
     compiled = _dispatcher(function, source)
     _SOURCES[compiled] = source
     return compiled
@@ -184,6 +185,8 @@ def _dispatcher(function: Callable[..., Any], source: Source, parallel: bool = F
     options["pipeline_class"] = _Compiler
     if source.is_inlined:
         options["forceinline"] = True
+    if source.is_spliced:
+        options["inline"] = "always"
     if source.is_inner:
         options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     if source.is_formula:

@@ -31,7 +31,7 @@ from fastmlp.kernels.compiling import (
 )
 from fastmlp.kernels.elementary import exp
 from fastmlp.kernels.rows import forward_row
-from fastmlp.kernels.scalar import EXPONENTIAL, SIGMOID, SOFTMAX, dense_backward_input, sgd_update
+from fastmlp.kernels.scalar import EXPONENTIAL, SIGMOID, SOFTMAX, dense_backward_input, sgd_update, softmax
 from fastmlp.kernels.step import (
     LAYER,
     backward_to,
@@ -115,15 +115,8 @@ def row_outputs(parameters, layers, output, scratch, places_at):
     N, z = U(layers[last].n_out), U(layers[last].z)
     one = scratch.dtype.type(1)
     if output == SOFTMAX:
-        largest = scratch[z]
-        for n in range(N):
-            largest = max(largest, scratch[z + n])
-        total = scratch.dtype.type(0)
-        for n in range(N):
-            scratch[z + n] = exp(scratch[z + n] - largest)
-            total += scratch[z + n]
-        for n in range(N):
-            scratch[z + n] /= total
+        outputs = rows_of(scratch, layers[last].z, layers[last], 1)
+        softmax(outputs, outputs)
     elif output == SIGMOID:
         for n in range(N):
             scratch[z + n] = one / (one + exp(-scratch[z + n]))

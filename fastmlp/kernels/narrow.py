@@ -15,6 +15,7 @@ from numba import carray
 
 from fastmlp.kernels import tiles
 from fastmlp.kernels.compiling import block_call, kernel, pointer, record
+from fastmlp.kernels.pointwise import apply, gather_row
 from fastmlp.kernels.rows import loss_of_row
 from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, WEIGHT_SUM
 from fastmlp.kernels.vectors import full_width, prefetch, short_loops
@@ -43,8 +44,7 @@ def activate_vector(z, a, slope, count):
     full_width()
     sums, out = carray(pointer(z), (count,), NUMBER), carray(pointer(a), (count,), NUMBER)
     slopes = carray(pointer(slope), (count,), NUMBER)
-    for n in range(count):
-        out[n] = ACTIVATION(sums[n])
+    apply(ACTIVATION, sums, out)
     for n in range(count):
         slopes[n] = ACTIVATION_DERIVATIVE(sums[n], out[n])
 
@@ -80,6 +80,7 @@ def train_narrow(steps, layers, runs, arena):
     parameters, total, x, target, sample_weight = steps.parameters, steps.total, steps.x, steps.target, steps.sample_weight
     order, first, last, scale, shift, rates = steps.order, steps.first, steps.last, steps.scale, steps.shift, steps.rates
     output, loss, derivative = runs[0].output, runs[0].loss_formula, runs[0].loss_derivative
+    loss_numbers = steps.loss_numbers
     short_loops()
     address = arena.ctypes.data
     L, inputs, constant_one = layers.shape[0], 2 * LANES, LANES
@@ -91,8 +92,7 @@ def train_narrow(steps, layers, runs, arena):
         row = order[i]
         if i + 1 < last:
             prefetch(x, order[i + 1], 0)
-        for k in range(x.shape[1]):
-            arena[inputs + k] = parameters.dtype.type(x[row, k]) * scale[k] + shift[k]
+        gather_row(x, row, scale, shift, arena, U(inputs))
 
         below = inputs
         for index in range(L):
@@ -105,7 +105,7 @@ def train_narrow(steps, layers, runs, arena):
 
         N, z, d = U(layers[L - 1].n_out), U(layers[L - 1].z), U(layers[L - 1].delta)
         weight = sample_weight[row] if sample_weight.shape[0] > 0 else one
-        row_loss, correct = loss_of_row(arena, z, d, N, target, row, weight, output, loss, derivative, steps.loss_numbers)
+        row_loss, correct = loss_of_row(arena, z, d, N, target, row, weight, output, loss, derivative, loss_numbers)
         if not math.isfinite(row_loss):
             reached = -(i + 1)
             break

@@ -15,7 +15,6 @@ part of the outputs and, on the way back, their deltas and both updates, without
 What is read from a record is read before the loops that write to the arena: for all that the compiler knows, they might write to it.
 """
 
-import math
 from typing import Any
 
 import numpy as np
@@ -32,8 +31,21 @@ from fastmlp.kernels.normalisation import (
     scale_backward_of_units,
     track_moments,
 )
-from fastmlp.kernels.random import from_end, from_median, hash_32, high_half, low_half, row_key, signed_32
-from fastmlp.kernels.scalar import averaged, clipped, count_correct, penalised, rates_of
+from fastmlp.kernels.pointwise import (
+    add_noise_to_row,
+    apply,
+    apply_before_padding,
+    apply_slope,
+    average_run,
+    drop_of_row,
+    gather_row,
+    limit_units,
+    squares_of_clipped,
+    take_limited_step,
+    take_step,
+)
+from fastmlp.kernels.random import row_key
+from fastmlp.kernels.scalar import count_correct, rates_of
 from fastmlp.kernels.step import call_loss
 from fastmlp.kernels.updates import RATES
 from fastmlp.kernels.vectors import CACHE_LINE, full_width, prefetch, short_loops
@@ -73,6 +85,7 @@ FORMULA: Any = None
 HALF_NORMAL: Any = None
 MR = NR = NI = LANES = STATES = 0
 SIDE = 1
+KEEPS = False  # whether what a block reads is kept, not overwritten
 
 
 @kernel(inner=True)
@@ -97,27 +110,18 @@ def gather_rows(x, rows, upcoming, scale, shift, arena, inputs):
         if m < upcoming.shape[0]:
             for k in range(0, K, CACHE_LINE // x.itemsize):
                 prefetch(x, upcoming[m], k)
-        batch = arena[first + m * length : first + m * length + K]
-        row = x[rows[m]]
-        for k in range(K):
-            batch[k] = scale.dtype.type(row[k]) * scale[k] + shift[k]
+        gather_row(x, rows[m], scale, shift, arena, np.uint64(first + m * length))
 
 
 @kernel(inner=True)
 def add_noise_to_rows(step, inputs, below, share, shares):
     """x[m, k] += noise * z, z ~ N(0, 1) by the random bits of (noise_key, step, m, k). Formula: see scalar.add_noise."""
     full_width()
-    arena, key, K = step.arena, np.uint64(step.run.noise_key), inputs.n_out
-    deviation, half = arena.dtype.type(step.run.noise), arena.dtype.type(0.5)
+    arena, K, deviation = step.arena, inputs.n_out, step.arena.dtype.type(step.run.noise)
     for m in range(step.M):
-        of_row = row_key(key, step.number, m)
-        low, high = low_half(of_row), high_half(of_row)
         at = inputs.out + m * inputs.row
         x = arena[at : at + K]
-        for k in range(K):
-            signed = signed_32(hash_32(k, low, high))
-            size = HALF_NORMAL(arena.dtype.type(from_median(signed)) + half, arena.dtype.type(from_end(signed)) + half)
-            x[k] += deviation * (size if signed >= 0 else -size)
+        add_noise_to_row(HALF_NORMAL, x, x, deviation, step.run.noise_key, step.number, m)
 
 
 @kernel(inner=True)
@@ -303,90 +307,46 @@ def whole_panels(layer, end):
 
 @kernel(inner=True)
 def activate_rows(step, layer, below, share, shares):
-    """a = f(a) for the units of one share. Padding behind the last unit becomes 0, whatever f(0) is."""
+    """a = f(z) for the units of one share; z is kept where KEEPS. Padding behind the last unit becomes 0, whatever f(0) is."""
     full_width()
-    arena, a = step.arena, layer.a
-    p, end = own(layer.panels, share, shares)
-    whole = max(p, whole_panels(layer, end))
-    runs, length, first, distance = runs_of(layer, step.M, p, whole)
-    for run in range(runs):
-        at = a + first + run * distance
-        out = arena[at : at + length]
-        for n in range(length):
-            out[n] = FORMULA(out[n])
-    for p in range(whole, end):
-        width, row, units, zero = layer.width, layer.row, layer.n_out - p * layer.width, arena.dtype.type(0)
-        for m in range(step.M):
-            at = a + m * row + p * layer.column
-            out = arena[at : at + width]
-            for n in range(width):  # whole vectors
-                value = FORMULA(out[n])
-                out[n] = value if n < units else zero
-
-
-@kernel(inner=True)
-def activate_rows_keeping_z(step, layer, below, share, shares):
-    """a = f(z) for the units of one share: where the way back needs z, too.
-
-    Not one function with the above: arrays that may be the same make no vectors.
-    """
-    full_width()
-    arena, of_z, of_a = step.arena, layer.z, layer.a
+    arena, of_a = step.arena, layer.a
+    of_z = layer.z if KEEPS else of_a
     p, end = own(layer.panels, share, shares)
     whole = max(p, whole_panels(layer, end))
     runs, length, first, distance = runs_of(layer, step.M, p, whole)
     for run in range(runs):
         at = first + run * distance
-        z, a = arena[of_z + at : of_z + at + length], arena[of_a + at : of_a + at + length]
-        for n in range(length):
-            a[n] = FORMULA(z[n])
+        a = arena[of_a + at : of_a + at + length]
+        z = arena[of_z + at : of_z + at + length] if KEEPS else a  # told apart when this is compiled: what may be the same makes no vectors
+        apply(FORMULA, z, a)
     for p in range(whole, end):
-        width, row, units, zero = layer.width, layer.row, layer.n_out - p * layer.width, arena.dtype.type(0)
+        width, row, units = layer.width, layer.row, layer.n_out - p * layer.width
         for m in range(step.M):
             at = m * row + p * layer.column
-            z, a = arena[of_z + at : of_z + at + width], arena[of_a + at : of_a + at + width]
-            for n in range(width):
-                value = FORMULA(z[n])
-                a[n] = value if n < units else zero
-
-
-@kernel(inner=True)
-def drop_rows_keeping_a(step, layer, below, share, shares):
-    """out[m, n] = 0 where the random bits of (key, step, m, n) lie below threshold, else a[m, n] * factor; units n of one share.
-
-    Padding behind the last unit stays 0. Formula and source: scalar.drop. The way back needs a as it is.
-    """
-    full_width()
-    arena, of_a, of_out, width = step.arena, layer.a, layer.out, layer.width
-    p, end = own(layer.panels, share, shares)
-    runs, length = runs_of_row(layer, p, end)
-    factor, zero, threshold = arena.dtype.type(layer.factor), arena.dtype.type(0), np.uint32(layer.threshold)
-    for m in range(step.M):
-        of_row = row_key(np.uint64(layer.key), step.number, m)
-        low, high = low_half(of_row), high_half(of_row)
-        for run in range(runs):
-            at = m * layer.row + (p + run) * layer.column
-            a, out, first = arena[of_a + at : of_a + at + length], arena[of_out + at : of_out + at + length], (p + run) * width
-            for n in range(length):
-                out[n] = a[n] * factor if hash_32(first + n, low, high) >= threshold else zero
+            a = arena[of_a + at : of_a + at + width]
+            z = arena[of_z + at : of_z + at + width] if KEEPS else a
+            apply_before_padding(FORMULA, z, a, units)
 
 
 @kernel(inner=True)
 def drop_rows(step, layer, below, share, shares):
-    """The same where the numbers lie, at `delta`: on the way back, and for the inputs. Not one function: see activate_rows_keeping_z."""
+    """out = a, or, where not KEEPS, delta in its place, multiplied by factor or left out, by chance; for the units of one share.
+
+    Padding behind the last unit stays 0. The way back needs a as it is. Of inputs, `delta` is the batch. Formula and source: scalar.drop.
+    """
     full_width()
-    arena, delta, width = step.arena, layer.delta, layer.width
+    arena, of_out, width = step.arena, layer.out if KEEPS else layer.delta, layer.width
+    of_a = layer.a if KEEPS else of_out
     p, end = own(layer.panels, share, shares)
     runs, length = runs_of_row(layer, p, end)
-    factor, zero, threshold = arena.dtype.type(layer.factor), arena.dtype.type(0), np.uint32(layer.threshold)
+    factor, threshold = arena.dtype.type(layer.factor), np.uint32(layer.threshold)
     for m in range(step.M):
         of_row = row_key(np.uint64(layer.key), step.number, m)
-        low, high = low_half(of_row), high_half(of_row)
         for run in range(runs):
-            at = delta + m * layer.row + (p + run) * layer.column
-            out, first = arena[at : at + length], (p + run) * width
-            for n in range(length):
-                out[n] = out[n] * factor if hash_32(first + n, low, high) >= threshold else zero
+            at = m * layer.row + (p + run) * layer.column
+            out = arena[of_out + at : of_out + at + length]
+            a = arena[of_a + at : of_a + at + length] if KEEPS else out
+            drop_of_row(a, out, (p + run) * width, factor, threshold, of_row)
 
 
 @kernel(inner=True)
@@ -523,8 +483,7 @@ def activate_rows_backward(step, layer, below, share, shares):
         at = first + run * distance
         z, a = arena[of_z + at : of_z + at + length], arena[of_a + at : of_a + at + length]
         delta = arena[of_delta + at : of_delta + at + length]
-        for n in range(length):
-            delta[n] *= FORMULA(z[n], a[n])
+        apply_slope(FORMULA, delta, z, a)
 
 
 # --- update: w -= learning_rate * x.T @ delta ------------------------------------------------------------------------------
@@ -622,16 +581,9 @@ def update_bias_of_outputs(step, layer, below, share, shares):
 def step_run(arena, gradient, count, place, to_m, rates):
     """Update `count` weights from arena[place] on, whose gradients lie from arena[gradient] on: m lies `to_m` behind, v twice as far."""
     full_width()
-    r = rates_of(rates)
-    g = arena[gradient : gradient + count]
-    w, m = arena[place : place + count], arena[place + to_m : place + to_m + count]
-    if STATES == 1:
-        for i in range(count):
-            w[i], m[i], _ = FORMULA(w[i], g[i], m[i], m[i], r)
-    else:
-        v = arena[place + 2 * to_m : place + 2 * to_m + count]
-        for i in range(count):
-            w[i], m[i], v[i] = FORMULA(w[i], g[i], m[i], v[i], r)
+    w, g, m = arena[place : place + count], arena[gradient : gradient + count], arena[place + to_m : place + to_m + count]
+    v = arena[place + 2 * to_m : place + 2 * to_m + count] if STATES == 2 else m
+    take_step(FORMULA, STATES, w, g, m, v, rates_of(rates))
 
 
 @kernel(inner=True)
@@ -738,29 +690,13 @@ def limit_weights(step, layer, below, share, shares):
     """w[:, n] *= longest / |w[:, n]| where a column is longer than that, for the units n of one share. Source: scalar.limit_columns."""
     full_width()
     arena, K, width = step.arena, layer.n_in, layer.width
-    longest, one = arena.dtype.type(step.run.longest), arena.dtype.type(1)
+    longest = arena.dtype.type(step.run.longest)
     scratch = step.run.scratch + share * step.run.scratch_share
     factors = arena[scratch : scratch + width]
     first, last = own(layer.panels, share, shares)
     for p in range(first, last):
-        of_panel = layer.w + p * layer.w_panel
-        for n in range(width):
-            factors[n] = 0
-        for k in range(K):
-            w = arena[of_panel + k * width : of_panel + k * width + width]
-            for n in range(width):
-                factors[n] += w[n] * w[n]
-        are_short = True
-        for n in range(width):
-            length = math.sqrt(factors[n])
-            is_short = not length > longest
-            factors[n] = one if is_short else longest / length
-            are_short &= is_short
-        if not are_short:
-            for k in range(K):
-                w = arena[of_panel + k * width : of_panel + k * width + width]
-                for n in range(width):
-                    w[n] *= factors[n]
+        w = layer.w + p * layer.w_panel
+        limit_units(arena[w : w + K * width].reshape((K, width)), longest, factors)
 
 
 # --- what needs the gradients of all layers, or their steps: on all parameters of a layer, padding included ----------------
@@ -794,11 +730,7 @@ def gradient_lengths(step, layer, below, share, shares):
             for p in range(first, last):
                 at = begin + to_gradient + p * length
                 g = arena[at : at + length]
-                squares = 0.0
-                for i in range(g.shape[0]):
-                    c = np.float64(clipped(g[i], r))
-                    squares += c * c
-                arena[lengths + p] = np.sqrt(squares)
+                arena[lengths + p] = np.sqrt(squares_of_clipped(g, r))
 
 
 @kernel(inner=True)
@@ -822,17 +754,9 @@ def step_limited(step, layer, below, share, shares):
         for p in range(first, last):
             at = begin + p * count
             w, g = arena[at : at + count], arena[at + to_gradient : at + to_gradient + count]
-            if STATES == 0:
-                for i in range(count):
-                    w[i], _, _ = FORMULA(w[i], penalised(factor * clipped(g[i], r), w[i], r), g[i], g[i], r)
-            elif STATES == 1:
-                m = arena[at + to_state : at + to_state + count]
-                for i in range(count):
-                    w[i], m[i], _ = FORMULA(w[i], penalised(factor * clipped(g[i], r), w[i], r), m[i], m[i], r)
-            else:
-                m, v = arena[at + to_state : at + to_state + count], arena[at + 2 * to_state : at + 2 * to_state + count]
-                for i in range(count):
-                    w[i], m[i], v[i] = FORMULA(w[i], penalised(factor * clipped(g[i], r), w[i], r), m[i], v[i], r)
+            m = arena[at + to_state : at + to_state + count] if STATES > 0 else g
+            v = arena[at + 2 * to_state : at + 2 * to_state + count] if STATES > 1 else m
+            take_limited_step(FORMULA, STATES, w, g, m, v, r, factor)
 
 
 @kernel(inner=True)
@@ -846,9 +770,7 @@ def average_panels(step, layer, below, share, shares):
         first, last = own(panels, share, shares)
         for p in range(first, last):
             at = begin + p * length
-            w, average = arena[at : at + length], arena[at + to_average : at + to_average + length]
-            for i in range(w.shape[0]):
-                average[i] = averaged(average[i], w[i], r)
+            average_run(arena[at + to_average : at + to_average + length], arena[at : at + length], r)
 
 
 # --- sums of a layer, normalised: the loops of normalisation.py on panels, or on rows ------------------------------------

@@ -172,10 +172,9 @@ class Records:
             name = "normalise_rows_by_layer" if layout.norm == "layer" else f"normalise_panels_by_{layout.norm}"
             found |= {"normalise": self._block(name), "by_rows": int(layout.norm == "layer")}
         if index < len(self._activations):
-            name = "activate_rows" if layer.z == layer.a else "activate_rows_keeping_z"
-            found["activate"] = self._block(name, formula=(self._activations[index], "formula"))
+            found["activate"] = self._block("activate_rows", formula=(self._activations[index], "formula"), keeps=layer.z != layer.a)
         if self._regularisation.drops_units(index):
-            found |= {"drop": self._block("drop_rows_keeping_a"), **_draw(self._regularisation.of_units(index))}
+            found |= {"drop": self._block("drop_rows", keeps=True), **_draw(self._regularisation.of_units(index))}
         return {**found, **self._hidden_backward(index, lists)} if layout.output is not None else found
 
     def _hidden_backward(self, index: int, lists: bool) -> dict[str, Any]:
@@ -258,9 +257,9 @@ class Records:
 
     def _block(
         self, name: str, tile: tuple[Any, ...] = (), MR: int = 0, NR: int = 0, NI: int = 0, formula: tuple[str, str] | None = None,
-        update: str | None = None, SIDE: int = 1, stepped: str | None = None,
+        update: str | None = None, SIDE: int = 1, stepped: str | None = None, keeps: bool = False,
     ) -> int:  # fmt: skip
-        return _panel_block(name, self._layout.dtype, tile, MR, NR, NI, SIDE, formula, update, stepped)
+        return panel_block(name, self._layout.dtype, tile, MR, NR, NI, SIDE, formula, update, stepped, keeps)
 
 
 def _places(layer: LayerLayout, lanes: int) -> dict[str, int]:
@@ -287,21 +286,14 @@ def _step_type(dtype: np.dtype) -> Any:
 
 
 @functools.cache
-def _panel_block(
-    name: str,
-    dtype: np.dtype,
-    tile: tuple[Any, ...],
-    MR: int,
-    NR: int,
-    NI: int,
-    SIDE: int,
-    formula: tuple[str, str] | None,
-    update: str | None,
-    stepped: str | None,
-) -> int:
+def panel_block(
+    name: str, dtype: np.dtype, tile: tuple[Any, ...] = (), MR: int = 0, NR: int = 0, NI: int = 0, SIDE: int = 1,
+    formula: tuple[str, str] | None = None, update: str | None = None, stepped: str | None = None, keeps: bool = False,
+) -> int:  # fmt: skip
     """Return the address of a function of panels.py with its tile, its sizes and its formula bound.
 
-    `formula`: an activation and which part of it; `update`: the rule that takes each finished tile; `stepped`: the rule of all panels.
+    `formula`: an activation and which part of it; `update`: the rule that takes each finished tile; `stepped`: the rule of all panels;
+    `keeps`: whether what it reads is kept.
     """
     bound: dict[str, Any] = {"MR": MR, "NR": NR, "NI": NI}
     suffix = f"{MR}x{NR}x{NI}"
@@ -324,6 +316,9 @@ def _panel_block(
     if stepped is not None:
         bound |= {"FORMULA": compiling.formula(UPDATES[stepped].formula or descend), "STATES": UPDATES[stepped].states}
         suffix += f"_{stepped}"
+    if keeps:
+        bound["KEEPS"] = True
+        suffix += "_keeping"
     if name == "delta_from_transposed":
         bound |= {"TRANSPOSE": tiles.transpose(), "LANES": lanes_of(dtype)}
     if name == "add_noise_to_rows":

@@ -10,6 +10,7 @@ from numba import types
 
 from fastmlp.kernels.compiling import block_call, kernel
 from fastmlp.kernels.elementary import exp
+from fastmlp.kernels.pointwise import gather_row
 from fastmlp.kernels.scalar import ONE_HOT, SIGMOID, SOFTMAX
 from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, WEIGHT_SUM, call_activate, call_activate_backward, call_norm
 
@@ -201,19 +202,18 @@ def train_rows(steps, layers, runs, scratch, places):
     parameters, total, x, target, sample_weight = steps.parameters, steps.total, steps.x, steps.target, steps.sample_weight
     order, first, last, scale, shift, rates = steps.order, steps.first, steps.last, steps.scale, steps.shift, steps.rates
     output, loss, derivative = runs[0].output, runs[0].loss_formula, runs[0].loss_derivative
-    L, K_ = layers.shape[0], x.shape[1]
+    loss_numbers = steps.loss_numbers
+    L = layers.shape[0]
     zero, one = parameters.dtype.type(0), parameters.dtype.type(1)
     for i in range(first, last):
         row = order[i]
-        for k in range(U(K_)):
-            scratch[k] = parameters.dtype.type(x[row, k]) * scale[k] + shift[k]
-
+        gather_row(x, row, scale, shift, scratch, U(0))
         forward_row(parameters, layers, scratch, places)
 
         # loss, and delta = dl/dz of the outputs
         N, z, d = U(layers[L - 1].n_out), U(layers[L - 1].z), U(layers[L - 1].delta)
         weight = sample_weight[row] if sample_weight.shape[0] > 0 else one
-        row_loss, correct = loss_of_row(scratch, z, d, N, target, row, weight, output, loss, derivative, steps.loss_numbers)
+        row_loss, correct = loss_of_row(scratch, z, d, N, target, row, weight, output, loss, derivative, loss_numbers)
         if not math.isfinite(row_loss):
             return -(i + 1)
         total[LOSS_SUM] += weight * row_loss

@@ -18,10 +18,23 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from fastmlp.kernels import updates
-from fastmlp.kernels.compiling import formula, kernel
+from fastmlp.kernels.compiling import kernel
 from fastmlp.kernels.elementary import exp
-from fastmlp.kernels.random import from_end, from_median, hash_32, high_half, low_half, number_of, row_key, signed_32
+from fastmlp.kernels.pointwise import (
+    U,
+    add_noise_to_row,
+    apply,
+    apply_slope,
+    average_run,
+    drop_of_row,
+    gather_row,
+    limit_units,
+    powers_of_row,
+    squares_of_clipped,
+    take_limited_step,
+    take_step,
+)
+from fastmlp.kernels.random import number_of, row_key
 from fastmlp.kernels.updates import RATES, Rates
 
 # What other people embed; the rest is bound to formulas first.
@@ -47,8 +60,6 @@ LOSS_DERIVATIVE: Any = None
 UPDATE: Any = None
 HALF_NORMAL: Any = None
 
-clipped, penalised, averaged = formula(updates.clipped), formula(updates.penalised), formula(updates.averaged)
-
 
 @kernel
 def gather(x, order, scale, shift, out):
@@ -56,12 +67,8 @@ def gather(x, order, scale, shift, out):
 
     x (rows, K) bytes or floats, order (M,) row numbers, scale (K,), shift (K,) -> out (M, K), overwritten.
     """
-    M, K = out.shape
-    for index in prange(M):
-        m = np.intp(index)  # prange counts in unsigned numbers
-        row = order[m]
-        for k in range(K):
-            out[m, k] = scale.dtype.type(x[row, k]) * scale[k] + shift[k]
+    for m in prange(out.shape[0]):
+        gather_row(x, order[np.intp(m)], scale, shift, out[np.intp(m)], U(0))  # prange counts in unsigned numbers
 
 
 @kernel
@@ -87,8 +94,7 @@ def activate(z, out):
 
     z (n,) -> out (n,), overwritten; out may be z.
     """
-    for i in range(z.shape[0]):
-        out[i] = ACTIVATION(z[i])
+    apply(ACTIVATION, z, out)
 
 
 @kernel
@@ -98,8 +104,7 @@ def activate_backward(delta, z, a):
     delta (n,) updated in place, z (n,), a (n,).
     """
     # forward: a[i] = f(z[i])
-    for i in range(z.shape[0]):
-        delta[i] *= ACTIVATION_DERIVATIVE(z[i], a[i])
+    apply_slope(ACTIVATION_DERIVATIVE, delta, z, a)
 
 
 @kernel
@@ -111,12 +116,9 @@ def softmax(z, out):
     """
     M, C = z.shape
     for m in prange(M):
-        largest = z[m, 0]
-        for c in range(1, C):
-            largest = max(largest, z[m, c])
+        powers_of_row(z, out, m, C)
         total = z.dtype.type(0)
         for c in range(C):
-            out[m, c] = exp(z[m, c] - largest)
             total += out[m, c]
         for c in range(C):
             out[m, c] /= total
@@ -130,11 +132,7 @@ def powers_of_e(z, out):
     """
     M, C = z.shape
     for m in range(M):
-        largest = z[m, 0]
-        for c in range(1, C):
-            largest = max(largest, z[m, c])
-        for c in range(C):
-            out[m, c] = exp(z[m, c] - largest)
+        powers_of_row(z, out, m, C)
 
 
 @kernel
@@ -373,9 +371,7 @@ def update_with_state(parameters, m, v, gradient, rates):
 
     parameters, m, v (P,) updated in place, gradient (P,), rates (RATES,): the numbers of updates.Rates.
     """
-    r = rates_of(rates)
-    for p in range(parameters.shape[0]):
-        parameters[p], m[p], v[p] = UPDATE(parameters[p], gradient[p], m[p], v[p], r)
+    take_step(UPDATE, 2, parameters, gradient, m, v, rates_of(rates))
 
 
 @kernel
@@ -388,16 +384,10 @@ def limited_update(parameters, m, v, gradient, rates):
     r = rates_of(rates)
     factor = parameters.dtype.type(1)
     if r.clip_norm < np.inf:
-        squares = 0.0  # float64: a sum over all parameters, which in float32 might overflow
-        for p in range(parameters.shape[0]):
-            g = np.float64(clipped(gradient[p], r))
-            squares += g * g
-        length = math.sqrt(squares)
+        length = math.sqrt(squares_of_clipped(gradient, r))
         if length > r.clip_norm:
             factor = parameters.dtype.type(r.clip_norm / length)
-    for p in range(parameters.shape[0]):
-        g = penalised(factor * clipped(gradient[p], r), parameters[p], r)
-        parameters[p], m[p], v[p] = UPDATE(parameters[p], g, m[p], v[p], r)
+    take_limited_step(UPDATE, 2, parameters, gradient, m, v, r, factor)
 
 
 @kernel
@@ -406,9 +396,7 @@ def average_weights(average, parameters, rates):
 
     average (P,) updated in place, parameters (P,), rates (RATES,): the numbers of updates.Rates.
     """
-    r = rates_of(rates)
-    for p in range(parameters.shape[0]):
-        average[p] = averaged(average[p], parameters[p], r)
+    average_run(average, parameters, rates_of(rates))
 
 
 # --- dropout, noise, max-norm ----------------------------------------------------------------------------------------------
@@ -421,13 +409,9 @@ def drop(x, key, step, threshold, number, out):
     x (M, N), key: of a stream, number: bits of the factor 1 / (1 - p) as a float64 -> out (M, N), overwritten; out may be x.
     Srivastava et al. 2014, section 4, scaled in training as in section 10. The same on the way back: delta at the place of x.
     """
-    M, N = x.shape
-    factor, zero = out.dtype.type(number_of(number)), out.dtype.type(0)
-    for m in prange(M):
-        of_row = row_key(np.uint64(key), step, m)
-        low, high = low_half(of_row), high_half(of_row)
-        for n in range(N):
-            out[m, n] = x[m, n] * factor if hash_32(n, low, high) >= np.uint32(threshold) else zero
+    factor = out.dtype.type(number_of(number))
+    for m in prange(x.shape[0]):
+        drop_of_row(x[np.intp(m)], out[np.intp(m)], 0, factor, np.uint32(threshold), row_key(np.uint64(key), step, m))
 
 
 @kernel
@@ -437,15 +421,9 @@ def add_noise(x, key, step, threshold, number, out):
     x (M, K), key: of a stream, number: bits of the standard deviation as a float64, threshold: not read -> out (M, K), overwritten; out
     may be x. Bishop 1995.
     """
-    M, K = x.shape
-    deviation, half = out.dtype.type(number_of(number)), out.dtype.type(0.5)
-    for m in prange(M):
-        of_row = row_key(np.uint64(key), step, m)
-        low, high = low_half(of_row), high_half(of_row)
-        for k in range(K):
-            signed = signed_32(hash_32(k, low, high))
-            size = HALF_NORMAL(out.dtype.type(from_median(signed)) + half, out.dtype.type(from_end(signed)) + half)
-            out[m, k] = x[m, k] + deviation * (size if signed >= 0 else -size)
+    deviation = out.dtype.type(number_of(number))
+    for m in prange(x.shape[0]):
+        add_noise_to_row(HALF_NORMAL, x[np.intp(m)], out[np.intp(m)], deviation, key, step, m)
 
 
 @kernel
@@ -455,16 +433,4 @@ def limit_columns(weight, longest, factors):
     weight (K, N) updated in place, longest a number -> factors (N,), overwritten: what each column was multiplied by.
     Srivastava et al. 2014, section 5.1.
     """
-    K, N = weight.shape
-    one = weight.dtype.type(1)
-    for n in range(N):
-        factors[n] = 0
-    for k in range(K):
-        for n in range(N):
-            factors[n] += weight[k, n] * weight[k, n]
-    for n in range(N):
-        length = math.sqrt(factors[n])
-        factors[n] = longest / length if length > longest else one
-    for k in range(K):
-        for n in range(N):
-            weight[k, n] *= factors[n]
+    limit_units(weight, longest, factors)

@@ -213,7 +213,7 @@ def train_steps(steps, layers, draws, runs, scratch, gradient, batch_target, bat
     parameters, m_state, v_state, total, average = steps.parameters, steps.m_state, steps.v_state, steps.total, steps.average
     x, target, sample_weight, order, rates = steps.x, steps.target, steps.sample_weight, steps.order, steps.rates
     first, last, batch_size, scale, shift = steps.first, steps.last, steps.batch_size, steps.scale, steps.shift
-    first_step, update, limit = steps.first_step, runs[0].update, runs[0].limit
+    first_step, loss_numbers, update, limit = steps.first_step, steps.loss_numbers, runs[0].update, runs[0].limit
     longest = parameters.dtype.type(runs[0].longest)
     K = x.shape[1]
     L, T = layers.shape[0], target.shape[1]
@@ -242,7 +242,7 @@ def train_steps(steps, layers, draws, runs, scratch, gradient, batch_target, bat
         z = rows_of(scratch, layers[L - 1].z, layers[L - 1], M)
         delta = rows_of(scratch, layers[L - 1].delta, layers[L - 1], M)
         factor = one / parameters.dtype.type(M) if steps.mean else one
-        batch_loss = call_loss(runs[0].loss, z, batch_target[:M], batch_weight[:M], factor, steps.loss_numbers, delta)
+        batch_loss = call_loss(runs[0].loss, z, batch_target[:M], batch_weight[:M], factor, loss_numbers, delta)
         if not np.isfinite(batch_loss):
             return -(begin + 1)
         total[LOSS_SUM] += batch_loss

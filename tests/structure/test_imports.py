@@ -37,6 +37,7 @@ FLOOR_PLAN = (
     "fastmlp.kernels.activations",
     "fastmlp.kernels.losses",
     "fastmlp.kernels.updates",
+    "fastmlp.kernels.pointwise",
     "fastmlp.kernels.scalar",
     "fastmlp.kernels.loss_blocks",
     "fastmlp.kernels.named",
