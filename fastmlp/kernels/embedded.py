@@ -500,6 +500,17 @@ def refuse(wrong):
 
 
 @entry
+def checked_weight(state, scratch, x, target, sample_weight):
+    """Return the weights of rows to learn from, (0,) for ones. Raises ValueError for what is wrong with any of these."""
+    if sample_weight is None:
+        weight = scratch[:0]
+    else:
+        weight = borrow(sample_weight)
+    refuse(check_rows(state, scratch, x, target, weight))
+    return weight
+
+
+@entry
 def make_scratch(state):
     """Return the array that the other functions write to on their way: make one per thread, use it for as many calls as you like."""
     if state.network[0].stamp != STAMP:
@@ -566,11 +577,7 @@ def loss(state, scratch, x, target, sample_weight=None):
     sample_weight (M,). Raises ValueError for other shapes.
     """
     state, scratch, x, target = borrowed(state), borrow(scratch), borrow(x), borrow(target)
-    if sample_weight is None:
-        weight = scratch[:0]
-    else:
-        weight = borrow(sample_weight)
-    refuse(check_rows(state, scratch, x, target, weight))
+    weight = checked_weight(state, scratch, x, target, sample_weight)
     return mean_loss(state, scratch, x, target, weight)
 
 
@@ -582,11 +589,7 @@ def gradient(state, scratch, x, target, out, sample_weight=None):
     shapes.
     """
     state, scratch, x, target, out = borrowed(state), borrow(scratch), borrow(x), borrow(target), borrow(out)
-    if sample_weight is None:
-        weight = scratch[:0]
-    else:
-        weight = borrow(sample_weight)
-    refuse(check_rows(state, scratch, x, target, weight))
+    weight = checked_weight(state, scratch, x, target, sample_weight)
     if not is_vector(out, state.network[0]):
         refuse(WRONG_VECTOR)
     return mean_gradient(state, scratch, x, target, weight, out)
@@ -600,11 +603,7 @@ def train_step(state, scratch, x, target, learning_rate, sample_weight=None):
     x, target, sample_weight: as for `loss`. Raises ValueError for other shapes, and for a learning rate that is not finite.
     """
     state, scratch, x, target = borrowed(state), borrow(scratch), borrow(x), borrow(target)
-    if sample_weight is None:
-        weight = scratch[:0]
-    else:
-        weight = borrow(sample_weight)
-    refuse(check_rows(state, scratch, x, target, weight))
+    weight = checked_weight(state, scratch, x, target, sample_weight)
     if not np.isfinite(scratch.dtype.type(learning_rate)):
         refuse(WRONG_RATE)
     return train_on(state, scratch, x, target, weight, learning_rate)

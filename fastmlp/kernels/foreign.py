@@ -93,51 +93,59 @@ def c_predict_batch(handle, x, rows, out):
 
 
 @kernel
+def rows_at(handle, x, target, rows):
+    """Return x (rows, K) and target (rows, T) as arrays."""
+    network = network_at(handle)
+    return carray(x, (rows, network.n_inputs)), carray(target, (rows, network.n_targets))
+
+
+@kernel
+def is_refused(handle, x, target, rows):
+    """Return whether there is nothing to learn from: null pointers, a number of rows that cannot be, class numbers out of range."""
+    if is_wrong(handle, x, rows) or is_null(target):
+        return True
+    inputs, targets = rows_at(handle, x, target, rows)
+    scratch = scratch_at(handle)
+    return check_rows(state_at(handle), scratch, inputs, targets, scratch[:0]) != 0
+
+
+@kernel
 def c_loss(handle, x, target, rows):
     """Return the mean loss of the rows. x: rows K numbers, target: rows T numbers."""
-    if is_wrong(handle, x, rows) or is_null(target):
+    if is_refused(handle, x, target, rows):
         return np.nan
-    network, state, scratch = network_at(handle), state_at(handle), scratch_at(handle)
-    inputs, targets = carray(x, (rows, network.n_inputs)), carray(target, (rows, network.n_targets))
-    if check_rows(state, scratch, inputs, targets, scratch[:0]) != 0:
-        return np.nan
-    return mean_loss(state, scratch, inputs, targets, scratch[:0])
+    inputs, targets = rows_at(handle, x, target, rows)
+    scratch = scratch_at(handle)
+    return mean_loss(state_at(handle), scratch, inputs, targets, scratch[:0])
 
 
 @kernel
 def c_gradient(handle, x, target, rows, out):
     """Return the mean loss of the rows; out = its derivative with respect to the parameters: P numbers."""
-    if is_wrong(handle, x, rows) or is_null(target) or is_null(out):
+    if is_refused(handle, x, target, rows) or is_null(out):
         return np.nan
-    network, state, scratch = network_at(handle), state_at(handle), scratch_at(handle)
-    inputs, targets = carray(x, (rows, network.n_inputs)), carray(target, (rows, network.n_targets))
-    if check_rows(state, scratch, inputs, targets, scratch[:0]) != 0:
-        return np.nan
-    return mean_gradient(state, scratch, inputs, targets, scratch[:0], carray(out, network.n_parameters))
+    inputs, targets = rows_at(handle, x, target, rows)
+    scratch = scratch_at(handle)
+    return mean_gradient(state_at(handle), scratch, inputs, targets, scratch[:0], carray(out, network_at(handle).n_parameters))
 
 
 @kernel
 def c_input_gradient(handle, x, target, rows, out):
     """Return the mean loss of the rows; out[m] = derivative of the loss of row m with respect to that row: rows K numbers."""
-    if is_wrong(handle, x, rows) or is_null(target) or is_null(out):
+    if is_refused(handle, x, target, rows) or is_null(out):
         return np.nan
-    network, state, scratch = network_at(handle), state_at(handle), scratch_at(handle)
-    inputs, targets = carray(x, (rows, network.n_inputs)), carray(target, (rows, network.n_targets))
-    if check_rows(state, scratch, inputs, targets, scratch[:0]) != 0:
-        return np.nan
-    return gradient_of_inputs(state, scratch, inputs, targets, carray(out, (rows, network.n_inputs)))
+    inputs, targets = rows_at(handle, x, target, rows)
+    return gradient_of_inputs(state_at(handle), scratch_at(handle), inputs, targets, carray(out, inputs.shape))
 
 
 @kernel
 def c_train_step(handle, x, target, rows, learning_rate):
     """Take one step of the state's optimiser on the rows; return the mean loss before it."""
-    if is_wrong(handle, x, rows) or is_null(target):
+    if is_refused(handle, x, target, rows):
         return np.nan
-    network, state, scratch = network_at(handle), state_at(handle), scratch_at(handle)
-    inputs, targets = carray(x, (rows, network.n_inputs)), carray(target, (rows, network.n_targets))
-    if check_rows(state, scratch, inputs, targets, scratch[:0]) != 0:
-        return np.nan
-    return train_on(state, scratch, inputs, targets, scratch[:0], learning_rate)
+    inputs, targets = rows_at(handle, x, target, rows)
+    scratch = scratch_at(handle)
+    return train_on(state_at(handle), scratch, inputs, targets, scratch[:0], learning_rate)
 
 
 @kernel

@@ -3,63 +3,20 @@
 Plain Python, so that the names are known before a compiler is loaded.
 """
 
-HOMES = {
+_NAMES = {
     # a layer, a batch
-    "count_correct": "scalar",
-    "dense_backward_input": "scalar",
-    "dense_backward_parameters": "scalar",
-    "dense_forward": "scalar",
-    "dense_sgd_update": "scalar",
-    "gather": "scalar",
-    "sgd_update": "scalar",
-    "softmax": "scalar",
-    "softmax_cross_entropy": "scalar",
-    "softmax_squared_error": "scalar",
+    "scalar": """count_correct dense_backward_input dense_backward_parameters dense_forward dense_sgd_update gather sgd_update softmax
+        softmax_cross_entropy softmax_squared_error""",
     # the sums of a layer, normalised
-    "batch_moments": "normalisation",
-    "batch_norm_backward": "normalisation",
-    "fixed_norm_backward": "normalisation",
-    "inverse_deviations": "normalisation",
-    "layer_norm": "normalisation",
-    "layer_norm_backward": "normalisation",
-    "normalise_units": "normalisation",
-    "scale_backward": "normalisation",
-    "track_moments": "normalisation",
+    "normalisation": """batch_moments batch_norm_backward fixed_norm_backward inverse_deviations layer_norm layer_norm_backward
+        normalise_units scale_backward track_moments""",
     # formulas over arrays
-    "adagrad_update": "named",
-    "adam_update": "named",
-    "adamw_update": "named",
-    "binary_cross_entropy": "named",
-    "lion_update": "named",
-    "mean_squared_error": "named",
-    "momentum_update": "named",
-    "nadam_update": "named",
-    "nesterov_update": "named",
-    "relu": "named",
-    "relu_backward": "named",
-    "rmsprop_momentum_update": "named",
-    "rmsprop_update": "named",
-    "sigmoid": "named",
-    "sigmoid_backward": "named",
-    "silu": "named",
-    "silu_backward": "named",
-    "tanh": "named",
-    "tanh_backward": "named",
+    "named": """adagrad_update adam_update adamw_update binary_cross_entropy lion_update mean_squared_error momentum_update nadam_update
+        nesterov_update relu relu_backward rmsprop_momentum_update rmsprop_update sigmoid sigmoid_backward silu silu_backward tanh
+        tanh_backward""",
     # random numbers that are functions of (key, counter), so that threads do not share a generator
-    "fill_normal": "random",
-    "fill_uniform": "random",
-    "random_bits": "random",
-    "shuffle": "random",
-    "stream_key": "random",
-    "uniform": "random",
+    "random": "fill_normal fill_uniform random_bits shuffle stream_key uniform",
     # a whole network: what Network.compiled() returns
-    "copy_state": "embedded",
-    "gradient": "embedded",
-    "input_gradient": "embedded",
-    "loss": "embedded",
-    "make_scratch": "embedded",
-    "predict": "embedded",
-    "predict_batch": "embedded",
-    "train_step": "embedded",
-    "with_parameters": "embedded",
+    "embedded": "copy_state gradient input_gradient loss make_scratch predict predict_batch train_step with_parameters",
 }
+HOMES = {name: file for file, names in _NAMES.items() for name in names.split()}

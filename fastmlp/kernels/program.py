@@ -15,7 +15,7 @@ from numba import types
 
 from fastmlp import machine
 from fastmlp.errors import ConfigError
-from fastmlp.kernels import compiling, loss_blocks, narrow, random, scalar, step
+from fastmlp.kernels import compiling, narrow, random, scalar, step
 from fastmlp.kernels import rows as one_row
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES, loss_for
@@ -35,7 +35,7 @@ _OUTPUT_CODES = {"identity": scalar.IDENTITY, "softmax": scalar.SOFTMAX, "sigmoi
 SQUARED_SOFTMAX = loss_for("mse", "softmax").form
 # A step with fewer multiply-adds than this is faster on one thread: starting a region costs 2 to 40 us a kernel.
 PARALLEL_MULTIPLY_ADDS = 500_000
-# What a loss has besides where it has nothing: see loss_blocks.py.
+# What a loss has besides where it has nothing: see scalar.py.
 NO_NUMBERS = np.zeros(1)
 NO_LOG = np.empty((0, step.TOTALS + 1))
 EMPTY = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float64)}
@@ -61,7 +61,7 @@ class Steps(NamedTuple):
     # then those of biases and scales, for rules that keep a state and limit no gradient
     rates: np.ndarray
     mean: bool  # whether the gradient of a batch is divided by its rows
-    loss_numbers: np.ndarray = NO_NUMBERS  # (1,), or (1 + 4 N,) for standardised targets: see loss_blocks.py
+    loss_numbers: np.ndarray = NO_NUMBERS  # (1,), or (1 + 4 N,) for standardised targets: see scalar.py
     average: np.ndarray | None = None  # (P,) of the parameters over the steps, updated in place by programs that average
     first_step: int = 0  # how many steps of the training were taken before: random numbers depend on it
     running_stats: np.ndarray | None = None  # (S,) running means and variances of batch normalisation, updated in place
@@ -265,7 +265,7 @@ def loss_of_outputs(
 ) -> tuple[float, float]:  # fmt: skip
     """Return the summed loss, by its key and its numbers, of outputs z (M, N), and how many rows are classified correctly.
 
-    numbers: see loss_blocks.py; sample_weight (M,): as how many rows each counts, in both; None: as one. one_hot: see Program.
+    numbers: see scalar.py; sample_weight (M,): as how many rows each counts, in both; None: as one. one_hot: see Program.
     """
     weight = EMPTY[z.dtype] if sample_weight is None else sample_weight
     summed, correct = step.loss_of_outputs, scalar.count_correct
@@ -509,9 +509,9 @@ def numbered_loss_block(name: str, dtype: np.dtype, interpreted: bool = False, s
     loss = LOSSES[name]
     if scaled and loss.formula is not None and loss.derivative is not None:
         formula, derivative = compiling.formula(loss.formula), compiling.formula(loss.derivative)
-        kernel = compiling.specialise(loss_blocks.loss_in_units_of_y, loss.key, LOSS=formula, LOSS_DERIVATIVE=derivative)
+        kernel = compiling.specialise(scalar.loss_in_units_of_y, loss.key, LOSS=formula, LOSS_DERIVATIVE=derivative)
     else:
-        kernel = compiling.specialise(loss_blocks.loss_as_it_is, loss.key, LOSS_KERNEL=_loss_kernel(name))
+        kernel = compiling.specialise(scalar.loss_as_it_is, loss.key, LOSS_KERNEL=_loss_kernel(name))
     number = numba.from_dtype(dtype)
     flat, table, numbers = types.Array(number, 1, "C"), types.Array(number, 2, "C"), types.Array(types.float64, 1, "C")
     return compiling.address(kernel, table, table, flat, number, numbers, table, interpreted=interpreted)

@@ -169,7 +169,7 @@ def loss_of_row(scratch, z, d, N, target, row, weight, output, loss, derivative,
                     scratch[d + n] -= weight * spread
                 scratch[d + t] += weight * loss_parameter
         correct = 1.0 if best == t else 0.0
-    elif SCALED:  # loss_blocks.loss_in_units_of_y
+    elif SCALED:  # scalar.loss_in_units_of_y
         p, of_one = loss_numbers[0], 1.0 / N
         for n in range(N):
             s, mean = loss_numbers[U(1) + n], loss_numbers[U(1) + N + n]

@@ -293,7 +293,7 @@ def gradient_of_rows(parameters, layers, x, target, order, factor, scale, shift,
     """Return the summed loss of the rows order (M,); gradient = factor * its derivative with respect to the parameters.
 
     parameters (P,), layers (L,), x (rows, K), target (M, T), scale and shift (K,), loss: an
-    address, loss_numbers: see loss_blocks.py, scratch: space for M rows, overwritten -> gradient (P,), overwritten, laid out like the
+    address, loss_numbers: see scalar.py, scratch: space for M rows, overwritten -> gradient (P,), overwritten, laid out like the
     parameters.
     """
     M, K = order.shape[0], x.shape[1]

@@ -39,7 +39,6 @@ FLOOR_PLAN = (
     "fastmlp.kernels.updates",
     "fastmlp.kernels.pointwise",
     "fastmlp.kernels.scalar",
-    "fastmlp.kernels.loss_blocks",
     "fastmlp.kernels.named",
     "fastmlp.kernels.normalisation",
     "fastmlp.kernels.step",
