@@ -105,14 +105,14 @@ def measured() -> dict[str, Any]:
             @numba.njit
             def repeat(times, arena, lists):
                 for _ in range(times):
-                    tile(arena, w0, 0, arena, x0, INPUTS + 16, 1, lists, 0, INPUTS, out0, width, 0, arena, out0, width, 0)
+                    tile(arena, (w0, 0), arena, (x0, INPUTS + 16, 1), lists, (0, INPUTS), arena, (out0, width, 0), (out0, width, 0))
         elif kind == "update":
             tile = tiles.update(rows, columns, False)
 
             @numba.njit
             def repeat(times, arena, lists):
                 for _ in range(times):
-                    tile(arena, out0, 0, arena, x0, 16, 1, arena, w0, width, 0, INPUTS)
+                    tile(arena, (out0, 0), arena, (x0, 16, 1), arena, (w0, width, 0), INPUTS)
         else:
             tile = tiles.dot(rows, columns)
             vectors = INPUTS * 4 // lanes
@@ -120,7 +120,7 @@ def measured() -> dict[str, Any]:
             @numba.njit
             def repeat(times, arena, lists):
                 for _ in range(times):
-                    tile(arena, x0, 4 * INPUTS + lanes, 0, arena, w0, 4 * INPUTS + lanes, 0, 1, vectors, arena, out0, 16)
+                    tile(arena, (x0, 4 * INPUTS + lanes, 0), arena, (w0, 4 * INPUTS + lanes, 0), 1, vectors, arena, (out0, 16))
 
         return repeat
 

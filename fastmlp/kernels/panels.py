@@ -36,7 +36,7 @@ from fastmlp.kernels.pointwise import (
     apply,
     apply_before_padding,
     apply_slope,
-    average_run,
+    average_numbers,
     drop_of_row,
     gather_row,
     limit_units,
@@ -202,11 +202,9 @@ def forward_dense(step, layer, below, share, shares):
             count = min(BLOCK, K - k)
             is_last = k + count == K
             for m in range(0, step.M, MR):
-                start, start_row = (bias, 0) if k == 0 else (scratch + m * NR, NR)
-                out, row = (sums + m * out_row, out_row) if is_last else (scratch + m * NR, NR)
-                TILE(
-                    arena, w + k * NR, 0, arena, x + m * x_row + k, x_row, 1, step.lists, 0, count, start, start_row, 0, arena, out, row, 0
-                )  # fmt: skip
+                start = (bias, 0, 0) if k == 0 else (scratch + m * NR, NR, 0)
+                out = (sums + m * out_row, out_row, 0) if is_last else (scratch + m * NR, NR, 0)
+                TILE(arena, (w + k * NR, 0), arena, (x + m * x_row + k, x_row, 1), step.lists, (0, count), arena, start, out)
 
 
 @kernel(inner=True)
@@ -233,21 +231,14 @@ def forward_listed(step, layer, below, share, shares):
                 place = of_batch + m // MR * (blocks + 1) + block
                 begin = counts[place]
                 count = counts[place + 1] - begin
-                start, start_row, out, out_row, out_panel = bias, 0, scratch + m * NR * SIDE, NR * SIDE, NR
-                if block > 0:
-                    start, start_row = out, out_row
+                out = (scratch + m * NR * SIDE, NR * SIDE, NR)
+                start = out if block > 0 else (bias, 0, NR)
                 if block == blocks - 1:
-                    out, out_row, out_panel = sums + m * layer.row, layer.row, layer.column
+                    out = (sums + m * layer.row, layer.row, layer.column)
                 if takes_fewer:
-                    TILE_OF_FEWER(
-                        arena, w, w_panel, arena, x + m * x_row, x_row, 1, lists, begin, count, start, start_row, NR,
-                        arena, out, out_row, out_panel,
-                    )  # fmt: skip
+                    TILE_OF_FEWER(arena, (w, w_panel), arena, (x + m * x_row, x_row, 1), lists, (begin, count), arena, start, out)
                 else:
-                    TILE(
-                        arena, w, w_panel, arena, x + m * x_row, x_row, 1, lists, begin, count, start, start_row, NR,
-                        arena, out, out_row, out_panel,
-                    )  # fmt: skip
+                    TILE(arena, (w, w_panel), arena, (x + m * x_row, x_row, 1), lists, (begin, count), arena, start, out)
         p += SIDE - 1 if takes_fewer else SIDE
 
 
@@ -261,10 +252,8 @@ def bias_of_shift(step, layer, below, share, shares):
     bias = step.run.no_bias if layer.gamma != 0 else layer.bias
     first, last = own(layer.panels, share, shares)
     for p in range(first, last):
-        TILE(
-            step.arena, layer.w + p * layer.w_panel, 0, step.arena, shift, 0, 1, step.lists, 0, layer.n_in, bias + p * NR, 0, 0,
-            step.arena, layer.start + p * NR, 0, 0,
-        )  # fmt: skip
+        w, start, out = layer.w + p * layer.w_panel, bias + p * NR, layer.start + p * NR
+        TILE(step.arena, (w, 0), step.arena, (shift, 0, 1), step.lists, (0, layer.n_in), step.arena, (start, 0, 0), (out, 0, 0))
 
 
 @kernel(inner=True)
@@ -361,7 +350,7 @@ def outputs_from_panels(step, layer, below, share, shares):
         x, w, sums = below.out + p * below.column, layer.w + p * layer.w_panel, layer.sums + p * layer.column
         for m in range(0, step.M, MR):
             for c in range(0, N, NI):
-                TILE(arena, x + m * x_row, x_row, 0, arena, w + c * NR, NR, 0, 1, vectors, arena, sums + m * row + c, row)
+                TILE(arena, (x + m * x_row, x_row, 0), arena, (w + c * NR, NR, 0), 1, vectors, arena, (sums + m * row + c, row))
 
 
 # --- loss, and delta = dl/dz of the outputs --------------------------------------------------------------------------------
@@ -421,9 +410,8 @@ def delta_from_outputs(step, layer, below, share, shares):
     for p in range(first, last):
         w, out = layer.w + p * layer.w_panel, below.delta + p * below.column
         for m in range(0, step.M, MR):
-            TILE(
-                arena, w, 0, arena, delta + m * row, row, 1, step.lists, 0, N, nothing, 0, 0, arena, out + m * out_row, out_row, 0
-            )  # fmt: skip
+            x, start, to = (delta + m * row, row, 1), (nothing, 0, 0), (out + m * out_row, out_row, 0)
+            TILE(arena, (w, 0), arena, x, step.lists, (0, N), arena, start, to)
 
 
 @kernel(inner=True)
@@ -436,10 +424,8 @@ def delta_from_layer(step, layer, below, share, shares):
     for block in range(first, last, BLOCK_OF_ROWS):  # these rows of w stay in the second-level cache while all of delta goes by
         for m in range(0, step.M, MR):
             for k in range(block, min(block + BLOCK_OF_ROWS, last), NI):
-                TILE(
-                    arena, delta + m * row, row, column, arena, w + k * width, width, w_panel, w_panels, vectors,
-                    arena, out + m * out_row + k, out_row,
-                )  # fmt: skip
+                a, b, to = (delta + m * row, row, column), (w + k * width, width, w_panel), (out + m * out_row + k, out_row)
+                TILE(arena, a, arena, b, w_panels, vectors, arena, to)
 
 
 @kernel(inner=True)
@@ -463,11 +449,9 @@ def delta_from_transposed(step, layer, below, share, shares):
             is_last = q + 1 == layer.panels
             count = min(width, N - q * width)
             for m in range(0, step.M, MR):
-                start, start_row = (step.run.no_bias, 0) if q == 0 else (sums + m * NR, NR)
-                out, to_next = (dx + m * out_row, out_row) if is_last else (sums + m * NR, NR)
-                TILE(
-                    arena, copy, 0, arena, delta + m * row, row, 1, step.lists, 0, count, start, start_row, 0, arena, out, to_next, 0
-                )  # fmt: skip
+                start = (step.run.no_bias, 0, 0) if q == 0 else (sums + m * NR, NR, 0)
+                out = (dx + m * out_row, out_row, 0) if is_last else (sums + m * NR, NR, 0)
+                TILE(arena, (copy, 0), arena, (delta + m * row, row, 1), step.lists, (0, count), arena, start, out)
     if last == below.panels:  # the copy holds what lies in w behind its last row
         wipe_padding(arena, below, below.delta, step.M)
 
@@ -522,7 +506,7 @@ def update_dense(step, layer, below, share, shares):
     for p in range(first, last):
         w, d = layer.w + p * layer.w_panel, layer.d + p * layer.d_column
         for k in range(0, rows, MR):
-            TILE(arena, w + k * NR, 0, arena, x + k, x_row, 1, arena, d, d_row, 0, step.M)
+            TILE(arena, (w + k * NR, 0), arena, (x + k, x_row, 1), arena, (d, d_row, 0), step.M)
 
 
 @kernel(inner=True)
@@ -549,10 +533,10 @@ def update_masked(step, layer, below, share, shares):
                     while p < end:
                         w, d = layer.w + p * w_panel + k * NR, layer.d + m * d_row + p * d_column
                         if p + SIDE > end:
-                            TILE_ALONE(arena, w, w_panel, arena, x, x_row, 1, arena, d, d_row, d_column, rows)
+                            TILE_ALONE(arena, (w, w_panel), arena, (x, x_row, 1), arena, (d, d_row, d_column), rows)
                             p += 1
                         else:
-                            TILE(arena, w, w_panel, arena, x, x_row, 1, arena, d, d_row, d_column, rows)
+                            TILE(arena, (w, w_panel), arena, (x, x_row, 1), arena, (d, d_row, d_column), rows)
                             p += SIDE
 
 
@@ -562,7 +546,7 @@ def update_bias(step, layer, below, share, shares):
     first, last = own(layer.panels, share, shares)
     for p in range(first, last):
         delta = layer.delta + p * layer.column
-        TILE(step.arena, layer.bias + p * NR, 0, step.arena, step.run.one, 0, 1, step.arena, delta, layer.row, 0, step.M)
+        TILE(step.arena, (layer.bias + p * NR, 0), step.arena, (step.run.one, 0, 1), step.arena, (delta, layer.row, 0), step.M)
 
 
 @kernel(inner=True)
@@ -601,7 +585,7 @@ def update_dense_stepped(step, layer, below, share, shares):
             for i in range(g.shape[0]):
                 g[i] = 0
             for tile in range(tiles):
-                TILE(arena, gradient + tile * MR * NR, 0, arena, x + k + tile * MR, x_row, 1, arena, d, d_row, 0, step.M)
+                TILE(arena, (gradient + tile * MR * NR, 0), arena, (x + k + tile * MR, x_row, 1), arena, (d, d_row, 0), step.M)
             step_run(arena, gradient, g.shape[0], w + k * NR, to_m, step.rates)
 
 
@@ -623,7 +607,7 @@ def update_masked_stepped(step, layer, below, share, shares):
                 for i in range(0, MR, GROUP):
                     rows = masks[step.run.group_masks + segment * words * GROUPS_PER_WORD + (k + i) // GROUP]
                     x = layer.x + m * x_row + k + i
-                    TILE(arena, gradient + i * NR, 0, arena, x, x_row, 1, arena, d + m * d_row, d_row, 0, rows)
+                    TILE(arena, (gradient + i * NR, 0), arena, (x, x_row, 1), arena, (d + m * d_row, d_row, 0), rows)
             step_run(arena, gradient, MR * NR, w + k * NR, to_m, step.rates)
 
 
@@ -638,7 +622,7 @@ def update_bias_stepped(step, layer, below, share, shares):
     for p in range(first, last):
         for i in range(g.shape[0]):
             g[i] = 0
-        TILE(arena, gradient, 0, arena, step.run.one, 0, 1, arena, layer.delta + p * layer.column, layer.row, 0, step.M)
+        TILE(arena, (gradient, 0), arena, (step.run.one, 0, 1), arena, (layer.delta + p * layer.column, layer.row, 0), step.M)
         step_run(arena, gradient, g.shape[0], layer.bias + p * NR, to_m, rates)
 
 
@@ -770,7 +754,7 @@ def average_panels(step, layer, below, share, shares):
         first, last = own(panels, share, shares)
         for p in range(first, last):
             at = begin + p * length
-            average_run(arena[at + to_average : at + to_average + length], arena[at : at + length], r)
+            average_numbers(arena[at + to_average : at + to_average + length], arena[at : at + length], r)
 
 
 # --- sums of a layer, normalised: the loops of normalisation.py on panels, or on rows ------------------------------------

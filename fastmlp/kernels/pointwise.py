@@ -1,7 +1,7 @@
 """What is done number by number: to inputs as they come in, to finished sums, to finished gradients. Written once, for all engines.
 
-Each takes runs of numbers that lie side by side, and its text is put into the function that calls it: there it makes vectors, and where two
-runs are the same one, that is seen. Formulas and sources: scalar.py, updates.py, random.py.
+Each takes numbers that lie side by side, and its text is put into the function that calls it: there it makes vectors, and where what it
+reads is what it writes, that is seen. Sources of the formulas: scalar.py, updates.py, random.py.
 """
 
 import math
@@ -113,7 +113,7 @@ def squares_of_clipped(g, r):
 
 
 @kernel(spliced=True)
-def average_run(average, w, r):
+def average_numbers(average, w, r):
     """average = average_decay average + (1 - average_decay) w, number by number."""
     for i in range(w.shape[0]):
         average[i] = averaged(average[i], w[i], r)

@@ -25,7 +25,7 @@ from fastmlp.kernels.pointwise import (
     add_noise_to_row,
     apply,
     apply_slope,
-    average_run,
+    average_numbers,
     drop_of_row,
     gather_row,
     limit_units,
@@ -439,7 +439,7 @@ def average_weights(average, parameters, rates):
 
     average (P,) updated in place, parameters (P,), rates (RATES,): the numbers of updates.Rates.
     """
-    average_run(average, parameters, rates_of(rates))
+    average_numbers(average, parameters, rates_of(rates))
 
 
 # --- dropout, noise, max-norm ----------------------------------------------------------------------------------------------

@@ -122,15 +122,16 @@ def _add_outer_product(v: Emitter, acc: list[list[Any]], number: Callable[[int],
 def product(shape: Shape, listed: bool, side: int = 1) -> Any:
     """out[m, :] = start[m, :] + sum over k of x[m, k] w[k, :] for MR rows m and `side` panels of w.
 
-    f(w, w0, w_panel, x, x0, x_row, x_step, index, index0, count, start0, start_row, start_panel, out, out0, out_row, out_panel):
+    f(w, (w0, w_panel), x, (x0, x_row, x_step), index, (index0, count), out, (start0, start_row, start_panel), (out0, out_row, out_panel)):
     w[w0 + panel w_panel + k NR + j]; x[x0 + m x_row + k x_step]; k runs over index[index0 : index0 + count] where `listed`, else over
     0 to count; out[start0 + panel start_panel + m start_row + j] is what each sum begins with, a bias where start_row is 0;
     out[out0 + panel out_panel + m out_row + j].
     """
     MR, NV = shape[0], shape[1] * side
 
-    def emit(v: Emitter, w, w0, w_panel, x, x0, x_row, x_step, index, index0, count, start0, start_row, start_panel, out, out0, out_row,
-             out_panel):  # fmt: skip
+    def emit(v: Emitter, w, w_at, x, x_at, index, index_at, out, start_at, out_at):
+        (w0, w_panel), (x0, x_row, x_step), (index0, count) = w_at, x_at, index_at
+        (start0, start_row, start_panel), (out0, out_row, out_panel) = start_at, out_at
         NR = shape[1] * v.lanes
         acc = v.variables(MR, NV)
         b = v.builder
@@ -151,7 +152,9 @@ def product(shape: Shape, listed: bool, side: int = 1) -> Any:
             for t in range(NV):
                 v.store(b.load(acc[m][t]), out, v.at(out0, (out_panel, t // shape[1]), (out_row, m), t % shape[1] * v.lanes))
 
-    def twin(w, w0, w_panel, x, x0, x_row, x_step, index, index0, count, start0, start_row, start_panel, out, out0, out_row, out_panel):
+    def twin(w, w_at, x, x_at, index, index_at, out, start_at, out_at):
+        (w0, w_panel), (x0, x_row, x_step), (index0, count) = w_at, x_at, index_at
+        (start0, start_row, start_panel), (out0, out_row, out_panel) = start_at, out_at
         NR = shape[1] * vector_bytes() // out.itemsize
         for m in range(MR):
             for j in range(NR * side):
@@ -161,7 +164,7 @@ def product(shape: Shape, listed: bool, side: int = 1) -> Any:
                     total += x[x0 + m * x_row + k * x_step] * w[w0 + j // NR * w_panel + k * NR + j % NR]
                 out[out0 + j // NR * out_panel + m * out_row + j % NR] = total
 
-    return emitted(twin, emit, 17)
+    return emitted(twin, emit, 9)
 
 
 # --- dot -------------------------------------------------------------------------------------------------------------------
@@ -170,11 +173,12 @@ def product(shape: Shape, listed: bool, side: int = 1) -> Any:
 def dot(MR: int, NI: int) -> Any:
     """out[m, i] = sum over j of a[m, j] b[i, j] for MR rows of a and NI rows of b. Each lane adds up apart, the lanes at the end.
 
-    f(a, a0, a_row, a_panel, b, b0, b_row, b_panel, panels, vectors, out, out0, out_row): j runs over `vectors` vectors in each
+    f(a, (a0, a_row, a_panel), b, (b0, b_row, b_panel), panels, vectors, out, (out0, out_row)): j runs over `vectors` vectors in each
     of `panels` panels; a[a0 + m a_row + panel a_panel + j], b[b0 + i b_row + panel b_panel + j], out[out0 + m out_row + i].
     """
 
-    def emit(v: Emitter, a, a0, a_row, a_panel, b, b0, b_row, b_panel, panels, vectors, out, out0, out_row):
+    def emit(v: Emitter, a, a_at, b, b_at, panels, vectors, out, out_at):
+        (a0, a_row, a_panel), (b0, b_row, b_panel), (out0, out_row) = a_at, b_at, out_at
         acc = v.variables(MR, NI)
         for m in range(MR):
             for i in range(NI):
@@ -195,7 +199,8 @@ def dot(MR: int, NI: int) -> Any:
                     v.store_first(sums, count, out, place)
                     place = v.at(place, count)
 
-    def twin(a, a0, a_row, a_panel, b, b0, b_row, b_panel, panels, vectors, out, out0, out_row):
+    def twin(a, a_at, b, b_at, panels, vectors, out, out_at):
+        (a0, a_row, a_panel), (b0, b_row, b_panel), (out0, out_row) = a_at, b_at, out_at
         lanes = vector_bytes() // out.itemsize
         for m in range(MR):
             for i in range(NI):
@@ -207,7 +212,7 @@ def dot(MR: int, NI: int) -> Any:
                     sums = sums[: len(sums) // 2] + sums[len(sums) // 2 :]
                 out[out0 + m * out_row + i] = sums[0]
 
-    return emitted(twin, emit, 13)
+    return emitted(twin, emit, 8)
 
 
 def _groups(count: int) -> list[tuple[int, int]]:
@@ -226,13 +231,14 @@ def _groups(count: int) -> list[tuple[int, int]]:
 def update(MK: int, width: int, masked: bool, side: int = 1) -> Any:
     """w[k, :] += sum over m of x[m, k] d[m, :] for MK inputs k and `side` panels of w, each `width` vectors wide.
 
-    f(w, w0, w_panel, x, x0, x_row, x_step, d, d0, d_row, d_panel, rows): w[w0 + panel w_panel + k NR + j], x[x0 + m x_row + k x_step],
-    d[d0 + panel d_panel + m d_row + j]; rows: how many rows m there are, or, where `masked`, a 64-bit mask of the rows
-    to visit, from x0 and d0 on.
+    f(w, (w0, w_panel), x, (x0, x_row, x_step), d, (d0, d_row, d_panel), rows): w[w0 + panel w_panel + k NR + j],
+    x[x0 + m x_row + k x_step], d[d0 + panel d_panel + m d_row + j]; rows: how many rows m there are, or, where `masked`, a 64-bit mask of
+    the rows to visit, from x0 and d0 on.
     """
     NV = width * side
 
-    def emit(v: Emitter, w, w0, w_panel, x, x0, x_row, x_step, d, d0, d_row, d_panel, rows):
+    def emit(v: Emitter, w, w_at, x, x_at, d, d_at, rows):
+        (w0, w_panel), (x0, x_row, x_step), (d0, d_row, d_panel) = w_at, x_at, d_at
         b = v.builder
         NR = width * v.lanes
         acc = v.variables(MK, NV)
@@ -258,7 +264,8 @@ def update(MK: int, width: int, masked: bool, side: int = 1) -> Any:
             for t in range(NV):
                 v.store(b.load(acc[k][t]), w, places[k][t])
 
-    def twin(w, w0, w_panel, x, x0, x_row, x_step, d, d0, d_row, d_panel, rows):
+    def twin(w, w_at, x, x_at, d, d_at, rows):
+        (w0, w_panel), (x0, x_row, x_step), (d0, d_row, d_panel) = w_at, x_at, d_at
         NR = width * vector_bytes() // w.itemsize
         visited = [m for m in range(64) if int(rows) >> m & 1] if masked else range(rows)
         for k in range(MK):
@@ -268,7 +275,7 @@ def update(MK: int, width: int, masked: bool, side: int = 1) -> Any:
                         x[x0 + m * x_row + k * x_step] * d[d0 + j // NR * d_panel + m * d_row + j % NR]
                     )
 
-    return emitted(twin, emit, 12)
+    return emitted(twin, emit, 7)
 
 
 # --- one row ---------------------------------------------------------------------------------------------------------------

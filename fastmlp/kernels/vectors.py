@@ -283,8 +283,8 @@ else:
 def emitted(twin: Callable[..., None], emit: Callable[..., None], arguments: int) -> Any:
     """Return a function for compiled code that runs what `emit` writes; its twin where compilation is off.
 
-    emit(emitter, *values) gets the data pointer of an array argument and the value of any other. All arrays of floats hold the
-    same kind of number.
+    emit(emitter, *values) gets the data pointer of an array argument, the values of a tuple of whole numbers, and the value of any other
+    argument. All arrays of floats hold the same kind of number.
     """
     if not JIT:
         return twin
@@ -294,14 +294,19 @@ def emitted(twin: Callable[..., None], emit: Callable[..., None], arguments: int
         number = floats[0] if floats else types.float32
 
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            raw = [
-                context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
-                for kind, value in zip(signature.args, values, strict=True)
-            ]
-            emit(Emitter(context, builder, number), *raw)
+            def raw(kind: Any, value: Any) -> Any:
+                if isinstance(kind, types.Array):
+                    return context.make_array(kind)(context, builder, value).data
+                return cgutils.unpack_tuple(builder, value) if isinstance(kind, types.BaseTuple) else value
+
+            emit(Emitter(context, builder, number), *map(raw, signature.args, values))
             return context.get_dummy_value()
 
-        whole = [kind if isinstance(kind, (types.Array, types.Float)) or kind == types.uint64 else types.intp for kind in kinds]
-        return types.void(*whole), generate
+        def taken(kind: Any) -> Any:
+            if isinstance(kind, types.BaseTuple):
+                return types.UniTuple(types.intp, len(kind))
+            return kind if isinstance(kind, (types.Array, types.Float)) or kind == types.uint64 else types.intp
+
+        return types.void(*map(taken, kinds)), generate
 
     return intrinsic(with_arity(declare, arguments))

@@ -368,13 +368,13 @@ def test_a_training_without_any_of_it_compiles_none_of_it(monkeypatch):
         return original(block, *signature, interpreted=interpreted)
 
     monkeypatch.setattr(compiling, "address", address)
-    for cached in (records._panel_block, program.draw_block, program.limit_block):
+    for cached in (records.panel_block, program.draw_block, program.limit_block):
         cached.cache_clear()
     tiled_with(NOTHING), textbook_with(NOTHING)
     plain = set(asked_for)
     tiled_with(RULES["all"]), textbook_with(RULES["all"])
     new = " ".join(set(asked_for) - plain)
-    for name in ("drop_rows", "drop_rows_keeping_a", "add_noise_to_rows", "limit_weights", "drop", "add_noise", "limit_columns"):
+    for name in ("drop_rows", "add_noise_to_rows", "limit_weights", "drop", "add_noise", "limit_columns"):
         assert not any(re.match(rf"{name}(_\d|_float|$)", block) for block in plain), name
         assert re.search(rf"\b{name}(_\d|_float|\b)", new), name
 
@@ -383,20 +383,22 @@ X86 = platform.machine() in ("x86_64", "AMD64")
 
 
 @pytest.mark.skipif(not X86 or not compiling.JIT or bool(config.BOUNDSCHECK), reason="reads x86-64 assembly of loops without checks")
-@pytest.mark.parametrize("name", ["drop_rows", "drop_rows_keeping_a", "add_noise_to_rows", "limit_weights"])
-def test_loops_become_vectors_and_stay_in_float32(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "keeps"), [("drop_rows", False), ("drop_rows", True), ("add_noise_to_rows", False), ("limit_weights", False)]
+)
+def test_loops_become_vectors_and_stay_in_float32(name, keeps, tmp_path, monkeypatch):
     monkeypatch.setenv("FASTMLP_CACHE_DIR", str(tmp_path))
     compiling.code_folder.cache_clear()
     try:
-        records._panel_block.cache_clear()
+        records.panel_block.cache_clear()
         before = set(compiling._ALIVE)
         monkeypatch.setattr(compiling, "_ALIVE", {})
-        records._panel_block(name, np.dtype(np.float32), (), 0, 0, 0, 1, None, None, None)
+        records.panel_block(name, np.dtype(np.float32), keeps=keeps)
         ((block, signature, _),) = set(compiling._ALIVE) - before
         text = block.inspect_asm(signature)
     finally:
         compiling.code_folder.cache_clear()
-        records._panel_block.cache_clear()
+        records.panel_block.cache_clear()
     assert re.findall(r"\bv?mulps\b|\bvfm\w+ps\b", text)
     assert re.findall(r"\bv?cvt(?:ss2sd|ps2pd)\b", text) == []
     if name != "limit_weights":
@@ -432,4 +434,4 @@ def test_without_compiler_tiles_train_to_the_same_parameters():
 
 
 def test_every_block_of_chance_is_tested_here():
-    assert {"drop_rows", "drop_rows_keeping_a", "add_noise_to_rows", "limit_weights"} <= set(vars(panels))
+    assert {"drop_rows", "add_noise_to_rows", "limit_weights"} <= set(vars(panels))

@@ -138,8 +138,8 @@ def run_product(call, shape, dtype, count, first, index=None, x_step=1, side=1):
         places[5 : 5 + count] = index
     start, start_row = (out.first, 0) if first else (out.first + out.row, out.row)
     call(
-        w.array, w.first, w.panel, x.array, x.first, x.row, x.step, places, 5, count, start, start_row, out.panel,
-        out.array, out.first + out.row, out.row, out.panel,
+        w.array, (w.first, w.panel), x.array, (x.first, x.row, x.step), places, (5, count), out.array, (start, start_row, out.panel),
+        (out.first + out.row, out.row, out.panel),
     )  # fmt: skip
     visited = index if listed else np.arange(count)
     sums = (bias_values if first else out_values) + x_values[:, visited] @ w_values[visited]
@@ -190,8 +190,8 @@ def test_product_adds_in_the_order_of_the_inputs(tile):
     w = matrix(np.repeat([[2.0**25], [1], [-(2.0**25)], [1]], NR, axis=1), "float32")
     out = matrix(np.zeros((shape.MR, NR)), "float32")
     tile(tiles.product, shape, False)(
-        w.array, w.first, 0, x.array, x.first, x.row, 1, np.zeros(1, np.uint16), 0, 4, out.first, out.row, 0,
-        out.array, out.first, out.row, 0,
+        w.array, (w.first, 0), x.array, (x.first, x.row, 1), np.zeros(1, np.uint16), (0, 4), out.array, (out.first, out.row, 0),
+        (out.first, out.row, 0),
     )  # fmt: skip
     assert_holds(out, np.ones((shape.MR, NR)))
 
@@ -207,7 +207,7 @@ def run_dot(call, MR, NI, n_panels, vectors, dtype):
     a = matrix(a_values, dtype, row=n_panels * NR + 64)
     b = matrix(b_values.reshape(NI, n_panels, NR).swapaxes(0, 1).reshape(n_panels, NI * NR), dtype, row=NI * NR + 64)
     out = matrix(np.full((MR, NI), -1), dtype, first=67, row=2 * NI + 1)
-    call(a.array, a.first, a.row, NR, b.array, b.first, NR, b.row, n_panels, vectors, out.array, out.first, out.row)
+    call(a.array, (a.first, a.row, NR), b.array, (b.first, NR, b.row), n_panels, vectors, out.array, (out.first, out.row))
     return out, a_values @ b_values.T
 
 
@@ -219,7 +219,7 @@ def test_dot_adds_the_halves_of_its_lanes_up_in_pairs(tile, dot, dtype):
     a_values, b_values = (generator.standard_normal((count, lanes)).astype(dtype) for count in (MR, NI))
     a, b = matrix(a_values, dtype), matrix(b_values, dtype)
     out = matrix(np.zeros((MR, NI)), dtype)
-    tile(tiles.dot, MR, NI)(a.array, a.first, a.row, 0, b.array, b.first, b.row, 0, 1, 1, out.array, out.first, out.row)
+    tile(tiles.dot, MR, NI)(a.array, (a.first, a.row, 0), b.array, (b.first, b.row, 0), 1, 1, out.array, (out.first, out.row))
     sums = a_values[:, None, :] * b_values[None, :, :]  # one product per lane: what is left is the order of the additions
     while sums.shape[2] > 1:
         sums = sums[:, :, : sums.shape[2] // 2] + sums[:, :, sums.shape[2] // 2 :]
@@ -244,7 +244,7 @@ def run_update(call, shape, dtype, rows, visited, x_step=1, side=1):
     w_values, x_values, d_values = integers(MK, side * NR), integers(count, MK, seed=1), integers(count, side * NR, seed=2)
     w, d = in_panels(w_values, dtype, NR, gap=0), in_panels(d_values, dtype, NR)
     x = matrix(x_values, dtype, first=67, row=x_step * MK + 3, step=x_step)
-    call(w.array, w.first, w.panel, x.array, x.first, x.row, x.step, d.array, d.first, d.row, d.panel, rows)
+    call(w.array, (w.first, w.panel), x.array, (x.first, x.row, x.step), d.array, (d.first, d.row, d.panel), rows)
     return w.array, in_panels(w_values + x_values[visited].T @ d_values[visited], dtype, NR, gap=0).array
 
 
@@ -382,11 +382,16 @@ def assembly_of(make, arguments, target, monkeypatch):
         module = ir.Module()
         module.triple = target.triple
         data = {name: ir.IntType(16) if name == "index" else ir.FloatType() for name in ("w", "x", "d", "a", "b", "out", "index")}
-        kinds = [data[name].as_pointer() if name in data else ir.IntType(64) for name in names]
-        function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), "tile")
+        counts = [3 if name.endswith("_at") else 1 for name in names]  # of tuples of places, but for these:
+        for name, count in {"w_at": 2, "index_at": 2, **({"out_at": 2} if make is tiles.dot else {})}.items():
+            counts = [count if found == name else before for found, before in zip(names, counts, strict=True)]
+        kinds = [[data[name].as_pointer() if name in data else ir.IntType(64)] * count for name, count in zip(names, counts, strict=True)]
+        function = ir.Function(module, ir.FunctionType(ir.VoidType(), [kind for each in kinds for kind in each]), "tile")
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         context = SimpleNamespace(get_value_type=lambda number: ir.FloatType())
-        emit[0](vectors.Emitter(context, builder, types.float32), *function.args)
+        values = iter(function.args)
+        given = [[next(values) for _ in each] if name.endswith("_at") else next(values) for name, each in zip(names, kinds, strict=True)]
+        emit[0](vectors.Emitter(context, builder, types.float32), *given)
         builder.ret_void()
     binding.initialize_all_targets()
     binding.initialize_all_asmprinters()
