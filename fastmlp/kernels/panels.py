@@ -85,6 +85,7 @@ FORMULA: Any = None
 HALF_NORMAL: Any = None
 MR = NR = NI = LANES = STATES = 0
 SIDE = 1
+STEPPED = False  # whether an update is a step by the formula of an optimizer, from the gradient, not the gradient itself, scaled before
 KEEPS = False  # whether what a block reads is kept, not overwritten
 
 
@@ -473,8 +474,8 @@ def activate_rows_backward(step, layer, below, share, shares):
 # --- update: w -= learning_rate * x.T @ delta ------------------------------------------------------------------------------
 #
 # w[k, j] += sum over m of x[m, k] d[m, j]: records say where x and d lie, as the output layer, which is packed by its inputs, has its own
-# delta in the place of x and its inputs in that of d. Fused: delta is scaled by -learning_rate before. Stepped: the gradient of some rows
-# of w is found, and they take their step by the formula of the optimizer.
+# delta in the place of x and its inputs in that of d. Either delta is scaled by -learning_rate before, or, where STEPPED, the gradient of
+# some rows of w is found in a place of its own, and they take their step by the formula of the optimizer.
 
 
 @kernel(inner=True)
@@ -499,14 +500,42 @@ def sum_deltas(step, layer, below, share, shares):
 
 
 @kernel(inner=True)
+def step_run(arena, gradient, count, place, to_m, rates):
+    """Update `count` weights from arena[place] on, whose gradients lie from arena[gradient] on: m lies `to_m` behind, v twice as far."""
+    full_width()
+    w, g, m = arena[place : place + count], arena[gradient : gradient + count], arena[place + to_m : place + to_m + count]
+    v = arena[place + 2 * to_m : place + 2 * to_m + count] if STATES == 2 else m
+    take_step(FORMULA, STATES, w, g, m, v, rates_of(rates))
+
+
+@kernel(inner=True)
+def clear(arena, first, count):
+    """Set `count` numbers from arena[first] on to 0; return `first`."""
+    numbers = arena[first : first + count]
+    for i in range(numbers.shape[0]):
+        numbers[i] = 0
+    return first
+
+
+@kernel(inner=True)
 def update_dense(step, layer, below, share, shares):
-    """w[k, j] += sum over m of x[m, k] d[m, j] for the panels of one share."""
-    arena, rows, x, x_row, d_row = step.arena, layer.rows, layer.x, layer.x_row, layer.d_row
+    """w[k, j] += sum over m of x[m, k] d[m, j] for the panels of one share; or, STEPPED, the step by that as gradient.
+
+    Of some rows of w at a time: their gradient never leaves the cache.
+    """
+    arena, rows, x, x_row, d_row, to_m = step.arena, layer.rows, layer.x, layer.x_row, layer.d_row, step.run.to_m
+    gradient = step.run.gradient + share * step.run.gradient_row
+    at_a_time = max(MR, GRADIENT_NUMBERS // NR // MR * MR) if STEPPED else MR
     first, last = own(layer.panels, share, shares)
     for p in range(first, last):
         w, d = layer.w + p * layer.w_panel, layer.d + p * layer.d_column
-        for k in range(0, rows, MR):
-            TILE(arena, (w + k * NR, 0), arena, (x + k, x_row, 1), arena, (d, d_row, 0), step.M)
+        for k in range(0, rows, at_a_time):
+            tiles = (min(at_a_time, rows - k) + MR - 1) // MR
+            sums = clear(arena, gradient, tiles * MR * NR) if STEPPED else w + k * NR
+            for tile in range(tiles):
+                TILE(arena, (sums + tile * MR * NR, 0), arena, (x + k + tile * MR, x_row, 1), arena, (d, d_row, 0), step.M)
+            if STEPPED:
+                step_run(arena, gradient, tiles * MR * NR, w + k * NR, to_m, step.rates)
 
 
 @kernel(inner=True)
@@ -542,51 +571,36 @@ def update_masked(step, layer, below, share, shares):
 
 @kernel(inner=True)
 def update_bias(step, layer, below, share, shares):
-    """bias[j] += sum over m of delta[m, j] for the units of one share: the weights of an input that is 1 in all rows."""
+    """bias[j] += sum over m of delta[m, j] for the units of one share, or the step by that: weights of an input that is 1 in all rows."""
+    arena, to_m, one = step.arena, step.run.to_m, step.run.one
+    rates = step.rates[step.rates.shape[0] - RATES :]  # those of biases, where they have their own
+    gradient = step.run.gradient + share * step.run.gradient_row
     first, last = own(layer.panels, share, shares)
     for p in range(first, last):
-        delta = layer.delta + p * layer.column
-        TILE(step.arena, (layer.bias + p * NR, 0), step.arena, (step.run.one, 0, 1), step.arena, (delta, layer.row, 0), step.M)
+        bias, delta = layer.bias + p * NR, layer.delta + p * layer.column
+        sums = clear(arena, gradient, NR) if STEPPED else bias
+        TILE(arena, (sums, 0), arena, (one, 0, 1), arena, (delta, layer.row, 0), step.M)
+        if STEPPED:
+            step_run(arena, gradient, NR, bias, to_m, rates)
 
 
 @kernel(inner=True)
 def update_bias_of_outputs(step, layer, below, share, shares):
-    """bias[c] += sum over m of delta[m, c] for the outputs of one share, whose deltas lie row by row, at no multiple of a vector."""
-    arena, N, bias, delta, row = step.arena, layer.n_out, layer.bias, layer.delta, layer.row
-    first, last = own((N + NR - 1) // NR, share, shares)
-    for n in range(first * NR, min(N, last * NR)):
-        total = arena[bias + n]
-        for m in range(step.M):
-            total += arena[delta + m * row + n]
-        arena[bias + n] = total
-
-
-@kernel(inner=True)
-def step_run(arena, gradient, count, place, to_m, rates):
-    """Update `count` weights from arena[place] on, whose gradients lie from arena[gradient] on: m lies `to_m` behind, v twice as far."""
-    full_width()
-    w, g, m = arena[place : place + count], arena[gradient : gradient + count], arena[place + to_m : place + to_m + count]
-    v = arena[place + 2 * to_m : place + 2 * to_m + count] if STATES == 2 else m
-    take_step(FORMULA, STATES, w, g, m, v, rates_of(rates))
-
-
-@kernel(inner=True)
-def update_dense_stepped(step, layer, below, share, shares):
-    """Gradient and step of w for the panels of one share, some rows of w at a time: their gradient never leaves the cache."""
-    arena, rows, x, x_row, d_row, to_m = step.arena, layer.rows, layer.x, layer.x_row, layer.d_row, step.run.to_m
+    """The same for the outputs of one share, whose deltas lie row by row, at no multiple of a vector."""
+    arena, N, bias, delta, row, to_m = step.arena, layer.n_out, layer.bias, layer.delta, layer.row, step.run.to_m
+    rates = step.rates[step.rates.shape[0] - RATES :]
     gradient = step.run.gradient + share * step.run.gradient_row
-    at_a_time = max(MR, GRADIENT_NUMBERS // NR // MR * MR)
-    first, last = own(layer.panels, share, shares)
+    first, last = own((N + NR - 1) // NR, share, shares)
     for p in range(first, last):
-        w, d = layer.w + p * layer.w_panel, layer.d + p * layer.d_column
-        for k in range(0, rows, at_a_time):
-            tiles = (min(at_a_time, rows - k) + MR - 1) // MR
-            g = arena[gradient : gradient + tiles * MR * NR]
-            for i in range(g.shape[0]):
-                g[i] = 0
-            for tile in range(tiles):
-                TILE(arena, (gradient + tile * MR * NR, 0), arena, (x + k + tile * MR, x_row, 1), arena, (d, d_row, 0), step.M)
-            step_run(arena, gradient, g.shape[0], w + k * NR, to_m, step.rates)
+        count, begin = min(NR, N - p * NR), bias + p * NR
+        sums = clear(arena, gradient, count) if STEPPED else begin
+        for n in range(count):
+            total = arena[sums + n]
+            for m in range(step.M):
+                total += arena[delta + m * row + p * NR + n]
+            arena[sums + n] = total
+        if STEPPED:
+            step_run(arena, gradient, count, begin, to_m, rates)
 
 
 @kernel(inner=True)
@@ -595,13 +609,11 @@ def update_masked_stepped(step, layer, below, share, shares):
     arena, masks, K, x_row, d_row, to_m = step.arena, step.masks, layer.n_in, layer.x_row, layer.d_row, step.run.to_m
     words = (K + WORD - 1) // WORD
     gradient = step.run.gradient + share * step.run.gradient_row
-    g = arena[gradient : gradient + MR * NR]
     first, last = own(layer.panels, share, shares)
     for p in range(first, last):
         w, d = layer.w + p * layer.w_panel, layer.d + p * layer.d_column
         for k in range(0, K, MR):
-            for i in range(g.shape[0]):
-                g[i] = 0
+            clear(arena, gradient, MR * NR)
             for segment in range(segments_of(step.run.extra, step.M)):
                 m = segment * WORD
                 for i in range(0, MR, GROUP):
@@ -612,61 +624,20 @@ def update_masked_stepped(step, layer, below, share, shares):
 
 
 @kernel(inner=True)
-def update_bias_stepped(step, layer, below, share, shares):
-    """Gradient and step of the biases for the units of one share."""
-    arena, to_m = step.arena, step.run.to_m
-    rates = step.rates[step.rates.shape[0] - RATES :]  # those of biases, where they have their own
-    gradient = step.run.gradient + share * step.run.gradient_row
-    g = arena[gradient : gradient + NR]
-    first, last = own(layer.panels, share, shares)
-    for p in range(first, last):
-        for i in range(g.shape[0]):
-            g[i] = 0
-        TILE(arena, (gradient, 0), arena, (step.run.one, 0, 1), arena, (layer.delta + p * layer.column, layer.row, 0), step.M)
-        step_run(arena, gradient, g.shape[0], layer.bias + p * NR, to_m, rates)
-
-
-@kernel(inner=True)
-def update_bias_of_outputs_stepped(step, layer, below, share, shares):
-    """Gradient and step of the biases for the outputs of one share."""
-    arena, N, bias, delta, row, to_m = step.arena, layer.n_out, layer.bias, layer.delta, layer.row, step.run.to_m
-    rates = step.rates[step.rates.shape[0] - RATES :]  # those of biases, where they have their own
-    gradient = step.run.gradient + share * step.run.gradient_row
-    zero = arena.dtype.type(0)
-    first, last = own((N + NR - 1) // NR, share, shares)
-    for p in range(first, last):
-        count = min(NR, N - p * NR)
-        for n in range(count):
-            total = zero
-            for m in range(step.M):
-                total += arena[delta + m * row + p * NR + n]
-            arena[gradient + n] = total
-        step_run(arena, gradient, count, bias + p * NR, to_m, rates)
-
-
-@kernel(inner=True)
 def update_units(step, layer, below, share, shares):
-    """gamma += dgamma, bias += dbeta for the units of one share, whose sums are normalised; both scaled by -learning_rate before."""
-    arena, width, N = step.arena, layer.width, layer.n_out
+    """gamma += dgamma, bias += dbeta for the units of one share, whose sums are normalised, or the steps by these."""
+    arena, width, N, to_m = step.arena, layer.width, layer.n_out, step.run.to_m
+    rates = step.rates[step.rates.shape[0] - RATES :]
     first, last = own(layer.panels, share, shares)
     for vector in range(DGAMMA, DBETA + 1):
         place = layer.gamma if vector == DGAMMA else layer.bias
         gradient = layer.moments + vector * layer.panels * width
-        for n in range(first * width, min(N, last * width)):
-            arena[place + n] += arena[gradient + n]
-
-
-@kernel(inner=True)
-def update_units_stepped(step, layer, below, share, shares):
-    """Step of gamma and bias for the units of one share."""
-    width, N = layer.width, layer.n_out
-    rates = step.rates[step.rates.shape[0] - RATES :]  # those of biases, where they have their own
-    first, last = own(layer.panels, share, shares)
-    for vector in range(DGAMMA, DBETA + 1):
-        place = layer.gamma if vector == DGAMMA else layer.bias
-        gradient = layer.moments + vector * layer.panels * width
-        for n in range(first * width, last * width, width):
-            step_run(step.arena, gradient + n, min(width, N - n), place + n, step.run.to_m, rates)
+        if STEPPED:
+            for n in range(first * width, last * width, width):
+                step_run(arena, gradient + n, min(width, N - n), place + n, to_m, rates)
+        else:
+            for n in range(first * width, min(N, last * width)):
+                arena[place + n] += arena[gradient + n]
 
 
 @kernel(inner=True)

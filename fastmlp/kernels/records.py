@@ -188,7 +188,7 @@ class Records:
         if lists:
             side = layout.listed.masked if fused else 1
             tile = ("update", zeros.GROUP, layer.tiles.NV, True)
-            found["update"] = self._stepped("update_masked", layer, tile, STEPPED_ROWS, side)
+            found["update"] = self._stepped("update_masked" if fused else "update_masked_stepped", layer, tile, STEPPED_ROWS, side)
         else:
             found["update"] = self._update_dense(layer)
         if self._regularisation.drops_units(index):
@@ -250,10 +250,8 @@ class Records:
 
     def _stepped(self, name: str, layer: LayerLayout | None = None, tile: tuple[Any, ...] = (), MR: int = 0, SIDE: int = 1) -> int:
         """Return the block of an update: fused with the gradient for plain SGD, else by the rule's formula on each finished tile."""
-        NR = layer.width if layer is not None else 0
-        if self._update.formula is None:
-            return self._block(name, tile, MR, NR, SIDE=SIDE)
-        return self._block(f"{name}_stepped", tile, MR, NR, update=self._update.name)
+        NR, is_fused = layer.width if layer is not None else 0, self._update.formula is None
+        return self._block(name, tile, MR, NR, SIDE=SIDE, update=None if is_fused else self._update.name)
 
     def _block(
         self, name: str, tile: tuple[Any, ...] = (), MR: int = 0, NR: int = 0, NI: int = 0, formula: tuple[str, str] | None = None,
@@ -311,7 +309,7 @@ def panel_block(
     if update is not None:
         rule = RULES[update]
         step = {"FORMULA": compiling.formula(rule.formula), "STATES": rule.states} if rule.formula else {}
-        bound["step_run"] = compiling.specialise(panels.step_run, update, **step)
+        bound |= {"STEPPED": True, "step_run": compiling.specialise(panels.step_run, update, **step)}
         suffix += f"_{update}"
     if stepped is not None:
         bound |= {"FORMULA": compiling.formula(UPDATES[stepped].formula or descend), "STATES": UPDATES[stepped].states}
