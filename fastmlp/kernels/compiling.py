@@ -12,6 +12,7 @@ May not know what a layer, a network or a file format is.
 """
 
 import contextlib
+import dis
 import functools
 import hashlib
 import inspect
@@ -115,7 +116,7 @@ def parallel(serial: Any) -> Any:
         return serial
     source = _SOURCES[serial]
     replaced = _callees(source.function, parallel)
-    has_loop = "prange" in source.function.__code__.co_names
+    has_loop = "prange" in _globals_of(source.function)
     if not has_loop and not replaced:
         return serial  # nothing in it runs over threads
     linked = _copy(source.function, replaced, f"{source.function.__qualname__}_parallel")
@@ -131,7 +132,7 @@ def with_constant(serial: Any, name: str, value: Any) -> Any:
     """Return the form of a kernel in which a constant of its module has another value, for it and for every kernel that it calls."""
     source = _SOURCES[serial] if JIT else Source(serial, FASTMATH)
     replaced = _callees(source.function, lambda callee: with_constant(callee, name, value))
-    if name in source.function.__code__.co_names:
+    if name in _globals_of(source.function):
         replaced[name] = value
     if not replaced:
         return serial
@@ -145,7 +146,7 @@ def pure(serial: Any) -> Any:
         return serial
     function = _SOURCES[serial].function
     replaced = _callees(function, pure)
-    for used in function.__code__.co_names:
+    for used in _globals_of(function):
         value = function.__globals__.get(used)
         if value is numba.prange:
             replaced[used] = range
@@ -234,12 +235,17 @@ def _told(argument: Any) -> str:
 def _callees(function: Any, transform: Callable[[Any], Any]) -> dict[str, Any]:
     """Return the kernels that a function names, transformed; those that the transformation leaves as they are are left out."""
     replaced = {}
-    for used in function.__code__.co_names:
+    for used in _globals_of(function):
         value = function.__globals__.get(used)
         is_kernel = isinstance(value, Dispatcher) and value in _SOURCES if JIT else isinstance(value, python_types.FunctionType)
         if is_kernel and (transformed := transform(value)) is not value:
             replaced[used] = transformed
     return replaced
+
+
+def _globals_of(function: Any) -> list[str]:
+    """Return the global names that a function reads, each once; a field of a record may have the same name, and is none of them."""
+    return list(dict.fromkeys(step.argval for step in dis.get_instructions(function) if step.opname == "LOAD_GLOBAL"))
 
 
 def _copy(function: Any, replaced: dict[str, Any], name: str) -> Any:

@@ -1,5 +1,6 @@
 """Kernels in other people's hands: from their compiled functions, as pure Python, and what an import leaves behind."""
 
+import dis
 import types
 
 import numba
@@ -97,7 +98,7 @@ def compiled_callees(function):
         if not isinstance(current, types.FunctionType) or current in reached:
             continue
         reached.add(current)
-        for name in current.__code__.co_names:
+        for name in {each.argval for each in dis.get_instructions(current) if each.opname == "LOAD_GLOBAL"}:
             value = current.__globals__.get(name)
             if isinstance(value, Dispatcher) or value is numba.prange or compiling._is_block_call(value):
                 yield f"{current.__qualname__}: {name}"
