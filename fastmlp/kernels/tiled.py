@@ -61,6 +61,7 @@ class TiledProgram:
             w.sizes, w.activations, self.dtype, w.rows, trains, states, self.shares, self._team.threads, drops, w.norm, loss_rows
         )
         self._records = Records(self._layout, w, listed)
+        self._of_outputs: Batch | None = None
 
     @property
     def has_threads(self) -> bool:
@@ -82,7 +83,7 @@ class TiledProgram:
         if self._is_short(steps):
             # No team: its threads would take longer to wake than this takes. An interrupt comes before or after it all, as the kernel packs
             # and unpacks, too, and whoever calls asks for no more steps of a small network than it wants to wait for.
-            return self._worker(steps, shared, 1, layout.places)(0)
+            return self._worker(self._ready(steps), shared, 1, layout.places)(0)
         vectors = dict(enumerate((steps.parameters, steps.m_state, steps.v_state)[: 1 + self._states]))
         if self._average and steps.average is not None:
             vectors[self._average] = steps.average
@@ -101,10 +102,16 @@ class TiledProgram:
 
         rows, threads = steps.total[ROWS], self._choice.threads
         started, used = time.perf_counter(), time.process_time()
-        reached = self._team.run(self._worker(steps, shared, threads), shared, pack, unpack, threads)
+        reached = self._team.run(self._worker(self._ready(steps), shared, threads), shared, pack, unpack, threads)
         taken = Block(int(steps.total[ROWS] - rows), time.perf_counter() - started, time.process_time() - used)
         self._choice.note(taken)
         return reached
+
+    def _ready(self, steps: Steps) -> Steps:
+        """Return steps as compiled code takes them, with the states that the rule keeps."""
+        empty = EMPTY[self.dtype]
+        m_state, v_state = steps.m_state if self._states > 0 else empty, steps.v_state if self._states > 1 else empty
+        return steps.for_kernels(m_state, v_state, self._average > 0)
 
     def _is_short(self, steps: Steps) -> bool:
         """Return whether a run of steps is over sooner on the thread that asks for it; which one that is changes no bit."""
@@ -128,9 +135,10 @@ class TiledProgram:
         layout, shared, n = self._layout, new_shared(), x.shape[0]
         total, gradient = np.zeros(TOTALS), np.zeros(parameters.size, parameters.dtype)  # zeros_like takes five times as long
         no_rates = np.zeros((-(-n // self.rows), len(Rates._fields)), self.dtype)
+        empty = EMPTY[self.dtype]
         steps = Steps(
-            parameters, gradient, gradient, total, x, target, None, np.arange(n), 0, n, self.rows, scale, shift, no_rates, mean=False,
-            loss_numbers=loss_numbers,
+            parameters, gradient, empty, total, x, target, empty, np.arange(n), 0, n, self.rows, scale, shift, no_rates, False,
+            loss_numbers, empty, 0, empty,
         )  # fmt: skip
 
         def pack() -> None:
@@ -150,30 +158,32 @@ class TiledProgram:
         return float(total[LOSS_SUM]) if reached >= 0 else math.nan, gradient
 
     def _worker(self, steps: Steps, shared: np.ndarray, threads: int, places: np.ndarray = NO_PLACES) -> Callable[[int], int]:
-        """Return what each of some threads has to do for these steps; places: where it packs the parameters, and unpacks them."""
-        layout, rows, outputs = self._layout, steps.batch_size, self.sizes[-1]
-        empty = EMPTY[self.dtype]
-        batch = Batch(
-            np.empty((rows, steps.target.shape[1]), self.dtype), empty if steps.sample_weight is None else np.empty(rows, self.dtype),
-            np.empty((rows, outputs), self.dtype), np.empty((rows, outputs), self.dtype), np.zeros((2, -(-rows // layout.loss_rows))),
-        )  # fmt: skip
-        gather = gather_block(self.dtype, steps.x.dtype)
-        shift = steps.shift
+        """Return what each of some threads has to do for steps as kernels take them; places: where it packs and unpacks the parameters."""
         if self._records.shifted:
-            layout.place_shift(shift)
-            shift = np.zeros_like(shift)
-        m_state, v_state = (state if self._states > at else empty for at, state in enumerate((steps.m_state, steps.v_state)))
-        taken = steps.for_kernels(self._average > 0, shift=shift, m_state=m_state, v_state=v_state)
+            self._layout.place_shift(steps.shift)
+            steps = steps._replace(shift=np.zeros_like(steps.shift))
+        gather, batch = gather_block(self.dtype, steps.x.dtype), self._batch(steps)
         layers, runs, memory = self._records.layers, self._records.runs, self._records.memory
 
         def take(thread: int) -> int:
-            return int(train_tiled(taken, places, gather, layers, runs, memory, batch, shared, thread, threads))
+            return int(train_tiled(steps, places, gather, layers, runs, memory, batch, shared, thread, threads))
 
         def take_quietly(thread: int) -> int:
             with np.errstate(over="ignore"):  # interpreted, random numbers wrap with a warning
                 return take(thread)
 
         return take if JIT else take_quietly
+
+    def _batch(self, steps: Steps) -> Batch:
+        """Return the scratch for the losses of a batch, that of the last run where it fits."""
+        rows, targets = steps.batch_size, steps.target.shape[1]
+        weighted = steps.sample_weight is not None and steps.sample_weight.size > 0
+        batch = self._of_outputs
+        if batch is None or batch.target.shape != (rows, targets) or (batch.weight.size > 0) != weighted:
+            target, weight = np.empty((rows, targets), self.dtype), np.empty(rows if weighted else 0, self.dtype)
+            z, delta = np.empty((2, rows, self.sizes[-1]), self.dtype)
+            batch = self._of_outputs = Batch(target, weight, z, delta, np.zeros((2, -(-rows // self._layout.loss_rows))))
+        return batch
 
     def outputs(
         self, parameters: np.ndarray, x: np.ndarray, first: int, last: int, scale: np.ndarray, shift: np.ndarray, out: np.ndarray,
