@@ -100,5 +100,7 @@ def _rows(output: Output, network: "Network", run: "RunRecord | None", dataset: 
     """Return the rows of a data set, or of what a run was trained on."""
     table, recorded = (None, None) if run is None else (of_tables.of_manifest(run.manifest), of_tables.recorded(run.manifest))
     name = str(run.manifest["data"]["name"]) if run is not None else str(dataset)
+    if run is not None and table is not None:
+        of_tables.check_unchanged(table, run.manifest["data"].get("files", {}))  # of other rows others are drawn to test on
     data = of_tables.load(output, name, table, {}, data_dir, recorded=recorded, columns=network.columns)
     return _Rows(*((data.x_test, data.y_test) if split == "test" else (data.x_train, data.y_train)), name, split)

@@ -209,6 +209,16 @@ def of_manifest(manifest: Mapping[str, Any]) -> "Table | None":
     return Table.from_dict(found)
 
 
+def check_unchanged(table: "Table", recorded: Mapping[str, str]) -> None:
+    """Raise DataError where a file of a table is not the one whose SHA-256 a run has recorded, by the name of the file."""
+    from fastmlp.training.tables import hashes_of
+
+    for name, digest in hashes_of(table).items():
+        if digest != recorded.get(name):
+            expected = f"expected the table of the run, SHA-256 {str(recorded.get(name)):.12}"
+            raise DataError(f"{name}: {expected}, got one that has changed since, {digest:.12}; name a table to evaluate on beside the run")
+
+
 def rows_of(network: "Network", frame: Any, target: str | None) -> tuple[Any, Any]:
     """Return the rows of a table as a network takes them, and what it is to predict of them; ConfigError where no column is that.
 

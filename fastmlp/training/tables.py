@@ -176,7 +176,7 @@ def load(
     inputs = [name for name in frame.columns if name != table.sample_weight]
     names = None if as_values or y_train.dtype.kind != "U" else tuple(np.unique(y_train).tolist())
     target_kind = "values" if as_values else "classes"
-    hashes, openings = _hashes(table), list[str]()
+    hashes, openings = hashes_of(table), list[str]()
     defaults = {**training_defaults(len(y_train), target_kind), **{name: given[name] for name in HELD_OUT if name in given}}
 
     def fitted(rows: np.ndarray) -> Loaded:
@@ -283,14 +283,15 @@ def _split(settings: TrainingSettings, y: np.ndarray, as_values: bool, what: str
         raise ConfigError(f"{what}{str(error).removeprefix('validation')}") from None
 
 
-def _hashes(table: Table) -> dict[str, str]:
-    """Return the hash of each file of a table."""
-    found = {}
+def hashes_of(table: Table) -> dict[str, str]:
+    """Return the SHA-256 of each file of a table, by its name; by its path where the other has that name, too."""
+    found: dict[str, str] = {}
     for path in (table.path, table.test_file):
         if path not in (None, "", "-"):
             try:
                 with open(path, "rb") as file:
-                    found[os.path.basename(path)] = hashlib.file_digest(file, "sha256").hexdigest()
+                    name = os.path.basename(path)
+                    found[path if name in found else name] = hashlib.file_digest(file, "sha256").hexdigest()
             except OSError as error:
                 raise InputNotFound(f"{path}: cannot be read: {error.strerror or error}") from error
     return found

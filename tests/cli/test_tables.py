@@ -102,6 +102,19 @@ def test_a_run_on_a_table_is_evaluated_resumed_and_reported_like_any_other(comma
     assert command("train", table.with_name("other.csv"), "--resume", run).code != 0
 
 
+def test_a_run_is_not_evaluated_on_a_table_that_has_changed(command, tmp_path):
+    """Of the same rows in another order others would be drawn to test on: rows that were trained on."""
+    rows = list(rows_of_table(0, 60))
+    path = write(tmp_path / "t.csv", rows)
+    run = command("train", path, "--target", "class", "--epochs", "1", "--json").json["run_folder"]
+    write(path, rows[::-1])
+    done = command("evaluate", run)
+    assert done.code == 65
+    assert "t.csv: expected the table of the run, SHA-256" in done.err
+    assert "name a table to evaluate on" in done.err
+    assert command("evaluate", run, path).code == 0
+
+
 def test_rows_of_no_weight_teach_nothing(command, tmp_path):
     random = np.random.default_rng(0)
     rows = []
