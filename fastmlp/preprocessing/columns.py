@@ -150,6 +150,9 @@ def fit(frame: Any, choices: Choices = Choices(), rows: np.ndarray | None = None
     """
     named, names = choices.named(), frames.names_of(frame)
     check_names([*named], names)
+    if target is not None:
+        target = name_of("target", target)
+        check_names([target], names)  # else it would be one of the inputs
     table = frames.as_polars(frame, {name for name in names if name != target and named.get(name) not in ("drop", "keep")})
     found, scaling, left_out = [], [], {}
     numbered = np.arange(len(table)) if rows is None else rows
@@ -178,6 +181,13 @@ def shown_left_out(left_out: Mapping[str, str], most: int = 5) -> str:
     return ", ".join(parts) + (f" and {len(left_out) - most} more" if len(left_out) > most else "")
 
 
+def name_of(what: str, value: Any) -> str:
+    """Return the name of a column as a text: pandas names columns by whole numbers, too. ConfigError, with `what`, for no name."""
+    if isinstance(value, (str, int, np.integer)) and not isinstance(value, bool):
+        return str(value)
+    raise ConfigError(f"{what}: expected the name of one column, got {told(value) if hasattr(value, 'shape') else repr(value)[:60]}")
+
+
 def check_names(names: Iterable[str], there: Sequence[str]) -> None:
     """Raise ConfigError for the name of a column that a table does not have, with the nearest one."""
     for name in names:
@@ -188,7 +198,7 @@ def check_names(names: Iterable[str], there: Sequence[str]) -> None:
 def nearest_of(name: str, there: Sequence[str]) -> str:
     """Return a hint to the names that are nearest to one that is not there; "" where none is near."""
     folded = {each.casefold().strip(): each for each in there}
-    near = difflib.get_close_matches(name.casefold().strip(), folded, n=3, cutoff=0.6)
+    near = difflib.get_close_matches(str(name).casefold().strip(), folded, n=3, cutoff=0.6)
     return f"; did you mean {' or '.join(repr(folded[each]) for each in near)}?" if near else ""
 
 

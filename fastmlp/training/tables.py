@@ -120,26 +120,32 @@ def load_table(
     """Return a table as a data set for `train`: test rows put aside, columns fitted to the rows that will be trained on.
 
     source: the path of a file, or a frame of pandas, polars or pyarrow: what fastmlp.data.formats.read_table reads. target: the column to
-    predict; texts, and whole numbers of at most 20 values, are classes. test: a part or a number of the rows; None: a fifth, unless a
-    test_file is named. drop, categorical, numeric, date: names of columns; ordinal: name -> categories in their order; keep: no inputs,
-    but shown beside predictions by `fastmlp predict`. sample_weight: the column that says what each row counts in training.
-    validation, split_seed: which rows the training will hold out; None: a tenth. They and what suits a table of so many rows become the
-    data set's training_defaults. A network that is to take frames gets its `columns`.
+    predict, by its name, which may be a whole number in pandas; texts, and whole numbers of at most 20 values, are classes. test: a part or
+    a number of the rows; None: a fifth, unless a test_file is named. drop, categorical, numeric, date: names of columns; ordinal: name ->
+    categories in their order; keep: no inputs, but shown beside predictions by `fastmlp predict`. sample_weight: the column that says what
+    each row counts in training. validation, split_seed: which rows the training will hold out; None: a tenth. They and what suits a table
+    of so many rows become the data set's training_defaults. A network that is to take frames gets its `columns`.
 
     Raises ConfigError for columns that are not there, DataError for cells that cannot be what they should, InputNotFound, MissingExtra.
     """
-    names = {"drop": drop, "keep": keep, "categorical": categorical, "numeric": numeric, "date": date}
-    if alone := next((name for name, value in names.items() if isinstance(value, str)), None):
-        raise ConfigError(f"{alone}: expected a list of columns, got {names[alone]!r}; write [{names[alone]!r}]")
-    choices = Choices(
-        tuple(drop), tuple(keep), tuple(categorical), tuple(numeric), {name: tuple(order) for name, order in (ordinal or {}).items()},
-        tuple(date),
-    )  # fmt: skip
+    lists = {"drop": drop, "keep": keep, "categorical": categorical, "numeric": numeric, "date": date}
+    names = {name: _names(name, value) for name, value in lists.items()}
+    orders = {of_columns.name_of("ordinal", name): tuple(order) for name, order in (ordinal or {}).items()}
+    choices = Choices(**names, ordinal=orders)
+    target = of_columns.name_of("target", target)
+    sample_weight = None if sample_weight is None else of_columns.name_of("sample_weight", sample_weight)
     given = {"split_seed": split_seed, **({} if validation is None else {"validation": validation})}
     is_path = isinstance(source, (str, os.PathLike))
     path, test_path = os.fspath(source) if is_path else "", None if test_file is None else os.fspath(test_file)
     table = Table(path, target, test, test_path, sample_weight, header, delimiter, choices)
     return load(table, given, frame=None if is_path else table.read(source)).data
+
+
+def _names(what: str, values: Any) -> tuple[str, ...]:
+    """Return the names of columns in a list; ConfigError, with `what`, for one name alone."""
+    if isinstance(values, (str, int)):
+        raise ConfigError(f"{what}: expected a list of columns, got {values!r}; write [{values!r}]")
+    return tuple(of_columns.name_of(what, value) for value in values)
 
 
 def load(

@@ -56,6 +56,16 @@ def test_pandas_and_polars_give_the_same_inputs():
     np.testing.assert_array_equal(network.predict_proba(pl.DataFrame(cells)), network.predict_proba(pandas.DataFrame(cells)))
 
 
+def test_columns_that_pandas_names_by_numbers_are_named_so():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({0: NUMBERS, 1: NUMBERS + 1, 2: TARGETS["texts"]})
+    data = fastmlp.load_table(frame, 2, drop=[1])
+    assert (data.feature_names, data.columns.target) == (("0",), "2")
+    for wrong in (["y", "b"], frame[2], 2.0, True):
+        with pytest.raises(ConfigError, match="target: expected the name of one column, got"):
+            fastmlp.load_table(frame, wrong)
+
+
 def test_what_is_no_column_is_named_and_a_manifest_keeps_a_table():
     frame = pl.DataFrame({"size": [1.0, 2, 3, 4], "y": [0, 1, 0, 1]})
     with pytest.raises(ConfigError, match="target: expected the name of a column, got 'Y'; did you mean 'y'"):
