@@ -109,9 +109,17 @@ def test_an_ensemble_that_is_refused_or_fails_changes_nothing(digits):
     assert_array_equal(model.predict_proba(x), before)
 
 
-def test_an_interrupt_ends_all_trainings_and_keeps_the_networks(digits):
+@pytest.fixture
+def interrupt():
+    """Give a signal that interrupts as Ctrl-C does, also where the shell of the tests has switched that one off."""
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    yield signal.SIGALRM
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_an_interrupt_ends_all_trainings_and_keeps_the_networks(digits, interrupt):
     model = ensemble(max_iter=10**9, n_iter_no_change=np.inf, tol=0.0, threads=3)
-    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    threading.Timer(0.5, os.kill, (os.getpid(), interrupt)).start()
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         model.fit(*digits)
     assert model.predict(digits[0]).shape == digits[1].shape
