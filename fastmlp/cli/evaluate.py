@@ -68,7 +68,7 @@ def evaluate(
     run = run_of(model) if dataset is None else None
     network = Network.load(model_file(model))
     if dataset is not None and of_tables.is_table(dataset):
-        x, y = of_tables.rows_of(network, of_tables.read(dataset, network, header, delimiter, output.note), target)
+        x, y = of_tables.rows_of(network, of_tables.read(dataset, network, header, delimiter, output.note), target, output.note)
         rows = _Rows(x, y, dataset, None)
     elif given := next(
         (name for name, value in (("target", target), ("header", header), ("delimiter", delimiter)) if value is not None), None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastmlp.errors import DataError
+from fastmlp.errors import ConfigError, DataError
 from fastmlp.rendering.output import Output
 from fastmlp.rendering.tables import counted
 
@@ -99,7 +99,7 @@ def table_of(dataset: str | None, flags: Mapping[str, Any]) -> "Table | None":
 
 
 def _part(value: float | None) -> float | int | None:
-    if value is not None and not 0 < value:
+    if value is not None and not (0 < value < 1 or value.is_integer() and value > 0):
         raise typer.BadParameter(f"expected a part of the rows, such as 0.2, or their number, got {value:g}", param_hint="--test-part")
     return int(value) if value is not None and value >= 1 and value == int(value) else value
 
@@ -137,7 +137,14 @@ def load(
         return load_dataset(dataset, data_dir, offline=True) if offline else load_dataset(dataset, data_dir, notify=output.note)
     from fastmlp.training import tables
 
-    data, left_out = tables.load(table, given, recorded, output.note, columns=columns)
+    try:
+        data, left_out = tables.load(table, given, recorded, output.note, columns=columns)
+    except ConfigError as error:
+        if not str(error).startswith("test: "):
+            raise
+        raise typer.BadParameter(str(error).removeprefix("test: "), param_hint="--test-part") from None
+    if given.get("validation") == 0:
+        output.note("no rows are held out to judge epochs by: the network of the last epoch is kept")
     tell(output.note, data, table, left_out)
     return data
 
@@ -219,12 +226,11 @@ def check_unchanged(table: "Table", recorded: Mapping[str, str]) -> None:
             raise DataError(f"{name}: {expected}, got one that has changed since, {digest:.12}; name a table to evaluate on beside the run")
 
 
-def rows_of(network: "Network", frame: Any, target: str | None) -> tuple[Any, Any]:
+def rows_of(network: "Network", frame: Any, target: str | None, notify: Callable[[str], None]) -> tuple[Any, Any]:
     """Return the rows of a table as a network takes them, and what it is to predict of them; ConfigError where no column is that.
 
     A network that knows no columns takes all columns but the target, in their order.
     """
-    from fastmlp.errors import ConfigError
     from fastmlp.preprocessing.columns import listed
     from fastmlp.training import tables
 
@@ -234,7 +240,8 @@ def rows_of(network: "Network", frame: Any, target: str | None) -> tuple[Any, An
         raise ConfigError(f"target: expected the column to predict, got none{listed(frame.columns)}; say --target COLUMN")
     tables.check_target(name, frame.columns)
     x = network.encoded(frame) if known is not None else numbers_of(network, frame.drop(name), "x")
-    return x, tables.target_for(network, frame[name])
+    there = tables.with_target(frame[name], notify)
+    return x[there], tables.target_for(network, frame[name][there], there)
 
 
 def numbers_of(network: "Network", frame: Any, shown: str) -> Any:

@@ -5,6 +5,7 @@ Which rows are held out to validate on follows from the settings, and is decided
 
 import hashlib
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -166,18 +167,24 @@ def load(
         raise InputNotFound("expected the table that the run was trained on, it came by standard input; keep it in a file next time")
     frame = table.read(table.path, notify) if frame is None else frame
     check_target(table.target, frame.columns)
+    if table.target in table.choices.drop:
+        raise ConfigError(f"drop: expected other columns than the target, got {table.target!r}; the target is no input anyway")
+    if table.target == table.sample_weight:
+        raise ConfigError(f"sample_weight: expected another column than the target, got {table.target!r}")
     network, settings = settings_in_effect(given, NETWORK_DEFAULTS, TRAINING_DEFAULTS) if recorded is None else recorded
     as_values = _predicts_values(frame[table.target], network.output)
-    y = target_of(frame[table.target], as_values)
+    there = with_target(frame[table.target], notify)
+    y = target_of(frame[table.target][there], as_values, rows=there)
     if table.test_file is None:
-        drawn = _split(settings.replace(validation=TEST_PART if table.test is None else table.test, holdout=None), y, as_values, "test", 1)
-        of_test, y_test = None, y[drawn.held_out]
+        drawn = _split(settings, y, as_values, "test", 1, TEST_PART if table.test is None else table.test)
+        of_test, test_rows, y_test = None, there[drawn.held_out], y[drawn.held_out]
     else:
         drawn, of_test = holdout.Rows(np.arange(len(y)), np.empty(0, np.int64)), table.read(table.test_file, notify)
         check_target(table.target, of_test.columns)
-        y_test = target_of(of_test[table.target], as_values)
-    y_train = y[drawn.train]
-    weight = None if table.sample_weight is None else _weight(frame, table.sample_weight)[drawn.train]
+        test_rows = with_target(of_test[table.target], notify)
+        y_test = target_of(of_test[table.target][test_rows], as_values, rows=test_rows)
+    train_rows, y_train = there[drawn.train], y[drawn.train]
+    weight = None if table.sample_weight is None else _weight(frame, table.sample_weight)[train_rows]
     kept = _split(settings, y_train, as_values, "validation", 0)
     inputs = [name for name in frame.columns if name != table.sample_weight]
     names = None if as_values or y_train.dtype.kind != "U" else tuple(np.unique(y_train).tolist())
@@ -190,13 +197,13 @@ def load(
             return data if columns is not None or np.array_equal(others, rows) else fitted(others).data
 
         if columns is None:
-            found, left_out = of_columns.fit(frame.select(inputs), table.choices, drawn.train[rows], table.target)
+            found, left_out = of_columns.fit(frame.select(inputs), table.choices, train_rows[rows], table.target)
         else:
             found, left_out = columns, dict[str, str]()
         x = found.encode(frame)
-        x_test = x[drawn.held_out] if of_test is None else found.encode(of_test, "x_test")
+        x_test = (x if of_test is None else found.encode(of_test, "x_test"))[test_rows]
         data = Dataset(
-            table.name, x[drawn.train], y_train, x_test, y_test, kind="table",
+            table.name, x[train_rows], y_train, x_test, y_test, kind="table",
             target_kind=target_kind, class_names=names, feature_names=found.features, hashes=hashes,
             network_defaults=NETWORK_DEFAULTS, training_defaults=defaults, columns=found, fit_to=fit_to,
             sample_weight=weight,
@@ -225,27 +232,42 @@ def _weight(frame: Any, name: str) -> np.ndarray:
     return weight
 
 
-def target_of(column: Any, as_values: bool, texts: bool | None = None) -> np.ndarray:
-    """Return what a column says is to be predicted: float64 (n,), or labels, whole numbers or texts (n,).
+def with_target(column: Any, notify: Notify | None = None) -> np.ndarray:
+    """Return the numbers (m,) of the rows whose target is there; DataError where there is none.
 
-    texts: whether labels are texts; None: where they are no whole numbers. Raises DataError, with the row, for missing ones.
+    notify: is given a line that says how many are left out; None: a warning says so.
     """
-    if column.null_count():
-        where = frames.place(column.name, int(column.is_null().arg_max()))
-        raise DataError(f"{where}: expected something to learn in each row, got a missing value; fill it, or leave the row out")
+    there: np.ndarray = np.flatnonzero(column.is_not_null().to_numpy())
+    missing = len(column) - there.size
+    if not there.size:
+        raise DataError(f"column {column.name!r}: expected a target, but it is missing in all {missing:,} rows")
+    if missing:
+        left_out = f"{missing:,} rows without a target are left out" if missing > 1 else "1 row without a target is left out"
+        if notify is not None:
+            notify(f"column {column.name!r}: {left_out}")
+        else:
+            warnings.warn(f"column {column.name!r}: {left_out}", UserWarning, stacklevel=4)
+    return there
+
+
+def target_of(column: Any, as_values: bool, texts: bool | None = None, rows: np.ndarray | None = None) -> np.ndarray:
+    """Return what a column without missing ones says is to be predicted: float64 (n,), or labels, whole numbers or texts (n,).
+
+    texts: whether labels are texts; None: where they are no whole numbers. rows (n,): the numbers of its rows, for messages.
+    """
     if as_values:
-        return frames.as_numbers(column)
+        return frames.as_numbers(column, rows)
     numbers = _whole(column) if texts is not True else None
     if numbers is None and texts is False:
-        found = frames.as_numbers(column)
-        frames.refuse(column, polars().Series(found != np.floor(found)), "a whole number, the label of a class")
+        found = frames.as_numbers(column, rows)
+        frames.refuse(column, polars().Series(found != np.floor(found)), "a whole number, the label of a class", rows)
     return np.array(frames.as_texts(column).to_list(), str) if numbers is None else numbers
 
 
-def target_for(network: Any, column: Any) -> np.ndarray:
-    """Return what a column says is to be predicted, as a trained network has it."""
+def target_for(network: Any, column: Any, rows: np.ndarray) -> np.ndarray:
+    """Return what a column says is to be predicted, as a trained network has it; rows (n,): their numbers, for messages."""
     labels = network.known_classes
-    return target_of(column, network.output == "identity", None if labels is None else labels.dtype.kind == "U")
+    return target_of(column, network.output == "identity", None if labels is None else labels.dtype.kind == "U", rows)
 
 
 def _whole(column: Any) -> np.ndarray | None:
@@ -272,10 +294,14 @@ def _predicts_values(column: Any, output: str | None) -> bool:
     return whole is None or np.unique(whole).size > FEW_NUMBERS
 
 
-def _split(settings: TrainingSettings, y: np.ndarray, as_values: bool, what: str, draw: int) -> holdout.Rows:
-    """Return which rows are held out, as a training of a network with a fitting output does."""
+def _split(
+    settings: TrainingSettings, y: np.ndarray, as_values: bool, what: str, draw: int, part: float | int | None = None
+) -> holdout.Rows:
+    """Return which rows are held out, as a training of a network with a fitting output does; part: how many, None: as settings say."""
     if as_values:
         target, output, n_outputs = y[:, None], "identity", 1
+        if len(y) > 1 and (y == y[0]).all():
+            raise DataError(f"target: expected numbers that differ, got {y[0]:g} in all {len(y):,} rows")
     else:
         classes, numbers = np.unique(y, return_inverse=True)
         target, output, n_outputs = numbers[:, None], "softmax", classes.size
@@ -284,7 +310,8 @@ def _split(settings: TrainingSettings, y: np.ndarray, as_values: bool, what: str
         if classes.size > max(FEW_NUMBERS, len(y) // 2):
             raise DataError(f"target: expected classes that have several rows each, got {classes.size:,} in {len(y):,} rows")
     try:
-        return holdout.split(settings, target, output, n_outputs, draw)
+        held = settings if part is None else settings.replace(validation=part, holdout=None)
+        return holdout.split(held, target, output, n_outputs, draw)
     except ConfigError as error:
         raise ConfigError(f"{what}{str(error).removeprefix('validation')}") from None
 

@@ -8,7 +8,7 @@ from fastmlp.data.dataset import Dataset
 from fastmlp.data.stored import StoredTable
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.network import Network
-from fastmlp.settings import TrainingSettings, over_defaults
+from fastmlp.settings import TrainingSettings, having, over_defaults
 from fastmlp.training import on_disk, optimizers
 from fastmlp.training.callbacks import hooks
 from fastmlp.training.callbacks.checkpoint import Checkpoint
@@ -115,5 +115,7 @@ def planned(network: Network, x: Any, y: Any, sample_weight: Any, resume: Traini
     class_weight = given.pop("class_weight") if isinstance(given.get("class_weight"), Mapping) else None
     # with rows of one's own, the data set's convention of which to hold out does not matter
     given["validation"] = 0 if isinstance(validation, (tuple, list)) else validation
+    if isinstance(validation, (tuple, list)):  # but how epochs are judged by them does
+        given |= {name: of_data[name] for name in having("judges") if name in of_data and given.get(name) is None}
     checked = TrainingSettings.from_mapping(over_defaults(optimizers.as_settings(given), of_data), "train")
     return make_plan(network, x, y, checked, validation, resume, sample_weight, class_weight)

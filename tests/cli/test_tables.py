@@ -115,6 +115,14 @@ def test_a_run_is_not_evaluated_on_a_table_that_has_changed(command, tmp_path):
     assert command("evaluate", run, path).code == 0
 
 
+def test_rows_without_a_target_are_left_out_and_no_row_need_be_held_out(command, table):
+    done = command("train", table, "--target", "size", "--epochs", "1", "--validation", "0", "--out", "m.safetensors")
+    assert done.code == 0, done.err
+    assert "column 'size': 36 rows without a target are left out" in done.err
+    assert "no rows are held out to judge epochs by: the network of the last epoch is kept" in done.err
+    assert command("evaluate", "m.safetensors", table, "--json").json["rows"] == ROWS - 36
+
+
 def test_rows_of_no_weight_teach_nothing(command, tmp_path):
     random = np.random.default_rng(0)
     rows = []
@@ -148,8 +156,8 @@ def test_the_columns_of_a_fold_are_fitted_without_it(command, tmp_path):
         (["--target", "class", "--numeric", "colour"], "column 'colour', data row 1: expected a finite number"),
         (["--target", "constant"], "target: expected at least two classes, got 'always' in all 400 rows"),
         (["--target", "id"], "target: expected classes that have several rows each, got 400 in 400 rows"),
-        (["--target", "size"], "column 'size', data row"),
-        (["--target", "class", "--test-part", "400"], "test: expected fewer than the 400 rows there are, got 400"),
+        (["--target", "class", "--test-part", "400"], "--test-part: expected fewer than the 400 rows there are, got 400"),
+        (["--target", "class", "--test-part", "1.5"], "--test-part: expected a part of the rows, such as 0.2, or their number, got 1.5"),
         (["--target", "class", "--test-file", "absent.csv"], "absent.csv"),
     ],
 )  # fmt: skip

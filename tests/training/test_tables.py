@@ -11,6 +11,7 @@ from fastmlp.preprocessing import columns
 from fastmlp.settings import settings_in_effect
 from fastmlp.training import tables
 from fastmlp.training.plan import make_plan
+from fastmlp.training.train import planned
 
 N = 200
 NUMBERS = np.random.default_rng(0).normal(size=N)
@@ -46,6 +47,42 @@ def test_test_rows_are_drawn_class_by_class_and_no_row_is_lost():
     np.testing.assert_allclose(*zip(*share, strict=True), atol=0.02)
 
 
+@pytest.mark.parametrize("kind", ["texts", "numbers"])
+def test_rows_without_a_target_are_left_out(kind, tmp_path):
+    """What is left is trained on as a table without these rows is, and a bad cell is told by its row in the file."""
+    whole = pl.DataFrame({"x": NUMBERS, "c": np.where(NUMBERS > 0, "a", "b"), "y": TARGETS[kind], "w": np.arange(N)})
+    without = whole[:3].with_columns(y=pl.lit(None).cast(whole["y"].dtype))
+    gaps = pl.concat([without[:1], whole[:50], without[1:], whole[50:]])
+    gaps[:30].write_csv(tmp_path / "test.csv")
+    options = {"sample_weight": "w", "test_file": tmp_path / "test.csv"}
+    with pytest.warns(UserWarning, match="column 'y': 3 rows without a target are left out"):
+        found = fastmlp.load_table(gaps, "y", sample_weight="w")
+    expected = fastmlp.load_table(whole, "y", sample_weight="w")
+    for ours, theirs in zip((*found.arrays(), found.sample_weight), (*expected.arrays(), expected.sample_weight), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with pytest.warns(UserWarning, match="column 'y': 1 row without a target is left out"):
+        assert fastmlp.load_table(whole, "y", **options).x_test.shape[0] == 29
+    if kind == "numbers":
+        wrong = gaps.with_columns(c=pl.when(pl.arange(0, N + 3) == 10).then(pl.lit("?!")).otherwise(pl.lit("1.5")))
+        with (
+            pytest.warns(UserWarning, match="left out"),
+            pytest.raises(DataError, match="column 'c', data row 11: expected a finite number"),
+        ):
+            fastmlp.load_table(wrong, "y", numeric=["c"], test_file=tmp_path / "test.csv")
+
+
+def test_without_held_out_rows_the_last_epoch_is_kept():
+    """That the best one is kept is a default of tables, which gives way; who asks for it is told what is missing."""
+    data = fastmlp.load_table(pl.DataFrame({"x": NUMBERS, "y": TARGETS["texts"]}), "y")
+    _, settings = settings_in_effect({"validation": 0}, data.network_defaults, data.training_defaults)
+    assert (settings.restore_best, settings.patience) == (False, None)
+    network = network_for(data, settings_in_effect({}, data.network_defaults, {})[0], 0)
+    fastmlp.train(network, data, epochs=1, validation=0)
+    assert planned(network, data, None, None, None, {"validation": (data.x_train[:9], data.y_train[:9])}).settings.restore_best
+    with pytest.raises(ConfigError, match="restore_best: expected held-out rows"):
+        fastmlp.train(network, data, epochs=1, validation=0, restore_best=True)
+
+
 def test_pandas_and_polars_give_the_same_inputs():
     pandas = pytest.importorskip("pandas")
     cells = {"a": [1.5, None, 3.0] * 40, "b": ["x", None, "y"] * 40, "c": [True, False, True] * 40, "y": [0, 1, 1] * 40}
@@ -72,8 +109,17 @@ def test_what_is_no_column_is_named_and_a_manifest_keeps_a_table():
         fastmlp.load_table(frame, "Y")
     with pytest.raises(ConfigError, match=r"drop: expected a list of columns, got 'size'; write \['size'\]"):
         fastmlp.load_table(frame, "y", drop="size")
-    with pytest.raises(DataError, match="column 'y', data row 2: expected something to learn"):
-        fastmlp.load_table(frame.with_columns(y=pl.Series([0, None, 1, 1])), "y")
+    for arguments, message in (
+        ({"drop": ["y"]}, "drop: expected other columns than the target, got 'y'"),
+        ({"sample_weight": "y"}, "sample_weight: expected another column than the target"),
+        ({"test": 1.5}, "test: expected rows such as 5000, or a part of them"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            fastmlp.load_table(frame, "y", **arguments)
+    with pytest.raises(DataError, match="target: expected numbers that differ, got 2.5 in all 4 rows"):
+        fastmlp.load_table(frame.with_columns(y=2.5), "y")
+    with pytest.raises(DataError, match="column 'y': expected a target, but it is missing in all 4 rows"):
+        fastmlp.load_table(frame.with_columns(y=pl.lit(None)), "y")
     table = tables.Table("/t.csv", "y", 5, None, "w", False, ";", columns.Choices(drop=("a",), ordinal={"b": ("1", "2")}))
     assert tables.Table.from_dict(table.to_dict()) == table
     for damaged in (None, {"path": 1}, {**table.to_dict(), "choices": [1]}, {**table.to_dict(), "path": 3}):
