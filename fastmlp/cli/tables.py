@@ -162,7 +162,8 @@ def tell(note: Callable[[str], None], data: "Dataset", table: "Table", left_out:
     else:
         told = f"numbers from {data.y_train.min():g} to {data.y_train.max():g}"
     note(f"target {table.target}: {told}")
-    note(f"{counted(len(data.columns.columns), 'column')} become {counted(data.columns.n_inputs, 'input')}")
+    n_columns = len(data.columns.columns)
+    note(f"{counted(n_columns, 'column')} {'becomes' if n_columns == 1 else 'become'} {counted(data.columns.n_inputs, 'input')}")
     if left_out:
         note(f"left out: {shown_left_out(left_out)}")
 

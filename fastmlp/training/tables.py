@@ -1,4 +1,4 @@
-"""A table of one's own -> a data set: test rows put aside, its columns fitted to the rows that will be trained on.
+"""A table of one's own -> a data set: test rows held out, its columns fitted to the rows that will be trained on.
 
 Which rows are held out to validate on follows from the settings, and is decided here first: what is fitted never sees them.
 """
@@ -56,9 +56,11 @@ class Table(NamedTuple):
         name = "stdin" if self.path == "-" else os.path.basename(self.path).partition(".")[0] or "table"
         return f"{name}-table" if name in DATASETS else name
 
-    def read(self, path: Any, notify: Notify | None = None) -> Any:
-        """Return a table in a file, or a frame, as a polars.DataFrame, read as this one is."""
+    def read(self, path: Any, notify: Notify | None = None, of_test: bool = False) -> Any:
+        """Return a table in a file, or a frame, as a polars.DataFrame, read as this one is; of_test: that of the rows to test on."""
         texts = (*self.choices.categorical, *self.choices.ordinal)
+        if not of_test:  # which need not have what is no input; elsewhere no numbers are looked for there
+            texts += (*self.choices.drop, *self.choices.keep)
         return read_table(path, header=self.header, delimiter=self.delimiter, text_columns=texts, notify=notify)
 
     def to_dict(self) -> dict[str, Any]:
@@ -118,7 +120,7 @@ def load_table(
     header: bool | None = None,
     delimiter: str | None = None,
 ) -> Dataset:
-    """Return a table as a data set for `train`: test rows put aside, columns fitted to the rows that will be trained on.
+    """Return a table as a data set for `train`: test rows held out, columns fitted to the rows that will be trained on.
 
     source: the path of a file, or a frame of pandas, polars or pyarrow: what fastmlp.data.formats.read_table reads. target: the column to
     predict, by its name, which may be a whole number in pandas; texts, and whole numbers of at most 20 values, are classes. test: a part or
@@ -179,7 +181,7 @@ def load(
         drawn = _split(settings, y, as_values, "test", 1, TEST_PART if table.test is None else table.test)
         of_test, test_rows, y_test = None, there[drawn.held_out], y[drawn.held_out]
     else:
-        drawn, of_test = holdout.Rows(np.arange(len(y)), np.empty(0, np.int64)), table.read(table.test_file, notify)
+        drawn, of_test = holdout.Rows(np.arange(len(y)), np.empty(0, np.int64)), table.read(table.test_file, notify, of_test=True)
         check_target(table.target, of_test.columns)
         test_rows = with_target(of_test[table.target], notify)
         y_test = target_of(of_test[table.target][test_rows], as_values, rows=test_rows)

@@ -123,6 +123,17 @@ def test_rows_without_a_target_are_left_out_and_no_row_need_be_held_out(command,
     assert command("evaluate", "m.safetensors", table, "--json").json["rows"] == ROWS - 36
 
 
+def test_a_column_that_is_dropped_or_categorical_is_not_read_as_numbers(command, tmp_path):
+    path = write(tmp_path / "german.csv", [[f"{row},42", f"{row % 7}", "ab"[row % 2]] for row in range(60)], ("preis", "x", "y"))
+    refused = command("train", path, "--target", "y")
+    assert refused.code == 65
+    assert "expected a number, found '0,42'" in refused.err
+    assert "--categorical 'preis' or --drop 'preis'" in refused.err
+    for flag in ("--drop", "--keep", "--categorical"):
+        done = command("train", path, "--target", "y", flag, "preis", "--epochs", "1", "--out", "m.safetensors")
+        assert done.code == 0, done.err
+
+
 def test_rows_of_no_weight_teach_nothing(command, tmp_path):
     random = np.random.default_rng(0)
     rows = []
@@ -152,7 +163,7 @@ def test_the_columns_of_a_fold_are_fitted_without_it(command, tmp_path):
     [
         (["--target", "clas"], "target: expected the name of a column, got 'clas'; did you mean 'class'?"),
         ([], "--target: expected the column to predict, got none; there are id, size, colour, constant, class"),
-        (["--target", "class", "--drop", "color"], "expected the name of a column, got 'color'; did you mean 'colour'?"),
+        (["--target", "class", "--drop", "color"], "expected a column 'color', found none; did you mean 'colour'?"),
         (["--target", "class", "--numeric", "colour"], "column 'colour', data row 1: expected a finite number"),
         (["--target", "constant"], "target: expected at least two classes, got 'always' in all 400 rows"),
         (["--target", "id"], "target: expected classes that have several rows each, got 400 in 400 rows"),

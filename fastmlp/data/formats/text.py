@@ -23,7 +23,7 @@ PIECE = 1 << 23  # bytes that are scanned at a time
 # In this order: commas stand inside of cells more often (decimals, lists) than the others do. The last: any run of spaces and tabs.
 DELIMITERS = "\t;|,^~\x01\x1f"
 SPACE = " "
-NAMES = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", " ": "spaces"}
+NAMES = {"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma", " ": "space"}
 QUOTE, NEWLINE, RETURN = b'"\n\r'
 ENCODINGS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16",
              codecs.BOM_UTF16_BE: "utf-16"}  # fmt: skip
@@ -91,8 +91,8 @@ def read_parts(
     if n_rows == 0:
         raise DataError(f"{shown}: expected rows below the names of {layout.n_columns:,} columns in the first line, found none")
     if notify is not None:
-        of_names = "names in the first line" if names.in_file else f"no names in the first line: x1 to x{layout.n_columns}"
-        between = f", between them {NAMES.get(delimiter, repr(delimiter))}" if layout.n_columns > 1 else ""
+        of_names = "header row" if names.in_file else f"no header row: columns are x1 to x{layout.n_columns}"
+        between = f", {NAMES.get(delimiter, repr(delimiter))}-separated" if layout.n_columns > 1 else ""
         notify(f"{shown}: {layout.n_columns:,} column{'s'[: layout.n_columns > 1]}{between}; {of_names}")
     frame = _table(content, layout, names.names, int(names.in_file), chosen, shown, first_row)
     schema = dict(frame.schema)
@@ -365,12 +365,13 @@ def typed(column: Any, shown: str, place: int, numbers_of_rows: np.ndarray, is_t
     if of_numbers or otherwise:
         wanted = "a number" if otherwise else f"a number as in {n_numbers:,} other rows"
         raise DataError(
-            f"{at}: expected {wanted}, found {found}; write it like 1234.5, leave it empty for a missing value, "
-            "or name the column in text_columns"
+            f"{at}: expected {wanted}, found {found}; write it like 1234.5, leave it empty for a missing value, or train with "
+            f"--categorical {column.name!r:.60} or --drop {column.name!r:.60} (in Python text_columns of read_table)"
         )
     if n_numbers > others.len():
         warnings.warn(
-            f"{at}: found {found} among {n_numbers:,} numbers; the column is read as text (say so with text_columns, or mend it)",
+            f"{at}: found {found} among {n_numbers:,} numbers; the column is read as text (say so with --categorical, in Python "
+            "text_columns, or mend it)",
             UserWarning,
             stacklevel=5,
         )
