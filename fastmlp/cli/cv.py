@@ -24,6 +24,7 @@ EXAMPLES = (
     "fastmlp cv --resume runs/20260102T030405Z-cv-mnist-1a2b3c",
 )
 FOLDS, RUNS = 5, 1
+JUDGED = "epochs were judged by other rows, held out of the training rows of each fold; the fold was scored once, after training"
 
 
 def cv(
@@ -47,20 +48,28 @@ def cv(
 
     Folds are drawn from --seed, with as many rows of each class as can be. The test set is not evaluated unless you ask for it. As many
     models are trained at a time as there are cores (--threads). Finished ones are kept in the folder.
+
+    Of a table the folds are parts of the rows outside of its test split. Settings that judge epochs (--restore-best, the default for
+    tables, --patience, --target-accuracy, --schedule plateau) judge them by rows that each model holds out of its own training rows
+    (--validation); its fold is scored once, after training.
     """
 
     def new() -> "tuple[experiment.Plan, list[Dataset]]":
         given = given_settings(flags, os.environ, config)
-        for name in HELD_OUT:
-            if given.get(name):
-                raise typer.BadParameter("expected none: the folds are held out; say how many with --folds", param_hint=flag(name))
         data, own = experiment.new_data(output, dataset, table, given, data_dir)
         if own is not None and executor is not None:
             raise typer.BadParameter(
                 "expected none with a table, whose columns are fitted anew for each fold, got one", param_hint="--executor"
             )
         arguments = {"folds": folds or FOLDS, "runs": runs or RUNS, "test": test}
-        return experiment.new_plan("cv", data, given, arguments, holds_out=False, table=own), [data]
+        plan = experiment.new_plan("cv", data, given, arguments, holds_out=False, table=own)
+        for name in HELD_OUT:
+            if given.get(name) and not plan.training.validation:
+                raise typer.BadParameter(
+                    "expected none: the folds are held out, and no setting judges epochs by other rows; say how many with --folds",
+                    param_hint=flag(name),
+                )
+        return plan, [data]
 
     others = {
         "DATASET": dataset,
@@ -94,6 +103,7 @@ def _find(session: experiment.Session) -> "Generator[Event, None, experiment.Fou
         result={"summary": summary, "best": result, "comparison": None},
         record={**session.plan.arguments, "models": summary, "held_out": result},
         lines=[f"held out: {experiments.cross_validation(result)}"],
+        below=JUDGED if session.plan.training.validation else "",
         above=experiments.folds(records),
         test=(yield from session.final({})),
     )

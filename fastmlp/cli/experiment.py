@@ -24,6 +24,7 @@ from fastmlp.settings import (
     PLAIN,
     NetworkSettings,
     TrainingSettings,
+    judges_epochs,
     settings_in_effect,
     used_with,
 )
@@ -87,6 +88,7 @@ def new_plan(
 ) -> Plan:
     """Return the plan of a new experiment. With `holds_out` some rows are for validation, one of HELD_OUT if nobody says otherwise.
 
+    Without it the same goes for settings that judge epochs by such rows; other settings hold out none.
     axes: the settings that its models differ in. Defaults that depend on them are not filled in.
     """
     from fastmlp.network import settings_for
@@ -94,6 +96,7 @@ def new_plan(
     from fastmlp.search.in_process import resolved
     from fastmlp.search.task import Task
 
+    holds_out = holds_out or judges_epochs(vars(settings_in_effect(given, data.network_defaults, data.training_defaults)[1]))
     if holds_out and given.get("validation", data.training_defaults.get("validation")) is None:
         given = {**given, "validation": len(data.x_train) // HELD_OUT}
     network, training = settings_in_effect(given, data.network_defaults, data.training_defaults)

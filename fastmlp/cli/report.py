@@ -22,6 +22,7 @@ from fastmlp.settings import (
     current_names,
     decider_against,
     is_default,
+    judges_epochs,
     shown_in,
 )
 
@@ -168,8 +169,8 @@ def setting_flags(settings: Mapping[str, Any], kind: str) -> list[str]:
         value = settings.get(name)
         if value is None or (is_default(field, value, settings) and name not in shown_in(COMMAND)):
             continue
-        if decider_against(name, settings) is not None or (name in HELD_OUT and kind == "cv"):
-            continue  # version 0.1.0 recorded what is not used, too; of the rows held out cross-validation takes none
+        if decider_against(name, settings) is not None or (name in HELD_OUT and kind == "cv" and not judges_epochs(settings)):
+            continue  # version 0.1.0 recorded what is not used, too; a cross-validation holds out rows besides its folds to judge epochs
         if isinstance(value, bool) and kind != "sweep":  # whose flags all take values
             flags.append(flag(name) if value else flag(name).replace("--", "--no-", 1))
         elif isinstance(value, list):

@@ -13,7 +13,7 @@ from fastmlp.rendering import plots
 from fastmlp.rendering.page import Fact, Mark, Page, Section, Table
 from fastmlp.rendering.plots import Plot, Series
 from fastmlp.search.statistics import Summary, summarise
-from fastmlp.settings import CLAIM, FIELDS, HELD_OUT, PAGE, current_names, having, is_default, shown_in, used_by
+from fastmlp.settings import CLAIM, FIELDS, HELD_OUT, PAGE, current_names, having, is_default, judges_epochs, shown_in, used_by
 
 if TYPE_CHECKING:
     from fastmlp.inspect.insight import Examples, Insight
@@ -531,7 +531,7 @@ def _common_sections(run: "RunRecord", commands: Sequence[str], methods: str) ->
     chosen: list[tuple[str, str]] = []
     usual: list[tuple[str, str]] = []
     for name, value in [*_settings(run, "network").items(), *train.items()]:
-        if run.kind == "cv" and name in HELD_OUT:  # its folds are held out
+        if run.kind == "cv" and name in HELD_OUT and not judges_epochs(train):  # its folds are held out
             continue
         is_usual = name not in (*varied, *shown_in(PAGE)) and name in FIELDS and is_default(FIELDS[name], value, train)
         text = _values_text(varied[name]) if name in varied else _value_text(value)
@@ -658,7 +658,14 @@ def _methods(run: "RunRecord", models: int, tested: bool) -> str:
     if compared:
         parts.append(f"Compared were {', '.join(compared)}.")
     if run.kind == "cv":
-        parts.append("Folds were drawn at random, stratified by class; each row was held out once for each seed.")
+        of_numbers = network.get("output") == "identity"
+        drawn = "" if of_numbers else ", stratified by class"
+        parts.append(f"Folds were drawn at random{drawn}; each row was held out once for each seed.")
+        if judges_epochs(train) and _number(train.get("validation")):
+            inside = {**train, "holdout": train.get("holdout") or ("shuffled" if of_numbers else "stratified")}
+            parts.append(f"Epochs were judged by rows of the other folds, never by the fold scored. {_held_out_text(inside, varied)}")
+        elif judges_epochs(train):
+            parts.append("The epochs were judged by the fold that was scored, so the scores are optimistic.")
     else:
         parts.append(_held_out_text(train, varied))
     if "seed" in varied:

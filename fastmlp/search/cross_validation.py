@@ -25,7 +25,11 @@ class CvResult(NamedTuple):
 
 
 def cv_tasks(network: NetworkSettings, training: TrainingSettings, data: Dataset, folds: int, runs: int = 1) -> list[Task]:
-    """Return a task for each fold, `runs` times with seeds that follow the one in the settings; the folds follow the first seed."""
+    """Return a task for each fold, `runs` times with seeds that follow the one in the settings; the folds follow the first seed.
+
+    Settings that judge epochs (restore_best, patience, target_accuracy, schedule plateau) do so by rows that `validation` and `holdout`
+    hold out of the training rows of each fold; others pass over these two. A fold scores the trained model, and has no other say.
+    """
     check_folds(data, folds)
     drawn = Folds(folds, training.seed)
     return [

@@ -21,12 +21,12 @@ from fastmlp.data.dataset import Dataset
 from fastmlp.errors import TrainingError
 from fastmlp.kernels.program import count_parameters
 from fastmlp.network import Network, network_for, settings_for
-from fastmlp.network.arrays import as_rows, as_target, in_classes, is_image
+from fastmlp.network.arrays import as_rows, as_target, in_classes, is_image, weight_in
 from fastmlp.preprocessing import targets
 from fastmlp.preprocessing.inputs import InputScaling, exact_scaling
 from fastmlp.search.folds import folds_of
 from fastmlp.search.task import DIVERGED, DONE, BankProgress, Folds, Task, Trained
-from fastmlp.settings import FIELDS, NEVER, ON, as_text, kind_of, known
+from fastmlp.settings import FIELDS, NEVER, ON, TrainingSettings, as_text, judges_epochs, kind_of, known
 from fastmlp.training import holdout
 from fastmlp.training.history import Epoch, History, Progress
 from fastmlp.training.plan import make_plan
@@ -146,23 +146,46 @@ class SharedRows:
             return self._fitted[digest]
 
     def split(self, task: Task, network: Network) -> holdout.Rows:
-        """Return which rows a task trains on, and which are held out for it."""
+        """Return which rows a task trains on, and which are held out for it: its fold, unless its settings judge epochs.
+
+        Then they are judged by some of the other rows, drawn as a training on these rows alone draws them: see `fold`.
+        """
+        settings = task.training
+        key: tuple[Any, ...]
         if task.folds is not None:
-            if task.folds not in self._folds:
-                self._folds[task.folds] = folds_of(self._data, *task.folds)
-            fold_of = self._folds[task.folds]
-            return holdout.Rows(np.flatnonzero(fold_of != task.fold), np.flatnonzero(fold_of == task.fold))
+            others, fold = self._of_folds(task.folds, task.fold)
+            if not judges_epochs(vars(settings)):
+                return holdout.Rows(others, fold)
+            key = (task.folds, task.fold, settings.validation, settings.holdout, settings.split_seed, network.output, network.n_outputs)
+            if key not in self._splits:
+                inside = self._drawn(settings, network, others)
+                self._splits[key] = holdout.Rows(others[inside.train], others[inside.held_out])
+            return self._splits[key]
         if task.train_rows is not None:
             held_out = np.empty(0, np.int64) if task.validation_rows is None else task.validation_rows
             return holdout.Rows(task.train_rows, held_out)
-        settings = task.training
         key = (settings.validation, settings.holdout, settings.split_seed, network.output, network.n_outputs)
         if key not in self._splits:
-            y = network.class_numbers(self._y, "y_train")
-            target = as_target(y, network.output, network.n_outputs, len(y), np.float64, "y_train")
-            target, output = in_classes(target, y, network.output, network.n_outputs)
-            self._splits[key] = holdout.split(settings, target, output, network.n_outputs)
+            self._splits[key] = self._drawn(settings, network)
         return self._splits[key]
+
+    def fold(self, task: Task) -> np.ndarray | None:
+        """Return the numbers (m,) of the rows that score a model once it is trained, None where those held out for it do."""
+        return None if task.folds is None or not judges_epochs(vars(task.training)) else self._of_folds(task.folds, task.fold)[1]
+
+    def _of_folds(self, folds: Folds, fold: int | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of the rows of all other folds, and of this one."""
+        if folds not in self._folds:
+            self._folds[folds] = folds_of(self._data, *folds)
+        fold_of = self._folds[folds]
+        return np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
+
+    def _drawn(self, settings: TrainingSettings, network: Network, among: np.ndarray | None = None) -> holdout.Rows:
+        """Return which rows the settings hold out, of all, or among those of these numbers, and then by their place there."""
+        y = network.class_numbers(self._y, "y_train")
+        target = as_target(y, network.output, network.n_outputs, len(y), np.float64, "y_train")
+        target, output = in_classes(target, y, network.output, network.n_outputs)
+        return holdout.split(settings, target if among is None else target[among], output, network.n_outputs)
 
 
 def _train(task: Task, data: Dataset, rows: SharedRows, report: Callable[[float], None], stop: threading.Event) -> Trained | None:
@@ -178,6 +201,8 @@ def _train(task: Task, data: Dataset, rows: SharedRows, report: Callable[[float]
     network.input_scaling = rows.scalings.get(fitted_for)
     trainer = Trainer(make_plan(network, x, y, settings, split, sample_weight=data.sample_weight))
     rows.scalings[fitted_for] = network.input_scaling
+    fold = rows.fold(task)
+    of_fold = None if fold is None else _of_fold(network, data, fold)
     history = History()
     outcome = DONE
     try:
@@ -194,12 +219,23 @@ def _train(task: Task, data: Dataset, rows: SharedRows, report: Callable[[float]
     kept = trainer.best.epoch if settings.restore_best and trainer.best.epoch else len(history)
     held = history[kept - 1] if history and outcome == DONE else None  # the epoch whose weights the network holds
     validated = {"loss": held and held.validation_loss, "accuracy": held and held.validation_accuracy}
-    if held is not None and trainer.validation is not None and network.output == "identity":
+    if held is not None and of_fold is not None:
+        validated = {**network.evaluate_checked(*of_fold, kernels=settings.kernels, threads=1)}
+        validated.setdefault("accuracy", None)
+    elif held is not None and trainer.validation is not None and network.output == "identity":
         of_held_out = trainer.validation
         found = network.evaluate_checked(*of_held_out[:3], kernels=settings.kernels, threads=1, numbers=of_held_out.numbers)
         validated |= {score: found[score] for score in targets.SCORES}
     test = _test(network, data) if task.opens_test and outcome == DONE else None
     return Trained(task, network, history, validated, test, time.perf_counter() - started, outcome)
+
+
+def _of_fold(network: Network, data: Dataset, fold: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Return rows, targets and weights of a fold, as Network.evaluate_checked takes them, from what a network is about to be trained on."""
+    x = network.rows_for_kernels(data.x_train[fold], "x_train")
+    y = network.checked_target(data.y_train[fold], fold.size, "y_train")
+    weight = None if data.sample_weight is None else weight_in(network.dtype, data.sample_weight[fold], "sample_weight of a fold")
+    return x, y, weight
 
 
 def _test(network: Network, data: Dataset) -> dict[str, float | None]:

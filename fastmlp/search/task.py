@@ -28,7 +28,7 @@ class Task(NamedTuple):
     network: NetworkSettings
     training: TrainingSettings  # its seed is the model's; threads counts for nothing
     changed: Mapping[str, Any] = {}  # the settings that tell it from the others, as plain values
-    fold: int | None = None  # of the folds, the one that is held out
+    fold: int | None = None  # of the folds, the one that scores the model
     folds: Folds | None = None
     train_rows: np.ndarray | None = None  # numbers of rows, ascending; None: all but those that the fold or the settings hold out
     validation_rows: np.ndarray | None = None  # with train_rows

@@ -35,6 +35,7 @@ from fastmlp.settings.fields import (
     having,
     is_default,
     is_on,
+    judges_epochs,
     kind_of,
     shown_in,
     used_by,

@@ -492,6 +492,12 @@ def is_on(field: dataclasses.Field[Any], value: Any) -> bool:
     return any(one not in usual for one in value) if isinstance(value, (tuple, list)) else value not in usual
 
 
+def judges_epochs(training: Mapping[str, Any]) -> bool:
+    """Return whether held-out rows, where there are any, have a say in the weights that a training with these settings ends with."""
+    judging = (name for name in having("judges") if name != "monitor")
+    return training.get("schedule") == "plateau" or any(is_on(FIELDS[name], training.get(name)) for name in judging)
+
+
 def is_default(field: dataclasses.Field[Any], value: Any, training: Mapping[str, Any]) -> bool:
     """Return whether a recorded value says no more than the default: of the field, of a choice, or of the optimizer trained with."""
     usual = list(field.default) if isinstance(field.default, tuple) else field.default

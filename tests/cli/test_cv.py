@@ -42,6 +42,12 @@ def test_going_on_trains_the_folds_that_are_missing(command, tmp_path):
     assert again["models"] == record["models"]
 
 
+def test_epochs_are_judged_by_rows_beside_the_fold(command):
+    result = command(*QUICK, "--patience", "1", "--validation", "100")
+    assert result.code == 0
+    assert "epochs were judged by other rows" in result.out + result.err
+
+
 @pytest.mark.parametrize("option", [("--validation", "100"), ("--holdout", "last"), ("--split-seed", "1")])
 def test_folds_are_the_validation(command, option):
     result = command(*QUICK, *option)

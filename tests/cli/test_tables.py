@@ -156,6 +156,7 @@ def test_the_columns_of_a_fold_are_fitted_without_it(command, tmp_path):
     done = command("cv", "t.csv", "--target", "y", "--folds", "3", "--epochs", "2", "--json")
     assert done.code == 0
     assert done.json["held_out"]["models"] == 3
+    assert done.json["settings"]["train"]["validation"] == 0.1  # of the other folds: restore_best judges epochs by them
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,18 @@ def test_page_of_a_cross_validation_says_over_what_its_spreads_are(seeds, spread
     assert "runs" not in " ".join(fact.detail for fact in page.facts)
 
 
+@pytest.mark.parametrize(
+    ("validation", "said"),
+    [(0.1, "never by the fold scored. For validation 10 % of the training rows were held out, drawn class by class"),
+     (0, "judged by the fold that was scored, so the scores are optimistic")],
+)  # fmt: skip
+def test_page_of_a_cross_validation_says_by_which_rows_epochs_were_judged(validation, said, tmp_path):
+    settings = {"network": {"output": "softmax"}, "train": {"epochs": 2, "restore_best": True, "validation": validation}}
+    models = [model(0, 0.9, 0.96, fold=fold) for fold in range(2)]
+    page = reports.cv_page(read_run(write_run(tmp_path / "cv", "cv", models=models, settings=settings)), tmp_path, [])
+    assert said in next(section for section in page.sections if section.title == "Methods").text[0]
+
+
 def test_page_of_an_experiment_names_all_values_of_what_was_varied(pages):
     sweep, repeat, cv, reproduced = (words(pages[kind]) for kind in ("sweep", "repeat", "cv", "reproduce"))
     settings = sweep[sweep.index("Settings hidden") :]

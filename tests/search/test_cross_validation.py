@@ -111,3 +111,30 @@ def test_predicted_numbers_are_summarised_by_r2_rmse_and_mae_of_the_rows_held_ou
     text = experiments.cross_validation(result)
     assert text.startswith(f"R² {result.r2.mean:.4f} ± ")
     assert "R²" in experiments.folds(records)
+
+
+@pytest.mark.parametrize("judging", [{"restore_best": True}, {"patience": 2}, {"schedule": "plateau", "step_size": 1.0}])
+def test_a_fold_scores_a_model_whose_epochs_were_judged_by_other_rows(judging):
+    """Each model is the one that a training on the other folds alone gives, with its own rows held out; the fold is met afterwards."""
+    random = np.random.default_rng(3)
+    x = random.standard_normal((90, 4))
+    y = x[:, 0] + random.standard_normal(90)
+    data = Dataset("made", x, y, x[:20], y[:20], kind="table", target_kind="values")
+    given = {"epochs": 30, "batch_size": 8, "optimizer": "adam", "learning_rate": 0.02, "validation": 0.2, **judging}
+    settings = TrainingSettings(**given)
+    network = NetworkSettings(hidden=(16,))
+    models = [event for event in train_bank(cv_tasks(network, settings, data, 3), data, 1) if isinstance(event, Trained)]
+    fold_of = folds_of(data, 3, settings.seed)
+    for model in models:
+        fold = fold_of == model.task.fold
+        by_hand = network_for(data, network, settings.seed)
+        history = fastmlp.train(by_hand, x[~fold], y[~fold], **given)
+        error = by_hand.predict(x[fold]) - y[fold]
+        r2 = 1 - (error**2).sum() / ((y[fold] - y[fold].mean()) ** 2).sum()
+        assert model.validation["r2"] == pytest.approx(r2, rel=1e-5)
+        assert model.history.to_dict()["validation_loss"] == history.to_dict()["validation_loss"]
+
+
+def test_epochs_are_not_judged_without_rows_to_judge_them_by():
+    with pytest.raises(ConfigError, match="restore_best: expected held-out rows"):
+        list(train_bank(cv_tasks(NETWORK, TRAINING.replace(restore_best=True), table(np.arange(20) % 2), 2), table(np.arange(20) % 2), 1))
