@@ -35,6 +35,10 @@ INPUTS = {
     "scale": "Inputs that are bytes are divided by 255, others used as they are.",
     "standardize": "Inputs are standardised: the mean of the training rows subtracted, then divided by their standard deviation.",
 }
+OF_TABLES = (
+    "Columns became inputs, fitted to the rows trained on: numbers and dates less their median, divided by their interquartile range and "
+    "clipped smoothly; categories one-hot, or −1 and 1 where there are two; missing numbers as the median, with an input that says so."
+)
 OPTIMIZERS = {
     "sgd": "stochastic gradient descent",
     "rmsprop": "RMSProp",
@@ -634,9 +638,13 @@ def _methods(run: "RunRecord", models: int, tested: bool) -> str:
     many = train.get("epochs") != 1 or "epochs" in varied
     rows_of_batch = f"{said('batch_size')} row{'' if train.get('batch_size') == 1 and 'batch_size' not in varied else 's'}"
     inputs = [INPUTS.get(str(value or "scale"), "") for value in varied.get("normalize", [train.get("normalize")])]
+    of_columns = OF_TABLES if run.manifest["data"].get("table") else ""
+    if of_columns:  # which are numbers, never bytes
+        inputs = [text for text in inputs if text not in (INPUTS["scale"], INPUTS["none"])]
     parts = [
         f"{subject}, for {'up to ' if may_stop else ''}{said('epochs')} epoch{'s' if many else ''} of {optimizer} with batches of "
         f"{rows_of_batch}, {rate} and gradients {reduction} over the batch, minimising the {minimised}.",
+        of_columns,
         " Or: ".join(inputs),
         "Targets were standardised inside; losses are in their own units." if train.get("normalize_target") == "standardize" else "",
         "Initial weights followed the rule of each setting; biases started at zero."
@@ -734,18 +742,23 @@ def _model_card(run: "RunRecord", model: ModelFile | None, test: Mapping[str, An
     rows = _rows_trained_on(run)
     facts.append(("trained on", f"{_title(run)}" + (f", {rows:,} rows" if rows else "")))
     if test is not None:
-        facts.append(
-            ("evaluated on", f"its test rows: accuracy {percent(_number(test.get('accuracy')))}, loss {loss(_number(test.get('loss')))}")
-        )
+        facts.append(("evaluated on", f"its test rows: {_test_text(test)}, loss {loss(_number(test.get('loss')))}"))
+    of_numbers = _settings(run, "network").get("output") == "identity"
     facts += [
         ("intended use", "inputs prepared like those of its data set; teaching, experiments, a baseline for others"),
-        ("limits", "other inputs were not tested: it predicts one of its classes for any input, and its "
+        ("limits", "other inputs were not tested: it predicts a number for any input" if of_numbers else
+         "other inputs were not tested: it predicts one of its classes for any input, and its "
          "probabilities were not calibrated; see the mistakes above"),
     ]  # fmt: skip
     return Section("Model card", facts=facts)
 
 
 # Facts and words
+
+
+def _test_text(test: Mapping[str, Any]) -> str:
+    share = _number(test.get("r2"))
+    return f"accuracy {percent(_number(test.get('accuracy')))}" if share is None else f"R² {r2(share)}"
 
 
 def _score_fact(rows: str, accuracy: float | None, its_loss: float | None, detail: str) -> Fact:

@@ -159,6 +159,17 @@ def test_the_columns_of_a_fold_are_fitted_without_it(command, tmp_path):
     assert done.json["settings"]["train"]["validation"] == 0.1  # of the other folds: restore_best judges epochs by them
 
 
+def test_page_of_a_regression_speaks_of_columns_and_numbers(command, tmp_path):
+    random = np.random.default_rng(0)
+    write(tmp_path / "t.csv", [[f"{x:.3f}", f"{2 * x:.3f}"] for x in random.normal(size=80)], ("x", "y"))
+    assert command("train", "t.csv", "--target", "y", "--epochs", "2", "--run-folder", "run").code == 0
+    assert command("report", "run").code == 0
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "interquartile range" in page
+    assert "its test rows: R²" in page
+    assert not [wrong for wrong in ("Inputs that are bytes", "one of its classes", "accuracy –") if wrong in page]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
