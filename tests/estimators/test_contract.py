@@ -14,7 +14,11 @@ from fastmlp import MLPClassifier, MLPRegressor
 from tests.structure.sources import ROOT
 
 # How many checks there are, by the release of scikit-learn; a tag set wrongly cuts them to one.
-CHECKS = {"1.6": {"MLPClassifier": 66, "MLPRegressor": 60}, "1.9": {"MLPClassifier": 66, "MLPRegressor": 60}}
+CHECKS = {
+    "1.6": {"MLPClassifier": 66, "MLPRegressor": 60},
+    "1.7": {"MLPClassifier": 66, "MLPRegressor": 60},
+    "1.9": {"MLPClassifier": 66, "MLPRegressor": 60},
+}
 WITHOUT = """
 import sys
 class Nothing:
