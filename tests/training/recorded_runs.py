@@ -201,7 +201,7 @@ RUNS: dict[str, Callable[[], np.ndarray]] = {
 
 def machine() -> str:
     """Return what decides the bits of a run, as text."""
-    return f"{levels.target().name}, LLVM {'.'.join(map(str, llvmlite.binding.llvm_version_info))}"
+    return f"{levels.target().name.partition('+')[0]}, LLVM {'.'.join(map(str, llvmlite.binding.llvm_version_info))}"
 
 
 def digest(parameters: np.ndarray) -> str:
