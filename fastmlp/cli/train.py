@@ -153,12 +153,10 @@ def train(
             own = of_tables.of_manifest(earlier.facts)
         name = earlier.dataset if earlier is not None else str(dataset) if own is None else own.name
         threading.Thread(target=import_trainer, daemon=True).start()  # the compiler loads while the data do
-        begun = network_of(start_from)
+        begun = network_of(start_from) if own is None else table_network(start_from)
         recorded = None if earlier is None else (earlier.network, earlier.training)
-        begun = earlier.saved.network if earlier is not None and earlier.saved is not None else None
-        if start_from is not None and own is not None:
-            begun = table_network(start_from)
-        columns = None if begun is None else begun.columns
+        known = earlier.saved.network if earlier is not None and earlier.saved is not None else begun
+        columns = None if known is None else known.columns
         data = of_tables.load(output, name, own, given, data_dir, recorded=recorded, columns=columns)
         if earlier is not None:
             earlier.check_data(data)
@@ -266,12 +264,10 @@ def network_of(model: Path | None) -> "Network | None":
     return Network.load(model_file(model))
 
 
-def table_network(model: Path) -> "Network":
-    """Return the network of a model file whose columns are those of a table; ConfigError where it knows none."""
-    from fastmlp.network import Network
-
-    network = Network.load(model_file(model))
-    if network.columns is None:
+def table_network(model: Path | None) -> "Network | None":
+    """Return the network of a model file whose columns are those of a table, None without a file; ConfigError where it knows none."""
+    network = network_of(model)
+    if network is not None and network.columns is None:
         raise ConfigError(f"--from: expected a model that was trained on a table, got {str(model)!r}, which knows no columns")
     return network
 
