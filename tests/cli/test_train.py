@@ -50,8 +50,8 @@ def test_what_validation_needs_is_compiled_before_the_heading(command, monkeypat
     assert printed[:2] == ["evaluated", "heading"]
 
 
-def test_without_epochs_it_is_said_once_how_to_train_on(command):
-    assert command(*QUICK, "--epochs", "0").err.count("to train on: ") == 1
+def test_without_epochs_it_is_said_once_that_the_network_stays(command):
+    assert command(*QUICK, "--epochs", "0").err.count("no epoch is asked for") == 1
 
 
 def test_without_validation_its_columns_are_empty(command):
