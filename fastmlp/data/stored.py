@@ -73,11 +73,26 @@ class StoredTable:
     def read_into(self, first: int, x: np.ndarray, y: np.ndarray) -> None:
         """Fill x (m, K) and y (m,) with the rows from number `first` on."""
         for file, array in zip(self._files, (x, y), strict=True):
-            view, place = array.data.cast("B"), first * array[:1].nbytes
+            self._fill(file, first, array)
+
+    def _fill(self, file: int, first: int, array: np.ndarray) -> None:
+        """Read as many rows as an array has, from number `first` on, from the file of x or of y."""
+        view, place = array.data.cast("B"), first * array[:1].nbytes
+        while view:
+            count = os.preadv(file, [view], place)
+            if count == 0:
+                raise DataError(f"{self.name}: expected {self.n_rows:,} rows on the disk, found fewer")
+            view, place = view[count:], place + count
+
+    def renumber(self, order: np.ndarray) -> None:
+        """Let the target y be order[y]."""
+        file, step = self._files[1], 1 << 20
+        for first in range(0, self.n_rows, step):
+            y = np.empty(min(step, self.n_rows - first))
+            self._fill(file, first, y)
+            view, place = order[y.astype(np.int64)].astype(np.float64).data.cast("B"), first * y.itemsize
             while view:
-                count = os.preadv(file, [view], place)
-                if count == 0:
-                    raise DataError(f"{self.name}: expected {self.n_rows:,} rows on the disk, found fewer")
+                count = os.pwritev(file, [view], place)
                 view, place = view[count:], place + count
 
     def target_of(self, y: np.ndarray) -> np.ndarray:
@@ -146,7 +161,7 @@ def open_table(
     table.whole = seen.whole
     table.labels, order = seen.labels()
     if order is not None:
-        _renumber(table, order)
+        table.renumber(order)
     table.examples = seen.examples()
     if notify is not None:
         notify(f"{name}: {table.n_rows:,} rows of {table.n_features} features, kept on the disk as {table.dtype}")
@@ -250,13 +265,3 @@ def _features(part: Any, table: StoredTable) -> np.ndarray:
     for number, column in enumerate(columns.get_columns()):
         out[:, number] = column.cast(kind).to_numpy()
     return out
-
-
-def _renumber(table: StoredTable, order: np.ndarray) -> None:
-    """Give the labels of texts their numbers in order, in the file."""
-    file, step = table._files[1], 1 << 20
-    for first in range(0, table.n_rows, step):
-        y = np.empty(min(step, table.n_rows - first))
-        place = first * y.itemsize
-        os.preadv(file, [y.data.cast("B")], place)
-        os.pwritev(file, [order[y.astype(np.int64)].astype(np.float64).data.cast("B")], place)
