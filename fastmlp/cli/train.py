@@ -149,13 +149,13 @@ def train(
         earlier = open_earlier(resume, RUNS, dataset, given) if resume is not None else None
         if earlier is not None:
             held.enter_context(earlier.run)
-        if earlier is not None:
             own = of_tables.of_manifest(earlier.facts)
         name = earlier.dataset if earlier is not None else str(dataset) if own is None else own.name
         threading.Thread(target=import_trainer, daemon=True).start()  # the compiler loads while the data do
         begun = network_of(start_from) if own is None else table_network(start_from)
         recorded = None if earlier is None else (earlier.network, earlier.training)
-        known = earlier.saved.network if earlier is not None and earlier.saved is not None else begun
+        saved = earlier.saved if earlier is not None else None
+        known = begun if saved is None else saved.network
         columns = None if known is None else known.columns
         data = of_tables.load(output, name, own, given, data_dir, recorded=recorded, columns=columns)
         if earlier is not None:
@@ -165,11 +165,9 @@ def train(
             network_settings, training_settings = settings_in_effect(given, data.network_defaults, data.training_defaults)
         from fastmlp.network import network_for, settings_for
 
-        saved = earlier.saved if earlier is not None else None
         if begun is not None:
-            network, network_settings = begun, begin_with(str(start_from), begun, data, given, network_settings)
-        else:
-            network = saved.network if saved is not None else network_for(data, network_settings, training_settings.seed)
+            network_settings = begin_with(str(start_from), begun, data, given, network_settings)
+        network = known if known is not None else network_for(data, network_settings, training_settings.seed)
         loaded = time.perf_counter()
 
         from fastmlp.inspect.metrics import scores_of

@@ -80,10 +80,8 @@ class Epochs:
         self.scores: dict[str, float | None] | None = None
         self.stopped: str | None = None
         self.seconds = self._epoch_seconds = 0.0
-        self._order, self._ahead = (
-            np.arange(self.n_rows),
-            0,
-        )  # of the epochs that are taken together; how many they are, 0 before they begin
+        self._order = np.arange(self.n_rows)  # of the epochs that are taken together
+        self._ahead = 0  # how many these are; 0 before they begin
         self._starts = np.arange(0, self.n_rows, self.batch_size)
         self._counts = np.minimum(self.batch_size, self.n_rows - self._starts)
         self._total, self._ended = np.zeros(TOTALS), np.zeros(TOTALS + 1)  # of the epoch under way; of the last one, with its squares
