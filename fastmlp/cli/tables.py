@@ -232,14 +232,14 @@ def rows_of(network: "Network", frame: Any, target: str | None, notify: Callable
 
     A network that knows no columns takes all columns but the target, in their order.
     """
-    from fastmlp.preprocessing.columns import listed
+    from fastmlp.preprocessing.columns import check_names, listed
     from fastmlp.training import tables
 
     known = network.columns
     name = target if target is not None else None if known is None else known.target
     if name is None:
         raise ConfigError(f"target: expected the column to predict, got none{listed(frame.columns)}; say --target COLUMN")
-    tables.check_target(name, frame.columns)
+    check_names([name], frame.columns, "target")
     x = network.encoded(frame) if known is not None else numbers_of(network, frame.drop(name), "x")
     there = tables.with_target(frame[name], notify)
     return x[there], tables.target_for(network, frame[name][there], there)

@@ -14,7 +14,7 @@ import numpy as np
 from fastmlp.data.formats.backend import polars
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.preprocessing import frames, kinds
-from fastmlp.preprocessing.inputs import told
+from fastmlp.preprocessing.inputs import check_numbers, told
 from fastmlp.preprocessing.kinds import CATEGORY, DATE, INPUTS, NUMBER, ORDINAL
 
 MOST_CATEGORIES = 100  # of a column; of more, the most frequent ones are told apart, and all others are one
@@ -188,11 +188,12 @@ def name_of(what: str, value: Any) -> str:
     raise ConfigError(f"{what}: expected the name of one column, got {told(value) if hasattr(value, 'shape') else repr(value)[:60]}")
 
 
-def check_names(names: Iterable[str], there: Sequence[str]) -> None:
-    """Raise ConfigError for the name of a column that a table does not have, with the nearest one."""
+def check_names(names: Iterable[str], there: Sequence[str], what: str = "") -> None:
+    """Raise ConfigError, with `what`, for the name of a column that a table does not have, with the nearest one."""
     for name in names:
         if name not in there:
-            raise ConfigError(f"expected the name of a column, got {name!r}{nearest_of(name, there) or listed(there)}")
+            about = f"{what}: " if what else ""
+            raise ConfigError(f"{about}expected the name of a column, got {name!r}{nearest_of(name, there) or listed(there)}")
 
 
 def nearest_of(name: str, there: Sequence[str]) -> str:
@@ -227,10 +228,7 @@ def checked(columns: Any, n_inputs: int) -> Columns:
     if columns.n_inputs != n_inputs:
         raise ConfigError(f"columns: expected those of the {n_inputs} inputs of the network, got {columns.n_inputs}")
     for name, values in (("center", columns.center), ("scale", columns.scale)):
-        if not isinstance(values, np.ndarray) or values.dtype != np.float64 or values.shape != (scaled,):
-            raise ConfigError(f"columns: expected {name} to be float64 of shape ({scaled},), got {told(values)}")
-        if not np.isfinite(values).all():
-            raise ConfigError(f"columns: expected {name} to be finite, got NaN or inf")
+        check_numbers("columns", name, values, (scaled,))
     if (columns.scale < 0).any():
         raise ConfigError("columns: expected scales of at least 0, got others")
     if not (columns.target is None or isinstance(columns.target, str)) or not all(isinstance(each, str) for each in columns.keep):

@@ -67,6 +67,14 @@ def told(values: Any) -> str:
     return f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
 
 
+def check_numbers(what: str, name: str, values: Any, *shapes: tuple[int, ...]) -> None:
+    """Raise ConfigError, about the `name` of `what`, where values are no finite float64 array of one of the shapes."""
+    if not isinstance(values, np.ndarray) or values.dtype != np.float64 or values.shape not in shapes:
+        raise ConfigError(f"{what}: expected {name} to be float64 of shape {' or '.join(map(str, shapes))}, got {told(values)}")
+    if not np.isfinite(values).all():
+        raise ConfigError(f"{what}: expected {name} to be finite, got NaN or inf")
+
+
 def checked_scaling(scaling: Any, n_features: int, dtype: np.dtype) -> InputScaling:
     """Return a scaling of inputs that a network can have; ConfigError for one whose numbers are of another shape, or cannot be used."""
     if not isinstance(scaling, InputScaling):
@@ -76,10 +84,7 @@ def checked_scaling(scaling: Any, n_features: int, dtype: np.dtype) -> InputScal
     if scaling.trained_on not in (None, *TRAINED_ON):
         raise ConfigError(f"input_scaling: expected trained_on to be one of {', '.join(TRAINED_ON)}, got {scaling.trained_on!r:.60}")
     for name, values in (("mean", scaling.mean), ("std", scaling.std)):
-        if not isinstance(values, np.ndarray) or values.dtype != np.float64 or values.shape not in ((), (n_features,)):
-            raise ConfigError(f"input_scaling: expected {name} to be float64 of shape () or ({n_features},), got {told(values)}")
-        if not np.isfinite(values).all():
-            raise ConfigError(f"input_scaling: expected {name} to be finite, got NaN or inf")
+        check_numbers("input_scaling", name, values, (), (n_features,))
     if scaling.mean.shape != scaling.std.shape or (scaling.std <= 0).any():
         raise ConfigError("input_scaling: expected positive stds of the same shape as the means, got others")
     if scaling.kind != "standardize" and (scaling.mean.any() or (scaling.std != 1).any()):

@@ -11,7 +11,7 @@ import numpy as np
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.program import NO_NUMBERS
-from fastmlp.preprocessing.inputs import BLOCK_ROWS, told
+from fastmlp.preprocessing.inputs import BLOCK_ROWS, check_numbers
 
 KINDS = ("none", "standardize")
 LARGEST = 1e150  # standard deviation, and one over it the smallest: its square has to be a number in float64
@@ -69,10 +69,7 @@ def checked_scaling(scaling: Any, output: str, n_outputs: int, loss: str) -> Tar
     if output != "identity":
         raise ConfigError(f"target_scaling: expected none of a network with {output} output, got one")
     for name, values in (("mean", scaling.mean), ("std", scaling.std)):
-        if not isinstance(values, np.ndarray) or values.dtype != np.float64 or values.shape != (n_outputs,):
-            raise ConfigError(f"target_scaling: expected {name} to be float64 of shape ({n_outputs},), got {told(values)}")
-        if not np.isfinite(values).all():
-            raise ConfigError(f"target_scaling: expected {name} to be finite, got NaN or inf")
+        check_numbers("target_scaling", name, values, (n_outputs,))
     if not ((scaling.std >= 1 / LARGEST) & (scaling.std <= LARGEST)).all():
         raise ConfigError("target_scaling: expected stds above 0, whose squares are numbers, got others")
     if scaling.kind == "none" and (scaling.mean.any() or (scaling.std != 1).any()):

@@ -168,7 +168,7 @@ def load(
     if recorded is not None and table.path == "-":
         raise InputNotFound("expected the table that the run was trained on, it came by standard input; keep it in a file next time")
     frame = table.read(table.path, notify) if frame is None else frame
-    check_target(table.target, frame.columns)
+    of_columns.check_names([table.target], frame.columns, "target")
     if table.target in table.choices.drop:
         raise ConfigError(f"drop: expected other columns than the target, got {table.target!r}; the target is no input anyway")
     if table.target == table.sample_weight:
@@ -182,7 +182,7 @@ def load(
         of_test, test_rows, y_test = None, there[drawn.held_out], y[drawn.held_out]
     else:
         drawn, of_test = holdout.Rows(np.arange(len(y)), np.empty(0, np.int64)), table.read(table.test_file, notify, of_test=True)
-        check_target(table.target, of_test.columns)
+        of_columns.check_names([table.target], of_test.columns, "target")
         test_rows = with_target(of_test[table.target], notify)
         y_test = target_of(of_test[table.target][test_rows], as_values, rows=test_rows)
     train_rows, y_train = there[drawn.train], y[drawn.train]
@@ -216,18 +216,9 @@ def load(
     return fitted(kept.train)
 
 
-def check_target(target: str, names: list[str]) -> None:
-    """Raise ConfigError where a table has no column of that name."""
-    if target not in names:
-        hint = of_columns.nearest_of(target, names) or of_columns.listed(names)
-        raise ConfigError(f"target: expected the name of a column, got {target!r}{hint}")
-
-
 def _weight(frame: Any, name: str) -> np.ndarray:
     """Return what each row counts, float64 (n,); DataError, with the row, for what is no number of at least 0."""
-    if name not in frame.columns:
-        hint = of_columns.nearest_of(name, frame.columns) or of_columns.listed(frame.columns)
-        raise ConfigError(f"sample_weight: expected the name of a column, got {name!r}{hint}")
+    of_columns.check_names([name], frame.columns, "sample_weight")
     weight = frames.as_numbers(frame[name])
     if (wrong := ~(weight >= 0)).any():
         frames.refuse(frame[name], polars().Series(wrong), "what the row counts, a number of at least 0")
