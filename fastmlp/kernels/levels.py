@@ -23,7 +23,7 @@ _V2 = ("cx16", "popcnt", "sahf", "sse3", "sse4.1", "sse4.2", "ssse3")
 _V3 = (*_V2, "avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "xsave")
 _V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
 # The newest first. One below would hardly be met: every x86-64 processor since 2015, but for a few small ones, has the third. With VBMI2
-# (Ice Lake and Zen 4 or later) zeros.py lists the inputs that are not zero by one instruction: without, two threads take 1.12 times as long
+# (Ice Lake and Zen 4 or later) zeros.py lists the inputs that are not zero by one instruction: without, two threads take 1.05 times as long
 # for MNIST and 784-300-10 (Emerald Rapids, 2026-11).
 LEVELS = {"x86-64-v4+vbmi2": (*_V4, "avx512vbmi2"), "x86-64-v4": _V4, "x86-64-v3": _V3}
 _DEFINITION = re.compile(r"^(define .*?)((?: comdat(?:\(\$[^)]*\))?| align \d+| ![\w.]+ !\d+)*) \{$", re.MULTILINE)

@@ -133,27 +133,25 @@ def list_live(step, inputs, below, share, shares):
     lists[run.folded + ((segment words + word) PLANES + plane) 64 + m % 64]: per row, which groups of inputs are not all zero.
     """
     arena, lists, masks, counts, run, M, K = step.arena, step.lists, step.masks, step.counts, step.run, step.M, inputs.n_out
-    row_masks, words = run.row_masks, (K + WORD - 1) // WORD
+    row_masks, folded, words = run.row_masks, run.folded, (K + WORD - 1) // WORD
     blocks = (K + LISTED_BLOCK - 1) // LISTED_BLOCK
     of_tile, last_tile = own((M + MR - 1) // MR, share, shares)
     for tile in range(of_tile, last_tile):
-        first, last = tile * MR, min(M, tile * MR + MR)
-        for m in range(first, last):
-            folded = run.folded + m // WORD * words * PLANES * WORD + m % WORD
-            for word in range(words):
-                nonzero_bits(arena, inputs.out + m * inputs.row + word * WORD, masks, row_masks + m * words + word)
-                groups = fold_groups(masks[row_masks + m * words + word])
-                for plane in range(PLANES):
-                    lists[folded + (word * PLANES + plane) * WORD] = (groups >> np.uint64(plane * PLANE_BITS)) & PLANE_MASK
-        place = run.lists + tile * run.list_length
+        place, begin = run.lists + tile * run.list_length, run.counts + tile * (blocks + 1)
         for word in range(words):
+            live = np.uint64(0)
+            for m in range(tile * MR, min(M, tile * MR + MR)):
+                nonzero_bits(arena, inputs.out + m * inputs.row + word * WORD, masks, row_masks + m * words + word)
+                bits = masks[row_masks + m * words + word]
+                live |= bits
+                groups = fold_groups(bits)
+                for plane in range(PLANES):
+                    at = folded + ((m // WORD * words + word) * PLANES + plane) * WORD + m % WORD
+                    lists[at] = (groups >> np.uint64(plane * PLANE_BITS)) & PLANE_MASK
             if word * WORD % LISTED_BLOCK == 0:
-                counts[run.counts + tile * (blocks + 1) + word * WORD // LISTED_BLOCK] = place
-            union = np.uint64(0)
-            for m in range(first, last):
-                union |= masks[row_masks + m * words + word]
-            place = append_set_bits(union, word * WORD, lists, place)
-        counts[run.counts + tile * (blocks + 1) + blocks] = place
+                counts[begin + word * WORD // LISTED_BLOCK] = place
+            place = append_set_bits(live, word * WORD, lists, place)
+        counts[begin + blocks] = place
 
 
 @kernel(inner=True)

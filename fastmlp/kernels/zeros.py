@@ -26,9 +26,12 @@ GROUPS_PER_WORD = WORD // GROUP
 PLANE_BITS = 16  # group bits of 64 rows are transposed so many at a time
 PLANES = GROUPS_PER_WORD // PLANE_BITS
 LISTED_BLOCK = 64  # inputs that all rows visit before the next ones: their part of two panels, 20 KiB, stays in the first-level cache
-# Bits become numbers by one instruction where there is one for 16-bit numbers; elsewhere a loop is faster.
+# Bits become numbers by one instruction where there is one for 16-bit numbers.
 COMPRESSES = has_feature("avx512vbmi2")
 COMPRESSED_BYTES = 64
+# Elsewhere a table has for each byte the places of the bits that are set in it, lowest first: no branch depends on a bit.
+BYTE = 8
+PLACES_IN_BYTE = np.array([sorted(range(BYTE), key=lambda i: (~byte >> i & 1, i)) for byte in range(2**BYTE)], np.uint16)
 U = np.uint64
 PLANE_MASK = np.uint64(2**PLANE_BITS - 1)
 
@@ -55,26 +58,6 @@ def _nonzero_bits_twin(x: Any, place: int, out: Any, out_place: int) -> None:
 nonzero_bits = emitted(_nonzero_bits_twin, _emit_nonzero_bits, 4)
 
 
-def _trailing_zeros_twin(bits: Any) -> int:
-    value = int(bits)
-    return (value & -value).bit_length() - 1
-
-
-if JIT:
-
-    @intrinsic
-    def trailing_zeros(typing_context: Any, bits: Any) -> Any:
-        """Return the place of the lowest bit that is set; bits must not be 0."""
-
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            return builder.cttz(values[0], ir.Constant(ir.IntType(1), 1))
-
-        return types.int64(types.uint64), generate
-
-else:
-    trailing_zeros = _trailing_zeros_twin
-
-
 def _emit_compress(v: Emitter, bits: Any, base: Any, out: Any, place: Any) -> None:
     b = v.builder
     lanes = COMPRESSED_BYTES // 2
@@ -92,6 +75,10 @@ def _emit_compress(v: Emitter, bits: Any, base: Any, out: Any, place: Any) -> No
         place = b.add(place, count)
 
 
+def _count_bits_twin(bits: Any) -> int:
+    return int(bits).bit_count()
+
+
 if JIT:
 
     @intrinsic
@@ -104,10 +91,7 @@ if JIT:
         return types.int64(types.uint64), generate
 
 else:
-
-    def count_bits(bits: Any) -> int:
-        """Return how many bits are set."""
-        return int(bits).bit_count()
+    count_bits = _count_bits_twin
 
 
 def _compress_twin(bits: Any, base: int, out: Any, place: int) -> None:
@@ -121,6 +105,25 @@ def _compress_twin(bits: Any, base: int, out: Any, place: int) -> None:
 compress_set_bits = emitted(_compress_twin, _emit_compress, 4)
 
 
+def _emit_places(v: Emitter, table: Any, byte: Any, base: Any, out: Any, place: Any) -> None:
+    b = v.builder
+    numbers = ir.VectorType(ir.IntType(16), BYTE)
+    row = b.load(b.bitcast(b.gep(table, [b.mul(byte, v.index(BYTE))]), numbers.as_pointer()))
+    row.align = 2
+    start = b.insert_element(ir.Constant(numbers, ir.Undefined), b.trunc(base, ir.IntType(16)), ir.Constant(ir.IntType(32), 0))
+    start = b.shuffle_vector(start, start, ir.Constant(ir.VectorType(ir.IntType(32), BYTE), [0] * BYTE))
+    b.store(b.add(start, row), b.bitcast(b.gep(out, [place]), numbers.as_pointer())).align = 2
+
+
+def _places_twin(table: Any, byte: Any, base: int, out: Any, place: int) -> None:
+    for i in range(BYTE):
+        out[place + i] = (base + int(table[int(byte), i])) % MOST_LISTED_INPUTS
+
+
+# out[place + i] = base + table[byte, i] for 8 numbers i: the places of the bits that are set in the byte, and whatever is behind them.
+write_places = emitted(_places_twin, _emit_places, 5)
+
+
 @kernel
 def append_set_bits(bits, base, out, place):
     """Write base + i to out, from out[place] on, for each bit i that is set, lowest first; return the place after it.
@@ -130,10 +133,10 @@ def append_set_bits(bits, base, out, place):
     if COMPRESSES:
         compress_set_bits(bits, base, out, place)
         return place + count_bits(bits)
-    while bits != U(0):
-        out[place] = base + trailing_zeros(bits)
-        place += 1
-        bits &= bits - U(1)
+    for first in range(0, WORD, BYTE):
+        byte = bits >> U(first) & U(2**BYTE - 1)
+        write_places(PLACES_IN_BYTE, byte, base + first, out, place)
+        place += count_bits(byte)
     return place
 
 

@@ -41,9 +41,11 @@ def compiled(emitted):
 NONZERO_BITS = {"serial": compiled(zeros.nonzero_bits), "pure": zeros._nonzero_bits_twin}
 APPEND_SET_BITS = {
     "serial": zeros.append_set_bits,
-    "loop": compiling.specialise(zeros.append_set_bits, "loop", COMPRESSES=False),
+    "table": compiling.specialise(zeros.append_set_bits, "table", COMPRESSES=False),
     "pure": compiling.pure(
-        compiling.specialise(zeros.append_set_bits, "twin", COMPRESSES=False, trailing_zeros=zeros._trailing_zeros_twin)
+        compiling.specialise(
+            zeros.append_set_bits, "twin", COMPRESSES=False, write_places=zeros._places_twin, count_bits=zeros._count_bits_twin
+        )
     ),
 }
 TRANSPOSE_BITS = {"serial": compiled(zeros.transpose_bits), "pure": zeros._transpose_twin}
