@@ -50,7 +50,7 @@ def over_defaults(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict
             kept = {name: value for name, value in kept.items() if name == decider or decider not in used_with(name)}
     merged = {**kept, **{name: value for name, value in given.items() if value is not None or name not in kept}}
     unneeded = {name for name in having("needs") if name not in given and not merged.get(FIELDS[name].metadata["needs"])}
-    if "validation" in given and not given["validation"]:
+    if given.get("validation") is not None and not given["validation"]:
         unneeded |= {name for name in having("judges") if given.get(name) is None}
     return {name: value for name, value in merged.items() if name not in unneeded}
 
