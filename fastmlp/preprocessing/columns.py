@@ -1,11 +1,16 @@
 """Columns of a table -> the numbers that a network takes: fitted on the rows trained on, kept by the network and its file.
 
-A number is (v - median) / (q75 - q25), smoothly clipped to -3…3, and 0 where it is missing, which a second number tells where that was seen
+A number is (v - median) / (q75 - q25), smoothly clipped to -3…3, and 0 where it is missing, which another number tells where that was seen
 in training. A category is one number of -1 and 1 where there are two of them, else as many zeros and a 1. A date is several numbers. After
 RealMLP (Holzmüller, Grinsztajn and Steinwart 2024, "Better by default", section 3).
+
+Where bins are asked for, a number has one more input for each of them: how far v has come through the bin, from 0 at its lower end to 1 at
+its upper one (piecewise linear encoding: Gorishniy, Rubachev and Babenko 2022, "On embeddings for numerical features", section 3.2). A
+first layer is then any function of v that is linear within bins, which trees find and a network of two layers only with many epochs.
 """
 
 import difflib
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +26,9 @@ MOST_CATEGORIES = 100  # of a column; of more, the most frequent ones are told a
 CLIP = 3.0  # what scaled numbers stay below
 FURTHEST = 1e30  # from the median, in widths: clipped to 3 all the same, and its square is a number
 LARGEST = 1e300  # of numbers, so that their differences are some, too
+MOST_BINS = 1024  # of all columns together, so that a first layer stays about as small as the others
+MOST_NUMBERS = 1 << 27  # that bins may add to the inputs of a whole table: half a gigabyte
+FEWEST_BINS = 4  # of a column; where there is room for less, it has none
 PARTS = ("days", "year", "month", "day", "weekday", "hour")  # of a date; days: since 1970, with their fraction
 
 
@@ -55,6 +63,7 @@ class Column(NamedTuple):
     other: bool = False  # whether there were categories besides: one more input stands for them all
     parts: tuple[str, ...] = ()  # of a date, those that became inputs
     format: str = ""  # of a date that is a text; "": as ISO writes it
+    edges: tuple[float, ...] = ()  # of the bins of a number, ascending; (): it has none
 
     @property
     def scaled(self) -> int:
@@ -75,6 +84,7 @@ class Column(NamedTuple):
             own = [f"{self.name}={each}" for each in self.categories] + [f"{self.name} is another"] * self.other
         else:
             own = [f"{self.name} {part}" for part in self.parts] if self.kind == DATE else [self.name]
+            own += [f"{self.name} {low:.9g}…{high:.9g}" for low, high in itertools.pairwise(self.edges)]
         return (*own, *([f"{self.name} is missing"] * self.missing))
 
 
@@ -143,9 +153,16 @@ class Fitted(NamedTuple):
     left_out: dict[str, str]
 
 
-def fit(frame: Any, choices: Choices = Choices(), rows: np.ndarray | None = None, target: str | None = None) -> Fitted:  # noqa: B008
+def fit(
+    frame: Any,
+    choices: Choices = Choices(),  # noqa: B008
+    rows: np.ndarray | None = None,
+    target: str | None = None,
+    bins: int = 0,
+) -> Fitted:
     """Return how the columns of a table become inputs, fitted to the rows with the numbers (m,), None: to all. `target` is none of them.
 
+    bins: of each number, at most; fewer where there are so many columns or rows that MOST_BINS or MOST_NUMBERS would be passed. 0: none.
     Raises DataError for columns that are not what they are said to be, or of which it cannot be told what they are.
     """
     named, names = choices.named(), frames.names_of(frame)
@@ -154,7 +171,9 @@ def fit(frame: Any, choices: Choices = Choices(), rows: np.ndarray | None = None
         target = name_of("target", target)
         check_names([target], names)  # else it would be one of the inputs
     table = frames.as_polars(frame, {name for name in names if name != target and named.get(name) not in ("drop", "keep")})
-    found, scaling, left_out = [], [], {}
+    found: list[Column] = []
+    of_numbers: dict[int, np.ndarray] = {}  # place among those found -> what bins are made of
+    scaling, left_out = [], {}
     numbered = np.arange(len(table)) if rows is None else rows
     for series in table if rows is None else table[rows]:
         name = series.name
@@ -167,10 +186,15 @@ def fit(frame: Any, choices: Choices = Choices(), rows: np.ndarray | None = None
         if column is None:
             left_out[name] = f"{kind}: {why}" if why else kinds.CONSTANT
         else:
+            if kind == NUMBER:
+                of_numbers[len(found)] = numbers[0]
             found.append(column)
             scaling += [_scaling(name, each, numbered) for each in numbers]
     if not found:
         raise DataError(f"expected a column to learn from, found none{': ' + shown_left_out(left_out) if left_out else ''}")
+    each = min(bins, MOST_BINS // max(len(of_numbers), 1), MOST_NUMBERS // max(len(of_numbers) * len(table), 1))
+    for place, values in of_numbers.items() if each >= FEWEST_BINS else ():
+        found[place] = found[place]._replace(edges=_edges(values, each))
     center, scale = np.array(scaling, np.float64).reshape(-1, 2).T
     return Fitted(Columns(tuple(found), center.copy(), scale.copy(), target, choices.keep), left_out)
 
@@ -222,6 +246,8 @@ def checked(columns: Any, n_inputs: int) -> Columns:
             raise ConfigError(f"columns: expected different categories, and parts of dates, got {column!r:.80}")
         if not (isinstance(column.missing, bool) and isinstance(column.other, bool)):
             raise ConfigError(f"columns: expected missing and other to be true or false, got {column!r:.80}")
+        if column.edges and not (column.kind == NUMBER and _ascend(column.edges)):
+            raise ConfigError(f"columns: expected the edges of bins to be numbers that ascend, of a column of numbers, got {column!r:.80}")
         scaled += column.scaled
     if len(set(names)) < len(names):
         raise ConfigError("columns: expected a name for each column, got one twice")
@@ -234,6 +260,13 @@ def checked(columns: Any, n_inputs: int) -> Columns:
     if not (columns.target is None or isinstance(columns.target, str)) or not all(isinstance(each, str) for each in columns.keep):
         raise ConfigError("columns: expected the names of target and kept columns to be texts, got others")
     return columns
+
+
+def _ascend(edges: Sequence[Any]) -> bool:
+    """Return whether these are two finite numbers or more, each larger than the one before."""
+    if not all(isinstance(edge, (int, float)) and not isinstance(edge, bool) and abs(edge) <= LARGEST for edge in edges):
+        return False
+    return len(edges) > 1 and all(low < high for low, high in itertools.pairwise(edges))
 
 
 def from_described(found: Any, center: np.ndarray, scale: np.ndarray) -> Columns:
@@ -304,6 +337,29 @@ def _encode(column: Column, series: Any, out: np.ndarray, center: np.ndarray, sc
         numbers = [found[part] for part in column.parts]
     for place, values in enumerate(numbers):
         out[:, place] = clipped(values, center[place], scale[place])
+    if column.edges:
+        out[:, 1 : len(column.edges)] = through_bins(np.where(np.isnan(numbers[0]), center[0], numbers[0]), np.array(column.edges))
+
+
+def through_bins(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Return how far each value has come through each bin, float64 (n, bins): 0 below it, 1 above it, in between in a straight line."""
+    with np.errstate(over="ignore"):  # of a bin that is hardly wider than a rounding error
+        found: np.ndarray = np.clip((values[:, None] - edges[:-1]) / np.diff(edges), 0.0, 1.0)
+    return found
+
+
+def _edges(numbers: np.ndarray, bins: int) -> tuple[float, ...]:
+    """Return the edges of at most so many bins, which hold as many of the numbers each; () where there is nothing between the ends.
+
+    A value that fills a bin alone counts no more than that, so that of a column of zeros, mostly, the other values are told apart, too.
+    """
+    values, counts = np.unique(numbers[~np.isnan(numbers)], return_counts=True)
+    if values.size > bins + 1:
+        counted = np.minimum(counts, max(1.0, counts.sum() / bins))
+        middle = np.cumsum(counted) - counted / 2
+        places = np.interp(np.linspace(middle[0], middle[-1], bins + 1), middle, np.arange(values.size))
+        values = values[np.unique(np.rint(places).astype(np.int64))]
+    return tuple(values.tolist()) if values.size > 2 else ()
 
 
 def clipped(values: np.ndarray, center: float, scale: float) -> np.ndarray:

@@ -43,6 +43,37 @@ def test_a_missing_number_is_the_median_and_a_flag_where_training_had_some():
     assert not_seen.encode(missing).tolist() == [[0], [0]]
 
 
+def test_bins_say_how_far_a_number_has_come_through_each_of_them():
+    random = np.random.default_rng(0)
+    values = np.where(random.random(1000) < 0.9, 0.0, random.lognormal(size=1000))
+    known = columns.fit(pl.DataFrame({"v": values}), bins=10).columns
+    edges = known.columns[0].edges
+    assert len(edges) == 9  # of 11: nine tenths are one value, and the rest is told apart all the same
+    assert edges[0] == 0.0
+    assert edges[-1] == values.max()
+    below, first = values[values > 0].min(), edges[1]
+    new = np.array([*random.lognormal(size=50), 0.0, -5.0, 1e9, below, first])
+    expected = [[min(max((v - low) / (high - low), 0.0), 1.0) for low, high in zip(edges, edges[1:], strict=False)] for v in new]
+    found = known.encode(pl.DataFrame({"v": new}))
+    np.testing.assert_allclose(found[:, 1:], expected, rtol=1e-6)
+    np.testing.assert_allclose(found[:, 0], realmlp(new, values), rtol=1e-6)
+
+
+def test_bins_end_where_the_values_do_and_a_missing_number_lies_at_the_median():
+    known = columns.fit(pl.DataFrame({"few": [1.0, 2.0, 4.0, None], "two": [0, 1, 0, 1], "c": list("abab")}), bins=16).columns
+    assert known.features == ("few", "few 1…2", "few 2…4", "few is missing", "two", "c=b")
+    found = known.encode(pl.DataFrame({"few": [None, 3.0], "two": [0, 1], "c": ["a", "b"]}, schema_overrides={"few": pl.Float64}))
+    np.testing.assert_array_equal(found[:, 1:4], [[1, 0, 1], [1, 0.5, 0]])
+
+
+def test_there_are_fewer_bins_where_columns_are_many():
+    random = np.random.default_rng(0)
+    cells = {f"v{place}": random.normal(size=40) for place in range(columns.MOST_BINS // 8)}
+    assert {len(column.edges) for column in columns.fit(pl.DataFrame(cells), bins=16).columns.columns} == {9}
+    few = dict(list(cells.items()) * 1) | {f"w{place}": cells["v0"] * place + 1.0 for place in range(1, columns.MOST_BINS // 4)}
+    assert {column.edges for column in columns.fit(pl.DataFrame(few), bins=16).columns.columns} == {()}
+
+
 def test_categories_are_one_hot_and_unknown_or_missing_ones_are_none_of_them():
     three = fitted(c=["b", "a", "c", "a"])
     assert three.features == ("c=a", "c=b", "c=c")
@@ -151,7 +182,7 @@ def trained():
         }
     )
     y = np.where(frame["kind"].to_numpy() == "a", "yes", "no")
-    known = columns.fit(frame).columns
+    known = columns.fit(frame, bins=8).columns
     network = fastmlp.Network([known.n_inputs, 8, 2], seed=0)
     network.columns = known
     fastmlp.train(network, frame, y, epochs=20, optimizer="adam", learning_rate=0.01, validation=0.2)
@@ -172,7 +203,11 @@ def test_a_file_keeps_the_columns_bit_for_bit(trained, tmp_path):
 def test_columns_that_do_not_fit_are_refused_and_change_nothing(trained):
     network, _, _ = trained
     kept = network.columns
-    for wrong in (kept._replace(columns=kept.columns[1:]), kept._replace(scale=-kept.scale), kept._replace(center=kept.center[1:]), "age"):
+    number, *others = kept.columns
+    of_bins = [(number._replace(edges=edges), *others) for edges in ((*number.edges[1:], number.edges[0]), (*number.edges[:-1], np.nan))]
+    of_bins.append((number._replace(edges=()), others[0]._replace(edges=number.edges), *others[1:]))
+    wrongs = [kept._replace(columns=wrong) for wrong in (kept.columns[1:], *of_bins)]
+    for wrong in (*wrongs, kept._replace(scale=-kept.scale), kept._replace(center=kept.center[1:]), "age"):
         with pytest.raises(ConfigError, match="columns: expected"):
             network.columns = wrong
     assert network.columns is kept
