@@ -22,6 +22,7 @@ _HOMES = {
     "load_table": "fastmlp.training.tables",
     "open_table": "fastmlp.data.stored",
     "train": "fastmlp.training.train",
+    "train_ensemble": "fastmlp.search.ensemble",
     "train_epochs": "fastmlp.training.train",
     "find_learning_rate": "fastmlp.training.lr_find",
     "LearningRateFinderResult": "fastmlp.training.rate_curve",
@@ -105,6 +106,7 @@ if TYPE_CHECKING:
     from fastmlp.inspect.gradient_check import check_gradient
     from fastmlp.network import Network
     from fastmlp.network.formulas import activation, loss
+    from fastmlp.search.ensemble import train_ensemble
     from fastmlp.settings import NetworkSettings, TrainingSettings
     from fastmlp.training.history import Epoch, History, Progress
     from fastmlp.training.lr_find import find_learning_rate

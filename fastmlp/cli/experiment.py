@@ -10,7 +10,8 @@ import typer
 from fastmlp.cli import tables as of_tables
 from fastmlp.cli.configuration import flag
 from fastmlp.cli.options import compile_notes
-from fastmlp.cli.train import RUNS, split_rows
+from fastmlp.cli.outcome import RUNS
+from fastmlp.cli.train import split_rows
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.rendering import experiments
 from fastmlp.rendering.output import Output, plain
@@ -192,6 +193,7 @@ def new_data(
 ) -> "tuple[Dataset, Table | None]":
     """Return the data of a new experiment, by name or from a table; raise typer.BadParameter where none were named."""
     table = of_tables.table_of(dataset, flags)
+    of_tables.check_single(table)
     return of_tables.load(output, named(dataset), table, given, data_dir), table
 
 

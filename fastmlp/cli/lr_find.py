@@ -65,7 +65,9 @@ def lr_find(
     elif plot is not None:
         plots.check_installed()
         check_creatable(plot)
-    data = of_tables.load(output, dataset, of_tables.table_of(dataset, table), given, data_dir)
+    own = of_tables.table_of(dataset, table)
+    of_tables.check_single(own)
+    data = of_tables.load(output, dataset, own, given, data_dir)
     network_settings, training_settings = settings_in_effect(given, data.network_defaults, data.training_defaults)
 
     from fastmlp.network import network_for, settings_for

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fastmlp.cli.train import RUNS
+from fastmlp.cli.outcome import RUNS
 from fastmlp.rendering import tables
 from fastmlp.rendering.output import Output
 

@@ -44,6 +44,7 @@ def _flag(name: str, annotation: Any, help_text: str, metavar: str) -> inspect.P
 # What is said about a table, wherever one can stand. Names of columns are given one by one: they may hold commas.
 FLAGS = (
     _flag("target", str | None, "the column to predict", "COLUMN"),
+    _flag("preset", str | None, "fast, default, or best: several networks, whose mean answers  [default: default]", "NAME"),
     _flag("test_part", float | None, "part or number of rows to test on  [default: 0.2]", "X"),
     _flag("test_file", Path | None, "a table of rows to test on", "FILE"),
     _flag("drop", list[str] | None, "a column to leave out; repeat for more", "COLUMN"),
@@ -59,7 +60,7 @@ FLAGS = (
     ),
 )
 NAMES = tuple(flag.name for flag in FLAGS)
-SELDOM = frozenset(NAMES) - {"target", "test_part"}  # behind --help-all
+SELDOM = frozenset(NAMES) - {"target", "preset", "test_part"}  # behind --help-all
 
 
 def is_table(dataset: str | None) -> bool:
@@ -79,7 +80,7 @@ def table_of(dataset: str | None, flags: Mapping[str, Any]) -> "Table | None":
             )
         return None
     from fastmlp.preprocessing.columns import Choices, listed
-    from fastmlp.training.tables import Table
+    from fastmlp.training.tables import DEFAULT, Table
 
     path = str(dataset)
     if "target" not in given:
@@ -95,7 +96,29 @@ def table_of(dataset: str | None, flags: Mapping[str, Any]) -> "Table | None":
     test_file = os.path.abspath(given["test_file"]) if "test_file" in given else None
     weight, header, delimiter = (given.get(name) for name in ("sample_weight", "header", "delimiter"))
     path = path if path == STDIN else os.path.abspath(path)
-    return Table(path, given["target"], _part(part), test_file, weight, header, delimiter, choices)
+    preset = _preset(given.get("preset", DEFAULT))
+    return Table(path, given["target"], _part(part), test_file, weight, header, delimiter, choices, preset)
+
+
+def check_single(table: "Table | None") -> None:
+    """Raise typer.BadParameter for a preset that trains several networks, where a command trains one for each of its models."""
+    from fastmlp.training.tables import PRESETS
+
+    if table is not None and PRESETS[table.preset].networks > 1:
+        single = [name for name, preset in PRESETS.items() if preset.networks == 1]
+        raise typer.BadParameter(
+            f"expected {' or '.join(single)} here, got {table.preset}, of which a model is several networks: see fastmlp train",
+            param_hint="--preset",
+        )
+
+
+def _preset(name: str) -> str:
+    from fastmlp.training.tables import checked_preset
+
+    try:
+        return checked_preset(name)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error).removeprefix("preset: "), param_hint="--preset") from None
 
 
 def _part(value: float | None) -> float | int | None:
@@ -180,8 +203,11 @@ def read(path: str, network: "Network | None", header: bool | None, delimiter: s
 
 def arguments_of(table: "Table") -> str:
     """Return the path of a table and its flags, as they are typed."""
+    from fastmlp.training.tables import DEFAULT
+
     flags = [
         ("target", table.target),
+        ("preset", None if table.preset == DEFAULT else table.preset),
         ("test_part", table.test),
         ("test_file", table.test_file),
         ("sample_weight", table.sample_weight),

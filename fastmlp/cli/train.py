@@ -9,15 +9,17 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fastmlp.cli import ensemble
 from fastmlp.cli import tables as of_tables
 from fastmlp.cli.configuration import given_settings, recipe_settings
 from fastmlp.cli.options import DataDir, OptionalData, RecipeOption, compile_notes, model_file
+from fastmlp.cli.outcome import RUNS, Destination, check_accuracy, open_destination, tell_test, tested
 from fastmlp.cli.resume import FACTS, ResumedRun, open_earlier, text_of
-from fastmlp.errors import ConfigError, FastmlpError, ScoreMissed, TrainingError
+from fastmlp.errors import ConfigError, FastmlpError, TrainingError
 from fastmlp.rendering import tables, terminal
 from fastmlp.rendering.output import Output
 from fastmlp.rendering.progress import Display
@@ -43,10 +45,8 @@ EXAMPLES = (
     "fastmlp train --resume runs/20261124T030656Z-mnist-b11a7d",
     "fastmlp train mnist --from digits.safetensors --learning-rate 0.01",
 )
-RUNS = Path("runs")
 CHECKPOINT_SECONDS = 30.0  # what a crash may cost; epochs that last longer than a second are saved at their ends besides
 HANGUP_SECONDS = 0.3
-MOST_CLASSES = 12  # that a matrix of them is shown after a training on a table
 
 
 class Interrupted(FastmlpError):
@@ -55,25 +55,6 @@ class Interrupted(FastmlpError):
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + number
-
-
-class Destination(NamedTuple):
-    """Where a training is written: the model file, and the run folder unless none is wanted."""
-
-    model: Path
-    run: "RunFolder | None"
-
-    def finish(self, outcome: str, results: Mapping[str, Any]) -> None:
-        """Note in the run folder how the training ended."""
-        if self.run is not None:
-            self.run.finish(outcome, {"model": str(self.model), **results})
-
-    def how_to_go_on(self) -> str:
-        """Return what to type to go on after an interruption."""
-        if self.run is None:
-            return "without a run folder it cannot go on"
-        out = "" if self.model == self.run.model_path else f" --out {shlex.quote(str(self.model))}"
-        return f"go on with: fastmlp train --resume {shlex.quote(str(self.run.path))}{out}"
 
 
 class Record:
@@ -137,7 +118,7 @@ def train(
     from fastmlp import __version__, machine
     from fastmlp.storage.atomic import check_creatable
 
-    started, confusion = time.perf_counter(), None
+    started = time.perf_counter()
     _check_usage(dataset, resume, recipe, run_folder, no_run_folder, start_from)
     given = given_settings(flags, os.environ, config, recipe_settings(dataset, recipe))
     own = of_tables.table_of(dataset, table)
@@ -145,11 +126,17 @@ def train(
         check_creatable(out)
     if plot:
         terminal.check_installed()
+    if own is not None and ensemble.is_asked_for(own):
+        if start_from is not None:
+            raise typer.BadParameter(f"expected none with --preset {own.preset}, whose networks begin anew, got one", param_hint="--from")
+        place = ensemble.Place(out, run_folder, no_run_folder)
+        return ensemble.train(output, own, given, place, plot=plot, require_accuracy=require_accuracy)
     with contextlib.ExitStack() as held:
         earlier = open_earlier(resume, RUNS, dataset, given) if resume is not None else None
         if earlier is not None:
             held.enter_context(earlier.run)
             own = of_tables.of_manifest(earlier.facts)
+            ensemble.check_no_resume(own)
         name = earlier.dataset if earlier is not None else str(dataset) if own is None else own.name
         threading.Thread(target=import_trainer, daemon=True).start()  # the compiler loads while the data do
         begun = network_of(start_from) if own is None else table_network(start_from)
@@ -170,7 +157,6 @@ def train(
         network = known if known is not None else network_for(data, network_settings, training_settings.seed)
         loaded = time.perf_counter()
 
-        from fastmlp.inspect.metrics import scores_of
         from fastmlp.kernels.compiling import compile_seconds
         from fastmlp.training.plan import make_plan
         from fastmlp.training.trainer import Trainer
@@ -207,28 +193,17 @@ def train(
         epochs = run_epochs(output, display, trainer, to, checkpoint, stop)
         trained, compiled = time.perf_counter(), compile_seconds() - compiled
         network.save(to.model, trainer.settings)
-        test = network.evaluate(data.x_test, data.y_test)
-        if own is not None:
-            test |= scores_of(network, data.x_test, data.y_test)
-            confusion = network.confusion_matrix(data.x_test, data.y_test) if network.predicts_classes else None
+        test, confusion = tested(network, data, is_table=own is not None)
         best = {"epoch": trainer.best.epoch, f"validation_{trainer.settings.monitor}": trainer.best.value} if trainer.best.epoch else None
         to.finish("done", {"stopped": trainer.stopped, "test": test, "test_openings": data.test_openings, "best": best})
     if plot:
         output.detail(f"\n{terminal.learning_curves(epochs)}\n")
     for line in tables.ending(trainer):
         output.detail(line)
-    if confusion is not None and network.n_outputs <= MOST_CLASSES:
-        output.detail(
-            f"\n{tables.confusion_matrix(confusion, network.class_names or [str(number) for number in range(network.n_outputs)])}\n"
-        )
-    output.result(f"test {tables.scores(test)}")
-    output.result(f"model {to.model}")
+    tell_test(output, network, test, confusion, to.model)
     if not has_ended and (more := command_to_train_on(trainer, to)) is not None:
         output.note(f"to train on: {more}")
-    if require_accuracy is not None and not (test.get("accuracy") or 0.0) >= require_accuracy:
-        raise ScoreMissed(
-            f"expected a test accuracy of at least {require_accuracy:g}, got {test.get('accuracy')}; the model is in {to.model}"
-        )
+    check_accuracy(require_accuracy, test, to.model)
     return {
         "dataset": name,
         "recipe": recipe,
@@ -434,16 +409,3 @@ def facts_of(run: "RunFolder") -> dict[str, Any]:
     """Return what a checkpoint keeps of the manifest; the epochs before it are on the disk from then on."""
     run.sync_metrics()
     return {name: run.manifest.get(name) for name in FACTS}
-
-
-def open_destination(dataset: str, out: Path | None, run_folder: Path | None, no_run_folder: bool) -> Destination:
-    """Make the run folder, a new one in runs/ unless another was asked for, and choose the model file; neither overwrites anything."""
-    from fastmlp.storage.atomic import check_creatable, free_path
-    from fastmlp.storage.runs import RunFolder, create_run
-
-    if no_run_folder:
-        model = out or free_path(f"{dataset}.safetensors")
-        check_creatable(model)
-        return Destination(model, None)
-    run = create_run(RUNS, dataset) if run_folder is None else RunFolder.at(run_folder)
-    return Destination(out or run.model_path, run)

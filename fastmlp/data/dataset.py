@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from fastmlp.data import fetch
 from fastmlp.errors import DataError, InputNotFound
-from fastmlp.settings import as_path, refuses_unknown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,6 +84,7 @@ class Dataset:
     columns: Any = None  # of a table, how its cells became x (fastmlp.preprocessing.Columns); a Network has them, too
     # of a table: numbers of training rows -> the data set with columns that are fitted to these; itself where they are already
     fit_to: Callable[[np.ndarray], Dataset] | None = None
+    n_networks: int = 1  # of a table: whose mean is its answer by default (fastmlp.train_ensemble)
     test_openings: list[str] = dataclasses.field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -111,6 +111,7 @@ class Dataset:
             image_shape=self.image_shape, class_names=self.class_names, feature_names=self.feature_names, hashes=self.hashes,
             network_defaults=self.network_defaults, training_defaults=self.training_defaults, data_dir=self.data_dir,
             columns=self.columns, sample_weight=None if self.sample_weight is None else self.sample_weight[:train],
+            n_networks=self.n_networks,
         )  # fmt: skip
 
     def arrays(self) -> tuple[np.ndarray, ...]:
@@ -163,7 +164,6 @@ class Dataset:
         return f"<Dataset {self.name}: {rows} rows of {' x '.join(map(str, self.x_train.shape[1:]))} {self.x_train.dtype}>"
 
 
-@refuses_unknown
 def load_dataset(
     name: str, data_dir: str | Path | None = None, *, offline: bool = False, notify: Callable[[str], None] | None = None
 ) -> Dataset:
@@ -176,8 +176,6 @@ def load_dataset(
     """
     if name == "synthetic":
         return _synthetic()
-    if data_dir is not None:
-        data_dir = as_path("data_dir", data_dir)
     if not isinstance(name, str) or name not in DATASETS:
         near = difflib.get_close_matches(str(name), DATASETS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(DATASETS)}"

@@ -4,6 +4,7 @@ The learning rate range test of Smith 2017 ("Cyclical learning rates for trainin
 a factor instead of by a sum, as is usual since. Never prints.
 """
 
+import contextlib
 import math
 from collections.abc import Callable
 from typing import Any, Unpack
@@ -101,12 +102,9 @@ def sweep(trainer: Trainer, rates: np.ndarray, tell: Callable[[Tried], None] | N
     """
     trainer.validation = None  # the rows that are held out are not trained on, nor looked at
     taken = _Sweep(trainer, rates, tell)
-    try:
+    with contextlib.suppress(TrainingError):
         for _ in fit(trainer, Callbacks([taken]), block=trainer.batch_size):
             pass
-    except TrainingError:
-        if not taken.tried:  # the first step fails at any rate
-            raise
     return taken.tried
 
 

@@ -18,20 +18,35 @@ from fastmlp.errors import ConfigError, DataError, InputNotFound
 from fastmlp.preprocessing import columns as of_columns
 from fastmlp.preprocessing import frames
 from fastmlp.preprocessing.columns import Choices, Columns
-from fastmlp.settings import HELD_OUT, NetworkSettings, TrainingSettings, as_path, refuses_unknown, settings_in_effect
+from fastmlp.settings import HELD_OUT, NetworkSettings, TrainingSettings, nearest, settings_in_effect
 from fastmlp.training import holdout
 
 TEST_PART = 0.2  # of the rows, where nobody says which are for testing
 FEW_NUMBERS = 20  # different whole numbers in a target that are classes unless it is said that they are numbers
-# What a table is trained with where nobody says otherwise.
-NETWORK_DEFAULTS: Mapping[str, Any] = {"hidden": (256, 256)}
+# What a table is trained with where nobody says otherwise, whatever the preset.
 TRAINING_DEFAULTS: Mapping[str, Any] = {
     "optimizer": "adam", "schedule": "cosine", "validation": 0.1, "restore_best": True,
 }  # fmt: skip
 DROPOUT = {"classes": 0.3, "values": 0.15}
-ROWS_TO_TRAIN_ON = 1_500_000  # in all epochs together, which are few where rows are many
-FEWEST_EPOCHS, MOST_EPOCHS = 10, 100
 SMALLEST_BATCH, LARGEST_BATCH, STEPS = 16, 128, 100  # an epoch has so many steps, or more
+
+
+class Preset(NamedTuple):
+    """How much is done for the sake of a score; docs/tables.md says what each reaches."""
+
+    hidden: tuple[int, ...]
+    bins: int  # of a number, at most: see preprocessing.columns.fit
+    rows: Mapping[str, int]  # to train on in all epochs together, which are few where rows are many
+    epochs: tuple[int, int]  # the fewest and the most
+    networks: int = 1
+
+
+DEFAULT = "default"
+PRESETS: Mapping[str, Preset] = {
+    "fast": Preset((128,), 16, {"classes": 150_000, "values": 400_000}, (4, 40)),
+    DEFAULT: Preset((256, 256), 16, {"classes": 400_000, "values": 1_000_000}, (8, 80)),
+    "best": Preset((256, 256), 16, {"classes": 400_000, "values": 1_000_000}, (8, 80), networks=8),
+}
 
 
 Recorded = tuple[NetworkSettings, TrainingSettings]
@@ -49,6 +64,7 @@ class Table(NamedTuple):
     header: bool | None = None  # as for read_table
     delimiter: str | None = None
     choices: Choices = Choices()
+    preset: str = DEFAULT
 
     @property
     def name(self) -> str:
@@ -81,16 +97,26 @@ class Table(NamedTuple):
             raise DataError("expected a table with its path and its target in the manifest of a run, found another; train anew") from None
         if not (isinstance(table.path, str) and isinstance(table.target, str) and isinstance(table.test_file, (str, type(None)))):
             raise DataError("expected the path and the target of a table as texts in the manifest of a run, found others; train anew")
+        if table.preset not in PRESETS:
+            raise DataError(f"expected a preset in the manifest of a run, found {table.preset!r:.60}; train anew")
         return table
 
 
-def training_defaults(n_rows: int, target_kind: str) -> dict[str, Any]:
+def checked_preset(name: Any) -> str:
+    """Return the name of a preset; ConfigError for any other."""
+    if not isinstance(name, str) or name not in PRESETS:
+        raise ConfigError(f"preset: expected one of {', '.join(PRESETS)}, got {name!r:.60}{nearest(str(name), PRESETS)}")
+    return name
+
+
+def training_defaults(n_rows: int, target_kind: str, preset: str = DEFAULT) -> dict[str, Any]:
     """Return what a table of n_rows training rows is trained with where nobody says otherwise; target_kind as in Dataset."""
+    rows, (fewest, most) = PRESETS[preset].rows, PRESETS[preset].epochs
     batch = n_rows // STEPS // SMALLEST_BATCH * SMALLEST_BATCH
     return {
         **TRAINING_DEFAULTS,
         "dropout": DROPOUT[target_kind],
-        "epochs": min(MOST_EPOCHS, max(FEWEST_EPOCHS, ROWS_TO_TRAIN_ON // n_rows)),
+        "epochs": min(most, max(fewest, rows[target_kind] // n_rows)),
         "batch_size": min(LARGEST_BATCH, max(SMALLEST_BATCH, batch)),
     }
 
@@ -102,7 +128,6 @@ class Loaded(NamedTuple):
     left_out: dict[str, str]
 
 
-@refuses_unknown
 def load_table(
     source: Any,
     target: str,
@@ -120,6 +145,7 @@ def load_table(
     sample_weight: str | None = None,
     header: bool | None = None,
     delimiter: str | None = None,
+    preset: str = DEFAULT,
 ) -> Dataset:
     """Return a table as a data set for `train`: test rows held out, columns fitted to the rows that will be trained on.
 
@@ -128,7 +154,8 @@ def load_table(
     a number of the rows; None: a fifth, unless a test_file is named. drop, categorical, numeric, date: names of columns; ordinal: name ->
     categories in their order; keep: no inputs, but shown beside predictions by `fastmlp predict`. sample_weight: the column that says what
     each row counts in training. validation, split_seed: which rows the training will hold out; None: a tenth. They and what suits a table
-    of so many rows become the data set's training_defaults. A network that is to take frames gets its `columns`.
+    of so many rows become the data set's training_defaults. preset: "fast", "default" or "best", how much is done for a score; of "best"
+    several networks answer together: see fastmlp.train_ensemble. A network that is to take frames gets the `columns`.
 
     Raises ConfigError for columns that are not there, DataError for cells that cannot be what they should, InputNotFound, MissingExtra.
     """
@@ -140,8 +167,8 @@ def load_table(
     sample_weight = None if sample_weight is None else of_columns.name_of("sample_weight", sample_weight)
     given = {"split_seed": split_seed, **({} if validation is None else {"validation": validation})}
     is_path = isinstance(source, (str, os.PathLike))
-    path, test_path = os.fspath(source) if is_path else "", None if test_file is None else str(as_path("test_file", test_file))
-    table = Table(path, target, test, test_path, sample_weight, header, delimiter, choices)
+    path, test_path = os.fspath(source) if is_path else "", None if test_file is None else os.fspath(test_file)
+    table = Table(path, target, test, test_path, sample_weight, header, delimiter, choices, checked_preset(preset))
     return load(table, given, frame=None if is_path else table.read(source)).data
 
 
@@ -174,7 +201,9 @@ def load(
         raise ConfigError(f"drop: expected other columns than the target, got {table.target!r}; the target is no input anyway")
     if table.target == table.sample_weight:
         raise ConfigError(f"sample_weight: expected another column than the target, got {table.target!r}")
-    network, settings = settings_in_effect(given, NETWORK_DEFAULTS, TRAINING_DEFAULTS) if recorded is None else recorded
+    preset = PRESETS[table.preset]
+    network_defaults = {"hidden": preset.hidden}
+    network, settings = settings_in_effect(given, network_defaults, TRAINING_DEFAULTS) if recorded is None else recorded
     as_values = _predicts_values(frame[table.target], network.output)
     there = with_target(frame[table.target], notify)
     y = target_of(frame[table.target][there], as_values, rows=there)
@@ -193,14 +222,14 @@ def load(
     names = None if as_values or y_train.dtype.kind != "U" else tuple(np.unique(y_train).tolist())
     target_kind = "values" if as_values else "classes"
     hashes, openings = hashes_of(table), list[str]()
-    defaults = {**training_defaults(len(y_train), target_kind), **{name: given[name] for name in HELD_OUT if name in given}}
+    defaults = {**training_defaults(len(y_train), target_kind, table.preset), **{name: given[name] for name in HELD_OUT if name in given}}
 
     def fitted(rows: np.ndarray) -> Loaded:
         def fit_to(others: np.ndarray) -> Dataset:
             return data if columns is not None or np.array_equal(others, rows) else fitted(others).data
 
         if columns is None:
-            found, left_out = of_columns.fit(frame.select(inputs), table.choices, train_rows[rows], table.target)
+            found, left_out = of_columns.fit(frame.select(inputs), table.choices, train_rows[rows], table.target, preset.bins)
         else:
             found, left_out = columns, dict[str, str]()
         x = found.encode(frame)
@@ -208,8 +237,8 @@ def load(
         data = Dataset(
             table.name, x[train_rows], y_train, x_test, y_test, kind="table",
             target_kind=target_kind, class_names=names, feature_names=found.features, hashes=hashes,
-            network_defaults=NETWORK_DEFAULTS, training_defaults=defaults, columns=found, fit_to=fit_to,
-            sample_weight=weight,
+            network_defaults=network_defaults, training_defaults=defaults, columns=found, fit_to=fit_to,
+            sample_weight=weight, n_networks=preset.networks,
         )  # fmt: skip
         vars(data)["test_openings"] = openings  # the test rows are the same
         return Loaded(data, left_out)

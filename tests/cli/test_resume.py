@@ -13,7 +13,7 @@ import pytest
 
 import fastmlp
 from fastmlp.callbacks import Checkpoint
-from fastmlp.cli import train as train_module
+from fastmlp.cli import outcome
 from fastmlp.errors import WriteError
 from fastmlp.rendering.output import Output
 from fastmlp.storage.checkpoints import Checkpoints
@@ -318,7 +318,7 @@ def test_a_network_that_is_not_finite_is_not_saved(tmp_path):
 
 
 def test_without_a_run_folder_an_interrupt_says_that_it_cannot_go_on():
-    to = train_module.Destination("m.safetensors", None)
+    to = outcome.Destination("m.safetensors", None)
     assert "cannot go on" in to.how_to_go_on()
     to.finish("done", {})
     assert Output().json is False

@@ -102,6 +102,23 @@ def test_a_run_on_a_table_is_evaluated_resumed_and_reported_like_any_other(comma
     assert command("train", table.with_name("other.csv"), "--resume", run).code != 0
 
 
+def test_a_preset_of_several_networks_leaves_one_model_like_any_other(command, table, tmp_path):
+    done = command("train", table, "--target", "class", "--preset", "best", "--epochs", 2, "--run-folder", "run", "--json")
+    assert done.code == 0
+    assert done.json["networks"] == 8
+    assert len(done.json["epochs"]) == 2
+    evaluated = command("evaluate", "run", "--json").json
+    assert evaluated["accuracy"] == done.json["test"]["accuracy"]
+    assert len(command("predict", "run", table, "--json").json["predictions"]) == ROWS
+    assert command("report", "run").code == 0
+    refused = command("train", "--resume", "run")
+    assert refused.code == 78
+    assert "resume: expected the run of one network, got one of preset best; train anew: fastmlp train" in refused.err
+    refused = command("repeat", table, "--target", "class", "--preset", "best", "--runs", 2)
+    assert refused.code == 2
+    assert "expected fast or default here, got best" in refused.err
+
+
 def test_a_run_is_not_evaluated_on_a_table_that_has_changed(command, tmp_path):
     """Of the same rows in another order others would be drawn to test on: rows that were trained on."""
     rows = list(rows_of_table(0, 60))

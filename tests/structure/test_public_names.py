@@ -44,6 +44,7 @@ PUBLIC = ERRORS | {
     "make_plan",
     "open_table",
     "train",
+    "train_ensemble",
     "train_epochs",
 }
 OF_SCIKIT_LEARN = {"MLPClassifier", "MLPRegressor", "model_selection"}

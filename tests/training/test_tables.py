@@ -30,6 +30,8 @@ def test_columns_are_fitted_to_the_rows_that_training_takes(kind):
     network = network_for(data, network_settings, 0)
     plan = make_plan(network, data.x_train, data.y_train, settings)
     assert plan.validation.target.shape[0] == 48
+    assert plan.settings.restore_best
+    assert planned(network, data, None, None, None, {}).settings == plan.settings  # train(network, data): what the data set prefers
     assert data.fit_to(plan.trained_on) is data
     others = data.fit_to(np.arange(100))
     assert others.columns.center != data.columns.center

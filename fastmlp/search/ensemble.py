@@ -1,0 +1,76 @@
+"""Several networks trained on the same rows, from other seeds, and the one that answers the mean of what they answer."""
+
+import contextlib
+import warnings
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from fastmlp.data.dataset import Dataset
+from fastmlp.errors import ConfigError, TrainingError
+from fastmlp.network import Network
+from fastmlp.network.joined import joined
+from fastmlp.search.bank import train_bank
+from fastmlp.search.repeat import repeat_tasks
+from fastmlp.search.task import DONE, Event, Trained
+from fastmlp.settings import NetworkSettings, TrainingSettings, settings_in_effect, whole_number
+from fastmlp.training.history import Epoch
+
+
+class Ensemble(NamedTuple):
+    """What a training of several networks gives: the network of all of them, and the models, ordered by their seeds."""
+
+    network: Network
+    models: tuple[Trained, ...]
+
+    def epochs(self) -> list[Epoch]:
+        """Return for each epoch the means over the networks that were trained so long; the seconds are sums."""
+        histories = [model.history for model in self.models]
+        return [
+            _mean([history[place] for history in histories if len(history) > place])
+            for place in range(max((len(history) for history in histories), default=0))
+        ]
+
+
+def train_ensemble(data: Dataset, networks: int | None = None, settings: Mapping[str, Any] | None = None) -> Network:
+    """Train networks on a data set, as many at a time as there are cores, and return one that answers the mean of their outputs.
+
+    networks: how many; None: as many as the preset of a table says, one for those that are no `best`. settings: of the networks and their
+    training, by name, over the data set's own; seeds follow on `seed`. The same rows are held out for all. A network of k others has hidden
+    layers k times as wide (network/joined.py), and is saved, evaluated and exported as any other; its bits do not depend on the number of
+    cores. Where the loss of some of them is no longer finite a warning says so, and the others are the ensemble.
+
+    Raises ConfigError for settings that do not fit, TrainingError where no network is left.
+    """
+    if not isinstance(data, Dataset):
+        raise ConfigError(f"data: expected a fastmlp.Dataset, got {type(data).__name__}; fastmlp.load_table makes one of a table")
+    count = data.n_networks if networks is None else whole_number("networks", networks, at_least=1)
+    network, training = settings_in_effect(settings or {}, data.network_defaults, data.training_defaults)
+    events = trained_together(data, network, training, count)
+    with contextlib.closing(events):
+        while True:
+            try:
+                next(events)
+            except StopIteration as end:
+                found: Ensemble = end.value
+                return found.network
+
+
+def trained_together(data: Dataset, network: NetworkSettings, training: TrainingSettings, count: int) -> Generator[Event, None, Ensemble]:
+    """Train so many networks on a data set, yield what becomes of each, and return the ensemble; TrainingError where none is left."""
+    models: list[Trained] = []
+    for event in train_bank(repeat_tasks(network, training, count), data, training.threads):
+        if isinstance(event, Trained):
+            models.append(event)
+        yield event
+    done = tuple(sorted((model for model in models if model.outcome == DONE), key=lambda model: model.task.training.seed))
+    if not done:
+        raise TrainingError(f"the loss of all {count} networks is no longer finite; choose a smaller learning rate")
+    if len(done) < count:
+        warnings.warn(f"{count - len(done)} of {count} networks diverged and are left out", UserWarning, stacklevel=2)
+    return Ensemble(joined([model.network for model in done]), done)
+
+
+def _mean(epochs: Sequence[Epoch]) -> Epoch:
+    found = {name: [getattr(one, name) for one in epochs] for name in Epoch._fields}
+    means = {name: None if None in values else sum(values) / len(values) for name, values in found.items()}
+    return Epoch(**{**means, "epoch": epochs[0].epoch, "seconds": sum(found["seconds"])})
