@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
     from fastmlp.network import Network
     from fastmlp.storage.runs import RunFolder
+    from fastmlp.training.ahead import Ahead
     from fastmlp.training.callbacks.checkpoint import Checkpoint
     from fastmlp.training.history import Epoch
     from fastmlp.training.trainer import Trainer
@@ -117,6 +118,7 @@ def train(
     """
     from fastmlp import __version__, machine
     from fastmlp.storage.atomic import check_creatable
+    from fastmlp.training import ahead
 
     started = time.perf_counter()
     _check_usage(dataset, resume, recipe, run_folder, no_run_folder, start_from)
@@ -138,6 +140,9 @@ def train(
             own = of_tables.of_manifest(earlier.facts)
             ensemble.check_no_resume(own)
         name = earlier.dataset if earlier is not None else str(dataset) if own is None else own.name
+        helping = held.enter_context(ahead.Ahead())
+        if earlier is None and own is None and helping.is_cold:
+            start_for_pictures(helping, name, given)
         threading.Thread(target=import_trainer, daemon=True).start()  # the compiler loads while the data do
         begun = network_of(start_from) if own is None else table_network(start_from)
         recorded = None if earlier is None else (earlier.network, earlier.training)
@@ -155,6 +160,7 @@ def train(
         if begun is not None:
             network_settings = begin_with(str(start_from), begun, data, given, network_settings)
         network = known if known is not None else network_for(data, network_settings, training_settings.seed)
+        helping.expect(ahead.sketch_of(data, network, training_settings))
         loaded = time.perf_counter()
 
         from fastmlp.kernels.compiling import compile_seconds
@@ -165,7 +171,8 @@ def train(
         state = earlier.state if earlier is not None else None
         plan = make_plan(network, data.x_train, data.y_train, training_settings, resume=state, sample_weight=data.sample_weight)
         trainer = Trainer(plan)
-        trainer.prepare_validation()  # compiled later, it would be told below the heading of the epochs
+        trainer.prepare()  # compiled later, it would be told below the heading of the epochs
+        helping.finish()
         display.clear()
         settings = {"network": settings_for(data, network_settings).to_dict(), "train": trainer.settings.to_dict()}
         output.note(describe(data, trainer))
@@ -226,6 +233,15 @@ def train(
         "version": __version__,
         "machine": machine.describe(),
     }
+
+
+def start_for_pictures(helping: "Ahead", dataset: str, given: Mapping[str, Any]) -> None:
+    """Compile for a training on pictures before they are there: fetching them may take as long."""
+    from fastmlp.data.dataset import PICTURES
+    from fastmlp.training.ahead import sketch_of_pictures
+
+    if dataset in PICTURES:
+        helping.start(sketch_of_pictures(*settings_in_effect(given, {}, {})))
 
 
 def network_of(model: Path | None) -> "Network | None":
@@ -372,7 +388,7 @@ def run_epochs(
 
 
 def import_trainer() -> None:
-    """Load what training needs, numba for the most part: a quarter of a second. What cannot be loaded fails where it is used."""
+    """Load what training needs, Numba for the most part: half a second. What cannot be loaded fails where it is used."""
     with contextlib.suppress(Exception):
         from fastmlp.training import trainer
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from fastmlp.cli.options import compile_notes
 from fastmlp.rendering.output import Output
+from fastmlp.rendering.progress import waiting
 from fastmlp.rendering.tables import counted
 from fastmlp.settings import NetworkSettings
 
@@ -24,22 +24,21 @@ def warmup(
         NetworkSettings.dtype
     ),
 ) -> dict[str, Any]:
-    """Compile every kernel that training can use.
+    """Compile every kernel that training can use, on all cores.
 
     Each kernel is compiled when it is first needed and kept in the cache folder, so the first training with a setting waits for some
     of them. After a warm-up none has to wait, until fastmlp, Numba, NumPy or the processor changes.
     """
     from fastmlp.kernels import compiling
-    from fastmlp.training.warmup import warm_up
+    from fastmlp.training.ahead import compile_everything
 
-    started, compiled = time.perf_counter(), 0
-
-    def count(name: str, seconds: float | None) -> None:
-        nonlocal compiled
-        compiled += seconds is not None
-
-    with compile_notes(output), compiling.watch(count):
-        trainings = list(warm_up(dtype))
+    started = time.perf_counter()
+    with waiting(output) as note:
+        if not output.shows_progress:
+            note("compiling everything, once, on all cores …")
+        compiled = compile_everything(
+            dtype, lambda done, of: note(f"compiling (once) … {done} of {of or '?'} kernels") if output.shows_progress else None
+        )
     seconds = time.perf_counter() - started
     output.result(f"{counted(compiled, 'kernel')} compiled, {seconds:.0f} s; kept in {compiling.code_folder()}")
-    return {"dtype": dtype, "trainings": trainings, "compiled": compiled, "seconds": seconds, "folder": compiling.code_folder()}
+    return {"dtype": dtype, "compiled": compiled, "seconds": seconds, "folder": compiling.code_folder()}

@@ -25,6 +25,7 @@ DATASETS: dict[str, str] = {
     "fashion-mnist": "pictures of clothing: 60,000 + 10,000 images of 28 x 28 bytes, 10 classes",
     "synthetic": "points of the plane, inside or outside of an ellipse: 60,000 + 10,000 rows, 2 classes; computed, not fetched",
 }
+PICTURES = ("mnist", "fashion-mnist")
 CLASS_NAMES: dict[str, tuple[str, ...]] = {
     "mnist": tuple("0123456789"),
     "fashion-mnist": (

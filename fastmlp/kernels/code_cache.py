@@ -55,10 +55,19 @@ def write(path: Path, payload: bytes) -> None:
         with open(temporary, "xb", opener=_for_owner_only) as file:
             file.write(_seal(path, payload) + payload)
         temporary.replace(target)
-    except OSError:
+    except BaseException:  # a process that is told to end among them
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def can_keep(folder: Path) -> bool:
+    """Return whether code can be kept in a folder, which is made if it is missing."""
+    try:
+        _make_private(folder)
+        return os.access(trusted(folder), os.W_OK)
+    except (Distrusted, OSError):
+        return False
 
 
 def trusted(folder: Path) -> Path:

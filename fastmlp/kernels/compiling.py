@@ -46,6 +46,7 @@ try:
     from numba.core.dispatcher import Dispatcher
     from numba.core.errors import NumbaError, NumbaTypeError
     from numba.core.registry import CPUDispatcher
+    from numba.core.runtime import rtsys
     from numba.core.untyped_passes import IRProcessing
     from numba.extending import intrinsic, overload
 
@@ -214,6 +215,13 @@ class Inner(CPUDispatcher):
 
 def _for_arguments(function: Callable[..., Any], compile_for_args: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     """Compile for a call from Python; raise DataError, in one line, for arguments that the kernel cannot be compiled for."""
+    if _listing is not None:
+        dispatcher = compile_for_args.__self__  # type: ignore[attr-defined]  # a bound method of it
+        key = (dispatcher, *map(_kind, arguments))
+        if key not in _listed_kinds:
+            _listed_kinds.add(key)
+            _listing.append(Needed(dispatcher, tuple(map(dispatcher.typeof_pyval, arguments))))
+        return _do_nothing
     try:
         return compile_for_args(*arguments, **named)
     except NumbaError:
@@ -373,8 +381,9 @@ def record(whole: str, real: str = "") -> np.dtype[Any]:
     return np.dtype((np.record, np.dtype(fields, align=True)))
 
 
+@functools.cache
 def record_type(kind: np.dtype[Any]) -> Any:
-    """Return how compiled code types a record."""
+    """Return how compiled code types a record. Found out once: it takes Numba some milliseconds."""
     return numba.typeof(np.empty(0, kind)).dtype
 
 
@@ -390,7 +399,7 @@ def filled(kind: np.dtype[Any], rows: Sequence[Any]) -> np.ndarray:
 
 # --- blocks: called by address -------------------------------------------------------------------------------------------
 
-_BLOCKS: dict[int, Callable[..., Any]] = {}  # address -> pure Python, for callers that run interpreted
+_BLOCKS: dict[int, Any] = {}  # address -> block, for callers that run interpreted: those get its pure-Python form
 _ALIVE: dict[Any, int] = {}  # (block, signature, interpreted) -> address; holds the machine code in memory
 _BLOCK_CALLS: dict[Any, Callable[..., Any]] = {}  # what only compiled code can do -> what pure Python does instead
 LIKE_FIRST = object()  # a block returns what its first argument is
@@ -401,6 +410,9 @@ def address(block: Any, *signature: Any, interpreted: bool = False) -> int:
 
     The address is good for `block_call` in compiled code, and for its pure-Python form; it lives as long as this process.
     """
+    if _listing is not None:
+        _listing.append(Needed(block, signature))
+        return 0
     key = (block, signature, interpreted)
     with global_compiler_lock:  # two threads must not give one number to two blocks
         if key not in _ALIVE:
@@ -411,7 +423,7 @@ def address(block: Any, *signature: Any, interpreted: bool = False) -> int:
             else:
                 found = len(_BLOCKS) + 1
             _ALIVE[key] = found
-            _BLOCKS[found] = pure(block)
+            _BLOCKS[found] = block
     return _ALIVE[key]
 
 
@@ -425,7 +437,7 @@ def block_call(arguments: int, returns: Any = types.void) -> Any:
     """
 
     def interpreted(address: int, *values: Any) -> Any:
-        return _BLOCKS[int(address)](*values)
+        return pure(_BLOCKS[int(address)])(*values)
 
     if not JIT:
         return interpreted
@@ -562,6 +574,59 @@ _warned: list[str] = []
 _listeners: list[Callable[[str, float | None], None]] = []
 _under_way = threading.local()  # .missed: for each compilation in this thread, outermost first, whether the cache had no code
 _waited = 0.0
+_listing: "list[Needed] | None" = None  # what would have been compiled, in a process that only asks
+_listed_kinds: set[Any] = set()
+_made_elsewhere: Callable[[Path], bool] | None = None
+
+
+class Needed(NamedTuple):
+    """A kernel that is to be compiled, and the types of its arguments."""
+
+    kernel: Any
+    signature: tuple[Any, ...]
+
+    @property
+    def path(self) -> Path:
+        """Return where its code is kept, once it is compiled."""
+        found: Path = self.kernel._cache.path(self.signature)
+        return found
+
+    def is_there(self) -> bool:
+        """Return whether its code is kept, or came with the package."""
+        return self.path.exists() or (why_not_shipped() is None and shipped.brings(levels.target().name, self.path.name))
+
+
+@contextlib.contextmanager
+def listed() -> Iterator[list[Needed]]:
+    """Give a list that gets what is compiled or loaded meanwhile, without that: kernels do nothing, and give 0.
+
+    For a process that has run no kernel, and runs none afterwards: addresses that it has been given are none.
+    """
+    global _listing
+    _listing = []
+    _listed_kinds.clear()
+    try:
+        yield _listing
+    finally:
+        _listing = None
+
+
+def _kind(value: Any) -> Any:
+    """Return what the type of an argument follows from; Numba takes milliseconds for that of an array of records."""
+    if isinstance(value, np.ndarray):
+        flags = value.flags
+        return value.dtype, value.ndim, flags.c_contiguous, flags.f_contiguous, flags.writeable, flags.aligned
+    return (type(value), *map(_kind, value)) if isinstance(value, tuple) else type(value)
+
+
+def _do_nothing(*arguments: Any) -> int:
+    return 0
+
+
+def ask_elsewhere(ask: Callable[[Path], bool] | None) -> None:
+    """Before a kernel is compiled, let ask(path of its code) say whether another process has made it, for which it may wait."""
+    global _made_elsewhere
+    _made_elsewhere = ask
 
 
 @contextlib.contextmanager
@@ -669,7 +734,17 @@ class CompiledCode:
 
     def load_overload(self, signature: Any, context: Any) -> Any:
         """Return the compiled code for a signature: the user's own, or what came with the package; None where there is neither."""
-        context.refresh()
+        rtsys.initialize(context)  # all that compiled code needs of Numba; Numba itself would load its compiler, too: half a second
+        found = self._found(signature, context)
+        if found is not None:
+            return found
+        _tell_missed(self.name)
+        is_outermost = len(getattr(_under_way, "missed", [])) == 1  # of those inside, two processes would wait for each other
+        if _made_elsewhere is not None and is_outermost and _made_elsewhere(self.path(signature)):
+            return self._found(signature, context)
+        return None
+
+    def _found(self, signature: Any, context: Any) -> Any:
         faults = []
         for read in (self._kept, self._shipped):
             try:
@@ -680,13 +755,12 @@ class CompiledCode:
                 faults.append(error)
         for fault in faults:  # a folder that cannot be used is worth a word where that costs a compilation
             _warn_of_cache(fault)
-        _tell_missed(self.name)
         return None
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
         """Keep compiled code for later processes."""
         try:
-            code_cache.write(self._path(signature), serialize.dumps(compiled._reduce()))
+            code_cache.write(self.path(signature), serialize.dumps(compiled._reduce()))
         except Exception as error:
             _warn_of_cache(error)
 
@@ -700,14 +774,15 @@ class CompiledCode:
         """Do nothing: stale code is never found."""
 
     def _kept(self, signature: Any) -> bytes:
-        return code_cache.read(self._path(signature))
+        return code_cache.read(self.path(signature))
 
     def _shipped(self, signature: Any) -> bytes:
         if why_not_shipped() is not None:
             raise FileNotFoundError
         return shipped.read(levels.target().name, self._file(signature))
 
-    def _path(self, signature: Any) -> Path:
+    def path(self, signature: Any) -> Path:
+        """Return where the code for a signature is kept."""
         return code_folder() / self._file(signature)
 
     def _file(self, signature: Any) -> str:

@@ -35,6 +35,9 @@ _OUTPUT_CODES = {"identity": scalar.IDENTITY, "softmax": scalar.SOFTMAX, "sigmoi
 SQUARED_SOFTMAX = loss_for("mse", "softmax").form
 # A step with fewer multiply-adds than this is faster on one thread: starting a region costs 2 to 40 us a kernel.
 PARALLEL_MULTIPLY_ADDS = 500_000
+# For the outputs of a few rows, which tiles do not take: some milliseconds. Where other programs want the processors, a region lasts as
+# long as one of its threads is put aside; and the parallel form is twice as much to compile.
+OUTPUTS_MULTIPLY_ADDS = 32_000_000
 # What a loss has besides where it has nothing: see scalar.py.
 NO_NUMBERS = np.zeros(1)
 NO_LOG = np.empty((0, step.TOTALS + 1))
@@ -134,13 +137,14 @@ class Program:
         self.rows = w.rows
         self.interpreted = w.kernels == "python"
         self.skip_zeros = w.zero_skipping != "off"
-        over_threads = not self.interpreted and multiply_adds(w.sizes, w.rows) >= PARALLEL_MULTIPLY_ADDS
+        least = OUTPUTS_MULTIPLY_ADDS if w.loss is None and w.kernels == "auto" else PARALLEL_MULTIPLY_ADDS
+        over_threads = not self.interpreted and multiply_adds(w.sizes, w.rows) >= least
         self.threads = max(1, min(w.threads, machine.usable_cores(), numba.config.NUMBA_NUM_THREADS)) if over_threads else 1
         rule = w.regularisation
         has_more = w.limited or w.averages or rule.is_random or rule.max_norm is not None or w.norm != "none"
         is_plain = w.update == "sgd" and not has_more
         self.by_row = w.rows == 1 and is_plain and w.loss is not None and not over_threads
-        blocks = layer_blocks(w.activations, self.dtype, self.interpreted, self.by_row)
+        blocks = layer_blocks(w.activations, self.dtype, self.interpreted, self.by_row, back=w.loss is not None)
         drops = [rule.drops_units(index) for index in range(len(w.activations))]
         self.layers, size = layer_table(w.sizes, blocks, w.rows, drops, w.norm, norm_blocks(w.norm, self.dtype, self.interpreted))
         self.draws = draw_table(rule, len(w.activations), self.dtype, self.interpreted)
@@ -291,7 +295,7 @@ class RowProgram:
     """The same layers for the outputs of one row at a time, from Python: everything but the arithmetic is as little as it can be."""
 
     def __init__(self, sizes: Sequence[int], activations: Sequence[str], dtype: np.dtype, norm: str = "none") -> None:
-        blocks = layer_blocks(activations, dtype, interpreted=False, by_row=True)
+        blocks = layer_blocks(activations, dtype, interpreted=False, by_row=True, back=False)
         self._layers, self._size = layer_table(sizes, blocks, 1, norm=norm, of_norm=norm_blocks(norm, dtype))
         self._n_outputs, self._most_inputs = sizes[-1], max(sizes[:-1])
         self._kernel = _outputs_of_row(dtype, norm != "none")
@@ -397,26 +401,30 @@ def draw_table(regularisation: Regularisation, n_hidden: int, dtype: np.dtype, i
     return compiling.filled(step.DRAW, draws)
 
 
-def layer_blocks(activations: Sequence[str], dtype: np.dtype, interpreted: bool, by_row: bool) -> list[tuple[int, int, int, int]]:
-    """Return the addresses for the activation of each layer, as layer_table takes them: zeros for the outputs, which have none."""
-    return [_activation_blocks(name, dtype, interpreted, by_row) for name in activations] + [(0, 0, 0, 0)]
+def layer_blocks(
+    activations: Sequence[str], dtype: np.dtype, interpreted: bool, by_row: bool, back: bool = True
+) -> list[tuple[int, int, int, int]]:
+    """Return the addresses for the activation of each layer, as layer_table takes them: zeros for the outputs, which have none.
+
+    by_row: whether a step takes one row; back: whether there is a way back.
+    """
+    return [_activation_blocks(name, dtype, interpreted, by_row, back) for name in activations] + [(0, 0, 0, 0)]
 
 
 @functools.cache
-def _activation_blocks(name: str, dtype: np.dtype, interpreted: bool, by_row: bool) -> tuple[int, int, int, int]:
-    """Return the addresses of f and f' over arrays, and, where a step takes one row, as formulas."""
+def _activation_blocks(name: str, dtype: np.dtype, interpreted: bool, by_row: bool, back: bool) -> tuple[int, int, int, int]:
+    """Return the addresses of f and f' over arrays, and, where a step takes one row, as formulas; 0 for those that are not needed."""
     activation = ACTIVATIONS[name]
     number = numba.from_dtype(dtype)
     flat = types.Array(number, 1, "C")
-    forward = compiling.specialise(scalar.activate, activation.key, ACTIVATION=compiling.formula(activation.formula))
-    backward = compiling.specialise(
-        scalar.activate_backward, activation.key, ACTIVATION_DERIVATIVE=compiling.formula(activation.derivative)
-    )
+    f, slope = compiling.formula(activation.formula), compiling.formula(activation.derivative)
+    forward = compiling.specialise(scalar.activate, activation.key, ACTIVATION=f)
+    backward = compiling.specialise(scalar.activate_backward, activation.key, ACTIVATION_DERIVATIVE=slope)
     return (
         compiling.address(forward, flat, flat, interpreted=interpreted),
-        compiling.address(backward, flat, flat, flat, interpreted=interpreted),
-        compiling.address(compiling.formula(activation.formula), number, interpreted=interpreted) if by_row else 0,
-        compiling.address(compiling.formula(activation.derivative), number, number, interpreted=interpreted) if by_row else 0,
+        compiling.address(backward, flat, flat, flat, interpreted=interpreted) if back else 0,
+        compiling.address(f, number, interpreted=interpreted) if by_row else 0,
+        compiling.address(slope, number, number, interpreted=interpreted) if by_row and back else 0,
     )
 
 

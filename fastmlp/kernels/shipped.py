@@ -33,6 +33,11 @@ def files(level: str) -> list[str]:
     return [name.partition("/")[2] for name in prebuilt.DIGESTS if name.startswith(f"{level}/")]
 
 
+def brings(level: str, file: str) -> bool:
+    """Return whether the package brings a file of code for a level."""
+    return f"{level}/{file}" in prebuilt.DIGESTS
+
+
 def read(level: str, file: str) -> bytes:
     """Return what a file of code holds. Raises FileNotFoundError where the package names no such file, Damaged, or another OSError."""
     name = f"{level}/{file}"

@@ -282,8 +282,9 @@ class Trainer:
             return self.program.length
         return float(schedules.learning_rates(self.settings, self.steps - 1, 1, self.epoch_steps, self._plateau.factor)[0])
 
-    def prepare_validation(self) -> None:
-        """Compile what the rows held out are evaluated by, or load it from the cache, before the first epoch ends."""
+    def prepare(self) -> None:
+        """Compile what epochs need beside steps, or load it from the cache: to shuffle rows, and to evaluate those held out."""
+        random.shuffle(np.arange(1), np.uint64(random.stream_key(0, random.SHUFFLE, 0)))
         self._validated(most=FORWARD_ROWS)
 
     def _validated(self, most: int | None = None) -> dict[str, float | None] | None:

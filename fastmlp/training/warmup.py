@@ -140,8 +140,8 @@ def _train(
     network = Network([x.shape[1], units, units, outputs], activation, output, normalization=norm, dtype=dtype)
     y = np.random.default_rng(1).integers(0, 2, ROWS if output == "softmax" else (ROWS, outputs))
     trainer = Trainer(make_plan(network, x, y, TrainingSettings(epochs=1, learning_rate=1e-3).replace(**settings)))
-    for _ in trainer.run():
-        pass
+    trainer.prepare()
+    trainer.step()
     network.evaluate(x, y)
     network.evaluate(x[:3], y[:3])
     network.predict(x[0])

@@ -133,7 +133,8 @@ def test_a_tiny_training_trains_evaluates_and_predicts(monkeypatch, output):
         own = getattr(fastmlp.Network, name)
         monkeypatch.setattr(fastmlp.Network, name, lambda net, x, *y, own=own, name=name: calls.append((name, x.shape)) or own(net, x, *y))
     steps = []
-    monkeypatch.setattr(warmup.Trainer, "run", lambda trainer: steps.append(trainer) or iter([trainer.step()]))
+    step = warmup.Trainer.step
+    monkeypatch.setattr(warmup.Trainer, "step", lambda trainer: steps.append(trainer) or step(trainer))
     x = np.random.default_rng(0).standard_normal((120, 4)).astype(np.float32)
     warmup._train("float32", x, 3, "relu", output, {"batch_size": 7}, outputs=2)
     [trainer] = steps
