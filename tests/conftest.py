@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from pathlib import Path
 
 import hypothesis
@@ -17,6 +18,10 @@ os.environ.setdefault("FASTMLP_CACHE_DIR", str(ROOT / ".cache"))
 for name in [name for name in os.environ if name.startswith("FASTMLP_")]:
     if name not in KEPT:
         del os.environ[name]
+
+# Where the environment forbids it, every process would compile the sources of the package, and every run those of the tests, once more.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Threads of OpenMP that wait for each other sleep: two test processes share the cores, and one that spins takes them from the other.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
