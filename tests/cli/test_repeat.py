@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -225,7 +226,7 @@ def test_interrupt_keeps_finished_models_and_says_how_to_go_on(tmp_path):
     ) as process:
         models = tmp_path / "run" / "models.jsonl"
         while not (models.exists() and models.stat().st_size) and process.poll() is None:
-            pass
+            time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate()
     assert process.returncode == 130

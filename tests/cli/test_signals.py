@@ -17,19 +17,19 @@ from fastmlp.cli import signals
 from tests.cli.conftest import ROOT
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-LOADING = """
+FETCHING = """
 import signal, sys, time
-from fastmlp.data import dataset
+from fastmlp.data import fetch
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_DFL)  # nohup around the tests would have switched it off in here
 
-def load_dataset(*arguments, **options):
-    print("loading", flush=True)
+def fetch_dataset(*arguments, **options):
+    print("fetching", flush=True)
     time.sleep(60)
 
-dataset.load_dataset = load_dataset
-sys.argv = ["fastmlp", "evaluate", "m.safetensors", "synthetic", *sys.argv[1:]]
+fetch.fetch_dataset = fetch_dataset
+sys.argv = ["fastmlp", "data", "fetch", "mnist", *sys.argv[1:]]
 from fastmlp.cli import main
 main()
 """
@@ -39,13 +39,10 @@ main()
     ("number", "flags"), [(signal.SIGINT, ()), (signal.SIGTERM, ("--json",)), (signal.SIGHUP, ())], ids=["SIGINT", "SIGTERM", "SIGHUP"]
 )
 def test_outside_of_training_a_signal_ends_a_command_with_its_code(tmp_path, number, flags):
-    import fastmlp
-
-    fastmlp.Network([2, 3, 2]).save(tmp_path / "m.safetensors")
-    line = [sys.executable, "-c", LOADING, *flags]
+    line = [sys.executable, "-c", FETCHING, *flags]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(line, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "loading\n"
+        assert process.stdout.readline() == "fetching\n"
         process.send_signal(number)
         out, err = process.communicate()
     assert process.returncode == 128 + number

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 
 import numpy as np
@@ -251,7 +252,7 @@ def test_interrupt_saves_the_network_as_it_stands(tmp_path, flags):
     ) as process:
         metrics = tmp_path / "run" / "metrics.jsonl"
         while not (metrics.exists() and metrics.stat().st_size) and process.poll() is None:
-            pass
+            time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
     assert process.returncode == 130
