@@ -1,14 +1,20 @@
 """`fastmlp report`: from a run folder to a page; what it looks at, what it leaves out, how it fails."""
 
+import contextlib
 import csv
+import io
 import json
 import re
 import shlex
+import shutil
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 import fastmlp
+from fastmlp.cli import run
 from fastmlp.cli.report import commands_of, setting_flags
 from fastmlp.storage.reading import read_run
 from tests.rendering.made_runs import model, write_reproduction, write_run
@@ -19,8 +25,6 @@ CURVES = {"curves", "boundary", "confusion", "classes"}
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """The run folder of a real training on the synthetic points."""
-    from fastmlp.cli import run
-
     folder = tmp_path_factory.mktemp("training") / "run"
     line = f"train synthetic --epochs 2 --validation 10000 --hidden 4 --hidden 3 --seed 5 --momentum 0.5 --quiet --run-folder {folder}"
     assert run(shlex.split(line)) == 0
@@ -30,37 +34,53 @@ def trained(tmp_path_factory):
 @pytest.fixture
 def copied(trained, tmp_path):
     """A copy of that folder, to be damaged."""
-    import shutil
-
     return shutil.copytree(trained, tmp_path / "copy")
 
 
-def test_training_gets_a_page_and_figures_in_its_folder(command, copied):
-    result = command("report", copied)
-    assert result.code == 0, result.err
-    assert result.out == f"page {copied / 'report.html'}\n4 figures in {copied / 'report-figures'}\n"
-    assert {path.stem for path in (copied / "report-figures").iterdir()} == CURVES
-    assert (copied / "report.html").read_text().startswith("<!doctype html>")
+class Reported(NamedTuple):
+    """What two reports of one folder said, as text and as JSON, and the page after each."""
+
+    folder: Path
+    out: str
+    record: dict
+    pages: list[bytes]
 
 
-def test_json_lists_the_files(command, copied):
-    result = command("report", copied, "--json").json
-    assert (result["kind"], result["page"]) == ("train", str(copied / "report.html"))
-    assert {figure["name"] for figure in result["figures"]} == CURVES
-    assert all(len(figure["files"]) == 3 for figure in result["figures"])
+@pytest.fixture(scope="session")
+def reported(trained, tmp_path_factory):
+    folder = shutil.copytree(trained, tmp_path_factory.mktemp("reported") / "run")
+    said, pages = [], []
+    for flags in ((), ("--json",)):
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            assert run(["report", str(folder), *flags]) == 0
+        said.append(out.getvalue())
+        pages.append((folder / "report.html").read_bytes())
+    return Reported(folder, said[0], json.loads(said[1]), pages)
+
+
+def test_training_gets_a_page_and_figures_in_its_folder(reported):
+    folder = reported.folder
+    assert reported.out == f"page {folder / 'report.html'}\n4 figures in {folder / 'report-figures'}\n"
+    assert {path.stem for path in (folder / "report-figures").iterdir()} == CURVES
+    assert reported.pages[0].startswith(b"<!doctype html>")
+
+
+def test_json_lists_the_files(reported):
+    record = reported.record
+    assert (record["kind"], record["page"]) == ("train", str(reported.folder / "report.html"))
+    assert {figure["name"] for figure in record["figures"]} == CURVES
+    assert all(len(figure["files"]) == 3 for figure in record["figures"])
+
+
+def test_page_is_the_same_when_written_again(reported):
+    assert reported.pages[0] == reported.pages[1]
 
 
 def test_out_names_the_page_and_the_folder_of_figures(command, copied, tmp_path):
+    (copied / "model.safetensors").unlink()  # fewer figures to draw
     assert command("report", copied, "--out", tmp_path / "digits.html").code == 0
     assert (tmp_path / "digits-figures" / "curves.csv").exists()
     assert not (copied / "report.html").exists()
-
-
-def test_page_is_the_same_when_written_again(command, copied):
-    command("report", copied)
-    first = (copied / "report.html").read_bytes()
-    assert command("report", copied).code == 0
-    assert (copied / "report.html").read_bytes() == first
 
 
 def test_command_on_the_page_does_the_run_again_bit_for_bit(command, trained, tmp_path):
@@ -72,19 +92,19 @@ def test_command_on_the_page_does_the_run_again_bit_for_bit(command, trained, tm
 
 
 def test_confusion_of_mnist_is_that_of_the_rows_held_out(command, mnist, tmp_path):
-    run = tmp_path / "run"
-    assert command("train", "mnist", "--hidden", "10", "--epochs", "1", "--run-folder", run, "--quiet").code == 0
-    result = command("report", run)
+    folder = tmp_path / "run"
+    assert command("train", "mnist", "--hidden", "10", "--epochs", "1", "--run-folder", folder, "--quiet").code == 0
+    result = command("report", folder)
     assert result.code == 0, result.err
-    network = fastmlp.Network.load(run / "model.safetensors")
+    network = fastmlp.Network.load(folder / "model.safetensors")
     said = network.predict(mnist.x_train[-5000:])
     expected = np.zeros((10, 10), int)
     for right, found in zip(mnist.y_train[-5000:], said, strict=True):
         expected[right, found] += 1
-    with open(run / "report-figures" / "confusion.csv") as file:
+    with open(folder / "report-figures" / "confusion.csv") as file:
         rows = list(csv.reader(file))[1:]
     np.testing.assert_array_equal([[int(count) for count in row[1:]] for row in rows], expected)
-    with open(run / "report-figures" / "mistakes.csv") as file:
+    with open(folder / "report-figures" / "mistakes.csv") as file:
         mistakes = list(csv.DictReader(file))
     assert len(mistakes) == 12
     for mistake in mistakes:
@@ -124,21 +144,21 @@ def test_without_a_model_the_page_says_what_is_missing(command, copied, content)
 
 def test_hostile_names_in_a_run_folder_stay_text(command, tmp_path):
     hostile = "<script>alert(1)</script>"
-    run = write_reproduction(tmp_path / "run", note=hostile, name=hostile)
-    assert command("report", run).code == 0
-    page = (run / "report.html").read_text()
+    folder = write_reproduction(tmp_path / "run", note=hostile, name=hostile)
+    result = command("report", folder, "--json")
+    assert (result.code, result.json["kind"]) == (0, "reproduce")
+    page = (folder / "report.html").read_text()
     assert "<script" not in page
     assert page.count("&lt;script&gt;") > 5
 
 
-def test_each_kind_of_run_gets_a_page(command, tmp_path):
+def test_each_kind_of_experiment_gets_a_page(command, tmp_path):
     models = [model(seed, 0.9, 0.95, changed={"learning_rate": rate}) for rate in (0.01, 0.1) for seed in (0, 1)]
     folded = [model(0, 0.9, 0.95, fold=fold) for fold in range(3)]
     folders = {
         "repeat": write_run(tmp_path / "repeat", "repeat", models=models[:2]),
         "sweep": write_run(tmp_path / "sweep", "sweep", models=models),
         "cv": write_run(tmp_path / "cv", "cv", models=folded),
-        "reproduce": write_reproduction(tmp_path / "reproduce"),
     }
     for kind, folder in folders.items():
         result = command("report", folder, "--json")
@@ -172,18 +192,18 @@ def test_damaged_folder_is_bad_data_in_one_line(command, tmp_path, case):
 
 
 def test_figure_with_other_data_than_its_kind_has_is_bad_data(command, tmp_path):
-    run = write_reproduction(tmp_path / "run")
-    result = json.loads((run / "result.json").read_text())
+    folder = write_reproduction(tmp_path / "run")
+    result = json.loads((folder / "result.json").read_text())
     result["figures"]["2"]["series"] = [{"name": "no numbers"}]
-    said = command("report", damage(run, "result.json", json.dumps(result)))
+    said = command("report", damage(folder, "result.json", json.dumps(result)))
     assert said.code == 65
     assert "figure '2'" in said.err
 
 
 def test_reproduction_that_was_cut_off_is_bad_data_and_says_how_to_go_on(command, tmp_path):
-    run = write_reproduction(tmp_path / "run")
-    (run / "result.json").unlink()
-    result = command("report", run)
+    folder = write_reproduction(tmp_path / "run")
+    (folder / "result.json").unlink()
+    result = command("report", folder)
     assert result.code == 65
     assert "fastmlp reproduce" in result.err
 

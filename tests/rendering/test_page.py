@@ -22,7 +22,11 @@ from tests.rendering.made_runs import history, model, summary, write_reproductio
 
 OWNED = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">'\"><b>&amp;"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-in_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+
+
+def in_chromium(test):
+    """Run a test among the long ones, where there is a browser."""
+    return pytest.mark.long(pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")(test))
 
 
 class Elements(HTMLParser):
@@ -380,6 +384,14 @@ def chromium(folder: Path, *arguments: str) -> str:
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={folder / 'profile'}"]
     done = subprocess.run([str(CHROMIUM), *options, *arguments], capture_output=True, text=True, check=True)
     return done.stdout
+
+
+def test_page_has_colours_for_light_and_dark(pages):
+    # what a browser makes of them is seen in `make long`
+    assert '<meta name="color-scheme" content="light dark">' in pages["train"]
+    assert "@media screen and (prefers-color-scheme: dark)" in pages["train"]
+    light, dark = re.findall(r"--back: (#\w+)", pages["train"])
+    assert light > dark
 
 
 @in_chromium
