@@ -357,33 +357,35 @@ def test_many_interrupts_never_leave_a_thread_at_a_barrier():
     assert result_of(PREPARED + MANY_INTERRUPTS) == [20, True, True]
 
 
-THREAD_THAT_CANNOT_START = """
-program, steps = tiled_program(JOB, "float32"), steps_of(JOB, "float32")
-before = steps.parameters.copy()
-start, started = threading.Thread.start, []
+# An interrupt falls into the thread of the caller, which starts the first thread only.
+THREADS_THAT_CANNOT_START = """
+program = tiled_program(JOB, "float32")
+start, found = threading.Thread.start, []
+for error, number in ((RuntimeError, 1), (RuntimeError, 2), (KeyboardInterrupt, 1)):
+    steps, started = steps_of(JOB, "float32"), []
+    before = steps.parameters.copy()
 
-def start_some(thread):
-    started.append(thread)
-    if len(started) == NUMBER:
-        raise ERROR
-    start(thread)
+    def start_some(thread):
+        started.append(thread)
+        if len(started) == number:
+            raise error
+        start(thread)
 
-threading.Thread.start = start_some
-try:
-    program.train(steps)
-    found = "trained"
-except BaseException as error:
-    found = type(error).__name__
-threading.Thread.start = start
-print(json.dumps([found, trains_alike(program), bool((steps.parameters == before).all())]), flush=True)
+    threading.Thread.start = start_some
+    try:
+        program.train(steps)
+        ended = "trained"
+    except BaseException as raised:
+        ended = type(raised).__name__
+    threading.Thread.start = start
+    found.append([ended, trains_alike(program), bool((steps.parameters == before).all())])
+print(json.dumps(found), flush=True)
 """
 
 
-# An interrupt falls into the thread of the caller, which starts the first thread only.
-@pytest.mark.parametrize(("error", "number"), [("RuntimeError", 1), ("RuntimeError", 2), ("KeyboardInterrupt", 1)])
-def test_a_thread_that_cannot_start_leaves_nothing_waiting_and_nothing_trained(error, number):
-    code = THREAD_THAT_CANNOT_START.replace("ERROR", error).replace("NUMBER", str(number))
-    assert result_of(PREPARED + code) == [error, True, True]
+def test_a_thread_that_cannot_start_leaves_nothing_waiting_and_nothing_trained():
+    found = result_of(PREPARED + THREADS_THAT_CANNOT_START)
+    assert found == [[error, True, True] for error in ("RuntimeError", "RuntimeError", "KeyboardInterrupt")]
 
 
 # --- how many threads ----------------------------------------------------------------------------------------------------

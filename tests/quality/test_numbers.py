@@ -17,7 +17,7 @@ from fastmlp.kernels.activations import ACTIVATIONS
 from tests.kernels.comparison import normals, run
 from tests.kernels.dense import DENSE
 from tests.kernels.processes import ROOT, result_of
-from tests.kernels.small_training import losses
+from tests.kernels.small_training import EVERY_LOSS, losses
 from tests.oracle import mlp
 from tests.quality.counts import count, record
 from tests.quality.refusals import fault
@@ -178,12 +178,12 @@ SMALL_TRAININGS = """
 import json
 import numpy as np
 from fastmlp.kernels import gather
-from tests.kernels.small_training import losses
+from tests.kernels.small_training import EVERY_LOSS, losses
 try:
     gather(np.ones((2, 1), np.float32), np.array([2]), np.ones(1, np.float32), np.ones(1, np.float32), np.ones((1, 1), np.float32))
     found = "a row that does not exist was read"
 except IndexError:
-    found = losses(activations=("silu",))
+    found = losses(EVERY_LOSS)
 print(json.dumps(found))
 """
 MODES = {"boundscheck": {"NUMBA_BOUNDSCHECK": "1"}, "no compiler": {"NUMBA_DISABLE_JIT": "1"}}
@@ -199,7 +199,7 @@ SUITES = {
 @pytest.mark.timeout(3600)
 def test_n07_kernels_with_bounds_checked_and_without_compiler(mode):
     """A row that does not exist is not read; the textbook loops train as always. In full: the kernels' own tests."""
-    found, expected = result_of(SMALL_TRAININGS, **MODES[mode]), losses(activations=("silu",))
+    found, expected = result_of(SMALL_TRAININGS, **MODES[mode]), losses(EVERY_LOSS)
     said = f"{found}, expected {expected}"
     failed = not isinstance(found, dict) or not all(np.allclose(found[name], expected[name], rtol=1e-4) for name in expected)
     if not failed and count(0, 1):
