@@ -66,14 +66,17 @@ def assembly(tmp_path_factory):
     compiling.code_folder.cache_clear()
 
 
-def test_float32_kernels_never_convert_to_float64(assembly):
-    assert [name for name in KERNELS if "ret" not in assembly(name) or re.search(TO_DOUBLE, assembly(name))] == []
+READ = [*MULTIPLY_ADD, *POLYNOMIALS, *DERIVATIVES, *RULES, "average_weights"]  # what is read for its instructions, too
+
+
+@pytest.mark.parametrize("names", [READ, pytest.param([name for name in KERNELS if name not in READ], marks=pytest.mark.long)], ids=len)
+def test_float32_kernels_never_convert_to_float64(assembly, names):
+    assert [name for name in names if "ret" not in assembly(name) or re.search(TO_DOUBLE, assembly(name))] == []
 
 
 @has_fma
 def test_multiply_and_add_are_one_vector_instruction(assembly):
-    names = MULTIPLY_ADD + POLYNOMIALS + DERIVATIVES + [*RULES, "average_weights"]
-    assert [name for name in names if not re.search(PACKED_FMA, assembly(name))] == []
+    assert [name for name in READ if not re.search(PACKED_FMA, assembly(name))] == []
 
 
 def test_activations_call_no_library_for_each_number(assembly):

@@ -62,7 +62,12 @@ def test_limited_training_equals_the_oracle(train, job, limits):
         assert found.m.size == 0 or error(found.m, expected.m) < 1e-10
 
 
-@each_pair(rule=RULES, train=[by_tiles, by_loops], dtype=["float32", "float64"])
+# How a limited gradient is handed to a rule depends on how many states the rule keeps, not on its formula: the others are long.
+KINDS = ("sgd", "momentum", "adam")
+
+
+@each_pair(train=[by_tiles, by_loops], dtype=["float32", "float64"])
+@pytest.mark.parametrize("rule", [pytest.param(name, marks=[] if name in KINDS else [pytest.mark.long]) for name in RULES])
 def test_every_rule_takes_limited_gradients(dtype, train, rule):
     rule, job = RULES[rule], JOBS["one hidden layer"]
     found, expected = train(job, dtype, rule, ALL), expected_of(job, rule, ALL)
@@ -78,7 +83,7 @@ def test_the_limits_of_these_tests_are_reached(job, limits):
 
 @settings(max_examples=40, derandomize=True)
 @given(
-    name=st.sampled_from(sorted(UPDATES)),
+    name=st.sampled_from(KINDS),
     limits=st.sampled_from(list(LIMITS.values())),
     sizes=st.lists(st.sampled_from([1, 2, 9, 33, 64, 81]), min_size=3, max_size=5),
     batch_size=st.integers(1, 130),
@@ -125,8 +130,8 @@ def test_interpreted_loops_give_what_compiled_ones_give(limits):
 
 
 def test_bits_do_not_depend_on_where_a_run_is_cut_between_batches():
-    job, rule = JOBS["four hidden layers"], RULES["nadam"]
-    program = tiled_program(job, "float32", update="nadam", limited=True, averages=True)
+    job, rule = JOBS["four hidden layers"], RULES["adam"]
+    program = tiled_program(job, "float32", update="adam", limited=True, averages=True)
     steps = steps_of(job, "float32", rule=rule, limits=ALL)
     for first, last in ((0, 9), (9, 27), (27, 40)):
         found = run(program, steps._replace(first=first, last=last, rates=steps.rates[first // 9 :]))

@@ -359,10 +359,9 @@ def test_many_interrupts_never_leave_a_thread_at_a_barrier():
 
 # An interrupt falls into the thread of the caller, which starts the first thread only.
 THREADS_THAT_CANNOT_START = """
-program = tiled_program(JOB, "float32")
 start, found = threading.Thread.start, []
 for error, number in ((RuntimeError, 1), (RuntimeError, 2), (KeyboardInterrupt, 1)):
-    steps, started = steps_of(JOB, "float32"), []
+    program, steps, started = tiled_program(JOB, "float32"), steps_of(JOB, "float32"), []
     before = steps.parameters.copy()
 
     def start_some(thread):
