@@ -216,6 +216,7 @@ def outputs(size_t predict, size_t network, const double[::1] x, double[::1] out
 """
 
 
+@pytest.mark.long  # as C does above, by the same address
 def test_cython_calls_a_function(tmp_path, monkeypatch):
     headers = Path(sysconfig.get_path("include"))
     if importlib.util.find_spec("Cython") is None or not (headers / "Python.h").exists():

@@ -157,7 +157,7 @@ def test_numbers_begin_with_the_weights_that_tables_do():
 @pytest.mark.parametrize("name", ["adamw", "rmsprop", "lion"])
 def test_steps_of_compiled_handles_and_of_online_training_are_those_of_the_table(name):
     rate = defaults_of(name, "table")["learning_rate"]
-    networks = [fastmlp.Network([5, 4, 2], "tanh", dtype="float64", seed=1) for _ in range(4)]
+    networks = [fastmlp.Network([5, 13, 2], "tanh", dtype="float64", seed=1) for _ in range(4)]  # 13: see FEW_UNITS of the kernels' tests
     fastmlp.train(networks[0], X[:8], CLASSES[:8], epochs=1, optimizer=name, batch_size=8)
     fastmlp.OnlineTrainer(networks[1], optimizer=name).step(X[:8], CLASSES[:8])
     for network, optimizer in ((networks[2], name), (networks[3], RECORDS[name]())):

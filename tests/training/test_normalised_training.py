@@ -80,7 +80,7 @@ def test_training_interpreted_equals_numpy(norm):
 @each_pair(norm=NORMS, name=RULES, kernels=["auto", "scalar"])
 def test_every_optimiser_treats_scales_as_it_treats_weights(norm, name, kernels):
     given, rule = RULES[name]
-    net = Network([4, 20, 9, 3], "tanh", normalization=norm, dtype="float64", seed=3)
+    net = Network([4, 13, 9, 3], "tanh", normalization=norm, dtype="float64", seed=3)
     _, expected = both(net, rule=rule, kernels=kernels, epochs=3, batch_size=BATCH, learning_rate=0.01, **given)
     assert_same(net, expected)
     assert all((gamma != 1).all() for gamma in net.gammas)
