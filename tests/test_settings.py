@@ -173,6 +173,16 @@ def test_a_wrong_value_is_refused_with_what_was_expected(subtests):
 def test_an_unknown_name_is_refused_and_the_nearest_one_suggested():
     with pytest.raises(ConfigError, match=r"^run\.toml: unknown setting 'learning_rat'; did you mean 'learning_rate'\?$"):
         TrainingSettings.from_mapping({"epochs": 3, "learning_rat": 0.1}, "run.toml")
+    for make, name, meant in (
+        (fastmlp.Network, "activatoin", "did you mean 'activation'"), (fastmlp.Network, "lr", "'learning_rate' belongs to fastmlp.train"),
+        (fastmlp.Network, "hidden_layer_sizes", "did you mean 'sizes'"), (fastmlp.SGD, "lr", "did you mean 'learning_rate'"),
+        (fastmlp.Adam, "eps", "did you mean 'epsilon'"), (fastmlp.TrainingSettings, "lr", "did you mean 'learning_rate'"),
+        (fastmlp.NetworkSettings, "epochs", "'epochs' belongs to fastmlp.train"),
+        (fastmlp.Network.from_weights, "activatoin", "did you mean 'activation'"), (fastmlp.load_table, "traget", "did you mean 'target'"),
+        (fastmlp.load_dataset, "folder", "known are name, data_dir"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=f"^{make.__name__}: unknown setting '{name}'; {meant}"):
+            make(**{name: 1})
 
 
 def test_where_no_name_is_near_all_are_listed_or_where_they_stand():

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastmlp.data import fetch
 from fastmlp.errors import DataError, InputNotFound
+from fastmlp.settings import as_path, refuses_unknown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -165,6 +166,7 @@ class Dataset:
         return f"<Dataset {self.name}: {rows} rows of {' x '.join(map(str, self.x_train.shape[1:]))} {self.x_train.dtype}>"
 
 
+@refuses_unknown
 def load_dataset(
     name: str, data_dir: str | Path | None = None, *, offline: bool = False, notify: Callable[[str], None] | None = None
 ) -> Dataset:
@@ -177,6 +179,8 @@ def load_dataset(
     """
     if name == "synthetic":
         return _synthetic()
+    if data_dir is not None:
+        data_dir = as_path("data_dir", data_dir)
     if not isinstance(name, str) or name not in DATASETS:
         near = difflib.get_close_matches(str(name), DATASETS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(DATASETS)}"

@@ -20,6 +20,7 @@ from fastmlp.data.formats.backend import polars
 from fastmlp.data.formats.columns import check_chosen
 from fastmlp.data.formats.parts import read_parts
 from fastmlp.errors import ConfigError, DataError, NotEnoughMemory, WriteError
+from fastmlp.settings import refuses_unknown
 
 DEFAULT_MEMORY = "1GiB"
 RESERVE = 320 << 20  # of the limit: what Python, NumPy, polars and the compiled code take, rows apart
@@ -129,6 +130,7 @@ def _close(files: Iterable[int]) -> None:
         os.close(file)
 
 
+@refuses_unknown
 def open_table(
     source: Any, target: str, *, drop: Iterable[str] = (), memory: str | int = DEFAULT_MEMORY, header: bool | None = None,
     delimiter: str | None = None, notify: Notify | None = None,

@@ -193,8 +193,10 @@ class MLPClassifier(tasks.CallbackSupport, ClassifierMixin, BaseEstimator):
         weight = fitting.as_weights(sample_weight, x.shape[0])
         of_classes = labels.weights(self.class_weight, y, known)
         if of_classes is not None:
+            of_classes = fitting.as_weights(of_classes, x.shape[0], "class_weight")
             weight = of_classes if weight is None else weight * of_classes
         held_out = None
+        fitting.check_judged(*judged)
         if judged[0] is not None:
             x_val, y_val = of_rows.checked(self, judged[0], judged[1], dtype=checked.dtype, reset=False)
             held_out = (x_val, known.numbers(labels.as_labels(y_val)), fitting.as_weights(judged[2], x_val.shape[0], "sample_weight_val"))

@@ -62,6 +62,15 @@ def as_weights(sample_weight: Any, n_rows: int, name: str = "sample_weight") -> 
     return weight
 
 
+def check_judged(x: Any, y: Any, sample_weight: Any) -> None:
+    """Raise DataError where rows to judge by lack their targets, or the other way round."""
+    if (x is None) != (y is None):
+        there, absent = ("y_val", "X_val") if x is None else ("X_val", "y_val")
+        raise DataError(f"{absent}: expected it beside {there}, got none; give both, or neither")
+    if x is None and sample_weight is not None:
+        raise DataError("sample_weight_val: expected none without X_val and y_val, got some; give all of them")
+
+
 def train(estimator: Any, parameters: Parameters, problem: Problem, given: Given, classes: Any, *, goes_on: bool, is_single: bool) -> None:
     """Train the network of an estimator and set what is known of it.
 
@@ -70,7 +79,10 @@ def train(estimator: Any, parameters: Parameters, problem: Problem, given: Given
     """
     if parameters.early_stopping and is_single:
         raise DataError("partial_fit does not support early_stopping=True")
-    callbacks = hooks.Callbacks((*hooks.checked_list(estimator.callbacks), *given.told))
+    of_user = hooks.checked_list(estimator.callbacks)
+    if parameters.solver == "lbfgs":
+        _refuse_without_epochs(callbacks=len(of_user), restore_best=estimator.restore_best, X_val=given.held_out is not None)
+    callbacks = hooks.Callbacks((*of_user, *given.told))
     random_state = check_random_state(estimator.random_state)
     dtype = _dtype(estimator, parameters, given.x, goes_on)
     check_counts(problem, given.target)
@@ -96,6 +108,13 @@ def train(estimator: Any, parameters: Parameters, problem: Problem, given: Given
     estimator.out_activation_, estimator._held = _out_activation(problem), None
     vars(estimator).pop("estimators_", None)
     _set_attributes(estimator, course, is_stochastic=optimizer is not None)
+
+
+def _refuse_without_epochs(**asked: Any) -> None:
+    """Raise ConfigError for what is asked for and needs epochs, {its name: how}."""
+    for name, how in asked.items():
+        if how:
+            raise ConfigError(f"{name}: expected none with lbfgs, which has iterations in place of epochs; use adam, or leave {name} out")
 
 
 def most_epochs(parameters: Parameters) -> int:

@@ -154,6 +154,7 @@ class MLPRegressor(tasks.CallbackSupport, RegressorMixin, BaseEstimator):
             return
         problem = problems.of_numbers(target.shape[1], self.loss, self.huber_delta, self.quantile)
         held_out = None
+        fitting.check_judged(*judged)
         if judged[0] is not None:
             x_val, y_val = of_rows.checked(self, judged[0], judged[1], dtype=checked.dtype, reset=False, numeric=True)
             held_out = (x_val, _columns(y_val), fitting.as_weights(judged[2], x_val.shape[0], "sample_weight_val"))

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import validate_data
 
+from fastmlp.errors import DataError
 from fastmlp.network import Network
 from fastmlp.network.arrays import frozen, refuse_masked
 from fastmlp.preprocessing.inputs import steps_too_coarse
@@ -31,6 +32,8 @@ def checked(estimator: Any, x: Any, y: Any, *, dtype: np.dtype | None, reset: bo
     x, y = validate_data(
         estimator, x, y, multi_output=True, y_numeric=numeric, accept_sparse="csr", dtype=_types(x, dtype), order="C", reset=reset
     )
+    if numeric and not np.isfinite(y).all():  # None among objects becomes NaN after scikit-learn has looked
+        raise DataError("y: expected finite numbers, got a missing one; Input y contains NaN.")
     return x, y
 
 

@@ -18,7 +18,7 @@ from fastmlp.kernels.normalisation import EPSILON
 from fastmlp.kernels.program import Program, Wanted, delta_of_outputs, loss_of_outputs
 from fastmlp.network import Network
 from fastmlp.preprocessing.targets import active, loss_numbers, output_weights
-from fastmlp.settings import whole_number
+from fastmlp.settings import refuses_unknown, whole_number
 
 STEP = 1e-6
 TOLERANCE = 1e-6
@@ -81,6 +81,7 @@ class Combination(NamedTuple):
         return bool(self.error < TOLERANCE)
 
 
+@refuses_unknown
 def check_gradient(
     network_or_pair: Network | Pair,
     x: Any = None,

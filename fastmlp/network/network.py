@@ -53,10 +53,13 @@ from fastmlp.settings import (
     PLAIN,
     NetworkSettings,
     TrainingSettings,
+    as_path,
     check_value,
     items_of,
     known_name,
     nearest,
+    record_refuses_unknown,
+    refuses_unknown,
     warn_renamed,
 )
 from fastmlp.storage import model_file
@@ -72,6 +75,7 @@ RENAMED = {"norm_layers": "normalization", "statistics": "running_stats", "norma
 ELSEWHERE = {"fit": "fastmlp.train(network, x, y)", "probabilities": "predict_proba", "forward": "logits", "score": "evaluate"}
 
 
+@record_refuses_unknown
 class Network:
     """A multi-layer perceptron.
 
@@ -177,6 +181,7 @@ class Network:
             initializers.fill(weight, initializer or default, default == "he_normal", seed, index, value)
 
     @classmethod
+    @refuses_unknown
     def from_weights(
         cls,
         weights: Sequence[Any],
@@ -579,6 +584,8 @@ class Network:
         undecided = ~np.isfinite(z.max(axis=1)) if self.predicts_classes else np.isnan(z).any(axis=1)
         if undecided.any():
             row = int(undecided.argmax())
+            if first_not_finite(self._parameters) is not None or first_not_finite(self._running_stats) is not None:
+                raise DataError("parameters: expected finite numbers to predict with, got NaN or inf; train a new Network, or load one")
             raise DataError(
                 f"x: expected rows whose outputs are numbers, got {z[row].max():g} from row {row}: sums of the network overflow in "
                 f"{self.dtype}; scale the inputs, or train a new Network"
@@ -734,7 +741,7 @@ class Network:
         """Write the network to a safetensors file, atomically. `settings` of its training are kept as a record."""
         if first_not_finite(self._parameters) is not None or first_not_finite(self._running_stats) is not None:
             raise DataError("parameters: expected finite numbers to save, got NaN or inf; train again, with a smaller learning_rate")
-        model_file.write_tensors(path, *self.to_tensors(settings))
+        model_file.write_tensors(as_path("path", path), *self.to_tensors(settings))
 
     def to_tensors(self, settings: TrainingSettings | None = None) -> model_file.TensorFile:
         """Return what a file of the network holds: tensors (views of the parameters) and metadata."""
@@ -754,6 +761,6 @@ class Network:
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a network from a file. Raises ModelFileError where the file is damaged or does not describe a network."""
-        with model_file.open_tensors(path) as file:
+        with model_file.open_tensors(as_path("path", path)) as file:
             network: Self = codec.from_tensors(cls, display_name(path), file, {})
         return network

@@ -12,6 +12,7 @@ BLOCK_ROWS = 4096  # rows looked at or converted at a time, so that no second co
 BYTE_SCALE = 255.0
 FURTHEST = 2.0**-13  # std that the rounding of a mean may be: in float32 a mean of 1024 std, 2000 ± 2
 FEWEST_STEPS = 256  # of a type of numbers within one standard deviation: with fewer, their rounding is worth a word
+SMALLEST_SQUARE = 1e-280  # of a difference, of which float64 has all digits
 MOST_SEEN = 1000  # rows looked at before a warning
 KINDS = ("none", "scale", "standardize")
 BYTES, FRACTIONS, NUMBERS = TRAINED_ON = ("bytes", "fractions", "numbers")
@@ -169,7 +170,13 @@ def _moments(blocks: _Blocks, axis: int | None) -> tuple[np.ndarray, np.ndarray]
     pivot = first.astype(np.float64) if axis == 0 else np.float64(first[0])
     with np.errstate(over="ignore", invalid="ignore"):
         mean = sum((block - pivot).sum(axis=axis) for block in blocks) / count
-        square = sum(((block - pivot - mean) ** 2).sum(axis=axis) for block in blocks)
+        square = np.asarray(sum(((block - pivot - mean) ** 2).sum(axis=axis) for block in blocks))
+        if (lost := square < SMALLEST_SQUARE).any():  # of differences whose squares are too small for float64
+            farthest = np.max([np.abs(block - pivot - mean).max(axis=axis) for block in blocks], axis=0)
+            unit = np.where(lost & (farthest > 0), farthest, 1.0)
+            if (unit != 1).any():
+                square = np.asarray(sum((((block - pivot - mean) / unit) ** 2).sum(axis=axis) for block in blocks))
+                return np.asarray(pivot + mean), unit * np.sqrt(square / count)
         return np.asarray(pivot + mean), np.sqrt(np.asarray(square) / count)
 
 

@@ -13,6 +13,7 @@ from fastmlp.errors import ConfigError, DataError
 from fastmlp.quantities import loss, percent
 from fastmlp.rendering.output import Output, on_terminal
 from fastmlp.rendering.progress import Display, Shows, slow_epoch
+from fastmlp.settings import as_path
 from fastmlp.storage.atomic import write_atomically
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def plot(history: "History", path: str | os.PathLike[str] | None) -> None:
 
     if not history:
         raise DataError("plot: expected at least one epoch, got none; train for one epoch or more")
-    kind = "" if path is None else Path(path).suffix.lower()
+    kind = "" if path is None else as_path("plot", path).suffix.lower()
     if path is not None and kind not in KINDS:
         raise ConfigError(f"plot: expected a file that ends with {', '.join(KINDS)}, got {str(path)!r:.60}")
     notebook = _notebook()

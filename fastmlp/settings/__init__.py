@@ -55,12 +55,15 @@ from fastmlp.settings.records import (
     NetworkSettings,
     TrainingSettings,
     known,
+    record_refuses_unknown,
+    refuses_unknown,
 )
 from fastmlp.settings.sources import (
     over_defaults,
     settings_in_effect,
 )
 from fastmlp.settings.values import (
+    as_path,
     check_value,
     is_number,
     items_of,

@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 from fastmlp.errors import ConfigError
@@ -32,6 +33,7 @@ from fastmlp.settings.names import ALIASES, current_names, folded, known_name, u
 from fastmlp.settings.values import check_value
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Settings:
@@ -90,11 +92,39 @@ class Settings:
         return copy
 
 
+def refuses_unknown(function: F, title: str | None = None) -> F:
+    """Let a function refuse a keyword that it does not have by a ConfigError that names the one that is meant, not by a bare TypeError."""
+    title = title or function.__name__
+    names = [name for name in inspect.signature(function).parameters if name not in ("self", "cls", "_cls")]
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **named: Any) -> Any:
+        for name in named:
+            if name not in names:
+                of_settings = {"Network": NetworkSettings, "NetworkSettings": NetworkSettings, "TrainingSettings": TrainingSettings}
+                hint = _elsewhere(name, of_settings[title]) if title in of_settings else ""
+                if "sizes" in names and "hidden" in (name, ALIASES.get(folded(name))):
+                    hint = "; did you mean 'sizes'? They begin with the inputs and end with the outputs: [784, 300, 10]"
+                raise ConfigError(f"{title}: unknown setting {name!r}{hint or unknown(name, names)}")
+        return function(*arguments, **named)
+
+    return call  # type: ignore[return-value]
+
+
+def record_refuses_unknown(record: type[T]) -> type[T]:
+    """Let a class do so where one is made."""
+    maker = "__new__" if issubclass(record, tuple) else "__init__"
+    setattr(record, maker, refuses_unknown(getattr(record, maker), record.__name__))
+    return record
+
+
+@record_refuses_unknown
 @dataclasses.dataclass(frozen=True)
 class NetworkSettings(NetworkFields, Settings):
     """What a network is, apart from its numbers of inputs and outputs, which follow from the data."""
 
 
+@record_refuses_unknown
 @dataclasses.dataclass(frozen=True)
 class TrainingSettings(TrainingFields, Settings):
     """How a network is trained. None: nobody said so; `resolved` fills in what is used then, and leaves what is not."""

@@ -3,15 +3,24 @@
 import dataclasses
 import functools
 import math
+import os
 import types
 import typing
 from collections.abc import Hashable, Mapping, Set
+from pathlib import Path
 from typing import Any
 
 from fastmlp.errors import ConfigError
 from fastmlp.settings.names import current_value, known_name, nearest
 
 MOST_WHOLE = 2**63 - 1  # what TOML, model files and kernels can hold
+
+
+def as_path(name: str, value: Any) -> Path:
+    """Return a path that is given as text or as an os.PathLike; ConfigError, with its name, for anything else."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise ConfigError(f"{name}: expected a path, got {value!r:.60}")
+    return Path(value)
 
 
 def check_value(field: dataclasses.Field[Any], value: Any) -> Any:

@@ -17,6 +17,7 @@ class Circumstances(NamedTuple):
     is_full_batch: bool  # L-BFGS, which has no rate
     in_first_epoch: bool
     kept_epoch: int | None  # whose weights the network has from now on
+    began_so: bool = False  # the weights were no numbers before the first step
 
 
 def are_large(x: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> bool:
@@ -28,6 +29,8 @@ def are_large(x: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> bool:
 
 def message(where: str, settings: TrainingSettings, found: Circumstances) -> str:
     """Return what to say of a training that diverged there."""
+    if found.began_so:
+        return f"training diverged: expected finite weights to begin with, got NaN or inf, seen in {where}; make a new Network"
     advice = []
     are_large = settings.normalize != "standardize" and found.inputs_are_large
     if are_large:

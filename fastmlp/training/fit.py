@@ -25,13 +25,14 @@ NOBODY = hooks.Callbacks(())
 class Training(Protocol):
     """What the loop asks of a trainer."""
 
-    network: Network
     settings: TrainingSettings
     batch_size: int
     epoch: int  # epochs finished
     row: int  # rows done of the next one
     scores: dict[str, float | None] | None  # of the rows held out, after the last epoch
 
+    @property
+    def network(self) -> Network: ...  # noqa: D102
     @property
     def n_rows(self) -> int: ...  # noqa: D102
     @property

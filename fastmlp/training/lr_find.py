@@ -4,7 +4,6 @@ The learning rate range test of Smith 2017 ("Cyclical learning rates for trainin
 a factor instead of by a sum, as is usual since. Never prints.
 """
 
-import contextlib
 import math
 from collections.abc import Callable
 from typing import Any, Unpack
@@ -102,9 +101,12 @@ def sweep(trainer: Trainer, rates: np.ndarray, tell: Callable[[Tried], None] | N
     """
     trainer.validation = None  # the rows that are held out are not trained on, nor looked at
     taken = _Sweep(trainer, rates, tell)
-    with contextlib.suppress(TrainingError):
+    try:
         for _ in fit(trainer, Callbacks([taken]), block=trainer.batch_size):
             pass
+    except TrainingError:
+        if not taken.tried:  # the first step fails at any rate
+            raise
     return taken.tried
 
 

@@ -5,7 +5,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from fastmlp.errors import DataError
+from fastmlp.errors import ConfigError, DataError
 from fastmlp.network import Network
 from fastmlp.network.arrays import as_array, as_sample_weight, in_classes, is_image, is_single
 from fastmlp.settings import kind_of, known
@@ -15,6 +15,7 @@ from fastmlp.training.plan import make_plan
 from fastmlp.training.resuming import checked
 from fastmlp.training.state import TrainingState
 from fastmlp.training.trainer import Trainer
+from fastmlp.training.update_rules import check_range
 from fastmlp.training.weights import class_weight_of_rows, product
 
 
@@ -36,14 +37,25 @@ class OnlineTrainer:
     @functools.partial(takes_settings, without=checks.OF_EPOCHS)
     def __init__(self, network: Network, *, resume: TrainingState | None = None, **settings: Unpack[TrainingKeywords]) -> None:
         self._settings, class_weight = checks.for_single_steps(network, settings)
-        self.network = network
+        self._network = network
         self._class_weight = class_weight
         self._trainer: Trainer | None = None  # made by the first step, which shows what kind of rows there are
         start = checked(TrainingState() if resume is None else resume, network)
         # what matters is the optimiser's state; where a training stood in its epochs does not
         self._start = TrainingState(
-            steps=start.steps, m=start.m, v=start.v, weights=start.weights, average=start.average, running_stats=start.running_stats
+            steps=start.steps,
+            m=start.m,
+            v=start.v,
+            weights=start.weights,
+            average=start.average,
+            running_stats=start.running_stats,
+            optimizer=start.optimizer,
         )
+
+    @property
+    def network(self) -> Network:
+        """The network that is trained: that of the beginning, for good."""
+        return self._network
 
     @property
     def steps(self) -> int:
@@ -57,7 +69,11 @@ class OnlineTrainer:
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        self._settings = self._settings.replace(learning_rate=value)
+        if value is None:
+            raise ConfigError("learning_rate: expected a number above 0, got None; the default is known at the first step")
+        settings = self._settings.replace(learning_rate=value)
+        check_range(settings, self.network.dtype)
+        self._settings = settings
         if self._trainer is not None:
             self._trainer.settings = self._trainer.settings.replace(learning_rate=value)
 
@@ -73,10 +89,11 @@ class OnlineTrainer:
         rows = network.rows_for_kernels(x)
         numbers, labels = network.numbers_to_train(y)
         target = network.target_of_numbers(numbers, rows.shape[0])
+        settings = self._settings
         if self._trainer is None:
             kind = kind_of(is_image(rows, np.ndim(x)), network.output)
-            self._settings = self._settings.resolved(kind, hidden=network.sizes[1:-1])
-        most = known(self._settings.batch_size)
+            settings = settings.resolved(kind, hidden=network.sizes[1:-1])
+        most = known(settings.batch_size)
         if not 1 <= rows.shape[0] <= most:
             raise DataError(
                 f"x: expected 1 to {most} rows, as batch_size says, got {rows.shape[0]}; choose a larger batch_size or take parts"
@@ -86,7 +103,8 @@ class OnlineTrainer:
         of_class = class_weight_of_rows(self._class_weight, classes, output, network.n_outputs, labels)
         weights = product(network.dtype, weight, of_class)
         if self._trainer is None:
-            self._trainer = Trainer(make_plan(network, x, y, self._settings, resume=self._start, more_to_come=True))
+            self._trainer = Trainer(make_plan(network, x, y, settings, resume=self._start, more_to_come=True))
+            self._settings = settings  # what rows that were refused would have decided is forgotten
         if rows.dtype != self._trainer.rows.dtype:
             raise DataError(f"x: expected {self._trainer.rows.dtype} rows as in the first step, got {rows.dtype}")
         return self._trainer.step_on(rows, target, weights)

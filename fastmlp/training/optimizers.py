@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, get_args
 
 from fastmlp.errors import ConfigError
-from fastmlp.settings import OPTIMIZER_DEFAULTS
+from fastmlp.settings import OPTIMIZER_DEFAULTS, record_refuses_unknown
 
 
+@record_refuses_unknown
 class SGD(NamedTuple):
     """Stochastic gradient descent; with momentum, m = momentum m + gradient takes the gradient's place."""
 
@@ -16,6 +17,7 @@ class SGD(NamedTuple):
     learning_rate: float | None = None
 
 
+@record_refuses_unknown
 class RMSprop(NamedTuple):
     """RMSProp (Tieleman and Hinton 2012): the gradient over the root of its mean square, with momentum if asked for."""
 
@@ -26,6 +28,7 @@ class RMSprop(NamedTuple):
     learning_rate: float | None = None
 
 
+@record_refuses_unknown
 class Adagrad(NamedTuple):
     """Adagrad (Duchi et al. 2011): the gradient over the root of the sum of its squares so far."""
 
@@ -34,6 +37,7 @@ class Adagrad(NamedTuple):
     learning_rate: float | None = None
 
 
+@record_refuses_unknown
 class Adam(NamedTuple):
     """Adam (Kingma and Ba 2015); weight decay is added to the gradient."""
 
@@ -44,6 +48,7 @@ class Adam(NamedTuple):
     learning_rate: float | None = None
 
 
+@record_refuses_unknown
 class AdamW(NamedTuple):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019): each step shrinks the weights by learning_rate * weight_decay."""
 
@@ -54,6 +59,7 @@ class AdamW(NamedTuple):
     learning_rate: float | None = None
 
 
+@record_refuses_unknown
 class NAdam(NamedTuple):
     """Adam with Nesterov momentum (Dozat 2016); weight decay is added to the gradient."""
 
@@ -64,6 +70,7 @@ class NAdam(NamedTuple):
     learning_rate: float | None = None
 
 
+@record_refuses_unknown
 class Lion(NamedTuple):
     """Lion (Chen et al. 2023): steps of one size, by the sign of a mean gradient. Decay is decoupled, as in AdamW.
 
@@ -76,6 +83,7 @@ class Lion(NamedTuple):
     learning_rate: float | None = None
 
 
+@record_refuses_unknown
 class LBFGS(NamedTuple):
     """L-BFGS over all rows (Nocedal and Wright 2006), which finds the length of each step by itself: docs/lbfgs.md."""
 

@@ -9,7 +9,7 @@ from fastmlp.errors import ConfigError
 from fastmlp.kernels.step import ROWS, TOTALS, WEIGHT_SUM
 from fastmlp.kernels.updates import UPDATES
 from fastmlp.network import Network
-from fastmlp.settings import TrainingSettings
+from fastmlp.settings import OPTIMIZERS, TrainingSettings
 from fastmlp.training import lbfgs
 from fastmlp.training.state import LIKE_PARAMETERS, LIKE_RUNNING_STATS, Plateau, TrainingState
 
@@ -29,6 +29,8 @@ def checked(state: Any, network: Network) -> TrainingState:
         found["validation_accuracy"] = _number("validation_accuracy", state.validation_accuracy, at_least=0.0, at_most=1.0)
     found["total"] = _total(state.total, found["row"])
     found["plateau"] = _plateau(state.plateau)
+    if not (state.optimizer is None or state.optimizer in OPTIMIZERS):
+        raise _wrong("optimizer", f"one of {', '.join(OPTIMIZERS)}", state.optimizer)
     if not isinstance(state.converged, (bool, np.bool_)):
         raise _wrong("converged", "true or false", state.converged)
     found["converged"] = bool(state.converged)
@@ -57,6 +59,11 @@ def start(
     if resume is None:
         return TrainingState()
     state = checked(resume, network)
+    if state.optimizer is not None and state.optimizer != settings.optimizer and state.steps > 0:
+        raise ConfigError(
+            f"resume: expected a state of {settings.optimizer}, got one of {state.optimizer}; set optimizer={state.optimizer!r}, or train "
+            "without resume"
+        )
     steps = -(-n_rows // batch_size)
     if state.row > n_rows or (state.row % batch_size and state.row != n_rows):
         raise ConfigError(

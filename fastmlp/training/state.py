@@ -51,3 +51,4 @@ class TrainingState(NamedTuple):
     converged: bool = False  # lbfgs: whether there is nothing left to gain
     running_stats: np.ndarray | None = None  # (S,) the running statistics of batch normalisation that belong to weights
     best_running_stats: np.ndarray | None = None  # (S,) and to best_weights
+    optimizer: str | None = None  # whose state m, v and pairs are; None: a state of an earlier version does not say

@@ -18,7 +18,7 @@ from fastmlp.errors import ConfigError, DataError, InputNotFound
 from fastmlp.preprocessing import columns as of_columns
 from fastmlp.preprocessing import frames
 from fastmlp.preprocessing.columns import Choices, Columns
-from fastmlp.settings import HELD_OUT, NetworkSettings, TrainingSettings, nearest, settings_in_effect
+from fastmlp.settings import HELD_OUT, NetworkSettings, TrainingSettings, as_path, nearest, refuses_unknown, settings_in_effect
 from fastmlp.training import holdout
 
 TEST_PART = 0.2  # of the rows, where nobody says which are for testing
@@ -128,6 +128,7 @@ class Loaded(NamedTuple):
     left_out: dict[str, str]
 
 
+@refuses_unknown
 def load_table(
     source: Any,
     target: str,
@@ -167,7 +168,7 @@ def load_table(
     sample_weight = None if sample_weight is None else of_columns.name_of("sample_weight", sample_weight)
     given = {"split_seed": split_seed, **({} if validation is None else {"validation": validation})}
     is_path = isinstance(source, (str, os.PathLike))
-    path, test_path = os.fspath(source) if is_path else "", None if test_file is None else os.fspath(test_file)
+    path, test_path = os.fspath(source) if is_path else "", None if test_file is None else str(as_path("test_file", test_file))
     table = Table(path, target, test, test_path, sample_weight, header, delimiter, choices, checked_preset(preset))
     return load(table, given, frame=None if is_path else table.read(source)).data
 

@@ -42,7 +42,7 @@ class Trainer:
             warn_renamed("Trainer(network, x, …)", "Trainer(make_plan(network, x, …))")
             plan = make_plan(plan, *arguments, **named)
         network, settings, start = plan.network, plan.settings, plan.start
-        self.network, self.settings = network, settings
+        self._network, self.settings = network, settings
         self.rows, self.target, self.sample_weight, self.validation = plan.rows, plan.target, plan.sample_weight, plan.validation
         self.batch_size = plan.batch_size
         self._plan = plan._replace(start=TrainingState())  # of which copies are made: let it go
@@ -61,6 +61,7 @@ class Trainer:
         self.compile_seconds = time.perf_counter() - started
 
         self.epoch, self.row, self.steps = start.epoch, start.row, start.steps
+        self._first_step = start.steps
         self._total, self._seconds, self._earlier_seconds = np.array(start.total), start.seconds, start.earlier_seconds
         self.best = Best(start.best_epoch, start.best_value)
         self._accuracy, self._plateau = start.validation_accuracy, start.plateau
@@ -79,6 +80,11 @@ class Trainer:
             loss=plan.loss, loss_parameter=parameter, input_scaling=plan.input_scaling, target_scaling=plan.target_scaling,
             target_is_column=plan.target_is_column, predicts_classes=plan.predicts_classes, classes=plan.classes,
         )  # fmt: skip
+
+    @property
+    def network(self) -> Network:
+        """The network that is trained: that of the plan, for good."""
+        return self._network
 
     @property
     def n_rows(self) -> int:
@@ -124,6 +130,7 @@ class Trainer:
             plateau=self._plateau,
             pairs=memory.pairs,
             converged=memory.converged,
+            optimizer=self.settings.optimizer,
         )
         return self._weights.noted_in(state)
 
@@ -245,7 +252,9 @@ class Trainer:
             self._weights.show_average()
 
     def end_epoch(self) -> Epoch:
-        """Evaluate the rows held out after the last step of an epoch, and count it."""
+        """Evaluate the rows held out after the last step of an epoch, and count it. ConfigError where steps of it are left."""
+        if self.row < self.n_rows:
+            raise ConfigError(f"end_epoch: expected all {self.n_rows} rows of the epoch to be done, got {self.row}; take more steps")
         self._go_on()
         loss_sum, correct, weight, _ = self._total
         if not self.is_finite():
@@ -300,5 +309,6 @@ class Trainer:
     def _diverged(self, where: str) -> None:
         kept = self.best.epoch if self._weights.has_best else None
         are_large = divergence.are_large(self.rows, self._plan.scale, self._plan.shift)
-        found = divergence.Circumstances(are_large, isinstance(self.program, FullBatch), self.epoch == 0, kept)
+        began_so = self.steps == self._first_step and not self.is_finite()  # a step that fails changes no weight
+        found = divergence.Circumstances(are_large, isinstance(self.program, FullBatch), self.epoch == 0, kept, began_so)
         raise TrainingError(divergence.message(where, self.settings, found))

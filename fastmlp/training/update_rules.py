@@ -12,7 +12,7 @@ def update_rule(settings: TrainingSettings, dtype: np.dtype) -> str:
     Raises ConfigError for momentum that Nesterov's rule lacks, and for numbers that the type of the parameters cannot hold.
     """
     name = str(settings.optimizer)
-    _check_range(settings, dtype)
+    check_range(settings, dtype)
     if settings.nesterov and not settings.momentum:
         raise ConfigError("nesterov: expected a momentum above 0 with it, got 0; set momentum, for example to 0.9")
     if name == "rmsprop":
@@ -26,7 +26,7 @@ def update_rule(settings: TrainingSettings, dtype: np.dtype) -> str:
     return "nesterov" if settings.nesterov else "momentum"
 
 
-def _check_range(settings: TrainingSettings, dtype: np.dtype) -> None:
+def check_range(settings: TrainingSettings, dtype: np.dtype) -> None:
     """Raise ConfigError for a number that the type of the parameters would make 0 or infinite."""
     largest = float(np.finfo(dtype).max)
     for name in ("learning_rate", "weight_decay", "l1"):

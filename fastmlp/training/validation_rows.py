@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.data.dataset import is_test_split
-from fastmlp.errors import ConfigError
+from fastmlp.errors import ConfigError, DataError
 from fastmlp.network import Network
 from fastmlp.network.arrays import as_rows, as_target, frozen, in_classes, weight_in
 from fastmlp.preprocessing import InputScaling
@@ -47,8 +47,8 @@ def held_out(network: Network, rows: np.ndarray, target: np.ndarray, weight: np.
 
 def given(
     network: Network, x: Any, y: Any, labels: np.ndarray | None, of_target: np.dtype, scaling: InputScaling, loss: str
-) -> HeldOut | None:  # fmt: skip
-    """Return a user's own rows to validate on, None where there are none; warn where they are the test rows of a data set.
+) -> HeldOut:  # fmt: skip
+    """Return a user's own rows to validate on; warn where they are the test rows of a data set.
 
     labels: of the classes, once the network is trained; of_target: the type that targets have before they are standardised.
     """
@@ -68,9 +68,11 @@ def given(
         scaling.offset(network.n_inputs, network.dtype),
         scaling.scales_bytes,
     )
+    if rows.shape[0] == 0:
+        raise DataError("validation x: expected at least one row to judge by, got none; leave validation out")
     target = as_target(y, network.output, network.n_outputs, rows.shape[0], of_target, "validation y")
     objective.check_counts(loss, network.output, target, "validation y")
-    return HeldOut(rows, target, None) if rows.shape[0] else None
+    return HeldOut(rows, target, None)
 
 
 def warn_of_unseen(

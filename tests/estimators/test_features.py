@@ -237,12 +237,24 @@ def test_a_search_over_a_pipeline_works():
         ({"hidden_layer_sizes": (20, 0)}, "hidden_layer_sizes: expected a whole number of at least 1, got 0"),
         ({"loss": "hubert"}, "loss: expected one of log_loss, squared_error, got 'hubert'"),
         ({"dropout": 0.2, "solver": "lbfgs"}, "dropout: expected none with lbfgs"),
+        ({"callbacks": [lambda network, epoch: True], "solver": "lbfgs"}, "callbacks: expected none with lbfgs"),
+        ({"restore_best": True, "solver": "lbfgs"}, "restore_best: expected none with lbfgs"),
         ({"dropout": (0.1, 0.2, 0.3)}, "dropout: expected one number, or one for each hidden layer"),
     ],
 )
 def test_a_wrong_parameter_is_named(digits, settings, message):
     with pytest.raises(ConfigError, match=message):
         fitted(*digits, **settings)
+
+
+def test_rows_to_judge_by_come_with_their_targets_and_not_with_lbfgs(digits):
+    x, y = digits
+    for given, message in (({"X_val": x}, "y_val: "), ({"y_val": y}, "X_val: "), ({"sample_weight_val": y}, "sample_weight_val: ")):
+        for model in (MLPClassifier((8,), max_iter=1), MLPClassifier((8,), max_iter=1, n_estimators=2), MLPRegressor(max_iter=1)):
+            with pytest.raises(DataError, match=f"^{message}"):
+                model.fit(x, y, **given)
+    with pytest.raises(ConfigError, match="^X_val: expected none with lbfgs"):
+        MLPClassifier((8,), solver="lbfgs").fit(x, y, X_val=x, y_val=y)
 
 
 def test_what_lies_under_a_mask_is_no_data(digits):
@@ -262,8 +274,13 @@ def test_wrong_weights_of_rows_are_refused_before_anything_is_trained(digits):
     for weight in (np.zeros(len(y)), np.full(len(y), -1.0), np.ones(3), np.full(len(y), np.nan), masked, "many"):
         with pytest.raises(DataError, match=r"[Ss]ample.weight"):
             model.fit(x, y, sample_weight=weight)
+    for weight in (-1.0, np.nan):
+        with pytest.raises(DataError, match="^class_weight: expected finite numbers of at least 0"):
+            model.set_params(class_weight={0: weight}).fit(x, y)
     for now, then in zip(model.coefs_, before, strict=True):
         assert_array_equal(now, then)
+    with pytest.raises(DataError, match="^y: expected finite numbers"):
+        MLPRegressor(max_iter=1).fit(x, np.full(len(y), None))
 
 
 def test_numbers_that_float32_cannot_tell_apart_are_told():

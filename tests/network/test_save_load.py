@@ -127,6 +127,9 @@ def test_saving_twice_replaces_the_file(path):
 def test_a_path_may_be_text(path):
     trained().save(str(path))
     assert Network.load(str(path)).sizes == (4, 6, 5, 3)
+    for call in (trained().save, Network.load, fastmlp.callbacks.Checkpoint, lambda path: fastmlp.load_dataset("mnist", path)):
+        with pytest.raises(ConfigError, match="expected a path, got 3"):
+            call(3)
 
 
 def test_a_file_that_is_not_there_is_not_found(path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import Network, Trainer, TrainingError, TrainingSettings, make_plan
+from fastmlp import DataError, Network, Trainer, TrainingError, TrainingSettings, make_plan
 from fastmlp.training import divergence
 from tests.pairs import each_pair
 from tests.training import reference
@@ -84,8 +84,12 @@ def test_a_weight_that_is_no_number_is_seen_in_the_first_epoch(value, place, out
 def test_divergence_is_seen_by_every_kind_of_kernel(kernels):
     net = Network([4, 5, 3])
     net.parameters[3] = np.nan
-    with pytest.raises(TrainingError, match="in epoch 1, batch 1 of 7"):
+    with pytest.raises(TrainingError, match="finite weights to begin with, got NaN or inf, seen in epoch 1, batch 1 of 7; make a new Net"):
         fastmlp.train(net, X, Y, batch_size=6, kernels=kernels)
+    with pytest.raises(TrainingError, match="finite weights to begin with"):
+        fastmlp.find_learning_rate(net, X, Y, kernels=kernels)
+    with pytest.raises(DataError, match="^parameters: expected finite numbers to predict with, got NaN"):
+        net.predict(X)
 
 
 def test_divergence_is_seen_by_parallel_kernels():

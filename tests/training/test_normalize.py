@@ -181,3 +181,10 @@ def test_numbers_at_the_ends_of_the_range_are_trained_on_or_refused(dtype, large
     else:
         assert history[-1].train_loss < 1
     assert np.isfinite(net.parameters).all()
+
+
+@pytest.mark.parametrize("per_feature", [False, True])
+def test_columns_whose_squares_are_too_small_for_float64_are_standardised_all_the_same(per_feature):
+    plain, tiny = (trained(FLOATS * unit, normalize="standardize", per_feature=per_feature) for unit in (1.0, 1e-200))
+    assert_allclose(tiny.input_scaling.std, plain.input_scaling.std * 1e-200, rtol=1e-12)
+    assert_allclose(tiny.parameters, plain.parameters, rtol=1e-9)

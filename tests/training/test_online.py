@@ -139,6 +139,9 @@ def test_the_learning_rate_may_change_between_steps():
     gradient = nets[0].gradient(X[:50], Y[:50])
     online.learning_rate = 0.05
     online.step(X[:50], Y[:50])
+    for wrong in (None, 1e39, -1.0, "0.1"):
+        with pytest.raises(ConfigError, match="^learning_rate: expected "):
+            OnlineTrainer(Network([6, 3])).learning_rate = wrong
     assert online.learning_rate == 0.05
     np.testing.assert_allclose(before - nets[0].parameters, 0.05 * gradient, rtol=1e-9, atol=1e-15)
 

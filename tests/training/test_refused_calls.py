@@ -60,6 +60,7 @@ CALLS = {
     "a part of one": train(validation=1.0),
     "held-out NaN": train(validation=(NAN, Y)),
     "held-out labels": train(validation=(X, Y + 1)),
+    "no held-out rows": train(validation=(X[:0], Y[:0])),
     "held-out widths": train(validation=(X[:, :2], Y)),
     "holdout": train(validation=9, holdout="first"),
     "sample_weight": train(sample_weight=np.full(40, -1.0)),

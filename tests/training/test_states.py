@@ -32,6 +32,7 @@ def sound(**changes):
         epoch=2, row=20, steps=10, total=(12.0, 7.0, 20.0, 20.0), seconds=0.5, earlier_seconds=1.5, m=vector, v=vector, best_epoch=1,
         best_value=0.7, validation_accuracy=0.5, weights=vector, best_weights=vector, average=vector.astype(np.float64), averaged=1,
         plateau=Plateau(0.1, 0.6, 2), pairs=pairs, converged=False, running_stats=stats, best_running_stats=stats,
+        optimizer="adam",
     )  # fmt: skip
     return state._replace(**changes)
 
@@ -74,6 +75,7 @@ HOSTILE = {
     "pairs": [np.ones((2, 3, 4)), np.ones((2, 0, SIZE)), np.ones((2, 11, SIZE)), np.ones((2, 3, SIZE), np.float32),
               np.full((2, 3, SIZE), np.nan), "a", np.zeros((2, 3, SIZE))],
     "converged": [None, 1, "yes"],
+    "optimizer": ["adamm", 3, "sgd", "lbfgs", ["adam"]],  # the training is one of adam
     "running_stats": STATISTICS,
     "best_running_stats": [*STATISTICS, None],
 }  # fmt: skip

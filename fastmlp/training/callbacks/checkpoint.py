@@ -3,14 +3,13 @@
 import os
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastmlp.errors import ConfigError
 from fastmlp.network import Network
-from fastmlp.settings import TrainingSettings
+from fastmlp.settings import TrainingSettings, as_path
 from fastmlp.storage.atomic import make_folder
 from fastmlp.storage.checkpoints import Checkpoints
 from fastmlp.training.history import Epoch, History, Progress
@@ -48,7 +47,7 @@ class Checkpoint:
             raise ConfigError(f"every: expected a number of seconds, at least 0, got {every!r:.60}")
         if about is not None and not callable(about):
             raise ConfigError(f"about: expected a function without arguments, got {about!r:.60}")
-        self.folder = Path(folder)
+        self.folder = as_path("folder", folder)
         self._about = about
         self._checkpoints = Checkpoints(self.folder) if checkpoints is None else checkpoints
         self._schedule = CheckpointSchedule(every)

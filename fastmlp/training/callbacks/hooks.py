@@ -42,9 +42,10 @@ FIT_BEGIN, EPOCH_BEGIN, STEPS_END, VALIDATION_END, EPOCH_END, FIT_END = HOOKS
 class Told(Protocol):
     """The training that callbacks are told of."""
 
-    network: Network
     settings: TrainingSettings
 
+    @property
+    def network(self) -> Network: ...  # noqa: D102
     def state(self) -> TrainingState: ...  # noqa: D102
 
 
