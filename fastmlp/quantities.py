@@ -56,14 +56,14 @@ def bare_amount(mean: float | None, std: float | None, unit: str) -> str:
     return f"{100 * mean:{'+' if unit == POINTS else ''}.2f}" + ("" if std is None else f" ± {100 * std:.2f}")
 
 
-def distance(difference: float, unit: str) -> str:
+def distance(difference: float, unit: str, of: str = "loss") -> str:
     """Return how far two results lie apart, whichever is the better one: "3.14 points", "0.0123 of loss"."""
-    return f"{100 * abs(difference):.2f} points" if unit == POINTS else f"{loss(abs(difference))} of loss"
+    return f"{100 * abs(difference):.2f} points" if unit == POINTS else f"{loss(abs(difference))} of {of}"
 
 
-def ahead(difference: float, unit: str) -> str:
+def ahead(difference: float, unit: str, of: str = "loss") -> str:
     """Return how much better one result is than another, or how much worse, where the difference is below 0: "3.14 points worse"."""
-    return f"{distance(difference, unit)} {'worse' if difference < 0 else 'better'}"
+    return f"{distance(difference, unit, of)} {'worse' if difference < 0 else 'better'}"
 
 
 def noise(beyond_noise: bool | None) -> str:
@@ -71,7 +71,7 @@ def noise(beyond_noise: bool | None) -> str:
     return {True: "beyond seed noise", False: "not beyond seed noise", None: "too few seeds to tell it from noise"}[beyond_noise]
 
 
-def interval(low: float, high: float, n: int, unit: str) -> str:
+def interval(low: float, high: float, n: int, unit: str, of: str = "loss") -> str:
     """Return the interval of a difference over n pairs: "95 % interval 0.31 to 1.12 points, 5 seeds"."""
-    ends = f"{100 * low:.2f} to {100 * high:.2f} points" if unit == POINTS else f"{loss(low)} to {loss(high)} of loss"
+    ends = f"{100 * low:.2f} to {100 * high:.2f} points" if unit == POINTS else f"{loss(low)} to {loss(high)} of {of}"
     return f"95 % interval {ends}, {n} seeds"

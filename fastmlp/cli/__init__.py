@@ -31,6 +31,7 @@ from fastmlp.cli import (
     signals,
     speedrun,
     sweep,
+    tables,
     train,
     warmup,
 )
@@ -72,15 +73,15 @@ def top(context: typer.Context, version: Annotated[bool, typer.Option("--version
         typer.echo(context.get_help())
 
 
-add_command(app, "train", train.train, settings=True, table=True, examples=train.EXAMPLES)
+add_command(app, "train", train.train, settings=True, table=tables.NAMES, examples=train.EXAMPLES)
 add_command(app, "evaluate", evaluate.evaluate, examples=evaluate.EXAMPLES)
 add_command(app, "predict", predict.predict, examples=predict.EXAMPLES)
 add_command(app, "check", check.check, examples=check.EXAMPLES)
 add_command(app, "report", report.report, examples=report.EXAMPLES)
-add_command(app, "repeat", repeat.repeat, settings=True, table=True, examples=repeat.EXAMPLES)
-add_command(app, "sweep", sweep.sweep, settings=True, table=True, several=True, examples=sweep.EXAMPLES)
-add_command(app, "cv", cv.cv, settings=True, table=True, examples=cv.EXAMPLES)
-add_command(app, "lr-find", lr_find.lr_find, settings=True, table=True, examples=lr_find.EXAMPLES)
+add_command(app, "repeat", repeat.repeat, settings=True, table=tables.NAMES, examples=repeat.EXAMPLES)
+add_command(app, "sweep", sweep.sweep, settings=True, table=tables.NAMES, several=True, examples=sweep.EXAMPLES)
+add_command(app, "cv", cv.cv, settings=True, table=tables.NAMES, examples=cv.EXAMPLES)
+add_command(app, "lr-find", lr_find.lr_find, settings=True, table=tables.NAMES, examples=lr_find.EXAMPLES)
 add_command(app, "reproduce", reproduce.reproduce, examples=reproduce.EXAMPLES)
 add_command(app, "warmup", warmup.warmup, examples=warmup.EXAMPLES)
 add_command(app, "runs", runs.runs, examples=runs.EXAMPLES)
@@ -98,7 +99,7 @@ def top_of_group(context: typer.Context) -> None:
 add_command(datasets, "data list", data.list_datasets, examples=data.LIST_EXAMPLES)
 add_command(datasets, "data fetch", data.fetch, examples=data.FETCH_EXAMPLES)
 add_command(datasets, "data path", data.path, examples=data.PATH_EXAMPLES)
-add_command(datasets, "data describe", data.describe, examples=data.DESCRIBE_EXAMPLES)
+add_command(datasets, "data describe", data.describe, table=tables.OF_COLUMNS, examples=data.DESCRIBE_EXAMPLES)
 app.add_typer(datasets, name="data")
 
 add_command(app, "bench", bench.bench, examples=bench.EXAMPLES)

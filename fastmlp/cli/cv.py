@@ -104,7 +104,7 @@ def _find(session: experiment.Session) -> "Generator[Event, None, experiment.Fou
         record={**session.plan.arguments, "models": summary, "held_out": result},
         lines=[f"held out: {experiments.cross_validation(result)}"],
         below=JUDGED if session.plan.training.validation else "",
-        above=experiments.folds(records),
+        above=experiments.folds(records, session.plan.training.metric),
         test=(yield from session.final({})),
     )
 

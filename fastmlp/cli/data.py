@@ -7,13 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from fastmlp.cli.options import DataDir, DatasetName
-from fastmlp.cli.tables import Delimiter, Header, read
+from fastmlp.cli.tables import asked_kinds, choices_of, how_of
 from fastmlp.rendering.output import Output
 
 LIST_EXAMPLES = ("fastmlp data list",)
 FETCH_EXAMPLES = ("fastmlp data fetch mnist", "fastmlp data fetch fashion-mnist --source apt")
 PATH_EXAMPLES = ("fastmlp data path mnist",)
-DESCRIBE_EXAMPLES = ("fastmlp data describe table.csv",)
+DESCRIBE_EXAMPLES = ("fastmlp data describe table.csv", "fastmlp data describe table.csv --target price --categorical code --decimal ,")
 
 
 def list_datasets(output: Output, data_dir: DataDir = None) -> dict[str, Any]:
@@ -67,19 +67,21 @@ def _folder(name: str, data_dir: Path | None) -> Path | None:
 
 def describe(
     output: Output,
-    table: Annotated[Path, typer.Argument(metavar="TABLE", help="the path of a table, or - for standard input")],
-    header: Header = None,
-    delimiter: Delimiter = None,
+    table: dict[str, Any],
+    path: Annotated[Path, typer.Argument(metavar="TABLE", help="the path of a table, or - for standard input")],
 ) -> dict[str, Any]:
     """Show what the columns of a table are taken for: kind, missing values, different values, range or most frequent ones.
 
-    What a column is taken for can be said otherwise where the table is trained on: --numeric, --categorical, --ordinal, --date, --drop.
+    The flags are those of fastmlp train: what they say of a column is shown as it would be taken.
     """
     from fastmlp.preprocessing import kinds
     from fastmlp.rendering import tables
+    from fastmlp.training.tables import Table
 
-    frame = read(str(table), None, header, delimiter, output.note)
-    columns = kinds.describe(frame)
+    choices = choices_of(table)
+    read = Table(str(path), "", **how_of(table)._asdict(), choices=choices)
+    frame = read.read(str(path), output.note)
+    columns = kinds.describe(frame, asked_kinds(table, frame.columns), choices.day_first)
     output.result(f"{len(frame):,} rows, {tables.counted(len(columns), 'column')}\n")
     output.result(tables.columns(columns))
-    return {"table": table, "rows": len(frame), "columns": columns}
+    return {"table": path, "rows": len(frame), "columns": columns}

@@ -81,11 +81,11 @@ def train(
             for means in epochs:
                 to.run.append_metrics(means)
         found.network.save(to.model, training)
-        test, confusion = tested(found.network, data, is_table=True)
-        to.finish("done", {"stopped": None, "test": test, "test_openings": data.test_openings, "best": None})
+        test, confusion = tested(found.network, data, training.metric, is_table=True)
+        to.finish("done", {"stopped": None, "metric": training.metric, "test": test, "test_openings": data.test_openings, "best": None})
     if plot:
         output.detail(f"\n{terminal.learning_curves(epochs)}\n")
-    tell_test(output, found.network, test, confusion, to.model)
+    tell_test(output, found.network, test, training.metric, confusion, to.model)
     check_accuracy(require_accuracy, test, to.model)
     return {
         "dataset": table.name,
@@ -95,6 +95,7 @@ def train(
         "networks": len(found.models),
         "epochs": epochs,
         "stopped": None,
+        "metric": training.metric,
         "best": None,
         "test": test,
         "resumed": False,

@@ -52,37 +52,39 @@ def evaluate(
     dataset: OptionalData = None,
     split: Annotated[str, typer.Option(metavar="|".join(SPLITS), callback=_known_split, help="rows to evaluate on")] = "test",
     target: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="of a table: the column to predict  [default: as in training]")
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="of a table: the column to predict, repeat for more  [default: as in training]"),
     ] = None,
     data_dir: DataDir = None,
     header: of_tables.Header = None,
     delimiter: of_tables.Delimiter = None,
+    decimal: of_tables.Decimal = None,
 ) -> dict[str, Any]:
-    """Show accuracy and confusion matrix of a trained network, or R² and errors in the units of y.
+    """Show the metrics of a trained network: of classes with their confusion matrix, of numbers in the units of y.
 
     The folder of a training knows its data set; beside a model file, name one, or a table: all of its rows are evaluated.
     """
-    from fastmlp.inspect.metrics import scores_of
+    from fastmlp.inspect.per_target import scores_of_targets
     from fastmlp.network import Network
 
-    run = run_of(model) if dataset is None else None
+    run, how = run_of(model) if dataset is None else None, of_tables.How(header, delimiter, decimal)
     network = Network.load(model_file(model))
     if dataset is not None and of_tables.is_table(dataset):
-        x, y = of_tables.rows_of(network, of_tables.read(dataset, network, header, delimiter, output.note), target, output.note)
+        frame = of_tables.read(dataset, network, how, output.note, of_tables.targets_among(network, target or None))
+        x, y = of_tables.rows_of(network, frame, target or None, output.note)
         rows = _Rows(x, y, dataset, None)
-    elif given := next(
-        (name for name, value in (("target", target), ("header", header), ("delimiter", delimiter)) if value is not None), None
-    ):
-        raise typer.BadParameter(f"expected it with the path of a table only, got it with {dataset or model}", param_hint=f"--{given}")
     else:
+        of_table = {"target": target or None, **how._asdict()}
+        of_tables.refuse_without_table([name for name, value in of_table.items() if value is not None], dataset or model)
         rows = _rows(output, network, run, dataset, split, data_dir)
     with compile_notes(output):
-        scores = network.evaluate(rows.x, rows.y)
-        if network.columns is not None:
-            scores |= scores_of(network, rows.x, rows.y)
+        scores = network.evaluate(rows.x, rows.y, metrics="all")
+        per_target = scores_of_targets(network, rows.x, rows.y)
         confusion = network.confusion_matrix(rows.x, rows.y) if network.predicts_classes else None
     names = network.class_names or tuple(map(str, range(network.n_outputs)))
     output.result(f"{tables.scores(scores)}  ({len(rows.x):,} {rows.named})")
+    if per_target:
+        output.detail("\n" + tables.scores_by_target(per_target))
     if confusion is not None:
         output.detail("\n" + tables.confusion_matrix(confusion, names))
     return {
@@ -91,6 +93,7 @@ def evaluate(
         "split": rows.split,
         "rows": len(rows.x),
         **scores,
+        "targets": per_target,
         "class_names": names,
         "confusion_matrix": confusion,
     }
@@ -100,7 +103,6 @@ def _rows(output: Output, network: "Network", run: "RunRecord | None", dataset: 
     """Return the rows of a data set, or of what a run was trained on."""
     table, recorded = (None, None) if run is None else (of_tables.of_manifest(run.manifest), of_tables.recorded(run.manifest))
     name = str(run.manifest["data"]["name"]) if run is not None else str(dataset)
-    if run is not None and table is not None:
-        of_tables.check_unchanged(table, run.manifest["data"].get("files", {}))  # of other rows others are drawn to test on
-    data = of_tables.load(output, name, table, {}, data_dir, recorded=recorded, columns=network.columns)
+    files = None if run is None else run.manifest["data"].get("files", {})
+    data = of_tables.load(output, name, table, {}, data_dir, recorded=recorded, columns=network.columns, expected=files)
     return _Rows(*((data.x_test, data.y_test) if split == "test" else (data.x_train, data.y_train)), name, split)

@@ -116,7 +116,7 @@ def new_plan(
             left_out["learning_rate"] = of_all.learning_rate
         training = training.replace(**left_out)
     if not holds_out:
-        training = training.without_held_out()
+        training = training.without_held_out().replace(metric=training.metric)  # by which the folds are scored
     return Plan(kind, data.name, network, training.replace(normalize=training.normalize or "scale"), arguments, table)
 
 
@@ -390,7 +390,8 @@ def _check_same_data(run: "RunFolder", hashes: Mapping[str, str]) -> None:
 def rows(plan: Plan, data: "Dataset") -> str:
     """Return how many rows there are to train on, and how many are held out, and which."""
     held_out = n_held_out(plan, data)
-    return split_rows(len(data.x_train) - held_out, held_out, plan.training.holdout)
+    how = plan.training.holdout if data.groups is None else "groups"
+    return split_rows(len(data.x_train) - held_out, held_out, how) + (", about so many" if data.groups is not None and held_out else "")
 
 
 def n_held_out(plan: Plan, data: "Dataset") -> int:

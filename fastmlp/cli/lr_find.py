@@ -81,7 +81,7 @@ def lr_find(
     network = network_for(data, network_settings, training_settings.seed)
     with compile_notes(output) as display:
         neutral = training_settings.replace(**lr_find.NEUTRAL)
-        plan = make_plan(network, data.x_train, data.y_train, neutral, sample_weight=data.sample_weight)
+        plan = make_plan(network, data.x_train, data.y_train, neutral, sample_weight=data.sample_weight, groups=data.groups)
         trainer = Trainer(plan)
         rates = lr_find.learning_rates(lowest, highest, lr_find.steps_of(trainer) if steps is None else steps)
         display.clear()

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -191,13 +191,14 @@ def add_command(
     examples: tuple[str, ...],
     settings: bool = False,
     several: bool = False,
-    table: bool = False,
+    table: Collection[str] = (),
 ) -> None:
     """Add a function to an app as the command `name` ("data fetch": its last word) that also has --json, --quiet and --debug.
 
     The function's parameters become arguments and flags, but for its first: an Output to speak through. With `settings`, its
     second is a dict that gets the flags made from the settings, None for those not given; with `several`, each of them is a text that
-    may hold several values. With `table`, it has a parameter of that name: a dict of the flags that say what is in a table. It returns
+    may hold several values. With `table`, it has a parameter of that name: a dict of the flags with these names, which say what is in a
+    table. It returns
     its result as a record for --json. Its docstring is the help text: the first line before the
     examples, the rest after them.
     """
@@ -210,10 +211,15 @@ def add_command(
         if settings:
             values["flags"] = {setting: values.pop(setting) for setting in (*FIELDS, *RENAMED)}
         if table:
-            values["table"] = {name: values.pop(name) for name in tables.NAMES}
+            values["table"] = {name: values.pop(name) for name in table}
         output.record({"command": name, **function(output, **values)})
 
-    parameters = own + (list(tables.FLAGS) if table else []) + ([*setting_flags(several), HELP_ALL] if settings else []) + COMMON_FLAGS
+    parameters = (
+        own
+        + (tables.flags_beside([each.name for each in own], table) if table else [])
+        + ([*setting_flags(several), HELP_ALL] if settings else [])
+        + COMMON_FLAGS
+    )
     call.__signature__ = inspect.Signature([parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters])  # type: ignore[attr-defined]
     summary, _, rest = (inspect.getdoc(function) or "").partition("\n\n")
     lines = "".join(f"\n  {example}" for example in examples)

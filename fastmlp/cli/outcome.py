@@ -50,24 +50,21 @@ def open_destination(dataset: str, out: Path | None, run_folder: Path | None, no
     return Destination(out or run.model_path, run)
 
 
-def tested(network: "Network", data: "Dataset", is_table: bool) -> tuple[dict[str, Any], Any]:
-    """Return the scores on the test rows, those of a table with more of them, and of a table's classes the confusion matrix, else None."""
-    from fastmlp.inspect.metrics import scores_of
-
-    test: dict[str, Any] = network.evaluate(data.x_test, data.y_test)
-    if not is_table:
+def tested(network: "Network", data: "Dataset", metric: str, is_table: bool) -> tuple[dict[str, Any], Any]:
+    """Return the scores on the test rows, of a table all metrics, and of a table's classes the confusion matrix, else None."""
+    test: dict[str, Any] = network.evaluate(data.x_test, data.y_test, metrics="all" if is_table else [metric])
+    if not (is_table and network.predicts_classes):
         return test, None
-    test |= scores_of(network, data.x_test, data.y_test)
-    return test, network.confusion_matrix(data.x_test, data.y_test) if network.predicts_classes else None
+    return test, network.confusion_matrix(data.x_test, data.y_test)
 
 
-def tell_test(output: Output, network: "Network", test: Mapping[str, Any], confusion: Any, model: Path) -> None:
-    """Say what a network reached on the test rows, and where it is kept."""
+def tell_test(output: Output, network: "Network", test: Mapping[str, Any], metric: str, confusion: Any, model: Path) -> None:
+    """Say what a network reached on the test rows, the metric first, and where it is kept."""
     if confusion is not None and network.n_outputs <= MOST_CLASSES:
         output.detail(
             f"\n{tables.confusion_matrix(confusion, network.class_names or [str(number) for number in range(network.n_outputs)])}\n"
         )
-    output.result(f"test {tables.scores(test)}")
+    output.result(f"test {tables.scores(test, metric)}")
     output.result(f"model {model}")
 
 

@@ -27,7 +27,8 @@ EXAMPLES = (
 )
 MOST_SHOWN = 20  # rows of a table; all of them go into a file
 STDOUT = Path("-")
-NPY, PNG, IDX = ARRAYS = (b"\x93NUMPY", b"\x89PNG", b"\0\0")
+HALF = 0.5  # the probability above which a label is 1
+IDX = b"\0\0"
 
 
 def predict(
@@ -42,6 +43,7 @@ def predict(
     ] = None,
     header: of_tables.Header = None,
     delimiter: of_tables.Delimiter = None,
+    decimal: of_tables.Decimal = None,
 ) -> dict[str, Any]:
     """Print the class of each row of a file, or of a picture.
 
@@ -54,7 +56,8 @@ def predict(
 
     network = Network.load(model_file(model))
     check_out(output, out)
-    table = None if holds_array(network, file) else of_tables.read(str(file), network, header, delimiter, output.note)
+    how = of_tables.How(header, delimiter, decimal)
+    table = None if holds_array(network, file) else of_tables.read(str(file), network, how, output.note)
     if table is None and keep:
         raise typer.BadParameter("expected none, as the file is no table, got some", param_hint="--keep")
     kept = {} if table is None else kept_of(network, table, keep or [])
@@ -104,8 +107,9 @@ def predicted(network: "Network", x: Any) -> Predicted:
         return Predicted([{"values": each} for each in values], columns, names, values, None, True)
     found = np.asarray(network.predict_proba(x)).reshape(-1, network.n_outputs)
     if not network.predicts_classes and network.classes is None:
-        columns = {f"probability_{name}": each for name, each in zip(names, found.T, strict=True)}
-        predictions = [{"labels": probabilities > 0.5, "probabilities": probabilities} for probabilities in found]
+        chosen_labels = {f"prediction_{name}": (each > HALF).astype(np.int64) for name, each in zip(names, found.T, strict=True)}
+        columns = {**chosen_labels, **{f"probability_{name}": each for name, each in zip(names, found.T, strict=True)}}
+        predictions = [{"labels": probabilities > HALF, "probabilities": probabilities} for probabilities in found]
         return Predicted(predictions, columns, names, found, None, False)
     if network.n_outputs == 1:  # the probability of the second of two classes
         found, names = np.hstack([1 - found, found]), tuple(map(str, labels))
@@ -153,20 +157,20 @@ def kept_of(network: "Network", table: Any, keep: list[str]) -> dict[str, Any]:
 def holds_array(network: "Network", path: Path) -> bool:
     """Return whether a file is to be read as an array of rows, or a picture, rather than as a table; its first bytes tell."""
     from fastmlp.data.gzipped import open_stream
-    from fastmlp.data.known_formats import HEAD, recognise
+    from fastmlp.data.known_formats import HEAD, NPY, PNG, recognise
 
     if network.columns is not None or path == STDOUT or os.path.isdir(path):
         return network.columns is None and path != STDOUT
     with open_stream(path) as stream:
         start = bytes(stream.read(HEAD))
     found = recognise(path.name.removesuffix(".gz"), start)
-    return start.startswith(ARRAYS) or found is None or found.name not in of_tables.READ
+    return start.startswith((NPY, PNG, IDX)) or found is None or found.name not in of_tables.READ
 
 
 def read_input(path: Path) -> "npt.NDArray[Any]":
     """Return the array in a file; its first bytes tell whether it is NPY, PNG or IDX, plain or gzip-compressed."""
     from fastmlp.data.gzipped import display_name, open_regular
-    from fastmlp.data.known_formats import HEAD, described
+    from fastmlp.data.known_formats import GZIP, HEAD, NPY, PNG, described
 
     with open_regular(path) as file:
         try:
@@ -181,7 +185,7 @@ def read_input(path: Path) -> "npt.NDArray[Any]":
         from fastmlp.data.pictures import read_picture
 
         return read_picture(path)
-    if start.startswith((IDX, b"\x1f\x8b")):
+    if start.startswith((IDX, GZIP)):
         from fastmlp.data.idx import read_idx
 
         return read_idx(path)

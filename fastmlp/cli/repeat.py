@@ -73,7 +73,7 @@ def _find(session: experiment.Session) -> "Generator[Event, None, experiment.Fou
     records = yield from session.train(_tasks(plan, session.data))
     epochs, best = summarise_epochs(records), summarise_scores(records, "validation")
     diverged = sum(record["outcome"] == "diverged" for record in records)
-    lines = [experiments.repeat(epochs)]
+    lines = [experiments.repeat(epochs, plan.training.metric)]
     if "r2" in best or plan.training.restore_best or len({len(record["history"]["epoch"]) for record in records}) > 1:
         lines.append(experiments.at_the_end(best))
     if diverged:

@@ -133,7 +133,7 @@ def _rows_of(run: "RunRecord", data: "Dataset", network: "Network") -> "Rows | N
         y = network.class_numbers(data.y_train, "y_train")
         target = as_target(y, network.output, network.n_outputs, len(y), "float64")
         target, output = in_classes(target, y, network.output, network.n_outputs)
-        return holdout.split(training, target, output, network.n_outputs)
+        return holdout.split(training, target, output, network.n_outputs, groups=data.groups)
     except ConfigError:
         return None
 

@@ -3,13 +3,14 @@
 import inspect
 import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args
 
 import typer
 
 from fastmlp.errors import ConfigError, DataError
+from fastmlp.quantities import percent
 from fastmlp.rendering.output import Output
 from fastmlp.rendering.tables import counted
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
     from fastmlp.network import Network
     from fastmlp.preprocessing import Columns
+    from fastmlp.preprocessing.columns import Choices
     from fastmlp.training.tables import Recorded, Table
 
 GROUP = "Tables"
@@ -36,6 +38,24 @@ Delimiter = Annotated[
 ]
 
 
+Decimal = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MARK",
+        help="the decimal mark of its numbers: , as in 1.234,5, or . as in 1,234.5  [default: told by its cells]",
+        rich_help_panel=GROUP,
+    ),
+]
+DayFirst = Annotated[
+    bool | None,
+    typer.Option(
+        "--day-first/--month-first",
+        help="what comes first in dates such as 01/02/2026  [default: told by its cells]",
+        rich_help_panel=GROUP,
+    ),
+]
+
+
 def _flag(name: str, annotation: Any, help_text: str, metavar: str) -> inspect.Parameter:
     option = typer.Option(f"--{name.replace('_', '-')}", metavar=metavar, help=help_text, rich_help_panel=GROUP)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[annotation, option])
@@ -43,7 +63,7 @@ def _flag(name: str, annotation: Any, help_text: str, metavar: str) -> inspect.P
 
 # What is said about a table, wherever one can stand. Names of columns are given one by one: they may hold commas.
 FLAGS = (
-    _flag("target", str | None, "the column to predict", "COLUMN"),
+    _flag("target", list[str] | None, "the column to predict; repeat for more, or a,b", "COLUMN"),
     _flag("preset", str | None, "fast, default, or best: several networks, whose mean answers  [default: default]", "NAME"),
     _flag("test_part", float | None, "part or number of rows to test on  [default: 0.2]", "X"),
     _flag("test_file", Path | None, "a table of rows to test on", "FILE"),
@@ -54,13 +74,28 @@ FLAGS = (
     _flag("ordinal", list[str] | None, "a column of categories with an order, COLUMN=low,middle,high; repeat for more", "COLUMN=A,B"),
     _flag("date", list[str] | None, "a column of dates; repeat for more", "COLUMN"),
     _flag("sample_weight", str | None, "the column that says what each row counts in training", "COLUMN"),
+    _flag("group", str | None, "the column whose equal values stay together: in one part of every split, in one fold", "COLUMN"),
     *(
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-        for name, annotation in (("header", Header), ("delimiter", Delimiter))
+        for name, annotation in (("header", Header), ("delimiter", Delimiter), ("decimal", Decimal), ("day_first", DayFirst))
     ),
 )
 NAMES = tuple(flag.name for flag in FLAGS)
+_TEST_PART = next(flag for flag in FLAGS if flag.name == "test_part")
 SELDOM = frozenset(NAMES) - {"target", "preset", "test_part"}  # behind --help-all
+OF_COLUMNS = tuple(name for name in NAMES if not name.startswith(("test_", "preset")))  # what a table is that nothing is held out of
+
+
+def flags_beside(own: Iterable[str], names: Collection[str] = NAMES) -> list[inspect.Parameter]:
+    """Return the flags of a table with these names for a command with parameters of its own.
+
+    --test is short for --test-part where the command has no such switch.
+    """
+    if "test" in own or "test_part" not in names:
+        return [flag for flag in FLAGS if flag.name in names]
+    kind, option = get_args(_TEST_PART.annotation)
+    both = typer.Option("--test-part", "--test", metavar=option.metavar, help=option.help, rich_help_panel=GROUP)
+    return [flag.replace(annotation=Annotated[kind, both]) if flag is _TEST_PART else flag for flag in FLAGS]
 
 
 def is_table(dataset: str | None) -> bool:
@@ -74,30 +109,25 @@ def table_of(dataset: str | None, flags: Mapping[str, Any]) -> "Table | None":
     """Return the table that a DATASET and its flags stand for, None for a data set by its name; typer.BadParameter for what is missing."""
     given = {name: value for name, value in flags.items() if value not in (None, [], ())}
     if not is_table(dataset):
-        if given:
-            raise typer.BadParameter(
-                f"expected it with the path of a table only, got it with {dataset or 'none'}", param_hint=_named(next(iter(given)))
-            )
+        refuse_without_table(given, dataset or "none")
         return None
-    from fastmlp.preprocessing.columns import Choices, listed
+    from fastmlp.data.formats.columns import listed
     from fastmlp.training.tables import DEFAULT, Table
 
     path = str(dataset)
     if "target" not in given:
-        names = read(path, None, given.get("header"), given.get("delimiter"), lambda _: None).columns
+        names = read(path, None, how_of(given), lambda _: None).columns
         raise typer.BadParameter(f"expected the column to predict, got none{listed(names)}", param_hint="--target")
     part = given.get("test_part")
     if part is not None and "test_file" in given:
         raise typer.BadParameter("expected one of --test-part and --test-file, got both", param_hint="--test-file")
-    choices = Choices(
-        **{name: tuple(given.get(name, ())) for name in ("drop", "keep", "categorical", "numeric", "date")},
-        ordinal=dict(_ordinal(text) for text in given.get("ordinal", ())),
-    )
+    choices = choices_of(given)
     test_file = os.path.abspath(given["test_file"]) if "test_file" in given else None
-    weight, header, delimiter = (given.get(name) for name in ("sample_weight", "header", "delimiter"))
+    others = {name: given.get(name) for name in ("sample_weight", "group", "header", "delimiter", "decimal")}
     path = path if path == STDIN else os.path.abspath(path)
-    preset = _preset(given.get("preset", DEFAULT))
-    return Table(path, given["target"], _part(part), test_file, weight, header, delimiter, choices, preset)
+    targets = tuple(given["target"])
+    target = targets if len(targets) > 1 else targets[0]
+    return Table(path, target, _part(part), test_file, choices=choices, preset=_preset(given.get("preset", DEFAULT)), **others)
 
 
 def check_single(table: "Table | None") -> None:
@@ -119,6 +149,34 @@ def _preset(name: str) -> str:
         return checked_preset(name)
     except ConfigError as error:
         raise typer.BadParameter(str(error).removeprefix("preset: "), param_hint="--preset") from None
+
+
+def refuse_without_table(given: Iterable[str], beside: object) -> None:
+    """Raise typer.BadParameter for the first of the flags of a table that were given beside what is none."""
+    for name in given:
+        raise typer.BadParameter(f"expected it with the path of a table only, got it with {beside}", param_hint=_named(name))
+
+
+def choices_of(given: Mapping[str, Any]) -> "Choices":
+    """Return what flags say about the columns of a table."""
+    from fastmlp.preprocessing.columns import Choices
+
+    lists = {name: tuple(given.get(name) or ()) for name in ("drop", "keep", "categorical", "numeric", "date")}
+    return Choices(**lists, ordinal=dict(_ordinal(text) for text in given.get("ordinal") or ()), day_first=given.get("day_first"))
+
+
+def asked_kinds(given: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
+    """Return what flags say the columns with these names are, by their names: a kind of kinds.py, or what else they are for."""
+    from fastmlp.preprocessing.columns import check_names
+    from fastmlp.training.tables import named_targets
+
+    found = choices_of(given).named()
+    check_names(found, names)
+    for what in ("sample_weight", "group"):
+        if given.get(what) is not None:
+            check_names([given[what]], names, what)
+            found[given[what]] = what.replace("_", " ")
+    return found | (dict.fromkeys(named_targets(given["target"], names), "target") if given.get("target") else {})
 
 
 def _part(value: float | None) -> float | int | None:
@@ -148,10 +206,12 @@ def load(
     offline: bool = False,
     recorded: "Recorded | None" = None,
     columns: "Columns | None" = None,
+    expected: Mapping[str, str] | None = None,
 ) -> "Dataset":
     """Return a data set by its name, or a table as one, fitted to the rows that settings, as far as they are given, do not hold out.
 
-    columns: those of a network that is trained on, or judged, in place of fitted ones.
+    columns: those of a network that is trained on, or judged, in place of fitted ones. expected: the SHA-256 of each file of the table as a
+    run has recorded them; DataError for others.
     """
     if table is None:
         from fastmlp.data.dataset import load_dataset
@@ -160,12 +220,12 @@ def load(
         return load_dataset(dataset, data_dir, offline=True) if offline else load_dataset(dataset, data_dir, notify=output.note)
     from fastmlp.training import tables
 
-    try:
-        data, left_out = tables.load(table, given, recorded, output.note, columns=columns)
-    except ConfigError as error:
-        if not str(error).startswith("test: "):
-            raise
-        raise typer.BadParameter(str(error).removeprefix("test: "), param_hint="--test-part") from None
+    hashes = tables.hashes_of(table)
+    if expected is not None:
+        check_unchanged(hashes, expected)  # of other rows others are drawn to test on
+    data, left_out = tables.load(table, given, recorded, output.note, columns=columns, test_part_named="--test-part", hashes=hashes)
+    if table.group is not None:
+        output.note(f"rows with the same {table.group} stay together: whole groups are held out")
     if given.get("validation") == 0:
         output.note("no rows are held out to judge epochs by: the network of the last epoch is kept")
     tell(output.note, data, table, left_out)
@@ -177,28 +237,55 @@ def tell(note: Callable[[str], None], data: "Dataset", table: "Table", left_out:
     from fastmlp.network.labels import shown
     from fastmlp.preprocessing.columns import shown_left_out
 
-    if data.target_kind == "classes":
+    targets = data.columns.target if isinstance(data.columns.target, tuple) else (data.columns.target,)
+    if data.target_kind == "labels":
+        shares = ", ".join(f"{name} ({percent(float(each.mean()), 1)})" for name, each in zip(targets, data.y_train.T, strict=True))
+        note(f"{counted(len(targets), 'target')}, labels 0 and 1: {shares} of the rows are 1")
+    elif len(targets) > 1:
+        ranges = ", ".join(f"{name} ({each.min():g} to {each.max():g})" for name, each in zip(targets, data.y_train.T, strict=True))
+        note(f"{counted(len(targets), 'target')}, numbers: {ranges}")
+    elif data.target_kind == "classes":
         classes = sorted(set(data.y_train.tolist()))
         told = f"{len(classes)} classes, {shown(classes)}"
         if data.y_train.dtype.kind == "i" and len(classes) > 2:
             told += " (as numbers: --output identity)"
+        note(f"target {targets[0]}: {told}")
     else:
-        told = f"numbers from {data.y_train.min():g} to {data.y_train.max():g}"
-    note(f"target {table.target}: {told}")
+        note(f"target {targets[0]}: numbers from {data.y_train.min():g} to {data.y_train.max():g}")
     n_columns = len(data.columns.columns)
     note(f"{counted(n_columns, 'column')} {'becomes' if n_columns == 1 else 'become'} {counted(data.columns.n_inputs, 'input')}")
     if left_out:
         note(f"left out: {shown_left_out(left_out)}")
 
 
-def read(path: str, network: "Network | None", header: bool | None, delimiter: str | None, notify: Callable[[str], None]) -> Any:
-    """Return the table in a file as a polars.DataFrame; columns that are categories to a network are texts, whatever they look like."""
+class How(NamedTuple):
+    """How a text is read, where it does not tell: see read_table."""
+
+    header: bool | None = None
+    delimiter: str | None = None
+    decimal: str | None = None
+
+
+def how_of(given: Mapping[str, Any]) -> How:
+    """Return what flags say about how a text is read."""
+    return How(*(given.get(name) for name in How._fields))
+
+
+def read(path: str, network: "Network | None", how: How, notify: Callable[[str], None], others: Collection[str] = ()) -> Any:
+    """Return the table in a file as a polars.DataFrame; columns that are categories to a network are texts, whatever they look like.
+
+    others: columns that matter besides those that the network knows: the cells of the rest are not looked at.
+    """
     from fastmlp.data.formats import read_table
     from fastmlp.preprocessing.kinds import CATEGORY, ORDINAL
 
-    known = () if network is None or network.columns is None else network.columns.columns
-    texts = [column.name for column in known if column.kind in (CATEGORY, ORDINAL)]
-    return read_table(path, header=header, delimiter=delimiter, text_columns=texts, notify=notify)
+    known = None if network is None or network.columns is None else {column.name: column.kind for column in network.columns.columns}
+    if known is None:
+        return read_table(path, **how._asdict(), notify=notify)
+    texts = [name for name, kind in known.items() if kind in (CATEGORY, ORDINAL)]
+    return read_table(
+        path, **how._asdict(), text_columns=texts, notify=notify, unread=lambda name: name not in known and name not in others
+    )
 
 
 def arguments_of(table: "Table") -> str:
@@ -206,16 +293,21 @@ def arguments_of(table: "Table") -> str:
     from fastmlp.training.tables import DEFAULT
 
     flags = [
-        ("target", table.target),
+        *(("target", each) for each in (table.target if isinstance(table.target, tuple) else (table.target,))),
         ("preset", None if table.preset == DEFAULT else table.preset),
-        ("test_part", table.test),
+        ("test_part", table.test_part),
         ("test_file", table.test_file),
         ("sample_weight", table.sample_weight),
+        ("group", table.group),
         ("delimiter", table.delimiter),
+        ("decimal", table.decimal),
     ]
     for name, value in table.choices._asdict().items():
+        if name == "day_first":
+            continue
         flags += [(name, f"{each}={','.join(value[each])}" if name == "ordinal" else each) for each in value]
-    header = [] if table.header is None else ["--header" if table.header else "--no-header"]
+    switches = [("header", "no-header", table.header), ("day-first", "month-first", table.choices.day_first)]
+    header = [f"--{yes if value else no}" for yes, no, value in switches if value is not None]
     parts = [f"{_named(name)} {shlex.quote(str(value))}" for name, value in flags if value is not None]
     return " ".join([shlex.quote(table.path), *parts, *header])
 
@@ -243,45 +335,55 @@ def of_manifest(manifest: Mapping[str, Any]) -> "Table | None":
     return Table.from_dict(found)
 
 
-def check_unchanged(table: "Table", recorded: Mapping[str, str]) -> None:
-    """Raise DataError where a file of a table is not the one whose SHA-256 a run has recorded, by the name of the file."""
-    from fastmlp.training.tables import hashes_of
-
-    for name, digest in hashes_of(table).items():
+def check_unchanged(found: Mapping[str, str], recorded: Mapping[str, str]) -> None:
+    """Raise DataError where a file of a table has another SHA-256 than a run has recorded, by the names of the files."""
+    for name, digest in found.items():
         if digest != recorded.get(name):
             expected = f"expected the table of the run, SHA-256 {str(recorded.get(name)):.12}"
             raise DataError(f"{name}: {expected}, got one that has changed since, {digest:.12}; name a table to evaluate on beside the run")
 
 
-def rows_of(network: "Network", frame: Any, target: str | None, notify: Callable[[str], None]) -> tuple[Any, Any]:
+def targets_among(network: "Network", target: list[str] | None) -> set[str]:
+    """Return the names that may be those of the columns to predict: those asked for, "a,b" is two of them, and the network's own."""
+    from fastmlp.preprocessing.columns import targets_of
+
+    known = () if network.columns is None else targets_of(network.columns.target)
+    asked = target or []
+    return {*known, *asked, *(part.strip() for each in asked for part in each.split(","))}
+
+
+def rows_of(network: "Network", frame: Any, target: list[str] | None, notify: Callable[[str], None]) -> tuple[Any, Any]:
     """Return the rows of a table as a network takes them, and what it is to predict of them; ConfigError where no column is that.
 
     A network that knows no columns takes all columns but the target, in their order.
     """
-    from fastmlp.preprocessing.columns import check_names, listed
+    from fastmlp.data.formats import lines
+    from fastmlp.data.formats.columns import listed
     from fastmlp.training import tables
 
     known = network.columns
-    name = target if target is not None else None if known is None else known.target
-    if name is None:
+    asked = target if target is not None else None if known is None else known.target
+    if asked is None:
         raise ConfigError(f"target: expected the column to predict, got none{listed(frame.columns)}; say --target COLUMN")
-    check_names([name], frame.columns, "target")
-    x = network.encoded(frame) if known is not None else numbers_of(network, frame.drop(name), "x")
-    there = tables.with_target(frame[name], notify)
-    return x[there], tables.target_for(network, frame[name][there], there)
+    names = tables.named_targets(asked, frame.columns)
+    x = network.encoded(frame) if known is not None else numbers_of(network, lines.note(frame.drop(names), lines.of(frame)), "x")
+    targets = frame.select(names)
+    there = tables.with_target(targets, notify)
+    return x[there], tables.target_for(network, targets, there, lines.of(frame))
 
 
 def numbers_of(network: "Network", frame: Any, shown: str) -> Any:
     """Return the columns of a table as rows (n, K) of a network that knows no columns; DataError for others than its inputs."""
     import numpy as np
 
+    from fastmlp.data.formats import lines
     from fastmlp.preprocessing import frames
 
     wanted = frame.columns
     if len(wanted) != network.n_inputs:
         expected = f"expected a column for each of the {network.n_inputs} inputs of the network"
         raise DataError(f"{shown}: {expected}, got {len(wanted)}; leave out what is no input, such as labels")
-    return np.stack([frames.as_numbers(column) for column in frame], axis=1)
+    return np.stack([frames.as_numbers(column, lines.of(frame)) for column in frame], axis=1)
 
 
 def write(path: Path, columns: Mapping[str, Any]) -> None:

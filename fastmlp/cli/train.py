@@ -61,16 +61,21 @@ class Interrupted(FastmlpError):
 class Record:
     """Callbacks that keep what a command tells of its epochs: in the run folder, on the output, for --json."""
 
-    def __init__(self, output: Output, to: Destination, epochs: list[dict[str, Any]]) -> None:
+    def __init__(self, output: Output, to: Destination, epochs: list[dict[str, Any]], trainer: "Trainer") -> None:
         self.epochs = epochs  # of the whole run, those done earlier included
         self._output, self._to = output, to
+        self._columns = trainer.settings.metric, trainer.network.output != "identity"
+
+    def heading(self) -> str:
+        """Return the line above the rows of epochs."""
+        return tables.epoch_heading(*self._columns)
 
     def on_epoch_end(self, network: "Network", epoch: "Epoch") -> None:
         """Write one epoch down."""
         self.epochs.append(epoch._asdict())
         if self._to.run is not None:
             self._to.run.append_metrics(epoch._asdict())
-        self._output.detail(tables.epoch_row(epoch))
+        self._output.detail(tables.epoch_row(epoch, *self._columns))
 
 
 def _part_of_one(value: float | None) -> float | None:
@@ -161,6 +166,10 @@ def train(
             network_settings = begin_with(str(start_from), begun, data, given, network_settings)
         network = known if known is not None else network_for(data, network_settings, training_settings.seed)
         helping.expect(ahead.sketch_of(data, network, training_settings))
+        if require_accuracy is not None and network.output == "identity":
+            raise typer.BadParameter(
+                "expected none for a target of numbers, which have no accuracy, got one", param_hint="--require-accuracy"
+            )
         loaded = time.perf_counter()
 
         from fastmlp.kernels.compiling import compile_seconds
@@ -169,7 +178,8 @@ def train(
 
         display = held.enter_context(compile_notes(output))
         state = earlier.state if earlier is not None else None
-        plan = make_plan(network, data.x_train, data.y_train, training_settings, resume=state, sample_weight=data.sample_weight)
+        rows = data.x_train, data.y_train
+        plan = make_plan(network, *rows, training_settings, resume=state, sample_weight=data.sample_weight, groups=data.groups)
         trainer = Trainer(plan)
         trainer.prepare()  # compiled later, it would be told below the heading of the epochs
         helping.finish()
@@ -200,14 +210,15 @@ def train(
         epochs = run_epochs(output, display, trainer, to, checkpoint, stop)
         trained, compiled = time.perf_counter(), compile_seconds() - compiled
         network.save(to.model, trainer.settings)
-        test, confusion = tested(network, data, is_table=own is not None)
-        best = {"epoch": trainer.best.epoch, f"validation_{trainer.settings.monitor}": trainer.best.value} if trainer.best.epoch else None
-        to.finish("done", {"stopped": trainer.stopped, "test": test, "test_openings": data.test_openings, "best": best})
+        metric = trainer.settings.metric
+        test, confusion = tested(network, data, metric, is_table=own is not None)
+        best = {"epoch": trainer.best.epoch, f"validation_{metric}": trainer.best.value} if trainer.best.epoch else None
+        to.finish("done", {"stopped": trainer.stopped, "metric": metric, "test": test, "test_openings": data.test_openings, "best": best})
     if plot:
         output.detail(f"\n{terminal.learning_curves(epochs)}\n")
     for line in tables.ending(trainer):
         output.detail(line)
-    tell_test(output, network, test, confusion, to.model)
+    tell_test(output, network, test, metric, confusion, to.model)
     if not has_ended and (more := command_to_train_on(trainer, to)) is not None:
         output.note(f"to train on: {more}")
     check_accuracy(require_accuracy, test, to.model)
@@ -218,6 +229,7 @@ def train(
         "settings": settings,
         "epochs": epochs,
         "stopped": trainer.stopped,
+        "metric": metric,
         "best": best,
         "test": test,
         "resumed": resume is not None,
@@ -347,13 +359,13 @@ def run_epochs(
     from fastmlp.training.fit import fit
     from fastmlp.training.history import History
 
-    record = Record(output, to, read_epochs(to.run.metrics_path) if to.run is not None else [])
+    record = Record(output, to, read_epochs(to.run.metrics_path) if to.run is not None else [], trainer)
     saving = [checkpoint] if checkpoint is not None else []
     # what is drawn is taken away before a row is printed, which is on the disk before the state that follows it
     callbacks = Callbacks([Progress(display), record, *saving, stop])
     try:
         if trainer.stopped is None:
-            output.detail(tables.epoch_heading())
+            output.detail(record.heading())
         for _ in fit(trainer, callbacks, History()):
             pass
         if stop.received is not None and trainer.stopped is None:
@@ -399,7 +411,7 @@ def describe(data: "Dataset", trainer: "Trainer") -> str:
     """Return in one line what is about to be trained."""
     sizes = "-".join(map(str, trainer.network.sizes))
     threads = f"{trainer.threads} thread{'s' if trainer.threads > 1 else ''}"
-    rows = split_rows(trainer.n_rows, trainer.n_held_out, trainer.settings.holdout)
+    rows = split_rows(trainer.n_rows, trainer.n_held_out, "groups" if data.groups is not None else trainer.settings.holdout)
     return f"{data.name}: {rows}; network {sizes}; {threads}"
 
 

@@ -83,6 +83,7 @@ class Dataset:
     training_defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     data_dir: str | None = None  # the folder that was named to find it in
     sample_weight: np.ndarray | None = None  # (rows,) of the training rows: what each counts; None: one
+    groups: np.ndarray | None = None  # (rows,) of the training rows: whole numbers, of which equal ones are held out together
     columns: Any = None  # of a table, how its cells became x (fastmlp.preprocessing.Columns); a Network has them, too
     # of a table: numbers of training rows -> the data set with columns that are fitted to these; itself where they are already
     fit_to: Callable[[np.ndarray], Dataset] | None = None
@@ -113,7 +114,7 @@ class Dataset:
             image_shape=self.image_shape, class_names=self.class_names, feature_names=self.feature_names, hashes=self.hashes,
             network_defaults=self.network_defaults, training_defaults=self.training_defaults, data_dir=self.data_dir,
             columns=self.columns, sample_weight=None if self.sample_weight is None else self.sample_weight[:train],
-            n_networks=self.n_networks,
+            groups=None if self.groups is None else self.groups[:train], n_networks=self.n_networks,
         )  # fmt: skip
 
     def arrays(self) -> tuple[np.ndarray, ...]:

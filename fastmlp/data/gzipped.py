@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from os import PathLike
 from typing import BinaryIO
 
+from fastmlp.data import known_formats
 from fastmlp.errors import DataError, InputNotFound
 
 Buffer = bytes | bytearray
 Source = str | PathLike[str] | Buffer
 
-GZIP_MAGIC = b"\x1f\x8b"
+GZIP_MAGIC = known_formats.GZIP
 PIECE = 1 << 20
 # What is fed to zlib at a time: small, because zlib hands back a copy of what it could not use yet.
 COMPRESSED_PIECE = 1 << 16

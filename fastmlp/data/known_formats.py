@@ -4,6 +4,7 @@ import re
 from pathlib import PurePath
 from typing import NamedTuple
 
+NPY, PNG, PARQUET, GZIP = b"\x93NUMPY", b"\x89PNG", b"PAR1", b"\x1f\x8b"  # the first bytes of files that are read
 HEAD = 512  # bytes at the start of a file that `recognise` needs
 
 
@@ -35,7 +36,7 @@ _MAGIC: tuple[tuple[int, bytes, Format], ...] = (
     (0, b"MM\0*", Format("TIFF", _TO_PNG)),
     (0, b"%PDF", Format("PDF", _TO_PNG)),
     (0, b"BM", Format("BMP", _TO_PNG)),
-    (0, b"PAR1", Format("Parquet", _TO_ARRAY)),
+    (0, PARQUET, Format("Parquet", _TO_ARRAY)),
     (0, b"ARROW1", Format("Feather", _TO_ARRAY)),
     (0, b"FEA1", Format("Feather", _TO_ARRAY)),
     (0, b"\x89HDF\r\n\x1a\n", HDF5),
@@ -51,9 +52,9 @@ _MAGIC: tuple[tuple[int, bytes, Format], ...] = (
     (0, b"\x28\xb5\x2f\xfd", Format("Zstandard", "unpack it first: unzstd")),
     (0, b"7z\xbc\xaf", Format("7-Zip", "unpack it first")),
     (257, b"ustar", Format("tar", "unpack it first")),
-    (0, b"\x1f\x8b", Format("gzip", "unpack it first: gunzip")),
-    (0, b"\x93NUMPY", Format("NPY", "it holds one array, no model")),
-    (0, b"\x89PNG", Format("PNG", "it is a picture: fastmlp predict MODEL PICTURE")),
+    (0, GZIP, Format("gzip", "unpack it first: gunzip")),
+    (0, NPY, Format("NPY", "it holds one array, no model")),
+    (0, PNG, Format("PNG", "it is a picture: fastmlp predict MODEL PICTURE")),
 )
 _LIBSVM = re.compile(r"[-+.\deE]+([ \t]+\d+:[-+.\deE]+)+\s*(#|$)")
 # By the end of the name, where the bytes say less: many formats are ZIP archives, and texts have no first bytes of their own.

@@ -15,10 +15,11 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fastmlp.data import known_formats
 from fastmlp.data.gzipped import display_name, open_regular
 from fastmlp.errors import DataError
 
-MAGIC = b"\x93NUMPY"
+MAGIC = known_formats.NPY
 NUMBERS = re.compile(r"[<>=|]?(?:[iu][1248]|f[248]|b1)")  # as numpy.dtype.str; no objects, records, complex numbers or text
 TEXTS = re.compile(r"[<>]U[1-9][0-9]{0,5}")
 MOST_HEADER_BYTES = 10_000  # as NumPy's own limit

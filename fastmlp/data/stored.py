@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp import machine
+from fastmlp.data.formats import lines
 from fastmlp.data.formats.backend import polars
 from fastmlp.data.formats.columns import check_chosen
 from fastmlp.data.formats.parts import read_parts
@@ -158,7 +159,7 @@ def open_table(
             if not table.feature_names:
                 raise DataError(f"{name}: expected features beside the target {target!r:.60}, found none")
             table.dtype = _type_of([part.schema[feature] for feature in table.feature_names])
-        y = seen.numbers(part[target], table.n_rows)
+        y = seen.numbers(part[target], table.n_rows, lines.of(part))
         table.append(_features(part, table), y)
     table.whole = seen.whole
     table.labels, order = seen.labels()
@@ -194,18 +195,21 @@ class _Seen:
         self._codes: dict[str, int] = {}
         self._first: dict[float, int] | None = {}  # value -> a row of it
 
-    def numbers(self, column: Any, first_row: int) -> np.ndarray:
-        """Return the target of a part as float64: of texts the numbers of the labels, in the order that they were met."""
+    def numbers(self, column: Any, first_row: int, rows: np.ndarray) -> np.ndarray:
+        """Return the target of a part as float64: of texts the numbers of the labels, in the order that they were met.
+
+        first_row: the number of its first row, from 0; rows (n,): those of all of them in messages.
+        """
         pl = polars()
         if column.null_count():
-            row = int(column.is_null().arg_max()) + first_row + 1
+            row = int(rows[column.is_null().arg_max()])
             raise DataError(f"{_cell(self._name, row, self._target)}: expected a target, found a missing one; leave the row out")
         is_text = column.dtype == pl.String
         if not (is_text or column.dtype.is_numeric() or column.dtype == pl.Boolean):
             raise DataError(f"{self._name}: column {self._target!r:.60}: expected numbers or texts to predict, found {column.dtype}")
         if self._is_text not in (None, is_text):
             kinds = "texts as in the rows before, found numbers" if self._is_text else "numbers as in the rows before, found texts"
-            raise DataError(f"{_cell(self._name, first_row + 1, self._target)}: expected {kinds}; write all alike")
+            raise DataError(f"{_cell(self._name, int(rows[0]), self._target)}: expected {kinds}; write all alike")
         self._is_text = is_text
         if is_text:
             for label in column.unique(maintain_order=True):
@@ -235,7 +239,7 @@ class _Seen:
 
 
 def _cell(name: str, row: int, column: str) -> str:
-    return f"{name}: data row {row:,}, column {column!r:.60}"
+    return f"{name}: row {row:,}, column {column!r:.60}"
 
 
 def _type_of(kinds: list[Any]) -> np.dtype:
@@ -258,7 +262,7 @@ def _features(part: Any, table: StoredTable) -> np.ndarray:
                 f"drop=[{column.name!r:.60}], or write it as numbers"
             )
         if column.null_count():
-            row = int(column.is_null().arg_max()) + table.n_rows + 1
+            row = int(lines.of(part)[column.is_null().arg_max()])
             raise DataError(
                 f"{_cell(table.name, row, column.name)}: expected a number, found a missing one; fill it in, or drop the column"
             )

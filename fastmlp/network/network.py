@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -40,6 +40,7 @@ from fastmlp.network.layers import (
     parameters_of,
     short,
 )
+from fastmlp.network.metrics import of_classes, pinball
 from fastmlp.network.programs import Programs
 from fastmlp.network.summary import summary_of
 from fastmlp.preprocessing import columns as of_columns
@@ -57,6 +58,7 @@ from fastmlp.settings import (
     check_value,
     items_of,
     known_name,
+    metrics_of,
     nearest,
     record_refuses_unknown,
     refuses_unknown,
@@ -597,18 +599,30 @@ class Network:
             return scaling.values(z)
         return outputs.rates(z) if loss_for(self.loss, self.output).link == "log" else z
 
-    def evaluate(self, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float | None]:
+    def evaluate(self, x: Any, y: Any, sample_weight: Any = None, *, metrics: Iterable[str] | str = ()) -> dict[str, float | None]:
         """Return the mean loss over rows x and targets y, by the loss trained with, and the accuracy; for numbers rmse, mae and r2.
 
         All in the units of y. rmse, mae and r2 are means over the outputs, as scikit-learn has them: r2 of one row is None, of constant y
         0, or 1 where every prediction is right. sample_weight (n,): as how many rows each counts, in all of them; None: as one.
+        metrics: names of others, or "all": of classes balanced_accuracy, auc, f1 and log_loss; of numbers pinball, at the quantile of the
+        loss trained with, else at 0.5. Raises ConfigError for those that do not go with the outputs.
         """
+        metrics = [*metrics_of(self.output)] if metrics == "all" else [metrics] if isinstance(metrics, str) else [*metrics]
+        for name in metrics:
+            self.check_metric(name, "metrics")
         rows = self.rows_for_kernels(x)
         if rows.shape[0] == 0:
             raise DataError("x: expected at least one row to evaluate, got none")
         target = self.checked_target(y, rows.shape[0])
         weight = None if sample_weight is None else weight_in(self.dtype, as_sample_weight(sample_weight, rows.shape[0]))
-        return self.evaluate_checked(rows, target, weight, one_hot=names_classes(y, self.output, self.n_outputs))
+        return self.evaluate_checked(rows, target, weight, one_hot=names_classes(y, self.output, self.n_outputs), metrics=metrics)
+
+    def check_metric(self, name: str, what: str) -> None:
+        """Raise ConfigError, with `what`, for a metric that is none of networks with these outputs."""
+        known = metrics_of(self.output)
+        if name not in known:
+            kind = "numbers" if self.output == "identity" else "classes"
+            raise ConfigError(f"{what}: expected one of {', '.join(known)} for a network that predicts {kind}, got {name!r:.60}")
 
     def evaluate_checked(
         self,
@@ -619,11 +633,12 @@ class Network:
         threads: int | None = None,
         numbers: np.ndarray | None = None,
         one_hot: bool | None = None,
+        metrics: Sequence[str] = (),
     ) -> dict[str, float | None]:
         """Evaluate rows, targets and weights that have passed the checks of arrays.py; of the rows, only those with the numbers (m,).
 
         Targets that are standardised come as they are, in float64. one_hot: whether targets of sigmoid outputs are one-hot rows, of
-        classes; None: as in training.
+        classes; None: as in training. metrics: names of more than loss and accuracy, or rmse, mae and r2.
         """
         one_hot = self.predicts_classes if one_hot is None else one_hot
         if numbers is None:
@@ -640,8 +655,16 @@ class Network:
         else:
             loss, correct = loss_of_outputs(self._loss_form, of_loss, z, target, sample_weight, kernels, one_hot)
         if self.output != "identity":
-            return {"loss": loss / n, "accuracy": correct / n if math.isfinite(loss) else math.nan}
-        return {"loss": loss / n, **targets.scores(self._values(z), target, sample_weight)}
+            found: dict[str, float | None] = {"loss": loss / n, "accuracy": correct / n if math.isfinite(loss) else math.nan}
+            if not np.isfinite(z).all():
+                return found | {name: math.nan for name in metrics if name not in found}
+            more = [name for name in metrics if name not in found]
+            return found | (of_classes(more, self.output, z, target, sample_weight, one_hot) if more else {})
+        values = self._values(z)
+        found = {"loss": loss / n, **targets.scores(values, target, sample_weight)}
+        if "pinball" in metrics:
+            found["pinball"] = pinball(values, target, sample_weight, self.loss_parameter if self.loss == "quantile" else 0.5)
+        return found
 
     def checked_target(self, y: Any, n_rows: int, name: str = "y") -> np.ndarray:
         """Return y as checked targets (n_rows, T), of the parameters' type; those that are standardised stay in float64 until they are."""

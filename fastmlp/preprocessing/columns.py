@@ -9,14 +9,15 @@ its upper one (piecewise linear encoding: Gorishniy, Rubachev and Babenko 2022, 
 first layer is then any function of v that is linear within bins, which trees find and a network of two layers only with many epochs.
 """
 
-import difflib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastmlp.data.formats import lines
 from fastmlp.data.formats.backend import polars
+from fastmlp.data.formats.columns import listed, nearest_of
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.preprocessing import frames, kinds
 from fastmlp.preprocessing.inputs import check_numbers, told
@@ -41,6 +42,7 @@ class Choices(NamedTuple):
     numeric: tuple[str, ...] = ()
     ordinal: Mapping[str, tuple[str, ...]] = {}  # the categories in their order
     date: tuple[str, ...] = ()
+    day_first: bool | None = None  # of dates such as 01/02/2026; None: told by days above 12
 
     def named(self) -> dict[str, str]:
         """Return the kind that is asked for, by the name of the column."""
@@ -92,13 +94,14 @@ class Columns(NamedTuple):
     """How rows of a table become inputs (n, width) of a network.
 
     center, width: float64 (S,), of the scaled numbers of all columns in their order: a number v is clip((v - center) / width), 0 where the
-    width is 0. target: the column that was learned, None where it came apart. keep: columns that are shown beside predictions.
+    width is 0. target: the column that was learned, several of them in their order, None where it came apart. keep: columns that are shown
+    beside predictions.
     """
 
     columns: tuple[Column, ...]
     center: np.ndarray
     scale: np.ndarray
-    target: str | None = None
+    target: str | tuple[str, ...] | None = None
     keep: tuple[str, ...] = ()
 
     @property
@@ -125,12 +128,12 @@ class Columns(NamedTuple):
         rows = np.zeros((len(frame), self.n_inputs), np.float32)
         if not len(frame):
             return rows
-        table = frames.as_polars(frame, {column.name for column in self.columns})
+        table, numbers = frames.as_polars(frame, {column.name for column in self.columns}), lines.of(frame)
         first = at = 0
         for column in self.columns:
             last = first + len(column.features)
             scaling = slice(at, at + column.scaled)
-            _encode(column, table[column.name], rows[:, first:last], self.center[scaling], self.scale[scaling])
+            _encode(column, table[column.name], rows[:, first:last], self.center[scaling], self.scale[scaling], numbers)
             first, at = last, at + column.scaled
         return rows
 
@@ -143,7 +146,8 @@ class Columns(NamedTuple):
         """Return what JSON holds of them; `center` and `scale` are left out."""
         defaults = Column("", "")._asdict()
         columns = [{name: value for name, value in each._asdict().items() if value != defaults[name]} for each in self.columns]
-        return {"columns": columns, "target": self.target, "keep": list(self.keep)}
+        target = list(self.target) if isinstance(self.target, tuple) else self.target
+        return {"columns": columns, "target": target, "keep": list(self.keep)}
 
 
 class Fitted(NamedTuple):
@@ -157,7 +161,7 @@ def fit(
     frame: Any,
     choices: Choices = Choices(),  # noqa: B008
     rows: np.ndarray | None = None,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
     bins: int = 0,
 ) -> Fitted:
     """Return how the columns of a table become inputs, fitted to the rows with the numbers (m,), None: to all. `target` is none of them.
@@ -167,22 +171,27 @@ def fit(
     """
     named, names = choices.named(), frames.names_of(frame)
     check_names([*named], names)
-    if target is not None:
-        target = name_of("target", target)
-        check_names([target], names)  # else it would be one of the inputs
-    table = frames.as_polars(frame, {name for name in names if name != target and named.get(name) not in ("drop", "keep")})
+    targets = targets_of(target)
+    check_names(targets, names, "target")  # else it would be one of the inputs
+    wanted = {name for name in names if name not in targets and named.get(name) not in ("drop", "keep")}
+    if not wanted:
+        raise DataError(f"expected a column to learn from, found none{f' beside the target, {targets[0]!r:.60}' if targets else ''}")
+    table = frames.as_polars(frame, wanted)
     found: list[Column] = []
     of_numbers: dict[int, np.ndarray] = {}  # place among those found -> what bins are made of
     scaling, left_out = [], {}
-    numbered = np.arange(len(table)) if rows is None else rows
+    numbered = lines.of(frame) if rows is None else lines.of(frame)[rows]
     for series in table if rows is None else table[rows]:
         name = series.name
         asked = named.get(name)
-        kind, why, row = kinds.Kind(asked) if asked is not None else kinds.kind_of(series)
+        kind, why, row = kinds.Kind(asked) if asked is not None else kinds.kind_of(series, choices.day_first)
         if kind == kinds.UNCLEAR:
             where = f"column {name!r}" if row is None else frames.place(name, row, numbered)
-            raise DataError(f"{where}: {why}; say what it is: --categorical {name}, --numeric {name} or --drop {name}")
-        column, numbers = _fit(series, kind, choices.ordinal.get(name, ()), numbered) if kind in INPUTS else (None, [])
+            raise DataError(f"{where}: {why}; or say what it is: --categorical {name}, --numeric {name} or --drop {name}")
+        if kind in INPUTS:
+            column, numbers = _fit(series, kind, choices.ordinal.get(name, ()), numbered, choices.day_first)
+        else:
+            column, numbers = None, []
         if column is None:
             left_out[name] = f"{kind}: {why}" if why else kinds.CONSTANT
         else:
@@ -196,7 +205,8 @@ def fit(
     for place, values in of_numbers.items() if each >= FEWEST_BINS else ():
         found[place] = found[place]._replace(edges=_edges(values, each))
     center, scale = np.array(scaling, np.float64).reshape(-1, 2).T
-    return Fitted(Columns(tuple(found), center.copy(), scale.copy(), target, choices.keep), left_out)
+    learned = targets if len(targets) > 1 else targets[0] if targets else None
+    return Fitted(Columns(tuple(found), center.copy(), scale.copy(), learned, choices.keep), left_out)
 
 
 def shown_left_out(left_out: Mapping[str, str], most: int = 5) -> str:
@@ -212,24 +222,21 @@ def name_of(what: str, value: Any) -> str:
     raise ConfigError(f"{what}: expected the name of one column, got {told(value) if hasattr(value, 'shape') else repr(value)[:60]}")
 
 
+def targets_of(target: Any) -> tuple[str, ...]:
+    """Return the names of the columns to predict: of one, of several, of none. ConfigError for what is no name, or stands there twice."""
+    given = [] if target is None else target if isinstance(target, (list, tuple)) else [target]
+    names = tuple(name_of("target", each) for each in given)
+    if len(set(names)) < len(names):
+        raise ConfigError(f"target: expected different columns, got {next(name for name in names if names.count(name) > 1)!r} twice")
+    return names
+
+
 def check_names(names: Iterable[str], there: Sequence[str], what: str = "") -> None:
     """Raise ConfigError, with `what`, for the name of a column that a table does not have, with the nearest one."""
     for name in names:
         if name not in there:
             about = f"{what}: " if what else ""
             raise ConfigError(f"{about}expected the name of a column, got {name!r}{nearest_of(name, there) or listed(there)}")
-
-
-def nearest_of(name: str, there: Sequence[str]) -> str:
-    """Return a hint to the names that are nearest to one that is not there; "" where none is near."""
-    folded = {each.casefold().strip(): each for each in there}
-    near = difflib.get_close_matches(str(name).casefold().strip(), folded, n=3, cutoff=0.6)
-    return f"; did you mean {' or '.join(repr(folded[each]) for each in near)}?" if near else ""
-
-
-def listed(there: Sequence[str], most: int = 12) -> str:
-    """Return the names of columns as the end of a message."""
-    return f"; there are {', '.join(there[:most])}{' …' if len(there) > most else ''}"
 
 
 def checked(columns: Any, n_inputs: int) -> Columns:
@@ -257,7 +264,8 @@ def checked(columns: Any, n_inputs: int) -> Columns:
         check_numbers("columns", name, values, (scaled,))
     if (columns.scale < 0).any():
         raise ConfigError("columns: expected scales of at least 0, got others")
-    if not (columns.target is None or isinstance(columns.target, str)) or not all(isinstance(each, str) for each in columns.keep):
+    targets = columns.target if isinstance(columns.target, tuple) else () if columns.target is None else (columns.target,)
+    if not all(isinstance(each, str) for each in (*targets, *columns.keep)):
         raise ConfigError("columns: expected the names of target and kept columns to be texts, got others")
     return columns
 
@@ -273,7 +281,8 @@ def from_described(found: Any, center: np.ndarray, scale: np.ndarray) -> Columns
     """Return the columns that `Columns.described` wrote, not checked yet; ConfigError where they are not written so."""
     try:
         columns = [Column(**_listed_as_tuples(each)) for each in found["columns"]]
-        return Columns(tuple(columns), center, scale, found["target"], tuple(found["keep"]))
+        target = tuple(found["target"]) if isinstance(found["target"], list) else found["target"]
+        return Columns(tuple(columns), center, scale, target, tuple(found["keep"]))
     except (TypeError, KeyError, AttributeError):
         raise ConfigError("expected columns as fastmlp writes them in metadata columns, found others") from None
 
@@ -285,7 +294,9 @@ def _listed_as_tuples(found: Mapping[str, Any]) -> dict[str, Any]:
 # --- one column ----------------------------------------------------------------------------------------------------------
 
 
-def _fit(series: Any, kind: str, order: tuple[str, ...], rows: np.ndarray) -> tuple[Column | None, list[np.ndarray]]:
+def _fit(
+    series: Any, kind: str, order: tuple[str, ...], rows: np.ndarray, day_first: bool | None
+) -> tuple[Column | None, list[np.ndarray]]:
     """Return a column, and its numbers (n,) that are to be scaled, NaN where they are missing; None where it tells nothing.
 
     rows (n,): the numbers of its rows, for messages.
@@ -297,7 +308,7 @@ def _fit(series: Any, kind: str, order: tuple[str, ...], rows: np.ndarray) -> tu
         is_constant = present.size == 0 or ((present == present[0]).all() and not missing)
         return (None, []) if is_constant else (Column(name, NUMBER, missing=missing), [numbers])
     if kind == DATE:
-        format = frames.date_format(series)
+        format = frames.date_format(series, day_first)
         found = _parts(frames.as_dates(series, format, rows))
         parts = {part: values for part, values in found.items() if np.unique(values[~np.isnan(values)]).size > 1}
         return (Column(name, DATE, (), missing, False, tuple(parts), format), [*parts.values()]) if parts else (None, [])
@@ -312,8 +323,8 @@ def _fit(series: Any, kind: str, order: tuple[str, ...], rows: np.ndarray) -> tu
     return Column(name, CATEGORY, tuple(sorted(categories[:MOST_CATEGORIES])), missing, other), []
 
 
-def _encode(column: Column, series: Any, out: np.ndarray, center: np.ndarray, scale: np.ndarray) -> None:
-    """Write the inputs of a column into out (n, F), which is 0."""
+def _encode(column: Column, series: Any, out: np.ndarray, center: np.ndarray, scale: np.ndarray, rows: np.ndarray) -> None:
+    """Write the inputs of a column into out (n, F), which is 0. rows (n,): the numbers of its rows, for messages."""
     if column.missing:
         out[:, -1] = series.is_null().to_numpy()
     if column.kind == CATEGORY:
@@ -329,11 +340,11 @@ def _encode(column: Column, series: Any, out: np.ndarray, center: np.ndarray, sc
             out[:, len(column.categories)] = (codes < 0) & texts.is_not_null().to_numpy()
         return
     if column.kind == NUMBER:
-        numbers = [frames.as_numbers(series)]
+        numbers = [frames.as_numbers(series, rows)]
     elif column.kind == ORDINAL:
         numbers = [_ranks(column, series)]
     else:
-        found = _parts(frames.as_dates(series, column.format))
+        found = _parts(frames.as_dates(series, column.format, rows))
         numbers = [found[part] for part in column.parts]
     for place, values in enumerate(numbers):
         out[:, place] = clipped(values, center[place], scale[place])

@@ -13,10 +13,11 @@ from fastmlp.data.formats.backend import polars
 from fastmlp.errors import DataError
 
 ISO = ("%Y-%m-%d", "%Y/%m/%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.fZ")
-# What is taken for a date only where it is said that a column holds dates.
-OTHER_DATES = tuple(
-    day + hour for day in ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d") for hour in ("", " %H:%M", " %H:%M:%S%.f")
-)  # fmt: skip
+HOURS = ("", " %H:%M", " %H:%M:%S%.f")
+DAY_FIRST = tuple(day + hour for day in ("%d.%m.%Y", "%d/%m/%Y", "%d-%m-%Y") for hour in HOURS)
+MONTH_FIRST = tuple(day + hour for day in ("%m/%d/%Y", "%m-%d-%Y") for hour in HOURS)
+# What is taken for a date only where it is said that a column holds dates: it may be a number.
+RUN_TOGETHER = tuple("%Y%m%d" + hour for hour in HOURS)
 SECONDS_OF_A_DAY = 86400
 
 
@@ -45,7 +46,7 @@ def as_polars(frame: Any, wanted: Container[str]) -> Any:
 def as_numbers(column: Any, rows: np.ndarray | None = None) -> np.ndarray:
     """Return a column as float64 (n,), NaN where it is missing; DataError, with the row, for what is no finite number.
 
-    rows (n,): the numbers that its rows have in messages, None: from 0.
+    rows (n,): the numbers that its rows have in messages, None: from 1.
     """
     pl = polars()
     if not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.String)):
@@ -92,22 +93,45 @@ def as_dates(column: Any, format: str = "", rows: np.ndarray | None = None) -> A
     return moments
 
 
-def date_format(column: Any) -> str:
-    """Return the format of the texts in a column of dates: "" for ISO's; DataError where none fits all, or several tell other dates."""
+def date_format(column: Any, day_first: bool | None = None) -> str:
+    """Return the format of the texts in a column of dates: "" for ISO's; DataError where none fits all, or several tell other dates.
+
+    day_first: whether 01/02/2026 is in February; None: told by days above 12.
+    """
     pl = polars()
     texts = column.cast(pl.String) if column.dtype.is_integer() else column
     if texts.dtype != pl.String or not (_parsed(texts, ISO).is_null() & texts.is_not_null()).any():
         return ""
-    parsed = {each: _parsed(texts, (each,)) for each in OTHER_DATES}
-    fit = [each for each, moments in parsed.items() if not (moments.is_null() & texts.is_not_null()).any()]
+    fit = formats_of_dates(texts, (*DAY_FIRST, *MONTH_FIRST, *RUN_TOGETHER), day_first)
     if not fit:
         sample = texts.drop_nulls()[0]
         raise DataError(f"column {column.name!r}: expected dates of one form, such as 2026-01-31, got {sample!r:.40} and others")
-    other = next((each for each in fit[1:] if not parsed[each].equals(parsed[fit[0]])), None)
-    if other is not None:
-        differ = texts.filter(parsed[fit[0]] != parsed[other])
-        raise DataError(f"column {column.name!r}: expected dates that mean one day, {differ[0]!r:.40} may be two; write 2026-01-31")
+    if len(fit) > 1:
+        raise DataError(f"column {column.name!r}: {either_day(texts, fit)}")
     return fit[0]
+
+
+def formats_of_dates(texts: Any, formats: tuple[str, ...], day_first: bool | None = None) -> list[str]:
+    """Return the formats that fit all texts of a column; of those that tell the same dates, the first."""
+    other = MONTH_FIRST if day_first else [each for each in DAY_FIRST if not each.startswith("%d.")]
+    left_out = () if day_first is None else other
+    present, found = texts.drop_nulls().unique(), dict[str, Any]()
+    for each in formats:
+        if each not in left_out and not _parsed(present[:10], (each,)).null_count():
+            moments = _parsed(present, (each,))
+            if not moments.null_count() and not any(moments.equals(other) for other in found.values()):
+                found[each] = moments
+    return list(found)
+
+
+def either_day(texts: Any, formats: list[str]) -> str:
+    """Return the message about dates that mean one day by one format and another by the next."""
+    first, second = (_parsed(texts, (each,)) for each in formats[:2])
+    differ = texts.filter((first != second).fill_null(False))
+    return (
+        f"expected dates that mean one day, {differ[0]!r:.40} may be two; say --day-first or --month-first (in Python day_first=), "
+        "or write 2026-01-31"
+    )
 
 
 def looks_like_dates(column: Any) -> bool:
@@ -133,5 +157,5 @@ def refuse(column: Any, wrong: Any, expected: str, rows: np.ndarray | None = Non
 
 
 def place(name: str, row: int, rows: np.ndarray | None = None) -> str:
-    """Return how a message begins that is about a cell; rows of data are counted from 1, without the line of names."""
-    return f"column {name!r}, data row {(row if rows is None else int(rows[row])) + 1:,}"
+    """Return how a message begins that is about a cell. rows (n,): see formats/lines.py; None: rows are counted from 1."""
+    return f"column {name!r}, row {row + 1 if rows is None else int(rows[row]):,}"

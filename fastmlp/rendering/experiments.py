@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from fastmlp import quantities
 from fastmlp.quantities import MISSING, NUMBER, PERCENT, POINTS, amount, bare_amount, bare_percent, loss, percent, r2, unit_of
 from fastmlp.rendering.tables import counted, table
-from fastmlp.settings import as_text
+from fastmlp.rendering.tables import metric as value_of_metric
+from fastmlp.settings import METRICS, as_text
 
 if TYPE_CHECKING:
     from fastmlp.course.claims import Row
@@ -19,30 +20,43 @@ if TYPE_CHECKING:
     from fastmlp.search.task import Lost, Trained
 
 WIDTH = 100
-REPEAT_COLUMNS = ("epoch", "accuracy %", "lowest", "highest", "loss", "lowest", "highest", "train %")
+EXTREMES = ("lowest", "highest")
 
 
-def repeat(epochs: "Sequence[EpochSummary]") -> str:
+def repeat(epochs: "Sequence[EpochSummary]", metric: str = "loss") -> str:
     """Return one row per epoch: mean ± standard deviation and extremes on the validation rows, and the mean accuracy in training.
 
-    Where some models stopped before others, each row says how many got so far, in the place of the last column.
+    Before the loss stands the metric that epochs are judged by, or the accuracy where there is one. Where some models stopped before
+    others, each row says how many got so far, in the place of the last column.
     """
     uneven = len({_runs_of(one) for one in epochs}) > 1
+    accurate = any(one.train_accuracy is not None for one in epochs)
+    shown = metric if metric != "loss" else "accuracy" if accurate else None
     rows = []
     for one in epochs:
-        accuracy, its_loss = one.validation_accuracy, one.validation_loss
-        train = one.train_accuracy
-        rows.append(
-            [
-                str(one.epoch),
-                _below_heading(accuracy, PERCENT),
-                *(MISSING if accuracy is None else bare_percent(value) for value in (accuracy and accuracy[2:4]) or (0, 0)),
-                _said(its_loss, NUMBER),
-                *(MISSING if its_loss is None else loss(value) for value in (its_loss and its_loss[2:4]) or (0, 0)),
-                str(_runs_of(one)) if uneven else MISSING if train is None else bare_percent(train.mean),
-            ]
-        )
-    return table((*REPEAT_COLUMNS[:-1], "runs" if uneven else REPEAT_COLUMNS[-1]), rows, left=())
+        its_loss, train = one.validation_loss, one.train_accuracy
+        judged = [] if shown is None else _with_extremes(one.validation_accuracy if shown == "accuracy" else one.validation_metric, shown)
+        last = [str(_runs_of(one))] if uneven else [MISSING if train is None else bare_percent(train.mean)] if accurate else []
+        rows.append([str(one.epoch), *judged, *_with_extremes(its_loss, "loss"), *last])
+    judged = [] if shown is None else [_heading(shown), *EXTREMES]
+    return table(["epoch", *judged, "loss", *EXTREMES, *(["runs"] if uneven else ["train %"] if accurate else [])], rows, left=())
+
+
+def _heading(metric: str) -> str:
+    known = METRICS[metric]
+    return f"{known.label} %" if known.is_share else known.label
+
+
+def _with_extremes(summary: "Summary | None", metric: str) -> list[str]:
+    """Return mean ± standard deviation, the lowest and the highest value of a metric, below headings with its unit."""
+    if summary is None:
+        return [MISSING] * 3
+    is_share = METRICS[metric].is_share
+    return [_of_metric(summary, metric), *(bare_percent(value) if is_share else loss(value) for value in summary[2:4])]
+
+
+def _of_metric(summary: "Summary | None", metric: str) -> str:
+    return _below_heading(summary, PERCENT) if METRICS[metric].is_share else _said(summary, NUMBER)
 
 
 def _runs_of(epoch: "EpochSummary") -> int:
@@ -58,8 +72,12 @@ def sweep(result: "SweepResult") -> str:
     """Return one row per setting, best first."""
     names = list(result.ranked[0].changed)
     halved = len({ranked.epochs for ranked in result.ranked}) > 1 and "epochs" not in names
+    accurate = any(ranked.train_accuracy is not None for ranked in result.ranked)
     of_numbers = any(ranked.validation_r2 is not None for ranked in result.ranked)
-    headings = [*names, *(["epochs"] if halved else []), "R²" if of_numbers else "accuracy %", "loss", "train %", ""]
+    decided = result.score.removeprefix("validation_")
+    first = decided if decided != "loss" else "r2" if of_numbers else "accuracy" if accurate else None
+    judged = [] if first is None else [_heading(first)]
+    headings = [*names, *(["epochs"] if halved else []), *judged, "loss", *(["train %"] if accurate else []), ""]
     rows = []
     for ranked in result.ranked:
         train = ranked.train_accuracy
@@ -67,13 +85,18 @@ def sweep(result: "SweepResult") -> str:
             [
                 *(as_text(ranked.changed[name]) for name in names),
                 *([str(ranked.epochs)] if halved else []),
-                _said(ranked.validation_r2, NUMBER) if of_numbers else _below_heading(ranked.validation_accuracy, PERCENT),
+                *([] if first is None else [_of_metric(_value_of(ranked, first), first)]),
                 _said(ranked.validation_loss, NUMBER),
-                MISSING if train is None else bare_percent(train.mean),
+                *([MISSING if train is None else bare_percent(train.mean)] if accurate else []),
                 f"{ranked.diverged} of {ranked.runs} diverged" if ranked.diverged else "",
             ]
         )
     return table(headings, rows, left=(*range(len(names)), len(headings) - 1))
+
+
+def _value_of(ranked: "Ranked", metric: str) -> "Summary | None":
+    own = {"accuracy": ranked.validation_accuracy, "r2": ranked.validation_r2}.get(metric)
+    return ranked.validation_metric if own is None else own
 
 
 def verdict(result: "SweepResult") -> str:
@@ -89,24 +112,25 @@ def verdict(result: "SweepResult") -> str:
 
 def lead(comparison: "Comparison", score: str, second: str) -> str:
     """Return in words how much better the best setting is than the second."""
-    unit = POINTS if score == "validation_accuracy" else NUMBER
-    text = f"{quantities.ahead(comparison.difference, unit)} than {second}"
+    metric = METRICS[score.removeprefix("validation_")]
+    unit = POINTS if metric.is_share else NUMBER
+    text = f"{quantities.ahead(comparison.difference, unit, metric.label)} than {second}"
     if comparison.low is None or comparison.high is None:
         return f"{text}; {counted(comparison.n, 'seed')} {'is' if comparison.n == 1 else 'are'} too few to tell that from noise: --runs 5"
-    interval = quantities.interval(comparison.low, comparison.high, comparison.n, unit)
+    interval = quantities.interval(comparison.low, comparison.high, comparison.n, unit, metric.label)
     return f"{text} ({interval}): {quantities.noise(comparison.beyond_noise)}"
 
 
-def folds(records: Sequence[Mapping[str, Any]]) -> str:
-    """Return one row per model of a cross-validation."""
+def folds(records: Sequence[Mapping[str, Any]], metric: str = "loss") -> str:
+    """Return one row per model of a cross-validation: the metric, else accuracy or R², and the loss."""
     of_numbers = any("r2" in record["validation"] for record in records)
+    shown = metric if metric != "loss" else "r2" if of_numbers else "accuracy"
     rows = []
     for record in records:
         scores = record["validation"]
         diverged = "diverged" if record["outcome"] == "diverged" else ""
-        judged = r2(scores.get("r2")) if of_numbers else percent(scores["accuracy"])
-        rows.append([str(record["fold"]), str(record["seed"]), judged, loss(scores["loss"]), diverged])
-    return table(["fold", "seed", "R²" if of_numbers else "accuracy", "loss", ""], rows, left=(4,))
+        rows.append([str(record["fold"]), str(record["seed"]), value_of_metric(shown, scores.get(shown)), loss(scores["loss"]), diverged])
+    return table(["fold", "seed", METRICS[shown].label, "loss", ""], rows, left=(4,))
 
 
 def cross_validation(result: "CvResult") -> str:
@@ -142,7 +166,9 @@ def trained(model: "Trained") -> str:
     if scores is None:
         return f"{model.task.key}: trained"
     what = "validation" if scores is model.validation else "test"
-    accuracy, explained = scores.get("accuracy"), scores.get("r2")
+    metric, accuracy, explained = model.task.training.metric, scores.get("accuracy"), scores.get("r2")
+    if metric != "loss":
+        return f"{model.task.key}: {what} {METRICS[metric].label} {value_of_metric(metric, scores.get(metric))}"
     if accuracy is not None:
         return f"{model.task.key}: {what} accuracy {percent(accuracy)}"
     return f"{model.task.key}: {what} {'' if explained is None else f'R² {r2(explained)}, '}loss {loss(scores['loss'])}"
@@ -180,9 +206,11 @@ def measured(row: "Row") -> str:
 
 
 def _scores(scores: "Mapping[str, Any]") -> str:
-    """Return summaries in words: accuracy, or of numbers R², RMSE and MAE, where there are any, and loss."""
-    said = [("accuracy", "accuracy", PERCENT), ("r2", "R²", NUMBER), ("rmse", "RMSE", NUMBER), ("mae", "MAE", NUMBER)]
-    found = [f"{word} {_said(scores[score], unit)}" for score, word, unit in said if scores.get(score) is not None]
+    """Return summaries in words: of the metrics that there are, and the loss."""
+    found = [
+        f"{metric.label} {_said(scores[name], PERCENT if metric.is_share else NUMBER)}"
+        for name, metric in METRICS.items() if name != "loss" and scores.get(name) is not None
+    ]  # fmt: skip
     return ", ".join([*found, f"loss {_said(scores['loss'], NUMBER)}"])
 
 

@@ -77,7 +77,7 @@ STYLE: dict[str, Any] = {
     "figure.dpi": 100,
 }
 ROWS = {"train": "training", "validation": "validation"}
-SCORES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+SCORES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "validation_metric")
 MOST_MARKED_EPOCHS = 30
 LONGEST_LABEL = 18
 LOG_SPAN = 20  # numbers whose largest is so many times the smallest stand on a logarithmic axis
@@ -129,7 +129,7 @@ def band(values: Sequence[Sequence[float | None]]) -> Band:
 
 def series_of(name: str, histories: Sequence[History]) -> Series:
     """Return the epochs of several runs as one series; records of {field: [value per epoch]}, as History.to_dict gives them."""
-    return Series(name, len(histories), {score: band([history[score] for history in histories]) for score in SCORES})
+    return Series(name, len(histories), {score: band([history.get(score, ()) for history in histories]) for score in SCORES})
 
 
 def learning_curves(

@@ -12,8 +12,9 @@ from fastmlp.quantities import MISSING, NUMBER, PERCENT, POINTS, amount, loss, p
 from fastmlp.rendering import plots
 from fastmlp.rendering.page import Fact, Mark, Page, Section, Table
 from fastmlp.rendering.plots import Plot, Series
+from fastmlp.rendering.tables import metric as metric_text
 from fastmlp.search.statistics import Summary, summarise
-from fastmlp.settings import CLAIM, FIELDS, HELD_OUT, PAGE, current_names, having, is_default, judges_epochs, shown_in, used_by
+from fastmlp.settings import CLAIM, FIELDS, HELD_OUT, METRICS, PAGE, current_names, having, is_default, judges_epochs, shown_in, used_by
 
 if TYPE_CHECKING:
     from fastmlp.inspect.insight import Examples, Insight
@@ -156,8 +157,8 @@ def repeat_page(run: "RunRecord", figures: Path, commands: Sequence[str]) -> Pag
 def sweep_page(run: "RunRecord", figures: Path, commands: Sequence[str]) -> Page:
     """Return the page of a comparison of settings."""
     groups = _by_setting(run.models)
-    accurate = any(_accuracy(model) is not None for model in run.models)
-    score, high = ("accuracy", True) if accurate else ("loss", False)
+    score = _judged_by(run)
+    high, scale = METRICS[score].more_is_better, 100.0 if METRICS[score].is_share else 1.0
     found = {label: summarise([_score(model, score) for model in _done(models)]) for label, models in groups.items()}
 
     def order(label: str) -> tuple[bool, float]:
@@ -170,7 +171,7 @@ def sweep_page(run: "RunRecord", figures: Path, commands: Sequence[str]) -> Page
     if any(spread is not None for spread in found.values()):
         only = next(iter(names)) if len(names) == 1 else "setting"
         values = [groups[label][0].changed.get(only) if len(names) == 1 else label for label in ranked]
-        scale, axis = (100.0, "validation accuracy (%)") if accurate else (1.0, f"validation {_loss_name(run)}")
+        axis = f"validation {_axis_of(score, run)}"
         scores = [
             [scale * value for model in _done(models) if (value := _score(model, score)) is not None]
             for models in (groups[label] for label in ranked)
@@ -178,18 +179,17 @@ def sweep_page(run: "RunRecord", figures: Path, commands: Sequence[str]) -> Page
         values = [value if isinstance(value, (int, float)) and not isinstance(value, bool) else _value_text(value) for value in values]
         drawn.append(plots.sweep(only, values, scores, figures, score=axis, higher_is_better=high, title="Settings compared"))
         series = [plots.series_of(label, [model.history for model in _done(groups[label])]) for label in ranked if _done(groups[label])]
-        drawn.append(plots.compared_curves(series, figures, score=f"validation_{score}", loss=_loss_name(run)))
+        curve = score if score in ("loss", "accuracy") else "metric"
+        drawn.append(plots.compared_curves(series, figures, score=f"validation_{curve}", loss=_axis_of(score, run)))
         times = {label: [model.seconds for model in _done(groups[label])] for label in ranked if _done(groups[label])}
         drawn.append(plots.timing(list(times), list(times.values()), figures, what="seconds per model, on one core", title="Training time"))
     facts = []
     if ranked and (best := found[ranked[0]]) is not None:
         facts.append(Fact(_short_label(ranked[0]), "Best by validation"))
-        facts.append(_spread_fact(f"Validation {score}", best, accurate))
-    facts += [*_comparison_facts(run, accurate), *_test_facts(run), *_models_facts(run)]
+        facts.append(_spread_fact(f"Validation {METRICS[score].label}", best, METRICS[score].is_share))
+    facts += [*_comparison_facts(run, score), *_test_facts(run), *_models_facts(run)]
     sections = [
-        Section(
-            "Settings compared", text=_comparison_text(run, ranked, accurate), tables=[_ranking(groups, ranked, accurate)], plots=drawn
-        ),
+        Section("Settings compared", text=_comparison_text(run, ranked, score), tables=[_ranking(groups, ranked, score)], plots=drawn),
         Section("Runs", tables=[_model_table(run.models)]),
         *_common_sections(run, commands, _methods(run, len(run.models), _is_tested(run))),
     ]
@@ -204,11 +204,11 @@ def cv_page(run: "RunRecord", figures: Path, commands: Sequence[str]) -> Page:
     """Return the page of a cross-validation."""
     done = _done(run.models)
     folds = sorted({model.fold for model in run.models if model.fold is not None})
-    accurate = any(_accuracy(model) is not None for model in done)
-    score, scale = ("accuracy", 100.0) if accurate else ("loss", 1.0)
+    score = _judged_by(run)
+    scale = 100.0 if METRICS[score].is_share else 1.0
     drawn: list[Plot] = []
     if done:
-        axis = "accuracy on the rows held out (%)" if accurate else _loss_name(run)
+        axis = _axis_of(score, run) if score == "loss" else f"{_axis_of(score, run)} on the rows held out"
         scores = [[scale * value for model in done if model.fold == fold and (value := _score(model, score)) is not None] for fold in folds]
         curves = plots.series_of("", [model.history for model in done])
         drawn.append(plots.learning_curves(curves, figures, loss=_loss_name(run), over="models, each on its own fold"))
@@ -390,7 +390,7 @@ def _time_of_experiments(run: "RunRecord", folder: Path) -> list[Plot]:
 
 
 def _epoch_table(history: Mapping[str, Sequence[float | None]]) -> Table:
-    headings = (
+    headings: tuple[str, ...] = (
         "Epoch",
         "Training loss",
         "Training accuracy",
@@ -414,11 +414,32 @@ def _epoch_table(history: Mapping[str, Sequence[float | None]]) -> Table:
         for place in range(len(history["epoch"]))
     ]
     line = f"{_many(len(rows), 'epoch')}, one by one"
+    headings, rows = _with_accuracy_where_there_is(headings, rows)
     return Table(headings, rows, numbers=range(len(headings)), stacked=len(rows) <= MOST_CARDS, folded=line)
 
 
+def _with_accuracy_where_there_is(
+    headings: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """Return headings and rows of a table without columns of accuracies that have none: those of networks that predict numbers."""
+    kept, extreme = [], ("lowest", "highest")
+    for place, name in enumerate(headings):
+        of_accuracy = "accuracy" in name or (name in extreme and "accuracy" in headings[place - 1 - extreme.index(name)])
+        if not of_accuracy or any(row[place] != MISSING for row in rows):
+            kept.append(place)
+    return tuple(headings[place] for place in kept), [tuple(row[place] for place in kept) for row in rows]
+
+
 def _epochs_over_runs(models: "Sequence[Model]") -> Table:
-    headings = ("Epoch", "Validation accuracy", "lowest", "highest", "Validation loss", "Training accuracy", "Training loss")
+    headings: tuple[str, ...] = (
+        "Epoch",
+        "Validation accuracy",
+        "lowest",
+        "highest",
+        "Validation loss",
+        "Training accuracy",
+        "Training loss",
+    )
     rows = []
     for place in range(max(len(model.history["epoch"]) for model in models)):
         spread = {
@@ -438,6 +459,7 @@ def _epochs_over_runs(models: "Sequence[Model]") -> Table:
             )
         )
     caption = f"Mean ± standard deviation of {_many(len(models), 'run')}"
+    headings, rows = _with_accuracy_where_there_is(headings, rows)
     return Table(headings, rows, numbers=range(len(headings)), caption=caption, stacked=len(rows) <= MOST_CARDS)
 
 
@@ -452,10 +474,11 @@ def _model_table(models: "Sequence[Model]", folded: str | None = None) -> Table:
     if any(model.changed for model in models):
         columns["Settings"] = [_label(model.changed) or "as given" for model in shown]
     columns["Seed"] = [str(model.seed) for model in shown]
-    columns["Validation accuracy"] = [percent(_accuracy(model)) for model in shown]
-    columns["Validation loss"] = [loss(_score(model, "loss")) for model in shown]
-    if any(model.test is not None for model in models):
-        columns["Test accuracy"] = [percent(_number((model.test or {}).get("accuracy"))) for model in shown]
+    for rows, scores in (("Validation", [model.validation for model in shown]), ("Test", [model.test or {} for model in shown])):
+        names = [name for name in METRICS if any(_number(each.get(name)) is not None for each in scores)]
+        names = [*names[1:], *names[:1]]  # the loss comes last
+        for name in names if rows == "Validation" else names[:1]:
+            columns[f"{rows} {METRICS[name].label}"] = [metric_text(name, _number(each.get(name))) for each in scores]
     columns["Seconds"] = [f"{model.seconds:.2f}" for model in shown]
     columns["Outcome"] = [model.outcome if model.outcome == "done" else Mark(model.outcome, "no") for model in shown]
     numbers = [place for place, name in enumerate(columns) if name not in ("Settings", "Outcome")]
@@ -463,9 +486,10 @@ def _model_table(models: "Sequence[Model]", folded: str | None = None) -> Table:
     return Table(tuple(columns), list(zip(*columns.values(), strict=True)), numbers=numbers, stacked=len(shown) <= MOST_CARDS, folded=line)
 
 
-def _ranking(groups: "Mapping[str, Sequence[Model]]", ranked: Sequence[str], accurate: bool) -> Table:
-    headings = ("Settings", "Validation accuracy" if accurate else "Validation loss", "Validation loss" if accurate else "Training loss",
-                "Training accuracy", "Runs", "Diverged", "Seconds")  # fmt: skip
+def _ranking(groups: "Mapping[str, Sequence[Model]]", ranked: Sequence[str], score: str) -> Table:
+    metric = METRICS[score]
+    other = "Training loss" if score == "loss" else "Validation loss"
+    headings: tuple[str, ...] = ("Settings", f"Validation {metric.label}", other, "Training accuracy", "Runs", "Diverged", "Seconds")
     rows = []
     for label in ranked:
         done = _done(groups[label])
@@ -475,8 +499,8 @@ def _ranking(groups: "Mapping[str, Sequence[Model]]", ranked: Sequence[str], acc
         rows.append(
             (
                 label,
-                _spread_text(summarise([_accuracy(model) for model in done]), True) if accurate else _spread_text(its_loss, False),
-                _spread_text(its_loss if accurate else train_loss, False),
+                _spread_text(summarise([_score(model, score) for model in done]), metric.is_share),
+                _spread_text(train_loss if score == "loss" else its_loss, False),
                 _spread_text(summarise([_last(model, "train_accuracy") for model in done]), True),
                 str(len(groups[label])),
                 Mark(str(diverged), "no") if diverged else "0",
@@ -484,7 +508,8 @@ def _ranking(groups: "Mapping[str, Sequence[Model]]", ranked: Sequence[str], acc
             )
         )
     caption = "Best first; mean ± standard deviation over runs with different seeds, after the last epoch"
-    return Table(headings, rows, numbers=(1, 2, 3, 4, 5, 6), caption=caption, stacked=True)
+    headings, rows = _with_accuracy_where_there_is(headings, rows)
+    return Table(headings, rows, numbers=range(1, len(headings)), caption=caption, stacked=True)
 
 
 def _claims(rows: Sequence[Mapping[str, Any]], base: Mapping[str, Any]) -> Table:
@@ -666,16 +691,14 @@ def _methods(run: "RunRecord", models: int, tested: bool) -> str:
     if compared:
         parts.append(f"Compared were {', '.join(compared)}.")
     if run.kind == "cv":
-        of_numbers = network.get("output") == "identity"
-        drawn = "" if of_numbers else ", stratified by class"
+        drawn = {"stratified": ", stratified by class", "groups": ", in whole groups"}.get(_usual_holdout(run), "")
         parts.append(f"Folds were drawn at random{drawn}; each row was held out once for each seed.")
         if judges_epochs(train) and _number(train.get("validation")):
-            inside = {**train, "holdout": train.get("holdout") or ("shuffled" if of_numbers else "stratified")}
-            parts.append(f"Epochs were judged by rows of the other folds, never by the fold scored. {_held_out_text(inside, varied)}")
+            parts.append(f"Epochs were judged by rows of the other folds, never by the fold scored. {_held_out_text(run, varied)}")
         elif judges_epochs(train):
             parts.append("The epochs were judged by the fold that was scored, so the scores are optimistic.")
     else:
-        parts.append(_held_out_text(train, varied))
+        parts.append(_held_out_text(run, varied))
     if "seed" in varied:
         parts.append(f"Seeds were {_values_text(varied['seed'])}.")
     parts.append("The test set was evaluated once per final model, after training." if tested else "The test set was not evaluated.")
@@ -688,10 +711,22 @@ def _methods(run: "RunRecord", models: int, tested: bool) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _held_out_text(train: Mapping[str, Any], varied: Mapping[str, Sequence[Any]]) -> str:
+def _usual_holdout(run: "RunRecord") -> str:
+    """Return how rows are held out where no setting says it, as training/holdout.py has it; version 0.1.0 took the last."""
+    if "holdout" not in _settings(run, "train"):
+        return "last"
+    table = run.manifest["data"].get("table") or {}
+    if table.get("group") is not None:
+        return "groups"
+    has_classes = _settings(run, "network").get("output") != "identity" and not isinstance(table.get("target"), list)
+    return "stratified" if has_classes else "shuffled"
+
+
+def _held_out_text(run: "RunRecord", varied: Mapping[str, Sequence[Any]]) -> str:
     """Return which rows were held out, in words; "" where none were."""
     from fastmlp.training.holdout import HOW
 
+    train, usual = _settings(run, "train"), _usual_holdout(run)
     if "validation" not in varied and not _number(train.get("validation")):
         return ""
 
@@ -700,7 +735,8 @@ def _held_out_text(train: Mapping[str, Any], varied: Mapping[str, Sequence[Any]]
         return f"{percent(number, 0)} of the" if 0 < number < 1 else f"{number:,.0f}"
 
     amounts = _or([rows(value) for value in varied.get("validation", [train.get("validation")])])
-    how = _or([HOW.get(str(value), "drawn") for value in varied.get("holdout", [train.get("holdout") or "last"])])
+    chosen = ["groups"] if usual == "groups" else [value or usual for value in varied.get("holdout", [train.get("holdout")])]
+    how = _or([HOW.get(str(value), "drawn") for value in chosen])
     seeds = _or([str(value) for value in varied.get("split_seed", [train.get("split_seed", 0)])])
     drawn = f"{how} (split seed {seeds})" if how != HOW["last"] else how
     return f"For validation {amounts} training rows were held out, {drawn}."
@@ -779,10 +815,10 @@ def _test_fact(test: Mapping[str, Any]) -> Fact:
 def _spread_facts(rows: str, scores: Sequence[Mapping[str, float | None]], over: str = "run") -> list[Fact]:
     """Return a fact for each score that there is; `over` says what one of the models stands for."""
     facts = []
-    for score, word in (("accuracy", "accuracy"), ("r2", "R²"), ("rmse", "RMSE"), ("mae", "MAE"), ("loss", "loss")):
-        spread = summarise([each.get(score) for each in scores])
+    for name in sorted(METRICS, key=lambda name: name == "loss"):
+        spread = summarise([each.get(name) for each in scores])
         if spread is not None:
-            facts.append(_spread_fact(f"{rows} {word}", spread, score == "accuracy", over))
+            facts.append(_spread_fact(f"{rows} {METRICS[name].label}", spread, METRICS[name].is_share, over))
     return facts
 
 
@@ -814,13 +850,27 @@ def _is_tested(run: "RunRecord") -> bool:
     return bool(_test_facts(run)) or any(model.test is not None for model in run.models)
 
 
-def _comparison_facts(run: "RunRecord", accurate: bool) -> list[Fact]:
+def _judged_by(run: "RunRecord") -> str:
+    """Return by which metric models of an experiment are judged: the one that was chosen, else accuracy where there is one, or the loss."""
+    chosen = str(_settings(run, "train").get("metric") or "loss")
+    if chosen in METRICS and chosen != "loss" and any(_score(model, chosen) is not None for model in run.models):
+        return chosen
+    return "accuracy" if any(_accuracy(model) is not None for model in run.models) else "loss"
+
+
+def _axis_of(score: str, run: "RunRecord") -> str:
+    metric = METRICS[score]
+    return _loss_name(run) if score == "loss" else f"{metric.label} (%)" if metric.is_share else metric.label
+
+
+def _comparison_facts(run: "RunRecord", score: str) -> list[Fact]:
     comparison = run.result.get("comparison")
     difference = _number(comparison.get("difference")) if isinstance(comparison, dict) else None
     if not isinstance(comparison, dict) or difference is None:
         return []
-    unit = POINTS if accurate else NUMBER
-    return [Fact(quantities.distance(difference, unit), "Ahead of the second", quantities.noise(_beyond_noise(comparison)))]
+    metric = METRICS[score]
+    apart = quantities.distance(difference, POINTS if metric.is_share else NUMBER, metric.label)
+    return [Fact(apart, "Ahead of the second", quantities.noise(_beyond_noise(comparison)))]
 
 
 def _beyond_noise(comparison: Mapping[str, Any]) -> bool | None:
@@ -829,16 +879,18 @@ def _beyond_noise(comparison: Mapping[str, Any]) -> bool | None:
     return None if low is None or high is None else low > 0 or high < 0
 
 
-def _comparison_text(run: "RunRecord", ranked: Sequence[str], accurate: bool) -> list[str]:
+def _comparison_text(run: "RunRecord", ranked: Sequence[str], score: str) -> list[str]:
     comparison = run.result.get("comparison")
     if not isinstance(comparison, dict) or len(ranked) < 2:
         return []
     difference, low, high, n = (_number(comparison.get(name)) for name in ("difference", "low", "high", "n"))
     if difference is None or low is None or high is None or n is None:
         return [f"Whether ({ranked[0]}) is better than ({ranked[1]}) cannot be told from so few seeds."]
-    unit = POINTS if accurate else NUMBER
-    lead = f"({ranked[0]}) is {quantities.ahead(difference, unit)} than ({ranked[1]}), {quantities.noise(_beyond_noise(comparison))}"
-    interval = quantities.interval(low, high, int(n), unit)
+    metric = METRICS[score]
+    unit = POINTS if metric.is_share else NUMBER
+    ahead = quantities.ahead(difference, unit, metric.label)
+    lead = f"({ranked[0]}) is {ahead} than ({ranked[1]}), {quantities.noise(_beyond_noise(comparison))}"
+    interval = quantities.interval(low, high, int(n), unit, metric.label)
     return [f"{lead}: the mean difference, seed by seed ({interval}, by bootstrap). The best of many owes a part of its lead to chance."]
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastmlp.quantities import MISSING, bare_percent, loss, percent, r2
 from fastmlp.rendering.output import one_line
-from fastmlp.settings import known
+from fastmlp.settings import METRICS, known
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from fastmlp.training.history import Epoch
     from fastmlp.training.trainer import Trainer
 
-OF_CLASSES = (("balanced_accuracy", "balanced", percent), ("auc", "AUC", r2), ("f1", "F1", r2))
-EPOCH_COLUMNS = ("epoch", "train loss", "accuracy", "validation loss", "accuracy", "seconds", "samples/s")
+IN_EVERY_ROW = ("loss", "accuracy")  # of epochs; another metric, and only that, has a column of its own
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int] = (0,)) -> str:
@@ -34,32 +33,39 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence
     return "\n".join(lines)
 
 
-def epoch_heading() -> str:
-    """Return the line above the rows of epochs."""
-    return "  ".join(EPOCH_COLUMNS)
+def epoch_heading(judged_by: str = "loss", has_accuracy: bool = True) -> str:
+    """Return the line above the rows of epochs: with accuracies where there are some, and another metric that judges them."""
+    return "  ".join(_epoch_columns(judged_by, has_accuracy))
 
 
-def epoch_row(epoch: "Epoch") -> str:
+def epoch_row(epoch: "Epoch", judged_by: str = "loss", has_accuracy: bool = True) -> str:
     """Return one epoch as a row under `epoch_heading`. Rows are printed one by one, so their widths are fixed."""
-    cells = (
-        str(epoch.epoch),
-        loss(epoch.train_loss),
-        percent(epoch.train_accuracy),
-        loss(epoch.validation_loss),
-        percent(epoch.validation_accuracy),
-        f"{epoch.seconds:.2f}",
-        f"{epoch.samples_per_second:,.0f}",
-    )
-    return "  ".join(cell.rjust(len(heading)) for cell, heading in zip(cells, EPOCH_COLUMNS, strict=True))
+    in_training, held_out = ([percent(each)] * has_accuracy for each in (epoch.train_accuracy, epoch.validation_accuracy))
+    cells = [str(epoch.epoch), loss(epoch.train_loss), *in_training, loss(epoch.validation_loss), *held_out]
+    cells += [] if judged_by in IN_EVERY_ROW else [metric(judged_by, epoch.validation_metric)]
+    cells += [f"{epoch.seconds:.2f}", f"{epoch.samples_per_second:,.0f}"]
+    return "  ".join(cell.rjust(len(heading)) for cell, heading in zip(cells, _epoch_columns(judged_by, has_accuracy), strict=True))
+
+
+def _epoch_columns(judged_by: str, has_accuracy: bool) -> list[str]:
+    accuracy = ["accuracy"] * has_accuracy
+    other = [] if judged_by in IN_EVERY_ROW else [f"{METRICS[judged_by].label:>8}"]
+    return ["epoch", "train loss", *accuracy, "validation loss", *accuracy, *other, "seconds", "samples/s"]
+
+
+def metric(name: str, value: float | None) -> str:
+    """Return the value of a metric by its name."""
+    known = METRICS[name]
+    return percent(value) if known.is_share else r2(value) if known.more_is_better else loss(value)
 
 
 def ending(trainer: "Trainer") -> list[str]:
     """Return in a line each why a training ended before its last epoch, and which epoch's weights its network holds, if not the last's."""
     settings, best, lines = trainer.settings, trainer.best, []
     after = f"stopped after {counted(trainer.epoch, 'epoch')}"
-    shown = loss if settings.monitor == "loss" else percent
+    judged = METRICS[settings.metric].label
     if trainer.stopped == "patience":
-        lines.append(f"{after}: no better validation {settings.monitor} for {counted(known(settings.patience), 'epoch')}")
+        lines.append(f"{after}: no better validation {judged} for {counted(known(settings.patience), 'epoch')}")
     elif trainer.stopped == "target_accuracy":
         lines.append(f"{after}: the validation accuracy has reached {percent(settings.target_accuracy)}")
     elif trainer.stopped == "time_budget":
@@ -68,7 +74,7 @@ def ending(trainer: "Trainer") -> list[str]:
     elif trainer.stopped == "converged":
         lines.append(f"{after}: converged, no further step makes the loss smaller")
     if settings.restore_best and best.epoch and (best.epoch, 0) != (trainer.epoch, trainer.row):
-        lines.append(f"the network is that of epoch {best.epoch}, validation {settings.monitor} {shown(best.value)}")
+        lines.append(f"the network is that of epoch {best.epoch}, validation {judged} {metric(settings.metric, best.value)}")
     return lines
 
 
@@ -167,14 +173,18 @@ def columns(found: "Iterable[Description]") -> str:
     return table(["column", "kind", "missing", "different", "values"], rows, left=(0, 1, 4))
 
 
-def scores(scores: Mapping[str, float | None]) -> str:
-    """Return accuracy, or for numbers R² and errors in the units of y, and loss; of classes the other metrics, too, where there are any."""
-    accuracy = scores.get("accuracy")
-    parts = [] if accuracy is None else [f"accuracy {percent(accuracy)}"]
-    parts += [f"{word} {show(scores[name])}" for name, word, show in OF_CLASSES if name in scores]
-    if "r2" in scores:
-        parts += [f"R² {r2(scores['r2'])}", f"RMSE {loss(scores['rmse'])}", f"MAE {loss(scores['mae'])}"]
-    return ", ".join([*parts, f"loss {loss(scores['loss'])}"])
+def scores(scores: Mapping[str, float | None], chosen: str = "loss") -> str:
+    """Return metrics, the chosen one first: of classes accuracy and others, of numbers R² and errors in the units of y; the loss last."""
+    names = [name for name in METRICS if name in scores and name != "loss" and (name != "accuracy" or scores[name] is not None)]
+    names = sorted([*names, "loss"], key=lambda name: name != chosen or chosen == "loss")
+    return ", ".join(f"{METRICS[name].label} {metric(name, scores[name])}" for name in names)
+
+
+def scores_by_target(found: Mapping[str, Mapping[str, float | None]]) -> str:
+    """Return one row of metrics per target."""
+    names = [name for name in METRICS if any(name in each for each in found.values())]
+    rows = ([target, *(metric(name, each[name]) for name in names)] for target, each in found.items())
+    return table(["target", *(METRICS[name].label for name in names)], rows)
 
 
 def rate(value: float) -> str:

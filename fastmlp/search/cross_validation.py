@@ -22,6 +22,11 @@ class CvResult(NamedTuple):
     rmse: Summary | None = None  # of numbers, as are the others
     mae: Summary | None = None
     r2: Summary | None = None
+    balanced_accuracy: Summary | None = None  # these where the setting `metric` names one
+    auc: Summary | None = None
+    f1: Summary | None = None
+    log_loss: Summary | None = None
+    pinball: Summary | None = None
 
 
 def cv_tasks(network: NetworkSettings, training: TrainingSettings, data: Dataset, folds: int, runs: int = 1) -> list[Task]:

@@ -26,7 +26,7 @@ from fastmlp.preprocessing import targets
 from fastmlp.preprocessing.inputs import InputScaling, exact_scaling
 from fastmlp.search.folds import folds_of
 from fastmlp.search.task import DIVERGED, DONE, BankProgress, Folds, Task, Trained
-from fastmlp.settings import FIELDS, NEVER, ON, TrainingSettings, as_text, judges_epochs, kind_of, known
+from fastmlp.settings import FIELDS, NEVER, ON, TrainingSettings, as_text, judges_epochs, kind_of, known, metrics_of
 from fastmlp.training import holdout
 from fastmlp.training.history import Epoch, History, Progress
 from fastmlp.training.plan import make_plan
@@ -185,7 +185,10 @@ class SharedRows:
         y = network.class_numbers(self._y, "y_train")
         target = as_target(y, network.output, network.n_outputs, len(y), np.float64, "y_train")
         target, output = in_classes(target, y, network.output, network.n_outputs)
-        return holdout.split(settings, target if among is None else target[among], output, network.n_outputs)
+        groups = self._data.groups
+        if among is not None:
+            target, groups = target[among], None if groups is None else groups[among]
+        return holdout.split(settings, target, output, network.n_outputs, groups=groups)
 
 
 def _train(task: Task, data: Dataset, rows: SharedRows, report: Callable[[float], None], stop: threading.Event) -> Trained | None:
@@ -218,15 +221,22 @@ def _train(task: Task, data: Dataset, rows: SharedRows, report: Callable[[float]
         outcome = DIVERGED
     kept = trainer.best.epoch if settings.restore_best and trainer.best.epoch else len(history)
     held = history[kept - 1] if history and outcome == DONE else None  # the epoch whose weights the network holds
+    chosen = (settings.metric,)
     validated = {"loss": held and held.validation_loss, "accuracy": held and held.validation_accuracy}
     if held is not None and of_fold is not None:
-        validated = {**network.evaluate_checked(*of_fold, kernels=settings.kernels, threads=1)}
+        validated = {**network.evaluate_checked(*of_fold, kernels=settings.kernels, threads=1, metrics=chosen)}
         validated.setdefault("accuracy", None)
     elif held is not None and trainer.validation is not None and network.output == "identity":
         of_held_out = trainer.validation
         found = network.evaluate_checked(*of_held_out[:3], kernels=settings.kernels, threads=1, numbers=of_held_out.numbers)
         validated |= {score: found[score] for score in targets.SCORES}
-    test = _test(network, data) if task.opens_test and outcome == DONE else None
+    if held is not None and of_fold is None:
+        validated[settings.metric] = held.validation_metric
+    test = (
+        _test(network, data, [*metrics_of(network.output)] if data.kind == "table" else chosen)
+        if task.opens_test and outcome == DONE
+        else None
+    )
     return Trained(task, network, history, validated, test, time.perf_counter() - started, outcome)
 
 
@@ -238,11 +248,11 @@ def _of_fold(network: Network, data: Dataset, fold: np.ndarray) -> tuple[np.ndar
     return x, y, weight
 
 
-def _test(network: Network, data: Dataset) -> dict[str, float | None]:
+def _test(network: Network, data: Dataset, metrics: Sequence[str]) -> dict[str, float | None]:
     """Evaluate a trained network on the test set; the data set records it."""
     x = network.rows_for_kernels(data.x_test, "x_test")
     y = network.checked_target(data.y_test, x.shape[0], "y_test")
-    return network.evaluate_checked(x, y, threads=1)
+    return network.evaluate_checked(x, y, threads=1, metrics=metrics)
 
 
 def _code(task: Task) -> tuple[Any, ...]:

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from fastmlp.preprocessing import targets
 from fastmlp.search.ledger import Record
 from fastmlp.search.statistics import Summary, summarise
 from fastmlp.search.task import DONE, Task
-from fastmlp.settings import NetworkSettings, TrainingSettings, as_text, whole_number
+from fastmlp.settings import METRICS, NetworkSettings, TrainingSettings, as_text, whole_number
 
-SCORES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+SCORES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "validation_metric")
 
 
 class EpochSummary(NamedTuple):
@@ -20,6 +19,7 @@ class EpochSummary(NamedTuple):
     train_accuracy: Summary | None
     validation_loss: Summary | None
     validation_accuracy: Summary | None
+    validation_metric: Summary | None = None  # the one in the setting `metric`
 
 
 def repeat_tasks(
@@ -42,14 +42,15 @@ def summarise_epochs(records: Sequence[Record]) -> list[EpochSummary]:
     epochs = max((len(history["epoch"]) for history in histories), default=0)
     return [
         EpochSummary(
-            place + 1, *(summarise([history[score][place] for history in histories if place < len(history[score])]) for score in SCORES)
+            place + 1,
+            *(summarise([history[score][place] for history in histories if place < len(history.get(score, ()))]) for score in SCORES),
         )
         for place in range(epochs)
     ]
 
 
 def summarise_scores(records: Sequence[Record], rows: str) -> dict[str, Summary | None]:
-    """Return loss and accuracy, and of numbers rmse, mae and r2, on the `rows` "validation" or "test", over models that did not diverge."""
+    """Return loss and accuracy, and what else was measured, on the `rows` "validation" or "test", over models that did not diverge."""
     measured = [record[rows] for record in records if record["outcome"] == DONE and record[rows] is not None]
-    of_numbers = tuple(score for score in targets.SCORES if any(score in scores for scores in measured))
-    return {score: summarise([scores.get(score) for scores in measured]) for score in ("loss", "accuracy", *of_numbers)}
+    names = [name for name in METRICS if name in ("loss", "accuracy") or any(name in scores for scores in measured)]
+    return {name: summarise([scores.get(name) for scores in measured]) for name in names}

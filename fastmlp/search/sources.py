@@ -30,10 +30,11 @@ def source_of(data: Dataset, folder: Path) -> Source:
         return Source(data.name, None, data.data_dir, rows, sha256)
     import numpy as np
 
-    if data.sample_weight is not None:
-        raise DataError(
-            f"{data.name}: sample_weight: expected none, which workers of an executor do not know, got some; train in this process"
-        )
+    for name, values in (("sample_weight", data.sample_weight), ("groups", data.groups)):
+        if values is not None:
+            raise DataError(
+                f"{data.name}: {name}: expected none, which workers of an executor do not know, got some; train in this process"
+            )
     folder = folder / sha256[:16]
     if not folder.is_dir():  # written once, however often it is trained on
         for name, array in zip(ARRAYS, data.arrays(), strict=True):

@@ -16,7 +16,7 @@ from fastmlp.search.ledger import Ledger, Record, complete
 from fastmlp.search.repeat import repeat_tasks, summarise_scores, task_key
 from fastmlp.search.statistics import Comparison, Summary, compare, summarise
 from fastmlp.search.task import DIVERGED, DONE, Event, Task
-from fastmlp.settings import FIELDS, NetworkSettings, TrainingSettings, items_of, known
+from fastmlp.settings import FIELDS, METRICS, NetworkSettings, TrainingSettings, items_of, known
 from fastmlp.training.checks import needs_held_out
 
 DIGITS = 3  # of a number drawn from a range: more make no difference
@@ -60,6 +60,7 @@ class Ranked(NamedTuple):
     validation_accuracy: Summary | None
     seconds: Summary | None  # of one model, on one core
     validation_r2: Summary | None = None  # of numbers
+    validation_metric: Summary | None = None  # the one in the setting `metric`
 
 
 class SweepResult(NamedTuple):
@@ -67,7 +68,7 @@ class SweepResult(NamedTuple):
 
     ranked: list[Ranked]
     comparison: Comparison | None  # None of a single setting, or where one of the two has not a model on every seed
-    score: str  # what decided: "validation_accuracy", or "validation_loss" for networks that predict numbers
+    score: str  # what decided: "validation_" and the setting `metric`; where that is the loss, and there are classes, accuracy
 
 
 def grid(axes: Mapping[str, Sequence[Any]]) -> list[Change]:
@@ -187,10 +188,11 @@ def rank(changes: Sequence[Change], tasks: Sequence[Task], ledger: Ledger, runs:
     """Return the settings, best first, by their mean on the validation rows; those of which a model diverged come last."""
     found = [(change, tasks[runs * number : runs * (number + 1)]) for number, change in enumerate(changes)]
     records = {task_key(change, 0): ledger.of(own) for change, own in found}
-    ranked = [_ranked(change, known(own[0].training.epochs), ledger.of(own)) for change, own in found]
-    accurate = any(each.validation_accuracy is not None for each in ranked)
-    ranked.sort(key=lambda each: _order(each, accurate))
-    score = "accuracy" if accurate else "loss"
+    ranked = [_ranked(change, own[0].training, ledger.of(own)) for change, own in found]
+    score = tasks[0].training.metric
+    if score == "loss" and any(each.validation_accuracy is not None for each in ranked):
+        score = "accuracy"
+    ranked.sort(key=lambda each: _order(each, score))
     comparison = None
     if len(ranked) > 1 and ranked[0].diverged == ranked[1].diverged == 0:
         better, worse = ([_score(record, score) for record in records[task_key(each.changed, 0)]] for each in ranked[:2])
@@ -198,12 +200,12 @@ def rank(changes: Sequence[Change], tasks: Sequence[Task], ledger: Ledger, runs:
     return SweepResult(ranked, comparison, f"validation_{score}")
 
 
-def _ranked(change: Change, epochs: int, records: Sequence[Record]) -> Ranked:
+def _ranked(change: Change, training: TrainingSettings, records: Sequence[Record]) -> Ranked:
     done = [record for record in records if record["outcome"] == DONE]
     scores = summarise_scores(records, "validation")
     return Ranked(
         changed=change,
-        epochs=epochs,
+        epochs=known(training.epochs),
         runs=len(records),
         diverged=sum(record["outcome"] == DIVERGED for record in records),
         train_accuracy=summarise([record["history"]["train_accuracy"][-1] for record in done if record["history"]["train_accuracy"]]),
@@ -211,17 +213,22 @@ def _ranked(change: Change, epochs: int, records: Sequence[Record]) -> Ranked:
         validation_accuracy=scores["accuracy"],
         seconds=summarise([record["seconds"] for record in done]),
         validation_r2=scores.get("r2"),
+        validation_metric=scores.get(training.metric),
     )
 
 
-def _order(ranked: Ranked, accurate: bool) -> tuple[int, float, float]:
-    """Return what sorts settings, best first: what diverged comes last; ties in accuracy are broken by the loss."""
+def _order(ranked: Ranked, score: str) -> tuple[int, float, float]:
+    """Return what sorts settings, best first: what diverged comes last; ties are broken by the loss."""
     loss = math.inf if ranked.validation_loss is None else ranked.validation_loss.mean
-    accuracy = 0.0 if ranked.validation_accuracy is None else ranked.validation_accuracy.mean
-    return ranked.diverged, -accuracy if accurate else loss, loss
+    decides = ranked.validation_accuracy if score == "accuracy" else ranked.validation_loss if score == "loss" else ranked.validation_metric
+    return ranked.diverged, math.inf if decides is None else _signed(decides.mean, score), loss
 
 
 def _score(record: Record, score: str) -> float:
     """Return how good a model is: more is better."""
-    value: float = record["validation"][score]
-    return value if score == "accuracy" else -value
+    return -_signed(record["validation"][score], score)
+
+
+def _signed(value: float, score: str) -> float:
+    """Return a value of a score such that less is better."""
+    return -value if METRICS[score].more_is_better else value

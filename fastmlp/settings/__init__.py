@@ -41,6 +41,7 @@ from fastmlp.settings.fields import (
     used_by,
     used_with,
 )
+from fastmlp.settings.metrics import LOSS, METRICS, OF_CLASSES, OF_NUMBERS, Metric, metrics_of
 from fastmlp.settings.names import (
     ALIASES,
     RENAMED,

@@ -12,6 +12,7 @@ import functools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from fastmlp.settings.metrics import METRICS
 from fastmlp.settings.names import folded
 
 ACTIVATIONS = "activation"
@@ -374,9 +375,9 @@ class TrainingFields:
         0, "source of every random choice but the draw of held-out rows", STEP, minimum=0, maximum=2**63 - 1, compiles=NEVER,
         not_swept="every setting is trained with the same seeds; see --runs", shown=(HELP, PAGE), in_text=True,
     )
-    monitor: str = setting(
-        "loss", "metric to monitor on the held-out rows, for early stopping and best weights", COURSE, choices=("loss", "accuracy"),
-        group="Stopping", judges=True,
+    metric: str = setting(
+        "loss", "metric that judges epochs, such as auc or rmse: docs/training.md",
+        COURSE, choices=tuple(METRICS), group="Stopping", judges=True, not_swept="settings are compared by one metric", shown=(HELP,),
     )
     patience: int | None = setting(
         None, "stop after so many epochs without improvement", COURSE, minimum=1, group="Stopping", judges=True, compiles=ON,
@@ -494,7 +495,7 @@ def is_on(field: dataclasses.Field[Any], value: Any) -> bool:
 
 def judges_epochs(training: Mapping[str, Any]) -> bool:
     """Return whether held-out rows, where there are any, have a say in the weights that a training with these settings ends with."""
-    judging = (name for name in having("judges") if name != "monitor")
+    judging = (name for name in having("judges") if name != "metric")
     return training.get("schedule") == "plateau" or any(is_on(FIELDS[name], training.get(name)) for name in judging)
 
 

@@ -9,7 +9,9 @@ from fastmlp.errors import ConfigError
 
 # Settings, and values of settings, of version 0.1.0 that have another name now. Accepted with a warning for one version; what was recorded
 # under them is read as it was meant, without one.
-RENAMED = {"norm_layers": "normalization", "decay_rate": "gamma", "decay_epochs": "step_size", "final_rate": "end_factor"}
+RENAMED = {
+    "norm_layers": "normalization", "decay_rate": "gamma", "decay_epochs": "step_size", "final_rate": "end_factor", "monitor": "metric",
+}  # fmt: skip
 RENAMED_VALUES = {("initializer", "report"): "course"}
 
 # What scikit-learn, Keras, PyTorch and XGBoost call what is a setting or a name here, without case, hyphens and underscores.
@@ -34,6 +36,9 @@ ALIASES: Mapping[str, str] = {
     "lrschedule": "schedule", "lrscheduler": "schedule", "scheduler": "schedule", "warmup": "warmup_epochs",
     "dropoutrate": "dropout", "droprate": "dropout", "kernelinitializer": "initializer", "init": "initializer",
     "initialization": "initializer", "weightinit": "initializer", "classweights": "class_weight", "scaleposweight": "class_weight",
+    "metrics": "metric", "evalmetric": "metric", "scoring": "metric", "rocauc": "auc", "f1score": "f1", "f1macro": "f1",
+    "r2score": "r2", "rsquared": "r2", "r²": "r2", "rootmeansquarederror": "rmse", "balacc": "balanced_accuracy", "acc": "accuracy",
+    "pinballloss": "pinball", "quantileloss": "pinball",
     "scaler": "normalize", "standardize": "normalize", "batchnorm": "normalization",
     "batchnormalization": "normalization", "layernorm": "normalization", "maxtime": "time_budget",
     # activations
@@ -85,7 +90,6 @@ MOST_LISTED = 20  # names in one line
 # What is no setting anywhere here, and what there is in its place.
 NO_SETTINGS: Mapping[str, str] = {
     "shuffle": "; the rows of every epoch are shuffled, by the seed",
-    "metrics": "; the loss of every epoch, and the accuracy where there are classes, are in the history",
 }
 
 

@@ -164,7 +164,7 @@ class TrainingSettings(TrainingFields, Settings):
 
     def without_held_out(self) -> Self:
         """Return the same settings for a training that holds out no rows, and so judges none."""
-        return self.replace(validation=0, **{name: FIELDS[name].default for name in (*HELD_OUT, "monitor") if name != "validation"})
+        return self.replace(validation=0, **{name: FIELDS[name].default for name in (*HELD_OUT, "metric") if name != "validation"})
 
 
 @functools.cache
@@ -214,7 +214,7 @@ def _says_something(name: str, value: Any, recorded: Mapping[str, Any]) -> bool:
     if name not in FIELDS or decider_against(name, recorded) is not None:
         return name not in FIELDS
     needed = FIELDS[name].metadata["needs"]
-    if name == "monitor" and not (recorded.get("patience") or recorded.get("restore_best")):
+    if name == "metric" and not (recorded.get("patience") or recorded.get("restore_best")):
         needed = "validation"
     if needed in recorded and not recorded[needed]:
         return False

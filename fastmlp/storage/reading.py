@@ -28,7 +28,9 @@ HISTORY = (
     "learning_rate",
     "seconds",
     "samples_per_second",
+    "validation_metric",
 )
+NEW = ("validation_metric",)  # what records of earlier versions do not have
 
 History = dict[str, list[float | None]]
 
@@ -132,6 +134,8 @@ def _models(path: Path) -> tuple[Model, ...]:
 
 def _model(path: Path, line: int, record: Mapping[str, Any]) -> Model:
     history = record.get("history")
+    if isinstance(history, dict) and isinstance(history.get("epoch"), list):
+        history = {**{field: [None] * len(history["epoch"]) for field in NEW}, **history}
     lists = [history.get(field) for field in HISTORY] if isinstance(history, dict) else [None]
     if not all(isinstance(values, list) and all(map(_is_number_or_none, values)) for values in lists):
         raise _damaged(path, f"a history of numbers in line {line}")
@@ -146,7 +150,7 @@ def _model(path: Path, line: int, record: Mapping[str, Any]) -> Model:
             raise _damaged(path, f"the field {field} in line {line}")
     if not (record.get("fold") is None or isinstance(record["fold"], int)):
         raise _damaged(path, f"the field fold in line {line}")
-    return Model._make(record.get(field) for field in Model._fields)
+    return Model._make({**record, "history": history}.get(field) for field in Model._fields)
 
 
 def _is_number_or_none(value: Any) -> bool:

@@ -84,27 +84,24 @@ def _check_full_batch(settings: TrainingSettings, n_rows: int) -> None:
 
 def needs_held_out(settings: TrainingSettings) -> bool:
     """Return whether a training ends otherwise where settings judge its epochs by held-out rows."""
-    return any(name != "monitor" for name in _judging(settings))
+    return any(name != "metric" for name in _judging(settings))
 
 
 def _judging(settings: TrainingSettings) -> list[str]:
     """Return the names of the settings given that judge epochs by held-out rows; what it is that they judge by comes last."""
     given = [name for name in having("judges") if is_on(FIELDS[name], getattr(settings, name))]
-    return sorted(given, key=lambda name: name == "monitor")
+    return sorted(given, key=lambda name: name == "metric")
 
 
-def check_stopping(settings: TrainingSettings, holds_out: bool, output: str) -> None:
-    """Raise ConfigError where a setting needs held-out rows and there are none, or an accuracy of an output that has none."""
+def check_stopping(settings: TrainingSettings, holds_out: bool, network: Network) -> None:
+    """Raise ConfigError where a setting needs held-out rows and there are none, or a metric that the network does not have."""
+    network.check_metric(settings.metric, "metric")
     if not holds_out and (names := _judging(settings)):
         raise ConfigError(f"{names[0]}: expected held-out rows to judge an epoch by, got none; set validation, for example to 5000")
-    if output == "identity":
-        judged = settings.patience is not None or settings.restore_best
-        if settings.monitor == "accuracy" and judged:
-            raise ConfigError("monitor: expected 'loss' for a network that predicts numbers, got 'accuracy'; they have no accuracy")
-        if settings.target_accuracy is not None:
-            raise ConfigError(
-                f"target_accuracy: expected none for a network that predicts numbers, got {settings.target_accuracy:g}; use patience"
-            )
+    if network.output == "identity" and settings.target_accuracy is not None:
+        raise ConfigError(
+            f"target_accuracy: expected none for a network that predicts numbers, got {settings.target_accuracy:g}; use patience"
+        )
 
 
 def batches(settings: TrainingSettings, network: Network, n_rows: int, *, more_to_come: bool) -> tuple[TrainingSettings, int, int]:

@@ -21,6 +21,7 @@ class Epoch(NamedTuple):
     learning_rate: float  # of its last step
     seconds: float  # of training, without the validation
     samples_per_second: float
+    validation_metric: float | None = None  # the one in the setting `metric`, by which the best epoch is told
 
 
 class Progress(NamedTuple):
@@ -38,7 +39,7 @@ class History(list[Epoch]):
     """The epochs of a training, oldest first.
 
     state: where it stands. stopped: why it ended, "epochs", "patience", "target_accuracy", "time_budget", "converged" or "callback"; None
-    while it runs, or where an error ended it. best_epoch: the epoch with the best monitored value, None without held-out rows.
+    while it runs, or where an error ended it. best_epoch: the epoch with the best value of the metric, None without held-out rows.
     """
 
     state: TrainingState | None = None

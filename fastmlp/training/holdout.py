@@ -11,10 +11,11 @@ import numpy as np
 
 from fastmlp.errors import ConfigError
 from fastmlp.kernels import random
-from fastmlp.settings import TrainingSettings
+from fastmlp.settings import TrainingSettings, known
 
 STRATIFIED, SHUFFLED, LAST = "stratified", "shuffled", "last"
-HOW = {STRATIFIED: "drawn class by class", SHUFFLED: "drawn at random", LAST: "the last ones"}
+DRAWS, FURTHER = 20, 2  # of groups, until all classes are trained on; how far one draw's number is from the next one's
+HOW = {STRATIFIED: "drawn class by class", SHUFFLED: "drawn at random", LAST: "the last ones", "groups": "whole groups, drawn at random"}
 
 
 class Rows(NamedTuple):
@@ -24,10 +25,10 @@ class Rows(NamedTuple):
     held_out: np.ndarray
 
 
-def count(validation: int | float | None, n_rows: int) -> int:
+def count(validation: int | float | None, n_rows: int, what: str = "validation") -> int:
     """Return how many of n_rows rows are held out: so many, or the nearest number to a part of them; None: none.
 
-    Raises ConfigError where a number leaves no row to train on, or a part none on either side.
+    Raises ConfigError, with the name of the setting, where a number leaves no row to train on, or a part none on either side.
     """
     if not validation:
         return 0
@@ -35,18 +36,23 @@ def count(validation: int | float | None, n_rows: int) -> int:
         held_out = math.floor(validation * n_rows + 0.5)
         if not 0 < held_out < n_rows:
             of_it = "is no row; write 1 for one row" if held_out == 0 else "leaves none to train on; hold out less"
-            raise ConfigError(f"validation: expected a part of the {n_rows} rows there are, got {validation:g}, which {of_it}")
+            raise ConfigError(f"{what}: expected a part of the {n_rows} rows there are, got {validation:g}, which {of_it}")
         return held_out
     if validation >= n_rows:
-        raise ConfigError(f"validation: expected fewer than the {n_rows} rows there are, got {validation}")
+        raise ConfigError(f"{what}: expected fewer than the {n_rows} rows there are, got {validation}")
     return validation
 
 
-def rule(holdout: str | None, output: str, n_outputs: int) -> str:
+def rule(holdout: str | None, output: str, n_outputs: int, is_grouped: bool = False) -> str:
     """Return how rows are held out: as asked for, by default class by class where each row has one class, else from all rows.
 
-    Raises ConfigError for STRATIFIED where rows have no single class.
+    is_grouped: whether rows belong to groups, which are drawn as wholes. Raises ConfigError for STRATIFIED where rows have no single class,
+    and for anything but SHUFFLED with groups.
     """
+    if is_grouped:
+        if holdout not in (None, SHUFFLED):
+            raise ConfigError(f"holdout: expected none or shuffled with groups, which are drawn as wholes, got {holdout!r}")
+        return SHUFFLED
     one_class = output == "softmax" or (output == "sigmoid" and n_outputs == 1)
     if holdout == STRATIFIED and not one_class:
         kind = "numbers" if output == "identity" else f"{n_outputs} labels per row"
@@ -54,14 +60,21 @@ def rule(holdout: str | None, output: str, n_outputs: int) -> str:
     return holdout or (STRATIFIED if one_class else SHUFFLED)
 
 
-def split(settings: TrainingSettings, target: np.ndarray, output: str, n_outputs: int, draw: int = 0) -> Rows:
+def split(
+    settings: TrainingSettings, target: np.ndarray, output: str, n_outputs: int, draw: int = 0, groups: np.ndarray | None = None,
+    what: str = "validation",
+) -> Rows:  # fmt: skip
     """Return which of the rows with these targets (n, T) are trained on and which are held out, as the settings say.
 
-    Of a network with this output; draw: 0, or the number of another draw. Raises ConfigError where nothing is left on either side.
+    Of a network with this output; draw: 0, or the number of another draw. groups (n,): whole numbers, of which equal ones stay together;
+    None: each row stands for itself. Raises ConfigError, with the name of the setting, where nothing is left on either side.
     """
     n = target.shape[0]
-    held_out = count(settings.validation, n)
-    how = rule(settings.holdout, output, n_outputs)
+    held_out = count(settings.validation, n, what)
+    how = rule(settings.holdout, output, n_outputs, groups is not None)
+    if groups is not None and held_out:
+        classes = target[:, 0] if rule(None, output, n_outputs) == STRATIFIED else np.zeros(n)
+        return _whole_groups(settings.split_seed, groups, classes, held_out, draw, what)
     if how == LAST or held_out == 0:
         return Rows(np.arange(n - held_out), np.arange(n - held_out, n))
     order = np.arange(n)
@@ -77,6 +90,31 @@ def split(settings: TrainingSettings, target: np.ndarray, output: str, n_outputs
     kept = np.ones(n, bool)
     kept[drawn] = False
     return Rows(np.flatnonzero(kept), np.flatnonzero(~kept))
+
+
+def _whole_groups(seed: int, groups: np.ndarray, classes: np.ndarray, held_out: int, draw: int, what: str) -> Rows:
+    """Return rows (n,) of which whole groups are held out, about so many rows, in the order in which the groups are drawn.
+
+    Drawn anew, a few times, where no row of some class is left to train on.
+    """
+    names, of_rows, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    if names.size < 2:
+        raise ConfigError(
+            f"{what}: expected two groups or more, so that one is held out and one trained on, got {names.size}; name other groups"
+        )
+    first: Rows | None = None
+    for again in range(DRAWS):
+        order = np.arange(names.size)
+        with np.errstate(over="ignore"):  # as above
+            random.shuffle(order, np.uint64(random.stream_key(seed, random.HOLDOUT, draw + again * FURTHER)))
+        ends = np.cumsum(sizes[order])[:-1]  # one group is left to train on
+        drawn = order[: 1 + int(np.abs(ends - held_out).argmin())]
+        is_held_out = np.isin(of_rows, drawn)
+        found = Rows(np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out))
+        first = found if first is None else first
+        if np.unique(classes[found.train]).size == np.unique(classes).size:
+            return found
+    return known(first)
 
 
 def shares(counts: np.ndarray, held_out: int) -> np.ndarray:

@@ -58,7 +58,7 @@ class TrainingKeywords(TypedDict, total=False):
     kernels: str
     threads: int | None
     seed: int
-    monitor: str
+    metric: str
     patience: int | None
     restore_best: bool
     target_accuracy: float | None

@@ -28,6 +28,7 @@ def make_plan(
     *,
     more_to_come: bool = False,
     n_rows: int | None = None,
+    groups: np.ndarray | None = None,
 ) -> Plan:
     """Return what a Trainer does with these arguments; check all of them, and touch nothing.
 
@@ -35,6 +36,7 @@ def make_plan(
     out as they say, the numbers of the rows themselves (holdout.Rows), or (x, y). resume: where the training stood. sample_weight: (n,)
     what each row counts; of rows held out, too. class_weight: as in the settings, or a mapping {class: weight}; of the rows trained on
     only. more_to_come: the rows are those of a first step, and a batch may have more of them. n_rows: of an epoch, of which x is a sample.
+    groups: (n,) whole numbers, of which rows with equal ones are held out together.
 
     Raises DataError, ConfigError, NotEnoughMemory.
     """
@@ -65,7 +67,7 @@ def make_plan(
         raise DataError("x: expected at least one row to train on, got 0 rows")
 
     classes, output = in_classes(target, y, network.output, network.n_outputs)
-    split = chosen if chosen is not None else holdout.split(settings, classes, output, network.n_outputs)
+    split = chosen if chosen is not None else holdout.split(settings, classes, output, network.n_outputs, groups=groups)
     input_scaling = scaling.input_scaling(network, settings, x, rows, split.train, of_images)
     rows = scaling.moved(network, x, rows, input_scaling)
     scaling.warn_of_rounding(network, y, kind)
@@ -73,7 +75,7 @@ def make_plan(
         held_out = validation_rows.held_out(network, rows, target, weight, split.held_out)
     else:
         held_out = validation_rows.given(network, *pair, labels, of_target, input_scaling, loss)
-    checks.check_stopping(settings, held_out is not None, network.output)
+    checks.check_stopping(settings, held_out is not None, network)
     if chosen is None:
         settings.check_needs()
 
@@ -87,7 +89,7 @@ def make_plan(
     target_scaling = scaling.target_scaling(network, kind, target, weight, split.train)
     scale, shift = input_scaling.scale_and_shift(network.n_inputs, network.dtype, rows.dtype == np.uint8)
     if settings.validation:
-        settings = settings.replace(holdout=holdout.rule(settings.holdout, output, network.n_outputs))
+        settings = settings.replace(holdout=holdout.rule(settings.holdout, output, network.n_outputs, groups is not None))
     validation_rows.warn_of_unseen(network, held_out, y, classes[split.train], labels, settings.holdout, is_given=pair is not None)
     return Plan(
         network=network, settings=scaling.in_effect(settings, loss, input_scaling, target_scaling), rows=rows,

@@ -39,7 +39,7 @@ class TrainingState(NamedTuple):
     earlier_seconds: float = 0.0  # spent on the epochs finished
     m: np.ndarray | None = None  # (P,) optimizer state, where the optimizer has one
     v: np.ndarray | None = None
-    best_epoch: int = 0  # the epoch with the best monitored value so far, 0 before there was one
+    best_epoch: int = 0  # the epoch with the best value of the metric so far, 0 before there was one
     best_value: float | None = None
     validation_accuracy: float | None = None  # after the last epoch finished
     weights: np.ndarray | None = None  # (P,) after the last step, where the network holds others: an average, or those of the best epoch

@@ -1,6 +1,6 @@
 """When a training ends, and which of its epochs is the best: rules over settings and a few numbers. Knows no network and no clock."""
 
-from fastmlp.settings import TrainingSettings, known
+from fastmlp.settings import METRICS, TrainingSettings, known
 from fastmlp.training.state import Best
 
 # Why a training ended, as History.stopped and the records of a run say it.
@@ -12,11 +12,11 @@ CONVERGED = "converged"  # lbfgs: the gradient is as good as zero, or no step ma
 CALLBACK = "callback"
 
 
-def better(best: Best, epoch: int, value: float | None, monitor: str) -> Best:
+def better(best: Best, epoch: int, value: float | None, metric: str) -> Best:
     """Return what is the best epoch after `epoch` gave `value`: a smaller loss, a larger accuracy. A value that is no number is never."""
     if value is None or value != value:
         return best
-    if best.value is None or (value < best.value if monitor == "loss" else value > best.value):
+    if best.value is None or (value > best.value if METRICS[metric].more_is_better else value < best.value):
         return Best(epoch, value)
     return best
 

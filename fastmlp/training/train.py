@@ -98,6 +98,7 @@ def planned(network: Network, x: Any, y: Any, sample_weight: Any, resume: Traini
     given = dict(settings)
     validation = given.pop("validation", None)
     of_data: Mapping[str, Any] = {}
+    groups = None
     if isinstance(x, StoredTable):
         given["validation"] = 0 if isinstance(validation, (tuple, list)) else validation
         others = {"y": y, "sample_weight": sample_weight}
@@ -108,6 +109,7 @@ def planned(network: Network, x: Any, y: Any, sample_weight: Any, resume: Traini
         if x.columns is not None and network.columns is not None and not network.columns.same_as(x.columns):
             raise ConfigError(f"columns: expected those of the data set {x.name}, the network has others; use network.encoded(frame) and y")
         sample_weight = x.sample_weight if sample_weight is None else sample_weight
+        groups = None if isinstance(validation, (tuple, list)) else x.groups
         x, y, of_data = x.x_train, x.y_train, x.training_defaults
     elif y is None:
         hint = f"load it: fastmlp.load_dataset({x!r})" if isinstance(x, str) else "only a data set brings its own"
@@ -118,4 +120,4 @@ def planned(network: Network, x: Any, y: Any, sample_weight: Any, resume: Traini
     if isinstance(validation, (tuple, list)):  # but how epochs are judged by them does
         given |= {name: of_data[name] for name in having("judges") if name in of_data and given.get(name) is None}
     checked = TrainingSettings.from_mapping(over_defaults(optimizers.as_settings(given), of_data), "train")
-    return make_plan(network, x, y, checked, validation, resume, sample_weight, class_weight)
+    return make_plan(network, x, y, checked, validation, resume, sample_weight, class_weight, groups=groups)

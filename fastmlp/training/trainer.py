@@ -271,14 +271,15 @@ class Trainer:
             learning_rate=self._last_rate(),
             seconds=seconds,
             samples_per_second=self.n_rows / seconds,
+            validation_metric=scores[self.settings.metric] if scores else None,
         )
         self._accuracy = None if epoch.validation_accuracy != epoch.validation_accuracy else epoch.validation_accuracy  # no NaN
-        self.best = stopping.better(self.best, epoch.epoch, scores[self.settings.monitor] if scores else None, self.settings.monitor)
+        self.best = stopping.better(self.best, epoch.epoch, epoch.validation_metric, self.settings.metric)
         if self.settings.restore_best and self.best.epoch == epoch.epoch:
             self._weights.keep_best()
         if self.settings.schedule == "plateau":
-            monitored = epoch.train_loss if epoch.validation_loss is None else epoch.validation_loss
-            self._plateau = schedules.after_epoch(self._plateau, monitored, self.settings)
+            judged = epoch.train_loss if epoch.validation_loss is None else epoch.validation_loss
+            self._plateau = schedules.after_epoch(self._plateau, judged, self.settings)
         self.scores = scores
         self._earlier_seconds += self._seconds
         self.epoch, self.row, self._seconds = self.epoch + 1, 0, 0.0
@@ -304,7 +305,9 @@ class Trainer:
         rows, numbers = (rows[:most], None) if numbers is None else (rows, numbers[:most])
         weight = None if weight is None else weight[:most]
         kernels, threads = self.settings.kernels, self.settings.threads
-        return self.network.evaluate_checked(rows, target[:most], weight, kernels=kernels, threads=threads, numbers=numbers)
+        return self.network.evaluate_checked(
+            rows, target[:most], weight, kernels=kernels, threads=threads, numbers=numbers, metrics=(self.settings.metric,)
+        )
 
     def _diverged(self, where: str) -> None:
         kept = self.best.epoch if self._weights.has_best else None

@@ -4,6 +4,7 @@ import csv
 import json
 
 import numpy as np
+import polars as pl
 import pytest
 
 import fastmlp
@@ -66,6 +67,83 @@ def test_targets_of_every_kind_are_trained_on(command, tmp_path, names, output):
     assert output == "identity" or (list(names) == [0, 1, 2] if known is None else known.tolist() == list(names))
     assert command("predict", "m.safetensors", "t.csv", "--out", "p.csv").code == 0
     assert len((tmp_path / "p.csv").read_text().splitlines()) == 61
+
+
+def test_the_metric_judges_epochs_and_stands_first_in_the_result_and_in_the_records(command, table, tmp_path):
+    done = command("train", table, "--target", "class", "--metric", "log-loss", "--epochs", "3", "--run-folder", tmp_path / "run")
+    assert "\ntest log-loss " in done.out
+    assert "accuracy  log-loss  seconds" in done.out
+    results = json.loads((tmp_path / "run/manifest.json").read_text())["results"]
+    values = [json.loads(line)["validation_metric"] for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert results["metric"] == "log_loss"
+    assert results["best"] == {"epoch": values.index(min(values)) + 1, "validation_log_loss": min(values)}
+    assert {"accuracy", "balanced_accuracy", "auc", "f1", "log_loss", "loss"} == set(results["test"])
+    swept = command("sweep", table, "--target", "class", "--epochs", "2", "--hidden", "4,8", "--metric", "auc")
+    assert "AUC" in swept.out
+    assert "of AUC better" in swept.out
+
+
+def test_numbers_have_metrics_of_their_own_only(command, tmp_path):
+    rows = [[f"{value:.3f}", f"{2 * value:.3f}"] for value in np.random.default_rng(0).normal(size=80)]
+    table = write(tmp_path / "numbers.csv", rows, ["x", "y"])
+    named = (table, "--target", "y", "--epochs", "2", "--metric", "rmse")
+    done = [command("train", *named), command("repeat", *named, "--runs", "2"), command("cv", *named, "--folds", "2")]
+    done += [command("sweep", *named, "--hidden", "2,4")]
+    assert [each.code for each in done] == [0] * 4
+    assert not [each for each in done if "accuracy" in each.out + each.err or "train %" in each.out]
+    assert "\ntest RMSE " in done[0].out
+    refused = command("train", table, "--target", "y", "--metric", "auc")
+    assert (refused.code, "metric: expected one of loss, r2, rmse, mae, pinball" in refused.err) == (78, True)
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    x = np.random.default_rng(3).normal(size=(120, 2))
+    rows = [[f"{a:.3f}", f"{b:.3f}", f"{3 * a:.3f}", f"{50 * b:.3f}", int(a > 0), "true" if b > 0 else "false", "r"] for a, b in x]
+    rows[7][2] = ""
+    return write(tmp_path_factory.mktemp("several") / "several.csv", rows, ["x1", "x2", "first", "a,b", "up", "right", "text"])
+
+
+def test_several_numbers_are_predicted_in_a_column_each(command, several, tmp_path):
+    named = (several, "--target", "first", "--target", "a,b", *(f"--drop={each}" for each in ("up", "right", "text")))
+    trained = command("train", *named, "--epochs", "30", "--run-folder", tmp_path / "run")
+    assert "columns 'first', 'a,b': 1 row without a target is left out" in trained.err
+    command("predict", tmp_path / "run", several, "--out", tmp_path / "out.csv")
+    written = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
+    truth = list(csv.DictReader(several.read_text().splitlines()))
+    assert list(written[0]) == ["prediction_first", "prediction_a,b"]
+    wrong = [float(row["prediction_a,b"]) - float(true["a,b"]) for row, true in zip(written, truth, strict=True)]
+    judged = json.loads(command("evaluate", tmp_path / "run", several, "--json").out)["targets"]
+    kept = np.delete(wrong, 7)
+    assert judged["a,b"]["rmse"] == pytest.approx(np.sqrt(np.mean(kept**2)), rel=1e-6)
+    assert judged["a,b"]["r2"] > 0.8
+
+
+def test_several_labels_have_a_probability_each(command, several, tmp_path):
+    model = tmp_path / "labels.safetensors"
+    others = [f"--drop={each}" for each in ("first", "a,b", "text")]
+    done = command("train", several, "--target", "up,right", *others, "--epochs", "30", "--out", model, "--no-run-folder")
+    assert "2 targets, labels 0 and 1: up (" in done.err
+    command("predict", model, several, "--out", tmp_path / "out.csv")
+    for row in list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines())):
+        assert [row["prediction_up"], row["prediction_right"]] == [str(int(float(row[f"probability_{n}"]) > 0.5)) for n in ("up", "right")]
+    assert json.loads(command("evaluate", model, several, "--json").out)["targets"]["right"]["auc"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--target", "up,text"), "column 'text': expected 2 targets to be numbers, or all of them 0 and 1, got 'r'"),
+        (("--target", "up,nothing"), "target: expected the name of a column, got 'nothing'"),
+        (("--target", "up", "--target", "up"), "target: expected different columns, got 'up' twice"),
+        (("--target", "up,right", "--output", "softmax"), "output: expected identity or sigmoid for 2 targets, got softmax"),
+        (("--target", "first,up", "--output", "sigmoid"), "column 'first', row 2: expected 0 or 1"),
+    ],
+)
+def test_several_targets_that_cannot_be_had_are_refused_in_one_line(command, several, arguments, message):
+    done = command("train", several, *arguments)
+    assert done.code in (65, 78)
+    assert message in done.err.splitlines()[-1]
 
 
 def test_predictions_keep_the_order_of_rows_and_what_was_asked_for(command, model, tmp_path):
@@ -193,11 +271,11 @@ def test_page_of_a_regression_speaks_of_columns_and_numbers(command, tmp_path):
         (["--target", "clas"], "target: expected the name of a column, got 'clas'; did you mean 'class'?"),
         ([], "--target: expected the column to predict, got none; there are id, size, colour, constant, class"),
         (["--target", "class", "--drop", "color"], "expected a column 'color', found none; did you mean 'colour'?"),
-        (["--target", "class", "--numeric", "colour"], "column 'colour', data row 1: expected a finite number"),
+        (["--target", "class", "--numeric", "colour"], "column 'colour', row 2: expected a finite number"),
         (["--target", "constant"], "target: expected at least two classes, got 'always' in all 400 rows"),
         (["--target", "id"], "target: expected classes that have several rows each, got 400 in 400 rows"),
         (["--target", "class", "--test-part", "400"], "--test-part: expected fewer than the 400 rows there are, got 400"),
-        (["--target", "class", "--test-part", "1.5"], "--test-part: expected a part of the rows, such as 0.2, or their number, got 1.5"),
+        (["--target", "class", "--test", "1.5"], "--test-part: expected a part of the rows, such as 0.2, or their number, got 1.5"),
         (["--target", "class", "--test-file", "absent.csv"], "absent.csv"),
     ],
 )  # fmt: skip
@@ -247,3 +325,27 @@ def test_a_model_trains_on_with_the_columns_that_it_has(command, model, tmp_path
     assert command("train", "--resume", done.json["run_folder"], "--json").json["test"] == done.json["test"]
     with pytest.raises(fastmlp.ConfigError, match="columns: expected those of the data set other"):
         fastmlp.train(network, fastmlp.load_table("other.csv", "class"))
+
+
+def test_what_a_model_does_not_know_of_may_hold_anything(command, tmp_path):
+    rows = [[value / 7, "0x1F" if value % 9 else "inf", f"{value % 5},5" if value % 3 else "z", "ab"[value % 2]] for value in range(80)]
+    table = write(tmp_path / "t.csv", rows, ["x", "dropped", "kept", "y"])
+    said = ("--target", "y", "--drop", "dropped", "--keep", "kept", "--epochs", "1", "--out", "m.safetensors", "--no-run-folder")
+    assert command("train", table, *said).code == 0
+    assert command("evaluate", "m.safetensors", table).code == 0
+    assert command("predict", "m.safetensors", table, "--out", "p.csv").code == 0
+    assert list(csv.DictReader((tmp_path / "p.csv").read_text().splitlines()))[1]["kept"] == "1,5"
+    pl.DataFrame({"x": [0.5, 1.5], "nested": [[1], [2, 3]]}).write_parquet(tmp_path / "more.parquet")
+    assert command("predict", "m.safetensors", tmp_path / "more.parquet").code == 0
+
+
+def test_describe_takes_the_flags_that_train_takes(command, tmp_path):
+    rows = [[f"{value},5", f"0{value % 9 + 1}/02/2024", value % 3, "ab"[value % 2]] for value in range(30)]
+    table = write(tmp_path / "t.csv", rows, ["price", "day", "code", "y"])
+    said = ("--target", "y", "--decimal", ",", "--day-first", "--categorical", "code")
+    shown = {each["name"]: each for each in json.loads(command("data", "describe", table, *said, "--json").out)["columns"]}
+    assert {name: each["kind"] for name, each in shown.items()} == {"price": "number", "day": "date", "code": "category", "y": "target"}
+    assert shown["price"]["values"] == "0.5 to 29.5, median 15"
+    assert shown["day"]["values"].startswith("2024-02-01")
+    refused = command("data", "describe", table, "--decimal", ",", "--numeric", "prize")
+    assert "expected the name of a column, got 'prize'; did you mean 'price'?" in refused.err

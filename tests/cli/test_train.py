@@ -46,7 +46,7 @@ def test_what_validation_needs_is_compiled_before_the_heading(command, monkeypat
     evaluate = Network.evaluate_checked
     monkeypatch.setattr(Network, "evaluate_checked", lambda *given, **named: printed.append("evaluated") or evaluate(*given, **named))
     heading = tables.epoch_heading
-    monkeypatch.setattr(tables, "epoch_heading", lambda: printed.append("heading") or heading())
+    monkeypatch.setattr(tables, "epoch_heading", lambda *columns: printed.append("heading") or heading(*columns))
     command(*QUICK, "--validation", "10000")
     assert printed[:2] == ["evaluated", "heading"]
 

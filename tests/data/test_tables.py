@@ -89,6 +89,13 @@ READ = {
 }  # fmt: skip
 
 
+READ |= {
+    "ort;preis;menge\nKöln;1.234,5;3\nBonn;-2,25;1.000\n".encode(): {
+        "ort": ["Köln", "Bonn"], "preis": [1234.5, -2.25], "menge": [3, 1000],
+    },
+}  # fmt: skip
+
+
 @pytest.mark.filterwarnings("ignore:t.csv. the first line is taken")
 def test_tables_as_people_write_them_are_read():
     for content, columns in READ.items():
@@ -116,6 +123,14 @@ REFUSED = {
 }  # fmt: skip
 
 
+REFUSED |= {
+    b"a;b\n1,234;1\n2,345;2\n": "column 'a': expected a decimal mark that can be told, found '1,234'",
+    b"a;b\n1,23;1.5\n2,3;2.5\n": "expected one decimal mark, found '1,23' in column 'a' and '1.5' in column 'b'",
+    b'a,b\n"two\nlines",1\nx,2\ny,inf\n': "row 5, column 2 ('b'): expected a finite number",
+    b'a,b\n"two\nlines",1\nx,2\ny\n': "row 5, column 2: expected 2 cells",
+}
+
+
 def test_bad_tables_are_refused_in_one_line_with_row_and_column(tmp_path):
     path = tmp_path / "t.csv"
     for content, message in REFUSED.items():
@@ -124,6 +139,17 @@ def test_bad_tables_are_refused_in_one_line_with_row_and_column(tmp_path):
             read_table(path)
         assert message in str(error.value), content
         assert str(error.value).isprintable()
+
+
+def test_the_decimal_mark_may_be_said(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"a;b\n1,234;1\n2,345;2\n")
+    assert read_table(path, decimal=",")["a"].to_list() == [1.234, 2.345]
+    assert read_table(path, decimal=".")["a"].to_list() == [1234, 2345]
+    path.write_bytes(b'a,b\n"1,5",1\n"1.000,25",2\n')
+    assert read_table(path, decimal=",")["a"].to_list() == [1.5, 1000.25]
+    with pytest.raises(fastmlp.ConfigError, match=r"decimal: expected '\.' or ',', got ';'"):
+        read_table(path, decimal=";")
 
 
 def test_one_cell_of_another_kind_is_said():

@@ -109,7 +109,7 @@ def test_an_order_is_a_number_and_a_category_without_a_place_in_it_is_refused():
         fitted(order, size=sizes).encode(pl.DataFrame({"size": sizes})).ravel(),
         realmlp(np.array([0.0, 2, 1, 2]), np.array([0.0, 2, 1, 2])), rtol=1e-6,
     )  # fmt: skip
-    with pytest.raises(DataError, match=r"column 'size', data row 3: expected one of small, middle, large, got 'huge'"):
+    with pytest.raises(DataError, match=r"column 'size', row 3: expected one of small, middle, large, got 'huge'"):
         fitted(order, size=["small", "large", "huge"])
 
 
@@ -130,6 +130,13 @@ def test_a_date_becomes_its_parts(as_text):
 def test_a_day_that_may_be_a_month_is_refused():
     with pytest.raises(DataError, match=r"'t': expected dates that mean one day, '03/04/2020' may be two"):
         fitted(Choices(date=("t",)), t=["03/04/2020", "05/06/2020"])
+    with pytest.raises(
+        DataError, match=r"'t': expected dates that mean one day, '03/04/2020' may be two; say --day-first or --month-first"
+    ):
+        fitted(t=["03/04/2020", "05/06/2020"])
+    assert [fitted(Choices(day_first=first), t=["03/04/2020", "05/06/2020"]).columns[0].format for first in (True, False)] == [
+        "%d/%m/%Y", "%m/%d/%Y",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -146,6 +153,9 @@ def test_a_day_that_may_be_a_month_is_refused():
         ([f"name {row}" for row in range(40)], "text"),
         ([*map(str, range(100)), "1_000"], "unclear"),
         (["1,5", "2,5"] * 20, "unclear"),
+        (["31.01.2024", "01.02.2024", ""] * 10, "date"),
+        (["01/31/2024 10:30", "02/01/2024 08:00"] * 10, "date"),
+        (["01/02/2024", "03/04/2024"] * 10, "unclear"),
     ],
 )  # fmt: skip
 def test_what_a_column_is_follows_from_its_cells(cells, kind):
@@ -156,7 +166,7 @@ def test_what_is_left_out_is_told_and_what_is_unclear_refused():
     frame = pl.DataFrame({"x": [1.0, 2, 3], "same": ["a"] * 3, "id": ["p", "q", "r"], "y": [0, 1, 0]})
     found = columns.fit(frame, Choices(keep=("id",)), target="y")
     assert (found.columns.features, found.left_out, found.columns.keep) == (("x",), {"same": "constant: always 'a'"}, ("id",))
-    with pytest.raises(DataError, match=r"'n', data row 101: expected a number, as in 99.0% of the rows, got '1_000'.*--categorical n"):
+    with pytest.raises(DataError, match=r"'n', row 101: expected a number, as in 99.0% of the rows, got '1_000'.*--categorical n"):
         fitted(n=[*map(str, range(100)), "1_000"])
     with pytest.raises(ConfigError, match=r"expected the name of a column, got 'hight'; did you mean 'height'\?"):
         fitted(Choices(drop=("hight",)), height=[1.0, 2.0])
@@ -164,7 +174,7 @@ def test_what_is_left_out_is_told_and_what_is_unclear_refused():
 
 @pytest.mark.parametrize(("cell", "message"), [("tall", "a finite number, got 'tall'"), ("inf", "a finite number, got 'inf'")])
 def test_a_cell_that_is_no_number_is_refused_with_its_row(cell, message):
-    with pytest.raises(DataError, match=rf"column 'v', data row 2: expected {message}"):
+    with pytest.raises(DataError, match=rf"column 'v', row 2: expected {message}"):
         fitted(v=[1.0, 2.0]).encode(pl.DataFrame({"v": ["1", cell]}))
     with pytest.raises(DataError, match=r"expected a column 'v', as in training, found none; did you mean 'V'\?"):
         fitted(v=[1.0, 2.0]).encode(pl.DataFrame({"V": [1.0]}))

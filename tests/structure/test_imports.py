@@ -17,6 +17,7 @@ FLOOR_PLAN = (
     "fastmlp.errors",
     "fastmlp.machine",
     "fastmlp.settings.names",
+    "fastmlp.settings.metrics",
     "fastmlp.settings.fields",
     "fastmlp.settings.values",
     "fastmlp.settings.records",

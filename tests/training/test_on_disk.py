@@ -123,9 +123,9 @@ def test_every_format_is_kept_as_it_is_read_at_once(tmp_path, monkeypatch):
 
 def test_faults_of_a_table_are_found_before_a_network_is_touched(opened, tmp_path):
     for frame, message in (
-        (pl.DataFrame({"a": [1.0, None], "y": [0, 1]}), "data row 2, column 'a': expected a number, found a missing one"),
+        (pl.DataFrame({"a": [1.0, None], "y": [0, 1]}), "row 2, column 'a': expected a number, found a missing one"),
         (pl.DataFrame({"a": ["u", "v"], "y": [0, 1]}), "column 'a': expected numbers in a table that is kept on the disk, found String"),
-        (pl.DataFrame({"a": [1.0, 2.0], "y": [0, None]}), "data row 2, column 'y': expected a target, found a missing one"),
+        (pl.DataFrame({"a": [1.0, 2.0], "y": [0, None]}), "row 2, column 'y': expected a target, found a missing one"),
         (pl.DataFrame({"a": [1.0, np.inf], "y": [0, 1]}), "row 2, column 'a': expected a finite number"),
         (pl.DataFrame({"a": [1.0, 2.0], "z": [0, 1]}), "expected a column 'y', found none"),
         (pl.DataFrame({"y": [0, 1]}), "expected features beside the target 'y'"),

@@ -66,7 +66,7 @@ def test_patience_ends_training_after_so_many_epochs_without_a_better_loss(unbro
 
 def test_patience_can_go_by_accuracy(unbroken):
     last, best = first_stop([-epoch.validation_accuracy for epoch in unbroken[0]], 4)
-    history = trained(patience=4, monitor="accuracy")[1]
+    history = trained(patience=4, metric="accuracy")[1]
     assert (len(history), history.best_epoch) == (last, best)
 
 
@@ -98,8 +98,8 @@ def test_restore_best_ends_with_the_weights_of_the_best_epoch(unbroken):
     assert net.evaluate(X[40:], Y[40:])["loss"] == min(losses(history))
 
 
-def test_restore_best_goes_by_what_is_monitored(unbroken):
-    net, history = trained(restore_best=True, monitor="accuracy")
+def test_restore_best_goes_by_the_metric(unbroken):
+    net, history = trained(restore_best=True, metric="accuracy")
     best = int(np.argmax([epoch.validation_accuracy for epoch in unbroken[0]]))
     assert net.parameters.tobytes() == unbroken[1][best].tobytes()
 
@@ -340,8 +340,8 @@ def test_what_needs_held_out_rows_says_so(changes, message):
     ("changes", "message"),
     [
         ({"target_accuracy": 0.9}, "target_accuracy: expected none for a network that predicts numbers, got 0.9; use patience"),
-        ({"monitor": "accuracy", "patience": 3}, "monitor: expected 'loss' for a network that predicts numbers"),
-        ({"monitor": "accuracy", "restore_best": True}, "monitor: expected 'loss' for a network that predicts numbers"),
+        ({"metric": "accuracy", "patience": 3}, "metric: expected one of loss, r2, rmse, mae, pinball for a network that predicts numbers"),
+        ({"metric": "auc"}, "metric: expected one of loss, r2, rmse, mae, pinball for a network that predicts numbers"),
     ],
 )
 def test_numbers_have_no_accuracy_to_stop_at(changes, message):

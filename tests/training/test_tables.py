@@ -1,5 +1,7 @@
 """A table as a data set: what is fitted to its columns has not seen the rows that a training holds out, nor those for testing."""
 
+import re
+
 import numpy as np
 import polars as pl
 import pytest
@@ -8,8 +10,9 @@ import fastmlp
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.network import network_for
 from fastmlp.preprocessing import columns
-from fastmlp.settings import settings_in_effect
-from fastmlp.training import tables
+from fastmlp.search.folds import folds_of
+from fastmlp.settings import TrainingSettings, settings_in_effect
+from fastmlp.training import holdout, tables
 from fastmlp.training.plan import make_plan
 from fastmlp.training.train import planned
 
@@ -42,7 +45,7 @@ def test_columns_are_fitted_to_the_rows_that_training_takes(kind):
 
 def test_test_rows_are_drawn_class_by_class_and_no_row_is_lost():
     frame = pl.DataFrame({"row": np.arange(N), "x": NUMBERS, "y": TARGETS["texts"]})
-    data = fastmlp.load_table(frame, "y", test=0.25, numeric=["row"])
+    data = fastmlp.load_table(frame, "y", test_part=0.25, numeric=["row"])
     assert (len(data.x_train), len(data.x_test)) == (150, 50)
     assert len(np.unique(np.concatenate([data.x_train, data.x_test])[:, 0])) == N
     share = [(np.mean(data.y_train == each), np.mean(data.y_test == each)) for each in "abz"]
@@ -68,7 +71,7 @@ def test_rows_without_a_target_are_left_out(kind, tmp_path):
         wrong = gaps.with_columns(c=pl.when(pl.arange(0, N + 3) == 10).then(pl.lit("?!")).otherwise(pl.lit("1.5")))
         with (
             pytest.warns(UserWarning, match="left out"),
-            pytest.raises(DataError, match="column 'c', data row 11: expected a finite number"),
+            pytest.raises(DataError, match="column 'c', row 11: expected a finite number"),
         ):
             fastmlp.load_table(wrong, "y", numeric=["c"], test_file=tmp_path / "test.csv")
 
@@ -114,7 +117,7 @@ def test_what_is_no_column_is_named_and_a_manifest_keeps_a_table():
     for arguments, message in (
         ({"drop": ["y"]}, "drop: expected other columns than the target, got 'y'"),
         ({"sample_weight": "y"}, "sample_weight: expected another column than the target"),
-        ({"test": 1.5}, "test: expected rows such as 5000, or a part of them"),
+        ({"test_part": 1.5}, "test_part: expected rows such as 5000, or a part of them"),
     ):
         with pytest.raises(ConfigError, match=message):
             fastmlp.load_table(frame, "y", **arguments)
@@ -127,3 +130,47 @@ def test_what_is_no_column_is_named_and_a_manifest_keeps_a_table():
     for damaged in (None, {"path": 1}, {**table.to_dict(), "choices": [1]}, {**table.to_dict(), "path": 3}):
         with pytest.raises(DataError, match="in the manifest of a run"):
             tables.Table.from_dict(damaged)
+
+
+@pytest.mark.parametrize("output", ["classes", "values"])
+def test_rows_of_a_group_stand_on_one_side_of_every_split_and_in_one_fold(output):
+    random = np.random.default_rng(4)
+    group = np.repeat(np.arange(40), random.integers(1, 12, 40))
+    random.shuffle(group)
+    frame = pl.DataFrame({"x": random.normal(size=group.size), "who": [f"person {each}" for each in group]})
+    y = random.integers(0, 2, group.size) if output == "classes" else random.normal(size=group.size)
+    data = fastmlp.load_table(frame.with_columns(y=y), "y", group="who", test_part=0.25, validation=0.2, split_seed=3)
+    assert not [name for name in data.feature_names if not name.startswith("x")]
+    sizes = np.bincount(group)
+    assert abs(len(data.y_test) - 0.25 * group.size) <= sizes.max()
+    held_out = holdout.split(
+        TrainingSettings(validation=0.2, split_seed=3), data.y_train[:, None], "softmax" if output == "classes" else "identity", 2,
+        groups=data.groups,
+    )  # fmt: skip
+    assert not set(data.groups[held_out.train]) & set(data.groups[held_out.held_out])
+    assert abs(held_out.held_out.size - 0.2 * len(data.y_train)) <= sizes.max()
+    network = fastmlp.Network([1, 2, 2 if output == "classes" else 1], output="softmax" if output == "classes" else "identity")
+    plan = make_plan(network, data.x_train, data.y_train, TrainingSettings(validation=0.2, split_seed=3), groups=data.groups)
+    np.testing.assert_array_equal(plan.trained_on, held_out.train)
+    assert data.groups.size + len(data.y_test) == group.size
+    of_name = frame["who"].value_counts().sort("who")["count"].to_numpy()
+    assert (np.bincount(data.groups, minlength=40)[np.unique(data.groups)] == of_name[np.unique(data.groups)]).all()  # none is cut
+    fold_of = folds_of(data, 4, 0)
+    assert all(np.unique(fold_of[data.groups == each]).size == 1 for each in np.unique(data.groups))
+    assert np.bincount(fold_of).max() - np.bincount(fold_of).min() <= sizes.max()
+
+
+@pytest.mark.parametrize(
+    ("groups", "others", "message"),
+    [
+        (["a"] * 30, {}, "test_part: expected two groups or more, so that one is held out and one trained on, got 1"),
+        (["a"] * 15 + ["b"] * 15, {}, "validation: expected two groups or more, so that one is held out and one trained on, got 1"),
+        (["a"] * 29 + [None], {}, "column 'group', row 30: expected the group of the row, got None"),
+        (["a"] * 30, {"group": "y"}, "group: expected another column than the target, got 'y'"),
+        (["a"] * 30, {"group": "grop"}, "group: expected the name of a column, got 'grop'; did you mean 'group'?"),
+    ],
+)
+def test_groups_that_cannot_be_kept_together_are_refused(groups, others, message):
+    frame = pl.DataFrame({"x": np.arange(30) * 1.5, "y": np.arange(30) % 2, "group": groups})
+    with pytest.raises((ConfigError, DataError), match=re.escape(message)):
+        fastmlp.load_table(frame, "y", **{"group": "group", **others})

@@ -34,7 +34,7 @@ UNUSED = [
     ({"augment_elastic_sigma": 2.0}, "augment_elastic_sigma: expected none without augment_elastic, got 2.0; set augment_elastic, or"),
     ({"holdout": "shuffled"}, "holdout: expected none without validation, got shuffled; set validation, or leave holdout out$"),
     ({"split_seed": 3, "validation": (X, CLASSES)}, "split_seed: expected none without validation"),
-    ({"monitor": "accuracy"}, "monitor: expected held-out rows"),
+    ({"metric": "accuracy"}, "metric: expected held-out rows"),
     ({"patience": 2}, "patience: expected held-out rows"),
     ({"optimizer": "lbfgs", "schedule": "cosine"}, "lbfgs takes each step over all 40 rows, .* leave out schedule$"),
 ]  # fmt: skip
@@ -100,7 +100,7 @@ def test_what_version_0_1_0_recorded_of_unused_settings_is_left_out_and_what_was
     assert network.initial_value is training.gamma is training.huber_delta is training.average_decay is training.holdout is None
     for used in (
         {"schedule": "step", "gamma": 0.5}, {"loss": "huber", "huber_delta": 0.7}, {"average": "ema", "average_decay": 0.9},
-        {"validation": 5, "holdout": "shuffled", "monitor": "accuracy"}, {"patience": 3, "monitor": "accuracy"},
+        {"validation": 5, "holdout": "shuffled", "metric": "accuracy"}, {"patience": 3, "metric": "accuracy"},
     ):  # fmt: skip
         kept = TrainingSettings.from_record({**recorded, **used}).to_dict()
         assert {name: kept[name] for name in used} == used

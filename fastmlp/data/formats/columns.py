@@ -2,11 +2,12 @@
 
 import collections
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from fastmlp.data.formats import lines
 from fastmlp.data.formats.backend import polars
 from fastmlp.errors import DataError
 
@@ -17,17 +18,32 @@ MISSING = (
 )  # fmt: skip
 
 
-def plain(frame: Any, shown: str, text_columns: tuple[str, ...] = (), first_row: int = 1) -> Any:
+def plain(
+    frame: Any, shown: str, text_columns: tuple[str, ...] = (), first_row: int = 1, unread: Callable[[str], bool] = lambda name: False
+) -> Any:
     """Return a frame in plain types. Raises DataError for what has no such form, an infinite number, no row or no column.
 
-    first_row: the number of its first row in messages.
+    first_row: the number of its first row in messages. unread: as in table.read_table.
     """
     pl = polars()
     check_names(frame.columns, shown)
     check_chosen(text_columns, frame.columns, shown)
     if frame.height == 0:
         raise DataError(f"{shown}: expected at least one row, found none")
-    return without_missing(pl.DataFrame([_plain(column, shown, first_row, column.name in text_columns) for column in frame.get_columns()]))
+    found = [
+        _passed_over(column) if unread(column.name) else _plain(column, shown, first_row, column.name in text_columns)
+        for column in frame.get_columns()
+    ]
+    return lines.note(without_missing(pl.DataFrame(found)), np.arange(first_row, first_row + frame.height))
+
+
+def _passed_over(column: Any) -> Any:
+    """Return a column whose cells do not matter as texts, null where they have no such form."""
+    pl = polars()
+    try:
+        return column.cast(pl.String, strict=False)
+    except pl.exceptions.PolarsError:
+        return pl.Series(column.name, [None] * len(column), pl.String)
 
 
 def check_names(names: list[str], shown: str) -> None:
@@ -47,13 +63,19 @@ def check_chosen(chosen: tuple[str, ...], names: list[str], shown: str) -> None:
     """Raise DataError where a column was named that is not there."""
     for name in chosen:
         if name not in names:
-            near = difflib.get_close_matches(str(name), names, n=1)
-            hint = (
-                f"did you mean {near[0]!r:.60}?"
-                if near
-                else f"there are {', '.join(map(repr, names[:10]))}{' …' if len(names) > 10 else ''}"
-            )
-            raise DataError(f"{shown}: expected a column {name!r:.60}, found none; {hint}")
+            raise DataError(f"{shown}: expected a column {name!r:.60}, found none{nearest_of(name, names) or listed(names)}")
+
+
+def nearest_of(name: str, there: Sequence[str]) -> str:
+    """Return a hint to the names that are nearest to one that is not there; "" where none is near."""
+    folded = {each.casefold().strip(): each for each in there}
+    near = difflib.get_close_matches(str(name).casefold().strip(), folded, n=3, cutoff=0.6)
+    return f"; did you mean {' or '.join(repr(folded[each]) for each in near)}?" if near else ""
+
+
+def listed(there: Sequence[str], most: int = 12) -> str:
+    """Return the names of columns as the end of a message."""
+    return f"; there are {', '.join(there[:most])}{' …' if len(there) > most else ''}"
 
 
 def without_missing(frame: Any) -> Any:

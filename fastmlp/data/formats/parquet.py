@@ -3,10 +3,11 @@
 import os
 from typing import IO, Any
 
+from fastmlp.data import known_formats
 from fastmlp.data.formats.backend import polars
 from fastmlp.errors import DataError
 
-MAGIC = b"PAR1"
+MAGIC = known_formats.PARQUET
 
 
 def read(source: str | os.PathLike[str] | IO[bytes], shown: str) -> Any:

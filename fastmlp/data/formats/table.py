@@ -29,6 +29,8 @@ def read_table(
     delimiter: str | None = None,
     text_columns: Iterable[str] = (),
     notify: Notify | None = None,
+    decimal: str | None = None,
+    unread: text.Unread = text.none,
 ) -> Any:
     """Return a table as a polars DataFrame: a row per row, every column with a name of its own, missing cells as null.
 
@@ -38,38 +40,46 @@ def read_table(
 
     header: whether the first line of a text holds names; None: told by the lines below it. delimiter: the one character between cells;
     None: told by the first lines. Without names columns are x1, x2, …; a target that has no name (LIBSVM) is y, the class of a picture is
-    label. text_columns: names of columns that are texts whatever they hold (codes, categories that look like numbers). notify: is given a
-    line that says how the table was read.
+    label. decimal: "," where numbers of a text are written 1.234,5, "." where they are written 1,234.5; None: told by a text that is not
+    cut at commas. text_columns: names of columns that are texts whatever they hold (codes, categories that look like numbers). notify: is
+    given a line that says how the table was read. unread: whether the cells of a column of some name are not looked at: they are texts, or
+    null.
 
     Numbers become Int64 or Float64, all else in a text String; numbers with zeros in front, as codes have them, stay as they are written.
-    Missing are empty cells, ?, NA, nan, null and their like. Rows are counted as an editor does, from 1 with the header.
+    Missing are empty cells, ?, NA, nan, null and their like. Rows of a text are counted as an editor counts lines, header included, others
+    from 1.
     Raises InputNotFound, MissingExtra without polars, NotEnoughMemory, and DataError, which names the row and the column, or for a format
     that is not read the way out. Warns where a guess is not certain.
     """
     polars()
-    if delimiter is not None and (len(delimiter.encode()) != 1 or delimiter in '"\r\n'):
+    if delimiter is not None and (not isinstance(delimiter, str) or len(delimiter.encode()) != 1 or delimiter in '"\r\n'):
         raise ConfigError(f"delimiter: expected one ASCII character that is no quote or line break, got {delimiter!r}")
+    if decimal not in (None, *text.DECIMALS):
+        raise ConfigError(f"decimal: expected '.' or ',', got {decimal!r:.40}")
+    if header not in (None, True, False):
+        raise ConfigError(f"header: expected True, False or None, got {header!r:.40}")
     chosen = tuple([text_columns] if isinstance(text_columns, str) else text_columns)
     if isinstance(source, np.ndarray):
-        return columns.plain(arrays.frame_of({"x": source}, "array"), "array", chosen)
+        return columns.plain(arrays.frame_of({"x": source}, "array"), "array", chosen, unread=unread)
     if not isinstance(source, (str, os.PathLike)):
-        return columns.plain(frames.as_polars(source), "frame", chosen)
+        return columns.plain(frames.as_polars(source), "frame", chosen, unread=unread)
     if str(source) == STDIN:
-        return _read_bytes(_standard_input(), "standard input", "", header, delimiter, chosen, notify)
+        return _read_bytes(_standard_input(), "standard input", "", header, delimiter, chosen, notify, decimal, unread)
     if os.path.isdir(source):
         return pictures.read_folder(Path(source), notify)
     with gzipped.open_stream(source) as stream:
         head = stream.peek(HEAD)
         if head.startswith(parquet.MAGIC) and not stream.compressed:  # polars reads what it needs of it
-            return columns.plain(parquet.read(source, stream.name), stream.name, chosen)
+            return columns.plain(parquet.read(source, stream.name), stream.name, chosen, unread=unread)
         content = _all_of(stream)
     name = os.fspath(source)
-    return _read_bytes(content, stream.name, name.removesuffix(".gz"), header, delimiter, chosen, notify)
+    return _read_bytes(content, stream.name, name.removesuffix(".gz"), header, delimiter, chosen, notify, decimal, unread)
 
 
 def _read_bytes(
-    content: bytes, shown: str, name: str, header: bool | None, delimiter: str | None, chosen: tuple[str, ...], notify: Notify | None
-) -> Any:
+    content: bytes, shown: str, name: str, header: bool | None, delimiter: str | None, chosen: tuple[str, ...], notify: Notify | None,
+    decimal: str | None, unread: text.Unread,
+) -> Any:  # fmt: skip
     """Return the table in the content of a file; `name` is asked for its ending only."""
     head = content[:HEAD]
     if not content:
@@ -79,15 +89,15 @@ def _read_bytes(
     if kind in TEXTS and (inside := recognise("", head)) is not None and inside.name in MISNAMED:
         found, kind = inside, inside.name
     if head.startswith(arrays.NPY):
-        return columns.plain(arrays.frame_of({"x": arrays.read_npy_bytes(content, shown)}, shown), shown, chosen)
+        return columns.plain(arrays.frame_of({"x": arrays.read_npy_bytes(content, shown)}, shown), shown, chosen, unread=unread)
     if kind == "NPZ" and head.startswith(arrays.ZIP):
-        return columns.plain(arrays.frame_of(arrays.read_npz(io.BytesIO(content), shown), shown), shown, chosen)
+        return columns.plain(arrays.frame_of(arrays.read_npz(io.BytesIO(content), shown), shown), shown, chosen, unread=unread)
     if head.startswith(parquet.MAGIC):
-        return columns.plain(parquet.read(io.BytesIO(content), shown), shown, chosen)
+        return columns.plain(parquet.read(io.BytesIO(content), shown), shown, chosen, unread=unread)
     if kind == "LIBSVM":
-        return columns.plain(libsvm.read(content, shown), shown, chosen)
+        return columns.plain(libsvm.read(content, shown), shown, chosen, unread=unread)
     if kind in TEXTS or (kind is None and text.may_be_text(head)):
-        return text.read(content, shown, header=header, delimiter=delimiter, chosen=chosen, notify=notify)
+        return text.read(content, shown, header=header, delimiter=delimiter, chosen=chosen, notify=notify, decimal=decimal, unread=unread)
     raise DataError(f"{shown}: expected a table as CSV, Parquet, NPY, NPZ or LIBSVM; {described('' if kind in MISNAMED else name, head)}")
 
 
@@ -97,7 +107,8 @@ def _all_of(stream: gzipped.Stream) -> bytes:
     most = 1 << 62 if left is None else left // 2  # the table needs as much again
     content = stream.read(most + 1)
     if len(content) > most:
-        raise NotEnoughMemory(f"{stream.name}: expected at most {most >> 20} MiB of uncompressed text, half of the memory there is")
+        expected = f"expected at most {most >> 20} MiB of uncompressed text, half of the memory there is"
+        raise NotEnoughMemory(f"{stream.name}: {expected}; fastmlp.open_table reads it in parts")
     return bytes(content)
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmlp.data.formats import columns
+from fastmlp.data.formats import columns, lines
 from fastmlp.data.formats.backend import polars
 from fastmlp.errors import DataError
 
@@ -35,7 +35,23 @@ OTHERWISE = (
 )
 NOT_OTHERWISE = r"\..*\..*\.|^[0-9]+\.[0-9]+\.[0-9]+$"  # versions, addresses, dates with points
 FEW = 10  # so many different numbers may be the codes of categories
+POINT, COMMA = ".", ","
+WITH_POINT = r"^[+-]?[0-9]+\.[0-9]+$"
+DECIMALS = (POINT, COMMA)
+# A number with the other mark between thousands: what it is with the mark that stands before its decimals.
+WITH_MARK = {
+    POINT: r"^[+-]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?$",
+    COMMA: r"^[+-]?(?:[0-9]{1,3}(?:\.[0-9]{3})+|[0-9]+)(?:,[0-9]*)?(?:[eE][+-]?[0-9]+)?$",
+}
+# What tells the decimal comma for certain, and what may be thousands with a comma as well.
+SURE_COMMA, EITHER = r"^[+-]?(?:[0-9]{1,3}(?:\.[0-9]{3})+|[0-9]+),(?:[0-9]{1,2}|[0-9]{4,})$|\..*,|^[+-]?(?:0|[0-9]{4,}),", r",[0-9]{3}$"
 Notify = Callable[[str], None]
+Unread = Callable[[str], bool]  # whether the cells of a column of this name are not looked at
+
+
+def none(name: str) -> bool:
+    """Return that all columns are read."""
+    return False
 
 
 class Layout(NamedTuple):
@@ -46,6 +62,7 @@ class Layout(NamedTuple):
     n_columns: int
     n_rows: int  # with the header and blank lines
     second: int  # byte at which the second row begins
+    lines: np.ndarray  # (n_rows,) numbers of the lines at which rows begin, as an editor counts them
     blank: np.ndarray  # (n, 3) number of a blank line, from 0, and its bytes; none where there is one column: a missing value there
 
 
@@ -64,15 +81,17 @@ def may_be_text(head: bytes) -> bool:
 
 def read(
     content: bytes, shown: str, *, header: bool | None = None, delimiter: str | None = None, chosen: tuple[str, ...] = (),
-    notify: Notify | None = None,
+    notify: Notify | None = None, decimal: str | None = None, unread: Unread = none,
 ) -> Any:  # fmt: skip
     """Return the table in a text as table.read_table says; `chosen` columns are texts."""
-    return next(read_parts(iter([content]), shown, header=header, delimiter=delimiter, chosen=chosen, notify=notify))
+    return next(
+        read_parts(iter([content]), shown, header=header, delimiter=delimiter, chosen=chosen, notify=notify, decimal=decimal, unread=unread)
+    )
 
 
 def read_parts(
     contents: Iterator[bytes], shown: str, *, header: bool | None = None, delimiter: str | None = None, chosen: tuple[str, ...] = (),
-    notify: Notify | None = None,
+    notify: Notify | None = None, decimal: str | None = None, unread: Unread = none,
 ) -> Iterator[Any]:  # fmt: skip
     """Yield the tables in the parts of a text, whole rows each; the first tells how all are cut, and the names of the columns."""
     content, first_row, stated = as_utf8(next(contents, b""), shown, 1)
@@ -82,6 +101,7 @@ def read_parts(
     names = names_of(content, layout, header)
     columns.check_names(names.names, shown)
     columns.check_chosen(chosen, names.names, shown)
+    chosen = (*chosen, *(name for name in names.names if unread(name)))
     if not names.sure:
         taken = (
             "as names of columns; if they are data, say header=False" if names.in_file else "as data; if they are names, say header=True"
@@ -94,7 +114,9 @@ def read_parts(
         of_names = "header row" if names.in_file else f"no header row: columns are x1 to x{layout.n_columns}"
         between = f", {NAMES.get(delimiter, repr(delimiter))}-separated" if layout.n_columns > 1 else ""
         notify(f"{shown}: {layout.n_columns:,} column{'s'[: layout.n_columns > 1]}{between}; {of_names}")
-    frame = _table(content, layout, names.names, int(names.in_file), chosen, shown, first_row)
+    if decimal is None:
+        decimal = told_decimal(content, layout, names, delimiter, chosen, shown, notify)
+    frame = _table(content, layout, names.names, int(names.in_file), chosen, shown, decimal)
     schema = dict(frame.schema)
     texts = tuple(each.name for each in frame.get_columns() if each.dtype == polars().String and each.null_count() < each.len())
     yield frame
@@ -103,7 +125,7 @@ def read_parts(
         content, first_row, _ = as_utf8(part, shown, next_row)
         content = _single_spaces(content) if delimiter == SPACE else content
         layout = scan(content, delimiter, shown, first_row, layout.n_columns)
-        yield _table(content, layout, names.names, 0, (*chosen, *texts), shown, first_row, schema)
+        yield _table(content, layout, names.names, 0, (*chosen, *texts), shown, decimal, schema)
         next_row += part.count(b"\n")
 
 
@@ -129,23 +151,24 @@ def _single_spaces(content: bytes) -> bytes:
 
 
 def _table(
-    content: bytes, layout: Layout, names: list[str], header: int, chosen: tuple[str, ...], shown: str, first_row: int,
+    content: bytes, layout: Layout, names: list[str], header: int, chosen: tuple[str, ...], shown: str, decimal: str | None,
     schema: dict[str, Any] | None = None,
 ) -> Any:  # fmt: skip
-    """Return the table in a text that was scanned; header: how many rows are none of it; schema: as in `_fast`."""
+    """Return the table in a text that was scanned; header: rows that are none of it; decimal: see `pointed`; schema: see `_fast`."""
     n_rows = layout.n_rows - header - len(layout.blank)
-    numbers = np.delete(np.arange(first_row, first_row + layout.n_rows), layout.blank[:, 0])[header:]
+    numbers = np.delete(layout.lines, layout.blank[:, 0])[header:]
     content = _without_blank(content, layout, layout.second if header else 0)
-    frame = _fast(content, layout, names, chosen, schema) if n_rows > SAMPLE_ROWS or schema is not None else None
+    is_plain = decimal is None
+    frame = _fast(content, layout, names, chosen, schema) if is_plain and (n_rows > SAMPLE_ROWS or schema is not None) else None
     if frame is None:
         frame = _cells(content, layout, names)
     if frame.height != n_rows:  # never seen: polars and the scan cut rows alike
         raise DataError(f"{shown}: expected {n_rows:,} rows, found {frame.height:,}; mend its quotes")
-    found = [
-        typed(column, shown, place, numbers, column.name in chosen)
-        for place, column in enumerate(columns.without_missing(frame).get_columns())
-    ]
-    return polars().DataFrame(found)
+    cells = columns.without_missing(frame).get_columns()
+    if decimal is not None:
+        cells = [column if column.name in chosen else pointed(column, decimal) for column in cells]
+    found = [typed(column, shown, place, numbers, column.name in chosen) for place, column in enumerate(cells)]
+    return lines.note(polars().DataFrame(found), numbers)
 
 
 def as_utf8(content: bytes, shown: str, first_row: int) -> tuple[bytes, int, str | None]:
@@ -197,16 +220,16 @@ def sniffed(content: bytes) -> str:
     sample = content[:SAMPLE_BYTES]
     if len(content) > SAMPLE_BYTES and (end := content.find(b"\n", SAMPLE_BYTES)) >= 0:
         sample = content[: content.find(b"\n", end + 1) if sample.count(b"\n") < 2 else end]
-    lines = [line for line in re.sub(rb'"[^"]*"', b'""', sample).splitlines() if line.strip()][:SAMPLE_ROWS]
+    first_lines = [line for line in re.sub(rb'"[^"]*"', b'""', sample).splitlines() if line.strip()][:SAMPLE_ROWS]
     best, most = ",", 0.5
     for delimiter in DELIMITERS:
-        counts = [line.count(delimiter.encode()) for line in lines]
+        counts = [line.count(delimiter.encode()) for line in first_lines]
         common = max(set(counts), key=counts.count, default=0)
         share = counts.count(common) / len(counts) if common else 0.0
         if share > most:
             best, most = delimiter, share
     if most < 1.0:
-        cells = [line.split() for line in lines]
+        cells = [line.split() for line in first_lines]
         numbers = sum(_is_number(cell) for row in cells for cell in row)
         if len({len(row) for row in cells}) == 1 and len(cells[0]) > 1 and 2 * numbers >= sum(map(len, cells)):
             return SPACE
@@ -248,6 +271,9 @@ def scan(content: bytes, delimiter: str, shown: str, first_row: int = 1, n_colum
     fields = np.concatenate([*counts, [carried]]) + 1
     end = np.concatenate([*ends, [view.size]])
     begins = np.concatenate([[0], end[:-1] + 1])
+    numbers = np.arange(first_row, first_row + fields.size)
+    if quoted and content.count(b"\n") >= fields.size:  # some lines end within a cell
+        numbers = first_row + np.searchsorted(np.flatnonzero(view == NEWLINE), begins)
     short = np.flatnonzero(fields == 1) if max(int(fields.max()), n_columns or 1) > 1 else ()
     empty = [(row, begins[row], end[row] + 1) for row in short if not content[begins[row] : end[row]].strip()]
     blank = np.array(empty, np.int64).reshape(-1, 3)
@@ -257,12 +283,13 @@ def scan(content: bytes, delimiter: str, shown: str, first_row: int = 1, n_colum
     wrong[blank[:, 0]] = False
     if wrong.any():
         row = int(wrong.argmax())
+        line = int(numbers[row])
         others = "as in most rows" if row == 0 else "as in row 1" if first_row == 1 and fields[0] == expected else "as in the rows before"
         raise DataError(
-            f"{shown}: row {row + first_row:,}, column {min(expected, int(fields[row])) + 1}: expected {expected:,} cells {others}, "
+            f"{shown}: row {line:,}, column {min(expected, int(fields[row])) + 1}: expected {expected:,} cells {others}, "
             f"found {fields[row]:,}; cells are cut at {delimiter!r}: a cell that holds one must be quoted"
         )
-    return Layout(delimiter, quoted, expected, fields.size, int(end[0]) + 1, blank)
+    return Layout(delimiter, quoted, expected, fields.size, int(end[0]) + 1, numbers, blank)
 
 
 def _check_quotes(
@@ -291,7 +318,10 @@ def names_of(content: bytes, layout: Layout, header: bool | None) -> Names:
     rows = _cells(content, layout, numbered, n_rows=HEADER_ROWS)
     first = [None if cell is None else cell.strip() for cell in rows.row(0)]
     if header is None:
-        header, sure = is_header(first, rows.slice(1))
+        below = rows.slice(1)
+        if layout.delimiter != COMMA:
+            below = polars().DataFrame([pointed(column, COMMA) for column in below.get_columns()])
+        header, sure = is_header(first, below)
     else:
         sure = True
     if not header:
@@ -363,9 +393,11 @@ def typed(column: Any, shown: str, place: int, numbers_of_rows: np.ndarray, is_t
     of_numbers = numbers.n_unique() > FEW and n_numbers >= 0.9 * (n_numbers + others.len())
     otherwise = (others.str.contains(OTHERWISE) & ~others.str.contains(NOT_OTHERWISE)).all()
     if of_numbers or otherwise:
+        marks = [mark for mark in DECIMALS if COMMA in cells[row] and re.match(WITH_MARK[mark], cells[row])]
+        or_say = f" or say {' or '.join(f'--decimal {mark!r}' for mark in marks)}" if marks else ""
         wanted = "a number" if otherwise else f"a number as in {n_numbers:,} other rows"
         raise DataError(
-            f"{at}: expected {wanted}, found {found}; write it like 1234.5, leave it empty for a missing value, or train with "
+            f"{at}: expected {wanted}, found {found}; write it like 1234.5{or_say}, leave it empty for a missing value, or train with "
             f"--categorical {column.name!r:.60} or --drop {column.name!r:.60} (in Python text_columns of read_table)"
         )
     if n_numbers > others.len():
@@ -376,6 +408,52 @@ def typed(column: Any, shown: str, place: int, numbers_of_rows: np.ndarray, is_t
             stacklevel=5,
         )
     return cells
+
+
+def pointed(column: Any, decimal: str) -> Any:
+    """Return a column of texts with numbers as a computer writes them, 1234.5, where all of it is written with this decimal mark.
+
+    With a comma 1.234,5 is 1234.5; with a point 1,234.5 is. Other columns as they are.
+    """
+    present = column.drop_nulls()
+    if not len(present) or not present.str.contains(WITH_MARK[decimal]).all():
+        return column
+    thousands = POINT if decimal == COMMA else COMMA
+    return column.str.replace_all(thousands, "", literal=True).str.replace(decimal, POINT, literal=True)
+
+
+def told_decimal(
+    content: bytes, layout: Layout, names: Names, delimiter: str, chosen: tuple[str, ...], shown: str, notify: Notify | None
+) -> str | None:
+    """Return a comma where some column of a text, which is not cut at commas, has it as the decimal mark in the first rows; else None.
+
+    Raises DataError where a column may be either, or columns differ. Tells notify of a comma.
+    """
+    if delimiter == COMMA or COMMA.encode() not in content:
+        return None
+    sample = columns.without_missing(_cells(content, layout, names.names, n_rows=SAMPLE_ROWS).slice(int(names.in_file))).get_columns()
+    filled = [cells.drop_nulls() for cells in sample if cells.name not in chosen and cells.null_count() < cells.len()]
+    commas = [cells for cells in filled if cells.str.contains(COMMA, literal=True).any() and cells.str.contains(WITH_MARK[COMMA]).all()]
+    sure = [cells for cells in commas if cells.str.contains(SURE_COMMA).any()]
+    if sure:
+        first = sure[0].filter(sure[0].str.contains(COMMA, literal=True))[0]
+        points = [cells for cells in filled if cells.str.contains(WITH_POINT).all() and not cells.str.contains(WITH_MARK[COMMA]).all()]
+        if points:
+            raise DataError(
+                f"{shown}: expected one decimal mark, found {first!r:.40} in column {sure[0].name!r:.60} and {points[0][0]!r:.40} in "
+                f"column {points[0].name!r:.60}; mend one of them, or say which it is: --decimal , or --decimal ."
+            )
+        if notify is not None:
+            notify(f"{shown}: numbers have a decimal comma, such as {first!r:.40} in column {sure[0].name!r:.60}; else say --decimal .")
+        return COMMA
+    either = [cells for cells in commas if cells.str.contains(EITHER).any()]
+    if either:
+        first = either[0].filter(either[0].str.contains(EITHER))[0]
+        raise DataError(
+            f"{shown}: column {either[0].name!r:.60}: expected a decimal mark that can be told, found {first!r:.40}, which may be a "
+            "thousand times larger; say which it is: --decimal , or --decimal . (in Python decimal=)"
+        )
+    return None
 
 
 def _cells(content: bytes, layout: Layout, names: list[str], n_rows: int | None = None) -> Any:

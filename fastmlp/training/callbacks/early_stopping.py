@@ -15,7 +15,7 @@ class EarlyStopping(NamedTuple):
     """
 
     patience: int
-    monitor: str | None = None  # "loss" or "accuracy"
+    metric: str | None = None
     restore_best: bool | None = None
 
 
