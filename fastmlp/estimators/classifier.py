@@ -9,6 +9,7 @@ from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_is_fitted
 
 from fastmlp.errors import DataError
+from fastmlp.estimators import columns as of_columns
 from fastmlp.estimators import ensemble, files, fitting, labels, parameters, problems, scores, tasks, workers
 from fastmlp.estimators import rows as of_rows
 from fastmlp.estimators.fitting import Given
@@ -274,5 +275,6 @@ class MLPClassifier(tasks.CallbackSupport, ClassifierMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = of_columns.known_of(self) is not None
         tags.classifier_tags.multi_label = True
         return tags

@@ -98,7 +98,7 @@ def made(estimator: Any, seeds: Sequence[int]) -> list[Any]:
     """Return an estimator of one network for each random state, with the settings of an ensemble, that knows its columns."""
     found = [type(estimator)(**{**_settings(estimator), "random_state": seed}) for seed in seeds]
     for member in found:
-        for name in ("n_features_in_", "feature_names_in_"):
+        for name in ("n_features_in_", "feature_names_in_", "columns_"):
             if hasattr(estimator, name):
                 setattr(member, name, getattr(estimator, name))
     return found

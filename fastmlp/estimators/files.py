@@ -77,8 +77,12 @@ def load(kind: type, path: str | os.PathLike[str]) -> tuple[Any, dict[str, Any]]
             estimator.estimators_ = _members(estimator, str(path), described["estimators"], arrays)
         else:
             estimator.network_ = network
+        columns = estimator.networks_[0].columns if estimator.networks_ else None
+        for one in () if columns is None else (estimator, *ensemble.members_of(estimator)):
+            one.columns_ = columns
+        n_inputs = estimator.n_features_in_ if columns is None else columns.n_inputs
         for one in estimator.networks_:
-            if (one.n_inputs, one.n_outputs) != (estimator.n_features_in_, estimator.n_outputs_):
+            if (one.n_inputs, one.n_outputs) != (n_inputs, estimator.n_outputs_):
                 raise ModelFileError(f"{path}: expected the numbers of features and outputs of its network, got others")
         labels = dict(described.get("labels") or {})
         if labels:

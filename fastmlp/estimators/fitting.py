@@ -11,6 +11,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
 from fastmlp.errors import ConfigError, DataError
+from fastmlp.estimators import columns as of_columns
 from fastmlp.estimators import course as of_course
 from fastmlp.estimators import rows as of_rows
 from fastmlp.estimators import workers
@@ -103,6 +104,7 @@ def train(estimator: Any, parameters: Parameters, problem: Problem, given: Given
         optimizer = _optimizer(estimator, network, parameters, is_single)
         _by_steps(network, parameters, problem, rows, held_out, optimizer, course, random_state, threads, callbacks, is_single)
     # what is known changes when all that may fail is done
+    network.columns = of_columns.known_of(estimator)
     estimator.network_, estimator._course, estimator._problem, estimator._optimizer = network, course, problem, optimizer
     estimator.n_outputs_, estimator.n_layers_ = problem.n_outputs, len(network.sizes)
     estimator.out_activation_, estimator._held = _out_activation(problem), None

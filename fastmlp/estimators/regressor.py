@@ -9,6 +9,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from fastmlp.estimators import columns as of_columns
 from fastmlp.estimators import ensemble, files, fitting, parameters, problems, scores, tasks, workers
 from fastmlp.estimators import rows as of_rows
 from fastmlp.estimators.classifier import takes_steps
@@ -191,6 +192,7 @@ class MLPRegressor(tasks.CallbackSupport, RegressorMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = of_columns.known_of(self) is not None
         tags.target_tags.multi_output = True
         return tags
 

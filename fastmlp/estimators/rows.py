@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_array, check_X_y, validate_data
 
 from fastmlp.errors import DataError
+from fastmlp.estimators import columns as of_columns
 from fastmlp.network import Network
 from fastmlp.network.arrays import frozen, refuse_masked
 from fastmlp.preprocessing.inputs import steps_too_coarse
@@ -29,9 +30,12 @@ def checked(estimator: Any, x: Any, y: Any, *, dtype: np.dtype | None, reset: bo
     _warn_of_rounding("X", x, dtype)
     if numeric:
         _warn_of_rounding("y", y, dtype)
-    x, y = validate_data(
-        estimator, x, y, multi_output=True, y_numeric=numeric, accept_sparse="csr", dtype=_types(x, dtype), order="C", reset=reset
-    )
+    inputs = of_columns.encoded(estimator, x, reset=reset)
+    how: dict[str, Any] = {"multi_output": True, "y_numeric": numeric, "accept_sparse": "csr", "dtype": _types(inputs, dtype), "order": "C"}
+    if of_columns.known_of(estimator) is not None:  # which has checked their names
+        x, y = check_X_y(inputs, y, estimator=estimator, **how)
+    else:
+        x, y = validate_data(estimator, x, y, reset=reset, **how)
     if numeric and not np.isfinite(y).all():  # None among objects becomes NaN after scikit-learn has looked
         raise DataError("y: expected finite numbers, got a missing one; Input y contains NaN.")
     return x, y
@@ -54,6 +58,9 @@ def _warn_of_rounding(name: str, values: Any, dtype: np.dtype | None) -> None:
 def checked_rows(estimator: Any, x: Any, dtype: np.dtype | None) -> Any:
     """Return X (n, K) alone, as `checked` does, with the columns that the estimator knows."""
     refuse_masked(x, "X")
+    if of_columns.known_of(estimator) is not None:
+        x = of_columns.encoded(estimator, x, reset=False)
+        return check_array(x, accept_sparse="csr", dtype=_types(x, dtype), order="C", estimator=estimator)
     return validate_data(estimator, x, accept_sparse="csr", dtype=_types(x, dtype), order="C", reset=False)
 
 

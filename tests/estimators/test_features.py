@@ -7,6 +7,7 @@ import tracemalloc
 
 import joblib
 import numpy as np
+import polars as pl
 import pytest
 import sklearn
 from numpy.testing import assert_array_equal
@@ -22,6 +23,7 @@ from threadpoolctl import threadpool_limits
 import fastmlp
 from fastmlp import ConfigError, DataError, MLPClassifier, MLPRegressor
 from fastmlp.estimators import rows, workers
+from fastmlp.preprocessing import columns
 from tests.structure.sources import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -348,3 +350,53 @@ def test_the_page_shows_what_runs(name):
 def test_an_end_by_the_number_of_epochs_is_told(digits):
     with pytest.warns(ConvergenceWarning, match="Maximum iterations"):
         fitted(*digits)
+
+
+@pytest.fixture
+def people():
+    """A table with texts, dates and missing values, and whether each row is one or the other."""
+    random = np.random.default_rng(2)
+    columns = {
+        "size": np.where(random.random(160) < 0.1, np.nan, random.normal(size=160)),
+        "colour": random.choice(["red", "green", "blue"], 160),
+        "day": np.datetime64("2024-01-01") + np.arange(160),
+    }
+    return pl.DataFrame(columns, nan_to_null=True), np.where(
+        (columns["colour"] == "red") ^ (columns["day"] < np.datetime64("2024-03-01")), "a", "b"
+    )
+
+
+def test_a_table_with_texts_is_learned_from_as_its_columns_say(people, tmp_path):
+    frame, y = people
+    model = fitted(frame, y, max_iter=60)
+    expected = columns.fit(frame).columns
+    assert model.columns_.same_as(expected)
+    assert_same_weights(model, fitted(expected.encode(frame), y, max_iter=60))
+    assert model.score(frame, y) > 0.9
+    assert (model.n_features_in_, model.feature_names_in_.tolist()) == (3, ["size", "colour", "day"])
+    assert model.__sklearn_tags__().input_tags.allow_nan
+    assert not MLPClassifier().__sklearn_tags__().input_tags.allow_nan
+    assert model.predict(frame.with_columns(colour=pl.lit("unknown")).head(3)).shape == (3,)
+    for one in (model, fitted(frame, y, n_estimators=2), fitted(frame, y, early_stopping=True), fitted(frame, y, X_val=frame, y_val=y)):
+        one.save(tmp_path / "model.safetensors")
+        for again in (MLPClassifier.load(tmp_path / "model.safetensors"), pickle.loads(pickle.dumps(one))):  # noqa: S301
+            assert_array_equal(again.predict_proba(frame), one.predict_proba(frame))
+    assert cross_val_score(MLPRegressor(hidden_layer_sizes=(8,), max_iter=5), frame, np.arange(160.0), cv=2).shape == (2,)
+
+
+def test_what_a_table_cannot_be_is_refused_by_an_estimator(people):
+    frame, y = people
+    model = fitted(frame, y)
+    infinite = frame.with_columns(size=pl.lit(float("inf")))
+    for call, message in (
+        (lambda: model.predict(infinite), "row 1, column 'size': expected a finite number"),
+        (lambda: fitted(infinite, y), "row 1, column 'size': expected a finite number"),
+        (lambda: model.predict(frame.select("colour", "size", "day")), "same order"),
+        (lambda: model.predict(frame.drop("size")), "size"),
+        (lambda: model.predict(np.zeros((2, 3))), "X: expected a table with the columns of fit, got ndarray"),
+        (lambda: fitted(frame, y[:7]), "inconsistent numbers of samples"),
+        (lambda: fitted(frame.select("size"), y), "NaN"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            call()
+    assert not hasattr(fitted(frame.select(pl.col("size").fill_null(0.0)), y), "columns_")
