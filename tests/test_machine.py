@@ -126,6 +126,14 @@ def test_the_peak_of_memory_is_in_bytes():
     assert machine.peak_memory() > len(held)
 
 
+@pytest.mark.skipif("VmHWM" not in machine._read(Path("/proc/self/status")), reason="this system tells of no process's own peak")
+def test_the_peak_of_memory_is_not_that_of_the_process_that_started_this_one():
+    held = bytearray(200 * 2**20)
+    script = "from fastmlp import machine; print(machine.peak_memory())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert 0 < int(done.stdout) < len(held)
+
+
 # Names and folders
 
 

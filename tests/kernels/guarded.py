@@ -282,7 +282,7 @@ def embed(net: Any, optimizer: str, x: np.ndarray, y: np.ndarray) -> None:
         return
 
     c, handle = embedding.c_functions(state), embedding.c_handle(state)
-    handle = embedding.CHandle(state, handle.scratch, guard(handle.words))
+    handle = embedding.CHandle(state, handle.scratch, guard(handle.record))
     number = np.ctypeslib.as_ctypes_type(net.dtype)
     given, wanted, outs_c, gradient_c, of_inputs_c = (
         array.ctypes.data_as(ctypes.POINTER(number)) for array in (rows, target, outs, gradient, of_inputs)

@@ -247,6 +247,7 @@ NEEDS = {
     "images": ("predict", "model.safetensors", "picture.png"),
     "plots": ("train", "synthetic", "--epochs", "1", "--batch-size", "50", "--plot"),
     "cluster": ("sweep", "synthetic", "--runs", "1", "--epochs", "1", "--batch-size", "50", "--executor", "dask:tcp://127.0.0.1:1"),
+    "tables": ("data", "describe", "table.csv"),
 }
 WITHOUT = """
 import sys
@@ -260,7 +261,7 @@ sys.argv = ["fastmlp", *words]
 from fastmlp.cli import main
 main()
 """
-MODULES = {"images": "PIL", "plots": "plotext", "cluster": "dask"}
+MODULES = {"images": "PIL", "plots": "plotext", "cluster": "dask", "tables": "polars"}
 
 
 def draw_digit(path: Path) -> None:
@@ -305,7 +306,7 @@ def test_u07_every_extra_that_a_command_needs_is_tried():
         if "raise MissingExtra" in (text := path.read_text()):
             named |= set(re.findall(r"fastmlp\[(\w+)\]", text))
     assert named <= set(project["optional-dependencies"])
-    assert named - {"tables"} == set(NEEDS)  # tables are for to_frame, which no command calls
+    assert named - {"sklearn"} == set(NEEDS)  # the estimators are called by no command
 
 
 @pytest.mark.skipif(not FULL and not can_trace(), reason="strace is not installed, or may trace no process")
