@@ -54,10 +54,11 @@ def pytest_collection_modifyitems(items):
 def spread(paths):
     """Return for each file where in the run its turn is, from 0 to 1: files of one folder need the same code.
 
-    Two processes that need it at once compile it both; who needs it later finds it.
+    Two processes that need it at once compile it both; who needs it later finds it. The largest file of a folder comes first, so that none
+    that takes long is left for the end, when one process alone would wait for it.
     """
     folders = {}
-    for path in sorted(paths):
+    for path in sorted(paths, key=lambda path: (-path.stat().st_size, path)):
         folders.setdefault(path.parent, []).append(path)
     return {path: (index + 0.5) / len(files) for files in folders.values() for index, path in enumerate(files)}
 
