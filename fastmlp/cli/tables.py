@@ -64,7 +64,7 @@ def _flag(name: str, annotation: Any, help_text: str, metavar: str) -> inspect.P
 # What is said about a table, wherever one can stand. Names of columns are given one by one: they may hold commas.
 FLAGS = (
     _flag("target", list[str] | None, "the column to predict; repeat for more, or a,b", "COLUMN"),
-    _flag("preset", str | None, "fast, default, or best: several networks, whose mean answers  [default: default]", "NAME"),
+    _flag("preset", str | None, "fast, default, or best, the mean of several networks", "NAME"),
     _flag("test_part", float | None, "part or number of rows to test on  [default: 0.2]", "X"),
     _flag("test_file", Path | None, "a table of rows to test on", "FILE"),
     _flag("drop", list[str] | None, "a column to leave out; repeat for more", "COLUMN"),

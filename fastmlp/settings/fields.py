@@ -12,7 +12,7 @@ import functools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from fastmlp.settings.metrics import METRICS
+from fastmlp.settings.metrics import METRICS, OF_CLASSES, OF_NUMBERS
 from fastmlp.settings.names import folded
 
 ACTIVATIONS = "activation"
@@ -376,11 +376,12 @@ class TrainingFields:
         not_swept="every setting is trained with the same seeds; see --runs", shown=(HELP, PAGE), in_text=True,
     )
     metric: str = setting(
-        "loss", "metric that judges epochs, such as auc or rmse: docs/training.md",
-        COURSE, choices=tuple(METRICS), group="Stopping", judges=True, not_swept="settings are compared by one metric", shown=(HELP,),
+        "loss",
+        f"metric that judges epochs: loss; of classes {', '.join(OF_CLASSES)}; of numbers {', '.join(OF_NUMBERS)}",
+        COURSE, choices=tuple(METRICS), group="Stopping", judges=True, not_swept="settings are compared by one metric",
     )
     patience: int | None = setting(
-        None, "stop after so many epochs without improvement", COURSE, minimum=1, group="Stopping", judges=True, compiles=ON,
+        None, "stop after so many epochs without a better --metric", COURSE, minimum=1, group="Stopping", judges=True, compiles=ON,
         may_change=True, shown=(HELP,),
     )
     restore_best: bool = setting(
