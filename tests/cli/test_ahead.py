@@ -83,6 +83,7 @@ def test_what_is_listed_for_pictures_is_what_their_training_compiles_and_nothing
 
 LISTED = """
 import json
+from fastmlp.settings import NetworkSettings, TrainingSettings
 from fastmlp.training import ahead
 print(json.dumps([needed.path.name for needed in ahead.needed_for(ahead.sketch_of_pictures(NetworkSettings(), TrainingSettings()))]))
 """
