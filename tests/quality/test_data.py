@@ -384,6 +384,7 @@ def test_p10_bad_npy_files(tmp_path):
     assert effort.bytes < 100 * MEBIBYTE
 
 
+@pytest.mark.filterwarnings("ignore:.*the first line is taken as names")  # of a pickle that is a text
 def test_p12_pickles_are_never_loaded(tmp_path, command, small_model):
     canary = tmp_path / "canary"
     bare = [pickle.dumps(Canary(canary), protocol) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
