@@ -25,8 +25,8 @@ from fastmlp.kernels.program import (
     count_parameters,
     layer_blocks,
     layer_table,
-    loss_block,
     norm_blocks,
+    numbered_loss_block,
     output_code,
     update_block,
 )
@@ -87,7 +87,7 @@ def compiled_state(
         "stamp": embedded.STAMP, "n_inputs": sizes[0], "n_outputs": sizes[-1], "n_layers": len(layers), "n_parameters": count,
         "n_targets": n_targets, "n_moments": n_moments, "output": output_code(loss), "item_size": dtype.itemsize,
         "whole_as_bytes": whole_as_bytes, **places, "places_at": at, "scratch_size": at + per_place * max(sizes),
-        **embedded.block_addresses(numba.from_dtype(dtype), norm != "none"), "loss": loss_block(loss, dtype, not compiling.JIT),
+        **embedded.block_addresses(numba.from_dtype(dtype), norm != "none"), "loss": numbered_loss_block(loss, dtype, not compiling.JIT),
         "update": update_block(update, dtype, not compiling.JIT),
     }  # fmt: skip
     largest = np.finfo(dtype).max  # what is not finite lies beyond it
@@ -95,8 +95,8 @@ def compiled_state(
 
     moments, steps = np.zeros((n_moments, count), dtype), np.zeros(1, np.int64)
     numbers = rates.rates(settings, 0, np.zeros(1), np.dtype(np.float64))[0]  # the learning rate is that of each step
-    parameter, record = np.array([loss_parameter], dtype), compiling.filled(embedded.NETWORK, [network])
-    return State(parameters, layers, np.stack([*inputs, *bounds]), offsets, moments, numbers, steps, parameter, record)
+    loss_numbers, record = np.array([loss_parameter]), compiling.filled(embedded.NETWORK, [network])
+    return State(parameters, layers, np.stack([*inputs, *bounds]), offsets, moments, numbers, steps, loss_numbers, record)
 
 
 # --- C -------------------------------------------------------------------------------------------------------------------

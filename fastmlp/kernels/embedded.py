@@ -17,7 +17,6 @@ from numba import types
 
 from fastmlp.kernels import updates
 from fastmlp.kernels.compiling import (
-    LIKE_FIRST,
     address,
     block_call,
     borrow,
@@ -28,22 +27,21 @@ from fastmlp.kernels.compiling import (
     record_type,
     source_stamp,
     specialise,
+    with_constant,
 )
 from fastmlp.kernels.elementary import exp
-from fastmlp.kernels.rows import forward_row
+from fastmlp.kernels.rows import forward_normalised_row, forward_row
 from fastmlp.kernels.scalar import EXPONENTIAL, SIGMOID, SOFTMAX, dense_backward_input, sgd_update
 from fastmlp.kernels.step import (
     LAYER,
+    backward,
     backward_to,
-    bias_of,
     call_loss,
     call_update,
+    descend,
     forward,
-    gamma_of,
-    layer_sgd_update,
+    inputs_of,
     rows_of,
-    to_sums,
-    units_of,
     weight_of,
 )
 from fastmlp.kernels.updates import NADAM_STEPS, Rates
@@ -82,7 +80,7 @@ class State(NamedTuple):
     moments: np.ndarray  # (2, P) optimizer state: m and v; (0, P) for plain SGD
     rates: np.ndarray  # (RATES,) float64, updates.Rates: the optimiser's numbers
     steps: np.ndarray  # (1,) int64, steps taken, which the corrections of adam, adamw and nadam depend on
-    loss_parameter: np.ndarray  # (1,) the number that the loss has besides: losses.Loss.parameter
+    loss_numbers: np.ndarray  # (1,) float64, the number that the loss has besides: losses.Loss.parameter
     network: np.ndarray  # (1,) NETWORK
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -91,16 +89,11 @@ class State(NamedTuple):
 
 # --- blocks: long, of fixed types, called by address ---------------------------------------------------------------------
 
-# The same for float32 and float64: a formula returns what it is given.
-call_any_formula = block_call(1, returns=LIKE_FIRST)
-forward_any_row = specialise(forward_row, "any", call_formula=call_any_formula)
-forward_normalised_row = specialise(forward_row, "any_normalised", call_formula=call_any_formula, NORMALISED=True)
-
 call_row = block_call(5)
-call_forward = block_call(4)
-call_add_gradients = block_call(5)
+call_forward = block_call(5)
+call_add_gradients = block_call(6)
 call_to_inputs = block_call(4)
-call_descend = block_call(5)
+call_descend = block_call(6)
 
 
 @kernel
@@ -110,7 +103,7 @@ def row_outputs(parameters, layers, output, scratch, places_at):
     parameters (P,), layers (L,), output: SOFTMAX, SIGMOID, EXPONENTIAL or IDENTITY; scratch is overwritten, from places_at on with
     whole numbers. Bishop 2006, eq. 4.104 and 4.59.
     """
-    forward_any_row(parameters, layers, scratch, scratch[places_at:].view(PLACE))
+    forward_row(parameters, layers, scratch, scratch[places_at:].view(PLACE))
     last = layers.shape[0] - 1
     N, z = U(layers[last].n_out), U(layers[last].z)
     one = scratch.dtype.type(1)
@@ -133,93 +126,25 @@ def row_outputs(parameters, layers, output, scratch, places_at):
 
 
 @kernel
-def batch_of(layers, scratch, M):
-    """Return the inputs (M, K) of a block of rows as a view of the scratch."""
-    K = layers[0].n_in
-    return scratch[: M * K].reshape((M, K))
-
-
-@kernel
-def inputs_of_layer(layers, scratch, index, M):
-    """Return what a layer gets (M, K) in a block of rows: the batch, or a of the layer before; a view of the scratch."""
-    if index == 0:
-        return batch_of(layers, scratch, M)
-    return rows_of(scratch, layers[index - 1].a, layers[index - 1], M)
-
-
-@kernel
-def add_gradient(x, delta, dweight, dbias):
-    """dweight += x.T @ delta; dbias += sum over m of delta.
-
-    x (M, K), delta (M, N); dweight (K, N), dbias (N,) updated in place. Bishop 2006, eq. 5.53.
-    """
-    # forward: z[m, n] = bias[n], then z[m, n] += x[m, k] * weight[k, n]
-    M, K = x.shape
-    N = delta.shape[1]
-    for k in range(K):
-        for m in range(M):
-            if x[m, k] != 0:
-                for n in range(N):
-                    dweight[k, n] += x[m, k] * delta[m, n]
-    for m in range(M):
-        for n in range(N):
-            dbias[n] += delta[m, n]
-
-
-@kernel
-def add_gradients(parameters, layers, M, scratch, out):
-    """Add the gradient of a block of M rows to out (P,), from z and a of each layer and the delta of the last; fill the other deltas."""
-    for index in range(layers.shape[0] - 1, -1, -1):
-        layer = layers[index]
-        dbias = bias_of(out, layer)
-        if layer.norm != 0:
-            dgamma, dbeta, gamma_gradient = (
-                units_of(scratch, layer.dgamma, layer),
-                units_of(scratch, layer.dbeta, layer),
-                gamma_of(out, layer),
-            )
-            for n in range(dgamma.shape[0]):
-                gamma_gradient[n] += dgamma[n]
-                dbias[n] += dbeta[n]
-            dbias = units_of(scratch, layer.means, layer)  # the sums have no bias: nobody reads its gradient
-        delta = rows_of(scratch, layer.delta, layer, M)
-        add_gradient(inputs_of_layer(layers, scratch, index, M), delta, weight_of(out, layer), dbias)
-        if index > 0:
-            backward_to(parameters, layers, index - 1, M, scratch)
-            to_sums(parameters, layers[index - 1], M, scratch)
-
-
-@kernel
-def descend(parameters, layers, M, scratch, learning_rate):
-    """Take one step of plain SGD on a block of M rows, from z and a of each layer and the delta of the last; store no gradient."""
-    for index in range(layers.shape[0] - 1, -1, -1):
-        layer = layers[index]
-        if index > 0:
-            backward_to(parameters, layers, index - 1, M, scratch)  # before the weights that it reads change
-            to_sums(parameters, layers[index - 1], M, scratch)
-        layer_sgd_update(parameters, layer, inputs_of_layer(layers, scratch, index, M), M, scratch, learning_rate)
-
-
-@kernel
 def to_inputs(parameters, layers, M, scratch):
     """Put into the place of a batch of M rows the derivative with respect to it, from z and a of each layer and the delta of the last."""
     for index in range(layers.shape[0] - 1, 0, -1):
-        backward_to(parameters, layers, index - 1, M, scratch)
-        to_sums(parameters, layers[index - 1], M, scratch)
-    dense_backward_input(rows_of(scratch, layers[0].delta, layers[0], M), weight_of(parameters, layers[0]), batch_of(layers, scratch, M))
+        backward_to(parameters, layers, index - 1, 0, M, scratch)
+    delta = rows_of(scratch, layers[0].delta, layers[0], M)
+    dense_backward_input(delta, weight_of(parameters, layers[0]), inputs_of(scratch, layers, 0, M))
 
 
 def block_addresses(number, normalised):
     """Return {field of NETWORK: address} of the blocks above, for parameters of a Numba type; normalised: whether sums may be."""
     flat, table, whole = types.Array(number, 1, "C"), types.Array(number, 2, "C"), types.int64
     layers = record_type(LAYER)[::1]
-    row = specialise(row_outputs, "normalised", forward_any_row=forward_normalised_row) if normalised else row_outputs
+    row = specialise(row_outputs, "normalised", forward_row=forward_normalised_row) if normalised else row_outputs
     return {
         "outputs_of_row": address(row, flat, layers, whole, flat, whole),
-        "forward": address(forward, flat, layers, table, flat),
-        "add_gradients": address(add_gradients, flat, layers, whole, flat, flat),
+        "forward": address(forward, flat, layers, whole, table, flat),
+        "add_gradients": address(with_constant(backward, "ADDS", True), flat, layers, whole, whole, flat, flat),
         "to_inputs": address(to_inputs, flat, layers, whole, flat),
-        "descend": address(descend, flat, layers, whole, flat, number),
+        "descend": address(descend, flat, layers, whole, whole, flat, number),
     }
 
 
@@ -298,12 +223,10 @@ def loss_of_block(state, scratch, x, target, sample_weight, first, M, factor):
         for t in range(T):
             targets[m, t] = target_of(target, first + m, t)
         weights[m] = sample_weight[first + m] if sample_weight.shape[0] > 0 else 1
-    call_forward(network.forward, state.parameters, state.layers, batch_of(state.layers, scratch, M), scratch)
-    z, delta = (
-        rows_of(scratch, state.layers[L - 1].z, state.layers[L - 1], M),
-        rows_of(scratch, state.layers[L - 1].delta, state.layers[L - 1], M),
-    )
-    return call_loss(network.loss, z, targets, weights, factor, state.loss_parameter[0], delta)
+    call_forward(network.forward, state.parameters, state.layers, 0, inputs_of(scratch, state.layers, 0, M), scratch)
+    last = state.layers[L - 1]
+    z, delta = rows_of(scratch, last.z, last, M), rows_of(scratch, last.delta, last, M)
+    return call_loss(network.loss, z, targets, weights, factor, state.loss_numbers, delta)
 
 
 @kernel
@@ -334,7 +257,7 @@ def mean_gradient(state, scratch, x, target, sample_weight, out):
     for first in range(0, M, ROWS):
         rows = min(ROWS, M - first)
         total += loss_of_block(state, scratch, x, target, sample_weight, first, rows, factor)
-        call_add_gradients(state.network[0].add_gradients, state.parameters, state.layers, np.int64(rows), scratch, out)
+        call_add_gradients(state.network[0].add_gradients, state.parameters, state.layers, 0, np.int64(rows), scratch, out)
     return total / M
 
 
@@ -351,7 +274,7 @@ def gradient_of_inputs(state, scratch, x, target, out):
         rows = min(ROWS, M - first)
         total += loss_of_block(state, scratch, x, target, scratch[:0], first, rows, scratch.dtype.type(1))
         call_to_inputs(state.network[0].to_inputs, state.parameters, state.layers, np.int64(rows), scratch)
-        dx = batch_of(state.layers, scratch, rows)
+        dx = inputs_of(scratch, state.layers, 0, rows)
         for m in range(rows):
             for k in range(K):
                 out[first + m, k] = dx[m, k] * state.inputs[scale, k]
@@ -392,7 +315,7 @@ def train_on(state, scratch, x, target, sample_weight, learning_rate):
         mean = loss_of_block(state, scratch, x, target, sample_weight, 0, M, factor) / M
         if np.isfinite(mean):
             state.steps[0] += 1
-            call_descend(network.descend, state.parameters, state.layers, np.int64(M), scratch, rate)
+            call_descend(network.descend, state.parameters, state.layers, 0, np.int64(M), scratch, rate)
         return mean
     gradient_at, rates_at = network.gradient_at, network.rates_at
     direction = scratch[gradient_at : gradient_at + network.n_parameters]
@@ -421,8 +344,8 @@ def borrowed(state):
     """Return a state whose arrays are borrowed."""
     parameters, layers, inputs, moments = borrow(state.parameters), borrow(state.layers), borrow(state.inputs), borrow(state.moments)
     offsets = borrow(state.offsets)
-    rates, steps, loss_parameter = borrow(state.rates), borrow(state.steps), borrow(state.loss_parameter)
-    return State(parameters, layers, inputs, offsets, moments, rates, steps, loss_parameter, borrow(state.network))
+    rates, steps, loss_numbers = borrow(state.rates), borrow(state.steps), borrow(state.loss_numbers)
+    return State(parameters, layers, inputs, offsets, moments, rates, steps, loss_numbers, borrow(state.network))
 
 
 @kernel
@@ -534,7 +457,7 @@ def with_parameters(state, parameters):
     if not is_vector(parameters, state.network[0]):
         refuse(WRONG_PARAMETERS)
     moments, rates, steps = state.moments, state.rates, state.steps
-    return State(parameters, state.layers, state.inputs, state.offsets, moments, rates, steps, state.loss_parameter, state.network)
+    return State(parameters, state.layers, state.inputs, state.offsets, moments, rates, steps, state.loss_numbers, state.network)
 
 
 @entry
@@ -542,7 +465,7 @@ def copy_state(state):
     """Return a state that trains by itself: parameters, moments and steps are copies."""
     moments, steps = state.moments.copy(), state.steps.copy()
     parameters = state.parameters.copy()
-    return State(parameters, state.layers, state.inputs, state.offsets, moments, state.rates, steps, state.loss_parameter, state.network)
+    return State(parameters, state.layers, state.inputs, state.offsets, moments, state.rates, steps, state.loss_numbers, state.network)
 
 
 @entry

@@ -63,7 +63,7 @@ def state_at(handle):
         carray(pointer(at.moments), (network.n_moments, P), NUMBER),
         carray(pointer(at.rates), RATES, np.float64),
         carray(pointer(at.steps), 1, np.int64),
-        carray(pointer(at.loss_parameter), 1, NUMBER),
+        carray(pointer(at.loss_numbers), 1, np.float64),
         carray(pointer(at.network), 1, NETWORK),
     )
 

@@ -17,7 +17,8 @@ import numpy as np
 
 from fastmlp.kernels import zeros
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.panels import GRADIENT_NUMBERS, LOSS_ROWS, MOMENT_VECTORS
+from fastmlp.kernels.normalised import MOMENT_VECTORS
+from fastmlp.kernels.panels import GRADIENT_NUMBERS, LOSS_ROWS
 from fastmlp.kernels.tiles import PanelTiles, instruction_set
 from fastmlp.kernels.vectors import CACHE_LINE, aligned_zeros, lanes_of
 
@@ -41,25 +42,25 @@ class ListedShape(NamedTuple):
 
 
 class LayerLayout(NamedTuple):
-    """One layer: its sizes, its tile, and the offsets of what belongs to it. The output layer is packed by the panels of its inputs."""
+    """One layer: its sizes, its tile, and the offsets of what belongs to it, with the names of records.LAYER."""
 
     n_in: int
     n_out: int
     tiles: PanelTiles  # all tiles of a layer have panels of the same width
     panels: int
     width: int  # numbers in a row of a panel
-    weight: int
-    panel: int  # length of a packed panel
+    w: int  # packed weights
+    w_panel: int  # length of a packed panel
     bias: int
     z: int  # of hidden layers that need z on the way back, else the same as a; of the output layer, its sums panel by panel
     a: int
     delta: int
     row: int  # length of a row of z, a and delta
     column: int  # from a row's part in one panel to its part in the next
-    dropped: int = 0  # what the next layer reads: a after dropout, where there is some, else the same as a
+    out: int = 0  # what the next layer reads: a after dropout, where there is some, else the same as a
     gamma: int = 0  # of layers whose sums are normalised: their scales; 0 for others, as are the next ones
     hat: int = 0  # the sums, then normalised
-    moments: int = 0  # the vectors of panels.py, one `panels` * `width` after another
+    moments: int = 0  # the vectors of normalised.py, one `panels` * `width` after another
     running: int = 0  # running means and variances; of sums normalised over the units, the inverse deviation of each row
 
 
@@ -74,7 +75,7 @@ class Layout:
         self, sizes: Sequence[int], activations: Sequence[str], dtype: np.dtype, rows: int, trains: bool, states: int = 0, shares: int = 1,
         threads: int = 1, drops: Sequence[bool] = (), norm: str = "none", loss_rows: int = LOSS_ROWS,
     ) -> None:  # fmt: skip
-        """Lay out a network; `drops`: of which hidden layers units are left out, () for none; norm: theirs, one of program.NORMS.
+        """Lay out a network; `drops`: of which hidden layers units are left out, () for none; norm: theirs, one of normalised.NORMS.
 
         loss_rows: so many rows have their losses added up together.
         """
@@ -110,12 +111,17 @@ class Layout:
         # of the panels of a list side by side, or of one with a transposed square of weights
         self.sums_share = _round_up(self.rows_padded * max(1, self.listed.side) * widest + widest * widest, CACHE_LINE)
         self.sums = self._take(shares * self.sums_share)
-        self.n_lengths = sum(map(self.parts_of, (*self.hidden, *([self.output] if self.output else []))))
+        self.n_lengths = sum(map(self.parts_of, self.layers))
         self.lengths = self._take(self.n_lengths if states else 0)  # of the gradient of each panel of weights, biases and scales
         self.arena = aligned_zeros(self._size, dtype)
         self.arena[self.one] = 1
         self.sparse = SparseLayout(sizes[0], rows, self.listed.MR, threads)
         self.extra_row = rows
+
+    @property
+    def layers(self) -> list[LayerLayout]:
+        """The hidden layers and, where it trains, the output layer."""
+        return [*self.hidden, *([self.output] if self.output else [])]
 
     @property
     def rows_padded(self) -> int:
@@ -150,8 +156,8 @@ class Layout:
             units = layer.panels * layer.width
             hat, moments = self._take(count), self._take(MOMENT_VECTORS * units)
             layer = layer._replace(hat=hat, moments=moments, running=self._take(max(2 * units, self.rows_padded)))
-        z, dropped = (self._take(count) if is_apart else a for is_apart in (keeps_z, has_dropped))
-        return layer._replace(a=a, z=z, delta=self._take(count), dropped=dropped)
+        z, out = (self._take(count) if is_apart else a for is_apart in (keeps_z, has_dropped))
+        return layer._replace(a=a, z=z, delta=self._take(count), out=out)
 
     def _output_weights(self, k: int, n: int, last: LayerLayout) -> LayerLayout:
         row = _round_up(n, padded_inputs(last.tiles))
@@ -222,8 +228,8 @@ class Layout:
     @functools.cached_property
     def places(self) -> np.ndarray:
         """Where each parameter lies in its copy: for a few of them, one list is quicker than two views for each panel."""
-        layers = (*self.hidden, *([self.output] if self.output else []))
-        places = np.zeros(sum(layer.n_in * layer.n_out + layer.n_out * (2 if layer.gamma else 1) for layer in layers), np.intp)
+        counts = [layer.n_in * layer.n_out + layer.n_out * (2 if layer.gamma else 1) for layer in self.layers]
+        places = np.zeros(sum(counts), np.intp)
         for dense, packed in self._parts(places, np.arange(self.state)):
             dense[:] = packed
         return places
@@ -231,11 +237,11 @@ class Layout:
     def _parts(self, parameters: np.ndarray, arena: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return pairs of views of the same weights or biases: in the flat vector, in the arena or one of its copies."""
         parts, first = [], 0
-        for layer in (*self.hidden, *([self.output] if self.output else [])):
+        for layer in self.layers:
             k, n = layer.n_in, layer.n_out
             weight = parameters[first : first + k * n].reshape(k, n)
             columns = weight.T if layer is self.output else weight  # panels cut the output layer by its inputs
-            packed = arena[layer.weight : layer.weight + layer.panels * layer.panel].reshape(layer.panels, -1, layer.width)
+            packed = arena[layer.w : layer.w + layer.panels * layer.w_panel].reshape(layer.panels, -1, layer.width)
             for p in range(layer.panels):
                 part = columns[:, p * layer.width : (p + 1) * layer.width]
                 parts.append((part, packed[p, : part.shape[0], : part.shape[1]]))
@@ -260,24 +266,18 @@ class SparseLayout:
         self.lists = np.zeros(threads * part[0], np.uint16)
         self.masks = np.zeros(threads * part[1], np.uint64)
         self.counts = np.zeros(threads * part[2], np.int64)
-        self._places = [
-            {
-                "lists": thread * part[0],
-                "list_length": self.list_length,
-                "folded": thread * part[0] + lists,
-                "row_masks": thread * part[1],
-                "group_masks": thread * part[1] + row_masks,
-                "counts": thread * part[2],
-            }
-            for thread in range(threads)
-        ]
+        self._parts, self._folded, self._group_masks = part, lists, row_masks
         for thread in range(threads):  # of the extra row, no input counts as zero
             of_thread = self.lists[thread * part[0] + lists :][:folded]
             of_thread.reshape(segments, -1, zeros.WORD)[rows // zeros.WORD, :, rows % zeros.WORD] = zeros.PLANE_MASK
 
     def places(self, thread: int) -> dict[str, int]:
         """Return where the lists, masks and counts of the batch of a thread begin, as records.RUN has it."""
-        return self._places[thread]
+        lists, masks, counts = (thread * part for part in self._parts)
+        return {
+            "lists": lists, "list_length": self.list_length, "folded": lists + self._folded,
+            "row_masks": masks, "group_masks": masks + self._group_masks, "counts": counts,
+        }  # fmt: skip
 
 
 def tiles_for(units: int, lanes: int) -> PanelTiles:

@@ -42,12 +42,12 @@ def _multiply_adds_twin(data: Any, count: int) -> None:
                 data[i * lanes + lane] = data[i * lanes + lane] * factor[lane] + addend[lane]
 
 
-_multiply_adds = emitted(_multiply_adds_twin, _emit_multiply_adds, 2)
+_multiply_adds = emitted(_multiply_adds_twin, _emit_multiply_adds)
 
 
 @kernel
 def multiply_adds(data, count):
-    """s = s f + a, `count` times, for chains() vectors s that stay in registers.
+    """S = s f + a, `count` times, for chains() vectors s that stay in registers.
 
     data ((chains() + 2) lanes,), beginning at a multiple of a vector's size: the vectors s, updated in place, then f, then a.
     """
@@ -56,7 +56,7 @@ def multiply_adds(data, count):
 
 @kernel
 def add_scaled(a, b, scale, repeats):
-    """a += scale b, `repeats` times: two numbers read and one written for each, as an update of weights does.
+    """A += scale b, `repeats` times: two numbers read and one written for each, as an update of weights does.
 
     a (n,) updated in place, b (n,).
     """

@@ -8,6 +8,7 @@
 What each does in full stands with its source in scalar.py.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from fastmlp.kernels.activations import ACTIVATIONS
@@ -17,38 +18,17 @@ from fastmlp.kernels.scalar import activate, activate_backward, separate_loss, u
 from fastmlp.kernels.updates import UPDATES
 
 
-def _activation(name: str) -> Any:
-    return specialise(activate, name, ACTIVATION=formula(ACTIVATIONS[name].formula))
+def _kernels() -> Iterator[tuple[str, Any]]:
+    for name in ("sigmoid", "tanh", "relu", "silu"):
+        f = ACTIVATIONS[name]
+        yield name, specialise(activate, name, ACTIVATION=formula(f.formula))
+        yield f"{name}_backward", specialise(activate_backward, name, ACTIVATION_DERIVATIVE=formula(f.derivative))
+    for name, key in (("mean_squared_error", "mse"), ("binary_cross_entropy", "binary_cross_entropy")):
+        loss: Any = LOSSES[key]
+        yield name, specialise(separate_loss, key, LOSS=formula(loss.formula), LOSS_DERIVATIVE=formula(loss.derivative))
+    for rule in UPDATES.values():
+        if rule.formula is not None:
+            yield f"{rule.name}_update", specialise(update_with_state, rule.name, UPDATE=formula(rule.formula))
 
 
-def _activation_backward(name: str) -> Any:
-    return specialise(activate_backward, name, ACTIVATION_DERIVATIVE=formula(ACTIVATIONS[name].derivative))
-
-
-def _loss(name: str) -> Any:
-    formulas: tuple[Any, Any] = LOSSES[name].formula, LOSSES[name].derivative
-    return specialise(separate_loss, name, LOSS=formula(formulas[0]), LOSS_DERIVATIVE=formula(formulas[1]))
-
-
-def _update(name: str) -> Any:
-    rule: Any = UPDATES[name].formula
-    return specialise(update_with_state, name, UPDATE=formula(rule))
-
-
-sigmoid, sigmoid_backward = _activation("sigmoid"), _activation_backward("sigmoid")
-tanh, tanh_backward = _activation("tanh"), _activation_backward("tanh")
-relu, relu_backward = _activation("relu"), _activation_backward("relu")
-silu, silu_backward = _activation("silu"), _activation_backward("silu")
-
-mean_squared_error = _loss("mse")
-binary_cross_entropy = _loss("binary_cross_entropy")
-
-momentum_update = _update("momentum")
-nesterov_update = _update("nesterov")
-adam_update = _update("adam")
-adamw_update = _update("adamw")
-nadam_update = _update("nadam")
-rmsprop_update = _update("rmsprop")
-rmsprop_momentum_update = _update("rmsprop_momentum")
-adagrad_update = _update("adagrad")
-lion_update = _update("lion")
+globals().update(_kernels())

@@ -91,7 +91,7 @@ def train_narrow(steps, layers, runs, arena):
     for i in range(first, last):
         row = order[i]
         if i + 1 < last:
-            prefetch(x, order[i + 1], 0)
+            prefetch(x, order[i + 1] * x.shape[1])
         gather_row(x, row, scale, shift, arena, U(inputs))
 
         below = inputs

@@ -20,17 +20,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.kernels.compiling import kernel
-from fastmlp.kernels.normalisation import (
-    batch_norm_backward_row,
-    fixed_norm_backward_row,
-    inverse_deviations,
-    layer_norm_backward_row,
-    layer_norm_row,
-    moments_of_units,
-    normalise_row,
-    scale_backward_of_units,
-    track_moments,
-)
+from fastmlp.kernels.normalised import DBETA, DGAMMA
 from fastmlp.kernels.pointwise import (
     add_noise_to_row,
     apply,
@@ -47,6 +37,7 @@ from fastmlp.kernels.pointwise import (
 from fastmlp.kernels.random import row_key
 from fastmlp.kernels.scalar import count_correct, rates_of
 from fastmlp.kernels.step import call_loss
+from fastmlp.kernels.team import own
 from fastmlp.kernels.updates import RATES
 from fastmlp.kernels.vectors import CACHE_LINE, full_width, prefetch, short_loops
 from fastmlp.kernels.zeros import (
@@ -63,10 +54,6 @@ from fastmlp.kernels.zeros import (
     transpose_bits,
 )
 
-# Vectors at `moments` of a layer. Of sums normalised over the units of a layer, the inverse deviation is that of each row, and lies where
-# `running` says.
-MEAN, VARIANCE, INVERSE, DGAMMA, DBETA = range(5)
-MOMENT_VECTORS = 5
 PARTS = 3  # of the parameters of a layer: weights, biases, scales
 
 BLOCK = 128  # inputs of one pass over all rows: their part of a panel, 40 KiB, stays in the first-level cache
@@ -81,18 +68,13 @@ TILE: Any = None
 TILE_OF_FEWER: Any = None  # of one panel less than TILE
 TILE_ALONE: Any = None  # of one panel
 TRANSPOSE: Any = None
+NORMALISE: Any = None
 FORMULA: Any = None
 HALF_NORMAL: Any = None
 MR = NR = NI = LANES = STATES = 0
 SIDE = 1
 STEPPED = False  # whether an update is a step by the formula of an optimizer, from the gradient, not the gradient itself, scaled before
 KEEPS = False  # whether what a block reads is kept, not overwritten
-
-
-@kernel(inner=True)
-def own(count, share, shares):
-    """Return the first of `count` things that a share owns, and the first of the next share."""
-    return count * share // shares, count * (share + 1) // shares
 
 
 # --- the batch: each thread brings it in for itself, as the one share of one -----------------------------------------------
@@ -110,7 +92,7 @@ def gather_rows(x, rows, upcoming, scale, shift, arena, inputs):
     for m in range(M):
         if m < upcoming.shape[0]:
             for k in range(0, K, CACHE_LINE // x.itemsize):
-                prefetch(x, upcoming[m], k)
+                prefetch(x, upcoming[m] * K + k)
         gather_row(x, rows[m], scale, shift, arena, np.uint64(first + m * length))
 
 
@@ -726,144 +708,11 @@ def average_panels(step, layer, below, share, shares):
             average_numbers(arena[at + to_average : at + to_average + length], arena[at : at + length], r)
 
 
-# --- sums of a layer, normalised: the loops of normalisation.py on panels, or on rows ------------------------------------
-#
-# Counted, as the functions below return views of the arena.
+# --- sums of a layer, normalised ------------------------------------------------------------------------------------------
 
 
 @kernel(inner=True, counted=True)
-def rows_of_panel(arena, first, layer, p, M):
-    """Return the part of M rows, of those from `first` on, in panel p as the first columns of a view (M, row)."""
-    at = first + p * layer.column
-    return arena[at : at + M * layer.row].reshape((M, layer.row))
-
-
-@kernel(inner=True, counted=True)
-def of_panel(arena, first, layer, p):
-    """Return the part of a vector of all units that belongs to panel p, as a view."""
-    return arena[first + p * layer.width : first + (p + 1) * layer.width]
-
-
-@kernel(inner=True, counted=True)
-def moments_of_panel(arena, layer, vector, p):
-    """Return what one of the vectors at `moments` holds of the units of panel p, as a view."""
-    return of_panel(arena, layer.moments + vector * layer.panels * layer.width, layer, p)
-
-
-@kernel(inner=True, counted=True)
-def running_of_panel(arena, layer, p):
-    """Return the running means and variances of the units of panel p, as views."""
-    return of_panel(arena, layer.running, layer, p), of_panel(arena, layer.running + layer.panels * layer.width, layer, p)
-
-
-@kernel(inner=True, counted=True)
-def normalise_panel(arena, layer, M, p):
-    """hat = (hat - mean) inverse, z = gamma hat + bias for the units of a panel, by the mean and the variance at `moments`."""
-    mean, inverse = moments_of_panel(arena, layer, MEAN, p), moments_of_panel(arena, layer, INVERSE, p)
-    inverse_deviations(moments_of_panel(arena, layer, VARIANCE, p), inverse)
-    gamma, beta = of_panel(arena, layer.gamma, layer, p), of_panel(arena, layer.bias, layer, p)
-    hat, z = rows_of_panel(arena, layer.hat, layer, p, M), rows_of_panel(arena, layer.z, layer, p, M)
-    for m in range(M):
-        normalise_row(hat, m, layer.width, mean, inverse, gamma, beta, hat, z)
-
-
-@kernel(inner=True, counted=True)
-def take_running(arena, layer, p):
-    """Put the running statistics of the units of a panel into its mean and variance."""
-    mean, variance = moments_of_panel(arena, layer, MEAN, p), moments_of_panel(arena, layer, VARIANCE, p)
-    running_mean, running_variance = running_of_panel(arena, layer, p)
-    for n in range(mean.shape[0]):
-        mean[n] = running_mean[n]
-        variance[n] = running_variance[n]
-
-
-@kernel(inner=True, counted=True)
-def normalise_panels_by_batch(step, layer, below, share, shares):
-    """Normalise the sums over the rows, for the units of one share: z = gamma hat + bias. One row goes by the running statistics."""
+def normalise_share(step, layer, below, share, shares):
+    """Do what a block of normalised.py does for one share: it returns no view, but makes some."""
     full_width()
-    arena = step.arena
-    first, last = own(layer.panels, share, shares)
-    for p in range(first, last):
-        if step.M > 1:
-            hat = rows_of_panel(arena, layer.hat, layer, p, step.M)
-            moments_of_units(hat, 0, layer.width, moments_of_panel(arena, layer, MEAN, p), moments_of_panel(arena, layer, VARIANCE, p))
-        else:
-            take_running(arena, layer, p)
-        normalise_panel(arena, layer, step.M, p)
-
-
-@kernel(inner=True, counted=True)
-def normalise_panels_by_running(step, layer, below, share, shares):
-    """The same by the running statistics, in inference."""
-    full_width()
-    first, last = own(layer.panels, share, shares)
-    for p in range(first, last):
-        take_running(step.arena, layer, p)
-        normalise_panel(step.arena, layer, step.M, p)
-
-
-@kernel(inner=True, counted=True)
-def track_panels(step, layer, below, share, shares):
-    """Let the running statistics of the units of one share follow those of the batch; one row has none."""
-    full_width()
-    arena = step.arena
-    if step.M > 1:
-        first, last = own(layer.panels, share, shares)
-        for p in range(first, last):
-            running_mean, running_variance = running_of_panel(arena, layer, p)
-            mean, variance = moments_of_panel(arena, layer, MEAN, p), moments_of_panel(arena, layer, VARIANCE, p)
-            track_moments(running_mean, running_variance, mean, variance, step.M)
-
-
-@kernel(inner=True, counted=True)
-def scale_backward_panels(step, layer, below, share, shares):
-    """dgamma, dbeta = sums over the rows of delta hat, of delta, for the units of one share."""
-    full_width()
-    arena = step.arena
-    first, last = own(layer.panels, share, shares)
-    for p in range(first, last):
-        hat, delta = rows_of_panel(arena, layer.hat, layer, p, step.M), rows_of_panel(arena, layer.delta, layer, p, step.M)
-        dgamma, dbeta = moments_of_panel(arena, layer, DGAMMA, p), moments_of_panel(arena, layer, DBETA, p)
-        scale_backward_of_units(delta, hat, 0, layer.width, dgamma, dbeta)
-
-
-@kernel(inner=True, counted=True)
-def batch_backward_panels(step, layer, below, share, shares):
-    """Turn delta from that with respect to z into that with respect to the sums, for the units of one share."""
-    full_width()
-    arena = step.arena
-    first, last = own(layer.panels, share, shares)
-    for p in range(first, last):
-        hat, delta = rows_of_panel(arena, layer.hat, layer, p, step.M), rows_of_panel(arena, layer.delta, layer, p, step.M)
-        dgamma, dbeta = moments_of_panel(arena, layer, DGAMMA, p), moments_of_panel(arena, layer, DBETA, p)
-        inverse, gamma = moments_of_panel(arena, layer, INVERSE, p), of_panel(arena, layer.gamma, layer, p)
-        for m in range(step.M):
-            if step.M > 1:
-                batch_norm_backward_row(delta, hat, m, layer.width, inverse, gamma, dgamma, dbeta)
-            else:
-                fixed_norm_backward_row(delta, m, layer.width, inverse, gamma)
-
-
-@kernel(inner=True, counted=True)
-def normalise_rows_by_layer(step, layer, below, share, shares):
-    """Normalise each of the own rows of the sums over its units: z = gamma hat + bias. All panels of a row lie side by side."""
-    full_width()
-    arena, M, N = step.arena, step.M, layer.n_out
-    hat, z = rows_of_panel(arena, layer.hat, layer, 0, M), rows_of_panel(arena, layer.z, layer, 0, M)
-    gamma, beta = arena[layer.gamma : layer.gamma + N], arena[layer.bias : layer.bias + N]
-    inverse = arena[layer.running : layer.running + M]
-    first, last = own(M, share, shares)
-    for m in range(first, last):
-        layer_norm_row(hat, m, N, gamma, beta, hat, inverse, z)
-
-
-@kernel(inner=True, counted=True)
-def layer_backward_rows(step, layer, below, share, shares):
-    """Turn delta from that with respect to z into that with respect to the sums, for own rows."""
-    full_width()
-    arena, M, N = step.arena, step.M, layer.n_out
-    hat, delta = rows_of_panel(arena, layer.hat, layer, 0, M), rows_of_panel(arena, layer.delta, layer, 0, M)
-    gamma, inverse = arena[layer.gamma : layer.gamma + N], arena[layer.running : layer.running + M]
-    first, last = own(M, share, shares)
-    for m in range(first, last):
-        layer_norm_backward_row(delta, hat, m, N, inverse, gamma)
+    NORMALISE(step.arena, layer, step.M, step.arena, share, shares)

@@ -5,7 +5,7 @@ over threads. That depends on sizes only, never on the number of threads, so tha
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -19,18 +19,11 @@ from fastmlp.kernels import compiling, narrow, random, scalar, step
 from fastmlp.kernels import rows as one_row
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES, loss_for
+from fastmlp.kernels.normalised import MOMENT_VECTORS, NORMS
 from fastmlp.kernels.regularisation import NOTHING, Draw, Regularisation
 from fastmlp.kernels.updates import RULES, Rates, descend
 from fastmlp.kernels.vectors import aligned_zeros, lanes_of
 
-# What normalises the sums of hidden layers: blocks for the way forward, the way back and the running statistics. "running" is inference
-# after training with "batch".
-NORMS: dict[str, tuple[Any, ...]] = {
-    "none": (),
-    "batch": (step.normalise_by_batch, step.batch_backward, step.track_batch),
-    "layer": (step.normalise_by_layer, step.layer_backward),
-    "running": (step.normalise_by_running,),
-}
 _OUTPUT_CODES = {"identity": scalar.IDENTITY, "softmax": scalar.SOFTMAX, "sigmoid": scalar.SIGMOID}
 SQUARED_SOFTMAX = loss_for("mse", "softmax").form
 # A step with fewer multiply-adds than this is faster on one thread: starting a region costs 2 to 40 us a kernel.
@@ -40,6 +33,7 @@ PARALLEL_MULTIPLY_ADDS = 500_000
 OUTPUTS_MULTIPLY_ADDS = 32_000_000
 # What a loss has besides where it has nothing: see scalar.py.
 NO_NUMBERS = np.zeros(1)
+NO_NORM: Mapping[str, int] = {}
 NO_LOG = np.empty((0, step.TOTALS + 1))
 EMPTY = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float64)}
 
@@ -145,10 +139,9 @@ class Program:
         is_plain = w.update == "sgd" and not has_more
         self.by_row = w.rows == 1 and is_plain and w.loss is not None and not over_threads
         blocks = layer_blocks(w.activations, self.dtype, self.interpreted, self.by_row, back=w.loss is not None)
-        drops = [rule.drops_units(index) for index in range(len(w.activations))]
+        drops = [self._drop(rule.of_units(i)) if rule.drops_units(i) else {} for i in range(len(w.activations))]
         self.layers, size = layer_table(w.sizes, blocks, w.rows, drops, w.norm, norm_blocks(w.norm, self.dtype, self.interpreted))
-        self.draws = draw_table(rule, len(w.activations), self.dtype, self.interpreted)
-        self.is_squared, self.averages = w.loss == SQUARED_SOFTMAX, w.averages
+        self.is_random, self.is_squared, self.averages = rule.is_random, w.loss == SQUARED_SOFTMAX, w.averages
         run = {
             "update": update_block(w.update, self.dtype, self.interpreted, w.limited), "longest": rule.max_norm or 0.0,
             "limit": 0 if rule.max_norm is None else limit_block(self.dtype, self.interpreted),
@@ -158,6 +151,11 @@ class Program:
         if self.by_row and w.loss is not None:
             of_loss = np.dtype(np.float64) if w.scaled else self.dtype
             run |= dict(zip(("loss_formula", "loss_derivative"), _loss_formulas(w.loss, of_loss, self.interpreted), strict=True))
+        if rule.input_noise > 0:
+            noise = draw_block("add_noise", self.dtype, self.interpreted)
+            run |= {"noise": noise, "noise_key": rule.of_noise().key, "deviation": rule.input_noise}
+        if rule.input_dropout > 0:
+            run |= self._drop(rule.of_inputs())
         self.runs = compiling.filled(step.RUN, [run])
         self.scratch = np.empty(size, self.dtype)
         self.places = np.empty(max(w.sizes), np.uint64) if self.by_row else None
@@ -178,8 +176,8 @@ class Program:
             form = "squared" if self.is_squared else "smoothed" if is_smoothed else "scaled" if steps.loss_numbers.size > 1 else ""
             rows = steps.for_kernels(empty, empty)
             if self.narrow is not None:
-                return int(_train_narrow(self.dtype, form)(rows, self.narrow[0], self.runs, self.arena))
-            return int(self._entry(_train_rows(self.dtype, form))(rows, self.layers, self.runs, self.scratch, self.places))
+                return int(_of_form(_train_narrow(self.dtype), form)(rows, self.narrow[0], self.runs, self.arena))
+            return int(self._entry(_of_form(one_row.train_rows, form))(rows, self.layers, self.runs, self.scratch, self.places))
         batch_target = np.empty((steps.batch_size, steps.target.shape[1]), self.dtype)
         batch_weight = np.empty(0 if steps.sample_weight is None else steps.batch_size, self.dtype)
         gradient = np.empty_like(steps.parameters) if run.update else empty
@@ -189,7 +187,7 @@ class Program:
         try:
             with self._threads(), np.errstate(**self._wrapping()):
                 row = self._entry(step.train_steps)(
-                    steps.for_kernels(m_state, v_state, self.averages), self.layers, self.draws, self.runs, self.scratch,
+                    steps.for_kernels(m_state, v_state, self.averages), self.layers, self.runs, self.scratch,
                     gradient, batch_target, batch_weight,
                 )  # fmt: skip
         finally:  # an interrupt ends the steps early
@@ -197,9 +195,12 @@ class Program:
                 steps.running_stats[:] = tracked
         return int(row)
 
+    def _drop(self, draw: Draw) -> dict[str, Any]:
+        return {"drop": draw_block("drop", self.dtype, self.interpreted), **draw._asdict()}
+
     def _wrapping(self) -> dict[str, Any]:
         """Return what silences NumPy's warning of hashes that wrap, where they are computed interpreted."""
-        return {"over": "ignore"} if self.draws.size and (self.interpreted or not compiling.JIT) else {}
+        return {"over": "ignore"} if self.is_random and (self.interpreted or not compiling.JIT) else {}
 
     def outputs(
         self, parameters: np.ndarray, x: np.ndarray, first: int, last: int, scale: np.ndarray, shift: np.ndarray, out: np.ndarray,
@@ -298,7 +299,7 @@ class RowProgram:
         blocks = layer_blocks(activations, dtype, interpreted=False, by_row=True, back=False)
         self._layers, self._size = layer_table(sizes, blocks, 1, norm=norm, of_norm=norm_blocks(norm, dtype))
         self._n_outputs, self._most_inputs = sizes[-1], max(sizes[:-1])
-        self._kernel = _outputs_of_row(dtype, norm != "none")
+        self._kernel = _outputs_of_normalised_row() if norm != "none" else one_row.outputs_of_row
         self._dtype = dtype
 
     def outputs(
@@ -332,15 +333,15 @@ def count_running_stats(sizes: Sequence[int], norm: str) -> int:
 
 
 def layer_table(
-    sizes: Sequence[int], blocks: Sequence[tuple[int, ...]], rows: int, drops: Sequence[bool] = (), norm: str = "none",
-    of_norm: Sequence[int] = (),
+    sizes: Sequence[int], blocks: Sequence[tuple[int, ...]], rows: int, drops: Sequence[Mapping[str, Any]] = (), norm: str = "none",
+    of_norm: Mapping[str, int] = NO_NORM,
 ) -> tuple[np.ndarray, int]:  # fmt: skip
     """Return the records of layers (L,) that step.py reads, and the size of the scratch for batches of `rows` rows.
 
-    blocks: addresses for the activation of each layer; drops: of which hidden layers units are left out, () for none; norm: one of NORMS,
+    blocks: addresses for the activation of each layer; drops: how units of each hidden layer are left out, () for none; norm: one of NORMS,
     for the hidden layers, of_norm: its addresses. Running statistics are the last of the scratch: mean and variance, layer by layer.
     """
-    layers: list[dict[str, int]] = []
+    layers: list[dict[str, Any]] = []
     parameter, scratch = 0, rows * sizes[0]  # the scratch begins with the batch itself
 
     def take(count: int) -> int:
@@ -350,19 +351,18 @@ def layer_table(
 
     for index, (k, n, addresses) in enumerate(zip(sizes, sizes[1:], blocks, strict=False)):
         z, a, delta = (take(rows * n) for _ in range(3))
-        dropped = take(rows * n) if index < len(drops) and drops[index] else a
-        layer = {"n_in": k, "n_out": n, "weight": parameter, "bias": parameter + k * n, "z": z, "a": a, "delta": delta, "dropped": dropped}
-        layers.append(layer | dict(zip(("activate", "activate_backward", "formula", "derivative"), addresses, strict=True)))
+        drop = drops[index] if index < len(drops) else {}
+        out = take(rows * n) if drop else a
+        layer = {"n_in": k, "n_out": n, "weight": parameter, "bias": parameter + k * n, "z": z, "a": a, "delta": delta, "out": out}
+        layers.append(layer | {**drop} | dict(zip(("activate", "activate_backward", "formula", "derivative"), addresses, strict=True)))
         parameter += k * n + n
         if norm != "none" and index + 2 < len(sizes):
-            layers[-1] |= dict(zip(("norm", "norm_backward", "track"), of_norm, strict=False))
-            layers[-1] |= {"gamma": parameter, "hat": take(rows * n)}
-            layers[-1] |= {name: take(n) for name in ("means", "variances", "dgamma", "dbeta")}
-            layers[-1]["inverses"] = take(max(rows, n))
+            panel = {"panels": 1, "width": n, "row": n, "column": n}
+            layers[-1] |= {**of_norm, **panel, "gamma": parameter, "hat": take(rows * n), "moments": take(MOMENT_VECTORS * n)}
             parameter += n
-    if count_running_stats(sizes, norm):
+    if norm != "none":
         for layer, n in zip(layers, sizes[1:-1], strict=False):
-            layer["running_means"], layer["running_variances"] = take(n), take(n)
+            layer["running"] = take(rows if norm == "layer" else 2 * n)
     return compiling.filled(step.LAYER, layers), scratch
 
 
@@ -380,25 +380,6 @@ def _narrow_table(sizes: Sequence[int], activations: Sequence[str], dtype: np.dt
         layers.append({"n_in": k, "n_out": n, **places, **vectors, "activate": block})
         parameter, arena = parameter + k * n + n, z + 4 * lanes
     return compiling.filled(narrow.LAYER, layers), arena
-
-
-def draw_table(regularisation: Regularisation, n_hidden: int, dtype: np.dtype, interpreted: bool) -> np.ndarray:
-    """Return the records (n_hidden + 2,) of what is left to chance that step.py reads, none where nothing is."""
-    if not regularisation.is_random:
-        return compiling.filled(step.DRAW, [])
-    draws: list[dict[str, int]] = [{} for _ in range(step.UNITS_ROW + n_hidden)]
-
-    def fill(row: int, block: str, draw: Draw) -> None:
-        draws[row] = {"block": draw_block(block, dtype, interpreted), "key": draw.KEY, "threshold": draw.THRESHOLD, "number": draw.NUMBER}
-
-    if regularisation.input_noise > 0:
-        fill(step.NOISE_ROW, "add_noise", regularisation.of_noise())
-    if regularisation.input_dropout > 0:
-        fill(step.INPUTS_ROW, "drop", regularisation.of_inputs())
-    for index in range(n_hidden):
-        if regularisation.drops_units(index):
-            fill(step.UNITS_ROW + index, "drop", regularisation.of_units(index))
-    return compiling.filled(step.DRAW, draws)
 
 
 def layer_blocks(
@@ -429,11 +410,11 @@ def _activation_blocks(name: str, dtype: np.dtype, interpreted: bool, by_row: bo
 
 
 @functools.cache
-def norm_blocks(norm: str, dtype: np.dtype, interpreted: bool = False) -> tuple[int, ...]:
-    """Return the addresses of what normalises sums: forward, backward, running statistics."""
-    flat = types.Array(numba.from_dtype(dtype), 1, "C")
-    layer = compiling.record_type(step.LAYER)
-    return tuple(compiling.address(block, flat, layer, types.int64, flat, interpreted=interpreted) for block in NORMS[norm])
+def norm_blocks(norm: str, dtype: np.dtype, interpreted: bool = False) -> dict[str, int]:
+    """Return the addresses of what normalises sums, by field of a record."""
+    flat, layer, whole = types.Array(numba.from_dtype(dtype), 1, "C"), compiling.record_type(step.LAYER), types.int64
+    of_norm = NORMS[norm].items()
+    return {name: compiling.address(block, flat, layer, whole, flat, whole, whole, interpreted=interpreted) for name, block in of_norm}
 
 
 @functools.cache
@@ -446,25 +427,17 @@ def _loss_formulas(name: str, dtype: np.dtype, interpreted: bool) -> tuple[int, 
 
 
 @functools.cache
-def _forward_row(dtype: np.dtype, normalised: bool = False) -> Any:
-    call = one_row.call_formula_32 if dtype == np.float32 else one_row.call_formula_64
-    suffix = f"{dtype.name}_normalised" if normalised else dtype.name
-    return compiling.specialise(one_row.forward_row, suffix, call_formula=call, NORMALISED=normalised)
+def _of_form(kernel: Any, form: str) -> Any:
+    """Return train_rows or train_narrow with a loss of a form: "smoothed" or "squared" of softmax, "scaled" targets, "" for all else."""
+    if not form:
+        return kernel
+    loss_of_row = compiling.specialise(one_row.loss_of_row, form, **{form.upper(): True})
+    return compiling.specialise(kernel, form, loss_of_row=loss_of_row)
 
 
 @functools.cache
-def _outputs_of_row(dtype: np.dtype, normalised: bool) -> Any:
-    suffix = f"{dtype.name}_normalised" if normalised else dtype.name
-    return compiling.specialise(one_row.outputs_of_row, suffix, forward_row=_forward_row(dtype, normalised))
-
-
-@functools.cache
-def _train_rows(dtype: np.dtype, form: str) -> Any:
-    of_two = one_row.call_formula_of_two_32 if dtype == np.float32 else one_row.call_formula_of_two_64
-    suffix = f"{dtype.name}_{form}" if form else dtype.name
-    return compiling.specialise(
-        one_row.train_rows, suffix, forward_row=_forward_row(dtype), call_formula_of_two=of_two, loss_of_row=_loss_of_row(dtype, form)
-    )
+def _outputs_of_normalised_row() -> Any:
+    return compiling.specialise(one_row.outputs_of_row, "normalised", forward_row=one_row.forward_normalised_row)
 
 
 def _vectors_of(dtype: np.dtype) -> dict[str, Any]:
@@ -483,35 +456,10 @@ def _vector_block(name: str, dtype: np.dtype) -> int:
 
 
 @functools.cache
-def _train_narrow(dtype: np.dtype, form: str) -> Any:
+def _train_narrow(dtype: np.dtype) -> Any:
     lanes = _vectors_of(dtype)
-    suffix = f"{dtype.name}_{form}" if form else dtype.name
     pack, unpack = (compiling.specialise(copy, dtype.name, **lanes) for copy in (narrow.pack, narrow.unpack))
-    return compiling.specialise(narrow.train_narrow, suffix, loss_of_row=_loss_of_row(dtype, form), pack=pack, unpack=unpack, **lanes)
-
-
-@functools.cache
-def _loss_of_row(dtype: np.dtype, form: str) -> Any:
-    """Return rows.loss_of_row; form: "smoothed" or "squared" of softmax, "scaled" for standardised targets, "" for all else."""
-    is_single = dtype == np.float32 and form != "scaled"
-    of_three = one_row.call_formula_of_three_32 if is_single else one_row.call_formula_of_three_64
-    suffix = f"{dtype.name}_{form}" if form else dtype.name
-    return compiling.specialise(
-        one_row.loss_of_row,
-        suffix,
-        call_formula_of_three=of_three,
-        SMOOTHED=form == "smoothed",
-        SQUARED=form == "squared",
-        SCALED=form == "scaled",
-    )
-
-
-@functools.cache
-def loss_block(name: str, dtype: np.dtype, interpreted: bool = False) -> int:
-    """Return the address of a loss kernel, whose number is a scalar."""
-    number = numba.from_dtype(dtype)
-    flat, table = types.Array(number, 1, "C"), types.Array(number, 2, "C")
-    return compiling.address(_loss_kernel(name), table, table, flat, number, number, table, interpreted=interpreted)
+    return compiling.specialise(narrow.train_narrow, dtype.name, pack=pack, unpack=unpack, **lanes)
 
 
 @functools.cache
@@ -556,7 +504,7 @@ def draw_block(name: str, dtype: np.dtype, interpreted: bool = False) -> int:
     if kernel is scalar.add_noise:
         kernel = compiling.specialise(kernel, dtype.name, HALF_NORMAL=compiling.formula(random.HALF_NORMAL[dtype.name]))
     table = numba.from_dtype(dtype)[:, ::1]
-    return compiling.address(kernel, table, *(types.int64,) * 4, table, interpreted=interpreted)
+    return compiling.address(kernel, table, *(types.int64,) * 3, types.float64, table, interpreted=interpreted)
 
 
 @functools.cache

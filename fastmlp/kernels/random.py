@@ -129,12 +129,6 @@ def hash_32(number, low, high):
     return U32(bits ^ U32(bits >> U32(16)))
 
 
-@kernel
-def number_of(bits):
-    """Return the float64 that has these 64 bits."""
-    return np.int64(bits).view(np.float64)
-
-
 def threshold_of(share: float) -> int:
     """Return the number below which 32 random bits fall for this share of all cases, at most 2^32 - 1."""
     return min(round(share * RANGE_32), RANGE_32 - 1)

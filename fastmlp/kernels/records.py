@@ -15,8 +15,8 @@ from numba import types
 from fastmlp.kernels import compiling, panels, random, tiles, zeros
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.layout import STEPPED_ROWS, LayerLayout, Layout
+from fastmlp.kernels.normalised import NORMS
 from fastmlp.kernels.program import Wanted, numbered_loss_block, output_code
-from fastmlp.kernels.regularisation import Draw
 from fastmlp.kernels.updates import GRADIENT, RULES, STORE, UPDATES, descend
 from fastmlp.kernels.vectors import lanes_of
 
@@ -28,7 +28,7 @@ TRANSPOSED_ROWS = 192  # from so many rows of a batch on, a transposed copy of s
 # into the arena: packed weights and the length of a panel of them, biases, scales of normalised sums (0: none); `sums`, where x @ w goes,
 # and `start`, what these sums begin with; z, a = f(z), `out`, what the next layer reads: a, after dropout; delta. From row to row of
 # these it is `row` numbers, from a row's part in one panel to that in the next `column`. Normalised sums lie at `hat`; `moments` and
-# `running`: see panels.py. Update: w[k, :] += sum over m of x[m, k] d[m, :] for k < rows. Lengths of the gradient, one for each panel.
+# `running`: see normalised.py. Update: w[k, :] += sum over m of x[m, k] d[m, :] for k < rows. Lengths of the gradient, one for each panel.
 # Dropout: key and threshold of regularisation.Draw, factor. The first record is that of the inputs: `n_out` units, each a
 # panel by itself, and `out`; they are dropped where they lie, at `delta`.
 _PLACES = """n_in n_out panels width vectors w w_panel bias gamma sums start z a out delta row column hat moments running
@@ -99,6 +99,7 @@ class Records:
         """
         self._layout, self._wanted, self._listed = layout, wanted, listed
         self._activations, self._regularisation, self._rule = wanted.activations, wanted.regularisation, RULES[wanted.update]
+        self._block = functools.partial(panel_block, dtype=layout.dtype)
         self.shifted = listed and wanted.shifted and not wanted.regularisation.changes_inputs
         self._update = STORE if wanted.limited else self._rule  # what happens to a gradient as soon as it is there
         threads = range(len(layout.batches))
@@ -124,7 +125,7 @@ class Records:
             "to_m": to_gradient if self._wanted.limited else layout.state, "lengths": layout.lengths,
             "n_lengths": layout.n_lengths, "loss_rows": layout.loss_rows, "longest": rule.max_norm or 0.0,
             "extra": layout.extra_row if self.shifted else 0, **layout.sparse.places(thread),
-            "noise_key": noise.KEY if noise else 0, "noise": rule.input_noise,
+            "noise_key": noise.key if noise else 0, "noise": rule.input_noise,
             "add_noise": self._block("add_noise_to_rows") if noise else 0,
             "list_zeros": self._block("list_live", MR=layout.listed.MR) if self._listed else 0,
             "mask_zeros": self._block("mask_groups") if self._listed and layout.output is not None else 0,
@@ -151,7 +152,7 @@ class Records:
         K, batch = layout.hidden[0].n_in, layout.batches[thread]
         places = {"n_out": K, "panels": K, "width": 1, "out": batch, "delta": batch, "row": layout.batch_row, "column": 1}
         if rule.input_dropout > 0:
-            places |= {"drop": self._block("drop_rows"), **_draw(rule.of_inputs())}
+            places |= {"drop": self._block("drop_rows"), **rule.of_inputs()._asdict()}
         return places
 
     def _hidden(self, index: int, below: dict[str, Any]) -> dict[str, Any]:
@@ -160,21 +161,19 @@ class Records:
         lists = self._listed and index == 0
         start = layout.no_bias if layer.gamma else layer.bias  # sums that are normalised have no bias: it is added after that
         found = {
-            **_places(layer, lanes_of(layout.dtype)), "gamma": layer.gamma, "sums": layer.hat if layer.gamma else layer.z, "z": layer.z,
-            "start": layout.shifted_bias if self.shifted and index == 0 else start, "out": layer.dropped, "column": layer.column,
-            "hat": layer.hat, "moments": layer.moments, "running": layer.running,
+            **_places(layer, lanes_of(layout.dtype)), "sums": layer.hat if layer.gamma else layer.z,
+            "start": layout.shifted_bias if self.shifted and index == 0 else start,
             "rows": layer.n_in, "x": below["out"], "x_row": below["row"], "d": layer.delta, "d_row": layer.row, "d_column": layer.column,
             "forward": self._forward_listed(layer) if lists else self._product("forward_dense", layer),
         }  # fmt: skip
         if self.shifted and index == 0:
             found["shift"] = self._block("bias_of_shift", ("product", tiles.Shape(1, layer.tiles.NV), False), 1, layer.width)
         if layer.gamma:
-            name = "normalise_rows_by_layer" if layout.norm == "layer" else f"normalise_panels_by_{layout.norm}"
-            found |= {"normalise": self._block(name), "by_rows": int(layout.norm == "layer")}
+            found |= {"normalise": self._normalising("normalise"), "by_rows": int(layout.norm == "layer")}
         if index < len(self._activations):
             found["activate"] = self._block("activate_rows", formula=(self._activations[index], "formula"), keeps=layer.z != layer.a)
         if self._regularisation.drops_units(index):
-            found |= {"drop": self._block("drop_rows", keeps=True), **_draw(self._regularisation.of_units(index))}
+            found |= {"drop": self._block("drop_rows", keeps=True), **self._regularisation.of_units(index)._asdict()}
         return {**found, **self._hidden_backward(index, lists)} if layout.output is not None else found
 
     def _hidden_backward(self, index: int, lists: bool) -> dict[str, Any]:
@@ -194,11 +193,10 @@ class Records:
         if self._regularisation.drops_units(index):
             found["drop_backward"] = self._block("drop_rows")
         if layer.gamma:
-            found["scale_backward"] = self._block("scale_backward_panels")
-            found["normalise_backward"] = self._block("layer_backward_rows" if layout.norm == "layer" else "batch_backward_panels")
+            found |= {part: self._normalising(part) for part in ("scale_backward", "normalise_backward")}
             found["update_bias"] = self._stepped("update_units")
             if layout.norm == "batch" and self._update is not GRADIENT:
-                found["track"] = self._block("track_panels")
+                found["track"] = self._normalising("track")
         else:
             found["update_bias"] = self._stepped("update_bias", layer, ("update", 1, layer.tiles.NV, False), 1)
         if self._regularisation.max_norm is not None:
@@ -245,6 +243,9 @@ class Records:
         MR, NI = next(shape for shape in tiles.instruction_set().dots if below.width % shape[1] == 0)
         return self._block("delta_from_layer", ("dot", MR, NI), MR, NI=NI)
 
+    def _normalising(self, part: str) -> int:
+        return self._block("normalise_share", norm=(self._layout.norm, part))
+
     def _update_dense(self, layer: LayerLayout) -> int:
         return self._stepped("update_dense", layer, ("update", layer.tiles.MK, layer.tiles.NV, False), layer.tiles.MK)
 
@@ -253,22 +254,10 @@ class Records:
         NR, is_fused = layer.width if layer is not None else 0, self._update.formula is None
         return self._block(name, tile, MR, NR, SIDE=SIDE, update=None if is_fused else self._update.name)
 
-    def _block(
-        self, name: str, tile: tuple[Any, ...] = (), MR: int = 0, NR: int = 0, NI: int = 0, formula: tuple[str, str] | None = None,
-        update: str | None = None, SIDE: int = 1, stepped: str | None = None, keeps: bool = False,
-    ) -> int:  # fmt: skip
-        return panel_block(name, self._layout.dtype, tile, MR, NR, NI, SIDE, formula, update, stepped, keeps)
-
 
 def _places(layer: LayerLayout, lanes: int) -> dict[str, int]:
-    return {
-        "n_in": layer.n_in, "n_out": layer.n_out, "panels": layer.panels, "width": layer.width, "vectors": layer.width // lanes,
-        "w": layer.weight, "w_panel": layer.panel, "bias": layer.bias, "a": layer.a, "delta": layer.delta, "row": layer.row,
-    }  # fmt: skip
-
-
-def _draw(draw: Draw) -> dict[str, Any]:
-    return {"key": draw.KEY, "threshold": draw.THRESHOLD, "factor": float(np.int64(draw.NUMBER).view(np.float64))}
+    places = {name: value for name, value in layer._asdict().items() if name in (LAYER.names or ())}
+    return {**places, "vectors": layer.width // lanes}
 
 
 # --- blocks: functions of panels.py, compiled ------------------------------------------------------------------------------
@@ -285,13 +274,13 @@ def _step_type(dtype: np.dtype) -> Any:
 
 @functools.cache
 def panel_block(
-    name: str, dtype: np.dtype, tile: tuple[Any, ...] = (), MR: int = 0, NR: int = 0, NI: int = 0, SIDE: int = 1,
-    formula: tuple[str, str] | None = None, update: str | None = None, stepped: str | None = None, keeps: bool = False,
+    name: str, tile: tuple[Any, ...] = (), MR: int = 0, NR: int = 0, NI: int = 0, SIDE: int = 1, formula: tuple[str, str] | None = None,
+    update: str | None = None, stepped: str | None = None, keeps: bool = False, norm: tuple[str, str] | None = None, *, dtype: np.dtype,
 ) -> int:  # fmt: skip
     """Return the address of a function of panels.py with its tile, its sizes and its formula bound.
 
     `formula`: an activation and which part of it; `update`: the rule that takes each finished tile; `stepped`: the rule of all panels;
-    `keeps`: whether what it reads is kept.
+    `keeps`: whether what it reads is kept; `norm`: one of NORMS and which part of it.
     """
     bound: dict[str, Any] = {"MR": MR, "NR": NR, "NI": NI}
     suffix = f"{MR}x{NR}x{NI}"
@@ -314,6 +303,9 @@ def panel_block(
     if stepped is not None:
         bound |= {"FORMULA": compiling.formula(UPDATES[stepped].formula or descend), "STATES": UPDATES[stepped].states}
         suffix += f"_{stepped}"
+    if norm is not None:
+        bound["NORMALISE"] = NORMS[norm[0]][norm[1]]
+        suffix += f"_{norm[0]}_{norm[1]}"
     if keeps:
         bound["KEEPS"] = True
         suffix += "_keeping"

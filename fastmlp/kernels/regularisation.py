@@ -1,7 +1,7 @@
 """What a training does to inputs, units and weights within a step, beside learning: dropout, noise, max-norm; as numbers for the kernels.
 
-Kernels get whole numbers only, in tables: the key of a stream of random numbers, a threshold, the bits of a factor. What they do with
-them stands in scalar.py (drop, add_noise, limit_columns) and, for tiles, in panels.py.
+Kernels get numbers only, in records: the key of a stream of random numbers, a threshold, a factor. What they do with them stands in
+scalar.py (drop, add_noise, limit_columns) and, for tiles, in panels.py.
 """
 
 from typing import NamedTuple
@@ -44,28 +44,23 @@ class Regularisation(NamedTuple):
 
     def of_noise(self) -> "Draw":
         """Return how noise is added to inputs."""
-        return Draw(_key(self.seed, random.NOISE, 0), 0, bits_of(self.input_noise))
+        return Draw(_key(self.seed, random.NOISE, 0), 0, self.input_noise)
 
 
 NOTHING = Regularisation()
 
 
 class Draw(NamedTuple):
-    """How the numbers of a matrix are changed by chance, as tables and records say it."""
+    """How the numbers of a matrix are changed by chance, as records say it."""
 
-    KEY: int  # of the stream, as a signed number of 64 bits
-    THRESHOLD: int  # 32 random bits below it leave a number out
-    NUMBER: int  # bits of a float64: what is left is multiplied by it, noise as well
+    key: int  # of the stream, as a signed number of 64 bits
+    threshold: int  # 32 random bits below it leave a number out
+    factor: float  # what is left is multiplied by it, noise as well
 
 
 def dropped(seed: int, layer: int, share: float) -> Draw:
     """Return how this share of the units of a layer (0: the inputs) is left out."""
-    return Draw(_key(seed, random.DROPOUT, layer), random.threshold_of(share), bits_of(1.0 / (1.0 - share)))
-
-
-def bits_of(number: float) -> int:
-    """Return the bits of a float64 as a whole number, which random.number_of turns back."""
-    return int(np.float64(number).view(np.int64))
+    return Draw(_key(seed, random.DROPOUT, layer), random.threshold_of(share), 1.0 / (1.0 - share))
 
 
 def _key(seed: int, stream: int, layer: int) -> int:

@@ -6,13 +6,12 @@ For a network of a dozen weights everything but the arithmetic counts: one view 
 import math
 
 import numpy as np
-from numba import types
 
-from fastmlp.kernels.compiling import block_call, kernel
+from fastmlp.kernels.compiling import LIKE_FIRST, block_call, kernel, specialise
 from fastmlp.kernels.elementary import exp
 from fastmlp.kernels.pointwise import gather_row
 from fastmlp.kernels.scalar import ONE_HOT, SIGMOID, SOFTMAX
-from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, WEIGHT_SUM, call_activate, call_activate_backward, call_norm
+from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, WEIGHT_SUM, call_activate, call_activate_backward, normalise
 
 U = np.uint64  # unsigned places: a signed one might be negative, and each access would look whether it is
 # Bound when a kernel is specialised: whether there may be layers whose sums are normalised; of the loss, whether labels are smoothed, the
@@ -21,16 +20,8 @@ NORMALISED, SMOOTHED, SQUARED, SCALED = False, False, False, False
 MANY = 8  # from so many units on, one call for all of them, through views, is cheaper than a call for each
 
 
-def formula_calls(number):
-    """Return how compiled code calls a formula of one number, of two and of three, by address: f(z), f'(z, a), l(z, t, p)."""
-    return block_call(1, returns=number), block_call(2, returns=number), block_call(3, returns=number)
-
-
-# The address of a formula does not tell its type, so there is a call for each.
-call_formula_32, call_formula_of_two_32, call_formula_of_three_32 = formula_calls(types.float32)
-call_formula_64, call_formula_of_two_64, call_formula_of_three_64 = formula_calls(types.float64)
-# bound to those of one type
-call_formula, call_formula_of_two, call_formula_of_three = call_formula_32, call_formula_of_two_32, call_formula_of_three_32
+# f(z), f'(z, a) and l(z, t, p) by address
+call_formula, call_formula_of_two, call_formula_of_three = (block_call(count, returns=LIKE_FIRST) for count in (1, 2, 3))
 
 
 @kernel
@@ -76,7 +67,7 @@ def forward_row(parameters, layers, scratch, places):
         K, N = U(layers[index].n_in), U(layers[index].n_out)
         w, b, z, a = U(layers[index].weight), U(layers[index].bias), U(layers[index].z), U(layers[index].a)
         sums = z
-        if NORMALISED and layers[index].norm != 0:  # sums without a bias, which comes after the normalisation
+        if NORMALISED and layers[index].normalise != 0:  # sums without a bias, which comes after the normalisation
             sums = U(layers[index].hat)
             for n in range(N):
                 scratch[sums + n] = 0
@@ -92,8 +83,8 @@ def forward_row(parameters, layers, scratch, places):
         else:
             count = list_nonzero(scratch, below, K, places)
             add_rows(parameters, w, N, scratch, below, places, count, scratch, sums)
-        if NORMALISED and layers[index].norm != 0:
-            call_norm(layers[index].norm, parameters, layers[index], np.int64(1), scratch)
+        if NORMALISED and layers[index].normalise != 0:
+            normalise(layers[index].normalise, parameters, layers[index], 1, scratch)
         if index + 1 < layers.shape[0]:
             if N < MANY:
                 for n in range(N):
@@ -101,6 +92,9 @@ def forward_row(parameters, layers, scratch, places):
             else:
                 call_activate(layers[index].activate, scratch[z : z + N], scratch[a : a + N])
             below = a
+
+
+forward_normalised_row = specialise(forward_row, "normalised", NORMALISED=True)
 
 
 @kernel(reassociate=True)

@@ -34,7 +34,7 @@ from fastmlp.kernels.pointwise import (
     take_limited_step,
     take_step,
 )
-from fastmlp.kernels.random import number_of, row_key
+from fastmlp.kernels.random import row_key
 from fastmlp.kernels.updates import RATES, Rates
 
 # What other people embed; the rest is bound to formulas first.
@@ -52,6 +52,7 @@ __all__ = [
 ]
 
 SKIP_ZEROS = True
+ADDS = False  # whether a gradient is added to what is there
 # Formulas, bound when a kernel is specialised.
 ACTIVATION: Any = None
 ACTIVATION_DERIVATIVE: Any = None
@@ -346,20 +347,22 @@ def dense_backward_input(delta, weight, out):
 def dense_backward_parameters(x, delta, dweight, dbias):
     """dweight = x.T @ delta; dbias = sum over m of delta.
 
-    x (M, K), delta (M, N) -> dweight (K, N), dbias (N,), both overwritten. Bishop 2006, eq. 5.53.
+    x (M, K), delta (M, N) -> dweight (K, N), dbias (N,), both overwritten; where ADDS, added to. Bishop 2006, eq. 5.53.
     """
     # forward: z[m, n] = bias[n], then z[m, n] += x[m, k] * weight[k, n]
     M, K = x.shape
     N = delta.shape[1]
     for k in prange(K):
-        for n in range(N):
-            dweight[k, n] = 0
+        if not ADDS:
+            for n in range(N):
+                dweight[k, n] = 0
         for m in range(M):
             if x[m, k] != 0 or not SKIP_ZEROS:
                 for n in range(N):
                     dweight[k, n] += x[m, k] * delta[m, n]
-    for n in range(N):
-        dbias[n] = 0
+    if not ADDS:
+        for n in range(N):
+            dbias[n] = 0
     for m in range(M):
         for n in range(N):
             dbias[n] += delta[m, n]
@@ -446,25 +449,25 @@ def average_weights(average, parameters, rates):
 
 
 @kernel
-def drop(x, key, step, threshold, number, out):
-    """out[m, n] = 0 where the random bits of (key, step, m, n) lie below threshold, else x[m, n] * number.
+def drop(x, key, step, threshold, factor, out):
+    """out[m, n] = 0 where the random bits of (key, step, m, n) lie below threshold, else x[m, n] * factor.
 
-    x (M, N), key: of a stream, number: bits of the factor 1 / (1 - p) as a float64 -> out (M, N), overwritten; out may be x.
+    x (M, N), key: of a stream, factor: 1 / (1 - p), float64 -> out (M, N), overwritten; out may be x.
     Srivastava et al. 2014, section 4, scaled in training as in section 10. The same on the way back: delta at the place of x.
     """
-    factor = out.dtype.type(number_of(number))
+    kept = out.dtype.type(factor)
     for m in prange(x.shape[0]):
-        drop_of_row(x[np.intp(m)], out[np.intp(m)], 0, factor, np.uint32(threshold), row_key(np.uint64(key), step, m))
+        drop_of_row(x[np.intp(m)], out[np.intp(m)], 0, kept, np.uint32(threshold), row_key(np.uint64(key), step, m))
 
 
 @kernel
-def add_noise(x, key, step, threshold, number, out):
-    """out[m, k] = x[m, k] + number * z, z ~ N(0, 1) by the random bits of (key, step, m, k).
+def add_noise(x, key, step, threshold, factor, out):
+    """out[m, k] = x[m, k] + factor * z, z ~ N(0, 1) by the random bits of (key, step, m, k).
 
-    x (M, K), key: of a stream, number: bits of the standard deviation as a float64, threshold: not read -> out (M, K), overwritten; out
+    x (M, K), key: of a stream, factor: the standard deviation, float64, threshold: not read -> out (M, K), overwritten; out
     may be x. Bishop 1995.
     """
-    deviation = out.dtype.type(number_of(number))
+    deviation = out.dtype.type(factor)
     for m in prange(x.shape[0]):
         add_noise_to_row(HALF_NORMAL, x[np.intp(m)], out[np.intp(m)], deviation, key, step, m)
 

@@ -15,11 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from fastmlp.kernels.compiling import JIT, kernel
-from fastmlp.kernels.vectors import is_x86
+from fastmlp.kernels.vectors import Emitter, emitted, is_x86
 
 # Places in the shared array, a cache line apart: who has arrived, whether to stop, what thread 0 decided about that.
 ARRIVED, STOP, DECISION = 0, 8, 16
@@ -35,70 +33,37 @@ def new_shared() -> np.ndarray:
     return np.zeros(SHARED, np.int64)
 
 
-if JIT:
+def _emit_arrive(v: Emitter, shared: Any) -> None:
+    v.builder.atomic_rmw("add", v.builder.gep(shared, [v.index(ARRIVED)]), v.index(1), "acq_rel")
 
-    def _data(context: Any, builder: Any, kind: Any, value: Any, place: Any) -> Any:
-        return builder.gep(context.make_array(kind)(context, builder, value).data, [place])
 
-    @intrinsic
-    def arrive(typing_context: Any, shared: Any) -> Any:
-        """Count this thread as arrived."""
+def _arrive_twin(shared: np.ndarray) -> None:  # interpreted, one thread does all shares
+    shared[ARRIVED] += 1
 
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            place = ir.Constant(ir.IntType(64), ARRIVED)
-            one = ir.Constant(ir.IntType(64), 1)
-            return builder.atomic_rmw("add", _data(context, builder, signature.args[0], values[0], place), one, "acq_rel")
 
-        return types.int64(shared), generate
+def _emit_look(v: Emitter, shared: Any, place: Any) -> Any:
+    return v.builder.load_atomic(v.builder.gep(shared, [place]), "acquire", 8)
 
-    @intrinsic
-    def look(typing_context: Any, shared: Any, place: Any) -> Any:
-        """Return shared[place] as it is now."""
 
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            return builder.load_atomic(_data(context, builder, signature.args[0], values[0], values[1]), "acquire", 8)
+def _emit_pause(v: Emitter) -> None:
+    if is_x86():
+        v.call("llvm.x86.sse2.pause", ir.VoidType())
 
-        return types.int64(shared, types.intp), generate
 
-    @intrinsic
-    def pause(typing_context: Any) -> Any:
-        """Tell the processor that this is a waiting loop."""
+def _emit_give_way(v: Emitter) -> None:
+    v.call("SwitchToThread" if sys.platform == "win32" else "sched_yield", ir.IntType(32))
 
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            if is_x86():
-                nothing = ir.FunctionType(ir.VoidType(), [])
-                builder.call(cgutils.get_or_insert_function(builder.module, nothing, "llvm.x86.sse2.pause"), [])
-            return context.get_dummy_value()
 
-        return types.void(), generate
+arrive = emitted(_arrive_twin, _emit_arrive)  # count this thread as arrived
+look = emitted(lambda shared, place: int(shared[place]), _emit_look, types.int64)  # shared[place] as it is now
+pause = emitted(lambda: None, _emit_pause)  # tell the processor that this is a waiting loop
+give_way = emitted(lambda: None, _emit_give_way)  # let another thread have the processor
 
-    @intrinsic
-    def give_way(typing_context: Any) -> Any:
-        """Let another thread have the processor."""
 
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
-            builder.call(cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.IntType(32), []), name), [])
-            return context.get_dummy_value()
-
-        return types.void(), generate
-
-else:  # interpreted, one thread does all shares
-
-    def arrive(shared: np.ndarray) -> int:
-        """Count this thread as arrived."""
-        shared[ARRIVED] += 1
-        return int(shared[ARRIVED])
-
-    def look(shared: np.ndarray, place: int) -> int:
-        """Return shared[place]."""
-        return int(shared[place])
-
-    def pause() -> None:
-        """Do nothing."""
-
-    def give_way() -> None:
-        """Do nothing."""
+@kernel(inner=True)
+def own(count, share, shares):
+    """Return the first of `count` things that a share owns, and the first of the next share."""
+    return count * share // shares, count * (share + 1) // shares
 
 
 @kernel

@@ -92,21 +92,15 @@ def update(step, layer, below, thread, threads):
 
 
 @kernel(inner=True)
-def pack(steps, places, run, arena):
-    """arena[places] = parameters; the states and the average so far behind them, the second state twice as far."""
+def copy_parameters(steps, places, run, arena, packs):
+    """arena[places] = parameters, the states and the average so far behind them, the second state twice as far; or the other way round."""
     parts = ((0, steps.parameters), (run.to_state, steps.m_state), (2 * run.to_state, steps.v_state), (run.to_average, steps.average))
     for distance, vector in parts:
         for i in range(vector.shape[0]):
-            arena[distance + places[i]] = vector[i]
-
-
-@kernel(inner=True)
-def unpack(steps, places, run, arena):
-    """parameters = arena[places], and so on: what pack does, the other way round."""
-    parts = ((0, steps.parameters), (run.to_state, steps.m_state), (2 * run.to_state, steps.v_state), (run.to_average, steps.average))
-    for distance, vector in parts:
-        for i in range(vector.shape[0]):
-            vector[i] = arena[distance + places[i]]
+            if packs:
+                arena[distance + places[i]] = vector[i]
+            else:
+                vector[i] = arena[distance + places[i]]
 
 
 @kernel(reassociate=True, inner=True)
@@ -141,9 +135,8 @@ def train_tiled(steps, places, gather, layers_of_threads, runs, memory, batch, s
     H = layers.shape[0] - 2
     inputs, outputs = layers[0], layers[H + 1]
     float_mode = flush_subnormals()
-    packs = places.shape[0] > 0
-    if packs:
-        pack(steps, places, run, arena)
+    if places.shape[0] > 0:
+        copy_parameters(steps, places, run, arena, True)
     arrived, taken, begin, is_finite, ended = 0, 0, first, True, 0
     epoch_end = (first // epoch_rows + 1) * epoch_rows if log.shape[0] > 0 else last
     one = arena.dtype.type(1)
@@ -231,8 +224,8 @@ def train_tiled(steps, places, gather, layers_of_threads, runs, memory, batch, s
             epoch_end += epoch_rows
         if shared[decision] != 0:
             break
-    if packs:
-        unpack(steps, places, run, arena)
+    if places.shape[0] > 0:
+        copy_parameters(steps, places, run, arena, False)
     restore_float_mode(float_mode)
     return begin if is_finite else -(begin + 1)
 

@@ -164,7 +164,7 @@ def product(shape: Shape, listed: bool, side: int = 1) -> Any:
                     total += x[x0 + m * x_row + k * x_step] * w[w0 + j // NR * w_panel + k * NR + j % NR]
                 out[out0 + j // NR * out_panel + m * out_row + j % NR] = total
 
-    return emitted(twin, emit, 9)
+    return emitted(twin, emit)
 
 
 # --- dot -------------------------------------------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ def dot(MR: int, NI: int) -> Any:
                     sums = sums[: len(sums) // 2] + sums[len(sums) // 2 :]
                 out[out0 + m * out_row + i] = sums[0]
 
-    return emitted(twin, emit, 8)
+    return emitted(twin, emit)
 
 
 def _groups(count: int) -> list[tuple[int, int]]:
@@ -275,7 +275,7 @@ def update(MK: int, width: int, masked: bool, side: int = 1) -> Any:
                         x[x0 + m * x_row + k * x_step] * d[d0 + j // NR * d_panel + m * d_row + j % NR]
                     )
 
-    return emitted(twin, emit, 7)
+    return emitted(twin, emit)
 
 
 # --- one row ---------------------------------------------------------------------------------------------------------------
@@ -304,7 +304,7 @@ def row_product(times: bool) -> Any:
                 total += x[x0 + k] * w[w0 + k * lanes + j]
             w[out0 + j] = total * w[slope0 + j] if times else total
 
-    return emitted(twin, emit, 8)
+    return emitted(twin, emit)
 
 
 def row_update(scaled: str) -> Any:
@@ -332,7 +332,7 @@ def row_update(scaled: str) -> Any:
                 change = factor * x[x0 + k] * d[d0 + j] if scaled == "x" else x[x0 + k] * (factor * d[d0 + j])
                 w[w0 + k * lanes + j] += change
 
-    return emitted(twin, emit, 8)
+    return emitted(twin, emit)
 
 
 # --- transpose -------------------------------------------------------------------------------------------------------------
@@ -363,4 +363,4 @@ def transpose() -> Any:
             for n in range(lanes):
                 out[out0 + n * out_row + k] = w[w0 + k * w_row + n]
 
-    return emitted(twin, emit, 6)
+    return emitted(twin, emit)

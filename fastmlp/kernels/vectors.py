@@ -6,6 +6,7 @@ tiles.py has a pure-Python twin that says the same in scalar loops, and runs whe
 """
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +22,8 @@ from fastmlp.kernels.compiling import JIT, with_arity
 INDEX = ir.IntType(64)
 BYTES_AVX512, BYTES_AVX, BYTES_SSE_NEON = 64, 32, 16
 CACHE_LINE = 64  # bytes
-WORD, FLUSH_TO_ZERO = ir.IntType(32), 1 << 15  # a bit of the control register of SSE and AVX
+WORD, BYTES = ir.IntType(32), ir.IntType(8).as_pointer()
+FLUSH_TO_ZERO = 1 << 15  # a bit of the control register of SSE and AVX
 
 
 @functools.cache
@@ -158,6 +160,11 @@ class Emitter:
         """Return rows x columns places for vectors."""
         return [[cgutils.alloca_once(self.builder, self.type) for _ in range(columns)] for _ in range(rows)]
 
+    def call(self, name: str, returns: Any, *values: Any) -> Any:
+        """Return what a function gives: an instruction that LLVM knows by name, or one of the C library."""
+        kind = ir.FunctionType(returns, [value.type for value in values])
+        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), values)
+
     def loop(self, count: Any) -> Any:
         """Return a context whose body runs count times; `.index` of what it gives is the counter."""
         return cgutils.for_range(self.builder, count, intp=INDEX)
@@ -166,7 +173,6 @@ class Emitter:
         """Run body(i) for each bit i that is set in a 64-bit number, from the lowest to the highest."""
         builder = self.builder
         left = self.variable(bits)
-        trailing_zeros = cgutils.get_or_insert_function(builder.module, ir.FunctionType(INDEX, [INDEX, ir.IntType(1)]), "llvm.cttz.i64")
         test, inside, after = (builder.append_basic_block(name) for name in ("bits.test", "bits.body", "bits.end"))
         builder.branch(test)
         builder.position_at_end(test)
@@ -174,117 +180,16 @@ class Emitter:
         builder.cbranch(builder.icmp_unsigned("!=", now, self.index(0)), inside, after)
         builder.position_at_end(inside)
         builder.store(builder.and_(now, builder.sub(now, self.index(1))), left)
-        body(builder.call(trailing_zeros, [now, ir.Constant(ir.IntType(1), 1)]))
+        body(builder.cttz(now, ir.Constant(ir.IntType(1), 1)))
         builder.branch(test)
         builder.position_at_end(after)
 
 
-if JIT:
-
-    @intrinsic
-    def full_width(typing_context: Any) -> Any:
-        """Let the loops of the kernel that calls this, first of all, become vectors as wide as the registers.
-
-        LLVM halves them on Intel's AVX-512 cores, which guarded the first of those against a lower clock.
-        """
-
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            # llvmlite offers no attribute that has a value; its set of attributes takes one all the same
-            set.add(builder.function.attributes, '"prefer-vector-width"="512"')
-            return context.get_dummy_value()
-
-        return types.void(), generate
-
-    @intrinsic
-    def short_loops(typing_context: Any) -> Any:
-        """Leave the loops of the kernel that calls this as they are: getting ready for vectors takes longer than a few turns."""
-
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            builder.function.attributes.add("optsize")
-            return context.get_dummy_value()
-
-        return types.void(), generate
-
-    def _move_float_mode(builder: Any, instruction: str, place: Any) -> None:
-        """Store the control register of SSE and AVX to a word in memory, "stmxcsr", or load it from there, "ldmxcsr"."""
-        pointer = builder.bitcast(place, ir.IntType(8).as_pointer())
-        access = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer()])
-        builder.call(cgutils.get_or_insert_function(builder.module, access, f"llvm.x86.sse.{instruction}"), [pointer])
-
-    @intrinsic
-    def flush_subnormals(typing_context: Any) -> Any:
-        """Let this thread's results below the smallest normal number be 0, until restore_float_mode(what this returns).
-
-        Sums that fade, such as the mean gradient of a unit that is dead, never reach 0 by themselves, and each operation on a subnormal
-        number takes an x86 processor some hundred cycles. On other processors nothing changes.
-        """
-
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            if not is_x86():
-                return ir.Constant(WORD, 0)
-            place = cgutils.alloca_once(builder, WORD)
-            _move_float_mode(builder, "stmxcsr", place)
-            before = builder.load(place)
-            builder.store(builder.or_(before, ir.Constant(WORD, FLUSH_TO_ZERO)), place)
-            _move_float_mode(builder, "ldmxcsr", place)
-            return before
-
-        return types.uint32(), generate
-
-    @intrinsic
-    def restore_float_mode(typing_context: Any, mode: Any) -> Any:
-        """Undo flush_subnormals, which returned `mode`."""
-
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            if is_x86():
-                place = cgutils.alloca_once(builder, WORD)
-                builder.store(values[0], place)
-                _move_float_mode(builder, "ldmxcsr", place)
-            return context.get_dummy_value()
-
-        return types.void(types.uint32), generate
-
-    @intrinsic
-    def prefetch(typing_context: Any, x: Any, row: Any, column: Any) -> Any:
-        """Ask for the cache line of x[row, column], without waiting for it."""
-
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            array = context.make_array(signature.args[0])(context, builder, values[0])
-            width = builder.extract_value(array.shape, 1)
-            place = builder.add(builder.mul(values[1], width), values[2])
-            pointer = builder.bitcast(builder.gep(array.data, [place]), ir.IntType(8).as_pointer())
-            word = ir.IntType(32)
-            call = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), word, word, word])
-            function = cgutils.get_or_insert_function(builder.module, call, "llvm.prefetch.p0")
-            builder.call(function, [pointer, ir.Constant(word, 0), ir.Constant(word, 2), ir.Constant(word, 1)])  # to read, level 2, data
-            return context.get_dummy_value()
-
-        return types.void(x, types.intp, types.intp), generate
-
-else:
-
-    def full_width() -> None:
-        """Do nothing: interpreted loops have no width."""
-
-    def short_loops() -> None:
-        """Do nothing: interpreted loops are what they are."""
-
-    def flush_subnormals() -> int:
-        """Do nothing: Python's numbers stay what they are."""
-        return 0
-
-    def restore_float_mode(mode: int) -> None:
-        """Do nothing."""
-
-    def prefetch(x: Any, row: int, column: int) -> None:
-        """Do nothing: only a processor can."""
-
-
-def emitted(twin: Callable[..., None], emit: Callable[..., None], arguments: int) -> Any:
+def emitted(twin: Callable[..., Any], emit: Callable[..., Any], returns: Any = types.void) -> Any:
     """Return a function for compiled code that runs what `emit` writes; its twin where compilation is off.
 
     emit(emitter, *values) gets the data pointer of an array argument, the values of a tuple of whole numbers, and the value of any other
-    argument. All arrays of floats hold the same kind of number.
+    argument; what it gives back is of the type `returns`. All arrays of floats hold the same kind of number.
     """
     if not JIT:
         return twin
@@ -299,14 +204,75 @@ def emitted(twin: Callable[..., None], emit: Callable[..., None], arguments: int
                     return context.make_array(kind)(context, builder, value).data
                 return cgutils.unpack_tuple(builder, value) if isinstance(kind, types.BaseTuple) else value
 
-            emit(Emitter(context, builder, number), *map(raw, signature.args, values))
-            return context.get_dummy_value()
+            given = emit(Emitter(context, builder, number), *map(raw, signature.args, values))
+            return context.get_dummy_value() if given is None else given
 
         def taken(kind: Any) -> Any:
             if isinstance(kind, types.BaseTuple):
                 return types.UniTuple(types.intp, len(kind))
             return kind if isinstance(kind, (types.Array, types.Float)) or kind == types.uint64 else types.intp
 
-        return types.void(*map(taken, kinds)), generate
+        return returns(*map(taken, kinds)), generate
 
-    return intrinsic(with_arity(declare, arguments))
+    return intrinsic(with_arity(declare, len(inspect.signature(emit).parameters) - 1))
+
+
+# --- what a whole kernel does: nothing, where it is interpreted ------------------------------------------------------------
+
+
+def _emit_full_width(v: Emitter) -> None:
+    # llvmlite offers no attribute that has a value; its set of attributes takes one all the same
+    set.add(v.builder.function.attributes, '"prefer-vector-width"="512"')
+
+
+# Let the loops of the kernel that calls this, first of all, become vectors as wide as the registers. LLVM halves them on Intel's AVX-512
+# cores, which guarded the first of those against a lower clock.
+full_width = emitted(lambda: None, _emit_full_width)
+
+
+def _emit_short_loops(v: Emitter) -> None:
+    v.builder.function.attributes.add("optsize")
+
+
+# Leave the loops of the kernel that calls this as they are: getting ready for vectors takes longer than a few turns.
+short_loops = emitted(lambda: None, _emit_short_loops)
+
+
+def _move_float_mode(v: Emitter, instruction: str, word: Any) -> None:
+    """Store the control register of SSE and AVX to a word in memory, "stmxcsr", or load it from there, "ldmxcsr"."""
+    v.call(f"llvm.x86.sse.{instruction}", ir.VoidType(), v.builder.bitcast(word, BYTES))
+
+
+def _emit_flush_subnormals(v: Emitter) -> Any:
+    if not is_x86():
+        return v.index(0)
+    word = cgutils.alloca_once(v.builder, WORD)
+    _move_float_mode(v, "stmxcsr", word)
+    before = v.builder.load(word)
+    v.builder.store(v.builder.or_(before, ir.Constant(WORD, FLUSH_TO_ZERO)), word)
+    _move_float_mode(v, "ldmxcsr", word)
+    return v.builder.zext(before, INDEX)
+
+
+# Let this thread's results below the smallest normal number be 0, until restore_float_mode(what this returns). Sums that fade, such as the
+# mean gradient of a unit that is dead, never reach 0 by themselves, and each operation on a subnormal number takes an x86 processor some
+# hundred cycles. On other processors nothing changes.
+flush_subnormals = emitted(lambda: 0, _emit_flush_subnormals, types.int64)
+
+
+def _emit_restore_float_mode(v: Emitter, mode: Any) -> None:
+    if is_x86():
+        _move_float_mode(v, "ldmxcsr", cgutils.alloca_once_value(v.builder, v.builder.trunc(mode, WORD)))
+
+
+restore_float_mode = emitted(lambda mode: None, _emit_restore_float_mode)
+
+
+def _emit_prefetch(v: Emitter, data: Any, place: Any) -> None:
+    to_read, second_level, of_data = (ir.Constant(WORD, number) for number in (0, 2, 1))
+    pointer = v.builder.bitcast(v.builder.gep(data, [place]), BYTES)
+    v.call("llvm.prefetch.p0", ir.VoidType(), pointer, to_read, second_level, of_data)
+
+
+# prefetch(x, place): ask for the cache line of the number at that place of an array, counted through its rows, without waiting for it.
+prefetch = emitted(lambda x, place: None, _emit_prefetch)

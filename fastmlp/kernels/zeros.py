@@ -13,10 +13,8 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
-from fastmlp.kernels.compiling import JIT, kernel
+from fastmlp.kernels.compiling import kernel
 from fastmlp.kernels.vectors import Emitter, emitted, has_feature
 
 WORD = 64  # inputs per word of a row mask
@@ -55,7 +53,7 @@ def _nonzero_bits_twin(x: Any, place: int, out: Any, out_place: int) -> None:
 
 
 # out[out_place] = the mask of the 64 numbers from x[place] on.
-nonzero_bits = emitted(_nonzero_bits_twin, _emit_nonzero_bits, 4)
+nonzero_bits = emitted(_nonzero_bits_twin, _emit_nonzero_bits)
 
 
 def _emit_compress(v: Emitter, bits: Any, base: Any, out: Any, place: Any) -> None:
@@ -63,13 +61,12 @@ def _emit_compress(v: Emitter, bits: Any, base: Any, out: Any, place: Any) -> No
     lanes = COMPRESSED_BYTES // 2
     numbers, chosen = ir.VectorType(ir.IntType(16), lanes), ir.VectorType(ir.IntType(1), lanes)
     name = f"llvm.experimental.vector.compress.v{lanes}i16"
-    compress = cgutils.get_or_insert_function(b.module, ir.FunctionType(numbers, [numbers, chosen, numbers]), name)
     nothing = ir.Constant(numbers, ir.Undefined)
     for first in range(0, WORD, lanes):
         start = b.insert_element(nothing, b.trunc(v.at(base, first), ir.IntType(16)), ir.Constant(ir.IntType(32), 0))
         start = b.shuffle_vector(start, nothing, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
         part = b.trunc(b.lshr(bits, v.index(first)), ir.IntType(lanes))
-        packed = b.call(compress, [b.add(start, ir.Constant(numbers, list(range(lanes)))), b.bitcast(part, chosen), nothing])
+        packed = v.call(name, numbers, b.add(start, ir.Constant(numbers, list(range(lanes)))), b.bitcast(part, chosen), nothing)
         b.store(packed, b.bitcast(b.gep(out, [place]), numbers.as_pointer())).align = 2
         count = b.ctpop(b.zext(part, ir.IntType(64)))
         place = b.add(place, count)
@@ -79,19 +76,7 @@ def _count_bits_twin(bits: Any) -> int:
     return int(bits).bit_count()
 
 
-if JIT:
-
-    @intrinsic
-    def count_bits(typing_context: Any, bits: Any) -> Any:
-        """Return how many bits are set."""
-
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            return builder.ctpop(values[0])
-
-        return types.int64(types.uint64), generate
-
-else:
-    count_bits = _count_bits_twin
+count_bits = emitted(_count_bits_twin, lambda v, bits: v.builder.ctpop(bits), types.int64)  # how many are set
 
 
 def _compress_twin(bits: Any, base: int, out: Any, place: int) -> None:
@@ -102,7 +87,7 @@ def _compress_twin(bits: Any, base: int, out: Any, place: int) -> None:
 
 
 # Write base + i to out, from out[place] on, for each bit i that is set, lowest first; whatever is behind it, up to 64 numbers, may change.
-compress_set_bits = emitted(_compress_twin, _emit_compress, 4)
+compress_set_bits = emitted(_compress_twin, _emit_compress)
 
 
 def _emit_places(v: Emitter, table: Any, byte: Any, base: Any, out: Any, place: Any) -> None:
@@ -121,7 +106,7 @@ def _places_twin(table: Any, byte: Any, base: int, out: Any, place: int) -> None
 
 
 # out[place + i] = base + table[byte, i] for 8 numbers i: the places of the bits that are set in the byte, and whatever is behind them.
-write_places = emitted(_places_twin, _emit_places, 5)
+write_places = emitted(_places_twin, _emit_places)
 
 
 @kernel
@@ -171,4 +156,4 @@ def _transpose_twin(folded: Any, place: int, out: Any, out_place: int) -> None:
 
 
 # out[out_place + g] = the mask over 64 rows m of bit g of folded[place + m].
-transpose_bits = emitted(_transpose_twin, _emit_transpose, 4)
+transpose_bits = emitted(_transpose_twin, _emit_transpose)

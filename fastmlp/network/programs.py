@@ -111,5 +111,5 @@ def _gradient_program(network: Any, rows: int, scaled: bool) -> Program | TiledP
 
 
 def _norm_of_inference(network: Any) -> str:
-    """Return what normalises hidden sums when outputs are asked for, by its name in program.NORMS."""
+    """Return what normalises hidden sums when outputs are asked for, by its name in normalised.NORMS."""
     return "running" if network.normalization == "batch" else network.normalization

@@ -44,7 +44,7 @@ def parts(layout, states, shares):
     for copy in range(1 + states):
         for layer in layers(layout):
             biases = layer.n_out if layer is layout.output else layer.panels * layer.width
-            found += [(copy * layout.state + layer.weight, layer.panels * layer.panel), (copy * layout.state + layer.bias, biases)]
+            found += [(copy * layout.state + layer.w, layer.panels * layer.w_panel), (copy * layout.state + layer.bias, biases)]
     for layer in layout.hidden:
         by_panel = layer.column != layer.width
         length = layer.panels * layer.column if by_panel else rows * layer.row
@@ -83,7 +83,7 @@ def test_every_row_and_panel_that_is_read_as_vectors_begins_at_a_vector(argument
     lengths = [layout.batch_row, layout.gradient_row, layout.sums_share]
     for layer in layers(layout):
         assert layer.width == layer.tiles.NV * lanes
-        lengths += [layer.width, layer.panel, layer.column] + ([layer.row] if layer is not layout.output else [])
+        lengths += [layer.width, layer.w_panel, layer.column] + ([layer.row] if layer is not layout.output else [])
     assert [length % lanes for length in lengths] == [0] * len(lengths)
 
 
@@ -125,7 +125,7 @@ def test_each_weight_lies_at_its_place_in_its_panel(arguments):
     for layer, K, N in zip(layers(layout), sizes, sizes[1:], strict=False):
         k, n = np.divmod(np.arange(K * N), N)
         cut, other = (k, n) if layer is layout.output else (n, k)  # panels cut the output layer by its inputs
-        places = layer.weight + cut // layer.width * layer.panel + other * layer.width + cut % layer.width
+        places = layer.w + cut // layer.width * layer.w_panel + other * layer.width + cut % layer.width
         np.testing.assert_array_equal(layout.arena[places], vector[first : first + K * N])
         np.testing.assert_array_equal(layout.arena[layer.bias : layer.bias + N], vector[first + K * N : first + K * N + N])
         first += K * N + N

@@ -172,7 +172,7 @@ def test_drop_multiplies_what_it_keeps(M, N, form):
     is_dropped = documented()["is_dropped"](0.5, SEED, 1, 9, M, N)
     out = np.full((M, N), np.nan, np.float32)
     with np.errstate(over="ignore"):
-        forms[form](scalar.drop)(x.astype(np.float32), np.int64(how.KEY), 9, how.THRESHOLD, how.NUMBER, out)
+        forms[form](scalar.drop)(x.astype(np.float32), np.int64(how.key), 9, how.threshold, how.factor, out)
     np.testing.assert_array_equal(out, np.where(is_dropped, 0, 2 * x))
 
 
@@ -321,7 +321,7 @@ def test_padding_stays_zero(update, listed):
     run(tiles_of, steps)
     layout = tiles_of._layout
     for layer in layout.hidden:
-        for first in (layer.a, layer.dropped, layer.delta):
+        for first in (layer.a, layer.out, layer.delta):
             if layer.column == layer.width:
                 rows = layout.arena[first : first + JOB.batch_size * layer.row].reshape(JOB.batch_size, -1)
             else:  # panel by panel: the last one
@@ -393,7 +393,7 @@ def test_loops_become_vectors_and_stay_in_float32(name, keeps, tmp_path, monkeyp
         records.panel_block.cache_clear()
         before = set(compiling._ALIVE)
         monkeypatch.setattr(compiling, "_ALIVE", {})
-        records.panel_block(name, np.dtype(np.float32), keeps=keeps)
+        records.panel_block(name, keeps=keeps, dtype=np.dtype(np.float32))
         ((block, signature, _),) = set(compiling._ALIVE) - before
         text = block.inspect_asm(signature)
     finally:

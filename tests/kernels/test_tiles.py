@@ -81,7 +81,7 @@ def compiled(make, *form):
 def tile(request, monkeypatch):
     """Return a function that gives a tile in the form that the test is about: compiled, or its twin."""
     if request.param == "twin":
-        monkeypatch.setattr(tiles, "emitted", lambda twin, emit, arguments: twin)
+        monkeypatch.setattr(tiles, "emitted", lambda twin, emit: twin)
         return lambda make, *form: make(*form)
     return compiled
 
@@ -375,7 +375,7 @@ def assembly_of(make, arguments, target, monkeypatch):
     """Return the lines of assembly of a tile by itself, compiled for a target."""
     emit = []
     with monkeypatch.context() as patch:
-        patch.setattr(tiles, "emitted", lambda twin, emitting, count: emit.append(emitting))
+        patch.setattr(tiles, "emitted", lambda twin, emitting: emit.append(emitting))
         patch.setattr(vectors, "vector_bytes", lambda: target.bytes)
         make(*arguments)
         names = list(inspect.signature(emit[0]).parameters)[1:]

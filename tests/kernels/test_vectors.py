@@ -30,9 +30,9 @@ def aligned(values, dtype):
     return array
 
 
-def compiled(emit, count):
-    """Return a function of `count` arguments that runs what `emit` writes."""
-    emitted = vectors.emitted(None, emit, count)
+def compiled(emit):
+    """Return a function that runs what `emit` writes."""
+    emitted = vectors.emitted(None, emit)
 
     @numba.njit
     def call(*arguments):
@@ -78,7 +78,7 @@ def test_width_follows_from_the_target_and_not_from_the_machine(environment, wid
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_store_writes_the_loaded_vector_and_nothing_beside_it(dtype):
     data, out, n = some_numbers(dtype, 64), aligned(np.full(PLACE + 64, np.nan), dtype), lanes(dtype)
-    compiled(lambda v, data, place, out: v.store(v.load(data, place), out, v.index(n)), 3)(data, PLACE, out)
+    compiled(lambda v, data, place, out: v.store(v.load(data, place), out, v.index(n)))(data, PLACE, out)
     expected = np.full_like(out, np.nan)
     expected[n : 2 * n] = data[PLACE : PLACE + n]
     np.testing.assert_array_equal(out, expected)
@@ -93,7 +93,7 @@ def test_at_adds_numbers_and_products_of_pairs(dtype):
     def emit(v, data, base, factor, out):
         v.store(v.broadcast(v.number(data, v.at(base, (factor, 7), (3, factor), 5))), out, v.index(0))
 
-    compiled(emit, 4)(data, 11, 4, out)
+    compiled(emit)(data, 11, 4, out)
     np.testing.assert_array_equal(out[:n], 11 + 4 * 7 + 3 * 4 + 5)
 
 
@@ -101,7 +101,7 @@ def test_at_adds_numbers_and_products_of_pairs(dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_broadcast_puts_a_number_into_every_lane(dtype):
     data, out = some_numbers(dtype, 8), aligned(np.full(64, np.nan), dtype)
-    compiled(lambda v, data, place, out: v.store(v.broadcast(v.number(data, place)), out, v.index(0)), 3)(data, PLACE + 3, out)
+    compiled(lambda v, data, place, out: v.store(v.broadcast(v.number(data, place)), out, v.index(0)))(data, PLACE + 3, out)
     np.testing.assert_array_equal(out[: lanes(dtype)], data[PLACE + 3])
 
 
@@ -109,7 +109,7 @@ def test_broadcast_puts_a_number_into_every_lane(dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_zero_is_zero_in_every_lane(dtype):
     out = aligned(np.full(64, np.nan), dtype)
-    compiled(lambda v, out: v.store(v.zero(), out, v.index(0)), 1)(out)
+    compiled(lambda v, out: v.store(v.zero(), out, v.index(0)))(out)
     np.testing.assert_array_equal(out[: lanes(dtype)], 0)
 
 
@@ -126,7 +126,7 @@ def test_multiply_add_is_exact_on_integers(dtype):
     def emit(v, data, out):
         v.store(v.multiply_add(*(v.load(data, v.index(i * n)) for i in range(3))), out, v.index(0))
 
-    compiled(emit, 2)(data, out)
+    compiled(emit)(data, out)
     np.testing.assert_array_equal(out[:n], data[:n] * data[n : 2 * n] + data[2 * n :])
 
 
@@ -143,7 +143,7 @@ def test_lanes_of_vectors_are_summed_halves_first_and_lie_side_by_side(count, dt
             v.store_first(sums, together, out, at)
             at = v.at(at, together)
 
-    call = compiled(emit, 3)
+    call = compiled(emit)
     order_shows = n == 2
     for seed in range(20):
         data = some_numbers(dtype, 64 + 4 * n, seed)
@@ -169,7 +169,7 @@ def test_loop_counts_from_0_to_below_its_count(count):
         with v.loop(count) as loop:
             v.builder.store(v.builder.sitofp(loop.index, v.scalar), v.builder.gep(out, [loop.index]))
 
-    compiled(emit, 2)(count, out)
+    compiled(emit)(count, out)
     assert out.tolist() == [*range(count), *[-1.0] * (8 - count)]
 
 
@@ -186,7 +186,7 @@ def _emit_bits(v, bits, out):
     v.builder.store(v.builder.sitofp(v.builder.load(count), v.scalar), v.builder.gep(out, [v.index(0)]))
 
 
-bits_visited = compiled(_emit_bits, 2) if compiling.JIT else None
+bits_visited = compiled(_emit_bits) if compiling.JIT else None
 
 
 @compiled_only
@@ -206,7 +206,7 @@ def test_where_compilation_is_off_the_twin_runs(monkeypatch):
     def twin(out):
         out[0] = 7
 
-    assert vectors.emitted(twin, None, 1) is twin
+    assert vectors.emitted(twin, None) is twin
 
 
 @compiled_only
@@ -217,5 +217,5 @@ def test_type_of_vectors_follows_from_the_arrays_and_not_from_other_arguments():
         seen.append((str(v.scalar), v.lanes))
 
     for dtype in DTYPES:
-        compiled(emit, 3)(np.uint64(3), np.zeros(1, np.uint16), np.zeros(1, dtype))
+        compiled(emit)(np.uint64(3), np.zeros(1, np.uint16), np.zeros(1, dtype))
     assert seen == [("float", lanes("float32")), ("double", lanes("float64"))]

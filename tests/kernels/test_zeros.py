@@ -176,7 +176,7 @@ def listed(x, shares, extra=0):
     places = {"lists": 3, "list_length": length, "folded": 3 + n_tiles * length, "counts": 2, "extra": extra, "group_masks": M * words}
     step = Step(arena, lists, bits, counts, arena, compiling.filled(RUN, [places])[0], 0, M)
     for name, rows in (("list_live", TILE_ROWS), ("mask_groups", 0)):
-        block = records.panel_block(name, x.dtype, MR=rows)
+        block = records.panel_block(name, MR=rows, dtype=x.dtype)
         for share in range(shares):
             call(block, step, inputs, inputs, share, shares)
     return lists, counts[2:].reshape(n_tiles, blocks + 1), bits[M * words :].reshape(segments, words * GROUPS_PER_WORD)
