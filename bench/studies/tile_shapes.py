@@ -86,7 +86,8 @@ def measured() -> dict[str, Any]:
     import numpy as np
 
     from fastmlp import machine
-    from fastmlp.kernels import measuring, tiles
+    from fastmlp.benchmark import loops
+    from fastmlp.kernels import tiles
     from fastmlp.kernels.vectors import BYTES_AVX512, aligned_zeros, lanes_of, vector_bytes
 
     wide = vector_bytes() == BYTES_AVX512
@@ -124,7 +125,7 @@ def measured() -> dict[str, Any]:
 
         return repeat
 
-    data = aligned_zeros((measuring.chains() + 2) * lanes, np.float32)
+    data = aligned_zeros((loops.chains() + 2) * lanes, np.float32)
     shapes = {
         "product": PRODUCTS_32 if wide else PRODUCTS_16,
         "update": UPDATES_32 if wide else UPDATES_16,
@@ -139,9 +140,9 @@ def measured() -> dict[str, Any]:
             lines = repeat.inspect_asm(signature).splitlines()
             places = [number for number, line in enumerate(lines) if fma.search(line)]
             spills = sum(1 for line in lines[places[0] : places[-1] + 1] if spill.search(line))
-            peak, taken = best_seconds([lambda n: measuring.multiply_adds(data, n), lambda n, repeat=repeat: repeat(n, arena, lists)])
+            peak, taken = best_seconds([lambda n: loops.multiply_adds(data, n), lambda n, repeat=repeat: repeat(n, arena, lists)])
             sums = MR * NV * lanes * INPUTS if kind != "dot" else MR * NV * INPUTS * 4
-            rate, roof = sums / taken, measuring.chains() * lanes / peak
+            rate, roof = sums / taken, loops.chains() * lanes / peak
             rows.append({"kind": kind, "MR": MR, "NV": NV, "share": round(rate / roof, 3), "spills": spills, "gflops": 2e-9 * rate})
             print(f"{kind:8}{MR:3} x {NV:2}  {rate / roof:6.1%}  {2e-9 * rate:6.1f} GFLOP/s  spills {spills}", flush=True)
     return {"cpu": machine.cpu_name(), "numba": numba.__version__, "vector_bytes": vector_bytes(), "inputs": INPUTS, "shapes": rows}

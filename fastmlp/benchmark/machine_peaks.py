@@ -69,15 +69,16 @@ def measure_launches(threads: int) -> Launches:
     """Measure what starting and meeting threads costs: the median of a few hundred starts."""
     import numba
 
-    from fastmlp.kernels import measuring, scalar
+    from fastmlp.benchmark import loops
+    from fastmlp.kernels import scalar
     from fastmlp.kernels.compiling import JIT, parallel
     from fastmlp.kernels.team import Team, new_shared
 
     team, shared, count = Team(threads), new_shared(), 2000
     team.run(lambda thread: 0, shared)
     starts = sorted(_seconds(lambda: team.run(lambda thread: 0, shared)) for _ in range(200))
-    team.run(lambda thread: int(measuring.barriers(shared, 1, team.threads)), shared)
-    met = _seconds(lambda: team.run(lambda thread: int(measuring.barriers(shared, count, team.threads)), shared))
+    team.run(lambda thread: int(loops.barriers(shared, 1, team.threads)), shared)
+    met = _seconds(lambda: team.run(lambda thread: int(loops.barriers(shared, count, team.threads)), shared))
     regions, layer = None, None
     if JIT:
         region, parameters = parallel(scalar.sgd_update), np.zeros(threads, np.float32)
@@ -105,14 +106,14 @@ Prepared = tuple[Callable[[int], object], float]
 
 
 def _multiply_adds() -> Prepared:
-    from fastmlp.kernels import measuring
+    from fastmlp.benchmark import loops
     from fastmlp.kernels.vectors import vector_bytes
 
     lanes = vector_bytes() // 4
-    data = aligned((measuring.chains() + 2) * lanes)
+    data = aligned((loops.chains() + 2) * lanes)
     data[:] = np.linspace(1, 3, data.size)  # sums that differ: equal ones would be computed once
     data[-2 * lanes : -lanes], data[-lanes:] = 0.5, 1.0  # they stay near 2: neither overflow nor numbers that are too small
-    return lambda count: measuring.multiply_adds(data, count), 2.0 * lanes * measuring.chains()
+    return lambda count: loops.multiply_adds(data, count), 2.0 * lanes * loops.chains()
 
 
 def _cache_stream() -> Prepared:
@@ -127,10 +128,10 @@ def _memory_stream() -> Prepared:
 
 def _stream(size: int) -> Prepared:
     """Return a += 0 b over two arrays of so many bytes, and the bytes that move: a and b are read, a is written."""
-    from fastmlp.kernels import measuring
+    from fastmlp.benchmark import loops
 
     a, b = aligned(size // 4), aligned(size // 4)
-    return lambda count: measuring.add_scaled(a, b, np.float32(0), count), 3.0 * a.nbytes
+    return lambda count: loops.add_scaled(a, b, np.float32(0), count), 3.0 * a.nbytes
 
 
 def _rate(prepare: Callable[[], Prepared], threads: int, seconds: float) -> float:

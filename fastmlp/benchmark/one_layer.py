@@ -60,7 +60,7 @@ def _textbook(problem: Problem, operation: str, threads: int, interpreted: bool)
 
 
 def _tiles(problem: Problem, operation: str, threads: int, listed: bool) -> Repeated:
-    from fastmlp.kernels import measuring
+    from fastmlp.benchmark import loops
     from fastmlp.kernels.layout import Layout
     from fastmlp.kernels.program import Wanted
     from fastmlp.kernels.records import Records
@@ -74,7 +74,7 @@ def _tiles(problem: Problem, operation: str, threads: int, listed: bool) -> Repe
     # the layer by itself, or with those around it that an operation needs: an output layer, and a layer before it
     sizes = {"forward": (K, N), "backward": (1, K, N, 2), "update": (K, N, 2)}[operation]
     trains = operation != "forward"
-    part = {"forward": measuring.FORWARD, "backward": measuring.BACKWARD, "update": measuring.UPDATE}[operation]
+    part = {"forward": loops.FORWARD, "backward": loops.BACKWARD, "update": loops.UPDATE}[operation]
     activations = ("identity",) * (len(sizes) - 2)
     team, shared, rates = Team(threads), new_shared(), np.zeros(len(Rates._fields), np.float32)
     layout = Layout(sizes, activations, np.dtype(np.float32), M, trains, shares=threads, threads=team.threads)
@@ -105,7 +105,7 @@ def _tiles(problem: Problem, operation: str, threads: int, listed: bool) -> Repe
         def work(thread: int) -> int:
             hidden = len(layout.hidden)
             given = (count, part, records.layers, records.runs, records.memory, rates, M, hidden, shared, thread, team.threads)
-            return int(measuring.repeat_layer(*given))
+            return int(loops.repeat_layer(*given))
 
         team.run(work, shared)
 

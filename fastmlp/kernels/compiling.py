@@ -687,6 +687,14 @@ def _digest_of_sources() -> bytes:
     return digest.digest()
 
 
+@functools.cache
+def _digest_of_room(file: str, module: str) -> bytes:
+    """Return what changes with a source of fastmlp outside of this folder, whose kernels are kept beside those of this one."""
+    source = Path(file)
+    is_ours = module.startswith("fastmlp.") and source.parent != Path(__file__).parent and source.is_file()
+    return hashlib.sha256(source.read_bytes()).digest() if is_ours else b""
+
+
 LEAST_ADDRESS_SPACE = 64 << 20  # for one kernel
 
 
@@ -730,6 +738,7 @@ class CompiledCode:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.name = function.__qualname__
+        self.source = _digest_of_room(function.__code__.co_filename, function.__module__ or "")
         self.cache_path = None
 
     def load_overload(self, signature: Any, context: Any) -> Any:
@@ -786,7 +795,7 @@ class CompiledCode:
         return code_folder() / self._file(signature)
 
     def _file(self, signature: Any) -> str:
-        digest = hashlib.sha256(repr((signature, levels.target().key)).encode()).hexdigest()
+        digest = hashlib.sha256(repr((signature, levels.target().key, self.source)).encode()).hexdigest()
         return f"{self.name}-{digest[:24]}.code"
 
 

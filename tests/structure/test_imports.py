@@ -59,7 +59,6 @@ FLOOR_PLAN = (
     "fastmlp.kernels.records",
     "fastmlp.kernels.tiled_step",
     "fastmlp.kernels.tiled",
-    "fastmlp.kernels.measuring",
     "fastmlp.kernels.engine",
     "fastmlp.kernels.augment",
     "fastmlp.kernels",

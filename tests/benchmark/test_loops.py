@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numba import types
 
-from fastmlp.kernels import compiling, measuring
+from fastmlp.benchmark import loops
+from fastmlp.kernels import compiling
 from fastmlp.kernels.team import Team, new_shared
 from fastmlp.kernels.vectors import vector_bytes
 from fastmlp.kernels.zeros import WORD
@@ -21,14 +22,14 @@ def aligned(count):
 
 def rows_of_registers():
     lanes = vector_bytes() // 4
-    data = aligned((measuring.chains() + 2) * lanes)
+    data = aligned((loops.chains() + 2) * lanes)
     data[:] = np.arange(data.size)
     data[-2 * lanes : -lanes], data[-lanes:] = 0.5, np.arange(lanes)
     return data, lanes
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
-@pytest.mark.parametrize("form", [measuring.multiply_adds, measuring._multiply_adds_twin], ids=["compiled", "twin"])
+@pytest.mark.parametrize("form", [loops.multiply_adds, loops._multiply_adds_twin], ids=["compiled", "twin"])
 def test_every_sum_is_multiplied_and_added_to_so_often(form, count):
     data, lanes = rows_of_registers()
     expected = data.reshape(-1, lanes).copy()
@@ -42,22 +43,22 @@ def test_every_sum_is_multiplied_and_added_to_so_often(form, count):
 def test_sums_stay_in_registers(tmp_path, monkeypatch):
     monkeypatch.setenv("FASTMLP_CACHE_DIR", str(tmp_path))  # kept code cannot be read
     compiling.code_folder.cache_clear()
-    fresh = compiling.specialise(measuring.multiply_adds, "assembly")
+    fresh = compiling.specialise(loops.multiply_adds, "assembly")
     signature = (types.float32[::1], types.int64)
     fresh.compile(signature)
     compiling.code_folder.cache_clear()
-    loops = re.findall(r"^\s*v(?:fmadd|mul)\w*ps\b.*$", fresh.inspect_asm(signature), re.MULTILINE)
-    assert len(loops) >= measuring.chains()
-    assert not [line for line in loops if "rsp" in line]  # a sum that was spilled would be read from the stack
+    counted = re.findall(r"^\s*v(?:fmadd|mul)\w*ps\b.*$", fresh.inspect_asm(signature), re.MULTILINE)
+    assert len(counted) >= loops.chains()
+    assert not [line for line in counted if "rsp" in line]  # a sum that was spilled would be read from the stack
 
 
 def test_scaled_numbers_are_added_so_often():
     a, b = np.arange(37, dtype=np.float32), np.arange(37, dtype=np.float32)[::-1].copy()
-    measuring.add_scaled(a, b, np.float32(2), 3)
+    loops.add_scaled(a, b, np.float32(2), 3)
     np.testing.assert_array_equal(a, np.arange(37) + 6 * np.arange(37)[::-1])
 
 
 def test_threads_meet_at_every_barrier():
     team, shared = Team(2), new_shared()
-    team.run(lambda thread: int(measuring.barriers(shared, 5, team.threads)), shared)
+    team.run(lambda thread: int(loops.barriers(shared, 5, team.threads)), shared)
     assert shared[0] == 5 * team.threads

@@ -1,6 +1,6 @@
 """Loops that exist to be measured: multiply-adds in registers, a stream through memory, one part of a step over and over.
 
-Nothing in a training calls them. What they reach is the roof under which the kernels are shown.
+Nothing in a training calls them. What they reach is the roof under which the kernels are shown. They are compiled as those are.
 """
 
 from typing import Any
