@@ -4,10 +4,12 @@ import functools
 
 import numpy as np
 
+from fastmlp.kernels.layout import fewest_shares
 from fastmlp.kernels.program import Program, Wanted, multiply_adds
 from fastmlp.kernels.regularisation import Regularisation
 from fastmlp.kernels.tiled import FORWARD_ROWS, TiledProgram
 from fastmlp.kernels.updates import GRADIENT
+from fastmlp.kernels.vectors import lanes_of
 from fastmlp.kernels.zeros import MOST_LISTED_INPUTS
 
 __all__ = ["FORWARD_ROWS", "SAMPLE_ROWS", "Program", "TiledProgram", "Wanted", "choose", "choose_for_gradient", "tiles_pay", "zeros_pay"]
@@ -27,14 +29,19 @@ def choose(wanted: Wanted) -> Program | TiledProgram:
     if w.kernels != "auto" or not pay:
         return Program(w)
     may_skip = w.loss is not None and w.zero_skipping != "off" and sizes[0] <= MOST_LISTED_INPUTS
-    return TiledProgram(w, may_skip and (w.zero_skipping == "on" or zeros_pay(w.regularisation, w.x, w.trained_on, w.shifted)))
+    return _by_tiles(w, may_skip and (w.zero_skipping == "on" or zeros_pay(w.regularisation, w.x, w.trained_on, w.shifted)))
 
 
 def choose_for_gradient(wanted: Wanted) -> Program | TiledProgram:
     """Return the engine for gradients of the summed loss, without training."""
     if tiles_pay(tuple(wanted.sizes), wanted.rows):
-        return TiledProgram(wanted._replace(update=GRADIENT.name), False)
+        return _by_tiles(wanted._replace(update=GRADIENT.name), False)
     return Program(wanted._replace(threads=1))
+
+
+def _by_tiles(wanted: Wanted, listed: bool) -> TiledProgram:
+    shares = fewest_shares(tuple(wanted.sizes), lanes_of(wanted.dtype), wanted.threads)
+    return TiledProgram(wanted._replace(threads=shares), listed)
 
 
 @functools.lru_cache(maxsize=128)

@@ -26,6 +26,8 @@ MOST_UPDATED_ROWS = 12  # of w, in one tile of an update
 STEPPED_ROWS = 4  # rows of w whose gradient is found by masks before they take their step: whole groups of inputs
 LISTED_SUMS = 8  # at least so many sums at a time: they hide the latency of a multiply-add
 FEW_PARAMETERS = 4096  # up to so many are packed one by one
+LOSS_WORK = 8  # multiply-adds that take as long as the loss of an output: an exponential, and some passes
+AS_SOON = 1.02  # of two numbers of shares, so much longer is as soon
 LEAST_SHARED_VECTORS = 8  # layers of fewer are rarely part of a network that is worth two threads
 PADDED_ROWS = 8  # rows behind the batch that a product or dot tile may run into
 
@@ -293,6 +295,30 @@ def tiles_for(units: int, lanes: int) -> PanelTiles:
         return (panels / 2 + of_longer_share) * tiles.NV / tiles.speed
 
     return min(instruction_set().panels, key=duration)
+
+
+def longest_and_mean_work(sizes: Sequence[int], lanes: int, shares: int) -> tuple[float, float]:
+    """Return the multiply-adds of a step for each row of a batch, those between two barriers by the share that has most, and by the mean.
+
+    Of each hidden layer: forward and update, by its inputs, and its delta, by the units of the next layer, of which the outputs are packed
+    by their inputs, so that their own forward and update belong to these panels, too. The loss is taken row by row, so many for each share.
+    """
+    of_loss = LOSS_WORK * sizes[-1]
+    longest, total = of_loss / shares, of_loss
+    for index, (below, units, above) in enumerate(zip(sizes, sizes[1:], sizes[2:], strict=False)):
+        width = tiles_for(units, lanes).NV * lanes
+        panels, is_last = -(-units // width), index + 3 == len(sizes)
+        of_panel = width * (2 * below + (3 if is_last else 1) * above)
+        longest += -(-panels // shares) * of_panel
+        total += panels * of_panel
+    return longest, total / shares
+
+
+@functools.lru_cache(maxsize=128)
+def fewest_shares(sizes: tuple[int, ...], lanes: int, most: int) -> int:
+    """Return how many shares end a step as soon as `most` of them do: threads without a panel of their own would only be waited for."""
+    enough = AS_SOON * longest_and_mean_work(sizes, lanes, most)[0]
+    return next(shares for shares in range(1, most + 1) if longest_and_mean_work(sizes, lanes, shares)[0] <= enough)
 
 
 def padded_inputs(tiles: PanelTiles) -> int:

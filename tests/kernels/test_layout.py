@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastmlp.benchmark.workloads import WORKLOADS
+from fastmlp.kernels import layout as layout_module
 from fastmlp.kernels import tiles
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.layout import CACHE_LINE, Layout
+from fastmlp.kernels.layout import CACHE_LINE, Layout, fewest_shares, longest_and_mean_work
 from fastmlp.kernels.program import count_parameters
 from fastmlp.kernels.vectors import vector_bytes
 
@@ -173,3 +175,30 @@ def test_tile_of_a_layer_depends_on_its_units_alone():
         for K, C, rows, states, shares in [(1, 1, 1, 0, 1), (784, 10, 50, 0, 2), (3, 130, 130, 2, 7)]
     }
     assert len(found) == 1
+
+
+# --- the shares of a network ---------------------------------------------------------------------------------------------
+
+# Panels of 300 units by AVX2 are 13: cut in four, one share has 4 of them. Three shares would take a fourth longer than that.
+MOST_UNEVEN = {4: 1.24, 8: 1.15, 16: 1.15, 32: 1.15}
+
+
+@pytest.mark.parametrize("threads", MOST_UNEVEN)
+@pytest.mark.parametrize(("instructions", "lanes"), [("AVX-512", 16), ("AVX2", 8)])
+def test_no_share_of_a_workload_is_much_longer_than_the_mean_and_the_longest_no_longer_than_by_all_threads(
+    instructions, lanes, threads, monkeypatch
+):
+    monkeypatch.setattr(layout_module, "instruction_set", lambda: tiles.INSTRUCTION_SETS[instructions])
+    for name in "ABCDEF":
+        sizes = WORKLOADS[name].sizes
+        shares = fewest_shares.__wrapped__(sizes, lanes, threads)
+        longest, mean = longest_and_mean_work(sizes, lanes, shares)
+        assert longest <= MOST_UNEVEN[threads] * mean, (name, shares)
+        assert longest <= 1.02 * longest_and_mean_work(sizes, lanes, threads)[0]
+
+
+def test_shares_are_no_more_than_have_work():
+    of_one_panel = (100, 8, 2)
+    assert longest_and_mean_work(of_one_panel, 8, 1) == (8 * (2 * 100 + 3 * 2) + 8 * 2,) * 2
+    assert fewest_shares(of_one_panel, 8, 7) == 1
+    assert fewest_shares((1, 8, 1000), 8, 2) == 2  # the loss of many outputs is worth another thread
