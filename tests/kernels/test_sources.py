@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.structure.sources import modules
+from tests.structure.sources import ROOT, modules
 
 # NumPy functions that return a new array, and methods that copy.
 ALLOCATING = {
@@ -124,3 +124,18 @@ def test_no_innermost_loop_of_a_block_reads_from_a_record():
     assert reads_of_records(tree) == []
     for written in ("total += arena[layer.bias + n]", "arena[n] = step.run.longest"):
         assert reads_of_records(ast.parse(f"for n in range(N):\n    {written}")) != []
+
+
+def test_the_guide_names_what_is_private_to_numba_and_a_test_for_each():
+    taken = {
+        (node.module.rpartition(".")[2], alias.name)
+        for module in modules()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("numba.core", "numba.np"))
+        for alias in node.names
+    }
+    guide = (ROOT / "docs" / "kernels.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\w+", "".join(re.findall(r"`[^`]+`", guide))))
+    assert {name for home, name in taken if home not in named and name not in named} == set()
+    written = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [test for test in re.findall(r"`(test_\w+)`", guide) if f"def {test}(" not in written] == []
