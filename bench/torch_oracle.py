@@ -125,6 +125,7 @@ def rows(torch: Any) -> Iterator[Row]:
         ("rmsprop", "`RMSprop`", O.RMSprop, {"beta2": 0.99}, {"alpha": 0.99}),
         ("rmsprop", "`RMSprop`", O.RMSprop, {"beta2": 0.99, "momentum": 0.9, **decay}, {"alpha": 0.99, "momentum": 0.9, **decay}),
         ("adagrad", "`Adagrad`", O.Adagrad, {}, {}),
+        ("adagrad", "`Adagrad`", O.Adagrad, {"initial_accumulator_value": 0.1}, {"initial_accumulator_value": 0.1}),
         ("adam", "`Adam`", O.Adam, {}, {}),
         ("adam", "`Adam`", O.Adam, decay, decay),
         ("adamw", "`AdamW`", O.AdamW, decay, decay),

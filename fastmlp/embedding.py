@@ -94,6 +94,7 @@ def compiled_state(
     bounds = [np.full(sizes[0], min(max(limit, -largest), largest), dtype) for limit in limits]
 
     moments, steps = np.zeros((n_moments, count), dtype), np.zeros(1, np.int64)
+    moments[:1] = settings.initial_accumulator_value or 0.0  # of adagrad
     numbers = rates.rates(settings, 0, np.zeros(1), np.dtype(np.float64))[0]  # the learning rate is that of each step
     loss_numbers, record = np.array([loss_parameter]), compiling.filled(embedded.NETWORK, [network])
     return State(parameters, layers, np.stack([*inputs, *bounds]), offsets, moments, numbers, steps, loss_numbers, record)

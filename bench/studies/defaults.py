@@ -1,7 +1,7 @@
 """How good each optimizer is at fixed learning rates, on rows that are held out: what the defaults in fastmlp/settings are chosen by.
 
     python bench/studies/defaults.py [--tables] [--images] [--batches] [--initializers] [--chosen] [--numbers] [--moments] [--schedules]
-                                     [--lbfgs] [--by-name] [--seeds N] [--wheels DIR] [FILE]
+                                     [--accumulators] [--lbfgs] [--by-name] [--seeds N] [--wheels DIR] [FILE]
 
 Images: MNIST and Fashion-MNIST, the last 10,000 training rows held out. Tables: those of tables.py, a fifth of the rows held out, columns
 standardised, numbers to be predicted standardised, too. Scores are accuracies, or R². Each run is one thread, all settings given; the
@@ -62,6 +62,12 @@ BATCH_32: dict[tuple[int, ...], dict[str, tuple[float, ...]]] = {
 BATCH_32[(30,)] = BATCH_32[(300,)]
 # The default rates of small networks, falling to 0: what a schedule by default would be worth.
 FALLING = (((300,), "Adam", 2e-3), ((30,), "Adam", 2e-3), ((300,), "Lion", 2.5e-4), ((30,), "Lion", 2.5e-4), ((1024, 1024), "Adam", 2e-3))
+# What the sums of adagrad begin at, and its rates, on images: (units, rate, beginning, seeds).
+ACCUMULATORS: tuple[tuple[tuple[int, ...], float, float, int], ...] = (
+    ((30,), 0.05, 0.0, 5), ((30,), 0.05, 0.01, 5), ((30,), 0.1, 0.0, 5), ((30,), 0.1, 0.01, 5), ((30,), 0.1, 0.1, 5), ((30,), 0.2, 0.1, 5),
+    ((300,), 0.05, 0.0, 2), ((300,), 0.05, 0.1, 2), ((300,), 0.1, 0.1, 2), ((300,), 0.15, 0.1, 2), ((1024, 1024), 0.1, 0.1, 1),
+    ((1024, 1024), 0.03, 0.1, 1),
+)  # fmt: skip
 # Numbers to predict in batches of 200 rows, for 200 epochs.
 NUMBERS: dict[str, tuple[float, ...]] = {
     "Adam": (1e-3, 5e-4, 2e-3), "SGD": (0.003, 0.01, 0.03), "RMSprop": (3e-4, 1e-3, 1e-4), "Adagrad": (0.01, 0.03, 0.003),
@@ -89,12 +95,14 @@ class Run(NamedTuple):
     seed: int = 0
     schedule: str = "constant"
     beta2: float | None = None  # None: the default of the optimizer
+    accumulator: float = 0.0  # of Adagrad
 
     @property
     def key(self) -> str:
         """The name of the run in the file."""
         widths, rate = "-".join(map(str, self.hidden)), f"{self.learning_rate:g}"
-        more = (self.initializer, None if self.schedule == "constant" else self.schedule, self.beta2 and f"beta2 {self.beta2:g}")
+        more = (self.initializer, None if self.schedule == "constant" else self.schedule, self.beta2 and f"beta2 {self.beta2:g}",
+                self.accumulator and f"accumulator {self.accumulator:g}")  # fmt: skip
         told = "".join(f" {each}" for each in more if each)
         return f"{self.data} {widths} {self.optimizer} {rate} batch {self.batch_size}{told} epochs {self.epochs} seed {self.seed}"
 
@@ -125,6 +133,8 @@ def score(run: Run, rows: Rows) -> dict[str, float | None]:
     settings: dict[str, Any] = {}
     if not whole:
         settings = {"learning_rate": run.learning_rate, "batch_size": run.batch_size, "schedule": run.schedule, "beta2": run.beta2}
+    if run.optimizer == "Adagrad":
+        settings["initial_accumulator_value"] = run.accumulator
     found: dict[str, float | None] = {}
     spread = float(np.mean((rows.held_out[1] - rows.held_out[1].mean(0)) ** 2)) if rows.is_regression else 1.0
     try:
@@ -185,7 +195,19 @@ def table_epochs(rows: int) -> int:
 def main(arguments: Sequence[str]) -> int:
     """Run what the file does not have yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for part in ("images", "tables", "batches", "initializers", "chosen", "numbers", "moments", "schedules", "lbfgs", "by-name"):
+    for part in (
+        "images",
+        "tables",
+        "batches",
+        "initializers",
+        "chosen",
+        "numbers",
+        "moments",
+        "schedules",
+        "accumulators",
+        "lbfgs",
+        "by-name",
+    ):
         parser.add_argument(f"--{part}", action="store_true")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--wheels", type=Path, default=machine.cache_folder() / "wheels")
@@ -239,6 +261,11 @@ def main(arguments: Sequence[str]) -> int:
         rows = images("mnist")
         for hidden, optimizer, rate in FALLING:
             note(record, Run("mnist", hidden, optimizer, rate, 2, 32, schedule="linear"), rows, options.file)
+    if options.accumulators:
+        rows = images("mnist")
+        for hidden, rate, accumulator, seeds in ACCUMULATORS:
+            for seed in range(seeds):
+                note(record, Run("mnist", hidden, "Adagrad", rate, 2, 32, seed=seed, accumulator=accumulator), rows, options.file)
     if options.by_name:
         for hidden in ((30,), (300,), (1024, 1024)):
             for optimizer in OPTIMIZERS:

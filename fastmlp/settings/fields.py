@@ -42,7 +42,10 @@ OPTIMIZER_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "learning_rate": {"image": 0.001, "table": 0.001, "regression": 0.0003}, "momentum": 0.0, "beta2": 0.999, "epsilon": 1e-8,
         "weight_decay": 0.0,
     },
-    "adagrad": {"learning_rate": {"image": 0.05, "table": 0.03, "regression": 0.01}, "epsilon": 1e-10, "weight_decay": 0.0},
+    "adagrad": {
+        "learning_rate": {"image": 0.1, "table": 0.03, "regression": 0.01}, "epsilon": 1e-10,
+        "initial_accumulator_value": {"image": 0.1, "table": 0.0, "regression": 0.0}, "weight_decay": 0.0,
+    },
     "adam": {
         "learning_rate": {"image": 0.002, "table": 0.002, "regression": 0.001}, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8,
         "weight_decay": 0.0,
@@ -254,6 +257,9 @@ class TrainingFields:
     )
     epsilon: float | None = setting(
         None, "added to the denominator for numerical stability", STEP, above=0.0, group="Optimizer", compiles=NEVER
+    )
+    initial_accumulator_value: float | None = setting(
+        None, "adagrad: what its sums of squared gradients begin at", STEP, minimum=0.0, group="Optimizer", compiles=NEVER
     )
     clip_value: float | None = setting(
         None, "clip each element of the gradient to this size", STEP, above=0.0, group="Optimizer", full_batch=False,

@@ -26,6 +26,7 @@ ALIASES: Mapping[str, str] = {
     "alpha": "weight_decay", "l2": "weight_decay", "l2penalty": "weight_decay", "reglambda": "weight_decay", "lambda": "weight_decay",
     "regalpha": "l1", "l1penalty": "l1", "l1ratio": "l1",
     "solver": "optimizer", "opt": "optimizer", "optim": "optimizer", "beta": "beta1", "betas": "beta1", "rho": "beta2", "eps": "epsilon",
+    "initialaccumulator": "initial_accumulator_value",
     "nesterovsmomentum": "nesterov", "clipnorm": "clip_norm", "globalclipnorm": "clip_norm", "maxgradnorm": "clip_norm",
     "gradclip": "clip_norm", "gradientclipval": "clip_norm", "clipvalue": "clip_value",
     "validationsplit": "validation", "validationfraction": "validation", "validationdata": "validation", "evalset": "validation",

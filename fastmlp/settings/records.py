@@ -150,7 +150,10 @@ class TrainingSettings(TrainingFields, Settings):
         if "learning_rate" not in defaults:  # lbfgs has no steps of some rows
             del defaults["batch_size"]
         else:
-            defaults["learning_rate"] = rate_for_width(optimizer, defaults["learning_rate"], hidden)
+            accumulator = self.initial_accumulator_value
+            begin = defaults.get("initial_accumulator_value") if accumulator is None else accumulator
+            if not begin:  # steps of adagrad that begin with sums above 0 shrink with the gradient
+                defaults["learning_rate"] = rate_for_width(optimizer, defaults["learning_rate"], hidden)
             if kind == "table" and n_rows is not None and self.learning_rate is None:  # a rate that is given is meant for the usual batch
                 defaults["batch_size"] = small_table_batch(n_rows)
         return self.filled_in(**{name: value for name, value in defaults.items() if name in self.names() and getattr(self, name) is None})

@@ -26,6 +26,7 @@ class TrainingKeywords(TypedDict, total=False):
     beta1: float | None
     beta2: float | None
     epsilon: float | None
+    initial_accumulator_value: float | None
     clip_value: float | None
     clip_norm: float | None
     average: str | None

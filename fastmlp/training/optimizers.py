@@ -30,11 +30,12 @@ class RMSprop(NamedTuple):
 
 @record_refuses_unknown
 class Adagrad(NamedTuple):
-    """Adagrad (Duchi et al. 2011): the gradient over the root of the sum of its squares so far."""
+    """Adagrad (Duchi et al. 2011): the gradient over the root of the sum of its squares so far, and of a value that the sum begins at."""
 
     epsilon: float = OPTIMIZER_DEFAULTS["adagrad"]["epsilon"]
     weight_decay: float = OPTIMIZER_DEFAULTS["adagrad"]["weight_decay"]
     learning_rate: float | None = None
+    initial_accumulator_value: float | None = None
 
 
 @record_refuses_unknown

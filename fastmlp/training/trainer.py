@@ -67,7 +67,8 @@ class Trainer:
         self._accuracy, self._plateau = start.validation_accuracy, start.plateau
         self.scores: dict[str, float | None] | None = None
         states = UPDATES[plan.update].states
-        self._states = [np.zeros_like(network.parameters) if one is None else one.copy() for one in (start.m, start.v)[:states]]
+        begin = settings.initial_accumulator_value or 0.0  # of the one state of adagrad; those of other rules begin at 0
+        self._states = [np.full_like(network.parameters, begin) if one is None else one.copy() for one in (start.m, start.v)[:states]]
         self._states += [np.zeros(0, network.dtype)] * (2 - states)
         self._rates = StepRates(self.epoch_steps, network.dtype)
         self._order = plan.trained_on.copy()

@@ -29,7 +29,7 @@ def update_rule(settings: TrainingSettings, dtype: np.dtype) -> str:
 def check_range(settings: TrainingSettings, dtype: np.dtype) -> None:
     """Raise ConfigError for a number that the type of the parameters would make 0 or infinite."""
     largest = float(np.finfo(dtype).max)
-    for name in ("learning_rate", "weight_decay", "l1"):
+    for name in ("learning_rate", "weight_decay", "l1", "initial_accumulator_value"):
         value = getattr(settings, name)
         if value is not None and not value <= largest:
             raise ConfigError(f"{name}: expected a number that {dtype} can hold, got {value:g}")

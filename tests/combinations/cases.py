@@ -100,7 +100,9 @@ def problem_of(case: Case) -> Problem:
     s = {**DEFAULTS, **case.settings}
     rules = {"sgd": "nesterov" if s["nesterov"] else "momentum", "rmsprop": "rmsprop_momentum"}
     beta1 = s["momentum"] if s["optimizer"] in rules else s["beta1"]
-    rule = Rule(rules.get(s["optimizer"], s["optimizer"]), 0.0, s["weight_decay"], beta1, s["beta2"], s["epsilon"])
+    rule = Rule(
+        rules.get(s["optimizer"], s["optimizer"]), 0.0, s["weight_decay"], beta1, s["beta2"], s["epsilon"], s["initial_accumulator_value"]
+    )
     schedule = Schedule(s["schedule"], s["learning_rate"], s["warmup_epochs"], s["gamma"], s["step_size"], s["end_factor"])
     share = s["dropout"]
     validation = None
@@ -121,7 +123,8 @@ def problem_of(case: Case) -> Problem:
 # The settings that change a number, as they are where nothing else is said.
 DEFAULTS: dict[str, Any] = {
     "epochs": 3, "batch_size": 5, "learning_rate": 0.05, "optimizer": "sgd", "momentum": 0.0, "nesterov": False, "beta1": 0.9,
-    "beta2": 0.999, "epsilon": 1e-8, "clip_value": None, "clip_norm": None, "average": "none", "average_decay": 0.999,
+    "beta2": 0.999, "epsilon": 1e-8, "initial_accumulator_value": 0.0, "clip_value": None, "clip_norm": None, "average": "none",
+    "average_decay": 0.999,
     "average_start": 0.75, "schedule": "constant", "warmup_epochs": 0.0, "gamma": 0.1, "step_size": 10.0, "end_factor": 0.0,
     "weight_decay": 0.0, "l1": 0.0, "max_norm": None, "dropout": 0.0, "input_dropout": 0.0, "input_noise": 0.0, "label_smoothing": 0.0,
     "huber_delta": 1.0, "quantile": 0.5, "reduction": "mean", "normalize": "none", "seed": 0,
@@ -251,6 +254,7 @@ def _draw(g: np.random.Generator, number: int) -> Case:
         "beta1": one_of(0.9, 0.5),
         "beta2": one_of(0.999, 0.9),
         "epsilon": one_of(1e-8, 1e-3),
+        "initial_accumulator_value": (0.0, 0.1)[number // 2 % 2],
         "weight_decay": between(0.0, 0.2) if some(0.4) else 0.0,
         "l1": between(0.0, 0.02) if some(0.2) else 0.0,
         "clip_value": 10 ** between(-2.5, -0.5) if some(0.2) else None,

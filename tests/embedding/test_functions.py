@@ -258,7 +258,7 @@ RULES = {
     "nadam": (fastmlp.NAdam(beta1=0.8, beta2=0.99), updates.Rule("nadam", 0.1, 0.0, 0.8, 0.99)),
     "rmsprop": (fastmlp.RMSprop(epsilon=1e-4), updates.Rule("rmsprop", 0.1, beta2=0.999, epsilon=1e-4)),
     "rmsprop with momentum": (fastmlp.RMSprop(0.5, epsilon=1e-4), updates.Rule("rmsprop_momentum", 0.1, 0.0, 0.5, 0.999, 1e-4)),
-    "adagrad": (fastmlp.Adagrad(), updates.Rule("adagrad", 0.1, epsilon=1e-10)),
+    "adagrad": (fastmlp.Adagrad(initial_accumulator_value=0.05), updates.Rule("adagrad", 0.1, epsilon=1e-10, initial=0.05)),
     "lion": (fastmlp.Lion(weight_decay=0.02), updates.Rule("lion", 0.1, 0.02, 0.9, 0.99)),
 }
 

@@ -24,6 +24,7 @@ class Rule(NamedTuple):
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
+    initial: float = 0.0  # what adagrad's sum of squares begins at
 
 
 class Run(NamedTuple):
@@ -61,7 +62,7 @@ def direction(rule: Rule, gradients: Sequence[Array]) -> Array:
     if name == "nesterov":
         return gradients[-1] + rule.beta1 * decayed_sum(rule.beta1, gradients)
     if name == "adagrad":  # Duchi, Hazan, Singer 2011, section 1.1
-        return gradients[-1] / (np.sqrt(np.square(gradients).sum(axis=0)) + rule.epsilon)
+        return gradients[-1] / (np.sqrt(rule.initial + np.square(gradients).sum(axis=0)) + rule.epsilon)
     if name == "rmsprop":  # Tieleman and Hinton 2012
         return _normalised(rule, gradients)
     if name == "rmsprop_momentum":

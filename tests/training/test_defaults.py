@@ -54,6 +54,8 @@ def test_a_record_has_what_its_optimizer_uses_and_the_numbers_of_the_table(name)
     expected = {setting: value for setting, value in OPTIMIZER_DEFAULTS[name].items() if setting != "epochs"}
     if "learning_rate" in expected:
         expected["learning_rate"] = None  # of the table, or of the keyword
+    if name == "adagrad":
+        expected["initial_accumulator_value"] = None  # of the kind of data
     assert RECORDS[name]()._asdict() == expected
 
 
@@ -200,7 +202,7 @@ def test_few_rows_are_learned_by_default():
         assert (network.predict(X) == answer).all()
 
 
-def test_a_network_wider_than_those_of_the_study_has_a_smaller_rate_by_all_rules_but_gradient_descent():
+def test_a_network_wider_than_those_of_the_study_has_a_smaller_rate_by_the_rules_whose_steps_do_not_shrink_with_the_gradient():
     def rate(name, *hidden, **given):
         settings = TrainingSettings(optimizer=name, **given)
         return fastmlp.make_plan(fastmlp.Network([5, *hidden, 2], initializer="zeros"), BYTES, CLASSES, settings).settings.learning_rate
@@ -208,8 +210,26 @@ def test_a_network_wider_than_those_of_the_study_has_a_smaller_rate_by_all_rules
     image = {name: defaults_of(name, "image").get("learning_rate") for name in OPTIMIZERS}
     assert {name: rate(name, 300, 30) for name in OPTIMIZERS} == {name: rate(name) for name in OPTIMIZERS} == image
     wide = {name: rate(name, 30, 1000) for name in OPTIMIZERS}
-    assert wide == image | {"rmsprop": 0.0003, "adagrad": 0.015, "adam": 0.0006, "adamw": 0.0006, "nadam": 0.0006, "lion": 7.5e-05}
+    assert wide == image | {"rmsprop": 0.0003, "adam": 0.0006, "adamw": 0.0006, "nadam": 0.0006, "lion": 7.5e-05}
     assert rate("adam", 1000, learning_rate=0.002) == 0.002
+    assert rate("adagrad", 1000, initial_accumulator_value=0.0) == 0.03  # of steps that do not shrink with the gradient
     online = fastmlp.OnlineTrainer(fastmlp.Network([5, 1000, 2]), optimizer="adam")
     online.step(BYTES[:4], CLASSES[:4])
     assert online.learning_rate == 0.0006
+
+
+def test_adagrad_begins_with_the_accumulator_that_is_asked_for_and_on_images_with_that_of_the_table():
+    """In one step of all rows, the sum of squares is the gradient's and where it began; see the oracle in tests/combinations, too."""
+    assert settings_in_effect(BYTES, optimizer="adagrad").initial_accumulator_value == 0.1
+    assert settings_in_effect(optimizer="adagrad").initial_accumulator_value == 0.0
+    for begin in (0.0, 0.25):
+        network = fastmlp.Network([5, 4, 2], "tanh", dtype="float64", seed=1)
+        before, rule = network.parameters.copy(), fastmlp.Adagrad(initial_accumulator_value=begin)
+        gradient = fastmlp.Network([5, 4, 2], "tanh", dtype="float64", seed=1).gradient(X, CLASSES)
+        fastmlp.train(network, X, CLASSES, epochs=1, batch_size=90, learning_rate=0.1, optimizer=rule)
+        expected = before - 0.1 * gradient / (np.sqrt(begin + gradient**2) + 1e-10)
+        np.testing.assert_allclose(network.parameters, expected, rtol=1e-9, atol=1e-12)
+    with pytest.raises(ConfigError, match="^initial_accumulator_value: expected none with adam"):
+        trained(optimizer="adam", initial_accumulator_value=0.1)
+    with pytest.raises(ConfigError, match="^initial_accumulator_value: expected a number that float32 can hold, got 1e\\+39"):
+        trained(optimizer="adagrad", initial_accumulator_value=1e39)
