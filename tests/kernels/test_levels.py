@@ -105,3 +105,37 @@ def test_code_for_a_level_has_its_instructions_alone_in_what_is_linked_in_too(tm
     assert [each for each in found if each.count('"target-cpu"="x86-64-v3"') != 1] == []
     assert "zmm" not in registers
     assert "ymm" in registers
+
+
+# Whatever comes before the steps and rests on NumPy or on the C library: those choose code by the processor, too.
+BITS = """
+import hashlib, json
+import numpy as np
+import fastmlp
+
+def digest(*arrays):
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
+
+points = fastmlp.load_dataset("synthetic")
+x = np.random.Generator(np.random.Philox(3)).standard_normal((700, 20)) * 3 + 1
+y = x[:, :3].sum(axis=1)
+found = {"data": points.fingerprint()}
+for initializer in ("glorot_normal", "he_uniform", "orthogonal"):
+    found[initializer] = digest(fastmlp.Network([50, 30, 10], initializer=initializer).parameters)
+for dtype in ("float32", "float64"):
+    network = fastmlp.Network([20, 30, 1], "tanh", "identity", dtype=dtype)
+    fastmlp.train(network, x, y, epochs=3, learning_rate=0.01, schedule="cosine", warmup_epochs=1, normalize="standardize", validation=0.2)
+    found[dtype] = digest(network.parameters, network.predict(x))
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not levels.possible(), reason="this processor has no level")
+def test_bits_stay_where_numpy_and_its_products_take_code_for_a_lesser_processor_of_the_level():
+    level = {"FASTMLP_LEVEL": "x86-64-v3"}
+    lesser = {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR", "OPENBLAS_CORETYPE": "Haswell"}
+    assert result_of(BITS, **level) == result_of(BITS, **level, **lesser)
