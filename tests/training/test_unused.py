@@ -102,7 +102,8 @@ def test_what_version_0_1_0_recorded_of_unused_settings_is_left_out_and_what_was
         {"schedule": "step", "gamma": 0.5}, {"loss": "huber", "huber_delta": 0.7}, {"average": "ema", "average_decay": 0.9},
         {"validation": 5, "holdout": "shuffled", "metric": "accuracy"}, {"patience": 3, "metric": "accuracy"},
     ):  # fmt: skip
-        kept = TrainingSettings.from_record({**recorded, **used}).to_dict()
+        before = {{"metric": "monitor"}.get(name, name): value for name, value in used.items()}
+        kept = TrainingSettings.from_record({**recorded, **before}).to_dict()
         assert {name: kept[name] for name in used} == used
     again = training.resolved("image", "cross_entropy")
     assert TrainingSettings.from_record(json.loads(json.dumps(again.to_dict()))) == TrainingSettings(**again.__dict__) == again
