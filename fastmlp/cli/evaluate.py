@@ -78,7 +78,7 @@ def evaluate(
         of_tables.refuse_without_table([name for name, value in of_table.items() if value is not None], dataset or model)
         rows = _rows(output, network, run, dataset, split, data_dir)
     with compile_notes(output):
-        scores = network.evaluate(rows.x, rows.y, metrics="all")
+        scores = network.evaluate(rows.x, rows.y, metrics="all" if network.columns is not None or rows.split is None else ())
         per_target = scores_of_targets(network, rows.x, rows.y)
         confusion = network.confusion_matrix(rows.x, rows.y) if network.predicts_classes else None
     names = network.class_names or tuple(map(str, range(network.n_outputs)))
@@ -93,7 +93,7 @@ def evaluate(
         "split": rows.split,
         "rows": len(rows.x),
         **scores,
-        "targets": per_target,
+        **({"targets": per_target} if per_target else {}),
         "class_names": names,
         "confusion_matrix": confusion,
     }
