@@ -14,6 +14,7 @@ A table stands between two comments, and is written anew from bench/results:
     <!-- bench:reproduction from FILE --> the claims of the report beside what fastmlp reproduce measured
     <!-- bench:rates from FILE -->      scores on rows held out at the learning rates that were tried
     <!-- bench:by-name from FILE -->    what each optimizer reached on test rows by its name alone
+    <!-- bench:scores from FILE -->     the presets of tables beside other libraries, from the lines of a .jsonl: score and seconds to fit
     <!-- bench:optimizer-defaults -->, <!-- bench:kind-defaults -->  the defaults in fastmlp/settings/fields.py
     <!-- /bench -->
 
@@ -23,6 +24,7 @@ Where there are results of several machines, the comment names the file: <!-- be
 import argparse
 import json
 import re
+import statistics
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -74,6 +76,9 @@ def with_tables(text: str, results: Path) -> str:
     """Return a text with every table made anew from the results of a folder. Raises ValueError where one cannot be made."""
 
     def made(block: re.Match[str]) -> str:
+        if block["table"] == "scores":
+            lines = (results / f"{block['machine']}.jsonl").read_text(encoding="utf-8").splitlines()
+            return f"{block['begin']}{scores([json.loads(line) for line in lines])}\n{block['end']}"
         of_settings = OF_SETTINGS.get(block["table"])
         shown = of_settings() if of_settings else table(load(results, block["machine"]), block["table"], block["what"])
         return f"{block['begin']}{shown}\n{block['end']}"
@@ -387,6 +392,29 @@ def kind_defaults() -> str:
     ]
     headings = [f"`epochs` ({', '.join(whole)})" if name == "epochs" else f"`{name}`" for name in names]
     return markdown(["", *headings], rows)
+
+
+def scores(found: Sequence[Record]) -> str:
+    """Return what each method reached on each table, mean over the seeds, and the median of its seconds to fit; the best stands out."""
+    methods = list(dict.fromkeys(one["method"] for one in found))
+    tables = dict.fromkeys(one["table"] for one in sorted(found, key=lambda one: one["rows"]))
+    rows = []
+    for name in tables:
+        of_table = [one for one in found if one["table"] == name]
+        by_method = {method: [one for one in of_table if one["method"] == method] for method in methods}
+        means = {method: sum(one["score"] for one in runs) / len(runs) for method, runs in by_method.items() if runs}
+        best = max(round(mean, 4) for mean in means.values())
+        cells = []
+        for method, runs in by_method.items():
+            if not runs:
+                cells.append(MISSING)
+                continue
+            score = f"{means[method]:.3f}" if runs[0]["is_regression"] else f"{100 * means[method]:.2f}"
+            seconds = statistics.median(one["fit"] for one in runs)
+            cells.append(f"{f'**{score}**' if round(means[method], 4) == best else score}<br>{seconds:.{1 if seconds < 10 else 0}f} s")
+        what = "R²" if of_table[0]["is_regression"] else "%"
+        rows.append([f"{name}, {of_table[0]['rows']:,} × {of_table[0]['columns']}, {what}", *cells])
+    return markdown(["", *methods], rows)
 
 
 OF_SETTINGS = {"optimizer-defaults": optimizer_defaults, "kind-defaults": kind_defaults}
