@@ -30,6 +30,8 @@ LARGEST = 1e300  # of numbers, so that their differences are some, too
 MOST_BINS = 1024  # of all columns together, so that a first layer stays about as small as the others
 MOST_NUMBERS = 1 << 27  # that bins may add to the inputs of a whole table: half a gigabyte
 FEWEST_BINS = 4  # of a column; where there is room for less, it has none
+ROWS_OF_A_BIN = 40  # trained on, at least, on the average: of 150 rows there are no bins
+EACH_VALUE = 128  # so many different values have an edge each, such as hours, years, or whole sums of money
 PARTS = ("days", "year", "month", "day", "weekday", "hour")  # of a date; days: since 1970, with their fraction
 
 
@@ -166,7 +168,8 @@ def fit(
 ) -> Fitted:
     """Return how the columns of a table become inputs, fitted to the rows with the numbers (m,), None: to all. `target` is none of them.
 
-    bins: of each number, at most; fewer where there are so many columns or rows that MOST_BINS or MOST_NUMBERS would be passed. 0: none.
+    bins: of each number that has more than EACH_VALUE different values; others have one between each two of them. Fewer where there are so
+    many columns or rows that MOST_BINS or MOST_NUMBERS would be passed, or so few rows that a bin had less than ROWS_OF_A_BIN. 0: none.
     Raises DataError for columns that are not what they are said to be, or of which it cannot be told what they are.
     """
     named, names = choices.named(), frames.names_of(frame)
@@ -201,9 +204,10 @@ def fit(
             scaling += [_scaling(name, each, numbered) for each in numbers]
     if not found:
         raise DataError(f"expected a column to learn from, found none{': ' + shown_left_out(left_out) if left_out else ''}")
-    each = min(bins, MOST_BINS // max(len(of_numbers), 1), MOST_NUMBERS // max(len(of_numbers) * len(table), 1))
-    for place, values in of_numbers.items() if each >= FEWEST_BINS else ():
-        found[place] = found[place]._replace(edges=_edges(values, each))
+    of_columns, of_table = MOST_BINS // max(len(of_numbers), 1), MOST_NUMBERS // max(len(of_numbers) * len(table), 1)
+    room = min(of_columns, of_table, numbered.size // ROWS_OF_A_BIN)
+    for place, values in of_numbers.items() if bins and room >= FEWEST_BINS else ():
+        found[place] = found[place]._replace(edges=_edges(values, bins, room))
     center, scale = np.array(scaling, np.float64).reshape(-1, 2).T
     learned = targets if len(targets) > 1 else targets[0] if targets else None
     return Fitted(Columns(tuple(found), center.copy(), scale.copy(), learned, choices.keep), left_out)
@@ -359,13 +363,15 @@ def through_bins(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return found
 
 
-def _edges(numbers: np.ndarray, bins: int) -> tuple[float, ...]:
-    """Return the edges of at most so many bins, which hold as many of the numbers each; () where there is nothing between the ends.
+def _edges(numbers: np.ndarray, bins: int, room: int) -> tuple[float, ...]:
+    """Return the edges of so many bins, which hold as many of the numbers each; () where there is nothing between the ends.
 
+    Few values have an edge each, if there is room for so many bins; else there are `bins`, or as many as there is room for.
     A value that fills a bin alone counts no more than that, so that of a column of zeros, mostly, the other values are told apart, too.
     """
     values, counts = np.unique(numbers[~np.isnan(numbers)], return_counts=True)
-    if values.size > bins + 1:
+    bins = min(bins, room)
+    if values.size > max(min(EACH_VALUE, room + 1), bins + 1):
         counted = np.minimum(counts, max(1.0, counts.sum() / bins))
         middle = np.cumsum(counted) - counted / 2
         places = np.interp(np.linspace(middle[0], middle[-1], bins + 1), middle, np.arange(values.size))

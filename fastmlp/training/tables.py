@@ -261,7 +261,7 @@ def load(
         if name in targets:
             raise ConfigError(f"{what}: expected another column than the target, got {name!r}")
     preset = PRESETS[table.preset]
-    network_defaults = {"hidden": preset.hidden}
+    network_defaults = {"hidden": preset.hidden, "initializer": None}  # by the activation, for inputs that are 0 and 1, mostly
     network, settings = settings_in_effect(given, network_defaults, TRAINING_DEFAULTS) if recorded is None else recorded
     target_kind = kind_of_targets([frame[name] for name in targets], network.output)
     there = with_target(frame.select(targets), notify)

@@ -45,7 +45,7 @@ def test_a_missing_number_is_the_median_and_a_flag_where_training_had_some():
 
 def test_bins_say_how_far_a_number_has_come_through_each_of_them():
     random = np.random.default_rng(0)
-    values = np.where(random.random(1000) < 0.9, 0.0, random.lognormal(size=1000))
+    values = np.where(random.random(5000) < 0.9, 0.0, random.lognormal(size=5000))
     known = columns.fit(pl.DataFrame({"v": values}), bins=10).columns
     edges = known.columns[0].edges
     assert len(edges) == 9  # of 11: nine tenths are one value, and the rest is told apart all the same
@@ -60,7 +60,9 @@ def test_bins_say_how_far_a_number_has_come_through_each_of_them():
 
 
 def test_bins_end_where_the_values_do_and_a_missing_number_lies_at_the_median():
-    known = columns.fit(pl.DataFrame({"few": [1.0, 2.0, 4.0, None], "two": [0, 1, 0, 1], "c": list("abab")}), bins=16).columns
+    cells = {"few": [1.0, 2.0, 4.0, None], "two": [0, 1, 0, 1], "c": list("abab")}
+    known = columns.fit(pl.DataFrame({name: values * 40 for name, values in cells.items()}), bins=16).columns
+    assert not any(column.edges for column in columns.fit(pl.DataFrame(cells), bins=16).columns.columns)  # rows are few
     assert known.features == ("few", "few 1…2", "few 2…4", "few is missing", "two", "c=b")
     found = known.encode(pl.DataFrame({"few": [None, 3.0], "two": [0, 1], "c": ["a", "b"]}, schema_overrides={"few": pl.Float64}))
     np.testing.assert_array_equal(found[:, 1:4], [[1, 0, 1], [1, 0.5, 0]])
@@ -68,10 +70,10 @@ def test_bins_end_where_the_values_do_and_a_missing_number_lies_at_the_median():
 
 def test_there_are_fewer_bins_where_columns_are_many():
     random = np.random.default_rng(0)
-    cells = {f"v{place}": random.normal(size=40) for place in range(columns.MOST_BINS // 8)}
+    cells = {f"v{place}": random.normal(size=400) for place in range(columns.MOST_BINS // 8)}
     assert {len(column.edges) for column in columns.fit(pl.DataFrame(cells), bins=16).columns.columns} == {9}
-    few = dict(list(cells.items()) * 1) | {f"w{place}": cells["v0"] * place + 1.0 for place in range(1, columns.MOST_BINS // 4)}
-    assert {column.edges for column in columns.fit(pl.DataFrame(few), bins=16).columns.columns} == {()}
+    more = cells | {f"w{place}": cells["v0"] * place + 1.0 for place in range(1, columns.MOST_BINS // 4)}
+    assert {column.edges for column in columns.fit(pl.DataFrame(more), bins=16).columns.columns} == {()}
 
 
 def test_categories_are_one_hot_and_unknown_or_missing_ones_are_none_of_them():
