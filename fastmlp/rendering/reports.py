@@ -713,7 +713,7 @@ def _methods(run: "RunRecord", models: int, tested: bool) -> str:
 
 def _usual_holdout(run: "RunRecord") -> str:
     """Return how rows are held out where no setting says it, as training/holdout.py has it; version 0.1.0 took the last."""
-    if "holdout" not in _settings(run, "train"):
+    if run.kind != "cv" and "holdout" not in _settings(run, "train"):
         return "last"
     table = run.manifest["data"].get("table") or {}
     if table.get("group") is not None:

@@ -213,7 +213,7 @@ def test_demanded_accuracy_is_a_matter_of_the_exit_code(command):
 
 def test_demanded_accuracy_is_missed_where_no_row_is_right_or_there_is_no_accuracy(command, monkeypatch):
     for scores, shown in (({"loss": 1.0, "accuracy": 0.0}, "0.0"), ({"loss": 1.0}, "None")):
-        monkeypatch.setattr(fastmlp.Network, "evaluate", lambda *given, scores=scores: scores)
+        monkeypatch.setattr(fastmlp.Network, "evaluate", lambda *given, scores=scores, **named: scores)
         result = command("train", "synthetic", "--epochs", "0", "--require-accuracy", "0.1")
         assert result.code == 1
         assert f"expected a test accuracy of at least 0.1, got {shown}; " in result.err
