@@ -199,7 +199,7 @@ def test_page_of_an_experiment_names_all_values_of_what_was_varied(pages):
     assert "Seeds were 0 and 1." in repeat
     assert "fold 0 to 2" in cv  # as on the terminal and in the records
     assert "held out, the last ones" not in cv
-    assert "For validation 5,000 training rows were held out, the last ones." in repeat  # of a run that says no more
+    assert "For validation 5,000 training rows were held out, drawn class by class (split seed 0)." in repeat  # by default
     assert "learning rate 0.2" in reproduced
 
 
