@@ -65,6 +65,7 @@ def test_json_holds_plain_values():
             "learning_rate": 0.1,
             "seconds": 2.0,
             "samples_per_second": 3.0,
+            "validation_metric": None,
         },
         "array": [[1, 2]],
         "number": 0.5,
