@@ -36,7 +36,7 @@ def train_ensemble(data: Dataset, networks: int | None = None, settings: Mapping
 
     networks: how many; None: as many as the preset of a table says, one for those that are no `best`. settings: of the networks and their
     training, by name, over the data set's own; seeds follow on `seed`. The same rows are held out for all. A network of k others has hidden
-    layers k times as wide (network/joined.py), and is saved, evaluated and exported as any other; its bits do not depend on the number of
+    layers k times as wide (network/joined.py), and is saved, evaluated and compiled as any other; its bits do not depend on the number of
     cores. Where the loss of some of them is no longer finite a warning says so, and the others are the ensemble.
 
     Raises ConfigError for settings that do not fit, TrainingError where no network is left.
