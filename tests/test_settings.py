@@ -26,6 +26,7 @@ from fastmlp.settings import (
     folded,
     nearest,
 )
+from fastmlp.settings.metrics import METRICS
 from fastmlp.training import keywords as keywords_of_training
 
 RECORDS = (NetworkSettings, TrainingSettings)
@@ -257,7 +258,7 @@ def test_the_old_name_of_an_initializer_is_taken_with_a_warning():
 
 def test_every_alias_stands_for_a_name_that_there_is():
     known = {
-        *NetworkSettings.names(), *TrainingSettings.names(), *ACTIVATIONS, *LOSSES, *OPTIMIZERS, *INITIALIZERS,
+        *NetworkSettings.names(), *TrainingSettings.names(), *ACTIVATIONS, *LOSSES, *OPTIMIZERS, *INITIALIZERS, *METRICS,
     }  # fmt: skip
     assert set(ALIASES.values()) <= known
     assert [alias for alias in ALIASES if alias != folded(alias)] == []

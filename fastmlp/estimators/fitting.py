@@ -16,6 +16,7 @@ from fastmlp.estimators import course as of_course
 from fastmlp.estimators import rows as of_rows
 from fastmlp.estimators import workers
 from fastmlp.estimators.course import Course
+from fastmlp.estimators.ensemble import Stop
 from fastmlp.estimators.parameters import Parameters
 from fastmlp.estimators.problems import Problem, check_counts
 from fastmlp.estimators.quasi_newton import minimise
@@ -82,7 +83,8 @@ def train(estimator: Any, parameters: Parameters, problem: Problem, given: Given
         raise DataError("partial_fit does not support early_stopping=True")
     of_user = hooks.checked_list(estimator.callbacks)
     if parameters.solver == "lbfgs":
-        _refuse_without_epochs(callbacks=len(of_user), restore_best=estimator.restore_best, X_val=given.held_out is not None)
+        asked = [each for each in of_user if not isinstance(each, Stop)]  # a search, or an ensemble, lends one to whatever it trains
+        _refuse_without_epochs(callbacks=len(asked), restore_best=estimator.restore_best, X_val=given.held_out is not None)
     callbacks = hooks.Callbacks((*of_user, *given.told))
     random_state = check_random_state(estimator.random_state)
     dtype = _dtype(estimator, parameters, given.x, goes_on)

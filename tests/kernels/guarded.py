@@ -337,8 +337,10 @@ def main(numbers: set[int]) -> None:
     warnings.simplefilter("ignore")
     import fastmlp  # noqa: F401
     from fastmlp import machine
+    from fastmlp.kernels import engine
 
     machine.usable_cores = lambda: max(VALUES.threads)
+    engine.fewest_shares = lambda sizes, lanes, most: most  # a team of as many as were asked for, whether or not it pays
     ran = guard_everything()
     for number, case in zip(range(max(numbers) + 1), cases()):  # noqa: B905  cases never end
         if number in numbers:

@@ -42,7 +42,7 @@ TRAINING: dict[str, Any] = {
     "max_norm": None, "dropout": 0.0, "input_dropout": 0.0, "input_noise": 0.0, "label_smoothing": 0.0, "loss": "cross_entropy",
     "huber_delta": 1.0, "quantile": 0.5, "class_weight": None, "reduction": "mean", "normalize": "scale",
     "normalize_target": "none", "per_feature": None,
-    "validation": None, "zero_skipping": "auto", "kernels": "auto", "threads": 1, "seed": 7, "monitor": "loss", "patience": None,
+    "validation": None, "zero_skipping": "auto", "kernels": "auto", "threads": 1, "seed": 7, "metric": "loss", "patience": None,
     "restore_best": False, "target_accuracy": None, "time_budget": None, "augment_shift": 0.0, "augment_rotation": 0.0,
     "augment_scale": 0.0, "augment_shear": 0.0, "augment_elastic": 0.0, "augment_elastic_sigma": 4.0, "augment_flip": False,
 }  # fmt: skip

@@ -149,7 +149,9 @@ def test_rows_of_a_group_stand_on_one_side_of_every_split_and_in_one_fold(output
     )  # fmt: skip
     assert not set(data.groups[held_out.train]) & set(data.groups[held_out.held_out])
     assert abs(held_out.held_out.size - 0.2 * len(data.y_train)) <= sizes.max()
-    network = fastmlp.Network([1, 2, 2 if output == "classes" else 1], output="softmax" if output == "classes" else "identity")
+    network = fastmlp.Network(
+        [data.x_train.shape[1], 2, 2 if output == "classes" else 1], output="softmax" if output == "classes" else "identity"
+    )
     plan = make_plan(network, data.x_train, data.y_train, TrainingSettings(validation=0.2, split_seed=3), groups=data.groups)
     np.testing.assert_array_equal(plan.trained_on, held_out.train)
     assert data.groups.size + len(data.y_test) == group.size
