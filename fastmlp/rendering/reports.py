@@ -998,7 +998,10 @@ def _network_text(run: "RunRecord") -> str:
         if isinstance(hidden, list)
         else "hidden layers"
     )
-    return f"A multi-layer perceptron with {layers} {_value_text(network.get('activation'))} units"
+    of_table = run.manifest.get("data", {}).get("table")
+    is_several = isinstance(of_table, dict) and of_table.get("preset") == "best"
+    one = "An ensemble of multi-layer perceptrons, whose mean answers, each" if is_several else "A multi-layer perceptron"
+    return f"{one} with {layers} {_value_text(network.get('activation'))} units"
 
 
 def _rows_trained_on(run: "RunRecord") -> int | None:

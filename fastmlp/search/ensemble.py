@@ -23,7 +23,7 @@ class Ensemble(NamedTuple):
     models: tuple[Trained, ...]
 
     def epochs(self) -> list[Epoch]:
-        """Return for each epoch the means over the networks that were trained so long; the seconds are sums."""
+        """Return for each epoch the means over the networks that were trained so long; the seconds are sums, a sample is one for all."""
         histories = [model.history for model in self.models]
         return [
             _mean([history[place] for history in histories if len(history) > place])
@@ -73,4 +73,6 @@ def trained_together(data: Dataset, network: NetworkSettings, training: Training
 def _mean(epochs: Sequence[Epoch]) -> Epoch:
     found = {name: [getattr(one, name) for one in epochs] for name in Epoch._fields}
     means = {name: None if None in values else sum(values) / len(values) for name, values in found.items()}
-    return Epoch(**{**means, "epoch": epochs[0].epoch, "seconds": sum(found["seconds"])})
+    seconds, rows = sum(found["seconds"]), sum(one.seconds * one.samples_per_second for one in epochs) / len(epochs)
+    speed = rows / seconds if seconds else 0.0
+    return Epoch(**{**means, "epoch": epochs[0].epoch, "seconds": seconds, "samples_per_second": speed})

@@ -8,7 +8,10 @@ import fastmlp
 from fastmlp.errors import ConfigError, TrainingError
 from fastmlp.network import network_for
 from fastmlp.network.joined import joined
+from fastmlp.search.ensemble import Ensemble
+from fastmlp.search.task import DONE, Trained
 from fastmlp.settings import NetworkSettings
+from fastmlp.training.history import Epoch
 
 SHORT = {"hidden": (8, 6), "epochs": 3}
 
@@ -74,3 +77,10 @@ def test_what_diverges_is_left_out_and_nothing_at_all_is_an_error():
     data = table("values")
     with np.errstate(all="ignore"), pytest.raises(TrainingError, match="the loss of all 2 networks is no longer finite"):
         fastmlp.train_ensemble(data, 2, {**SHORT, "learning_rate": 1e30, "optimizer": "sgd"})
+
+
+def test_an_epoch_of_an_ensemble_has_each_row_once():
+    one = Epoch(1, 0.5, 0.9, None, None, 0.1, 2.0, 50.0)
+    models = tuple(Trained(None, None, (one,), {}, None, 2.0, DONE) for _ in range(2))
+    together = Ensemble(None, models).epochs()[0]
+    assert (together.seconds, together.seconds * together.samples_per_second) == (4.0, 100.0)
