@@ -178,7 +178,7 @@ def test_a_formula_of_mine_compiles_its_own_blocks_only(tmp_path, monkeypatch):
     names = names_compiled(lambda: trained("only_mine", "mse", "float32"))
     compiling.code_folder.cache_clear()
     assert names
-    helpers = {"own", "runs_of", "wipe_padding"}  # part of every block of panels; the empty cache has none of them
+    helpers = {"own", "runs_of", "whole_panels", "wipe_padding"}  # part of every block of panels; the empty cache has none of them
     assert [name for name in names if ACTIVATIONS["only_mine"].key not in name and name not in helpers] == []
 
 
