@@ -93,7 +93,8 @@ def test_what_a_data_set_or_a_recipe_prefers_gives_way_to_another_choice():
 
 
 def test_what_version_0_1_0_recorded_of_unused_settings_is_left_out_and_what_was_used_is_kept():
-    recorded = {**TRAINING, "optimizer": "sgd"}
+    of_then = {"metric": "monitor"}
+    recorded = {of_then.get(name, name): value for name, value in TRAINING.items()} | {"optimizer": "sgd"}
     network = NetworkSettings.from_record({name: value for name, value in NETWORK.items() if name != "seed"})
     training = TrainingSettings.from_record(recorded)
     training.resolved("image", "cross_entropy").check_needs()
@@ -102,7 +103,7 @@ def test_what_version_0_1_0_recorded_of_unused_settings_is_left_out_and_what_was
         {"schedule": "step", "gamma": 0.5}, {"loss": "huber", "huber_delta": 0.7}, {"average": "ema", "average_decay": 0.9},
         {"validation": 5, "holdout": "shuffled", "metric": "accuracy"}, {"patience": 3, "metric": "accuracy"},
     ):  # fmt: skip
-        before = {{"metric": "monitor"}.get(name, name): value for name, value in used.items()}
+        before = {of_then.get(name, name): value for name, value in used.items()}
         kept = TrainingSettings.from_record({**recorded, **before}).to_dict()
         assert {name: kept[name] for name in used} == used
     again = training.resolved("image", "cross_entropy")
