@@ -104,12 +104,13 @@ class Emitter:
         """Return data[place]."""
         return self.builder.load(self.builder.gep(data, [place]))
 
-    def broadcast(self, number: Any) -> Any:
-        """Return a vector with a number in every lane."""
+    def broadcast(self, number: Any, kind: Any = None) -> Any:
+        """Return a vector, of a kind of its own or of floats, with a number in every lane."""
+        kind = kind or self.type
         first = ir.Constant(ir.IntType(32), 0)
-        nothing = ir.Constant(self.type, ir.Undefined)
+        nothing = ir.Constant(kind, ir.Undefined)
         vector = self.builder.insert_element(nothing, number, first)
-        return self.builder.shuffle_vector(vector, nothing, ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes))
+        return self.builder.shuffle_vector(vector, nothing, ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count))
 
     def zero(self) -> Any:
         """Return a vector of zeros."""

@@ -63,8 +63,7 @@ def _emit_compress(v: Emitter, bits: Any, base: Any, out: Any, place: Any) -> No
     name = f"llvm.experimental.vector.compress.v{lanes}i16"
     nothing = ir.Constant(numbers, ir.Undefined)
     for first in range(0, WORD, lanes):
-        start = b.insert_element(nothing, b.trunc(v.at(base, first), ir.IntType(16)), ir.Constant(ir.IntType(32), 0))
-        start = b.shuffle_vector(start, nothing, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
+        start = v.broadcast(b.trunc(v.at(base, first), ir.IntType(16)), numbers)
         part = b.trunc(b.lshr(bits, v.index(first)), ir.IntType(lanes))
         packed = v.call(name, numbers, b.add(start, ir.Constant(numbers, list(range(lanes)))), b.bitcast(part, chosen), nothing)
         b.store(packed, b.bitcast(b.gep(out, [place]), numbers.as_pointer())).align = 2
@@ -95,8 +94,7 @@ def _emit_places(v: Emitter, table: Any, byte: Any, base: Any, out: Any, place: 
     numbers = ir.VectorType(ir.IntType(16), BYTE)
     row = b.load(b.bitcast(b.gep(table, [b.mul(byte, v.index(BYTE))]), numbers.as_pointer()))
     row.align = 2
-    start = b.insert_element(ir.Constant(numbers, ir.Undefined), b.trunc(base, ir.IntType(16)), ir.Constant(ir.IntType(32), 0))
-    start = b.shuffle_vector(start, start, ir.Constant(ir.VectorType(ir.IntType(32), BYTE), [0] * BYTE))
+    start = v.broadcast(b.trunc(base, ir.IntType(16)), numbers)
     b.store(b.add(start, row), b.bitcast(b.gep(out, [place]), numbers.as_pointer())).align = 2
 
 
