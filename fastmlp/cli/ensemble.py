@@ -31,9 +31,9 @@ class Place(NamedTuple):
 
 def is_asked_for(table: "Table") -> bool:
     """Return whether the preset of a table stands for several networks."""
-    from fastmlp.training.tables import PRESETS
+    from fastmlp.training.tables import trains_several
 
-    return PRESETS[table.preset].networks > 1
+    return trains_several(table.preset)
 
 
 def check_no_resume(table: "Table | None") -> None:

@@ -132,10 +132,10 @@ def table_of(dataset: str | None, flags: Mapping[str, Any]) -> "Table | None":
 
 def check_single(table: "Table | None") -> None:
     """Raise typer.BadParameter for a preset that trains several networks, where a command trains one for each of its models."""
-    from fastmlp.training.tables import PRESETS
+    from fastmlp.training.tables import PRESETS, trains_several
 
-    if table is not None and PRESETS[table.preset].networks > 1:
-        single = [name for name, preset in PRESETS.items() if preset.networks == 1]
+    if table is not None and trains_several(table.preset):
+        single = [name for name in PRESETS if not trains_several(name)]
         raise typer.BadParameter(
             f"expected {' or '.join(single)} here, got {table.preset}, of which a model is several networks: see fastmlp train",
             param_hint="--preset",

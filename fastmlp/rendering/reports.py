@@ -990,6 +990,8 @@ def _hidden_text(run: "RunRecord") -> str:
 
 
 def _network_text(run: "RunRecord") -> str:
+    from fastmlp.training.tables import trains_several
+
     network = _settings(run, "network")
     hidden = network.get("hidden")
     widths = _and([f"{width:,}" for width in hidden]) if isinstance(hidden, list) and all(isinstance(w, int) for w in hidden) else "unknown"
@@ -999,8 +1001,8 @@ def _network_text(run: "RunRecord") -> str:
         else "hidden layers"
     )
     of_table = run.manifest.get("data", {}).get("table")
-    is_several = isinstance(of_table, dict) and of_table.get("preset") == "best"
-    one = "An ensemble of multi-layer perceptrons, whose mean answers, each" if is_several else "A multi-layer perceptron"
+    several = isinstance(of_table, dict) and trains_several(of_table.get("preset"))
+    one = "An ensemble of multi-layer perceptrons, whose mean answers, each" if several else "A multi-layer perceptron"
     return f"{one} with {layers} {_value_text(network.get('activation'))} units"
 
 

@@ -138,6 +138,11 @@ def checked_preset(name: Any) -> str:
     return name
 
 
+def trains_several(preset: Any) -> bool:
+    """Return whether a preset stands for several networks, whose mean answers; False for what is the name of none."""
+    return isinstance(preset, str) and preset in PRESETS and PRESETS[preset].networks > 1
+
+
 def training_defaults(n_rows: int, target_kind: str, preset: str = DEFAULT) -> dict[str, Any]:
     """Return what a table of n_rows training rows is trained with where nobody says otherwise; target_kind as in Dataset."""
     rows, (fewest, most) = PRESETS[preset].rows, PRESETS[preset].epochs
