@@ -43,7 +43,7 @@ class Area(NamedTuple):
     options: tuple[str, ...] = ()
 
 
-PLAIN = ("activations", "comparison", "losses", "rows", "scalar", "updates")  # tests of the textbook loops that need no compiler
+PLAIN = ("activations", "comparison", "losses", "rows", "textbook", "updates")  # tests of the textbook loops that need no compiler
 AREAS = {
     "training": Area("training/*.py", ("tests/training",)),
     "network": Area("network/*.py", ("tests/network",)),
@@ -52,7 +52,7 @@ AREAS = {
     "cli": Area("cli/*.py", ("tests/cli",)),
     # A change of a kernel would have all of them compiled anew; NumPy warns of an overflow where compiled code does not.
     "kernels": Area(
-        "kernels/scalar.py",
+        "kernels/textbook.py",
         tuple(f"tests/kernels/test_{name}.py" for name in PLAIN),
         {"NUMBA_DISABLE_JIT": "1"},
         ("-W", "ignore::RuntimeWarning"),

@@ -38,7 +38,7 @@ def measured(count: int) -> dict[str, Any]:
     from fastmlp import machine
     from fastmlp.kernels import layout, tiles
     from fastmlp.kernels.program import Steps, Wanted, count_parameters
-    from fastmlp.kernels.step import TOTALS
+    from fastmlp.kernels.textbook_step import TOTALS
     from fastmlp.kernels.tiled import TiledProgram
     from fastmlp.kernels.updates import Rates
     from fastmlp.kernels.vectors import lanes_of, vector_bytes

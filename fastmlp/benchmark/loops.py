@@ -7,8 +7,8 @@ from typing import Any
 
 from fastmlp.kernels.compiling import kernel
 from fastmlp.kernels.records import Step
+from fastmlp.kernels.step import alone, forward, on_shares, update
 from fastmlp.kernels.team import look, wait_for_all
-from fastmlp.kernels.tiled_step import alone, forward, on_shares, update
 from fastmlp.kernels.vectors import BYTES_AVX512, Emitter, emitted, full_width, vector_bytes
 
 # Sums that do not wait for each other: two units times five cycles need ten. Two more registers hold the factor and the addend.

@@ -70,7 +70,7 @@ def measure_launches(threads: int) -> Launches:
     import numba
 
     from fastmlp.benchmark import loops
-    from fastmlp.kernels import scalar
+    from fastmlp.kernels import textbook
     from fastmlp.kernels.compiling import JIT, parallel
     from fastmlp.kernels.team import Team, new_shared
 
@@ -81,7 +81,7 @@ def measure_launches(threads: int) -> Launches:
     met = _seconds(lambda: team.run(lambda thread: int(loops.barriers(shared, count, team.threads)), shared))
     regions, layer = None, None
     if JIT:
-        region, parameters = parallel(scalar.sgd_update), np.zeros(threads, np.float32)
+        region, parameters = parallel(textbook.sgd_update), np.zeros(threads, np.float32)
         region(parameters, parameters, np.float32(0))
         regions = sorted(_seconds(lambda: region(parameters, parameters, np.float32(0))) for _ in range(200))[100]
         layer = numba.threading_layer()

@@ -1,6 +1,6 @@
 """One dense layer by the kernels of fastmlp: outputs, the delta of its inputs, its update, each by itself.
 
-interpreted  the textbook loops of scalar.py as pure Python on arrays
+interpreted  the textbook loops of textbook.py as pure Python on arrays
 textbook     the same source compiled; on several threads its parallel form
 tiles        register tiles on packed weights; on several threads a team
 skipping     the same, visiting only inputs that are not zero, the search for them included
@@ -31,7 +31,7 @@ def build(problem: Problem, variant: str, threads: int) -> Repeated:
 def _textbook(problem: Problem, operation: str, threads: int, interpreted: bool) -> Repeated:
     import numba
 
-    from fastmlp.kernels import compiling, scalar
+    from fastmlp.kernels import compiling, textbook
 
     def form(kernel: Any) -> Any:
         dense = compiling.with_constant(kernel, "SKIP_ZEROS", False)
@@ -47,13 +47,13 @@ def _textbook(problem: Problem, operation: str, threads: int, interpreted: bool)
     z, before = np.empty_like(delta), np.empty_like(x)
     calls: dict[str, tuple[Callable[[], Any], Callable[[], np.ndarray]]] = {}
     if operation == "forward":
-        forward = form(scalar.dense_forward)
+        forward = form(textbook.dense_forward)
         calls[operation] = (lambda: forward(x, weight, bias, z), z.ravel)
     elif operation == "backward":
-        backward = form(scalar.dense_backward_input)
+        backward = form(textbook.dense_backward_input)
         calls[operation] = (lambda: backward(delta, weight, before), before.ravel)
     else:
-        update = form(scalar.dense_sgd_update)
+        update = form(textbook.dense_sgd_update)
         calls[operation] = (lambda: update(weight, bias, x, delta, rate), lambda: parameters - problem.parameters)
     call, answer = calls[operation]
     return Repeated(called_often(call), answer)

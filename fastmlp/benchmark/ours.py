@@ -77,7 +77,7 @@ def _compiled_prediction(network: Network) -> Prediction:
     from numba import njit
 
     from fastmlp.kernels.program import Program, Wanted
-    from fastmlp.kernels.step import outputs_of_rows
+    from fastmlp.kernels.textbook_step import outputs_of_rows
 
     program = Program(Wanted(network.sizes, network.hidden_activations, network.dtype, 1))
     scale, shift = network.scale_and_shift(is_bytes=True)

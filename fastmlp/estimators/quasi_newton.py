@@ -12,7 +12,7 @@ from fastmlp.estimators.problems import Problem
 from fastmlp.estimators.stochastic import NOT_FINITE, Rows
 from fastmlp.kernels import engine
 from fastmlp.kernels.program import Steps
-from fastmlp.kernels.step import LOSS_SUM, TOTALS
+from fastmlp.kernels.textbook_step import LOSS_SUM, TOTALS
 from fastmlp.kernels.tiled import FORWARD_ROWS
 from fastmlp.kernels.updates import GRADIENT, RATES
 from fastmlp.network import Network

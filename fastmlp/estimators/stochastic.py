@@ -19,7 +19,7 @@ from fastmlp.estimators.problems import Problem
 from fastmlp.estimators.scores import score
 from fastmlp.kernels import engine
 from fastmlp.kernels.program import Steps
-from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, SQUARES, TOTALS, WEIGHT_SUM
+from fastmlp.kernels.textbook_step import CORRECT, LOSS_SUM, ROWS, SQUARES, TOTALS, WEIGHT_SUM
 from fastmlp.kernels.tiled import TiledProgram
 from fastmlp.kernels.updates import UPDATES, Rates
 from fastmlp.network import Network

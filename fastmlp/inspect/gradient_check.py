@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmlp.errors import ConfigError, DataError
-from fastmlp.kernels import normalisation, scalar
+from fastmlp.kernels import normalisation, textbook
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES, loss_for
 from fastmlp.kernels.normalisation import EPSILON
@@ -298,7 +298,7 @@ def _check_loss(name: str) -> Check:
     delta = delta_of_outputs(name, numbers, z, target)
     flat = z.reshape(-1)
     numeric = [_central_difference(lambda: loss_of_outputs(name, numbers, z, target)[0], flat, place) for place in range(flat.size)]
-    return Check(f"delta of {name}", "fastmlp/kernels/losses.py and scalar.py", relative_error(delta.reshape(-1), numeric), flat.size)
+    return Check(f"delta of {name}", "fastmlp/kernels/losses.py and textbook.py", relative_error(delta.reshape(-1), numeric), flat.size)
 
 
 def _check_dense() -> Iterator[Check]:
@@ -308,11 +308,11 @@ def _check_dense() -> Iterator[Check]:
     out, dx, dweight, dbias = np.empty((4, 3)), np.empty((4, 5)), np.empty((5, 3)), np.empty(3)
 
     def summed() -> float:
-        scalar.dense_forward(x, weight, bias, out)
+        textbook.dense_forward(x, weight, bias, out)
         return float((out * r).sum())
 
-    scalar.dense_backward_input(r, weight, dx)
-    scalar.dense_backward_parameters(x, r, dweight, dbias)
+    textbook.dense_backward_input(r, weight, dx)
+    textbook.dense_backward_parameters(x, r, dweight, dbias)
     for kernel, of, values, analytic in (
         ("dense_backward_input", "x", x, dx),
         ("dense_backward_parameters", "weight", weight, dweight),
@@ -321,7 +321,7 @@ def _check_dense() -> Iterator[Check]:
         flat = values.reshape(-1)
         numeric = [_central_difference(summed, flat, place) for place in range(flat.size)]
         error = relative_error(analytic.reshape(-1), numeric)
-        yield Check(f"{kernel}, gradient of {of}", f"fastmlp/kernels/scalar.py, {kernel}", error, flat.size)
+        yield Check(f"{kernel}, gradient of {of}", f"fastmlp/kernels/textbook.py, {kernel}", error, flat.size)
 
 
 def _check_norms() -> Iterator[Check]:

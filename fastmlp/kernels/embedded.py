@@ -6,7 +6,7 @@ blocks, whose addresses are numbers in the State, made anew in each process, nev
 machine code computes everywhere, and gives the same bits from Python, from a user's function, over threads, and from C.
 
 Rows are worked off in blocks of ROWS; each sum of a gradient runs over the rows in their order, whatever the blocks. The scratch, in
-numbers of the parameters' type, begins with what step.forward wants, batch, z, a and delta of ROWS rows; then come the targets and
+numbers of the parameters' type, begins with what textbook_step.forward wants, batch, z, a and delta of ROWS rows; then come the targets and
 weights of a block, the rates of a step, a gradient (P,), and, as whole numbers, the places of the inputs of a row that are not zero.
 """
 
@@ -31,8 +31,8 @@ from fastmlp.kernels.compiling import (
 )
 from fastmlp.kernels.elementary import exp
 from fastmlp.kernels.rows import forward_normalised_row, forward_row
-from fastmlp.kernels.scalar import EXPONENTIAL, SIGMOID, SOFTMAX, dense_backward_input, sgd_update
-from fastmlp.kernels.step import (
+from fastmlp.kernels.textbook import EXPONENTIAL, SIGMOID, SOFTMAX, dense_backward_input, sgd_update
+from fastmlp.kernels.textbook_step import (
     LAYER,
     backward,
     backward_to,
@@ -74,7 +74,7 @@ class State(NamedTuple):
     """A network for compiled code. Holds addresses of this process: send the network to another one, and call compiled() there."""
 
     parameters: np.ndarray  # (P,) W0, b0, W1, b1, …: the network's own; with the scales of normalised sums W0, b0, gamma0, W1, …
-    layers: np.ndarray  # (L,) step.LAYER, for batches of ROWS rows
+    layers: np.ndarray  # (L,) textbook_step.LAYER, for batches of ROWS rows
     inputs: np.ndarray  # (INPUT_ROWS, K): an input is x * scale + shift; one pair for floats, one for bytes; the range of floats
     offsets: np.ndarray  # (K,) float64, subtracted from floats before they are rounded to the parameters' type
     moments: np.ndarray  # (2, P) optimizer state: m and v; (0, P) for plain SGD
@@ -108,7 +108,7 @@ def row_outputs(parameters, layers, output, scratch, places_at):
     N, z = U(layers[last].n_out), U(layers[last].z)
     one = scratch.dtype.type(1)
     if output == SOFTMAX:
-        largest = scratch[z]  # not scalar.softmax: in a small network, the views and the call would take a fifth of the time
+        largest = scratch[z]  # not textbook.softmax: in a small network, the views and the call would take a fifth of the time
         for n in range(N):
             largest = max(largest, scratch[z + n])
         total = scratch.dtype.type(0)

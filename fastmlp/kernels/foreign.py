@@ -21,7 +21,7 @@ from fastmlp.kernels.embedded import (
     outputs_of_each,
     train_on,
 )
-from fastmlp.kernels.step import LAYER
+from fastmlp.kernels.textbook_step import LAYER
 
 # A handle: the addresses of the arrays of a State, and of a scratch.
 HANDLE = record(" ".join((*State._fields, "scratch")))

@@ -16,7 +16,7 @@ class Loss(NamedTuple):
     """One loss on one output activation: loss l(z, t, p) and derivative dl/dz(z, t, p) of one output, the source.
 
     p is the number that the loss has besides, `parameter` the setting that gives it; without one it is 0 and not read. Without a
-    formula the outputs of a row depend on each other, and the loss is a kernel of its own in scalar.py. `link` is "log" where z is the
+    formula the outputs of a row depend on each other, and the loss is a kernel of its own in textbook.py. `link` is "log" where z is the
     logarithm of what the network predicts. A user's loss has a digest of its text: `key` names its machine code. `form` is its key in
     LOSSES: its name, but where that is the key of the same loss on another output (`is_second`).
     """
@@ -141,7 +141,7 @@ LOSSES = {
             SMOOTHING,
             is_second=True,
         ),
-        Loss("mse", "softmax", None, None, "Brier 1950, over the number of classes; scalar.py", SMOOTHING, is_second=True),
+        Loss("mse", "softmax", None, None, "Brier 1950, over the number of classes; textbook.py", SMOOTHING, is_second=True),
         Loss("mae", "identity", absolute_error, absolute_error_derivative, "Bishop 2006, section 1.5.5, q = 1; derivative 0 at z = t"),
         Loss(
             "huber", "identity", huber, huber_derivative, "Huber 1964; half of Hastie, Tibshirani, Friedman 2009, eq. 10.23", "huber_delta"

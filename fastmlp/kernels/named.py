@@ -5,7 +5,7 @@
     loss(z, target, sample_weight, factor, parameter, delta)   summed loss; delta = its derivative  (M, N); see losses.Loss
     update(parameters, m, v, gradient, rates)              one step of an optimiser           (P,), rates (RATES,): updates.Rates
 
-What each does in full stands with its source in scalar.py.
+What each does in full stands with its source in textbook.py.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from typing import Any
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.compiling import formula, specialise
 from fastmlp.kernels.losses import LOSSES
-from fastmlp.kernels.scalar import activate, activate_backward, separate_loss, update_with_state
+from fastmlp.kernels.textbook import activate, activate_backward, separate_loss, update_with_state
 from fastmlp.kernels.updates import UPDATES
 
 

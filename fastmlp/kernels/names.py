@@ -5,7 +5,7 @@ Plain Python, so that the names are known before a compiler is loaded.
 
 _NAMES = {
     # a layer, a batch
-    "scalar": """count_correct dense_backward_input dense_backward_parameters dense_forward dense_sgd_update gather sgd_update softmax
+    "textbook": """count_correct dense_backward_input dense_backward_parameters dense_forward dense_sgd_update gather sgd_update softmax
         softmax_cross_entropy softmax_squared_error""",
     # the sums of a layer, normalised
     "normalisation": """batch_moments batch_norm_backward fixed_norm_backward inverse_deviations layer_norm layer_norm_backward

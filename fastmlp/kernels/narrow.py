@@ -17,7 +17,7 @@ from fastmlp.kernels import tiles
 from fastmlp.kernels.compiling import block_call, kernel, pointer, record
 from fastmlp.kernels.pointwise import apply, gather_row
 from fastmlp.kernels.rows import loss_of_row
-from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, WEIGHT_SUM
+from fastmlp.kernels.textbook_step import CORRECT, LOSS_SUM, ROWS, WEIGHT_SUM
 from fastmlp.kernels.vectors import full_width, prefetch, short_loops
 
 # A layer: sizes; offsets of weights and biases in the parameters; in the arena, offsets of w (K, LANES) with the

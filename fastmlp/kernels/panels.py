@@ -35,9 +35,9 @@ from fastmlp.kernels.pointwise import (
     take_step,
 )
 from fastmlp.kernels.random import row_key
-from fastmlp.kernels.scalar import count_correct, rates_of
-from fastmlp.kernels.step import call_loss
 from fastmlp.kernels.team import own
+from fastmlp.kernels.textbook import count_correct, rates_of
+from fastmlp.kernels.textbook_step import call_loss
 from fastmlp.kernels.updates import RATES
 from fastmlp.kernels.vectors import CACHE_LINE, full_width, prefetch, short_loops
 from fastmlp.kernels.zeros import (
@@ -98,7 +98,7 @@ def gather_rows(x, rows, upcoming, scale, shift, arena, inputs):
 
 @kernel(inner=True)
 def add_noise_to_rows(step, inputs, below, share, shares):
-    """x[m, k] += noise * z, z ~ N(0, 1) by the random bits of (noise_key, step, m, k). Formula: see scalar.add_noise."""
+    """x[m, k] += noise * z, z ~ N(0, 1) by the random bits of (noise_key, step, m, k). Formula: see textbook.add_noise."""
     full_width()
     arena, K, deviation = step.arena, inputs.n_out, step.arena.dtype.type(step.run.noise)
     for m in range(step.M):
@@ -302,7 +302,7 @@ def activate_rows(step, layer, below, share, shares):
 def drop_rows(step, layer, below, share, shares):
     """out = a, or, where not KEEPS, delta in its place, multiplied by factor or left out, by chance; for the units of one share.
 
-    Padding behind the last unit stays 0. The way back needs a as it is. Of inputs, `delta` is the batch. Formula and source: scalar.drop.
+    Padding behind the last unit stays 0. The way back needs a as it is. Of inputs, `delta` is the batch. Formula and source: textbook.drop.
     """
     full_width()
     arena, of_out, width = step.arena, layer.out if KEEPS else layer.delta, layer.width
@@ -622,7 +622,7 @@ def update_units(step, layer, below, share, shares):
 
 @kernel(inner=True)
 def limit_weights(step, layer, below, share, shares):
-    """w[:, n] *= longest / |w[:, n]| where a column is longer than that, for the units n of one share. Source: scalar.limit_columns."""
+    """w[:, n] *= longest / |w[:, n]| where a column is longer than that, for the units n of one share. Source: textbook.limit_columns."""
     full_width()
     arena, K, width = step.arena, layer.n_in, layer.width
     longest = arena.dtype.type(step.run.longest)
@@ -670,7 +670,7 @@ def gradient_lengths(step, layer, below, share, shares):
 
 @kernel(inner=True)
 def step_limited(step, layer, below, share, shares):
-    """Step of a layer for the panels of one share, from a stored gradient: clipped, pulled by l1; see scalar.limited_update."""
+    """Step of a layer for the panels of one share, from a stored gradient: clipped, pulled by l1; see textbook.limited_update."""
     full_width()
     arena, to_gradient, to_state = step.arena, step.run.to_gradient, step.run.to_state
     r = rates_of(step.rates)

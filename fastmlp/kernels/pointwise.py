@@ -1,7 +1,7 @@
 """What is done number by number: to inputs as they come in, to finished sums, to finished gradients. Written once, for all engines.
 
 Each takes numbers that lie side by side, and its text is put into the function that calls it: there it makes vectors, and where what it
-reads is what it writes, that is seen. Sources of the formulas: scalar.py, updates.py, random.py.
+reads is what it writes, that is seen. Sources of the formulas: textbook.py, updates.py, random.py.
 """
 
 import math

@@ -15,7 +15,7 @@ from numba import types
 
 from fastmlp import machine
 from fastmlp.errors import ConfigError
-from fastmlp.kernels import compiling, narrow, random, scalar, step
+from fastmlp.kernels import compiling, narrow, random, textbook, textbook_step
 from fastmlp.kernels import rows as one_row
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES, loss_for
@@ -24,17 +24,17 @@ from fastmlp.kernels.regularisation import NOTHING, Draw, Regularisation
 from fastmlp.kernels.updates import RULES, Rates, descend
 from fastmlp.kernels.vectors import aligned_zeros, lanes_of
 
-_OUTPUT_CODES = {"identity": scalar.IDENTITY, "softmax": scalar.SOFTMAX, "sigmoid": scalar.SIGMOID}
+_OUTPUT_CODES = {"identity": textbook.IDENTITY, "softmax": textbook.SOFTMAX, "sigmoid": textbook.SIGMOID}
 SQUARED_SOFTMAX = loss_for("mse", "softmax").form
 # A step with fewer multiply-adds than this is faster on one thread: starting a region costs 2 to 40 us a kernel.
 PARALLEL_MULTIPLY_ADDS = 500_000
 # For the outputs of a few rows, which tiles do not take: some milliseconds. Where other programs want the processors, a region lasts as
 # long as one of its threads is put aside; and the parallel form is twice as much to compile.
 OUTPUTS_MULTIPLY_ADDS = 32_000_000
-# What a loss has besides where it has nothing: see scalar.py.
+# What a loss has besides where it has nothing: see textbook.py.
 NO_NUMBERS = np.zeros(1)
 NO_NORM: Mapping[str, int] = {}
-NO_LOG = np.empty((0, step.TOTALS + 1))
+NO_LOG = np.empty((0, textbook_step.TOTALS + 1))
 EMPTY = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float64)}
 
 
@@ -58,7 +58,7 @@ class Steps(NamedTuple):
     # then those of biases and scales, for rules that keep a state and limit no gradient
     rates: np.ndarray
     mean: bool  # whether the gradient of a batch is divided by its rows
-    loss_numbers: np.ndarray = NO_NUMBERS  # (1,), or (1 + 4 N,) for standardised targets: see scalar.py
+    loss_numbers: np.ndarray = NO_NUMBERS  # (1,), or (1 + 4 N,) for standardised targets: see textbook.py
     average: np.ndarray | None = None  # (P,) of the parameters over the steps, updated in place by programs that average
     first_step: int = 0  # how many steps of the training were taken before: random numbers depend on it
     running_stats: np.ndarray | None = None  # (S,) running means and variances of batch normalisation, updated in place
@@ -93,7 +93,7 @@ class Rows(NamedTuple):
 def no_steps(x: np.ndarray, target: np.ndarray, sizes: Sequence[int], batch_size: int, dtype: np.dtype, norm: str = "none") -> Steps:
     """Return a run of no steps on rows of these types: running it compiles all that a run needs."""
     parameters, zero = np.zeros(count_parameters(sizes, norm), dtype), np.zeros(sizes[0], dtype)
-    total, rates = np.zeros(step.TOTALS), np.zeros((1, len(Rates._fields)), dtype)
+    total, rates = np.zeros(textbook_step.TOTALS), np.zeros((1, len(Rates._fields)), dtype)
     order = np.empty(0, np.int64)
     return Steps(parameters, parameters, parameters, total, x, target, None, order, 0, 0, batch_size, zero, zero, rates, True)
 
@@ -156,7 +156,7 @@ class Program:
             run |= {"noise": noise, "noise_key": rule.of_noise().key, "deviation": rule.input_noise}
         if rule.input_dropout > 0:
             run |= self._drop(rule.of_inputs())
-        self.runs = compiling.filled(step.RUN, [run])
+        self.runs = compiling.filled(textbook_step.RUN, [run])
         self.scratch = np.empty(size, self.dtype)
         self.places = np.empty(max(w.sizes), np.uint64) if self.by_row else None
         fits = max(w.sizes[1:]) <= lanes_of(self.dtype) and w.sizes[0] <= narrow.MOST_INPUTS
@@ -169,10 +169,10 @@ class Program:
         self.train(no_steps(x, target, self.sizes, self.rows, self.dtype, self.norm)._replace(loss_numbers=loss_numbers))
 
     def train(self, steps: Steps) -> int:
-        """Take the steps; see step.train_steps. Return the row reached, or -(1 + first row of a batch whose loss is not finite)."""
+        """Take steps; see textbook_step.train_steps. Return the row reached, or -(1 + first row of a batch whose loss is not finite)."""
         run, empty = self.runs[0], EMPTY[self.dtype]
         if self.by_row:
-            is_smoothed = run.output == scalar.SOFTMAX and steps.loss_numbers[0] > 0
+            is_smoothed = run.output == textbook.SOFTMAX and steps.loss_numbers[0] > 0
             form = "squared" if self.is_squared else "smoothed" if is_smoothed else "scaled" if steps.loss_numbers.size > 1 else ""
             rows = steps.for_kernels(empty, empty)
             if self.narrow is not None:
@@ -186,7 +186,7 @@ class Program:
         tracked = self._place_running_stats(steps.running_stats)
         try:
             with self._threads(), np.errstate(**self._wrapping()):
-                row = self._entry(step.train_steps)(
+                row = self._entry(textbook_step.train_steps)(
                     steps.for_kernels(m_state, v_state, self.averages), self.layers, self.runs, self.scratch,
                     gradient, batch_target, batch_weight,
                 )  # fmt: skip
@@ -210,7 +210,7 @@ class Program:
         self._place_running_stats(running_stats)
         with self._threads():
             order = np.arange(first, last)
-            self._entry(step.outputs_of_rows)(parameters, self.layers, x, order, scale, shift, self.scratch, out)
+            self._entry(textbook_step.outputs_of_rows)(parameters, self.layers, x, order, scale, shift, self.scratch, out)
 
     def gradient(
         self, parameters: np.ndarray, x: np.ndarray, target: np.ndarray, scale: np.ndarray, shift: np.ndarray, factor: float,
@@ -221,7 +221,7 @@ class Program:
         order = np.arange(x.shape[0])
         self._place_running_stats(running_stats)
         with self._threads():
-            loss = self._entry(step.gradient_of_rows)(
+            loss = self._entry(textbook_step.gradient_of_rows)(
                 parameters, self.layers, x, target, order, self.dtype.type(factor), scale, shift, self.runs[0].loss, loss_numbers,
                 self.scratch, gradient,
             )  # fmt: skip
@@ -263,8 +263,8 @@ class Program:
 def output_code(loss: str, one_hot: bool = False) -> int:
     """Return what a network predicts that was trained with a loss: SOFTMAX, SIGMOID or ONE_HOT, EXPONENTIAL or IDENTITY of z."""
     if one_hot and LOSSES[loss].output == "sigmoid":
-        return scalar.ONE_HOT
-    return scalar.EXPONENTIAL if LOSSES[loss].link == "log" else _OUTPUT_CODES[LOSSES[loss].output]
+        return textbook.ONE_HOT
+    return textbook.EXPONENTIAL if LOSSES[loss].link == "log" else _OUTPUT_CODES[LOSSES[loss].output]
 
 
 def loss_of_outputs(
@@ -273,10 +273,10 @@ def loss_of_outputs(
 ) -> tuple[float, float]:  # fmt: skip
     """Return the summed loss, by its key and its numbers, of outputs z (M, N), and how many rows are classified correctly.
 
-    numbers: see scalar.py; sample_weight (M,): as how many rows each counts, in both; None: as one. one_hot: see Program.
+    numbers: see textbook.py; sample_weight (M,): as how many rows each counts, in both; None: as one. one_hot: see Program.
     """
     weight = EMPTY[z.dtype] if sample_weight is None else sample_weight
-    summed, correct = step.loss_of_outputs, scalar.count_correct
+    summed, correct = textbook_step.loss_of_outputs, textbook.count_correct
     if kernels == "python":
         summed, correct = compiling.pure(summed), compiling.pure(correct)
     address = numbered_loss_block(loss, z.dtype, kernels == "python", numbers.size > 1)
@@ -288,7 +288,7 @@ def delta_of_outputs(loss: str, numbers: np.ndarray, z: np.ndarray, target: np.n
     """Return the derivative (M, N) of the summed loss, by its key and its numbers, with respect to outputs z (M, N)."""
     delta = np.empty_like(z)
     address = numbered_loss_block(loss, z.dtype, scaled=numbers.size > 1)
-    step.loss_of_outputs(address, z, target, EMPTY[z.dtype], z.dtype.type(1), numbers, delta)
+    textbook_step.loss_of_outputs(address, z, target, EMPTY[z.dtype], z.dtype.type(1), numbers, delta)
     return delta
 
 
@@ -336,7 +336,7 @@ def layer_table(
     sizes: Sequence[int], blocks: Sequence[tuple[int, ...]], rows: int, drops: Sequence[Mapping[str, Any]] = (), norm: str = "none",
     of_norm: Mapping[str, int] = NO_NORM,
 ) -> tuple[np.ndarray, int]:  # fmt: skip
-    """Return the records of layers (L,) that step.py reads, and the size of the scratch for batches of `rows` rows.
+    """Return the records of layers (L,) that textbook_step.py reads, and the size of the scratch for batches of `rows` rows.
 
     blocks: addresses for the activation of each layer; drops: how units of each hidden layer are left out, () for none; norm: one of NORMS,
     for the hidden layers, of_norm: its addresses. Running statistics are the last of the scratch: mean and variance, layer by layer.
@@ -363,7 +363,7 @@ def layer_table(
     if norm != "none":
         for layer, n in zip(layers, sizes[1:-1], strict=False):
             layer["running"] = take(rows if norm == "layer" else 2 * n)
-    return compiling.filled(step.LAYER, layers), scratch
+    return compiling.filled(textbook_step.LAYER, layers), scratch
 
 
 def _narrow_table(sizes: Sequence[int], activations: Sequence[str], dtype: np.dtype) -> tuple[np.ndarray, int]:
@@ -399,8 +399,8 @@ def _activation_blocks(name: str, dtype: np.dtype, interpreted: bool, by_row: bo
     number = numba.from_dtype(dtype)
     flat = types.Array(number, 1, "C")
     f, slope = compiling.formula(activation.formula), compiling.formula(activation.derivative)
-    forward = compiling.specialise(scalar.activate, activation.key, ACTIVATION=f)
-    backward = compiling.specialise(scalar.activate_backward, activation.key, ACTIVATION_DERIVATIVE=slope)
+    forward = compiling.specialise(textbook.activate, activation.key, ACTIVATION=f)
+    backward = compiling.specialise(textbook.activate_backward, activation.key, ACTIVATION_DERIVATIVE=slope)
     return (
         compiling.address(forward, flat, flat, interpreted=interpreted),
         compiling.address(backward, flat, flat, flat, interpreted=interpreted) if back else 0,
@@ -412,7 +412,7 @@ def _activation_blocks(name: str, dtype: np.dtype, interpreted: bool, by_row: bo
 @functools.cache
 def norm_blocks(norm: str, dtype: np.dtype, interpreted: bool = False) -> dict[str, int]:
     """Return the addresses of what normalises sums, by field of a record."""
-    flat, layer, whole = types.Array(numba.from_dtype(dtype), 1, "C"), compiling.record_type(step.LAYER), types.int64
+    flat, layer, whole = types.Array(numba.from_dtype(dtype), 1, "C"), compiling.record_type(textbook_step.LAYER), types.int64
     of_norm = NORMS[norm].items()
     return {name: compiling.address(block, flat, layer, whole, flat, whole, whole, interpreted=interpreted) for name, block in of_norm}
 
@@ -468,9 +468,9 @@ def numbered_loss_block(name: str, dtype: np.dtype, interpreted: bool = False, s
     loss = LOSSES[name]
     if scaled and loss.formula is not None and loss.derivative is not None:
         formula, derivative = compiling.formula(loss.formula), compiling.formula(loss.derivative)
-        kernel = compiling.specialise(scalar.loss_in_units_of_y, loss.key, LOSS=formula, LOSS_DERIVATIVE=derivative)
+        kernel = compiling.specialise(textbook.loss_in_units_of_y, loss.key, LOSS=formula, LOSS_DERIVATIVE=derivative)
     else:
-        kernel = compiling.specialise(scalar.loss_as_it_is, loss.key, LOSS_KERNEL=_loss_kernel(name))
+        kernel = compiling.specialise(textbook.loss_as_it_is, loss.key, LOSS_KERNEL=_loss_kernel(name))
     number = numba.from_dtype(dtype)
     flat, table, numbers = types.Array(number, 1, "C"), types.Array(number, 2, "C"), types.Array(types.float64, 1, "C")
     return compiling.address(kernel, table, table, flat, number, numbers, table, interpreted=interpreted)
@@ -479,10 +479,10 @@ def numbered_loss_block(name: str, dtype: np.dtype, interpreted: bool = False, s
 def _loss_kernel(name: str) -> Any:
     loss = LOSSES[name]
     if loss.formula is None or loss.derivative is None:
-        kernel = scalar.softmax_squared_error if name == SQUARED_SOFTMAX else scalar.softmax_cross_entropy
-        return compiling.specialise(kernel, "together", powers_of_e=scalar.powers_of_e_together)
+        kernel = textbook.softmax_squared_error if name == SQUARED_SOFTMAX else textbook.softmax_cross_entropy
+        return compiling.specialise(kernel, "together", powers_of_e=textbook.powers_of_e_together)
     formula, derivative = compiling.formula(loss.formula), compiling.formula(loss.derivative)
-    return compiling.specialise(scalar.separate_loss, loss.key, LOSS=formula, LOSS_DERIVATIVE=derivative)
+    return compiling.specialise(textbook.separate_loss, loss.key, LOSS=formula, LOSS_DERIVATIVE=derivative)
 
 
 @functools.cache
@@ -492,16 +492,16 @@ def update_block(name: str, dtype: np.dtype, interpreted: bool = False, limited:
     if formula is None and not limited:
         return 0
     flat = types.Array(numba.from_dtype(dtype), 1, "C")
-    source = scalar.limited_update if limited else scalar.update_with_state
+    source = textbook.limited_update if limited else textbook.update_with_state
     kernel = compiling.specialise(source, name, UPDATE=compiling.formula(formula or descend))
     return compiling.address(kernel, flat, flat, flat, flat, flat, interpreted=interpreted)
 
 
 @functools.cache
 def draw_block(name: str, dtype: np.dtype, interpreted: bool = False) -> int:
-    """Return the address of scalar.drop or scalar.add_noise."""
-    kernel = getattr(scalar, name)
-    if kernel is scalar.add_noise:
+    """Return the address of textbook.drop or textbook.add_noise."""
+    kernel = getattr(textbook, name)
+    if kernel is textbook.add_noise:
         kernel = compiling.specialise(kernel, dtype.name, HALF_NORMAL=compiling.formula(random.HALF_NORMAL[dtype.name]))
     table = numba.from_dtype(dtype)[:, ::1]
     return compiling.address(kernel, table, *(types.int64,) * 3, types.float64, table, interpreted=interpreted)
@@ -509,6 +509,6 @@ def draw_block(name: str, dtype: np.dtype, interpreted: bool = False) -> int:
 
 @functools.cache
 def limit_block(dtype: np.dtype, interpreted: bool = False) -> int:
-    """Return the address of scalar.limit_columns."""
+    """Return the address of textbook.limit_columns."""
     number = numba.from_dtype(dtype)
-    return compiling.address(scalar.limit_columns, number[:, ::1], number, number[::1], interpreted=interpreted)
+    return compiling.address(textbook.limit_columns, number[:, ::1], number, number[::1], interpreted=interpreted)

@@ -5,12 +5,12 @@ Numba's own `.py_func` would still call compiled helpers.
 
 from typing import Any
 
-from fastmlp.kernels import compiling, embedded, named, normalisation, random, scalar
+from fastmlp.kernels import compiling, embedded, named, normalisation, random, textbook
 from fastmlp.kernels.names import HOMES
 
 __all__ = list(HOMES)  # noqa: PLE0605
 
-_FILES = {"scalar": scalar, "named": named, "normalisation": normalisation, "random": random, "embedded": embedded}
+_FILES = {"textbook": textbook, "named": named, "normalisation": normalisation, "random": random, "embedded": embedded}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,7 @@
 """Records: where the numbers of a network lie in the arena, and which blocks work on them; one for each layer, one for the run.
 
 They are what compiled code knows of a network, so that no size, no depth and no combination of settings compiles anything anew: a block is
-called by the address in a record, and where there is none, 0, there is nothing to do. tiled_step.py says when which of them is called.
+called by the address in a record, and where there is none, 0, there is nothing to do. step.py says when which of them is called.
 """
 
 import functools
@@ -46,7 +46,7 @@ LAYER = compiling.record(_PLACES + " " + _BLOCKS, real="factor")
 # has; a 1, the input of all biases; zeros in the place of a bias; lengths of the gradient, one for each panel. Distances from a weight to
 # the state that its rule keeps of it, to its gradient, to its average, to what an update takes for the state. Offsets into the arrays of
 # zeros.py, for the batch of this thread; `extra`: the row behind all batches that holds the shift of the inputs, 0 for none. Blocks: see
-# tiled_step.py.
+# step.py.
 RUN = compiling.record(
     """shares scratch scratch_share one no_bias gradient gradient_row to_state to_gradient to_average to_m lengths n_lengths loss_rows
        lists list_length folded row_masks group_masks counts extra noise_key

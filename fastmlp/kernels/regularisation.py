@@ -1,7 +1,7 @@
 """What a training does to inputs, units and weights within a step, beside learning: dropout, noise, max-norm; as numbers for the kernels.
 
 Kernels get numbers only, in records: the key of a stream of random numbers, a threshold, a factor. What they do with them stands in
-scalar.py (drop, add_noise, limit_columns) and, for tiles, in panels.py.
+textbook.py (drop, add_noise, limit_columns) and, for tiles, in panels.py.
 """
 
 from typing import NamedTuple

@@ -10,8 +10,8 @@ import numpy as np
 from fastmlp.kernels.compiling import LIKE_FIRST, block_call, kernel, specialise
 from fastmlp.kernels.elementary import exp
 from fastmlp.kernels.pointwise import gather_row
-from fastmlp.kernels.scalar import ONE_HOT, SIGMOID, SOFTMAX
-from fastmlp.kernels.step import CORRECT, LOSS_SUM, ROWS, WEIGHT_SUM, call_activate, call_activate_backward, normalise
+from fastmlp.kernels.textbook import ONE_HOT, SIGMOID, SOFTMAX
+from fastmlp.kernels.textbook_step import CORRECT, LOSS_SUM, ROWS, WEIGHT_SUM, call_activate, call_activate_backward, normalise
 
 U = np.uint64  # unsigned places: a signed one might be negative, and each access would look whether it is
 # Bound when a kernel is specialised: whether there may be layers whose sums are normalised; of the loss, whether labels are smoothed, the
@@ -138,7 +138,7 @@ def loss_of_row(scratch, z, d, N, target, row, weight, output, loss, derivative,
             scratch[d + n] = exp(scratch[z + n] - largest)
             summed += scratch[d + n]
         t = U(target[row, 0])
-        if SQUARED:  # scalar.softmax_squared_error
+        if SQUARED:  # textbook.softmax_squared_error
             share = one / scratch.dtype.type(N)
             squares = along = zero
             for n in range(N):
@@ -163,7 +163,7 @@ def loss_of_row(scratch, z, d, N, target, row, weight, output, loss, derivative,
                     scratch[d + n] -= weight * spread
                 scratch[d + t] += weight * loss_parameter
         correct = 1.0 if best == t else 0.0
-    elif SCALED:  # scalar.loss_in_units_of_y
+    elif SCALED:  # textbook.loss_in_units_of_y
         p, of_one = loss_numbers[0], 1.0 / N
         for n in range(N):
             s, mean = loss_numbers[U(1) + n], loss_numbers[U(1) + N + n]
@@ -190,8 +190,9 @@ def loss_of_row(scratch, z, d, N, target, row, weight, output, loss, derivative,
 def train_rows(steps, layers, runs, scratch, places):
     """Take one SGD step per row; return the row reached, or -(1 + row) at a row whose loss is not finite.
 
-    steps: program.Steps for kernels; layers (L,), for batches of one row, runs (1,): the records of step.py. The formulas of the loss are
-    of float64 where targets are standardised, and not read where outputs are SOFTMAX. scratch and places (largest K,) are overwritten.
+    steps: program.Steps for kernels; layers (L,), for batches of one row, runs (1,): the records of textbook_step.py. The formulas of
+    the loss are of float64 where targets are standardised, and not read where outputs are SOFTMAX. scratch and places (largest K,) are
+    overwritten.
     """
     parameters, total, x, target, sample_weight = steps.parameters, steps.total, steps.x, steps.target, steps.sample_weight
     order, first, last, scale, shift, rates = steps.order, steps.first, steps.last, steps.scale, steps.shift, steps.rates

@@ -20,9 +20,9 @@ from fastmlp.kernels.program import (
     no_steps,
 )
 from fastmlp.kernels.records import Batch, Records, gather_block
-from fastmlp.kernels.step import LOSS_SUM, ROWS, TOTALS
+from fastmlp.kernels.step import forward_tiled, train_tiled
 from fastmlp.kernels.team import Block, Team, ThreadChoice, new_shared
-from fastmlp.kernels.tiled_step import forward_tiled, train_tiled
+from fastmlp.kernels.textbook_step import LOSS_SUM, ROWS, TOTALS
 from fastmlp.kernels.tiles import Shape
 from fastmlp.kernels.updates import RULES, Rates
 

@@ -123,7 +123,7 @@ def measures_y(loss: str) -> bool:
 
 
 def loss_numbers(loss: str, parameter: float, scaling: TargetScaling | None, of: str = "training") -> np.ndarray:
-    """Return the numbers of a loss as kernels take them, (1,) or (1 + 4 T,) float64: see kernels/scalar.py.
+    """Return the numbers of a loss as kernels take them, (1,) or (1 + 4 T,) float64: see kernels/textbook.py.
 
     parameter: the number that the loss has besides, in the units of y. of: "training": the loss in the units of y, and the gradient of
     its outputs weighted; "objective": both weighted, so that one is the derivative of the other; "loss": neither.

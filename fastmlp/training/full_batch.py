@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp.kernels.program import NO_NUMBERS, Program, Steps
-from fastmlp.kernels.step import LOSS_SUM, TOTALS
+from fastmlp.kernels.textbook_step import LOSS_SUM, TOTALS
 from fastmlp.kernels.tiled import TiledProgram
 from fastmlp.kernels.updates import Rates
 from fastmlp.training import lbfgs

@@ -11,7 +11,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from fastmlp.errors import ConfigError, TrainingError
-from fastmlp.kernels.step import LOSS_SUM, TOTALS, WEIGHT_SUM
+from fastmlp.kernels.textbook_step import LOSS_SUM, TOTALS, WEIGHT_SUM
 from fastmlp.network import Network
 from fastmlp.settings import FIELDS, check_value, having
 from fastmlp.training import optimizers

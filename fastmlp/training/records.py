@@ -42,7 +42,7 @@ class Plan(NamedTuple):
     image_shape: tuple[int, int] | None  # of rows that are augmented
     loss: str
     loss_parameter: float  # the number that the loss has besides, in training: smoothing included
-    loss_numbers: np.ndarray  # the loss as kernels take it: kernels/scalar.py
+    loss_numbers: np.ndarray  # the loss as kernels take it: kernels/textbook.py
     input_scaling: InputScaling
     scale: np.ndarray  # (K,) the same as kernels take it: v * scale + shift
     shift: np.ndarray  # (K,)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.errors import ConfigError
-from fastmlp.kernels.step import ROWS, TOTALS, WEIGHT_SUM
+from fastmlp.kernels.textbook_step import ROWS, TOTALS, WEIGHT_SUM
 from fastmlp.kernels.updates import UPDATES
 from fastmlp.network import Network
 from fastmlp.settings import OPTIMIZERS, TrainingSettings

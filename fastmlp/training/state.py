@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmlp.kernels.step import TOTALS
+from fastmlp.kernels.textbook_step import TOTALS
 
 LIKE_PARAMETERS = ("m", "v", "weights", "best_weights", "average")
 LIKE_RUNNING_STATS = ("running_stats", "best_running_stats")

@@ -11,7 +11,7 @@ from fastmlp.errors import ConfigError, TrainingError
 from fastmlp.kernels import random
 from fastmlp.kernels.losses import SMOOTHING, loss_for
 from fastmlp.kernels.program import Steps
-from fastmlp.kernels.step import LOSS_SUM, ROWS, TOTALS, WEIGHT_SUM
+from fastmlp.kernels.textbook_step import LOSS_SUM, ROWS, TOTALS, WEIGHT_SUM
 from fastmlp.kernels.tiled import FORWARD_ROWS
 from fastmlp.kernels.updates import UPDATES
 from fastmlp.network import Network

@@ -171,7 +171,7 @@ FORWARD = """        for n in range(N):
 def changed(tmp_path):
     """Run `bench kernels` on a copy of the package in which dense_forward was changed."""
     shutil.copytree(ROOT / "fastmlp", tmp_path / "fastmlp", ignore=shutil.ignore_patterns("__pycache__"))
-    source = tmp_path / "fastmlp" / "kernels" / "scalar.py"
+    source = tmp_path / "fastmlp" / "kernels" / "textbook.py"
     original = source.read_text()
     assert original.count(FORWARD) == 1
 

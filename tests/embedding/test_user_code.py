@@ -322,7 +322,7 @@ def test_every_edit_of_a_source_changes_the_stamp_of_states(tmp_path):
     shutil.copytree(ROOT / "fastmlp", tmp_path / "fastmlp", ignore=shutil.ignore_patterns("__pycache__"))
     code = "import json; from fastmlp.kernels.embedded import STAMP; print(json.dumps(STAMP))"
     stamps = [result_of(code), result_of(code, cwd=tmp_path)]
-    with (tmp_path / "fastmlp" / "kernels" / "scalar.py").open("a") as source:
+    with (tmp_path / "fastmlp" / "kernels" / "textbook.py").open("a") as source:
         source.write("\n# another version\n")
     stamps.append(result_of(code, cwd=tmp_path))
     assert stamps[0] == stamps[1] != stamps[2]

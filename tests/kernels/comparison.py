@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmlp.kernels import compiling, scalar
+from fastmlp.kernels import compiling, textbook
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 
@@ -66,13 +66,13 @@ def _of_type(value: Any, dtype: Any) -> Any:
 @functools.cache
 def activation(name: str) -> Kernel:
     """Return the kernel out = f(z) of an activation."""
-    return compiling.specialise(scalar.activate, name, ACTIVATION=compiling.formula(ACTIVATIONS[name].formula))
+    return compiling.specialise(textbook.activate, name, ACTIVATION=compiling.formula(ACTIVATIONS[name].formula))
 
 
 @functools.cache
 def activation_backward(name: str) -> Kernel:
     """Return the kernel delta *= f'(z) of an activation."""
-    return compiling.specialise(scalar.activate_backward, name, ACTIVATION_DERIVATIVE=compiling.formula(ACTIVATIONS[name].derivative))
+    return compiling.specialise(textbook.activate_backward, name, ACTIVATION_DERIVATIVE=compiling.formula(ACTIVATIONS[name].derivative))
 
 
 @functools.cache
@@ -80,5 +80,7 @@ def loss(name: str) -> Kernel:
     """Return the kernel of a loss, called with (z, target, sample_weight, factor, parameter, delta)."""
     formula, derivative = LOSSES[name].formula, LOSSES[name].derivative
     if formula is None or derivative is None:
-        return {"cross_entropy": scalar.softmax_cross_entropy, "mse_of_softmax": scalar.softmax_squared_error}[name]
-    return compiling.specialise(scalar.separate_loss, name, LOSS=compiling.formula(formula), LOSS_DERIVATIVE=compiling.formula(derivative))
+        return {"cross_entropy": textbook.softmax_cross_entropy, "mse_of_softmax": textbook.softmax_squared_error}[name]
+    return compiling.specialise(
+        textbook.separate_loss, name, LOSS=compiling.formula(formula), LOSS_DERIVATIVE=compiling.formula(derivative)
+    )

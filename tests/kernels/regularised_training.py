@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.kernels.regularisation import Regularisation
-from tests.kernels.test_step import Job
+from tests.kernels.test_textbook_step import Job
 from tests.oracle import mlp, randomness, updates
 from tests.oracle.updates import Rule
 

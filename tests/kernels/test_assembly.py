@@ -9,7 +9,7 @@ import numba
 import pytest
 from numba import types
 
-from fastmlp.kernels import compiling, scalar
+from fastmlp.kernels import compiling, textbook
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.updates import UPDATES
 from tests.kernels.comparison import activation, activation_backward
@@ -21,20 +21,20 @@ flat, table = number[::1], number[:, ::1]
 rows = types.Array(types.uint8, 2, "C", readonly=True)
 
 KERNELS = {
-    "gather": (scalar.gather, (rows, types.int64[::1], flat, flat, table)),
-    "dense_forward": (scalar.dense_forward, (table, table, flat, table)),
-    "softmax": (scalar.softmax, (table, table)),
-    "dense_backward_input": (scalar.dense_backward_input, (table, table, table)),
-    "dense_backward_parameters": (scalar.dense_backward_parameters, (table, table, table, flat)),
-    "dense_sgd_update": (scalar.dense_sgd_update, (table, flat, table, table, number)),
-    "sgd_update": (scalar.sgd_update, (flat, flat, number)),
+    "gather": (textbook.gather, (rows, types.int64[::1], flat, flat, table)),
+    "dense_forward": (textbook.dense_forward, (table, table, flat, table)),
+    "softmax": (textbook.softmax, (table, table)),
+    "dense_backward_input": (textbook.dense_backward_input, (table, table, table)),
+    "dense_backward_parameters": (textbook.dense_backward_parameters, (table, table, table, flat)),
+    "dense_sgd_update": (textbook.dense_sgd_update, (table, flat, table, table, number)),
+    "sgd_update": (textbook.sgd_update, (flat, flat, number)),
 }
 KERNELS |= {f"activate_{name}": (activation(name), (flat, flat)) for name in ACTIVATIONS}
 KERNELS |= {f"activate_backward_{name}": (activation_backward(name), (flat, flat, flat)) for name in ACTIVATIONS}
 RULES = {f"update_{name}": rule.formula for name, rule in UPDATES.items() if rule.formula is not None}
 for each in RULES:
-    KERNELS[each] = (compiling.specialise(scalar.update_with_state, each, UPDATE=compiling.formula(RULES[each])), (flat,) * 5)
-KERNELS["average_weights"] = (scalar.average_weights, (flat, flat, flat))
+    KERNELS[each] = (compiling.specialise(textbook.update_with_state, each, UPDATE=compiling.formula(RULES[each])), (flat,) * 5)
+KERNELS["average_weights"] = (textbook.average_weights, (flat, flat, flat))
 
 TO_DOUBLE = r"\bv?cvt(?:ss2sd|ps2pd)\b"
 PACKED_FMA = r"\bvfn?m(?:add|sub)\w*ps\b"

@@ -11,7 +11,7 @@ import pytest
 
 from fastmlp import kernels, machine, prebuilt
 from fastmlp.errors import DataError, NotEnoughMemory
-from fastmlp.kernels import code_cache, compiling, levels, scalar, shipped, step, supported
+from fastmlp.kernels import code_cache, compiling, levels, shipped, supported, textbook, textbook_step
 from tests.kernels.processes import ROOT, result_of
 
 CONSTANT = 1
@@ -117,17 +117,17 @@ def test_time_counts_on_after_a_kernel_that_could_not_be_compiled(cache):
 
 
 def test_kernel_without_a_loop_over_threads_is_its_own_parallel_form():
-    assert compiling.parallel(scalar.count_correct) is scalar.count_correct
+    assert compiling.parallel(textbook.count_correct) is textbook.count_correct
 
 
 def test_parallel_form_is_made_once():
-    assert compiling.parallel(scalar.dense_forward) is compiling.parallel(scalar.dense_forward)
+    assert compiling.parallel(textbook.dense_forward) is compiling.parallel(textbook.dense_forward)
 
 
 def test_parallel_form_reaches_the_kernels_that_a_kernel_calls():
-    called = compiling.parallel(step.outputs_of_rows).py_func.__globals__
-    assert called["gather"] is compiling.parallel(scalar.gather)
-    assert called["forward"] is compiling.parallel(step.forward)
+    called = compiling.parallel(textbook_step.outputs_of_rows).py_func.__globals__
+    assert called["gather"] is compiling.parallel(textbook.gather)
+    assert called["forward"] is compiling.parallel(textbook_step.forward)
 
 
 def test_constant_is_replaced_in_the_kernels_that_a_kernel_calls(cache):
@@ -136,7 +136,7 @@ def test_constant_is_replaced_in_the_kernels_that_a_kernel_calls(cache):
 
 
 def test_constant_that_a_kernel_does_not_name_changes_nothing():
-    assert compiling.with_constant(scalar.softmax, "SKIP_ZEROS", False) is scalar.softmax
+    assert compiling.with_constant(textbook.softmax, "SKIP_ZEROS", False) is textbook.softmax
 
 
 def test_literal_of_a_formula_takes_the_type_of_its_argument(cache):
@@ -429,7 +429,7 @@ def test_second_process_compiles_nothing(first_process):
     assert [name for what in report.values() if isinstance(what, list) for name in what] == []
 
 
-# The outputs of a small network pass through step.outputs_of_rows to scalar.dense_forward; softmax calls elementary.exp.
+# The outputs of a small network pass through textbook_step.outputs_of_rows to textbook.dense_forward; softmax calls elementary.exp.
 OUTPUTS_AND_SOFTMAX = """
 import json
 import numpy as np
@@ -455,7 +455,7 @@ def test_code_of_an_edited_source_never_runs(tmp_path):
         path.write_text(text.replace(old, new))
 
     edits = [
-        ("scalar.py", "            out[m, n] = bias[n]\n", "            out[m, n] = -bias[n]\n"),  # a callee of a callee
+        ("textbook.py", "            out[m, n] = bias[n]\n", "            out[m, n] = -bias[n]\n"),  # a callee of a callee
         ("elementary.py", "EXP_LOWEST, EXP_HIGHEST = F(-87.3)", "EXP_LOWEST, EXP_HIGHEST = F(-1.0)"),
         ("elementary.py", "ZERO, INFINITY = F(0)", "ZERO, INFINITY = F(1)"),  # a constant of another file
     ]

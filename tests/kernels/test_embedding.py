@@ -9,7 +9,7 @@ import pytest
 from numba.core.dispatcher import Dispatcher
 
 from fastmlp import kernels
-from fastmlp.kernels import compiling, dense_forward, softmax, softmax_cross_entropy, step
+from fastmlp.kernels import compiling, dense_forward, softmax, softmax_cross_entropy, textbook_step
 from tests.kernels.comparison import normals
 from tests.kernels.processes import result_of
 from tests.oracle import mlp
@@ -106,7 +106,7 @@ def compiled_callees(function):
 
 
 def test_the_search_for_compiled_callees_finds_them():
-    found = set(compiled_callees(step.gradient_of_rows.py_func))
+    found = set(compiled_callees(textbook_step.gradient_of_rows.py_func))
     assert {"gradient_of_rows: gather", "gradient_of_rows: call_loss"} <= found
 
 
@@ -115,7 +115,7 @@ def test_pure_kernels_reach_no_compiled_code():
 
 
 def test_pure_training_reaches_no_compiled_code():
-    runs = [step.train_steps, step.gradient_of_rows, step.outputs_of_rows, step.loss_of_outputs]
+    runs = [textbook_step.train_steps, textbook_step.gradient_of_rows, textbook_step.outputs_of_rows, textbook_step.loss_of_outputs]
     assert [callee for run in runs for callee in compiled_callees(compiling.pure(run))] == []
 
 

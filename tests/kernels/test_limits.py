@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from numba import config
 
 from fastmlp import machine
-from fastmlp.kernels import compiling, scalar, tiled
+from fastmlp.kernels import compiling, textbook, tiled
 from fastmlp.kernels.updates import UPDATES, Rates, clipped, descend, penalised
-from tests.kernels.test_step import Job
+from tests.kernels.test_textbook_step import Job
 from tests.kernels.test_tiled import SHARED, assert_same_bits
 from tests.kernels.tiled_training import Limits, by_the_oracle_with, error, rates, run, small, steps_of, textbook_program, tiled_program
 from tests.oracle.updates import Rule
@@ -182,7 +182,7 @@ def test_what_is_not_a_number_stays_so():
     assert np.isnan(penalised(1.0, np.nan, NUMBERS))
 
 
-LIMITED_DESCENT = compiling.specialise(scalar.limited_update, "descend", UPDATE=compiling.formula(descend))
+LIMITED_DESCENT = compiling.specialise(textbook.limited_update, "descend", UPDATE=compiling.formula(descend))
 
 
 def one_step(gradient, limits):

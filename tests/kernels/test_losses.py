@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastmlp.kernels import scalar
+from fastmlp.kernels import textbook
 from fastmlp.kernels.losses import LOSSES
 from tests.kernels.comparison import FORMS, loss, normals
 from tests.oracle import mlp
@@ -191,5 +191,5 @@ def test_infinite_output_makes_the_loss_not_finite(subtests):
 
 def test_losses_without_a_formula_are_a_kernel_of_their_own():
     assert [name for name, record in LOSSES.items() if record.formula is None] == ["cross_entropy", "mse_of_softmax"]
-    assert loss("cross_entropy") is scalar.softmax_cross_entropy
-    assert loss("mse_of_softmax") is scalar.softmax_squared_error
+    assert loss("cross_entropy") is textbook.softmax_cross_entropy
+    assert loss("mse_of_softmax") is textbook.softmax_squared_error

@@ -9,14 +9,14 @@ import pytest
 from numba import config
 
 from fastmlp import machine
-from fastmlp.kernels import compiling, panels, program, records, scalar, tiled
+from fastmlp.kernels import compiling, panels, program, records, textbook, tiled
 from fastmlp.kernels.random import threshold_of
 from fastmlp.kernels.regularisation import NOTHING, Regularisation
 from tests.kernels import regularised_training
 from tests.kernels.comparison import Case, check, integers, normals
 from tests.kernels.processes import result_of
 from tests.kernels.regularised_training import documented, limited
-from tests.kernels.test_step import Job
+from tests.kernels.test_textbook_step import Job
 from tests.kernels.test_tiled import SHARED, rows_with_zeros, shifts
 from tests.kernels.tiled_training import (
     PLACES,
@@ -172,7 +172,7 @@ def test_drop_multiplies_what_it_keeps(M, N, form):
     is_dropped = documented()["is_dropped"](0.5, SEED, 1, 9, M, N)
     out = np.full((M, N), np.nan, np.float32)
     with np.errstate(over="ignore"):
-        forms[form](scalar.drop)(x.astype(np.float32), np.int64(how.key), 9, how.threshold, how.factor, out)
+        forms[form](textbook.drop)(x.astype(np.float32), np.int64(how.key), 9, how.threshold, how.factor, out)
     np.testing.assert_array_equal(out, np.where(is_dropped, 0, 2 * x))
 
 
@@ -274,7 +274,7 @@ def columns(K, N):
 def test_columns_are_cut_to_the_limit_and_shorter_ones_left_alone(form, dtype):
     weight = columns(5, 4)
     expected = columns(5, 4) * [1, 1, 0.75, 0.5]  # lengths 0, 3, 6, 9: at most 4.5
-    kernel = compiling.pure(scalar.limit_columns) if form == "pure" else scalar.limit_columns
+    kernel = compiling.pure(textbook.limit_columns) if form == "pure" else textbook.limit_columns
     # some processors have an approximate reciprocal root, made exact but for the last digit
     check(kernel, Case([weight], [4.5], [expected, np.array([1, 1, 0.75, 0.5])]), dtype, tolerance=2 * np.finfo(dtype).eps)
 

@@ -8,7 +8,7 @@ from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.program import Program, Wanted
 from fastmlp.kernels.vectors import vector_bytes
 from tests.kernels.comparison import EACH_ONCE, integers
-from tests.kernels.test_step import Job, assert_equal_to_the_oracle, program_of, trained
+from tests.kernels.test_textbook_step import Job, assert_equal_to_the_oracle, program_of, trained
 from tests.kernels.tiled_training import signs
 
 NETWORKS = [[2, 3, 2], [3, 7, 2], [3, 8, 2], [5, 9, 4, 3], [4, 17, 10], [3, 2]]

@@ -16,11 +16,11 @@ import pytest
 import fastmlp
 from fastmlp import machine
 from fastmlp.kernels import compiling, tiled
-from fastmlp.kernels.step import ROWS
 from fastmlp.kernels.team import STOP, Block, Team, ThreadChoice, give_way, look, new_shared, wait_for_all
+from fastmlp.kernels.textbook_step import ROWS
 from fastmlp.kernels.updates import Rates
 from tests.kernels.processes import result_of
-from tests.kernels.test_step import Job
+from tests.kernels.test_textbook_step import Job
 from tests.kernels.tiled_training import run, steps_of, tiled_program
 
 pytestmark = [

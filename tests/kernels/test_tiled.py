@@ -23,7 +23,7 @@ from fastmlp.kernels.tiled import FORWARD_ROWS, TiledProgram
 from fastmlp.kernels.vectors import emitted
 from tests.kernels.comparison import EACH_ONCE, integers
 from tests.kernels.processes import result_of
-from tests.kernels.test_step import Job, read_only
+from tests.kernels.test_textbook_step import Job, read_only
 from tests.kernels.tiled_training import (
     PLACES,
     STEPS,

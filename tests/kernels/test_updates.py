@@ -10,7 +10,7 @@ from fastmlp import machine
 from fastmlp.kernels import tiled
 from fastmlp.kernels.updates import UPDATES, Rates
 from tests.kernels.comparison import integers
-from tests.kernels.test_step import Job
+from tests.kernels.test_textbook_step import Job
 from tests.kernels.test_tiled import SHARED, assert_same_bits
 from tests.kernels.tiled_training import (
     PLACES,

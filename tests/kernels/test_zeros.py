@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fastmlp.kernels import compiling, records, zeros
 from fastmlp.kernels.records import LAYER, RUN, Step
-from fastmlp.kernels.tiled_step import call_block
+from fastmlp.kernels.step import call_block
 from fastmlp.kernels.zeros import GROUP, GROUPS_PER_WORD, LISTED_BLOCK, PLANE_BITS, PLANES, WORD
 from tests.kernels.comparison import FORMS
 from tests.pairs import all_pairs

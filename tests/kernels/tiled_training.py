@@ -8,12 +8,12 @@ import numpy as np
 from fastmlp.kernels import tiles
 from fastmlp.kernels.layout import Layout
 from fastmlp.kernels.program import Program, Steps, Wanted, count_parameters
-from fastmlp.kernels.step import TOTALS
+from fastmlp.kernels.textbook_step import TOTALS
 from fastmlp.kernels.tiled import TiledProgram
 from fastmlp.kernels.updates import UPDATES, Rates
 from fastmlp.kernels.vectors import vector_bytes
 from tests.kernels.comparison import Array, integers, normals
-from tests.kernels.test_step import Job, read_only
+from tests.kernels.test_textbook_step import Job, read_only
 from tests.oracle import mlp, updates
 from tests.oracle.updates import Rule
 

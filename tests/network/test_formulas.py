@@ -189,11 +189,11 @@ def test_a_formula_of_mine_becomes_vector_instructions_in_float32(part, tmp_path
     compiling.code_folder.cache_clear()
     record, flat = ACTIVATIONS["my_swish"], numba.float32[::1]
     if part == "activate":
-        kernel = compiling.specialise(program.scalar.activate, "vectors", ACTIVATION=compiling.formula(record.formula))
+        kernel = compiling.specialise(program.textbook.activate, "vectors", ACTIVATION=compiling.formula(record.formula))
         signature = (flat, flat)
     else:
         kernel = compiling.specialise(
-            program.scalar.activate_backward, "vectors", ACTIVATION_DERIVATIVE=compiling.formula(record.derivative)
+            program.textbook.activate_backward, "vectors", ACTIVATION_DERIVATIVE=compiling.formula(record.derivative)
         )
         signature = (flat, flat, flat)
     kernel.compile(signature)

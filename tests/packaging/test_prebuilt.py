@@ -99,6 +99,6 @@ def test_a_changed_source_or_another_target_never_runs_code_of_the_wheel(site, t
     assert python(site, tmp_path, WHY_NOT, FASTMLP_LEVEL="native").startswith("it was made for x86-64-v")
     assert python(site, tmp_path, WHY_NOT, NUMBA_OPT="2").startswith("it was made for options ")
     changed = shutil.copytree(site, tmp_path / "changed")
-    with open(changed / "fastmlp" / "kernels" / "scalar.py", "a") as source:
+    with open(changed / "fastmlp" / "kernels" / "textbook.py", "a") as source:
         source.write("# changed\n")
     assert python(changed, tmp_path, WHY_NOT).startswith("it was made for kernels ")

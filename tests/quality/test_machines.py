@@ -173,10 +173,10 @@ def test_t02_eight_python_threads_predict_and_train(layer):
 NUMBERS_OF_BLOCKS = """
 import json, sys, threading
 from numba import types
-from fastmlp.kernels import compiling, scalar
+from fastmlp.kernels import compiling, textbook
 
 sys.setswitchinterval(1e-6)
-blocks = [compiling.specialise(scalar.activate, str(number), ACTIVATION=abs) for number in range(160)]
+blocks = [compiling.specialise(textbook.activate, str(number), ACTIVATION=abs) for number in range(160)]
 together, numbers = threading.Barrier(8), []
 
 def ask(first):

@@ -12,7 +12,7 @@ import pytest
 
 import fastmlp
 from fastmlp import DataError, Network, TrainingError
-from fastmlp.kernels import compiling, scalar
+from fastmlp.kernels import compiling, textbook
 from fastmlp.kernels.activations import ACTIVATIONS
 from tests.kernels.comparison import normals, run
 from tests.kernels.dense import DENSE
@@ -166,7 +166,7 @@ def test_n06_parallel_kernels_give_the_bits_of_serial_ones():
     for turn in range(number):
         name = list(DENSE)[turn % len(DENSE)]
         sizes = draw.integers(1, 70, 3).tolist()
-        case, kernel = DENSE[name](normals, *sizes), getattr(scalar, name)
+        case, kernel = DENSE[name](normals, *sizes), getattr(textbook, name)
         serial, parallel = run(kernel, case, np.float32), run(compiling.parallel(kernel), case, np.float32)
         if not all(np.array_equal(one, other) for one, other in zip(serial, parallel, strict=True)):  # the sign of a zero is free: nsz
             wrong.append(f"{name} {sizes}")
@@ -187,7 +187,7 @@ except IndexError:
 print(json.dumps(found))
 """
 MODES = {"boundscheck": {"NUMBA_BOUNDSCHECK": "1"}, "no compiler": {"NUMBA_DISABLE_JIT": "1"}}
-PLAIN = ("scalar", "activations", "losses", "updates", "random", "comparison", "vectors", "rows", "zeros")
+PLAIN = ("textbook", "activations", "losses", "updates", "random", "comparison", "vectors", "rows", "zeros")
 SUITES = {
     "boundscheck": ["tests/kernels"],
     # Of the rest much is about compiling. NumPy warns of an overflow, compiled code does not.

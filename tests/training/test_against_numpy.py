@@ -48,7 +48,7 @@ def test_training_equals_numpy_to_nine_digits(shape, output, reduction, kernels)
         assert_allclose([epoch.train_accuracy for epoch in history], expected.accuracies, rtol=1e-12)
 
 
-@pytest.mark.parametrize("kernels", ["auto", pytest.param("scalar", marks=pytest.mark.long)])  # see kernels/test_step.py
+@pytest.mark.parametrize("kernels", ["auto", pytest.param("scalar", marks=pytest.mark.long)])  # see kernels/test_textbook_step.py
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_trains_as_in_numpy(activation, kernels):
     net = Network([4, 50, 40, 3], activation, dtype="float64")

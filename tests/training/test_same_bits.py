@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 
 import fastmlp
 from fastmlp import machine
-from fastmlp.kernels import compiling, step, tiled
+from fastmlp.kernels import compiling, textbook_step, tiled
 
 GENERATOR = np.random.default_rng(0)
 IMAGES = GENERATOR.integers(1, 256, (230, 28, 28), dtype=np.uint8) * (GENERATOR.random((230, 28, 28)) < 0.2)
@@ -163,7 +163,7 @@ def test_training_does_not_change_its_input(dtype):
 
 
 @pytest.mark.skipif(not compiling.JIT, reason="nothing is compiled with the JIT off")
-@pytest.mark.parametrize(("kernels", "entry"), [("scalar", step.train_steps), ("auto", tiled.train_tiled)])
+@pytest.mark.parametrize(("kernels", "entry"), [("scalar", textbook_step.train_steps), ("auto", tiled.train_tiled)])
 def test_twelve_kinds_of_input_compile_one_kernel_each_for_bytes_and_for_numbers(kernels, entry):
     before = set(entry.signatures)
     for x in [*SAME_POINTS.values(), *(WHOLE.astype(kind) for kind in ("bool", "int8", "int64", "float16", "uint8"))]:

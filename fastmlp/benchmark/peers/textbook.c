@@ -1,6 +1,6 @@
 /* Back-propagation as nested loops: one epoch of plain gradient descent, sigmoid hidden layers, softmax output, cross-entropy.
 
-   The loops of fastmlp/kernels/scalar.py in C, in the same order, with the same line that skips zeros. M rows of a batch, K inputs
+   The loops of fastmlp/kernels/textbook.py in C, in the same order, with the same line that skips zeros. M rows of a batch, K inputs
    and N units of a layer. INPUT is the type of the data, uint8_t or float. SKIP_ZEROS: whether that line looks at all. */
 
 #include <math.h>
