@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 CGROUP = Path("/sys/fs/cgroup")
+MODEST_CACHE = 512 * 1024
 MOST_THREADS = 64  # that nobody is warned of, however few cores there are
 
 
@@ -130,6 +131,26 @@ def address_space_left() -> int | None:
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     pages = None if soft == resource.RLIM_INFINITY else _number(_read(Path("/proc/self/statm")).partition(" ")[0])
     return None if pages is None else max(0, soft - pages * os.sysconf("SC_PAGE_SIZE"))
+
+
+@lru_cache(maxsize=1)
+def second_level_cache(root: Path = Path("/sys/devices/system/cpu")) -> int:
+    """Return the bytes of second-level cache that a core has; 512 KiB, as of many, where the system does not tell.
+
+    Of cores of two kinds, the fewer: the first and the last one are looked at.
+    """
+    try:
+        usable = os.sched_getaffinity(0)
+    except AttributeError:
+        return MODEST_CACHE
+    sizes = []
+    for cpu in {min(usable), max(usable)}:
+        for index in (root / f"cpu{cpu}" / "cache").glob("index*"):
+            level, size = (_read(index / name).strip() for name in ("level", "size"))
+            kilobytes = _number(size.removesuffix("K"))
+            if level == "2" and kilobytes:
+                sizes.append(kilobytes * 1024)
+    return min(sizes, default=MODEST_CACHE)
 
 
 @lru_cache(maxsize=1)

@@ -220,3 +220,15 @@ def test_thousands_of_threads_are_those_of_the_processors_with_a_word(monkeypatc
     assert [machine.threads(wanted) for wanted in (None, 1, 7, 64)] == [2, 1, 7, 64]
     with pytest.warns(UserWarning, match="^threads: this process may use 2 processors, got 10,000 threads; 2 are used$"):
         assert machine.threads(10_000) == 2
+
+
+def test_the_second_level_cache_is_the_smaller_one_of_two_kinds_of_cores(monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 5}, raising=False)
+    for cpu, size in ((0, "2048K"), (1, "1K"), (5, "512K")):
+        for index, (level, of_level) in enumerate((("1", "32K"), ("2", size), ("3", "32768K"))):
+            folder = tmp_path / f"cpu{cpu}" / "cache" / f"index{index}"
+            folder.mkdir(parents=True)
+            (folder / "level").write_text(level + "\n")
+            (folder / "size").write_text(of_level + "\n")
+    assert machine.second_level_cache(tmp_path) == 512 * 1024
+    assert machine.second_level_cache(tmp_path / "nothing") == machine.MODEST_CACHE

@@ -57,7 +57,6 @@ from fastmlp.kernels.zeros import (
 PARTS = 3  # of the parameters of a layer: weights, biases, scales
 
 BLOCK = 128  # inputs of one pass over all rows: their part of a panel, 40 KiB, stays in the first-level cache
-BLOCK_OF_ROWS = 160  # rows of w that meet all rows of a batch at a time: a multiple of the rows of every dot tile
 # Rows whose loss is added up together: so few where there may be shares, so many where there is one. Neither depends on their number.
 LOSS_ROWS, LOSS_ROWS_ALONE = 8, 64
 MASKED_NUMBERS = 8192  # deltas that stay in the first-level cache, 32 KiB, while groups of inputs go by
@@ -400,11 +399,12 @@ def delta_from_layer(step, layer, below, share, shares):
     """dx[m, k] = sum over n of delta[m, n] w[k, n] for the inputs k of one share: units of the layer below. All panels of w are read."""
     arena, delta, row, column, out, out_row = step.arena, layer.delta, layer.row, layer.column, below.delta, below.row
     w, width, w_panel, w_panels, vectors = layer.w, layer.width, layer.w_panel, layer.panels, layer.vectors
+    at_a_time = layer.at_a_time
     p, end = own(below.panels, share, shares)
     first, last = p * below.width, min(layer.n_in, end * below.width)
-    for block in range(first, last, BLOCK_OF_ROWS):  # these rows of w stay in the second-level cache while all of delta goes by
+    for block in range(first, last, at_a_time):  # these rows of w stay in the second-level cache while all of delta goes by
         for m in range(0, step.M, MR):
-            for k in range(block, min(block + BLOCK_OF_ROWS, last), NI):
+            for k in range(block, min(block + at_a_time, last), NI):
                 a, b, to = (delta + m * row, row, column), (w + k * width, width, w_panel), (out + m * out_row + k, out_row)
                 TILE(arena, a, arena, b, w_panels, vectors, arena, to)
 

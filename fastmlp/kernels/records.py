@@ -5,6 +5,7 @@ called by the address in a record, and where there is none, 0, there is nothing 
 """
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import numba
 import numpy as np
 from numba import types
 
+from fastmlp import machine
 from fastmlp.kernels import compiling, panels, random, tiles, zeros
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.layout import STEPPED_ROWS, LayerLayout, Layout
@@ -20,6 +22,7 @@ from fastmlp.kernels.program import Wanted, numbered_loss_block, output_code
 from fastmlp.kernels.updates import GRADIENT, RULES, STORE, UPDATES, descend
 from fastmlp.kernels.vectors import lanes_of
 
+MOST_ROWS_AT_A_TIME = 160  # of the weights of a layer: more would gain nothing
 NARROW_OUTPUT = 2  # up to so many outputs, a dot tile takes them one at a time
 TRANSPOSED_ROWS = 192  # from so many rows of a batch on, a transposed copy of several panels of w pays for the delta of the layer before
 
@@ -27,11 +30,11 @@ TRANSPOSED_ROWS = 192  # from so many rows of a batch on, a transposed copy of s
 # A layer. Sizes: inputs, units; panels of its units (of the output layer: of its inputs), numbers and vectors in a row of one. Offsets
 # into the arena: packed weights and the length of a panel of them, biases, scales of normalised sums (0: none); `sums`, where x @ w goes,
 # and `start`, what these sums begin with; z, a = f(z), `out`, what the next layer reads: a, after dropout; delta. From row to row of
-# these it is `row` numbers, from a row's part in one panel to that in the next `column`. Normalised sums lie at `hat`; `moments` and
-# `running`: see normalised.py. Update: w[k, :] += sum over m of x[m, k] d[m, :] for k < rows. Lengths of the gradient, one for each panel.
-# Dropout: key and threshold of regularisation.Draw, factor. The first record is that of the inputs: `n_out` units, each a
-# panel by itself, and `out`; they are dropped where they lie, at `delta`.
-_PLACES = """n_in n_out panels width vectors w w_panel bias gamma sums start z a out delta row column hat moments running
+# these it is `row` numbers, from a row's part in one panel to that in the next `column`. So many rows of w `at_a_time` stay in a cache.
+# Normalised sums lie at `hat`; `moments` and `running`: see normalised.py. Update: w[k, :] += sum over m of x[m, k] d[m, :] for
+# k < rows. Lengths of the gradient, one for each panel. Dropout: key and threshold of regularisation.Draw, factor. The first record is
+# that of the inputs: `n_out` units, each a panel by itself, and `out`; they are dropped where they lie, at `delta`.
+_PLACES = """n_in n_out panels width vectors w w_panel at_a_time bias gamma sums start z a out delta row column hat moments running
              rows x x_row d d_row d_column lengths key threshold"""
 # Addresses of blocks. The way forward: shift, forward, normalise, activate, drop; normalising rows takes the units of all shares (by_rows).
 # The way back: to_below, the delta of the layer below; what turns that into the delta of sums; the update of weights and biases, and what
@@ -182,6 +185,7 @@ class Records:
         found: dict[str, Any] = {
             "activate_backward": self._block("activate_rows_backward", formula=(self._activations[index], "derivative")),
             "to_below": self._to_below(layer, layout.hidden[index - 1]) if index > 0 else 0,
+            "at_a_time": _rows_at_a_time(layer, layout.dtype),
             "sum_deltas": self._block("sum_deltas") if self.shifted and index == 0 else 0,
         }  # fmt: skip
         if lists:
@@ -253,6 +257,13 @@ class Records:
         """Return the block of an update: fused with the gradient for plain SGD, else by the rule's formula on each finished tile."""
         NR, is_fused = layer.width if layer is not None else 0, self._update.formula is None
         return self._block(name, tile, MR, NR, SIDE=SIDE, update=None if is_fused else self._update.name)
+
+
+def _rows_at_a_time(layer: LayerLayout, dtype: np.dtype) -> int:
+    """Return how many rows of the weights of a layer take half of a second-level cache: whole tiles of every kind, of which none is cut."""
+    whole = math.lcm(*(NI for _, NI in tiles.instruction_set().dots))
+    fit = machine.second_level_cache() // 2 // (layer.panels * layer.width * dtype.itemsize)
+    return max(whole, min(fit, MOST_ROWS_AT_A_TIME) // whole * whole)
 
 
 def _places(layer: LayerLayout, lanes: int) -> dict[str, int]:

@@ -356,6 +356,15 @@ def test_bits_do_not_depend_on_where_a_run_is_cut_between_batches():
     assert_same_bits(cut, whole)
 
 
+def test_the_size_of_a_cache_changes_no_bit(monkeypatch):
+    job, found = Job([33, 200, 130, 90, 3], ["relu", "silu", "tanh"], "mse", rows=60, batch_size=13), []
+    for size in (1, 2**15, 2**16, 2**21):  # all rows of weights are read in one go, or in 2, 4, 20
+        monkeypatch.setattr(machine, "second_level_cache", lambda size=size: size)
+        found.append(run(tiled_program(job, "float32"), steps_of(job, "float32")))
+    for other in found[1:]:
+        assert_same_bits(other, found[0])
+
+
 def test_what_a_program_did_before_changes_nothing():
     job = SHARED["listed"]
     program = tiled_program(job, "float32")
