@@ -399,12 +399,12 @@ def delta_from_layer(step, layer, below, share, shares):
     """dx[m, k] = sum over n of delta[m, n] w[k, n] for the inputs k of one share: units of the layer below. All panels of w are read."""
     arena, delta, row, column, out, out_row = step.arena, layer.delta, layer.row, layer.column, below.delta, below.row
     w, width, w_panel, w_panels, vectors = layer.w, layer.width, layer.w_panel, layer.panels, layer.vectors
-    at_a_time = layer.at_a_time
+    together = layer.read_together
     p, end = own(below.panels, share, shares)
     first, last = p * below.width, min(layer.n_in, end * below.width)
-    for block in range(first, last, at_a_time):  # these rows of w stay in the second-level cache while all of delta goes by
+    for block in range(first, last, together):  # these rows of w stay in the second-level cache while all of delta goes by
         for m in range(0, step.M, MR):
-            for k in range(block, min(block + at_a_time, last), NI):
+            for k in range(block, min(block + together, last), NI):
                 a, b, to = (delta + m * row, row, column), (w + k * width, width, w_panel), (out + m * out_row + k, out_row)
                 TILE(arena, a, arena, b, w_panels, vectors, arena, to)
 
@@ -501,21 +501,24 @@ def clear(arena, first, count):
 def update_dense(step, layer, below, share, shares):
     """w[k, j] += sum over m of x[m, k] d[m, j] for the panels of one share; or, STEPPED, the step by that as gradient.
 
-    Of some rows of w at a time: their gradient never leaves the cache.
+    Of some rows of w at a time: their gradient never leaves the cache. All panels of a share take those rows first whose inputs stay in the
+    second-level cache meanwhile (Goto and van de Geijn 2008).
     """
     arena, rows, x, x_row, d_row, to_m = step.arena, layer.rows, layer.x, layer.x_row, layer.d_row, step.run.to_m
     gradient = step.run.gradient + share * step.run.gradient_row
     at_a_time = max(MR, GRADIENT_NUMBERS // NR // MR * MR) if STEPPED else MR
+    together = max(1, layer.updated_together // at_a_time) * at_a_time
     first, last = own(layer.panels, share, shares)
-    for p in range(first, last):
-        w, d = layer.w + p * layer.w_panel, layer.d + p * layer.d_column
-        for k in range(0, rows, at_a_time):
-            tiles = (min(at_a_time, rows - k) + MR - 1) // MR
-            sums = clear(arena, gradient, tiles * MR * NR) if STEPPED else w + k * NR
-            for tile in range(tiles):
-                TILE(arena, (sums + tile * MR * NR, 0), arena, (x + k + tile * MR, x_row, 1), arena, (d, d_row, 0), step.M)
-            if STEPPED:
-                step_run(arena, gradient, tiles * MR * NR, w + k * NR, to_m, step.rates)
+    for block in range(0, rows, together):
+        for p in range(first, last):
+            w, d = layer.w + p * layer.w_panel, layer.d + p * layer.d_column
+            for k in range(block, min(block + together, rows), at_a_time):
+                tiles = (min(at_a_time, rows - k) + MR - 1) // MR
+                sums = clear(arena, gradient, tiles * MR * NR) if STEPPED else w + k * NR
+                for tile in range(tiles):
+                    TILE(arena, (sums + tile * MR * NR, 0), arena, (x + k + tile * MR, x_row, 1), arena, (d, d_row, 0), step.M)
+                if STEPPED:
+                    step_run(arena, gradient, tiles * MR * NR, w + k * NR, to_m, step.rates)
 
 
 @kernel(inner=True)

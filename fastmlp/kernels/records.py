@@ -6,6 +6,7 @@ called by the address in a record, and where there is none, 0, there is nothing 
 
 import functools
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -22,20 +23,21 @@ from fastmlp.kernels.program import Wanted, numbered_loss_block, output_code
 from fastmlp.kernels.updates import GRADIENT, RULES, STORE, UPDATES, descend
 from fastmlp.kernels.vectors import lanes_of
 
-MOST_ROWS_AT_A_TIME = 160  # of the weights of a layer: more would gain nothing
+MOST_READ_TOGETHER = 160  # rows of weights for the delta of the layer before: more would gain nothing
 NARROW_OUTPUT = 2  # up to so many outputs, a dot tile takes them one at a time
-TRANSPOSED_ROWS = 192  # from so many rows of a batch on, a transposed copy of several panels of w pays for the delta of the layer before
+TRANSPOSED_ROWS = 64  # from so many rows of a batch on, a transposed copy of several panels of w pays for the delta of the layer before
 
 
 # A layer. Sizes: inputs, units; panels of its units (of the output layer: of its inputs), numbers and vectors in a row of one. Offsets
 # into the arena: packed weights and the length of a panel of them, biases, scales of normalised sums (0: none); `sums`, where x @ w goes,
 # and `start`, what these sums begin with; z, a = f(z), `out`, what the next layer reads: a, after dropout; delta. From row to row of
-# these it is `row` numbers, from a row's part in one panel to that in the next `column`. So many rows of w `at_a_time` stay in a cache.
+# these it is `row` numbers, from a row's part in one panel to that in the next `column`. Rows of w that
+# are `read_together` for the delta of the layer below, or `updated_together`, as what they need then stays in the second-level cache.
 # Normalised sums lie at `hat`; `moments` and `running`: see normalised.py. Update: w[k, :] += sum over m of x[m, k] d[m, :] for
 # k < rows. Lengths of the gradient, one for each panel. Dropout: key and threshold of regularisation.Draw, factor. The first record is
 # that of the inputs: `n_out` units, each a panel by itself, and `out`; they are dropped where they lie, at `delta`.
-_PLACES = """n_in n_out panels width vectors w w_panel at_a_time bias gamma sums start z a out delta row column hat moments running
-             rows x x_row d d_row d_column lengths key threshold"""
+_PLACES = """n_in n_out panels width vectors w w_panel read_together updated_together bias gamma sums start z a out delta row column
+             hat moments running rows x x_row d d_row d_column lengths key threshold"""
 # Addresses of blocks. The way forward: shift, forward, normalise, activate, drop; normalising rows takes the units of all shares (by_rows).
 # The way back: to_below, the delta of the layer below; what turns that into the delta of sums; the update of weights and biases, and what
 # comes before and after it: the gradient of a shift, max-norm; where gradients are limited as a whole, their lengths and the step; the
@@ -164,7 +166,7 @@ class Records:
         lists = self._listed and index == 0
         start = layout.no_bias if layer.gamma else layer.bias  # sums that are normalised have no bias: it is added after that
         found = {
-            **_places(layer, lanes_of(layout.dtype)), "sums": layer.hat if layer.gamma else layer.z,
+            **self._places(layer), "sums": layer.hat if layer.gamma else layer.z,
             "start": layout.shifted_bias if self.shifted and index == 0 else start,
             "rows": layer.n_in, "x": below["out"], "x_row": below["row"], "d": layer.delta, "d_row": layer.row, "d_column": layer.column,
             "forward": self._forward_listed(layer) if lists else self._product("forward_dense", layer),
@@ -185,7 +187,7 @@ class Records:
         found: dict[str, Any] = {
             "activate_backward": self._block("activate_rows_backward", formula=(self._activations[index], "derivative")),
             "to_below": self._to_below(layer, layout.hidden[index - 1]) if index > 0 else 0,
-            "at_a_time": _rows_at_a_time(layer, layout.dtype),
+            "read_together": self._rows_in_cache(layer.panels * layer.width, MOST_READ_TOGETHER),
             "sum_deltas": self._block("sum_deltas") if self.shifted and index == 0 else 0,
         }  # fmt: skip
         if lists:
@@ -212,7 +214,7 @@ class Records:
         instructions = tiles.instruction_set()
         MR, NI = instructions.outputs if layer.n_out > NARROW_OUTPUT else instructions.single_output
         return {
-            **_places(layer, lanes_of(self._layout.dtype)), "sums": layer.a, "column": self._layout.rows_padded * layer.row,
+            **self._places(layer), "sums": layer.a, "column": self._layout.rows_padded * layer.row,
             "rows": layer.n_out, "x": layer.delta, "x_row": layer.row, "d": below["out"], "d_row": last.row, "d_column": last.column,
             "forward": self._block("outputs_from_panels", ("dot", MR, NI), MR, last.width, NI=NI),
             "to_below": self._product("delta_from_outputs", last),
@@ -247,6 +249,17 @@ class Records:
         MR, NI = next(shape for shape in tiles.instruction_set().dots if below.width % shape[1] == 0)
         return self._block("delta_from_layer", ("dot", MR, NI), MR, NI=NI)
 
+    def _places(self, layer: LayerLayout) -> dict[str, int]:
+        places = {name: value for name, value in layer._asdict().items() if name in (LAYER.names or ())}
+        together = self._rows_in_cache(self._layout.rows)
+        return {**places, "vectors": layer.width // lanes_of(self._layout.dtype), "updated_together": together}
+
+    def _rows_in_cache(self, numbers: int, most: int = sys.maxsize) -> int:
+        """Return how many rows of so many numbers half of a second-level cache holds, in whole tiles of `dot` of every kind."""
+        whole = math.lcm(*(NI for _, NI in tiles.instruction_set().dots))
+        fit = machine.second_level_cache() // 2 // (numbers * self._layout.dtype.itemsize)
+        return max(whole, min(fit, most) // whole * whole)
+
     def _normalising(self, part: str) -> int:
         return self._block("normalise_share", norm=(self._layout.norm, part))
 
@@ -257,18 +270,6 @@ class Records:
         """Return the block of an update: fused with the gradient for plain SGD, else by the rule's formula on each finished tile."""
         NR, is_fused = layer.width if layer is not None else 0, self._update.formula is None
         return self._block(name, tile, MR, NR, SIDE=SIDE, update=None if is_fused else self._update.name)
-
-
-def _rows_at_a_time(layer: LayerLayout, dtype: np.dtype) -> int:
-    """Return how many rows of the weights of a layer take half of a second-level cache: whole tiles of every kind, of which none is cut."""
-    whole = math.lcm(*(NI for _, NI in tiles.instruction_set().dots))
-    fit = machine.second_level_cache() // 2 // (layer.panels * layer.width * dtype.itemsize)
-    return max(whole, min(fit, MOST_ROWS_AT_A_TIME) // whole * whole)
-
-
-def _places(layer: LayerLayout, lanes: int) -> dict[str, int]:
-    places = {name: value for name, value in layer._asdict().items() if name in (LAYER.names or ())}
-    return {**places, "vectors": layer.width // lanes}
 
 
 # --- blocks: functions of panels.py, compiled ------------------------------------------------------------------------------
