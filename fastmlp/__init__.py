@@ -19,8 +19,8 @@ _HOMES = {
     "make_plan": "fastmlp.training.plan",
     "Trainer": "fastmlp.training.trainer",
     "OnlineTrainer": "fastmlp.training.online",
-    "load_table": "fastmlp.training.tables",
-    "open_table": "fastmlp.data.stored",
+    "load_table": "fastmlp.training.load_table",
+    "open_table": "fastmlp.training.tables_on_disk",
     "train": "fastmlp.training.train",
     "train_ensemble": "fastmlp.search.ensemble",
     "train_epochs": "fastmlp.training.train",
@@ -85,7 +85,6 @@ __all__ = [  # noqa: PLE0604
 if TYPE_CHECKING:
     from fastmlp import callbacks, errors, kernels, model_selection
     from fastmlp.data.dataset import Dataset, load_dataset
-    from fastmlp.data.stored import open_table
     from fastmlp.errors import (
         ConfigError,
         DataError,
@@ -109,13 +108,14 @@ if TYPE_CHECKING:
     from fastmlp.search.ensemble import train_ensemble
     from fastmlp.settings import NetworkSettings, TrainingSettings
     from fastmlp.training.history import Epoch, History, Progress
+    from fastmlp.training.load_table import load_table
     from fastmlp.training.lr_find import find_learning_rate
     from fastmlp.training.online import OnlineTrainer
     from fastmlp.training.optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, Lion, NAdam, RMSprop
     from fastmlp.training.plan import make_plan
     from fastmlp.training.rate_curve import LearningRateFinderResult
     from fastmlp.training.state import TrainingState
-    from fastmlp.training.tables import load_table
+    from fastmlp.training.tables_on_disk import open_table
     from fastmlp.training.train import train, train_epochs
     from fastmlp.training.trainer import Trainer
 

@@ -7,6 +7,7 @@ import typer
 
 from fastmlp.cli import tables as of_tables
 from fastmlp.cli.options import DataDir, ModelFile, OptionalData, compile_notes, model_file, run_of
+from fastmlp.errors import ConfigError
 from fastmlp.rendering import tables
 from fastmlp.rendering.output import Output
 from fastmlp.settings import nearest
@@ -105,4 +106,6 @@ def _rows(output: Output, network: "Network", run: "RunRecord | None", dataset: 
     name = str(run.manifest["data"]["name"]) if run is not None else str(dataset)
     files = None if run is None else run.manifest["data"].get("files", {})
     data = of_tables.load(output, name, table, {}, data_dir, recorded=recorded, columns=network.columns, expected=files)
+    if data.stored is not None and split == "train":
+        raise ConfigError("split: expected test for a run whose table stays on the disk, got train; name a table beside the model")
     return _Rows(*((data.x_test, data.y_test) if split == "test" else (data.x_train, data.y_train)), name, split)

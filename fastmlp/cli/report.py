@@ -110,6 +110,8 @@ def inspect_model(output: Output, run: "RunRecord", data_dir: Path | None) -> "t
         data = of_tables.load(output, name, own, {}, data_dir, True, recorded, network.columns)
         if dict(data.hashes) != run.manifest["data"].get("files", {}):
             return None, model, ["The data set here is not the one of this run: figures that need it are left out."]
+        if data.stored is not None:
+            return None, model, ["The table stays on the disk: figures that need all of its rows are left out."]
         rows = _rows_of(run, data, network)
         if rows is None:
             return None, model, ["The run does not say which rows it held out: figures that need them are left out."]

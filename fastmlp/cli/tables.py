@@ -75,6 +75,7 @@ FLAGS = (
     _flag("date", list[str] | None, "a column of dates; repeat for more", "COLUMN"),
     _flag("sample_weight", str | None, "the column that says what each row counts in training", "COLUMN"),
     _flag("group", str | None, "the column whose equal values stay together: in one part of every split, in one fold", "COLUMN"),
+    _flag("memory", str | None, "for a table larger than memory, which is read in parts: what may be used", "SIZE"),
     *(
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         for name, annotation in (("header", Header), ("delimiter", Delimiter), ("decimal", Decimal), ("day_first", DayFirst))
@@ -83,7 +84,8 @@ FLAGS = (
 NAMES = tuple(flag.name for flag in FLAGS)
 _TEST_PART = next(flag for flag in FLAGS if flag.name == "test_part")
 SELDOM = frozenset(NAMES) - {"target", "preset", "test_part"}  # behind --help-all
-OF_COLUMNS = tuple(name for name in NAMES if not name.startswith(("test_", "preset")))  # what a table is that nothing is held out of
+IN_MEMORY = tuple(name for name in NAMES if name != "memory")  # of a table that many models are trained on
+OF_COLUMNS = tuple(name for name in IN_MEMORY if not name.startswith(("test_", "preset")))  # what a table is that nothing is held out of
 
 
 def flags_beside(own: Iterable[str], names: Collection[str] = NAMES) -> list[inspect.Parameter]:
@@ -123,7 +125,7 @@ def table_of(dataset: str | None, flags: Mapping[str, Any]) -> "Table | None":
         raise typer.BadParameter("expected one of --test-part and --test-file, got both", param_hint="--test-file")
     choices = choices_of(given)
     test_file = os.path.abspath(given["test_file"]) if "test_file" in given else None
-    others = {name: given.get(name) for name in ("sample_weight", "group", "header", "delimiter", "decimal")}
+    others = {name: given.get(name) for name in ("sample_weight", "group", "header", "delimiter", "decimal", "memory")}
     path = path if path == STDIN else os.path.abspath(path)
     targets = tuple(given["target"])
     target = targets if len(targets) > 1 else targets[0]
@@ -223,7 +225,15 @@ def load(
     hashes = tables.hashes_of(table)
     if expected is not None:
         check_unchanged(hashes, expected)  # of other rows others are drawn to test on
-    data, left_out = tables.load(table, given, recorded, output.note, columns=columns, test_part_named="--test-part", hashes=hashes)
+    if table.memory is None:
+        data, left_out = tables.load(table, given, recorded, output.note, columns=columns, test_part_named="--test-part", hashes=hashes)
+    else:
+        from fastmlp.training import tables_on_disk
+
+        output.note(f"reading {table.name} in parts …")
+        data, left_out = tables_on_disk.load(
+            table, given, recorded, output.note, columns=columns, test_part_named="--test-part", hashes=hashes
+        )
     if table.group is not None:
         output.note(f"rows with the same {table.group} stay together: whole groups are held out")
     if given.get("validation") == 0:
@@ -233,10 +243,13 @@ def load(
 
 
 def tell(note: Callable[[str], None], data: "Dataset", table: "Table", left_out: Mapping[str, str]) -> None:
-    """Say what is learned from what."""
+    """Say what is learned from what; of a table on the disk its targets are told by a sample."""
     from fastmlp.network.labels import shown
     from fastmlp.preprocessing.columns import shown_left_out
 
+    if data.stored is not None:
+        whose = "of them" if table.test_file is None else f"of {os.path.basename(table.test_file)}"
+        note(f"{data.stored.n_rows:,} rows stay on the disk; {data.row_counts()[1]:,} {whose} are held out to test on")
     targets = data.columns.target if isinstance(data.columns.target, tuple) else (data.columns.target,)
     if data.target_kind == "labels":
         shares = ", ".join(f"{name} ({percent(float(each.mean()), 1)})" for name, each in zip(targets, data.y_train.T, strict=True))
@@ -301,6 +314,7 @@ def arguments_of(table: "Table") -> str:
         ("group", table.group),
         ("delimiter", table.delimiter),
         ("decimal", table.decimal),
+        ("memory", table.memory),
     ]
     for name, value in table.choices._asdict().items():
         if name == "day_first":

@@ -173,13 +173,12 @@ def train(
         loaded = time.perf_counter()
 
         from fastmlp.kernels.compiling import compile_seconds
-        from fastmlp.training.plan import make_plan
+        from fastmlp.training.train import plan_of
         from fastmlp.training.trainer import Trainer
 
         display = held.enter_context(compile_notes(output))
         state = earlier.state if earlier is not None else None
-        rows = data.x_train, data.y_train
-        plan = make_plan(network, *rows, training_settings, resume=state, sample_weight=data.sample_weight, groups=data.groups)
+        plan = plan_of(network, data, training_settings, state)
         trainer = Trainer(plan)
         trainer.prepare()  # compiled later, it would be told below the heading of the epochs
         helping.finish()

@@ -21,6 +21,8 @@ from fastmlp.settings import as_path, refuses_unknown
 if TYPE_CHECKING:
     import numpy as np
 
+    from fastmlp.data.stored import StoredTable
+
 DATASETS: dict[str, str] = {
     "mnist": "handwritten digits: 60,000 + 10,000 images of 28 x 28 bytes, 10 classes",
     "fashion-mnist": "pictures of clothing: 60,000 + 10,000 images of 28 x 28 bytes, 10 classes",
@@ -88,6 +90,7 @@ class Dataset:
     # of a table: numbers of training rows -> the data set with columns that are fitted to these; itself where they are already
     fit_to: Callable[[np.ndarray], Dataset] | None = None
     n_networks: int = 1  # of a table: whose mean is its answer by default (fastmlp.train_ensemble)
+    stored: StoredTable | None = None  # where the rows to train on are, of which those above are a sample; None: above
     test_openings: list[str] = dataclasses.field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:

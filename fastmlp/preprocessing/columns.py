@@ -165,11 +165,13 @@ def fit(
     rows: np.ndarray | None = None,
     target: str | Sequence[str] | None = None,
     bins: int = 0,
+    n_rows: int | None = None,
 ) -> Fitted:
     """Return how the columns of a table become inputs, fitted to the rows with the numbers (m,), None: to all. `target` is none of them.
 
     bins: of each number that has more than EACH_VALUE different values; others have one between each two of them. Fewer where there are so
     many columns or rows that MOST_BINS or MOST_NUMBERS would be passed, or so few rows that a bin had less than ROWS_OF_A_BIN. 0: none.
+    n_rows: of the whole table, of which these are a sample; None: they are the table.
     Raises DataError for columns that are not what they are said to be, or of which it cannot be told what they are.
     """
     named, names = choices.named(), frames.names_of(frame)
@@ -204,7 +206,7 @@ def fit(
             scaling += [_scaling(name, each, numbered) for each in numbers]
     if not found:
         raise DataError(f"expected a column to learn from, found none{': ' + shown_left_out(left_out) if left_out else ''}")
-    of_columns, of_table = MOST_BINS // max(len(of_numbers), 1), MOST_NUMBERS // max(len(of_numbers) * len(table), 1)
+    of_columns, of_table = MOST_BINS // max(len(of_numbers), 1), MOST_NUMBERS // max(len(of_numbers) * (n_rows or len(table)), 1)
     room = min(of_columns, of_table, numbered.size // ROWS_OF_A_BIN)
     for place, values in of_numbers.items() if bins and room >= FEWEST_BINS else ():
         found[place] = found[place]._replace(edges=_edges(values, bins, room))
@@ -279,6 +281,19 @@ def _ascend(edges: Sequence[Any]) -> bool:
     if not all(isinstance(edge, (int, float)) and not isinstance(edge, bool) and abs(edge) <= LARGEST for edge in edges):
         return False
     return len(edges) > 1 and all(low < high for low, high in itertools.pairwise(edges))
+
+
+def check_texts(column: Column, texts: Any, rows: np.ndarray) -> None:
+    """Raise DataError, with the row, for a text that is not what a column of numbers, dates or ordered categories holds.
+
+    texts (n,): a polars Series; rows (n,): see `frames.as_numbers`.
+    """
+    if column.kind == NUMBER:
+        frames.as_numbers(texts.alias(column.name), rows)
+    elif column.kind == DATE:
+        frames.as_dates(texts.alias(column.name), column.format, rows)
+    elif column.kind == ORDINAL:
+        _ranks(column, texts.alias(column.name), rows)
 
 
 def from_described(found: Any, center: np.ndarray, scale: np.ndarray) -> Columns:

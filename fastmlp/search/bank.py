@@ -36,6 +36,8 @@ def train_bank(
     """
     if not isinstance(data, Dataset):
         raise ConfigError(f"data: expected a fastmlp.Dataset, got {type(data).__name__}")
+    if data.stored is not None:
+        raise ConfigError(f"data: expected rows in memory, of which many models are trained, {data.name} is on the disk; use fastmlp.train")
     cores = None if cores is None else whole_number("cores", cores, at_least=1)
     tasks = [resolved(task, data) for task in items_of("tasks", tasks, "a list of tasks")]
     if executor is None:

@@ -25,7 +25,7 @@ class OnDisk(NamedTuple):
     """A table of which a training reads its rows bit by bit."""
 
     table: StoredTable
-    held_out: np.ndarray  # (m,) numbers of the rows that it does not train on, ascending
+    left_out: np.ndarray  # (m,) numbers of the rows that it does not train on, ascending: for validation, and for testing
     n_rows: int  # rows it trains on
 
 

@@ -18,7 +18,7 @@ from fastmlp.errors import ConfigError, DataError, InputNotFound
 from fastmlp.preprocessing import columns as of_columns
 from fastmlp.preprocessing import frames
 from fastmlp.preprocessing.columns import Choices, Columns
-from fastmlp.settings import HELD_OUT, NetworkSettings, TrainingSettings, as_path, nearest, refuses_unknown, settings_in_effect
+from fastmlp.settings import HELD_OUT, NetworkSettings, TrainingSettings, nearest, settings_in_effect
 from fastmlp.training import holdout
 
 TEST_PART = 0.2  # of the rows, where nobody says which are for testing
@@ -67,6 +67,7 @@ class Table(NamedTuple):
     decimal: str | None = None
     choices: Choices = Choices()
     preset: str = DEFAULT
+    memory: str | int | None = None  # what the process may use where the table stays on the disk; None: it is read whole
 
     @property
     def name(self) -> str:
@@ -162,58 +163,15 @@ class Loaded(NamedTuple):
     left_out: dict[str, str]
 
 
-@refuses_unknown
-def load_table(
-    source: Any,
-    target: str | Sequence[str],
-    *,
-    test_part: float | int | None = None,
-    test_file: str | os.PathLike[str] | None = None,
-    drop: Sequence[str] = (),
-    keep: Sequence[str] = (),
-    categorical: Sequence[str] = (),
-    numeric: Sequence[str] = (),
-    ordinal: Mapping[str, Sequence[str]] | None = None,
-    date: Sequence[str] = (),
-    day_first: bool | None = None,
-    validation: float | int | None = None,
-    split_seed: int = TrainingSettings.split_seed,
-    sample_weight: str | None = None,
-    group: str | None = None,
-    header: bool | None = None,
-    delimiter: str | None = None,
-    decimal: str | None = None,
-    preset: str = DEFAULT,
-) -> Dataset:
-    """Return a table as a data set for `train`: test rows held out, columns fitted to the rows that will be trained on.
-
-    source: the path of a file, or a frame of pandas, polars or pyarrow: what fastmlp.data.formats.read_table reads. target: the column to
-    predict, by its name, which may be a whole number in pandas; texts, and whole numbers of at most 20 values, are classes. Or several
-    columns: labels where all of them hold 0 and 1, or true and false, else numbers. test_part: a part or a number of the rows; None: a
-    fifth, unless a test_file is named. drop, categorical, numeric, date: names of columns; ordinal: name -> categories in their order;
-    day_first: whether 01/02/2026 is in February; decimal, header, delimiter: how a text is read;
-    keep: no inputs, but shown beside predictions by `fastmlp predict`. sample_weight: the column that says what each row counts in
-    training. group: the column whose rows of equal values stay together where rows are held out; no input. validation, split_seed: which
-    rows the training will hold out; None: a tenth. They and what suits a table of so many rows become the data set's training_defaults.
-    preset: "fast", "default" or "best", how much is done for a score; of "best" several networks answer together: see
-    fastmlp.train_ensemble. A network that is to take frames gets the `columns`.
-
-    Raises ConfigError for columns that are not there, DataError for cells that cannot be what they should, InputNotFound, MissingExtra.
-    """
+def choices_of(
+    *, drop: Any = (), keep: Any = (), categorical: Any = (), numeric: Any = (), ordinal: Any = None, date: Any = (), day_first: Any = None
+) -> Choices:
+    """Return what arguments say about the columns of a table; ConfigError for what is no list of names, no order, no truth value."""
     lists = {"drop": drop, "keep": keep, "categorical": categorical, "numeric": numeric, "date": date}
     names = {name: _names(name, value) for name, value in lists.items()}
     if day_first not in (None, True, False):
         raise ConfigError(f"day_first: expected True, False or None, got {day_first!r:.60}")
-    choices = Choices(**names, ordinal=_orders(ordinal), day_first=day_first)
-    targets = of_columns.targets_of(target)
-    sample_weight = None if sample_weight is None else of_columns.name_of("sample_weight", sample_weight)
-    group = None if group is None else of_columns.name_of("group", group)
-    given = {"split_seed": split_seed, **({} if validation is None else {"validation": validation})}
-    is_path = isinstance(source, (str, os.PathLike))
-    path, test_path = os.fspath(source) if is_path else "", None if test_file is None else str(as_path("test_file", test_file))
-    column = targets if len(targets) != 1 else targets[0]
-    table = Table(path, column, test_part, test_path, sample_weight, group, header, delimiter, decimal, choices, checked_preset(preset))
-    return load(table, given, frame=None if is_path else table.read(source)).data
+    return Choices(**names, ordinal=_orders(ordinal), day_first=day_first)
 
 
 def _names(what: str, values: Any) -> tuple[str, ...]:
@@ -455,22 +413,30 @@ def _split(
     part: float | int | None = None,
 ) -> holdout.Rows:
     """Return which rows are held out, as a training of a network with a fitting output does; part: how many, None: as settings say."""
+    check_target(y, target_kind, names)
     if target_kind != "classes":
         target = y.reshape(len(y), -1)
         output, n_outputs = "identity" if target_kind == "values" else "sigmoid", len(names)
-        for name, values in zip(names, target.T, strict=True):
-            if len(y) > 1 and (values == values[0]).all():
-                about, differ = ("target", "numbers that differ") if len(names) == 1 else (f"target {name!r}", "values that differ")
-                raise DataError(f"{about}: expected {differ}, got {values[0]:g} in all {len(y):,} rows")
     else:
         classes, numbers = np.unique(y, return_inverse=True)
         target, output, n_outputs = numbers[:, None], "softmax", classes.size
-        if classes.size < 2:
-            raise DataError(f"target: expected at least two classes, got {classes.tolist()[0]!r:.60} in all {len(y):,} rows")
-        if classes.size > max(FEW_NUMBERS, len(y) // 2):
-            raise DataError(f"target: expected classes that have several rows each, got {classes.size:,} in {len(y):,} rows")
     held = settings if part is None else _holding_out(settings, part, what)
     return holdout.split(held, target, output, n_outputs, draw, groups, what)
+
+
+def check_target(y: np.ndarray, target_kind: str, names: Sequence[str]) -> None:
+    """Raise DataError for a target, (n,) or (n, T), of which nothing can be learned: always the same, or of as many classes as rows."""
+    if target_kind != "classes":
+        for name, values in zip(names, y.reshape(len(y), -1).T, strict=True):
+            if len(y) > 1 and (values == values[0]).all():
+                about, differ = ("target", "numbers that differ") if len(names) == 1 else (f"target {name!r}", "values that differ")
+                raise DataError(f"{about}: expected {differ}, got {values[0]:g} in all {len(y):,} rows")
+        return
+    classes = np.unique(y)
+    if classes.size < 2:
+        raise DataError(f"target: expected at least two classes, got {classes.tolist()[0]!r:.60} in all {len(y):,} rows")
+    if classes.size > max(FEW_NUMBERS, len(y) // 2):
+        raise DataError(f"target: expected classes that have several rows each, got {classes.size:,} in {len(y):,} rows")
 
 
 def _holding_out(settings: TrainingSettings, part: float | int, what: str) -> TrainingSettings:

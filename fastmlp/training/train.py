@@ -98,11 +98,7 @@ def planned(network: Network, x: Any, y: Any, sample_weight: Any, resume: Traini
     given = dict(settings)
     validation = given.pop("validation", None)
     of_data: Mapping[str, Any] = {}
-    groups = None
-    if isinstance(x, StoredTable):
-        given["validation"] = 0 if isinstance(validation, (tuple, list)) else validation
-        others = {"y": y, "sample_weight": sample_weight}
-        return on_disk.plan(network, x, TrainingSettings.from_mapping(optimizers.as_settings(given), "train"), validation, resume, others)
+    groups, stored = None, x if isinstance(x, StoredTable) else None
     if isinstance(x, Dataset):
         if y is not None:
             raise ConfigError(f"y: expected none beside the data set {x.name}, which has its own, got one; leave it out")
@@ -110,8 +106,9 @@ def planned(network: Network, x: Any, y: Any, sample_weight: Any, resume: Traini
             raise ConfigError(f"columns: expected those of the data set {x.name}, the network has others; use network.encoded(frame) and y")
         sample_weight = x.sample_weight if sample_weight is None else sample_weight
         groups = None if isinstance(validation, (tuple, list)) else x.groups
-        x, y, of_data = x.x_train, x.y_train, x.training_defaults
-    elif y is None:
+        stored = x.stored
+        x, y, of_data = x.x_train, None if stored is not None else x.y_train, x.training_defaults
+    elif y is None and stored is None:
         hint = f"load it: fastmlp.load_dataset({x!r})" if isinstance(x, str) else "only a data set brings its own"
         raise DataError(f"y: expected a target for each row, got none; {hint}")
     class_weight = given.pop("class_weight") if isinstance(given.get("class_weight"), Mapping) else None
@@ -120,4 +117,14 @@ def planned(network: Network, x: Any, y: Any, sample_weight: Any, resume: Traini
     if isinstance(validation, (tuple, list)):  # but how epochs are judged by them does
         given |= {name: of_data[name] for name in having("judges") if name in of_data and given.get(name) is None}
     checked = TrainingSettings.from_mapping(over_defaults(optimizers.as_settings(given), of_data), "train")
+    if stored is not None:
+        others = {"y": y, "sample_weight": sample_weight, "class_weight": class_weight}
+        return on_disk.plan(network, stored, checked, validation, resume, others)
     return make_plan(network, x, y, checked, validation, resume, sample_weight, class_weight, groups=groups)
+
+
+def plan_of(network: Network, data: Dataset, settings: TrainingSettings, resume: TrainingState | None = None) -> Plan:
+    """Return the plan of a training on the rows of a data set, wherever they are, with settings as they are."""
+    if data.stored is not None:
+        return on_disk.plan(network, data.stored, settings, None, resume, {})
+    return make_plan(network, data.x_train, data.y_train, settings, resume=resume, sample_weight=data.sample_weight, groups=data.groups)

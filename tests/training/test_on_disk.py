@@ -12,6 +12,11 @@ import pytest
 
 import fastmlp
 from fastmlp.data import stored
+from fastmlp.data.formats import read_table
+from fastmlp.preprocessing import columns
+from fastmlp.preprocessing.columns import Choices
+from fastmlp.settings import TrainingSettings
+from fastmlp.training import on_disk
 from fastmlp.training.on_disk import Reader
 from fastmlp.training.train import planned
 
@@ -36,7 +41,7 @@ def opened(tmp_path):
         path = tmp_path / "t.parquet"
         frame.write_parquet(path, row_group_size=max(frame.height // 7, 1))
         table = fastmlp.open_table(path, target, **arguments)
-        table.memory = stored.RESERVE + rows * (table.n_features * (table.dtype.itemsize + 4) + 48)
+        table.memory = stored.RESERVE + rows * table.bytes_of_row
         return table
 
     return open_frame
@@ -49,7 +54,7 @@ def test_each_epoch_gives_every_training_row_once_and_no_other(opened):
     for batch_size, validation in ((1, 0), (7, 100), (32, 0.03), (300, 3)):
         network = fastmlp.Network([1, 2, 3])
         plan = planned(network, table, None, None, None, {"batch_size": batch_size, "validation": validation, "normalize": "none"})
-        reader, held_out = Reader(plan, plan.on_disk), plan.on_disk.held_out
+        reader, held_out = Reader(plan, plan.on_disk), plan.on_disk.left_out
         assert plan.validation is None if validation == 0 else np.array_equal(plan.validation.rows[:, 0], held_out)
         orders = []
         for epoch in range(2):
@@ -106,7 +111,7 @@ def test_every_format_is_kept_as_it_is_read_at_once(tmp_path, monkeypatch):
     frame.write_parquet(tmp_path / "t.parquet")
     np.savez(tmp_path / "t.npz", f=frame.drop("y").to_numpy(), y=frame["y"].to_numpy().astype(str))
     for path in sorted(tmp_path.iterdir()):
-        table = fastmlp.open_table(path, "y", drop=frame.columns[3])
+        table = fastmlp.open_table(path, "y", drop=[frame.columns[3]])
         x, y = table.rows(np.arange(1_000))
         assert np.array_equal(x, frame.drop("y", frame.columns[3]).to_numpy()), path
         assert table.labels[y.astype(int)].tolist() == frame["y"].to_list()
@@ -124,15 +129,16 @@ def test_every_format_is_kept_as_it_is_read_at_once(tmp_path, monkeypatch):
 def test_faults_of_a_table_are_found_before_a_network_is_touched(opened, tmp_path):
     for frame, message in (
         (pl.DataFrame({"a": [1.0, None], "y": [0, 1]}), "row 2, column 'a': expected a number, found a missing one"),
-        (pl.DataFrame({"a": ["u", "v"], "y": [0, 1]}), "column 'a': expected numbers in a table that is kept on the disk, found String"),
-        (pl.DataFrame({"a": [1.0, 2.0], "y": [0, None]}), "row 2, column 'y': expected a target, found a missing one"),
+        (pl.DataFrame({"a": ["u", "v"], "y": [0, 1]}), "column 'a': expected numbers, found String"),
+        (pl.DataFrame({"a": [1.0, 2.0], "y": [None, None]}), "expected rows with a target, found none: 'y' is missing in all of them"),
         (pl.DataFrame({"a": [1.0, np.inf], "y": [0, 1]}), "row 2, column 'a': expected a finite number"),
-        (pl.DataFrame({"a": [1.0, 2.0], "z": [0, 1]}), "expected a column 'y', found none"),
         (pl.DataFrame({"y": [0, 1]}), "expected features beside the target 'y'"),
     ):
         with pytest.raises(fastmlp.DataError) as error:
-            opened(frame, 100)
+            opened(frame, 100, encode=False)
         assert message in str(error.value)
+    with pytest.raises(fastmlp.ConfigError, match="target: expected the name of a column, got 'y'"):
+        opened(pl.DataFrame({"a": [1.0, 2.0], "z": [0, 1]}), 100)
     for memory in ("1", "lots", "1e9", True):
         with pytest.raises(fastmlp.ConfigError, match="memory: expected"):
             opened(table_of(10), 100, memory=memory)
@@ -149,6 +155,82 @@ def test_faults_of_a_table_are_found_before_a_network_is_touched(opened, tmp_pat
         fastmlp.train(network, table, epochs=1, validation=500)
     assert np.array_equal(network.parameters, before)
     assert network.input_scaling is None
+
+
+def mixed(n, seed=0):
+    """Return a table with everything in it: numbers, some missing, texts, dates, a row number; classes, and two numbers to predict."""
+    rng = np.random.default_rng(seed)
+    number, color = rng.standard_normal(n).round(3), np.array(["red", "green", "blue", "grey"])[rng.integers(0, 4, n)]
+    day = np.datetime64("2026-01-01") + rng.integers(0, 300, n).astype("timedelta64[D]")
+    answer = number + (color == "red") + 0.1 * rng.standard_normal(n)
+    return pl.DataFrame({
+        "id": np.arange(n), "number": [None if hidden else value for hidden, value in zip(rng.random(n) < 0.1, number, strict=True)],
+        "color": [None if hidden else value for hidden, value in zip(rng.random(n) < 0.05, color, strict=True)],
+        "day": day.astype("datetime64[us]"), "flag": rng.random(n) < 0.5, "size": np.array(["s", "m", "l"])[rng.integers(0, 3, n)],
+        "label": np.where(answer > 0.3, "yes", "no"), "answer": answer, "other": answer**2,
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_columns_of_a_table_on_the_disk_are_those_of_the_same_rows_in_memory(tmp_path, monkeypatch, ending):
+    monkeypatch.setattr(stored, "PARTS", 1 << 13)  # parts of some 8 kB
+    frame, path = mixed(3_000), tmp_path / f"t.{ending}"
+    frame.write_csv(path) if ending == "csv" else frame.write_parquet(path)
+    said = {"drop": ["answer", "other"], "ordinal": {"size": ["s", "m", "l"]}}
+    data = fastmlp.load_table(path, "label", memory="400MiB", test_part=500, **said)
+    assert data.training_defaults["validation"] == 250
+    assert (len(data.x_train), len(data.x_test)) == (2_250, 500)
+    inputs, choices = read_table(path).drop("label", "answer", "other"), Choices(ordinal={"size": ("s", "m", "l")})
+    held_out = np.union1d(data.stored.test_rows, on_disk.held_out_rows(data.stored, TrainingSettings(validation=250)))
+    rows = np.setdiff1d(np.arange(3_000), held_out)
+    expected, left_out = columns.fit(inputs.drop("id"), choices, rows, bins=16, n_rows=3_000)
+    assert left_out == {}
+    assert data.columns.same_as(expected)
+    assert np.array_equal(data.stored.rows(np.arange(3_000))[0], expected.encode(inputs))
+    assert np.array_equal(data.x_test, expected.encode(inputs[data.stored.test_rows]))
+    assert data.y_test.tolist() == frame["label"].gather(data.stored.test_rows).to_list()
+
+
+def test_a_table_on_the_disk_is_learned_with_texts_missing_values_and_several_targets(tmp_path):
+    frame, path = mixed(6_000).with_columns(answer=pl.when(pl.col("id") % 100 > 0).then("answer")), tmp_path / "t.parquet"
+    frame.write_parquet(path)
+    notes = []
+    table = fastmlp.open_table(path, ["answer", "other"], drop=["label"], validation=500, memory="400MiB", notify=notes.append)
+    assert (table.n_rows, table.n_without_target) == (5_940, 60)
+    assert any("60 rows without a target are left out" in note for note in notes)
+    assert any("id (row number" in note for note in notes)
+    table.memory = stored.RESERVE + 2_000 * table.bytes_of_row
+    network = fastmlp.Network([table.n_features, 32, 2], output="identity", seed=0)
+    network.columns = table.columns
+    history = fastmlp.train(network, table, epochs=12, validation=300, batch_size=32, verbose=False)
+    assert history[-1].validation_loss < 0.5 * history[0].validation_loss
+    assert network.evaluate(frame.drop_nulls("answer"), frame.drop_nulls("answer").select("answer", "other").to_numpy())["r2"] > 0.6
+    with pytest.raises(fastmlp.ConfigError, match="columns: expected those of the table"):
+        fastmlp.train(network, fastmlp.open_table(path, "other", drop=["label", "answer"], memory="400MiB"), epochs=1)
+
+
+def test_what_a_table_on_the_disk_cannot_be_is_refused_in_a_word(tmp_path, monkeypatch):
+    path = tmp_path / "t.csv"
+    mixed(300).write_csv(path)
+    for arguments, message in (
+        ({"sample_weight": "answer"}, "sample_weight: expected none with memory, got 'answer'; leave it out"),
+        ({"group": "size"}, "group: expected none with memory, got 'size'"),
+        ({"preset": "best"}, "preset: expected fast or default with memory, got best"),
+        ({"memory": "much"}, "memory: expected a number of bytes such as '2GiB'"),
+    ):
+        with pytest.raises(fastmlp.ConfigError) as error:
+            fastmlp.load_table(path, "label", **{"memory": "400MiB", **arguments})
+        assert message in str(error.value)
+    with pytest.raises(fastmlp.ConfigError, match="memory: expected the path of a file"):
+        fastmlp.load_table(mixed(100), "label", memory="400MiB")
+    data = fastmlp.load_table(path, "label", memory="400MiB")
+    with pytest.raises(fastmlp.ConfigError, match="data: expected rows in memory"):
+        fastmlp.train_ensemble(data, 2)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:200], lines[200].replace(lines[200].split(",")[3], "soon"), *lines[201:]]))
+    monkeypatch.setattr(on_disk, "SAMPLE_ROWS", 50)  # that columns are fitted to; this row is none of them
+    with pytest.raises(fastmlp.DataError, match="column 'day', row 201: expected a date"):
+        fastmlp.load_table(path, "label", date=["day"], memory="400MiB")
 
 
 @pytest.mark.long
@@ -177,6 +259,16 @@ print(json.dumps([table.n_rows, history[-1].validation_accuracy, machine.peak_me
 """
 
 
+COMMAND = """
+import json, sys
+from fastmlp import machine
+from fastmlp.cli import run
+code = run(["train", sys.argv[1], "--target", "y", "--memory", sys.argv[2], "--epochs", "1", "--hidden", "64", "--run-folder", "run"])
+test = json.load(open("run/manifest.json"))["results"]["test"]
+print(json.dumps([code, test["accuracy"], machine.peak_memory()]))
+"""
+
+
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_ten_million_rows_of_thirty_columns_train_in_600_mib(tmp_path):
@@ -194,6 +286,12 @@ def test_ten_million_rows_of_thirty_columns_train_in_600_mib(tmp_path):
     n_rows, accuracy, peak = json.loads(done.stdout)
     assert n_rows == 10_000_000
     assert accuracy > 0.99
+    assert peak <= 600 << 20
+    command = [sys.executable, "-c", COMMAND, str(whole), "600MiB"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    code, accuracy, peak = json.loads(done.stdout.splitlines()[-1])
+    assert code == 0
+    assert accuracy > 0.97
     assert peak <= 600 << 20
 
 

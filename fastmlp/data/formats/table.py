@@ -108,7 +108,7 @@ def _all_of(stream: gzipped.Stream) -> bytes:
     content = stream.read(most + 1)
     if len(content) > most:
         expected = f"expected at most {most >> 20} MiB of uncompressed text, half of the memory there is"
-        raise NotEnoughMemory(f"{stream.name}: {expected}; fastmlp.open_table reads it in parts")
+        raise NotEnoughMemory(f"{stream.name}: {expected}; fastmlp train --memory 2GiB reads it in parts, load_table(…, memory=), too")
     return bytes(content)
 
 
