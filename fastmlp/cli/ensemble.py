@@ -1,24 +1,25 @@
 """`fastmlp train --preset best`: several networks at the same time, joined into the one that is kept, evaluated and told of."""
 
 import contextlib
+import shutil
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastmlp.cli import tables as of_tables
 from fastmlp.cli.options import compile_notes
-from fastmlp.cli.outcome import Destination, check_accuracy, open_destination, tell_test, tested
+from fastmlp.cli.outcome import earlier_destination, finish, follow, open_destination, tell_changes
+from fastmlp.cli.resume import ResumedRun
 from fastmlp.errors import ConfigError
-from fastmlp.rendering import experiments, terminal
+from fastmlp.rendering import terminal
 from fastmlp.rendering.output import Output
-from fastmlp.rendering.progress import Display
-from fastmlp.settings import settings_in_effect
+from fastmlp.settings import TrainingSettings, settings_in_effect
 
 if TYPE_CHECKING:
-    from fastmlp.search.ensemble import Ensemble
-    from fastmlp.search.task import Event
     from fastmlp.training.tables import Table
+
+NETWORKS = "networks"  # the folder of those that are done, until all are
 
 
 class Place(NamedTuple):
@@ -36,99 +37,92 @@ def is_asked_for(table: "Table") -> bool:
     return trains_several(table.preset)
 
 
-def check_no_resume(table: "Table | None") -> None:
-    """Raise ConfigError where a run is one of several networks, of which nothing is kept before all are done."""
-    if table is not None and is_asked_for(table):
-        command = f"fastmlp train {of_tables.arguments_of(table)}"
-        raise ConfigError(f"resume: expected the run of one network, got one of preset {table.preset}; train anew: {command}")
-
-
 def train(
-    output: Output, table: "Table", given: Mapping[str, Any], place: Place, *, plot: bool, require_accuracy: float | None
+    output: Output,
+    table: "Table",
+    given: Mapping[str, Any],
+    place: Place,
+    *,
+    plot: bool,
+    require_accuracy: float | None,
+    earlier: ResumedRun | None = None,
 ) -> dict[str, Any]:
-    """Train the networks of a preset on a table; return what `fastmlp train` does, whose epochs are means over the networks."""
-    from fastmlp import __version__, machine
+    """Train the networks of a preset on a table; return what `fastmlp train` does, whose epochs are means over the networks.
+
+    earlier: a run of them to go on with, of which those that are done are kept.
+    """
+    from fastmlp import machine
     from fastmlp.kernels.compiling import compile_seconds
     from fastmlp.network import network_for, settings_for
-    from fastmlp.search.ensemble import trained_together
+    from fastmlp.search.ensemble import Kept, trained_together
     from fastmlp.search.in_process import prepare, resolved
     from fastmlp.search.repeat import repeat_tasks
 
     started = time.perf_counter()
-    data = of_tables.load(output, table.name, table, given, None)
-    network, training = settings_in_effect(given, data.network_defaults, data.training_defaults)
+    if earlier is not None and earlier.run.manifest.get("outcome") == "done":
+        command = f"fastmlp train {of_tables.arguments_of(table)}"
+        raise ConfigError(f"resume: expected a run that is not finished, got {str(earlier.run.path)!r}; train anew: {command}")
+    recorded = None if earlier is None else (earlier.network, earlier.training)
+    data = of_tables.load(output, table.name, table, given, None, recorded=recorded)
+    if earlier is not None:
+        earlier.check_data(data)
+        _check_same(earlier)
+    network, training = recorded or settings_in_effect(given, data.network_defaults, data.training_defaults)
     loaded, compiled = time.perf_counter(), compile_seconds()
-    task = repeat_tasks(network, training, 1)[0]
-    settings = {"network": settings_for(data, network).to_dict(), "train": resolved(task, data).training.to_dict()}
+    tasks = repeat_tasks(network, training, data.n_networks)
+    in_effect = resolved(tasks[0], data).training
+    settings = {"network": settings_for(data, network).to_dict(), "train": in_effect.to_dict()}
     threads = training.threads or machine.usable_cores()
     with contextlib.ExitStack() as held:
         display = held.enter_context(compile_notes(output))
-        prepare([task], data)  # what does not fit is found before there is a folder
+        prepare(tasks[:1], data)  # what does not fit is found before there is a folder
         display.clear()
         sizes = "-".join(map(str, network_for(data, network, training.seed).sizes))
         at_once = min(threads, data.n_networks)
         output.note(f"{data.name}: {len(data.x_train):,} rows; {data.n_networks} networks {sizes}, {at_once} at a time")
         began, compiled = time.perf_counter(), compile_seconds() - compiled
-        to = open_destination(table.name, *place)
+        to = open_destination(table.name, *place) if earlier is None else earlier_destination(output, earlier, place.out)
+        kept = None
         if to.run is not None:
-            held.enter_context(to.run)
-            files = {"name": data.name, "files": dict(data.hashes), **of_tables.in_manifest(table)}
-            to.run.start(settings, seed=training.seed, data=files, threads=threads, out=place.out)
-        found = _followed(output, display, to, trained_together(data, network, training, data.n_networks))
+            if earlier is None:
+                held.enter_context(to.run)
+                files = {"name": data.name, "files": dict(data.hashes), **of_tables.in_manifest(table)}
+                to.run.start(settings, seed=training.seed, data=files, threads=threads, out=place.out)
+            kept = Kept(to.run.path / NETWORKS)
+            if earlier is not None:
+                there = len(kept.of(tasks))
+                changed = to.run.resume(earlier.facts, settings, threads=threads, out=place.out, at={"networks": there}, epochs=0)
+                tell_changes(output, changed)
+                output.note(f"going on with {to.run.path}: {there} of {data.n_networks} networks are done")
+        try:
+            found = follow(output, display, trained_together(data, network, training, data.n_networks, kept))
+        except BaseException as error:
+            stopped = isinstance(error, (KeyboardInterrupt, BrokenPipeError))
+            to.finish("interrupted" if stopped else "failed", {})
+            if isinstance(error, KeyboardInterrupt):
+                display.clear()
+                output.note(f"interrupted; networks that are done are kept, {to.how_to_go_on()}" if to.run is not None else "interrupted")
+            raise
         trained = time.perf_counter()
         epochs = [means._asdict() for means in found.epochs()]
         if to.run is not None:
             for means in epochs:
                 to.run.append_metrics(means)
-        found.network.save(to.model, training)
-        test, confusion = tested(found.network, data, training.metric, is_table=True)
-        to.finish("done", {"stopped": None, "metric": training.metric, "test": test, "test_openings": data.test_openings, "best": None})
+        done = finish(to, found.network, data, in_effect, is_table=True)
+        if to.run is not None:
+            shutil.rmtree(to.run.path / NETWORKS, ignore_errors=True)
     if plot:
         output.detail(f"\n{terminal.learning_curves(epochs)}\n")
-    tell_test(output, found.network, test, training.metric, confusion, to.model)
-    check_accuracy(require_accuracy, test, to.model)
-    return {
-        "dataset": table.name,
-        "recipe": None,
-        "sizes": found.network.sizes,
-        "settings": settings,
-        "networks": len(found.models),
-        "epochs": epochs,
-        "stopped": None,
-        "metric": training.metric,
-        "best": None,
-        "test": test,
-        "resumed": False,
-        "seconds": {
-            "load": loaded - started,
-            "compile": compiled,
-            "train": trained - began,
-            "total": time.perf_counter() - started,
-        },
-        "threads": threads,
-        "model": to.model,
-        "run_folder": to.run.path if to.run is not None else None,
-        "version": __version__,
-        "machine": machine.describe(),
-    }
+    done.tell(output)
+    done.check_accuracy(require_accuracy)
+    seconds = {"load": loaded - started, "compile": compiled, "train": trained - began, "total": time.perf_counter() - started}
+    record = done.record(table.name, None, settings, epochs, resumed=earlier is not None, seconds=seconds, threads=threads)
+    return {**record, "networks": len(found.models)}
 
 
-def _followed(output: Output, display: Display, to: Destination, events: "Generator[Event, None, Ensemble]") -> "Ensemble":
-    """Train to the end; meanwhile a bar moves, or a line tells of each network. What ends it before is noted in the run folder."""
-    from fastmlp.search.task import BankProgress, Trained
-
-    try:
-        with contextlib.closing(events):
-            while True:
-                event = next(events)
-                if isinstance(event, BankProgress):
-                    display.models(event)
-                elif isinstance(event, Trained) and not output.shows_progress:
-                    display.clear()
-                    output.note(experiments.trained(event))
-    except StopIteration as end:
-        display.clear()
-        return end.value  # type: ignore[no-any-return]
-    except BaseException as error:
-        to.finish("interrupted" if isinstance(error, (KeyboardInterrupt, BrokenPipeError)) else "failed", {})
-        raise
+def _check_same(earlier: ResumedRun) -> None:
+    """Raise ConfigError for settings that were given anew: the networks that are done had others. The number of threads may change."""
+    before = TrainingSettings.from_record(earlier.facts["settings"]["train"]).to_dict()
+    changed = [name for name, value in earlier.training.to_dict().items() if name != "threads" and before[name] != value]
+    if changed:
+        raise ConfigError(f"{changed[0]}: expected none with the run of several networks, of which some are done, got one; leave it out")

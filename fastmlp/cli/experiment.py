@@ -10,12 +10,11 @@ import typer
 from fastmlp.cli import tables as of_tables
 from fastmlp.cli.configuration import flag
 from fastmlp.cli.options import compile_notes
-from fastmlp.cli.outcome import RUNS
+from fastmlp.cli.outcome import RUNS, follow
 from fastmlp.cli.train import split_rows
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.rendering import experiments
 from fastmlp.rendering.output import Output, plain
-from fastmlp.rendering.progress import Display
 from fastmlp.settings import (
     BY_WIDTH,
     CHOICES,
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from fastmlp.storage.runs import RunFolder
     from fastmlp.training.tables import Table
 
-Result = TypeVar("Result")
 Settings = TypeVar("Settings", NetworkSettings, TrainingSettings)
 
 COUNTS = ("runs", "folds", "seeds", "repeats")  # of the arguments of experiments, those that are numbers
@@ -232,7 +230,7 @@ def conduct(
         plan, data, run = session.plan, session.data, session.run
         output.note(f"{plan.dataset}: {kind.title(plan, data)}; {_at_a_time(options, session.cores)}")
         with _outcome(output, run, kind.name), compile_notes(output) as display:
-            found = _follow(output, display, kind.find(session))
+            found = follow(output, display, kind.find(session))
             tested = {"test": found.test} if "test" in kind.arguments else {}
             openings = data[0].test_openings if len(data) == 1 else {each.name: len(each.test_openings) for each in data}
             write_record(run.path / "result.json", plain({**found.result, **tested}))
@@ -420,27 +418,3 @@ def _outcome(output: Output, run: "RunFolder", kind: str) -> Iterator[None]:
     except BaseException:
         run.finish("failed")
         raise
-
-
-def _follow(output: Output, display: Display, events: "Generator[Event | Stage, None, Result]") -> Result:
-    """Run an experiment to its end and return what it returns; meanwhile a bar moves, or a line tells of each finished model."""
-    from fastmlp.search.task import BankProgress, Lost, Trained
-
-    with contextlib.closing(events):
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                display.clear()
-                return end.value  # type: ignore[no-any-return]
-            if isinstance(event, BankProgress):
-                display.models(event)
-            elif isinstance(event, Lost):
-                display.clear()
-                output.note(experiments.lost(event))
-            elif not isinstance(event, Trained):
-                display.clear()
-                output.note(experiments.stage(event))
-            elif not output.shows_progress:
-                display.clear()
-                output.note(experiments.trained(event))

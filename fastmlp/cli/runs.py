@@ -15,10 +15,10 @@ EXAMPLES = ("fastmlp runs", "fastmlp runs /scratch/runs --json")
 def runs(
     output: Output, folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="where the run folders are", show_default=True)] = RUNS
 ) -> dict[str, Any]:
-    """List the run folders: outcome, epochs and accuracy of each.
+    """List the run folders: outcome, epochs and score of each.
 
-    Names begin with the time (UTC) and what was done on which data. Accuracies are those on the test rows; in brackets on held-out rows,
-    the mean over the models of a repeat or a cross-validation.
+    Names begin with the time (UTC) and what was done on which data. Scores are those on the test rows: the accuracy, or what else the
+    run was judged by; in brackets on held-out rows, the mean over the models of a repeat or a cross-validation.
     Outcomes: done; running; interrupted (by a signal), failed (by an error) and killed (without a word): those three go on with
     fastmlp train --resume; diverged; damaged: its files cannot be read.
     """

@@ -17,7 +17,7 @@ from fastmlp.cli import ensemble
 from fastmlp.cli import tables as of_tables
 from fastmlp.cli.configuration import given_settings, recipe_settings
 from fastmlp.cli.options import DataDir, OptionalData, RecipeOption, compile_notes, model_file
-from fastmlp.cli.outcome import RUNS, Destination, check_accuracy, open_destination, tell_test, tested
+from fastmlp.cli.outcome import RUNS, Destination, earlier_destination, finish, open_destination, tell_changes
 from fastmlp.cli.resume import FACTS, ResumedRun, open_earlier, text_of
 from fastmlp.errors import ConfigError, FastmlpError, TrainingError
 from fastmlp.rendering import tables, terminal
@@ -121,7 +121,6 @@ def train(
     from the environment (FASTMLP_EPOCHS=3) or from the file given with --config; a flag wins over both, and all of them over --recipe.
     Ctrl-C saves and stops after the current batch; --resume continues, bit for bit.
     """
-    from fastmlp import __version__, machine
     from fastmlp.storage.atomic import check_creatable
     from fastmlp.training import ahead
 
@@ -133,17 +132,18 @@ def train(
         check_creatable(out)
     if plot:
         terminal.check_installed()
+    place = ensemble.Place(out, run_folder, no_run_folder)
     if own is not None and ensemble.is_asked_for(own):
         if start_from is not None:
             raise typer.BadParameter(f"expected none with --preset {own.preset}, whose networks begin anew, got one", param_hint="--from")
-        place = ensemble.Place(out, run_folder, no_run_folder)
         return ensemble.train(output, own, given, place, plot=plot, require_accuracy=require_accuracy)
     with contextlib.ExitStack() as held:
         earlier = open_earlier(resume, RUNS, dataset, given) if resume is not None else None
         if earlier is not None:
             held.enter_context(earlier.run)
             own = of_tables.of_manifest(earlier.facts)
-            ensemble.check_no_resume(own)
+            if own is not None and ensemble.is_asked_for(own):
+                return ensemble.train(output, own, given, place, plot=plot, require_accuracy=require_accuracy, earlier=earlier)
         name = earlier.dataset if earlier is not None else str(dataset) if own is None else own.name
         helping = held.enter_context(ahead.Ahead())
         if earlier is None and own is None and helping.is_cold:
@@ -208,42 +208,24 @@ def train(
         stop = held.enter_context(StopOnSignal(at_once))
         epochs = run_epochs(output, display, trainer, to, checkpoint, stop)
         trained, compiled = time.perf_counter(), compile_seconds() - compiled
-        network.save(to.model, trainer.settings)
         metric = trainer.settings.metric
-        test, confusion = tested(network, data, metric, is_table=own is not None)
         best = {"epoch": trainer.best.epoch, f"validation_{metric}": trainer.best.value} if trainer.best.epoch else None
-        to.finish("done", {"stopped": trainer.stopped, "metric": metric, "test": test, "test_openings": data.test_openings, "best": best})
+        done = finish(to, network, data, trainer.settings, is_table=own is not None, stopped=trainer.stopped, best=best)
     if plot:
         output.detail(f"\n{terminal.learning_curves(epochs)}\n")
     for line in tables.ending(trainer):
         output.detail(line)
-    tell_test(output, network, test, metric, confusion, to.model)
+    done.tell(output)
     if not has_ended and (more := command_to_train_on(trainer, to)) is not None:
         output.note(f"to train on: {more}")
-    check_accuracy(require_accuracy, test, to.model)
-    return {
-        "dataset": name,
-        "recipe": recipe,
-        "sizes": network.sizes,
-        "settings": settings,
-        "epochs": epochs,
-        "stopped": trainer.stopped,
-        "metric": metric,
-        "best": best,
-        "test": test,
-        "resumed": resume is not None,
-        "seconds": {
-            "load": loaded - started,
-            "compile": trainer.compile_seconds + compiled,
-            "train": trained - began - compiled,
-            "total": time.perf_counter() - started,
-        },
-        "threads": trainer.threads,
-        "model": to.model,
-        "run_folder": to.run.path if to.run is not None else None,
-        "version": __version__,
-        "machine": machine.describe(),
+    done.check_accuracy(require_accuracy)
+    seconds = {
+        "load": loaded - started,
+        "compile": trainer.compile_seconds + compiled,
+        "train": trained - began - compiled,
+        "total": time.perf_counter() - started,
     }
+    return done.record(name, recipe, settings, epochs, resumed=resume is not None, seconds=seconds, threads=trainer.threads)
 
 
 def start_for_pictures(helping: "Ahead", dataset: str, given: Mapping[str, Any]) -> None:
@@ -312,17 +294,12 @@ def go_on(
     output: Output, earlier: ResumedRun, trainer: "Trainer", settings: Mapping[str, Mapping[str, Any]], out: Path | None
 ) -> Destination:
     """Note in the run folder that the run goes on, say from where, and say what might change a bit."""
-    run, model = earlier.run, out or earlier.run.model_path
-    if out is None and earlier.facts.get("out") is not None:  # a run folder may come from anybody: what it names is not written
-        before = shlex.quote(str(earlier.facts["out"]))
-        output.note(f"the model goes into the run folder this time; to write it where it went before: --out {before}")
+    to, run = earlier_destination(output, earlier, out), earlier.run
     at = {"epoch": trainer.epoch + 1, "row": trainer.row}
     changed = run.resume(earlier.facts, settings, threads=trainer.threads, out=out, at=at, epochs=trainer.epoch)
     output.note(f"going on with {run.path} in epoch {at['epoch']} after {at['row']:,} rows")
-    for name, (before, now) in changed.items():
-        if name != "threads":
-            output.note(f"warning: saved with {name} {before}, going on with {now}: the last bits may differ from those of an unbroken run")
-    return Destination(model, run)
+    tell_changes(output, changed)
+    return to
 
 
 def how_to_train_on(trainer: "Trainer", to: Destination) -> str:

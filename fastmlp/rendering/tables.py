@@ -141,8 +141,8 @@ def combinations(checks: "Iterable[Combination]") -> str:
 
 def runs(found: "Iterable[RunSummary]") -> str:
     """Return one row per run. The name, which tells when it began and on what, comes last: it is the longest, and what one copies."""
-    rows = ([run.outcome, _trained(run), _accuracy_of(run), run.name] for run in found)
-    return table(["outcome", "trained", "accuracy", "run"], rows, left=(0, 3))
+    rows = ([run.outcome, _trained(run), _score_of(run), run.name] for run in found)
+    return table(["outcome", "trained", "score", "run"], rows, left=(0, 3))
 
 
 def _trained(run: "RunSummary") -> str:
@@ -151,11 +151,12 @@ def _trained(run: "RunSummary") -> str:
     return MISSING if number is None else f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _accuracy_of(run: "RunSummary") -> str:
-    """Return the accuracy on the test rows, else in brackets that on the held-out rows."""
-    if run.test_accuracy is not None or run.validation_accuracy is None:
-        return percent(run.test_accuracy)
-    return f"({percent(run.validation_accuracy)})"
+def _score_of(run: "RunSummary") -> str:
+    """Return what a run reached on the test rows, else in brackets on held-out rows; a metric that is no accuracy with its name."""
+    value = run.validation_metric if run.test_metric is None else run.test_metric
+    name = run.metric or "accuracy"
+    shown = percent(value) if name == "accuracy" else MISSING if value is None else f"{METRICS[name].label} {metric(name, value)}"
+    return f"({shown})" if run.test_metric is None and value is not None else shown
 
 
 def columns(found: "Iterable[Description]") -> str:

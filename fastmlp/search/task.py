@@ -1,7 +1,8 @@
 """One model to train among many, what came out, and how far all of them are. Free of numba: a worker reads it before Numba starts."""
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+import contextlib
+from collections.abc import Callable, Generator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from fastmlp.training.history import History
 
 DONE, DIVERGED = "done", "diverged"
+Step = TypeVar("Step")
+Result = TypeVar("Result")
 
 
 class Folds(NamedTuple):
@@ -66,3 +69,15 @@ class Lost(NamedTuple):
 
 
 Event = BankProgress | Trained | Lost
+
+
+def followed(events: Generator[Step, None, Result], tell: Callable[[Step], object] = lambda _: None) -> Result:
+    """Run what yields events to its end, and return what it returns; tell: is given each event."""
+    with contextlib.closing(events):
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+            tell(event)

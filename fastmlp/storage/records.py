@@ -23,7 +23,7 @@ FILES = (
     "lock", "config.toml", "env.json", "manifest.json", "metrics.jsonl", "model.safetensors", "models.jsonl", "final.jsonl",
     "result.json", "report.html",
 )  # fmt: skip
-FOLDERS = ("checkpoints", "report-figures", "experiments")
+FOLDERS = ("checkpoints", "networks", "report-figures", "experiments")
 # Not every system has them. O_NONBLOCK: opening a pipe would wait for its other end.
 _SAFELY = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 

@@ -5,6 +5,7 @@
     manifest.json        what went in (settings, seed, data hashes, versions, processor), when, and what came out; each resumption
     metrics.jsonl        one JSON object per epoch, appended when the epoch ends
     checkpoints/         where the training stood, the last two times that it was saved; their writer is storage/checkpoints.py
+    networks/            of a training of several networks: those that are done, until all are; their writer is search/ensemble.py
     model.safetensors    the trained network; its writer is storage/model_file.py
     models.jsonl         of an experiment: one JSON object per finished model
     result.json          of an experiment: what came out
@@ -29,6 +30,7 @@ from typing import Any, NamedTuple, Self
 
 from fastmlp import machine
 from fastmlp.errors import DataError, InputNotFound, OutputError, RunInUse
+from fastmlp.settings import METRICS as KNOWN
 from fastmlp.storage.atomic import output_error, remove_leftovers, write_atomically
 from fastmlp.storage.reading import KINDS, TRAIN, read_models
 from fastmlp.storage.records import append_record, check_plain, read_metrics, read_object, sync, to_json
@@ -252,7 +254,10 @@ class RunSummary(NamedTuple):
     test_loss: float | None
     problem: str | None  # what is wrong with a damaged folder
     kind: str = TRAIN  # or the kind of experiment
-    models: int | None = None  # of an experiment, that are done; its validation accuracy is their mean, where they are of one setting
+    models: int | None = None  # of an experiment, that are done; its validation scores are their means, where they are of one setting
+    metric: str | None = None  # what the run is judged by: that of its settings; where these say the loss, accuracy or R², if there is one
+    test_metric: float | None = None
+    validation_metric: float | None = None
 
 
 def list_runs(root: str | os.PathLike[str]) -> tuple[list[RunSummary], int]:
@@ -297,6 +302,11 @@ def summarize(folder: Path) -> RunSummary:
     outcome = _text(manifest.get("outcome")) or "killed"  # no outcome, and nobody at work: the process ended without a word
     last = metrics[-1] if metrics else {}
     test = _mapping(_mapping(manifest.get("results")).get("test"))
+    held_out = last if kind == TRAIN else _means(kind, models)
+    recorded = _mapping(_mapping(manifest.get("settings")).get("train")).get("metric")
+    metric = _metric(_mapping(manifest.get("results")).get("metric", recorded), {**held_out, **test})
+    if kind == TRAIN:  # whose epochs know their accuracy, and the metric of the settings
+        held_out = {**held_out, "accuracy": held_out.get("validation_accuracy"), str(recorded): held_out.get("validation_metric")}
     return RunSummary(
         name=folder.name,
         path=folder,
@@ -304,22 +314,34 @@ def summarize(folder: Path) -> RunSummary:
         dataset=_text(_mapping(manifest.get("data")).get("name")),
         outcome="damaged" if problems else "running" if running else outcome,
         epochs=len(metrics) if not problems and kind == TRAIN else None,
-        validation_accuracy=_number(last.get("validation_accuracy")) if kind == TRAIN else _mean_accuracy(kind, models),
+        validation_accuracy=_number(held_out.get("accuracy")),
         validation_loss=_number(last.get("validation_loss")),
         test_accuracy=_number(test.get("accuracy")),
         test_loss=_number(test.get("loss")),
         problem="; ".join(problems) or None,
         kind=kind,
         models=len(models) if not problems and kind != TRAIN else None,
+        metric=metric,
+        test_metric=_number(test.get(metric)),
+        validation_metric=_number(held_out.get(metric)),
     )
 
 
-def _mean_accuracy(kind: str, models: Sequence[Mapping[str, Any]]) -> float | None:
-    """Return the mean of the validation accuracies of models of one setting, None where there are several settings or no accuracies."""
-    found = [model["validation"].get("accuracy") for model in models if model["outcome"] == "done"]
-    if kind not in ("repeat", "cv") or not found or None in found:
-        return None
-    return float(sum(found) / len(found))
+def _means(kind: str, models: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return the means of the validation scores of models of one setting; none where there are several settings."""
+    found = [model["validation"] for model in models if model["outcome"] == "done"]
+    if kind not in ("repeat", "cv") or not found:
+        return {}
+    columns = {name: [scores.get(name) for scores in found] for name in found[0]}
+    return {name: float(sum(values) / len(values)) for name, values in columns.items() if None not in values}
+
+
+def _metric(named: Any, scores: Mapping[str, Any]) -> str:
+    """Return what a run is judged by, whose settings name a metric; scores: those that it has, on whichever rows."""
+    if named in KNOWN and named != "loss":
+        return str(named)
+    has_accuracy = any(scores.get(name) is not None for name in ("accuracy", "validation_accuracy"))
+    return "accuracy" if has_accuracy or named != "loss" else "r2" if scores.get("r2") is not None else "loss"
 
 
 def is_running(folder: Path) -> bool:

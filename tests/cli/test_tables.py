@@ -2,12 +2,14 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
 import fastmlp
+from fastmlp.search import ensemble
 
 ROWS = 400
 
@@ -189,12 +191,72 @@ def test_a_preset_of_several_networks_leaves_one_model_like_any_other(command, t
     assert evaluated["accuracy"] == done.json["test"]["accuracy"]
     assert len(command("predict", "run", table, "--json").json["predictions"]) == ROWS
     assert command("report", "run").code == 0
-    refused = command("train", "--resume", "run")
-    assert refused.code == 78
-    assert "resume: expected the run of one network, got one of preset best; train anew: fastmlp train" in refused.err
     refused = command("repeat", table, "--target", "class", "--preset", "best", "--runs", 2)
     assert refused.code == 2
     assert "expected fast or default here, got best" in refused.err
+
+
+def test_a_table_that_stays_on_the_disk_is_trained_on_evaluated_and_resumed(command, table):
+    done = command("train", table, "--target", "class", "--memory", "400MiB", "--epochs", 2, "--run-folder", "run", "--json")
+    assert done.code == 0, done.err
+    assert "rows stay on the disk" in done.err
+    assert done.json["test"]["accuracy"] > 0.8
+    assert command("evaluate", "run", "--json").json["accuracy"] == done.json["test"]["accuracy"]
+    assert command("train", "--resume", "run", "--json").json["test"] == done.json["test"]
+    assert len(command("predict", "run", table, "--json").json["predictions"]) == ROWS
+    assert command("report", "run").code == 0
+    refused = command("evaluate", "run", "--split", "train")
+    assert "split: expected test for a run whose table stays on the disk" in refused.err
+    for flags, message in (
+        (["--group", "size"], "group: expected none with memory"),
+        (["--preset", "best"], "preset: expected fast or default with memory"),
+        (["--class-weight", "balanced"], "class_weight: expected none with a table on the disk"),
+    ):
+        refused = command("train", table, "--target", "class", "--memory", "400MiB", *flags)
+        assert refused.code == 78
+        assert message in refused.err
+
+
+def test_several_networks_go_on_with_those_that_are_missing(command, table, monkeypatch):
+    arguments = ("--target", "class", "--preset", "best", "--epochs", 2, "--hidden", 8)
+    whole = command("train", table, *arguments, "--run-folder", "whole", "--json").json
+    add = ensemble.Kept.add
+
+    def stopped(kept, model):
+        add(kept, model)
+        if model.task.training.seed >= 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ensemble.Kept, "add", stopped)
+        interrupted = command("train", table, *arguments, "--run-folder", "run")
+    assert interrupted.code == 130
+    assert "networks that are done are kept, go on with: fastmlp train --resume run" in interrupted.err
+    kept = sorted(Path("run/networks").glob("*.safetensors"))
+    kept[0].write_bytes(kept[0].read_bytes()[:-1])  # a damaged one is trained again
+    refused = command("train", "--resume", "run", "--learning-rate", 0.1)
+    assert refused.code == 78
+    resumed = command("train", "--resume", "run", "--json")
+    assert resumed.code == 0, resumed.err
+    assert f"going on with run: {len(kept) - 1} of 8 networks are done" in resumed.err
+    assert resumed.json["test"] == whole["test"]
+    assert resumed.json["epochs"][-1]["train_loss"] == whole["epochs"][-1]["train_loss"]
+    assert np.array_equal(*(fastmlp.Network.load(f"{run}/model.safetensors").parameters for run in ("run", "whole")))
+    assert not Path("run/networks").exists()
+    assert "resume: expected a run that is not finished" in command("train", "--resume", "run").err
+
+
+def test_runs_show_what_a_regression_is_judged_by(command, table):
+    command("train", table, "--target", "size", "--epochs", 2)
+    command("train", table, "--target", "class", "--epochs", 2, "--metric", "auc")
+    command("repeat", table, "--target", "size", "--epochs", 2, "--runs", 2)
+    shown = command("runs").out
+    assert " R² 0." in shown
+    assert " AUC 0." in shown
+    assert "(R² 0." in shown
+    found = command("runs", "--json").json["runs"]
+    assert [run["metric"] for run in found].count("r2") == 2
+    assert all((run["test_metric"] if run["kind"] == "train" else run["validation_metric"]) > 0.2 for run in found)
 
 
 def test_a_run_is_not_evaluated_on_a_table_that_has_changed(command, tmp_path):
