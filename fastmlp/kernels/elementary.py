@@ -15,8 +15,8 @@ F = np.float32
 LOG2_E = F(1.44269504088896341)
 LN2_HIGH = F(0.693359375)  # ln 2 in two parts: the high one has few bits, so that n * LN2_HIGH is exact
 LN2_LOW = F(-2.12194440e-4)
-# Within these the exponent bits of 2^n hold a normal number; beyond, e^x counts as 0 and as infinite.
-EXP_LOWEST, EXP_HIGHEST = F(-87.3), F(88.37)
+# Where they are reached, the exponent bits of 2^n say 0 and infinite, and so is e^x; from -87.68 to 88.37 they hold a normal number.
+EXP_LOWEST, EXP_HIGHEST = F(-88), F(89)
 ZERO, INFINITY = F(0), F(math.inf)
 HIGHEST_BOUNDED, HIGHEST_BOUNDED_64 = F(80), 700.0
 ROOT_OF_HALF = np.int32(0x3F3504F3)  # its bits
@@ -103,12 +103,13 @@ def power(x: float, y: float) -> float:
 
 
 def exp_parts(x):
-    """Return (q, 2^n) with e^x = (q + 1) 2^n, for a float32 x between -87.3 and 88.37.
+    """Return (q, 2^n) with e^x = (q + 1) 2^n, for a float32 x; 2^n is 0 below -87.68, infinite above 88.37.
 
-    x = n ln 2 + r with |r| <= ln 2 / 2; q = e^r - 1 by a polynomial of degree 7, 2^n put into the exponent bits.
+    x = n ln 2 + r with |r| <= ln 2 / 2; q = e^r - 1 by a polynomial of degree 7, 2^n put into the exponent bits. A NaN stays one in q.
     Coefficients: S. L. Moshier, Cephes Mathematical Library, expf.
     """
-    clamped = min(max(x, EXP_LOWEST), EXP_HIGHEST)
+    clamped = EXP_LOWEST if x < EXP_LOWEST else x  # not max and min, which drop a NaN
+    clamped = EXP_HIGHEST if clamped > EXP_HIGHEST else clamped
     n = np.floor(clamped * LOG2_E + F(0.5))
     r = (clamped - n * LN2_HIGH) - n * LN2_LOW
     p = F(1.9875691500e-4)
@@ -121,12 +122,9 @@ def exp_parts(x):
 
 
 def exp_polynomial(x):
-    """Return e^x for a float32 x, relative error below 1.2e-7; 0 below -87.3, infinite above 88.37."""
+    """Return e^x for a float32 x, relative error below 1.2e-7; 0 below -87.68, infinite above 88.37."""
     q, power_of_two = exp_parts(x)
-    result = (q + F(1)) * power_of_two
-    result = INFINITY if x > EXP_HIGHEST else result
-    result = ZERO if x < EXP_LOWEST else result
-    return result if x == x else x  # min and max drop a NaN; the caller must see it
+    return (q + F(1)) * power_of_two
 
 
 def exp_bounded_polynomial(x):
@@ -135,12 +133,10 @@ def exp_bounded_polynomial(x):
 
 
 def expm1_polynomial(x):
-    """Return e^x - 1 for a float32 x, relative error below 2e-7; -1 below -87.3, infinite above 88.37."""
+    """Return e^x - 1 for a float32 x, relative error below 2e-7; -1 below -87.68, infinite above 88.37."""
     q, power_of_two = exp_parts(x)
     result = q * power_of_two + (power_of_two - F(1))  # the bracket is exact, or so large that it does not matter
-    result = INFINITY if x > EXP_HIGHEST else result
-    result = -F(1) if x < EXP_LOWEST else result
-    return result if x == x else x
+    return power_of_two if power_of_two == INFINITY else result  # not a negative q times infinity, less infinity
 
 
 def tanh_polynomial(x):

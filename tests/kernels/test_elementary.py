@@ -8,7 +8,7 @@ from scipy import special
 from fastmlp.kernels import elementary
 from fastmlp.kernels.elementary import exp, log, tanh
 
-LOWEST, HIGHEST = float(elementary.EXP_LOWEST), float(elementary.EXP_HIGHEST)
+LOWEST, HIGHEST = -87.3, 88.37  # between which e^x is a normal float32 number
 POINTS = 1_000_000
 
 
@@ -139,7 +139,7 @@ def test_erfc_keeps_its_digits_up_to_one():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", OTHERS)
 def test_every_other_function_has_the_ends_of_its_library_form_compiled_and_interpreted(name, dtype):
-    x = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, -1.0, -2.0, 89.0, 800.0, -800.0, 3e38, -3e38])
+    x = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, -1.0, -2.0, 88.5, 89.0, 800.0, -800.0, 3e38, -3e38])
     x = x[:-2] if name in ("sin", "cos") else x  # whose sine is decided by digits that float32 does not have
     with np.errstate(all="ignore"):
         expected = OTHERS[name][0](x)
