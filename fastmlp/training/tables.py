@@ -27,7 +27,7 @@ FEW_NUMBERS = 20  # different whole numbers in a target that are classes unless 
 TRAINING_DEFAULTS: Mapping[str, Any] = {
     "optimizer": "adam", "schedule": "cosine", "validation": 0.1, "restore_best": True,
 }  # fmt: skip
-DROPOUT = {"classes": 0.3, "labels": 0.3, "values": 0.15}
+DROPOUT = {"classes": 0.3, "labels": 0.3, "values": 0.0}
 SMALLEST_BATCH, LARGEST_BATCH, STEPS = 16, 128, 100  # an epoch has so many steps, or more
 
 
