@@ -30,7 +30,6 @@ from tables import Table, columns
 
 RESULTS = Path(__file__).with_name("results") / "tables.jsonl"
 SEEDS = 3
-PACKAGES = {"sklearn": "scikit-learn"}  # whose names are others than those of their modules
 THREADS = 2
 
 
@@ -169,7 +168,7 @@ def measured(method: str, name: str, rows: Rows, seed: int) -> dict[str, Any]:
     done = time.perf_counter()
     true = rows.y[rows.held_out]
     score = 1 - np.mean((found - true) ** 2) / np.var(true) if rows.is_regression else np.mean(found == true)
-    version = importlib.metadata.version(PACKAGES.get(package, package))
+    version = getattr(importlib.import_module(package), "__version__", None) or importlib.metadata.version(package)
     return {
         "table": name, "method": method, "seed": seed, "score": round(float(score), 5), "is_regression": rows.is_regression,
         "fit": round(fitted - started, 3), "cpu": round(cpu, 3), "predict": round(done - fitted, 4), "rows": len(rows.y),
