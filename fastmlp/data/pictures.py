@@ -22,6 +22,10 @@ SIZE = 28  # side of a finished picture
 BOX = 20  # longest side of the digit in it
 MOST_PIXELS = 25_000_000  # a small file can claim a huge picture
 FAINT = 0.1  # what is fainter than this part of the darkest ink does not widen the box: paper grain, compression noise
+SAME_PAPER = 0.2  # levels that are no further apart may be those of one sheet
+MOST = 0.6  # more than this part of a picture is no ink
+CELLS = 128  # longest side of the grid in which a frame is followed round the picture
+SMALLEST = 0.1  # of a side of the picture: what is smaller in both directions is dust, not the digit
 
 
 def read_picture(path: str | Path) -> npt.NDArray[np.uint8]:
@@ -57,14 +61,14 @@ def read_grey(path: str | Path) -> npt.NDArray[np.float32]:
 def mnist_form(grey: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     """Return grey levels (height, width) in 0 ... 1 as a picture in MNIST's form: uint8 (28, 28), bright ink on black.
 
-    The border tells the paper: where it is bright, the picture is inverted.
+    The border tells the paper, unless it is a frame round it: where the paper is bright, the picture is inverted.
     """
-    border = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
-    paper = float(np.median(border))
+    paper = _paper(grey)
     ink = np.clip(paper - grey if paper > 0.5 else grey - paper, 0.0, None)
     if ink.max() < 1 / 255:
         raise DataError("the picture is blank: expected one digit that differs from its border")
     ink /= ink.max()
+    ink = _without_frame(ink)
     rows = np.flatnonzero((ink > FAINT).any(axis=1))
     columns = np.flatnonzero((ink > FAINT).any(axis=0))
     digit = _fit(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
@@ -88,6 +92,37 @@ def _grey(picture: "Image") -> npt.NDArray[np.float32]:
     opaque = alpha.sum()
     paper = 0.0 if opaque and (grey * alpha).sum() / opaque > 0.5 else 1.0  # bright ink was drawn for dark paper
     return np.asarray(grey * alpha + paper * (1.0 - alpha), np.float32)
+
+
+def _paper(grey: npt.NDArray[np.float32]) -> float:
+    """Return the level of the paper: that of the border, or of most of the picture, where the border is a frame."""
+    border = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
+    at_border, of_most = float(np.median(border)), float(np.median(grey))
+    is_frame = abs(at_border - of_most) > SAME_PAPER and (np.abs(grey - of_most) < SAME_PAPER).mean() > MOST
+    return of_most if is_frame else at_border
+
+
+def _without_frame(ink: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the ink, 0 to 1, without what reaches a corner of the picture, again 0 to 1; all of it where nothing else is left.
+
+    A frame reaches corners, and so do a line along a side and the table on which a sheet lies; digits do not, unless they fill the picture.
+    """
+    step = math.ceil(max(ink.shape) / CELLS)
+    height, width = (-(-side // step) for side in ink.shape)
+    cells = np.zeros((height * step, width * step), np.float32)
+    cells[: ink.shape[0], : ink.shape[1]] = ink
+    inked = cells.reshape(height, step, width, step).max(axis=(1, 3)) > FAINT
+    frame = np.zeros_like(inked)
+    frame[:: max(1, height - 1), :: max(1, width - 1)] = True
+    frame &= inked
+    size = -1
+    while frame.sum() != size:
+        size = frame.sum()
+        near = np.pad(frame, 1)
+        frame = inked & (frame | near[:-2, 1:-1] | near[2:, 1:-1] | near[1:-1, :-2] | near[1:-1, 2:])
+    rest = np.where(frame.repeat(step, 0).repeat(step, 1)[: ink.shape[0], : ink.shape[1]], 0, ink)
+    spans = [(rest > FAINT).any(axis=axis).mean() for axis in (0, 1)]
+    return rest / rest.max() if max(spans) >= SMALLEST else ink
 
 
 def _fit(digit: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

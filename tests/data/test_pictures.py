@@ -172,3 +172,40 @@ def test_faint_speck_does_not_widen_the_box():
     specked = digit.copy()
     specked[3, 4] = 0.05
     np.testing.assert_array_equal(mnist_form(specked), mnist_form(digit))
+
+
+def turned(paper):
+    """A sheet that lies a little slanted on a black table."""
+    return np.asarray(Image.fromarray(paper).rotate(12, fillcolor=0))
+
+
+def with_lines(paper, level, *places):
+    lined = paper.copy()
+    for place in places:
+        lined[place] = level
+    return lined
+
+
+TOP, BOTTOM, LEFT, RIGHT = np.s_[:3], np.s_[-3:], np.s_[:, :3], np.s_[:, -3:]
+
+
+@pytest.mark.parametrize("level", [0, 128, 208])
+@pytest.mark.parametrize("places", [(TOP, BOTTOM, LEFT, RIGHT), (LEFT,), (BOTTOM,)], ids=["frame", "left", "below"])
+def test_a_frame_or_a_line_along_a_side_is_no_part_of_the_digit(save, seven, level, places):
+    np.testing.assert_array_equal(read_picture(save(with_lines(seven, level, *places))), read_picture(save(seven)))
+
+
+def test_the_table_under_a_slanted_sheet_is_no_part_of_the_digit(save, seven):
+    paper = np.full((200, 200), 255, np.uint8)
+    paper[20:180] = seven
+    slanted = read_picture(save(np.asarray(Image.fromarray(paper).rotate(12, fillcolor=255))))
+    np.testing.assert_array_equal(read_picture(save(turned(paper))), slanted)
+
+
+def test_a_digit_that_fills_the_picture_stays(save, seven):
+    """It reaches the corners, and a speck of dust is no digit."""
+    filled = seven[20:120, 30:90].copy()
+    np.testing.assert_array_equal(read_picture(save(filled)), read_picture(save(seven)))
+    filled[90:93, 5:8] = 0
+    changed = np.abs(read_picture(save(filled)).astype(int) - read_picture(save(seven)))
+    assert np.count_nonzero(changed > 60) < 5
