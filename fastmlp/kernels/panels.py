@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.kernels.compiling import kernel
+from fastmlp.kernels.compiling import block_call, kernel
 from fastmlp.kernels.normalised import DBETA, DGAMMA
 from fastmlp.kernels.pointwise import (
     add_noise_to_row,
@@ -74,6 +74,8 @@ MR = NR = NI = LANES = STATES = 0
 SIDE = 1
 STEPPED = False  # whether an update is a step by the formula of an optimizer, from the gradient, not the gradient itself, scaled before
 KEEPS = False  # whether what a block reads is kept, not overwritten
+
+call_step_run = block_call(6)
 
 
 # --- the batch: each thread brings it in for itself, as the one share of one -----------------------------------------------
@@ -455,7 +457,7 @@ def activate_rows_backward(step, layer, below, share, shares):
 #
 # w[k, j] += sum over m of x[m, k] d[m, j]: records say where x and d lie, as the output layer, which is packed by its inputs, has its own
 # delta in the place of x and its inputs in that of d. Either delta is scaled by -learning_rate before, or, where STEPPED, the gradient of
-# some rows of w is found in a place of its own, and they take their step by the formula of the optimizer.
+# some rows of w is found in a place of its own, and they take their step by `step_run` of the optimizer: one block for all tiles.
 
 
 @kernel(inner=True)
@@ -505,7 +507,7 @@ def update_dense(step, layer, below, share, shares):
     second-level cache meanwhile (Goto and van de Geijn 2008).
     """
     arena, rows, x, x_row, d_row, to_m = step.arena, layer.rows, layer.x, layer.x_row, layer.d_row, step.run.to_m
-    gradient = step.run.gradient + share * step.run.gradient_row
+    gradient, rule = step.run.gradient + share * step.run.gradient_row, step.run.step_run
     at_a_time = max(MR, GRADIENT_NUMBERS // NR // MR * MR) if STEPPED else MR
     together = max(1, layer.updated_together // at_a_time) * at_a_time
     first, last = own(layer.panels, share, shares)
@@ -518,7 +520,7 @@ def update_dense(step, layer, below, share, shares):
                 for tile in range(tiles):
                     TILE(arena, (sums + tile * MR * NR, 0), arena, (x + k + tile * MR, x_row, 1), arena, (d, d_row, 0), step.M)
                 if STEPPED:
-                    step_run(arena, gradient, tiles * MR * NR, w + k * NR, to_m, step.rates)
+                    call_step_run(rule, arena, gradient, tiles * MR * NR, w + k * NR, to_m, step.rates)
 
 
 @kernel(inner=True)
@@ -557,14 +559,14 @@ def update_bias(step, layer, below, share, shares):
     """bias[j] += sum over m of delta[m, j] for the units of one share, or the step by that: weights of an input that is 1 in all rows."""
     arena, to_m, one = step.arena, step.run.to_m, step.run.one
     rates = step.rates[step.rates.shape[0] - RATES :]  # those of biases, where they have their own
-    gradient = step.run.gradient + share * step.run.gradient_row
+    gradient, rule = step.run.gradient + share * step.run.gradient_row, step.run.step_run
     first, last = own(layer.panels, share, shares)
     for p in range(first, last):
         bias, delta = layer.bias + p * NR, layer.delta + p * layer.column
         sums = clear(arena, gradient, NR) if STEPPED else bias
         TILE(arena, (sums, 0), arena, (one, 0, 1), arena, (delta, layer.row, 0), step.M)
         if STEPPED:
-            step_run(arena, gradient, NR, bias, to_m, rates)
+            call_step_run(rule, arena, gradient, NR, bias, to_m, rates)
 
 
 @kernel(inner=True)
@@ -572,7 +574,7 @@ def update_bias_of_outputs(step, layer, below, share, shares):
     """The same for the outputs of one share, whose deltas lie row by row, at no multiple of a vector."""
     arena, N, bias, delta, row, to_m = step.arena, layer.n_out, layer.bias, layer.delta, layer.row, step.run.to_m
     rates = step.rates[step.rates.shape[0] - RATES :]
-    gradient = step.run.gradient + share * step.run.gradient_row
+    gradient, rule = step.run.gradient + share * step.run.gradient_row, step.run.step_run
     first, last = own((N + NR - 1) // NR, share, shares)
     for p in range(first, last):
         count, begin = min(NR, N - p * NR), bias + p * NR
@@ -583,7 +585,7 @@ def update_bias_of_outputs(step, layer, below, share, shares):
                 total += arena[delta + m * row + p * NR + n]
             arena[sums + n] = total
         if STEPPED:
-            step_run(arena, gradient, count, begin, to_m, rates)
+            call_step_run(rule, arena, gradient, count, begin, to_m, rates)
 
 
 @kernel(inner=True)
@@ -591,7 +593,7 @@ def update_masked_stepped(step, layer, below, share, shares):
     """The same, visiting for each group of inputs the rows in which it is not all zero. Every weight takes its step."""
     arena, masks, K, x_row, d_row, to_m = step.arena, step.masks, layer.n_in, layer.x_row, layer.d_row, step.run.to_m
     words = (K + WORD - 1) // WORD
-    gradient = step.run.gradient + share * step.run.gradient_row
+    gradient, rule = step.run.gradient + share * step.run.gradient_row, step.run.step_run
     first, last = own(layer.panels, share, shares)
     for p in range(first, last):
         w, d = layer.w + p * layer.w_panel, layer.d + p * layer.d_column
@@ -603,13 +605,13 @@ def update_masked_stepped(step, layer, below, share, shares):
                     rows = masks[step.run.group_masks + segment * words * GROUPS_PER_WORD + (k + i) // GROUP]
                     x = layer.x + m * x_row + k + i
                     TILE(arena, (gradient + i * NR, 0), arena, (x, x_row, 1), arena, (d + m * d_row, d_row, 0), rows)
-            step_run(arena, gradient, MR * NR, w + k * NR, to_m, step.rates)
+            call_step_run(rule, arena, gradient, MR * NR, w + k * NR, to_m, step.rates)
 
 
 @kernel(inner=True)
 def update_units(step, layer, below, share, shares):
     """gamma += dgamma, bias += dbeta for the units of one share, whose sums are normalised, or the steps by these."""
-    arena, width, N, to_m = step.arena, layer.width, layer.n_out, step.run.to_m
+    arena, width, N, to_m, rule = step.arena, layer.width, layer.n_out, step.run.to_m, step.run.step_run
     rates = step.rates[step.rates.shape[0] - RATES :]
     first, last = own(layer.panels, share, shares)
     for vector in range(DGAMMA, DBETA + 1):
@@ -617,7 +619,7 @@ def update_units(step, layer, below, share, shares):
         gradient = layer.moments + vector * layer.panels * width
         if STEPPED:
             for n in range(first * width, last * width, width):
-                step_run(arena, gradient + n, min(width, N - n), place + n, to_m, rates)
+                call_step_run(rule, arena, gradient + n, min(width, N - n), place + n, to_m, rates)
         else:
             for n in range(first * width, min(N, last * width)):
                 arena[place + n] += arena[gradient + n]

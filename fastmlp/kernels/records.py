@@ -55,7 +55,7 @@ LAYER = compiling.record(_PLACES + " " + _BLOCKS, real="factor")
 RUN = compiling.record(
     """shares scratch scratch_share one no_bias gradient gradient_row to_state to_gradient to_average to_m lengths n_lengths loss_rows
        lists list_length folded row_masks group_masks counts extra noise_key
-       limited fused output loss add_noise list_zeros mask_zeros take_loss""",
+       limited fused output loss add_noise list_zeros mask_zeros take_loss step_run""",
     real="noise longest",
 )
 
@@ -135,6 +135,7 @@ class Records:
             "list_zeros": self._block("list_live", MR=layout.listed.MR) if self._listed else 0,
             "mask_zeros": self._block("mask_groups") if self._listed and layout.output is not None else 0,
             "limited": int(self._wanted.limited), "fused": int(self._update.formula is None),
+            "step_run": step_run_block(self._update.name, layout.dtype) if self._update.formula is not None else 0,
             **of_loss,
         }  # fmt: skip
 
@@ -227,7 +228,7 @@ class Records:
         lengths = self._layout.lengths
         for places, layer in layers:
             if self._wanted.limited:
-                places |= {"measure": self._block("gradient_lengths"), "take_step": self._block("step_limited", stepped=self._rule.name)}
+                places |= {"measure": self._block("gradient_lengths"), "take_step": self._block("step_limited", rule=self._rule.name)}
                 places["lengths"] = lengths
                 lengths += self._layout.parts_of(layer)
             if self._wanted.averages:
@@ -267,9 +268,9 @@ class Records:
         return self._stepped("update_dense", layer, ("update", layer.tiles.MK, layer.tiles.NV, False), layer.tiles.MK)
 
     def _stepped(self, name: str, layer: LayerLayout | None = None, tile: tuple[Any, ...] = (), MR: int = 0, SIDE: int = 1) -> int:
-        """Return the block of an update: fused with the gradient for plain SGD, else by the rule's formula on each finished tile."""
-        NR, is_fused = layer.width if layer is not None else 0, self._update.formula is None
-        return self._block(name, tile, MR, NR, SIDE=SIDE, update=None if is_fused else self._update.name)
+        """Return the block of an update: fused with the gradient for plain SGD, else with a step by the rule on each finished tile."""
+        NR = layer.width if layer is not None else 0
+        return self._block(name, tile, MR, NR, SIDE=SIDE, stepped=self._update.formula is not None)
 
 
 # --- blocks: functions of panels.py, compiled ------------------------------------------------------------------------------
@@ -287,11 +288,11 @@ def _step_type(dtype: np.dtype) -> Any:
 @functools.cache
 def panel_block(
     name: str, tile: tuple[Any, ...] = (), MR: int = 0, NR: int = 0, NI: int = 0, SIDE: int = 1, formula: tuple[str, str] | None = None,
-    update: str | None = None, stepped: str | None = None, keeps: bool = False, norm: tuple[str, str] | None = None, *, dtype: np.dtype,
+    stepped: bool = False, rule: str | None = None, keeps: bool = False, norm: tuple[str, str] | None = None, *, dtype: np.dtype,
 ) -> int:  # fmt: skip
     """Return the address of a function of panels.py with its tile, its sizes and its formula bound.
 
-    `formula`: an activation and which part of it; `update`: the rule that takes each finished tile; `stepped`: the rule of all panels;
+    `formula`: an activation and which part of it; `stepped`: whether an update is a step by a rule; `rule`: that of all panels;
     `keeps`: whether what it reads is kept; `norm`: one of NORMS and which part of it.
     """
     bound: dict[str, Any] = {"MR": MR, "NR": NR, "NI": NI}
@@ -307,14 +308,12 @@ def panel_block(
         activation, part = formula
         bound["FORMULA"] = compiling.formula(getattr(ACTIVATIONS[activation], part))
         suffix += f"_{ACTIVATIONS[activation].key}"
-    if update is not None:
-        rule = RULES[update]
-        step = {"FORMULA": compiling.formula(rule.formula), "STATES": rule.states} if rule.formula else {}
-        bound |= {"STEPPED": True, "step_run": compiling.specialise(panels.step_run, update, **step)}
-        suffix += f"_{update}"
-    if stepped is not None:
-        bound |= {"FORMULA": compiling.formula(UPDATES[stepped].formula or descend), "STATES": UPDATES[stepped].states}
-        suffix += f"_{stepped}"
+    if stepped:
+        bound["STEPPED"] = True
+        suffix += "_stepped"
+    if rule is not None:
+        bound |= {"FORMULA": compiling.formula(UPDATES[rule].formula or descend), "STATES": UPDATES[rule].states}
+        suffix += f"_{rule}"
     if norm is not None:
         bound["NORMALISE"] = NORMS[norm[0]][norm[1]]
         suffix += f"_{norm[0]}_{norm[1]}"
@@ -328,6 +327,14 @@ def panel_block(
     block = compiling.specialise(getattr(panels, name), suffix, **bound)
     layer = compiling.record_type(LAYER)
     return compiling.address(block, _step_type(dtype), layer, layer, types.int64, types.int64)
+
+
+@functools.cache
+def step_run_block(rule: str, dtype: np.dtype) -> int:
+    """Return the address of step_run by the formula of a rule."""
+    block = compiling.specialise(panels.step_run, rule, FORMULA=compiling.formula(RULES[rule].formula), STATES=RULES[rule].states)
+    number, whole = numba.from_dtype(dtype), types.int64
+    return compiling.address(block, number[::1], whole, whole, whole, whole, number[::1])
 
 
 @functools.cache
