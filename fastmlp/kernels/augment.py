@@ -37,7 +37,7 @@ PART_BITS = np.uint64(16)
 FOUR_PARTS_MEAN, FOUR_PARTS_DEVIATION = 2.0 * 65535.0, math.sqrt((65536.0**2 - 1.0) / 3.0)
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def between(key, counter, bound):
     """Return the random number of a counter, uniform in (-bound, bound)."""
     return bound * (2.0 * uniform(key, counter) - 1.0)
@@ -51,7 +51,7 @@ def bell(key, counter):
     return (np.float64(total) - FOUR_PARTS_MEAN) / FOUR_PARTS_DEVIATION
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def draw_affine(key, strength, height, width, affine):
     """affine (6,), overwritten: output pixel (y, x) comes from x' = a0 x + a1 y + a2, y' = a3 x + a4 y + a5.
 
@@ -74,7 +74,7 @@ def draw_affine(key, strength, height, width, affine):
     affine[5] = centre_y - (affine[3] * from_x + affine[4] * from_y)
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def spline_weights(part, out, place):
     """out[k, place], overwritten: weights of the four points around a place that is `part` of a spacing behind the second. Unser 1999."""
     rest = 1.0 - part
@@ -127,7 +127,7 @@ def displace(key, strength, grid, along, weights, places, moved):
                 )
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def sample(image, affine, moved, half, padded, parts, corners, out):
     """out[y W + x] = the image at the place that pixel (y, x) comes from: affine, plus what `moved` (2, H, W) adds. (H W,) -> (H W,).
 

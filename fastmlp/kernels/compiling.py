@@ -107,7 +107,7 @@ def formula(function: Callable[..., Any]) -> Any:
 
 @functools.cache
 def _formula(function: Callable[..., Any]) -> Any:
-    return _register(function, FASTMATH, is_formula=True)
+    return _register(function, FASTMATH, is_formula=True, is_inner=True)
 
 
 @functools.cache
@@ -137,7 +137,8 @@ def with_constant(serial: Any, name: str, value: Any) -> Any:
         replaced[name] = value
     if not replaced:
         return serial
-    return _register(_copy(source.function, replaced, f"{source.function.__qualname__}_{name}_{value}"), source.fastmath)
+    copy = _copy(source.function, replaced, f"{source.function.__qualname__}_{name}_{value}")
+    return _register(copy, source.fastmath, is_inner=source.is_inner, is_counted=source.is_counted)
 
 
 @functools.cache

@@ -96,7 +96,7 @@ call_to_inputs = block_call(4)
 call_descend = block_call(6)
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def row_outputs(parameters, layers, output, scratch, places_at):
     """Turn z of the last layer, for the input at scratch[:K], into the outputs: softmax of it, sigmoid of it, e^z, or z itself.
 
@@ -125,7 +125,7 @@ def row_outputs(parameters, layers, output, scratch, places_at):
             scratch[z + n] = exp(scratch[z + n])
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def to_inputs(parameters, layers, M, scratch):
     """Put into the place of a batch of M rows the derivative with respect to it, from z and a of each layer and the delta of the last."""
     for index in range(layers.shape[0] - 1, 0, -1):
@@ -151,7 +151,7 @@ def block_addresses(number, normalised):
 # --- what stands between arrays as people have them and the blocks -------------------------------------------------------
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def scale_of(state, x):
     """Return which row of State.inputs x is multiplied by; what is added to it is the next one."""
     if x.dtype == BYTE:
@@ -162,7 +162,7 @@ def scale_of(state, x):
     return SCALE
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def read_row(state, x, scratch, at):
     """scratch[at + k] = (x[k] - offset[k]) * scale[k] + shift[k], for bytes by the pair for bytes, without an offset.
 
@@ -182,7 +182,7 @@ def read_row(state, x, scratch, at):
         scratch[first + k] = scaled if (raw >= lowest) & (raw <= highest) else nothing
 
 
-@kernel(inlined=True)
+@kernel(inlined=True, inner=True, counted=True)
 def outputs_of(state, scratch, x, out):
     """out = outputs of the network for one row. x (K,) -> out (N,), scratch, both overwritten."""
     network = state.network[0]
@@ -193,14 +193,14 @@ def outputs_of(state, scratch, x, out):
         out[n] = scratch[z + n]
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def outputs_of_each(state, scratch, x, out):
     """out[m] = outputs of the network for row x[m]. x (M, K) -> out (M, N), scratch, both overwritten."""
     for m in range(x.shape[0]):
         outputs_of(state, scratch, x[m], out[m])
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def target_of(target, m, t):
     """Return target t of row m, of targets (M, T), or (M,) where T is 1."""
     if target.ndim == 1:
@@ -208,7 +208,7 @@ def target_of(target, m, t):
     return target[m, t]
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def loss_of_block(state, scratch, x, target, sample_weight, first, M, factor):
     """Return the sum over rows first to first + M of w l; fill batch, z and a of each layer, and factor * w * dl/dz of the last.
 
@@ -229,7 +229,7 @@ def loss_of_block(state, scratch, x, target, sample_weight, first, M, factor):
     return call_loss(network.loss, z, targets, weights, factor, state.loss_numbers, delta)
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def mean_loss(state, scratch, x, target, sample_weight):
     """Return 1/M times the sum over m of w[m] l[m].
 
@@ -242,7 +242,7 @@ def mean_loss(state, scratch, x, target, sample_weight):
     return total / M
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def mean_gradient(state, scratch, x, target, sample_weight, out):
     """Return 1/M times the sum over m of w[m] l[m]; out = its derivative with respect to the parameters.
 
@@ -261,7 +261,7 @@ def mean_gradient(state, scratch, x, target, sample_weight, out):
     return total / M
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def gradient_of_inputs(state, scratch, x, target, out):
     """Return the mean loss of the rows; out[m] = derivative of the loss of row m with respect to x[m], as x comes: not normalised.
 
@@ -281,7 +281,7 @@ def gradient_of_inputs(state, scratch, x, target, out):
     return total / M
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def correct(rates, fixed, step):
     """Set the corrections in rates (RATES,) to those of a step, counted from 1; fixed (RATES,): the optimiser's numbers, as in State."""
     rates[CORRECTION1] = 1.0 / (1.0 - fixed[BETA1] ** step)
@@ -297,7 +297,7 @@ def correct(rates, fixed, step):
         rates[CORRECTION3] = (1.0 - momentum) / (1.0 - product)
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def train_on(state, scratch, x, target, sample_weight, learning_rate):
     """Take one step of the state's optimiser on the rows; return the mean of w[m] l[m] before it.
 
@@ -339,7 +339,7 @@ def train_on(state, scratch, x, target, sample_weight, learning_rate):
  WRONG_VECTOR, WRONG_RATE) = range(12)  # fmt: skip
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def borrowed(state):
     """Return a state whose arrays are borrowed."""
     parameters, layers, inputs, moments = borrow(state.parameters), borrow(state.layers), borrow(state.inputs), borrow(state.moments)
@@ -348,14 +348,14 @@ def borrowed(state):
     return State(parameters, layers, inputs, offsets, moments, rates, steps, loss_numbers, borrow(state.network))
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def is_vector(vector, network):
     """Return whether a vector is laid out like the parameters of the network: (P,), contiguous, of their type."""
     size, item, stride = vector.shape[0], vector.itemsize, vector.strides[0]
     return (size == network.n_parameters) & (item == network.item_size) & (stride == network.item_size)
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def check_state(state, scratch):
     """Return what is wrong with a state and its scratch, FITS for nothing."""
     network = state.network[0]
@@ -370,7 +370,7 @@ def check_state(state, scratch):
     return FITS
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def check_rows(state, scratch, x, target, sample_weight):
     """Return what is wrong with a state, its scratch, and rows to learn from, FITS for nothing."""
     wrong = check_state(state, scratch)
@@ -391,7 +391,7 @@ def check_rows(state, scratch, x, target, sample_weight):
     return FITS
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def columns_of(target):
     """Return T of targets (M, T), 1 for (M,)."""
     if target.ndim == 1:

@@ -32,25 +32,25 @@ NUMBER = np.dtype(np.float32)  # the type of the parameters; compiling.with_cons
 MOST_ROWS = 2**40  # more are no number of rows, but what stood there by chance
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def is_null(pointer):
     """Return whether a pointer to numbers is null."""
     return carray(pointer, 1).ctypes.data == 0
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def is_wrong(handle, x, rows):
     """Return whether a handle or rows cannot be what they should be."""
     return carray(handle, 1, HANDLE).ctypes.data == 0 or is_null(x) or rows < 1 or rows > MOST_ROWS
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def network_at(handle):
     """Return the record of the network that a handle points to."""
     return carray(pointer(carray(handle, 1, HANDLE)[0].network), 1, NETWORK)[0]
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def state_at(handle):
     """Return the state that a handle points to."""
     at, network = carray(handle, 1, HANDLE)[0], network_at(handle)
@@ -68,7 +68,7 @@ def state_at(handle):
     )
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def scratch_at(handle):
     """Return the scratch that a handle points to."""
     return carray(pointer(carray(handle, 1, HANDLE)[0].scratch), network_at(handle).scratch_size, NUMBER)
@@ -92,14 +92,14 @@ def c_predict_batch(handle, x, rows, out):
     outputs_of_each(state_at(handle), scratch_at(handle), carray(x, (rows, network.n_inputs)), carray(out, (rows, network.n_outputs)))
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def rows_at(handle, x, target, rows):
     """Return x (rows, K) and target (rows, T) as arrays."""
     network = network_at(handle)
     return carray(x, (rows, network.n_inputs)), carray(target, (rows, network.n_targets))
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def is_refused(handle, x, target, rows):
     """Return whether there is nothing to learn from: null pointers, a number of rows that cannot be, class numbers out of range."""
     if is_wrong(handle, x, rows) or is_null(target):

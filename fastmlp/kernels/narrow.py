@@ -38,7 +38,7 @@ update_rows, update_across = tiles.row_update("x"), tiles.row_update("d")
 call_activate = block_call(4)
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def activate_vector(z, a, slope, count):
     """a = f(z), slope = f'(z, a) for vectors at three addresses. Arrays as arguments would take longer than what is done with them."""
     full_width()
@@ -49,7 +49,7 @@ def activate_vector(z, a, slope, count):
         slopes[n] = ACTIVATION_DERIVATIVE(sums[n], out[n])
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def pack(parameters, layers, arena):
     """Copy the parameters (P,) of all layers into their rows of vectors."""
     for index in range(layers.shape[0]):
@@ -63,7 +63,7 @@ def pack(parameters, layers, arena):
             arena[w + K * LANES + n] = parameters[bias + n]
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def unpack(parameters, layers, arena):
     """Copy the rows of vectors back into the parameters (P,)."""
     for index in range(layers.shape[0]):

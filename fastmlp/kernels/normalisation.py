@@ -36,7 +36,7 @@ TRACKED = 0.1  # weight of the last batch in the running statistics, as in PyTor
 UNITS = 64  # of one thread at a time: whole cache lines
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def moments_of_units(z, first, last, mean, variance):
     """mean[n] = sum over m of z[m, n] / M; variance[n] = sum over m of (z[m, n] - mean[n])^2 / M, for the units first to last.
 
@@ -77,7 +77,7 @@ def batch_moments(z, mean, variance):
         moments_of_units(z, first, min(N, first + UNITS), mean, variance)
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def inverse_root(variance):
     """Return 1 / sqrt(variance + EPSILON), float64.
 
@@ -111,7 +111,7 @@ def track_moments(running_mean, running_variance, mean, variance, M):
         running_variance[n] = old * running_variance[n] + new * (unbiased * variance[n])
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def normalise_row(z, m, N, mean, inverse, gamma, beta, hat, out):
     """Do what normalise_units does for the first N units of row m."""
     for n in range(N):
@@ -131,7 +131,7 @@ def normalise_units(z, mean, inverse, gamma, beta, hat, out):
         normalise_row(z, np.intp(index), N, mean, inverse, gamma, beta, hat, out)
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def row_sum(a, m, N):
     """Return the sum of the first N numbers of row m, in four parts: an addition then waits for the fourth before it, not for the last."""
     t0 = a.dtype.type(0)
@@ -147,7 +147,7 @@ def row_sum(a, m, N):
     return (t0 + t1) + (t2 + t3)
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def row_dot(a, b, m, N):
     """Return the sum of the products of the first N numbers of rows m of a and b, in four parts like row_sum."""
     t0 = a.dtype.type(0)
@@ -163,7 +163,7 @@ def row_dot(a, b, m, N):
     return (t0 + t1) + (t2 + t3)
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def layer_norm_row(z, m, N, gamma, beta, hat, inverse, out):
     """Do what layer_norm does for row m, of N units."""
     count = z.dtype.type(N)
@@ -191,7 +191,7 @@ def layer_norm(z, gamma, beta, hat, inverse, out):
         layer_norm_row(z, np.intp(index), N, gamma, beta, hat, inverse, out)
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def scale_backward_of_units(delta, hat, first, last, dgamma, dbeta):
     """Do what scale_backward does for the units first to last."""
     # forward: out[m, n] = gamma[n] * hat[m, n] + beta[n]
@@ -216,7 +216,7 @@ def scale_backward(delta, hat, dgamma, dbeta):
         scale_backward_of_units(delta, hat, first, min(N, first + UNITS), dgamma, dbeta)
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def batch_norm_backward_row(delta, hat, m, N, inverse, gamma, dgamma, dbeta):
     """Do what batch_norm_backward does for the first N units of row m."""
     # forward: out[m, n] = gamma[n] * hat[m, n] + beta[n], hat[m, n] = (z[m, n] - mean[n]) * inverse[n], the moments over m of z itself
@@ -237,7 +237,7 @@ def batch_norm_backward(delta, hat, inverse, gamma, dgamma, dbeta):
         batch_norm_backward_row(delta, hat, np.intp(index), N, inverse, gamma, dgamma, dbeta)
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def fixed_norm_backward_row(delta, m, N, inverse, gamma):
     """Do what fixed_norm_backward does for the first N units of row m."""
     # forward: out[m, n] = gamma[n] * (z[m, n] - mean[n]) * inverse[n] + beta[n]
@@ -256,7 +256,7 @@ def fixed_norm_backward(delta, inverse, gamma):
         fixed_norm_backward_row(delta, np.intp(index), N, inverse, gamma)
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def layer_norm_backward_row(delta, hat, m, N, inverse, gamma):
     """Do what layer_norm_backward does for row m, of N units."""
     # forward: out[m, n] = gamma[n] * hat[m, n] + beta[n], hat[m, n] = (z[m, n] - mean[m]) * inverse[m], the moments over n of z itself

@@ -24,7 +24,7 @@ MANY = 8  # from so many units on, one call for all of them, through views, is c
 call_formula, call_formula_of_two, call_formula_of_three = (block_call(count, returns=LIKE_FIRST) for count in (1, 2, 3))
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def list_nonzero(values, first, count, places):
     """Write to places the numbers k < count for which values[first + k] is not 0, ascending; return how many. places (count,) or longer."""
     found = U(0)
@@ -34,7 +34,7 @@ def list_nonzero(values, first, count, places):
     return found
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def add_rows(parameters, w, N, values, below, places, count, out, z):
     """out[z + n] += sum over i of values[below + places[i]] * parameters[w + places[i] * N + n], for n < N, in the order of the list.
 
@@ -56,7 +56,7 @@ def add_rows(parameters, w, N, values, below, places, count, out, z):
             out[z + n] += value * parameters[row + n]
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def forward_row(parameters, layers, scratch, places):
     """Fill z of every layer, and a = f(z) of every hidden layer, for the input at scratch[:K].
 
@@ -117,7 +117,7 @@ def outputs_of_row(parameters, layers, x, limits, scale, shift, scratch, places,
     return inside == x.shape[0]
 
 
-@kernel(reassociate=True)
+@kernel(reassociate=True, inner=True, counted=True)
 def loss_of_row(scratch, z, d, N, target, row, weight, output, loss, derivative, loss_numbers):
     """Return the loss of one row and whether it is classified correctly, from its outputs; put weight * dl/dz there, too.
 

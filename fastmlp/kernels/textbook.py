@@ -126,7 +126,7 @@ def softmax(z, out):
             out[m, c] /= total
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def powers_of_e(z, out):
     """out[m, c] = exp(z[m, c] - the largest of z[m]): none overflows.
 
@@ -137,7 +137,7 @@ def powers_of_e(z, out):
         powers_of_row(z, out, m, C)
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def powers_of_e_together(z, out):
     """The same for rows that lie side by side, of which C is no multiple of a vector: all of them make whole vectors.
 
@@ -261,7 +261,7 @@ def separate_loss(z, target, sample_weight, factor, parameter, delta):
 #                      For networks whose targets are standardised.
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def loss_as_it_is(z, target, sample_weight, factor, numbers, delta):
     """Return sum over m of w[m] l[m]; delta = factor * w[m] * dl[m]/dz: what LOSS_KERNEL gives.
 
@@ -271,7 +271,7 @@ def loss_as_it_is(z, target, sample_weight, factor, numbers, delta):
     return LOSS_KERNEL(z, target, sample_weight, factor, z.dtype.type(numbers[0]), delta)
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def loss_in_units_of_y(z, target, sample_weight, factor, numbers, delta):
     """Return sum over m of w[m] mean over n of r[n] l(y[n], t'[n], p); delta = factor * w[m] / N * k[n] * l'(y[n], t'[n], p).
 
@@ -397,7 +397,7 @@ def sgd_update(parameters, gradient, learning_rate):
         parameters[p] -= learning_rate * gradient[p]
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def rates_of(rates):
     """Return the numbers of a step, rates (RATES,), by their names."""
     return Rates(
@@ -405,7 +405,7 @@ def rates_of(rates):
     )  # fmt: skip
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def rates_of_biases(rates):
     """Return the numbers of a step for biases and scales, (RATES,): rates (RATES,) of all, or the second half of rates (2 RATES,)."""
     return rates[rates.shape[0] - RATES :]

@@ -52,46 +52,46 @@ call_limit = block_call(3)
 call_norm = block_call(6)
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def weight_of(vector, layer):
     """Return the weights (K, N) of a layer as a view of a flat vector (P,) of parameters or gradients."""
     K, N = layer.n_in, layer.n_out
     return vector[layer.weight : layer.weight + K * N].reshape((K, N))
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def bias_of(vector, layer):
     """Return the biases (N,) of a layer as a view of a flat vector (P,) of parameters or gradients."""
     return vector[layer.bias : layer.bias + layer.n_out]
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def rows_of(scratch, first, layer, M):
     """Return z, a or delta (M, N) of a layer, from `first` on, as a view of the scratch."""
     N = layer.n_out
     return scratch[first : first + M * N].reshape((M, N))
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def gamma_of(vector, layer):
     """Return the scales (N,) of a normalised layer as a view of a flat vector (P,) of parameters or gradients."""
     return vector[layer.gamma : layer.gamma + layer.n_out]
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def moment_of(scratch, layer, vector):
     """Return one of the vectors (N,) at `moments` of a layer as a view of the scratch."""
     first = layer.moments + vector * layer.n_out
     return scratch[first : first + layer.n_out]
 
 
-@kernel(inlined=True)
+@kernel(inlined=True, inner=True, counted=True)
 def normalise(block, parameters, layer, M, scratch):
     """Call a block of normalised.py for all of a layer, which is one share."""
     call_norm(block, parameters, layer, np.int64(M), scratch, 0, 1)
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def forward_layer(parameters, layers, index, number, x, scratch):
     """Fill z of a layer, and a = f(z) if it is hidden, for its inputs x (M, K); return what the next layer reads, of the output layer z.
 
@@ -119,7 +119,7 @@ def forward_layer(parameters, layers, index, number, x, scratch):
     return dropped
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def forward(parameters, layers, number, x, scratch):
     """Fill z of every layer, and a = f(z) of every hidden layer, for the rows x (M, K) of one batch; the others: see forward_layer."""
     a = x
@@ -127,7 +127,7 @@ def forward(parameters, layers, number, x, scratch):
         a = forward_layer(parameters, layers, index, number, a, scratch)
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def backward_to(parameters, layers, index, number, M, scratch):
     """Fill delta of a hidden layer, with respect to its sums, from the delta of the layer after it. Bishop 2006, eq. 5.56.
 
@@ -145,7 +145,7 @@ def backward_to(parameters, layers, index, number, M, scratch):
         normalise(layer.normalise_backward, parameters, layer, M, scratch)
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def layer_gradient(layer, x, M, scratch, gradient):
     """Put the gradient of the parameters of one layer into its part of gradient (P,), from its inputs x (M, K) and its delta."""
     dbias = bias_of(gradient, layer)
@@ -159,7 +159,7 @@ def layer_gradient(layer, x, M, scratch, gradient):
     dense_backward_parameters(x, rows_of(scratch, layer.delta, layer, M), weight_of(gradient, layer), dbias)
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def layer_sgd_update(parameters, layer, x, M, scratch, learning_rate):
     """Take the step of plain SGD for the parameters (P,) of one layer, from its inputs x (M, K) and its delta; store no gradient."""
     bias = bias_of(parameters, layer)
@@ -173,7 +173,7 @@ def layer_sgd_update(parameters, layer, x, M, scratch, learning_rate):
     dense_sgd_update(weight_of(parameters, layer), bias, x, rows_of(scratch, layer.delta, layer, M), learning_rate)
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def inputs_of(scratch, layers, index, M):
     """Return what a layer gets (M, K) as a view of the scratch: the batch, with which it begins, or what the layer before gives."""
     if index == 0:
@@ -182,7 +182,7 @@ def inputs_of(scratch, layers, index, M):
     return rows_of(scratch, layers[index - 1].out, layers[index - 1], M)
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def backward(parameters, layers, number, M, scratch, gradient):
     """gradient (P,) = derivative of the loss, from the batch, z and a of each layer and the delta of the last; fill the other deltas."""
     for index in range(layers.shape[0] - 1, -1, -1):
@@ -191,7 +191,7 @@ def backward(parameters, layers, number, M, scratch, gradient):
         layer_gradient(layers[index], inputs_of(scratch, layers, index, M), M, scratch, gradient)
 
 
-@kernel
+@kernel(inner=True, counted=True)
 def descend(parameters, layers, number, M, scratch, learning_rate):
     """Take one step of plain SGD, from the same; store no gradient."""
     for index in range(layers.shape[0] - 1, -1, -1):

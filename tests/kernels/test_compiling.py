@@ -144,8 +144,8 @@ def test_literal_of_a_formula_takes_the_type_of_its_argument(cache):
         return z / 3 + 0.1
 
     formula = compiling.formula(third)
-    formula(np.float32(1))
-    formula(np.float64(1))
+    formula.compile((numba.float32,))
+    formula.compile((numba.float64,))
     assert [formula.overloads[key].signature.return_type for key in formula.overloads] == [numba.float32, numba.float64]
 
 
@@ -153,7 +153,8 @@ def test_formula_and_its_plain_function_agree(cache):
     def cubic(z):
         return 1 - 2 * z * z * z
 
-    assert compiling.formula(cubic)(np.float64(0.3)) == pytest.approx(cubic(0.3), rel=1e-15)
+    calls_it = compiling.specialise(compiling.kernel(_calls_second), "cubic", _second_kernel=compiling.formula(cubic))
+    assert calls_it(0.3) == pytest.approx(cubic(0.3), rel=1e-15)
 
 
 # --- what is kept --------------------------------------------------------------------------------------------------------
