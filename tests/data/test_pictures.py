@@ -189,10 +189,11 @@ def with_lines(paper, level, *places):
 TOP, BOTTOM, LEFT, RIGHT = np.s_[:3], np.s_[-3:], np.s_[:, :3], np.s_[:, -3:]
 
 
-@pytest.mark.parametrize("level", [0, 128, 208])
-@pytest.mark.parametrize("places", [(TOP, BOTTOM, LEFT, RIGHT), (LEFT,), (BOTTOM,)], ids=["frame", "left", "below"])
-def test_a_frame_or_a_line_along_a_side_is_no_part_of_the_digit(save, seven, level, places):
-    np.testing.assert_array_equal(read_picture(save(with_lines(seven, level, *places))), read_picture(save(seven)))
+def test_a_frame_or_a_line_along_a_side_is_no_part_of_the_digit(save, seven, subtests):
+    for places in ((TOP, BOTTOM, LEFT, RIGHT), (LEFT,), (BOTTOM,)):
+        for level in (0, 128, 208):
+            with subtests.test(places=places, level=level):
+                np.testing.assert_array_equal(read_picture(save(with_lines(seven, level, *places))), read_picture(save(seven)))
 
 
 def test_the_table_under_a_slanted_sheet_is_no_part_of_the_digit(save, seven):
