@@ -15,14 +15,20 @@
     ├── RunInUse                  75   a run folder that another process is writing
     └── ConfigError (ValueError)  78   a setting that is unknown, out of range or contradicts another
 
-Every message is one line: what was expected, what came, what to do next.
+Every message is one line: what was expected, what came, what to do next. That of DatasetUnavailable has one for each source.
 """
+
+import re
 
 
 class FastmlpError(Exception):
     """Base of every error that fastmlp raises on purpose."""
 
     exit_code = 70
+
+    def __str__(self) -> str:
+        """Return the message in one line: what is quoted in it, an array for example, may have several."""
+        return re.sub(r"\s*[\r\n]\s*", " ", super().__str__())
 
 
 class TrainingError(FastmlpError):
@@ -59,6 +65,10 @@ class DatasetUnavailable(FastmlpError):
     """No source could provide a data set."""
 
     exit_code = 69
+
+    def __str__(self) -> str:
+        """Return the message, which has a line for each source that was tried."""
+        return Exception.__str__(self)
 
 
 class MissingExtra(FastmlpError, ImportError):

@@ -63,7 +63,8 @@ def test_every_error_is_a_fastmlp_error_and_public():
     assert set(CLASSES) <= set(fastmlp.__all__)
 
 
-def test_every_message_is_what_was_said():
-    assert {name: str(error("x: expected this, got that")) for name, error in CLASSES.items()} == dict.fromkeys(
-        CLASSES, "x: expected this, got that"
-    )
+def test_every_message_is_what_was_said_in_one_line():
+    said = "x: expected this, got array([[0.],\n       [1.]])"
+    found = {name: str(error(said)) for name, error in CLASSES.items()}
+    assert found.pop("DatasetUnavailable") == said  # a line for each source that was tried
+    assert set(found.values()) == {"x: expected this, got array([[0.], [1.]])"}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastmlp.cli import tables as of_tables
 from fastmlp.cli.options import compile_notes
-from fastmlp.cli.outcome import earlier_destination, finish, follow, open_destination, tell_changes
+from fastmlp.cli.outcome import check_has_accuracy, earlier_destination, finish, follow, open_destination, tell_changes
 from fastmlp.cli.resume import ResumedRun
 from fastmlp.errors import ConfigError
 from fastmlp.rendering import terminal
@@ -67,6 +67,7 @@ def train(
     if earlier is not None:
         earlier.check_data(data)
         _check_same(earlier)
+    check_has_accuracy(require_accuracy, are_numbers=data.target_kind == "values")
     network, training = recorded or settings_in_effect(given, data.network_defaults, data.training_defaults)
     loaded, compiled = time.perf_counter(), compile_seconds()
     tasks = repeat_tasks(network, training, data.n_networks)

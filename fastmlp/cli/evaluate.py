@@ -41,8 +41,8 @@ class _Rows(NamedTuple):
         return f"rows of {self.dataset}" if self.split is None else f"{self.split} rows of {self.dataset}"
 
 
-def _known_split(name: str) -> str:
-    if name not in SPLITS:
+def _known_split(name: str | None) -> str | None:
+    if name is not None and name not in SPLITS:
         raise typer.BadParameter(f"expected one of {', '.join(SPLITS)}, got {name!r:.60}{nearest(name, SPLITS)}")
     return name
 
@@ -51,7 +51,10 @@ def evaluate(
     output: Output,
     model: ModelFile,
     dataset: OptionalData = None,
-    split: Annotated[str, typer.Option(metavar="|".join(SPLITS), callback=_known_split, help="rows to evaluate on")] = "test",
+    split: Annotated[
+        str | None,
+        typer.Option(metavar="|".join(SPLITS), callback=_known_split, help=f"of a data set: rows to evaluate on  [default: {SPLITS[0]}]"),
+    ] = None,
     target: Annotated[
         list[str] | None,
         typer.Option(metavar="COLUMN", help="of a table: the column to predict, repeat for more  [default: as in training]"),
@@ -71,13 +74,14 @@ def evaluate(
     run, how = run_of(model) if dataset is None else None, of_tables.How(header, delimiter, decimal)
     network = Network.load(model_file(model))
     if dataset is not None and of_tables.is_table(dataset):
+        of_tables.refuse_beside_table({"--split": split, "--data-dir": data_dir})
         frame = of_tables.read(dataset, network, how, output.note, of_tables.targets_among(network, target or None))
         x, y = of_tables.rows_of(network, frame, target or None, output.note)
         rows = _Rows(x, y, dataset, None)
     else:
         of_table = {"target": target or None, **how._asdict()}
         of_tables.refuse_without_table([name for name, value in of_table.items() if value is not None], dataset or model)
-        rows = _rows(output, network, run, dataset, split, data_dir)
+        rows = _rows(output, network, run, dataset, split or SPLITS[0], data_dir)
     with compile_notes(output):
         scores = network.evaluate(rows.x, rows.y, metrics="all" if network.columns is not None or rows.split is None else ())
         per_target = scores_of_targets(network, rows.x, rows.y)

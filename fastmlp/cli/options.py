@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 def _known_dataset(name: str | None) -> str | None:
     """Return the name of a data set, if one was given; raise typer.BadParameter with the nearest one if there is none of that name."""
-    from fastmlp.data.dataset import DATASETS
+    from fastmlp.data.dataset import DATASETS, in_any_case
 
+    name = name if name is None else in_any_case(name)
     if name is not None and name not in DATASETS:
         raise typer.BadParameter(f"expected one of {', '.join(DATASETS)}, got {name!r:.60}{nearest(name, DATASETS)}")
     return name
@@ -34,10 +35,12 @@ def _known_dataset(name: str | None) -> str | None:
 
 def _known_data(name: str | None) -> str | None:
     """Return the name of a data set or the path of a table, if one was given; raise typer.BadParameter where it is neither."""
-    from fastmlp.data.dataset import DATASETS
+    from fastmlp.data.dataset import DATASETS, in_any_case
 
     if name is None or name in DATASETS or name == "-" or (name and os.path.exists(name)):
         return name
+    if (known := in_any_case(name)) in DATASETS:
+        return known
     if os.path.sep in name or os.path.splitext(name)[1]:
         raise InputNotFound(f"expected a table at {name!r}, found nothing; check the path")
     raise typer.BadParameter(f"expected one of {', '.join(DATASETS)}, or the path of a table, got {name!r}{nearest(name, DATASETS)}")

@@ -5,6 +5,8 @@ from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import typer
+
 from fastmlp.errors import ScoreMissed
 from fastmlp.rendering import experiments, tables
 from fastmlp.rendering.output import Output
@@ -157,3 +159,9 @@ def follow(output: Output, display: Display, events: "Generator[Event | Stage, N
     found = followed(events, tell)
     display.clear()
     return found
+
+
+def check_has_accuracy(demanded: float | None, *, are_numbers: bool) -> None:
+    """Raise typer.BadParameter where an accuracy is demanded of predicted numbers."""
+    if demanded is not None and are_numbers:
+        raise typer.BadParameter("expected none for a target of numbers, which have no accuracy, got one", param_hint="--require-accuracy")

@@ -58,8 +58,9 @@ def predict(
     check_out(output, out)
     how = of_tables.How(header, delimiter, decimal)
     table = None if holds_array(network, file) else of_tables.read(str(file), network, how, output.note)
-    if table is None and keep:
-        raise typer.BadParameter("expected none, as the file is no table, got some", param_hint="--keep")
+    for name, value in {"keep": keep or None, **how._asdict()}.items():
+        if table is None and value is not None:
+            raise typer.BadParameter("expected none, as the file is no table, got one", param_hint=f"--{name}")
     kept = {} if table is None else kept_of(network, table, keep or [])
     x = (
         read_input(file)

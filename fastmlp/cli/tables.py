@@ -159,6 +159,13 @@ def refuse_without_table(given: Iterable[str], beside: object) -> None:
         raise typer.BadParameter(f"expected it with the path of a table only, got it with {beside}", param_hint=_named(name))
 
 
+def refuse_beside_table(given: Mapping[str, Any]) -> None:
+    """Raise typer.BadParameter for the first flag, by its name, that was given (None: it was not) and means nothing for a table."""
+    for name, value in given.items():
+        if value is not None:
+            raise typer.BadParameter("expected none with the path of a table, got one", param_hint=name)
+
+
 def choices_of(given: Mapping[str, Any]) -> "Choices":
     """Return what flags say about the columns of a table."""
     from fastmlp.preprocessing.columns import Choices
@@ -220,6 +227,7 @@ def load(
 
         output.note(f"loading {dataset} …")
         return load_dataset(dataset, data_dir, offline=True) if offline else load_dataset(dataset, data_dir, notify=output.note)
+    refuse_beside_table({"--data-dir": data_dir})
     from fastmlp.training import tables
 
     hashes = tables.hashes_of(table)

@@ -17,7 +17,7 @@ from fastmlp.cli import ensemble
 from fastmlp.cli import tables as of_tables
 from fastmlp.cli.configuration import given_settings, recipe_settings
 from fastmlp.cli.options import DataDir, OptionalData, RecipeOption, compile_notes, model_file
-from fastmlp.cli.outcome import RUNS, Destination, earlier_destination, finish, open_destination, tell_changes
+from fastmlp.cli.outcome import RUNS, Destination, check_has_accuracy, earlier_destination, finish, open_destination, tell_changes
 from fastmlp.cli.resume import FACTS, ResumedRun, open_earlier, text_of
 from fastmlp.errors import ConfigError, FastmlpError, TrainingError
 from fastmlp.rendering import tables, terminal
@@ -84,8 +84,8 @@ def _part_of_one(value: float | None) -> float | None:
     return value
 
 
-def _not_negative(value: float) -> float:
-    if not 0 <= value < math.inf:
+def _not_negative(value: float | None) -> float | None:
+    if value is not None and not 0 <= value < math.inf:
         raise typer.BadParameter(f"expected a number of at least 0, got {value:g}")
     return value
 
@@ -108,8 +108,13 @@ def train(
         Path | None, typer.Option("--from", metavar="MODEL", help="begin with the weights of this model file, or of the run in this folder")
     ] = None,
     checkpoint_seconds: Annotated[
-        float, typer.Option(metavar="X", callback=_not_negative, help="save a checkpoint at least this often, to continue after a crash")
-    ] = CHECKPOINT_SECONDS,
+        float | None,
+        typer.Option(
+            metavar="X",
+            callback=_not_negative,
+            help=f"save a checkpoint at least this often, to continue after a crash  [default: {CHECKPOINT_SECONDS:g}]",
+        ),
+    ] = None,
     require_accuracy: Annotated[
         float | None, typer.Option(metavar="X", callback=_part_of_one, help="exit with 1 if the test accuracy is below X, such as 0.97")
     ] = None,
@@ -126,6 +131,10 @@ def train(
 
     started = time.perf_counter()
     _check_usage(dataset, resume, recipe, run_folder, no_run_folder, start_from)
+    if no_run_folder and checkpoint_seconds is not None:
+        raise typer.BadParameter(
+            "expected none with --no-run-folder, which keeps no checkpoints, got one", param_hint="--checkpoint-seconds"
+        )
     given = given_settings(flags, os.environ, config, recipe_settings(dataset, recipe))
     own = of_tables.table_of(dataset, table)
     if out is not None:
@@ -134,8 +143,10 @@ def train(
         terminal.check_installed()
     place = ensemble.Place(out, run_folder, no_run_folder)
     if own is not None and ensemble.is_asked_for(own):
-        if start_from is not None:
-            raise typer.BadParameter(f"expected none with --preset {own.preset}, whose networks begin anew, got one", param_hint="--from")
+        of_tables.refuse_beside_table({"--data-dir": data_dir})
+        for name, value in (("--from", start_from), ("--checkpoint-seconds", checkpoint_seconds)):
+            if value is not None:
+                raise typer.BadParameter(f"expected none with --preset {own.preset}, whose networks begin anew, got one", param_hint=name)
         return ensemble.train(output, own, given, place, plot=plot, require_accuracy=require_accuracy)
     with contextlib.ExitStack() as held:
         earlier = open_earlier(resume, RUNS, dataset, given) if resume is not None else None
@@ -166,10 +177,7 @@ def train(
             network_settings = begin_with(str(start_from), begun, data, given, network_settings)
         network = known if known is not None else network_for(data, network_settings, training_settings.seed)
         helping.expect(ahead.sketch_of(data, network, training_settings))
-        if require_accuracy is not None and network.output == "identity":
-            raise typer.BadParameter(
-                "expected none for a target of numbers, which have no accuracy, got one", param_hint="--require-accuracy"
-            )
+        check_has_accuracy(require_accuracy, are_numbers=network.output == "identity")
         loaded = time.perf_counter()
 
         from fastmlp.kernels.compiling import compile_seconds
@@ -197,7 +205,7 @@ def train(
         if has_ended:
             output.note(how_to_train_on(trainer, to) if earlier is not None else "no epoch is asked for: the network stays as it begins")
         began, compiled = time.perf_counter(), compile_seconds()
-        checkpoint = checkpoint_of(to.run, checkpoint_seconds, earlier)
+        checkpoint = checkpoint_of(to.run, CHECKPOINT_SECONDS if checkpoint_seconds is None else checkpoint_seconds, earlier)
         if checkpoint is not None and start_from is not None:  # a run that is killed before its first save goes on from there
             checkpoint.save(network, trainer.settings, trainer.state())
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastmlp.data import fetch
-from fastmlp.errors import DataError, InputNotFound
-from fastmlp.settings import as_path, refuses_unknown
+from fastmlp.errors import ConfigError, DataError, InputNotFound
+from fastmlp.settings import as_path, record_refuses_unknown, refuses_unknown, whole_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,6 +59,7 @@ class LoggedRows:
         vars(data)[self._name] = rows
 
 
+@record_refuses_unknown
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Training rows, test rows, and what they mean. Arrays may be read-only.
@@ -94,12 +95,23 @@ class Dataset:
     test_openings: list[str] = dataclasses.field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        if self.kind not in ("image", "table"):
-            raise DataError(f"{self.name}: kind: expected 'image' or 'table', found {self.kind!r}")
-        if self.target_kind not in ("classes", "labels", "values"):
-            raise DataError(f"{self.name}: target_kind: expected 'classes', 'labels' or 'values', found {self.target_kind!r}")
+        for what, value, allowed in (
+            ("kind", self.kind, ("image", "table")), ("target_kind", self.target_kind, ("classes", "labels", "values")),
+        ):  # fmt: skip
+            if not isinstance(value, str) or value not in allowed:
+                raise DataError(f"{self.name}: {what}: expected one of {', '.join(allowed)}, found {value!r:.60}")
+        names = self.class_names
+        if names is not None and (not isinstance(names, (tuple, list)) or not all(isinstance(name, str) for name in names)):
+            raise DataError(f"{self.name}: class_names: expected texts, found {names!r:.60}")
+        for what, defaults in (("network_defaults", self.network_defaults), ("training_defaults", self.training_defaults)):
+            if not isinstance(defaults, Mapping):
+                raise DataError(f"{self.name}: {what}: expected a mapping {{name: value}}, found {defaults!r:.60}")
         for split in ("train", "test"):
             self._check_rows(split, vars(self)[f"x_{split}"], vars(self)[f"y_{split}"])
+        for what, per_row in (("sample_weight", self.sample_weight), ("groups", self.groups)):
+            if per_row is not None and getattr(per_row, "shape", None) != (len(self.x_train),):
+                raise DataError(f"{self.name}: {what}: expected an array ({len(self.x_train)},), one number per row, found {per_row!r:.60}")
+        whole_number("n_networks", self.n_networks, at_least=1)
         x_test = vars(self)["x_test"]
         _test_rows[id(x_test)] = x_test
 
@@ -146,8 +158,8 @@ class Dataset:
 
         if not (isinstance(x, np.ndarray) and isinstance(y, np.ndarray)):
             raise DataError(f"{self.name}: x_{split}, y_{split}: expected NumPy arrays, found {type(x).__name__}, {type(y).__name__}")
-        row = self.image_shape if self.kind == "image" else self.x_train.shape[1:2]
-        if x.shape[1:] != row:
+        row = self.image_shape if self.kind == "image" else self.x_train.shape[1:2] or ("features",)
+        if x.ndim == 0 or y.ndim == 0 or x.shape[1:] != row:
             raise DataError(f"{self.name}: x_{split}: expected shape (rows, {', '.join(map(str, row or ()))}), found {x.shape}")
         if len(x) == 0 or len(y) != len(x):
             raise DataError(f"{self.name}: y_{split}: expected a label for each of {len(x):,} rows, at least 1, found {len(y):,}")
@@ -174,22 +186,30 @@ class Dataset:
 def load_dataset(
     name: str, data_dir: str | Path | None = None, *, offline: bool = False, notify: Callable[[str], None] | None = None
 ) -> Dataset:
-    """Load a data set by name: "mnist", "fashion-mnist" or "synthetic".
+    """Load a data set by name, in any case: "mnist", "fashion-mnist" or "synthetic".
 
     `data_dir`, the cache and the network are tried as `fetch.fetch_dataset` says; `offline` forbids the network. `notify` is given
     a line of text when something takes time. Every file is checked against its known SHA-256 on every load.
     Raises InputNotFound for an unknown name or folder, DataError for files that are not the canonical ones, DatasetUnavailable
     where no source could help.
     """
-    if name == "synthetic":
-        return _synthetic()
+    if notify is not None and not callable(notify):
+        raise ConfigError(f"notify: expected a function of a line of text, got {notify!r:.60}")
     if data_dir is not None:
         data_dir = as_path("data_dir", data_dir)
+    name = in_any_case(name) if isinstance(name, str) else name
+    if isinstance(name, str) and name == "synthetic":
+        return _synthetic()
     if not isinstance(name, str) or name not in DATASETS:
         near = difflib.get_close_matches(str(name), DATASETS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(DATASETS)}"
         raise InputNotFound(f"unknown data set {name!r:.60}; {hint}")
     return _images(name, fetch.read_dataset(name, data_dir, offline=offline, notify=notify), data_dir)
+
+
+def in_any_case(name: str) -> str:
+    """Return the name of a data set that is meant, MNIST or fashion_mnist; any other name as it is."""
+    return next((each for each in DATASETS if each == name.casefold().replace("_", "-")), name)
 
 
 def is_test_split(x: object) -> bool:

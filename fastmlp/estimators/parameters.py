@@ -9,6 +9,7 @@ import numpy as np
 
 from fastmlp.errors import ConfigError
 from fastmlp.settings import STEPPING, TrainingSettings, known_name, nearest, used_by
+from fastmlp.settings.values import MOST_WHOLE
 
 SOLVERS = (*STEPPING, "lbfgs")
 DECOUPLED = ("adamw", "lion")  # whose decay is no part of the gradient
@@ -169,7 +170,7 @@ def _verbose(value: Any) -> bool:
 
 
 def _whole(name: str, value: Any) -> int:
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= int(value) <= MOST_WHOLE:
         raise ConfigError(f"{name}: expected a whole number of at least 1, got {value!r:.60}")
     return int(value)
 
@@ -184,12 +185,15 @@ def _number(
 ) -> float:  # fmt: skip
     bounds = {"at least": minimum, "above": above, "at most": maximum, "below": below}
     expected = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
-    is_number = isinstance(value, Real) and not isinstance(value, (bool, np.bool_)) and not math.isnan(float(value))
-    number = float(value) if is_number else 0.0
+    is_number = isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
+    try:
+        number = float(value) if is_number else math.nan
+    except OverflowError:  # a whole number beyond 1.8e308
+        number = math.nan
     fits = (
         (minimum is None or number >= minimum) and (above is None or number > above)
         and (maximum is None or number <= maximum) and (below is None or number < below)
     )  # fmt: skip
-    if not is_number or not fits:
+    if math.isnan(number) or not fits:
         raise ConfigError(f"{name}: expected a number {expected}, got {value!r:.60}")
     return number

@@ -104,12 +104,16 @@ def check_gradient(
     if isinstance(network_or_pair, tuple):
         if len(network_or_pair) != 2 or not all(callable(function) for function in network_or_pair):
             raise ConfigError("check_gradient: expected a Network, or a pair of functions f(z) and derivative(z, a)")
+        if beside := [name for name, value in (("x", x), ("y", y), ("gradient", gradient)) if value is not None]:
+            raise ConfigError(f"{beside[0]}: expected none beside a pair of functions, got one; it goes with a Network")
         f, derivative = network_or_pair
         return GradientReport((_check_pair(getattr(derivative, "__name__", "derivative"), f, derivative),))
     if not isinstance(network_or_pair, Network):
         raise ConfigError("check_gradient: expected a Network, or a pair of functions f(z) and derivative(z, a)")
     if gradient is not None and not callable(gradient):
         raise ConfigError(f"gradient: expected a function of network, x and y, got {gradient!r:.60}")
+    if (x is None) != (y is None):
+        raise ConfigError(f"{'x' if x is None else 'y'}: expected rows x and targets y, or neither for random ones, got one of them alone")
     return _check_network(network_or_pair, x, y, gradient, whole_number("seed", seed))
 
 

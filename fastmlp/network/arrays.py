@@ -113,6 +113,14 @@ def as_sample_weight(sample_weight: Any, n_rows: int, name: str = "sample_weight
     return weight
 
 
+def as_groups(groups: Any, n_rows: int) -> np.ndarray:
+    """Return the groups of rows (n_rows,) as whole numbers; DataError for anything else."""
+    array = as_numbers(groups, "groups")
+    if array.shape != (n_rows,) or array.dtype.kind not in "iu":
+        raise DataError(f"groups: expected ({n_rows},), one whole number per row, got {array.dtype} {array.shape}")
+    return array
+
+
 def weight_in(dtype: Any, weight: np.ndarray, name: str = "sample_weight") -> np.ndarray:
     """Return weights of rows (n,) in the type of the parameters, as kernels take them; DataError for too large ones, and for all 0."""
     with np.errstate(over="ignore"):
@@ -122,6 +130,10 @@ def weight_in(dtype: Any, weight: np.ndarray, name: str = "sample_weight") -> np
         raise DataError(f"{name}: expected numbers that {np.dtype(dtype)} can hold, got {weight[wrong[0]]:g} in row {wrong[0]}")
     if converted.size and not converted.any():
         raise DataError(f"{name}: expected some rows to count, got 0 for all {converted.size}")
+    held = np.finfo(dtype)
+    # beyond, products with losses and their sums would lose their digits, or overflow
+    if converted.size and not held.tiny / held.eps <= converted.max() <= held.max * held.eps:
+        raise DataError(f"{name}: expected weights around 1, got up to {weight.max():g}; divide them by their mean")
     return converted
 
 

@@ -20,6 +20,7 @@ from fastmlp.kernels import elementary
 from fastmlp.kernels.activations import ACTIVATIONS, Activation
 from fastmlp.kernels.losses import LOSSES, Loss
 from fastmlp.network import duals
+from fastmlp.settings import refuses_unknown
 
 F = TypeVar("F", bound=Callable[..., Any])
 Record = Activation | Loss
@@ -37,6 +38,7 @@ OUTPUTS = ("identity", "sigmoid")
 def activation(function: F) -> F: ...
 @overload
 def activation(*, name: str | None = None, derivative: Callable[..., Any] | None = None) -> Callable[[F], F]: ...
+@refuses_unknown
 def activation(function: F | None = None, *, name: str | None = None, derivative: Callable[..., Any] | None = None) -> F | Callable[[F], F]:
     """Register a function f(z) of one number as an activation, under its own name or another one; return it unchanged.
 
@@ -63,6 +65,7 @@ def activation(function: F | None = None, *, name: str | None = None, derivative
 def loss(function: F) -> F: ...
 @overload
 def loss(*, name: str | None = None, derivative: Callable[..., Any] | None = None, output: str = "identity") -> Callable[[F], F]: ...
+@refuses_unknown
 def loss(
     function: F | None = None, *, name: str | None = None, derivative: Callable[..., Any] | None = None, output: str = "identity"
 ) -> F | Callable[[F], F]:

@@ -607,22 +607,26 @@ class Network:
         metrics: names of others, or "all": of classes balanced_accuracy, auc, f1 and log_loss; of numbers pinball, at the quantile of the
         loss trained with, else at 0.5. Raises ConfigError for those that do not go with the outputs.
         """
-        metrics = [*metrics_of(self.output)] if metrics == "all" else [metrics] if isinstance(metrics, str) else [*metrics]
-        for name in metrics:
-            self.check_metric(name, "metrics")
+        if isinstance(metrics, str):
+            metrics = metrics_of(self.output) if metrics == "all" else [metrics]
+        else:
+            metrics = items_of("metrics", [*metrics] if isinstance(metrics, (set, frozenset)) else metrics, "names of metrics, or 'all'")
+        names = [self.checked_metric(name, "metrics") for name in metrics]
         rows = self.rows_for_kernels(x)
         if rows.shape[0] == 0:
             raise DataError("x: expected at least one row to evaluate, got none")
         target = self.checked_target(y, rows.shape[0])
         weight = None if sample_weight is None else weight_in(self.dtype, as_sample_weight(sample_weight, rows.shape[0]))
-        return self.evaluate_checked(rows, target, weight, one_hot=names_classes(y, self.output, self.n_outputs), metrics=metrics)
+        return self.evaluate_checked(rows, target, weight, one_hot=names_classes(y, self.output, self.n_outputs), metrics=names)
 
-    def check_metric(self, name: str, what: str) -> None:
-        """Raise ConfigError, with `what`, for a metric that is none of networks with these outputs."""
+    def checked_metric(self, name: Any, what: str) -> str:
+        """Return the name of a metric, in any case; raise ConfigError, with `what`, for what is none of networks with these outputs."""
         known = metrics_of(self.output)
-        if name not in known:
-            kind = "numbers" if self.output == "identity" else "classes"
-            raise ConfigError(f"{what}: expected one of {', '.join(known)} for a network that predicts {kind}, got {name!r:.60}")
+        found = known_name(name, known) if isinstance(name, str) else ""
+        if found not in known:
+            kind, hint = "numbers" if self.output == "identity" else "classes", nearest(found, known)
+            raise ConfigError(f"{what}: expected one of {', '.join(known)} for a network that predicts {kind}, got {name!r:.60}{hint}")
+        return found
 
     def evaluate_checked(
         self,

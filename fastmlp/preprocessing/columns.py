@@ -22,6 +22,7 @@ from fastmlp.errors import ConfigError, DataError
 from fastmlp.preprocessing import frames, kinds
 from fastmlp.preprocessing.inputs import check_numbers, told
 from fastmlp.preprocessing.kinds import CATEGORY, DATE, INPUTS, NUMBER, ORDINAL
+from fastmlp.settings import record_refuses_unknown
 
 MOST_CATEGORIES = 100  # of a column; of more, the most frequent ones are told apart, and all others are one
 CLIP = 3.0  # what scaled numbers stay below
@@ -35,6 +36,7 @@ EACH_VALUE = 128  # so many different values have an edge each, such as hours, y
 PARTS = ("days", "year", "month", "day", "weekday", "hour")  # of a date; days: since 1970, with their fraction
 
 
+@record_refuses_unknown
 class Choices(NamedTuple):
     """What is said about the columns of a table, by their names, where it is not told from their cells."""
 
@@ -57,6 +59,7 @@ class Choices(NamedTuple):
         return found
 
 
+@record_refuses_unknown
 class Column(NamedTuple):
     """A column that becomes inputs: how, and from what."""
 
@@ -92,6 +95,7 @@ class Column(NamedTuple):
         return (*own, *([f"{self.name} is missing"] * self.missing))
 
 
+@record_refuses_unknown
 class Columns(NamedTuple):
     """How rows of a table become inputs (n, width) of a network.
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmlp.errors import ConfigError, DataError
-from fastmlp.settings import warn_renamed
+from fastmlp.settings import record_refuses_unknown, warn_renamed
 
 BLOCK_ROWS = 4096  # rows looked at or converted at a time, so that no second copy of a data set is made
 BYTE_SCALE = 255.0
@@ -18,6 +18,7 @@ KINDS = ("none", "scale", "standardize")
 BYTES, FRACTIONS, NUMBERS = TRAINED_ON = ("bytes", "fractions", "numbers")
 
 
+@record_refuses_unknown
 class InputScaling(NamedTuple):
     """What happens to an input: bytes v/255 unless kind is "none", then (v - mean) / std where kind is "standardize".
 

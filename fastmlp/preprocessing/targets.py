@@ -12,6 +12,7 @@ from fastmlp.errors import ConfigError, DataError
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.program import NO_NUMBERS
 from fastmlp.preprocessing.inputs import BLOCK_ROWS, check_numbers
+from fastmlp.settings import record_refuses_unknown
 
 KINDS = ("none", "standardize")
 LARGEST = 1e150  # standard deviation, and one over it the smallest: its square has to be a number in float64
@@ -20,6 +21,7 @@ PROBES = ((0.3, -1.2), (2.5, 0.7), (-0.4, 1.9))  # outputs and targets at which 
 OFFSETS = (1.0, -2.5, 10.0)
 
 
+@record_refuses_unknown
 class TargetScaling(NamedTuple):
     """What a regression's outputs z mean: z * std + mean, in the units of y. Kind "none": z itself, mean 0, std 1.
 

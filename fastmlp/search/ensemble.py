@@ -14,8 +14,9 @@ from fastmlp.search.bank import train_bank
 from fastmlp.search.ledger import Ledger, record_of
 from fastmlp.search.repeat import repeat_tasks
 from fastmlp.search.task import DONE, BankProgress, Event, Task, Trained, followed
-from fastmlp.settings import NetworkSettings, TrainingSettings, settings_in_effect, whole_number
+from fastmlp.settings import NetworkSettings, TrainingSettings, refuses_unknown, settings_in_effect, whole_number
 from fastmlp.storage.atomic import make_folder
+from fastmlp.training import optimizers
 from fastmlp.training.history import Epoch, History
 
 
@@ -68,6 +69,7 @@ class Kept:
         return self._folder / f"{task.training.seed}.safetensors"
 
 
+@refuses_unknown
 def train_ensemble(data: Dataset, networks: int | None = None, settings: Mapping[str, Any] | None = None) -> Network:
     """Train networks on a data set, as many at a time as there are cores, and return one that answers the mean of their outputs.
 
@@ -81,7 +83,9 @@ def train_ensemble(data: Dataset, networks: int | None = None, settings: Mapping
     if not isinstance(data, Dataset):
         raise ConfigError(f"data: expected a fastmlp.Dataset, got {type(data).__name__}; fastmlp.load_table makes one of a table")
     count = data.n_networks if networks is None else whole_number("networks", networks, at_least=1)
-    network, training = settings_in_effect(settings or {}, data.network_defaults, data.training_defaults)
+    if not isinstance(settings, Mapping | None):
+        raise ConfigError(f"settings: expected a mapping {{name: value}}, got {type(settings).__name__}")
+    network, training = settings_in_effect(optimizers.as_settings(settings or {}), data.network_defaults, data.training_defaults)
     found: Ensemble = followed(trained_together(data, network, training, count))
     return found.network
 

@@ -56,6 +56,8 @@ class Settings:
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], source: str = "settings") -> Self:
         """Build the record from plain values; an unknown name raises ConfigError and suggests the nearest known one."""
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{source}: expected a mapping {{name: value}}, got {type(values).__name__}")
         known, values = cls.names(), current_names(values)
         for name in values:
             if name not in known:
@@ -69,6 +71,8 @@ class Settings:
 
         What was recorded and had no effect is left out: a setting that is given is one that is used.
         """
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{source}: expected a mapping {{name: value}}, got {type(values).__name__}")
         recorded = {**(UNSAID_BEFORE if "validation" in values else {}), **current_names(values, warn=False)}
         return cls.from_mapping({name: value for name, value in recorded.items() if _says_something(name, value, recorded)}, source)
 

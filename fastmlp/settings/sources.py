@@ -58,7 +58,14 @@ def over_defaults(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict
 def settings_in_effect(
     given: Mapping[str, Any], network_defaults: Mapping[str, Any], training_defaults: Mapping[str, Any]
 ) -> tuple[NetworkSettings, TrainingSettings]:
-    """Return the settings of a run: what was given, over what the data set prefers; what the data decide is still None, see `resolved`."""
+    """Return the settings of a run: what was given, over what the data set prefers; what the data decide is still None, see `resolved`.
+
+    Raises ConfigError for what is no setting.
+    """
+    given = current_names(given)
+    for name in given:
+        if name not in FIELDS:
+            raise ConfigError(f"settings: unknown setting {name!r:.60}{unknown(str(name), FIELDS)}")
     network = {name: value for name, value in given.items() if name in NetworkSettings.names()}
     training = {name: value for name, value in given.items() if name in TrainingSettings.names()}
     return (

@@ -95,7 +95,8 @@ class Checkpoints:
             names = os.listdir(self.folder)
         except FileNotFoundError:
             return []
-        except OSError as error:
-            raise InputNotFound(f"cannot list the checkpoints in {str(self.folder)!r}: {error.strerror}; check its permissions") from error
+        except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise InputNotFound(f"cannot list the checkpoints in {str(self.folder)!r}: {reason}; check its path and permissions") from error
         matches = [match for name in names if (match := _NAME.fullmatch(name))]
         return sorted(Found(int(match[1]), self.folder / match[0]) for match in matches)

@@ -95,7 +95,7 @@ def _judging(settings: TrainingSettings) -> list[str]:
 
 def check_stopping(settings: TrainingSettings, holds_out: bool, network: Network) -> None:
     """Raise ConfigError where a setting needs held-out rows and there are none, or a metric that the network does not have."""
-    network.check_metric(settings.metric, "metric")
+    network.checked_metric(settings.metric, "metric")
     if not holds_out and (names := _judging(settings)):
         raise ConfigError(f"{names[0]}: expected held-out rows to judge an epoch by, got none; set validation, for example to 5000")
     if network.output == "identity" and settings.target_accuracy is not None:

@@ -4,9 +4,11 @@ import os
 from typing import Any, NamedTuple
 
 from fastmlp.errors import MissingExtra
+from fastmlp.settings import record_refuses_unknown
 from fastmlp.training.state import TrainingState
 
 
+@record_refuses_unknown
 class Epoch(NamedTuple):
     """What one epoch gave. Losses are means per sample; accuracy is None for regression, validation None without such rows.
 
@@ -24,6 +26,7 @@ class Epoch(NamedTuple):
     validation_metric: float | None = None  # the one in the setting `metric`, by which the best epoch is told
 
 
+@record_refuses_unknown
 class Progress(NamedTuple):
     """Where training stands within an epoch."""
 

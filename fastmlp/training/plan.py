@@ -6,14 +6,14 @@ import numpy as np
 
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.network import Network
-from fastmlp.network.arrays import as_numbers, as_rows, as_sample_weight, as_target, in_classes, is_image, names_classes
+from fastmlp.network.arrays import as_groups, as_numbers, as_rows, as_sample_weight, as_target, in_classes, is_image, names_classes
 from fastmlp.preprocessing import targets
-from fastmlp.settings import TrainingSettings, kind_of
+from fastmlp.settings import TrainingSettings, kind_of, whole_number
 from fastmlp.training import checks, full_batch, holdout, objective, resuming, scaling, update_rules, validation_rows
 from fastmlp.training.records import Plan
 from fastmlp.training.state import TrainingState
 from fastmlp.training.validation_rows import Validation
-from fastmlp.training.weights import ClassWeight, weights_of_rows
+from fastmlp.training.weights import ClassWeight, warn_of_size, weights_of_rows
 
 
 def make_plan(
@@ -45,10 +45,15 @@ def make_plan(
         raise ConfigError(
             f"settings: expected fastmlp.TrainingSettings, got {type(settings).__name__}; as keywords fastmlp.train takes them"
         )
+    if not isinstance(more_to_come, bool):
+        raise ConfigError(f"more_to_come: expected True or False, got {more_to_come!r:.60}")
+    n_rows = None if n_rows is None else whole_number("n_rows", n_rows, at_least=1)
     x = as_numbers(network.encoded(x), "x")
+    groups = None if groups is None else as_groups(groups, x.shape[0])
     rows = as_rows(x, network.n_inputs, network.dtype, is_of_bytes=network.is_of_bytes)
     of_images = is_image(rows, np.ndim(x))
     loss = objective.checked_loss(settings.loss, network)
+    rate_is_given = settings.learning_rate is not None
     settings = settings.resolved(kind_of(of_images, network.output), loss, n_rows or rows.shape[0], network.sizes[1:-1])
     loss_parameter = objective.loss_parameter(loss, network.output, settings, network.dtype)
     # L-BFGS is no rule of the kernels, and keeps no m or v: as far as these go it is plain gradient descent
@@ -86,6 +91,8 @@ def make_plan(
     of_rows = weights_of_rows(
         network, classes, output, split.train, weight, settings.class_weight if class_weight is None else class_weight, labels
     )
+    if of_rows is not None and not rate_is_given:
+        warn_of_size(of_rows[split.train], update)
     target_scaling = scaling.target_scaling(network, kind, target, weight, split.train)
     scale, shift = input_scaling.scale_and_shift(network.n_inputs, network.dtype, rows.dtype == np.uint8)
     if settings.validation:

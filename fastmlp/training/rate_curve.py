@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastmlp.settings import record_refuses_unknown
+
 MEMORY, SHORTEST_MEMORY = 0.02, 5.0  # over this share of all steps, or so many, the loss of a batch fades from the mean
 BEYOND_NOISE = 4.0  # standard errors of a mean loss by which it has to fall for anything to be suggested
 
@@ -22,6 +24,7 @@ class Tried(NamedTuple):
     mean_loss: float
 
 
+@record_refuses_unknown
 class LearningRateFinderResult(NamedTuple):
     """A sweep of learning rates: arrays (n,), one entry for each step taken, and what they suggest; None where the loss never fell.
 

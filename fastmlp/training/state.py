@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp.kernels.textbook_step import TOTALS
+from fastmlp.settings import record_refuses_unknown
 
 LIKE_PARAMETERS = ("m", "v", "weights", "best_weights", "average")
 LIKE_RUNNING_STATS = ("running_stats", "best_running_stats")
@@ -25,6 +26,7 @@ class Best(NamedTuple):
     value: float | None = None
 
 
+@record_refuses_unknown
 class TrainingState(NamedTuple):
     """Where a training stands: with it, the network and the same settings and data, training goes on bit for bit.
 

@@ -38,6 +38,8 @@ class Trainer:
     def __init__(self, plan: Plan | Network, *arguments: Any, **named: Any) -> None:
         if not isinstance(plan, (Plan, Network)):
             raise ConfigError(f"plan: expected what fastmlp.make_plan returns, got {type(plan).__name__}")
+        if isinstance(plan, Plan) and (arguments or named):
+            raise ConfigError(f"Trainer: expected a plan alone, got {len(arguments) + len(named)} more; they belong to fastmlp.make_plan")
         if isinstance(plan, Network):  # as in version 0.1.0: the arguments of make_plan
             warn_renamed("Trainer(network, x, …)", "Trainer(make_plan(network, x, …))")
             plan = make_plan(plan, *arguments, **named)

@@ -31,7 +31,7 @@ def check_range(settings: TrainingSettings, dtype: np.dtype) -> None:
     largest = float(np.finfo(dtype).max)
     for name in ("learning_rate", "weight_decay", "l1", "initial_accumulator_value"):
         value = getattr(settings, name)
-        if value is not None and not value <= largest:
+        if value is not None and (not value <= largest or (value > 0 and dtype.type(value) == 0)):
             raise ConfigError(f"{name}: expected a number that {dtype} can hold, got {value:g}")
     for name in ("epsilon", "clip_value", "clip_norm"):
         value = getattr(settings, name)

@@ -1,5 +1,6 @@
 """How much each row counts: the weights of rows that a user gives, times those of their classes."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,9 @@ from fastmlp.network.arrays import weight_in
 from fastmlp.network.labels import is_plain, number_of, shown
 from fastmlp.settings import is_number
 
+# How many times larger or smaller than 1 weights may be on average. Steps of rules that divide by the size of the gradient hardly change,
+# until what is added to that matters.
+FARTHEST, FARTHEST_ADAPTIVE = {"sgd": 30.0, "momentum": 30.0, "nesterov": 30.0, "adagrad": 30.0}, 1e4
 ClassWeight = str | Mapping[Any, float] | None
 
 
@@ -74,6 +78,21 @@ def weights_of_rows(
     of_rows = np.zeros(target.shape[0], network.dtype)
     of_rows[train] = of_train
     return of_rows
+
+
+def warn_of_size(weight: np.ndarray, update: str) -> None:
+    """Warn where the weights (n,) of the rows trained on are so far from 1 that default rates make steps that are far too short or long.
+
+    The warning is for whoever called the caller of make_plan.
+    """
+    mean, most = float(weight.mean(dtype=np.float64)), FARTHEST.get(update, FARTHEST_ADAPTIVE)
+    if not 1 / most <= mean <= most:
+        warnings.warn(
+            f"sample_weight: rows count {mean:.3g} on average, and so do their gradients, where optimizers are made for 1; divide the "
+            "weights by their mean, or give a learning_rate",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def product(dtype: np.dtype, *factors: np.ndarray | None) -> np.ndarray | None:

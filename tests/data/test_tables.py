@@ -194,6 +194,10 @@ def test_damaged_files_of_other_formats_are_refused(tmp_path):
         with pytest.raises(fastmlp.DataError, match=re.escape(path.name)) as error:
             read_table(path)
         assert str(error.value).isprintable()
+    pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "t.parquet")
+    for source in (tmp_path / "t.parquet", np.zeros((2, 2)), pl.DataFrame({"a": [1]})):
+        with pytest.raises(fastmlp.ConfigError, match="header: expected none with .* which is no text of cells, got False; leave it out"):
+            read_table(source, header=False)
     for frame in (pl.DataFrame({"a": [[1]]}), pl.DataFrame({"a": [1.0, np.inf]}), pl.DataFrame(), {"a": [1]}, None):
         with pytest.raises(fastmlp.DataError):
             read_table(frame)

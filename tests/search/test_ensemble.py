@@ -52,6 +52,16 @@ def test_a_preset_says_how_many_networks_there_are():
         table("classes", "bets")
 
 
+def test_what_is_no_setting_of_an_ensemble_is_refused():
+    for given, message in (
+        ({"epoch": 3}, "unknown setting 'epoch'; did you mean 'epochs'"),
+        (3, "expected a mapping"),
+        ({"optimizer": "adm"}, "adam"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            fastmlp.train_ensemble(table("classes"), 2, given)
+
+
 def test_networks_with_batch_normalisation_are_folded_first():
     data = table("classes")
     settings = NetworkSettings(hidden=(8,), normalization="batch")

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import pytest
 
 import fastmlp
-from fastmlp import errors
+from fastmlp import callbacks, errors, preprocessing
 from tests.structure.sources import ROOT
 
 ERRORS = {name for name, value in vars(errors).items() if isinstance(value, type)}
@@ -70,6 +70,15 @@ def test_an_old_public_name_is_taken_with_a_warning(before, now):
 
 def test_public_names_can_be_used():
     assert [name for name in sorted(PUBLIC) if getattr(fastmlp, name) is None] == []
+
+
+def test_a_keyword_that_there_is_not_is_refused_by_name():
+    others = {"History", "Trainer", "make_plan", "train", "train_epochs", "find_learning_rate", "OnlineTrainer", *OF_SCIKIT_LEARN}
+    public = [getattr(fastmlp, name) for name in sorted(PUBLIC - ERRORS - others)]
+    records = [getattr(preprocessing, name) for name in preprocessing.__all__]
+    for make in (*filter(callable, public), *records, *(getattr(callbacks, name) for name in callbacks.__all__)):
+        with pytest.raises(errors.ConfigError, match="unknown setting 'no_such_thing'"):
+            make(no_such_thing=1)
 
 
 def test_unknown_name_is_an_attribute_error():

@@ -222,6 +222,8 @@ def test_balanced_weights_find_more_of_a_rare_class():
         (np.zeros(40), "sample_weight: expected some rows to count, got 0 for all 40"),
         (np.full(40, 1e300), r"sample_weight: expected numbers that float32 can hold, got 1e\+300 in row 0"),
         (np.full(40, 1e-300), "sample_weight: expected some rows to count, got 0 for all 40"),
+        (np.full(40, 1e-45), "sample_weight: expected weights around 1, got up to 1e-45; divide them by their mean"),
+        (np.full(40, 1e38), r"sample_weight: expected weights around 1, got up to 1e\+38; divide them by their mean"),
     ],
 )
 @pytest.mark.parametrize("where", ["train", "evaluate"])
@@ -230,6 +232,14 @@ def test_wrong_weights_of_rows_are_refused(where, weight, message):
     with pytest.raises(DataError, match=message):
         fastmlp.train(net, X, Y, sample_weight=weight) if where == "train" else net.evaluate(X, Y, weight)
     assert net.input_scaling is None
+
+
+def test_weights_that_make_default_steps_far_too_short_are_told():
+    weight, settings = np.full(40, 1 / 40), {"epochs": 1, "batch_size": 8}
+    with pytest.warns(UserWarning, match=r"^sample_weight: rows count 0\.025 on average, .* divide the weights by their mean"):
+        fastmlp.train(network(dtype="float32"), X, Y, sample_weight=weight, optimizer="sgd", **settings)
+    for quiet in ({"optimizer": "sgd", "learning_rate": 1.0}, {"optimizer": "adam"}):
+        fastmlp.train(network(dtype="float32"), X, Y, sample_weight=weight, **settings, **quiet)
 
 
 @pytest.mark.parametrize(("rows", "where"), [(slice(30, None), "sample_weight of the rows held out"), (slice(30), "sample_weight")])

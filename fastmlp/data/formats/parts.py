@@ -24,6 +24,8 @@ def read_parts(
         with gzipped.open_stream(source) as stream:
             head = stream.peek(HEAD)
             found = recognise(os.fspath(source).removesuffix(".gz"), head)
+            if head.startswith((parquet.MAGIC, npy.MAGIC)) and not stream.compressed:
+                table.refuse_without_text(stream.name, header, delimiter)
             if head.startswith(parquet.MAGIC) and not stream.compressed:
                 yield from _of_parquet(source, stream.name, size, text_columns, unread)
                 return

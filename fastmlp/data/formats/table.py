@@ -15,6 +15,7 @@ from fastmlp.data.formats import arrays, columns, frames, libsvm, parquet, pictu
 from fastmlp.data.formats.backend import polars
 from fastmlp.data.known_formats import HEAD, described, recognise
 from fastmlp.errors import ConfigError, DataError, NotEnoughMemory
+from fastmlp.settings import items_of
 
 STDIN = "-"
 TEXTS = ("CSV", "TSV", "text")
@@ -58,22 +59,38 @@ def read_table(
         raise ConfigError(f"decimal: expected '.' or ',', got {decimal!r:.40}")
     if header not in (None, True, False):
         raise ConfigError(f"header: expected True, False or None, got {header!r:.40}")
-    chosen = tuple([text_columns] if isinstance(text_columns, str) else text_columns)
+    if notify is not None and not callable(notify):
+        raise ConfigError(f"notify: expected a function of a line of text, got {notify!r:.60}")
+    if isinstance(text_columns, (str, set, frozenset)):
+        text_columns = [text_columns] if isinstance(text_columns, str) else [*text_columns]
+    chosen = items_of("text_columns", text_columns, "names of columns")
+    of_text = header, delimiter, decimal
     if isinstance(source, np.ndarray):
+        refuse_without_text("an array", *of_text)
         return columns.plain(arrays.frame_of({"x": source}, "array"), "array", chosen, unread=unread)
     if not isinstance(source, (str, os.PathLike)):
+        refuse_without_text("a frame", *of_text)
         return columns.plain(frames.as_polars(source), "frame", chosen, unread=unread)
     if str(source) == STDIN:
         return _read_bytes(_standard_input(), "standard input", "", header, delimiter, chosen, notify, decimal, unread)
     if os.path.isdir(source):
+        refuse_without_text("a folder", *of_text)
         return pictures.read_folder(Path(source), notify)
     with gzipped.open_stream(source) as stream:
         head = stream.peek(HEAD)
         if head.startswith(parquet.MAGIC) and not stream.compressed:  # polars reads what it needs of it
+            refuse_without_text(stream.name, *of_text)
             return columns.plain(parquet.read(source, stream.name), stream.name, chosen, unread=unread)
         content = _all_of(stream)
     name = os.fspath(source)
     return _read_bytes(content, stream.name, name.removesuffix(".gz"), header, delimiter, chosen, notify, decimal, unread)
+
+
+def refuse_without_text(shown: str, header: bool | None = None, delimiter: str | None = None, decimal: str | None = None) -> None:
+    """Raise ConfigError where it is said how a text is read, and the table is none."""
+    for name, value in (("header", header), ("delimiter", delimiter), ("decimal", decimal)):
+        if value is not None:
+            raise ConfigError(f"{name}: expected none with {shown}, which is no text of cells, got {value!r}; leave it out")
 
 
 def _read_bytes(
@@ -88,6 +105,8 @@ def _read_bytes(
     kind = None if found is None else found.name
     if kind in TEXTS and (inside := recognise("", head)) is not None and inside.name in MISNAMED:
         found, kind = inside, inside.name
+    if head.startswith((arrays.NPY, parquet.MAGIC)) or kind in ("NPZ", "LIBSVM"):
+        refuse_without_text(shown, header, delimiter, decimal)
     if head.startswith(arrays.NPY):
         return columns.plain(arrays.frame_of({"x": arrays.read_npy_bytes(content, shown)}, shown), shown, chosen, unread=unread)
     if kind == "NPZ" and head.startswith(arrays.ZIP):

@@ -1,5 +1,6 @@
 """Checkpoint: a training saved while it goes on, to go on with it bit for bit after whatever ended it."""
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -9,7 +10,7 @@ import numpy as np
 
 from fastmlp.errors import ConfigError
 from fastmlp.network import Network
-from fastmlp.settings import TrainingSettings, as_path
+from fastmlp.settings import TrainingSettings, as_path, is_number, record_refuses_unknown
 from fastmlp.storage.atomic import make_folder
 from fastmlp.storage.checkpoints import Checkpoints
 from fastmlp.training.history import Epoch, History, Progress
@@ -20,6 +21,7 @@ SECONDS = 30.0
 State = Callable[[], TrainingState]
 
 
+@record_refuses_unknown
 class Checkpoint:
     """Saves a training in a folder of its own, which is made: every so many seconds, when an epoch ends, and when the training ends.
 
@@ -43,14 +45,20 @@ class Checkpoint:
         about: Callable[[], Mapping[str, Any]] | None = None,
         checkpoints: Checkpoints | None = None,
     ) -> None:
-        if isinstance(every, bool) or not isinstance(every, (int, float)) or not every >= 0:
+        try:
+            seconds = float(every) if is_number(every) else math.nan
+        except (OverflowError, TypeError, ValueError):  # beyond 1.8e308, a type, an array
+            seconds = math.nan
+        if not seconds >= 0:
             raise ConfigError(f"every: expected a number of seconds, at least 0, got {every!r:.60}")
         if about is not None and not callable(about):
             raise ConfigError(f"about: expected a function without arguments, got {about!r:.60}")
+        if not isinstance(checkpoints, Checkpoints | None):
+            raise ConfigError(f"checkpoints: expected fastmlp.storage.checkpoints.Checkpoints, got {checkpoints!r:.60}")
         self.folder = as_path("folder", folder)
         self._about = about
         self._checkpoints = Checkpoints(self.folder) if checkpoints is None else checkpoints
-        self._schedule = CheckpointSchedule(every)
+        self._schedule = CheckpointSchedule(seconds)
         self._settings = TrainingSettings()
         self._saved_at = (-1, -1)  # epochs and steps of the last state saved
         self._is_known = checkpoints is not None  # whether what is in the folder belongs to the training to come

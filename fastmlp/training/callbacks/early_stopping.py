@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from fastmlp.errors import ConfigError
-from fastmlp.settings import FIELDS, check_value
+from fastmlp.settings import FIELDS, check_value, record_refuses_unknown
 
 
+@record_refuses_unknown
 class EarlyStopping(NamedTuple):
     """Ends a training after `patience` epochs without a better value on the rows held out.
 

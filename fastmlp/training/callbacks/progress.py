@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from fastmlp.errors import ConfigError
 from fastmlp.network import Network
+from fastmlp.settings import record_refuses_unknown
 from fastmlp.training.history import Epoch, History
 from fastmlp.training.history import Progress as Where
 
@@ -21,6 +22,7 @@ SHOWS = ("clear", "compiling", "ended", "epoch", "slow")  # what is called of a 
 SHORTEST_SECONDS = 0.5  # of an epoch whose slowness is worth a word
 
 
+@record_refuses_unknown
 class Progress:
     """Shows on a terminal or in a notebook where a training stands, and in one line at its end what came out.
 

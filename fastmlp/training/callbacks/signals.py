@@ -9,11 +9,13 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from fastmlp.errors import ConfigError
+from fastmlp.settings import record_refuses_unknown
 
 if TYPE_CHECKING:
     from fastmlp.network import Network
 
 
+@record_refuses_unknown
 class StopOnSignal:
     """Ends a training after the block of steps in which SIGINT (Ctrl-C), SIGTERM or SIGHUP came; `received` is its number, None before.
 
