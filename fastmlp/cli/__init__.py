@@ -15,31 +15,10 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from fastmlp.cli import (
-    bench,
-    check,
-    cv,
-    data,
-    doctor,
-    evaluate,
-    lr_find,
-    predict,
-    repeat,
-    report,
-    reproduce,
-    runs,
-    signals,
-    speedrun,
-    sweep,
-    tables,
-    train,
-    warmup,
-)
-from fastmlp.cli.configuration import flag
-from fastmlp.cli.options import Group, add_command
+from fastmlp.cli import signals
+from fastmlp.cli.commands import COMMANDS, DataGroup, Group
 from fastmlp.errors import FastmlpError, NotEnoughMemory, WriteError
 from fastmlp.rendering.output import STANDARD_OUTPUT, Output, flush, printable
-from fastmlp.settings import ALIASES, folded
 
 CLOSED_PIPE = 1
 BUG = FastmlpError.exit_code
@@ -73,20 +52,7 @@ def top(context: typer.Context, version: Annotated[bool, typer.Option("--version
         typer.echo(context.get_help())
 
 
-add_command(app, "train", train.train, settings=True, table=tables.NAMES, examples=train.EXAMPLES)
-add_command(app, "evaluate", evaluate.evaluate, examples=evaluate.EXAMPLES)
-add_command(app, "predict", predict.predict, examples=predict.EXAMPLES)
-add_command(app, "check", check.check, examples=check.EXAMPLES)
-add_command(app, "report", report.report, examples=report.EXAMPLES)
-add_command(app, "repeat", repeat.repeat, settings=True, table=tables.IN_MEMORY, examples=repeat.EXAMPLES)
-add_command(app, "sweep", sweep.sweep, settings=True, table=tables.IN_MEMORY, several=True, examples=sweep.EXAMPLES)
-add_command(app, "cv", cv.cv, settings=True, table=tables.IN_MEMORY, examples=cv.EXAMPLES)
-add_command(app, "lr-find", lr_find.lr_find, settings=True, table=tables.IN_MEMORY, examples=lr_find.EXAMPLES)
-add_command(app, "reproduce", reproduce.reproduce, examples=reproduce.EXAMPLES)
-add_command(app, "warmup", warmup.warmup, examples=warmup.EXAMPLES)
-add_command(app, "runs", runs.runs, examples=runs.EXAMPLES)
-
-datasets = typer.Typer(cls=Group, help="List the data sets, get their files, show where they are.")
+datasets = typer.Typer(cls=DataGroup, help=COMMANDS["data"].summary)
 
 
 @datasets.callback(invoke_without_command=True)
@@ -96,15 +62,7 @@ def top_of_group(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
-add_command(datasets, "data list", data.list_datasets, examples=data.LIST_EXAMPLES)
-add_command(datasets, "data fetch", data.fetch, examples=data.FETCH_EXAMPLES)
-add_command(datasets, "data path", data.path, examples=data.PATH_EXAMPLES)
-add_command(datasets, "data describe", data.describe, table=tables.OF_COLUMNS, examples=data.DESCRIBE_EXAMPLES)
 app.add_typer(datasets, name="data")
-
-add_command(app, "bench", bench.bench, examples=bench.EXAMPLES)
-add_command(app, "speedrun", speedrun.speedrun, examples=speedrun.EXAMPLES)
-add_command(app, "doctor", doctor.doctor, examples=doctor.EXAMPLES)
 
 
 def main() -> None:
@@ -215,6 +173,9 @@ def _doing(error: Exception) -> str:
 
 
 def _usage(error: typer.TyperException) -> str:
+    from fastmlp.cli.configuration import flag
+    from fastmlp.settings import ALIASES, folded
+
     message = error.format_message().rstrip(".")
     if (refused := getattr(error.__cause__, "errors", None)) is not None:  # what pydantic says of a value does not tell the value
         message = message.replace(error.message, _expected(refused()[0]))

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
+from typer.main import get_command
 
 from fastmlp.cli import tables
 from fastmlp.cli.configuration import flag
@@ -123,17 +124,6 @@ def known_picture(path: Path | None) -> Path | None:
     return path
 
 
-class Group(TyperGroup):
-    """A group of commands whose own flags are false by default. By None they would load pydantic, and help would take twice as long."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        """Return the group's own flags."""
-        parameters = super().get_params(ctx)
-        for parameter in parameters:
-            parameter.default = False if parameter.default is None else parameter.default
-        return parameters
-
-
 class GroupedCommand(TyperCommand):
     """A command whose help lists its flags in groups, without those that are `seldom` needed unless all are asked for."""
 
@@ -150,6 +140,12 @@ class GroupedCommand(TyperCommand):
         rest: list[str] = super().parse_args(ctx, args)
         return rest
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the arguments and the flags; --help is false by default, as by None it would load pydantic."""
+        *own, of_help = super().get_params(ctx)
+        of_help.default = False
+        return [*own, of_help]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write one section for the arguments and one for each group of flags."""
         groups: dict[str, list[tuple[str, str]]] = {}
@@ -165,6 +161,33 @@ class GroupedCommand(TyperCommand):
         for group, records in groups.items():
             with formatter.section(group):
                 formatter.write_dl(records)
+
+
+class Reading:
+    """How the value of a flag or an argument is read: texts and paths as they are, anything else as typer does.
+
+    For that it loads pydantic, which makes a validator of each flag, those that are not given among them: a fifth of a second.
+    """
+
+    def __init__(self, of_typer: Callable[[], Any]) -> None:
+        self._of_typer = of_typer
+
+    def itself(self) -> "Reading":
+        """Return what reads."""
+        return self
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the value that a text, or several, stands for; raise typer.BadParameter for none."""
+        kind = param.type_descriptor.annotation
+        if value is None:
+            return () if param.multiple or param.nargs == -1 else None
+        if kind is Path:
+            return Path(value)
+        if kind == list[str]:
+            return list(value)
+        if isinstance(kind, type) and isinstance(value, kind):
+            return value
+        return self._of_typer().coerce(value, param=param, ctx=ctx)
 
 
 class TrainingCommand(GroupedCommand):
@@ -186,8 +209,7 @@ def _show_all(context: typer.Context, asked: bool) -> None:
         raise typer.Exit
 
 
-def add_command(
-    app: typer.Typer,
+def made(
     name: str,
     function: Callable[..., Mapping[str, Any]],
     *,
@@ -195,8 +217,8 @@ def add_command(
     settings: bool = False,
     several: bool = False,
     table: Collection[str] = (),
-) -> None:
-    """Add a function to an app as the command `name` ("data fetch": its last word) that also has --json, --quiet and --debug.
+) -> Any:
+    """Return a function as the command `name` ("data fetch": its last word), which also has --json, --quiet and --debug.
 
     The function's parameters become arguments and flags, but for its first: an Output to speak through. With `settings`, its
     second is a dict that gets the flags made from the settings, None for those not given; with `several`, each of them is a text that
@@ -231,7 +253,12 @@ def add_command(
     if kind is ExperimentCommand:
         rest += f"\n\n\b\nEvery setting of fastmlp train is a flag here, too:\n  fastmlp {name} --help-all"
     help_text, of_its_own = f"{summary}\n\n\b\nExamples:{lines}\n\n{rest}", type(kind.__name__, (kind,), {"paths": paths})
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command(name.split()[-1], help=help_text, short_help=summary, cls=of_its_own)(call)
+    command = get_command(app)
+    for parameter in command.params:
+        parameter.get_runtime_param = Reading(parameter.get_runtime_param).itself  # type: ignore[attr-defined]
+    return command
 
 
 @contextlib.contextmanager

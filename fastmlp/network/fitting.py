@@ -1,16 +1,19 @@
 """An untrained network that fits a data set."""
 
 import math
+from typing import TYPE_CHECKING
 
-from fastmlp.data.dataset import Dataset
 from fastmlp.network import initializers
 from fastmlp.network.arrays import is_image
 from fastmlp.network.labels import is_plain
 from fastmlp.network.network import Network
 from fastmlp.settings import NetworkSettings, kind_of
 
+if TYPE_CHECKING:
+    from fastmlp.data.dataset import Dataset
 
-def settings_for(data: Dataset, settings: NetworkSettings) -> NetworkSettings:
+
+def settings_for(data: "Dataset", settings: NetworkSettings) -> NetworkSettings:
     """Return the settings of a network with the output and the initial weights that go with a data set, where they are not given."""
     output = settings.output or {"classes": "softmax", "labels": "sigmoid", "values": "identity"}[data.target_kind]
     initializer = settings.initializer
@@ -19,7 +22,7 @@ def settings_for(data: Dataset, settings: NetworkSettings) -> NetworkSettings:
     return settings.replace(output=output, initializer=initializer)
 
 
-def network_for(data: Dataset, settings: NetworkSettings, seed: int) -> Network:
+def network_for(data: "Dataset", settings: NetworkSettings, seed: int) -> Network:
     """Return an untrained network that fits a data set: its inputs, its classes or targets, and what settings_for adds."""
     settings = settings_for(data, settings)
     n_inputs = math.prod(data.x_train.shape[1:])

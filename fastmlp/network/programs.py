@@ -39,6 +39,8 @@ class Programs:
         """Return z (N,) of one contiguous row by the fast path; None if the general path must handle it."""
         row = self._row
         if row is None or row.input_scaling is not network._input_scaling:
+            if getattr(x, "shape", None) != network.sizes[:1]:  # what follows is for rows, and takes a moment
+                return None
             row = self._row = _row_of(network)
         if type(x) is not np.ndarray or x.shape != row.shape:
             return None

@@ -1,6 +1,10 @@
 """Help and version: examples first, defaults shown, nothing else needed."""
 
+import importlib
+import inspect
 import re
+import subprocess
+import sys
 from typing import get_args
 
 import pytest
@@ -8,6 +12,8 @@ from typer.testing import CliRunner
 
 from fastmlp import __version__
 from fastmlp.cli import app
+from fastmlp.cli.commands import COMMANDS as ENTRIES
+from fastmlp.cli.commands import OF_DATA
 from fastmlp.cli.configuration import FIELDS, flag
 from fastmlp.cli.options import COMMON_SETTINGS
 
@@ -130,3 +136,17 @@ def test_without_a_command_the_help_is_shown(command, line, commands):
 
 def test_version_is_on_standard_output(command):
     assert command("--version") == (0, f"fastmlp {__version__}\n", "")
+
+
+def test_what_is_said_of_a_command_before_it_is_loaded_is_the_first_line_of_its_documentation():
+    for name, entry in {**ENTRIES, **OF_DATA}.items():
+        if entry.module:
+            function = getattr(importlib.import_module(f"fastmlp.cli.{entry.module}"), entry.function)
+            assert entry.summary == inspect.getdoc(function).partition("\n")[0], name
+
+
+def test_a_command_loads_what_it_needs_alone():
+    code = "import sys; from fastmlp import cli; cli.run(['data', 'path', 'mnist']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = done.stdout.splitlines()[-1]
+    assert {"fastmlp.cli.train", "fastmlp.rendering.experiments", "pydantic", "numpy", "rich"} & set(loaded.split()) == set()
