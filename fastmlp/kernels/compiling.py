@@ -16,6 +16,7 @@ import dis
 import functools
 import hashlib
 import inspect
+import json
 import math
 import os
 import pickle  # Numba keeps machine code as a pickle; only this file reads one, and only as code_cache.py allows
@@ -26,7 +27,7 @@ import types as python_types
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import llvmlite
 import llvmlite.binding
@@ -45,10 +46,11 @@ try:
     from numba.core.compiler_machinery import FunctionPass, register_pass
     from numba.core.dispatcher import Dispatcher
     from numba.core.errors import NumbaError, NumbaTypeError
-    from numba.core.registry import CPUDispatcher
-    from numba.core.runtime import rtsys
+    from numba.core.registry import CPUDispatcher, cpu_target
+    from numba.core.runtime import _nrt_python
     from numba.core.untyped_passes import IRProcessing
     from numba.extending import intrinsic, overload
+    from numba.np.numpy_support import map_layout
 
     from fastmlp.kernels import levels
 except ImportError as error:
@@ -203,7 +205,12 @@ def _dispatcher(function: Callable[..., Any], source: Source, parallel: bool = F
     compiled._cache = CompiledCode(function)
     compiled.compile = functools.partial(_timed, function.__qualname__, compiled.compile)
     compiled._compile_for_args = functools.partial(_for_arguments, function, compiled._compile_for_args)
+    compiled.typeof_pyval = functools.partial(_type_of, compiled.typeof_pyval)
     return compiled
+
+
+class NothingNew(Exception):
+    """Kernels are listed, and none was new for a long time."""
 
 
 class Inner(CPUDispatcher):
@@ -216,10 +223,16 @@ class Inner(CPUDispatcher):
 
 def _for_arguments(function: Callable[..., Any], compile_for_args: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     """Compile for a call from Python; raise DataError, in one line, for arguments that the kernel cannot be compiled for."""
+    global _in_vain
     if _listing is not None:
         dispatcher = compile_for_args.__self__  # type: ignore[attr-defined]  # a bound method of it
         key = (dispatcher, *map(_kind, arguments))
-        if key not in _listed_kinds:
+        if key in _listed_kinds:
+            _in_vain += 1
+            if _in_vain > _most_in_vain:
+                raise NothingNew
+        else:
+            _in_vain = 0
             _listed_kinds.add(key)
             _listing.append(Needed(dispatcher, tuple(map(dispatcher.typeof_pyval, arguments))))
         return _do_nothing
@@ -228,6 +241,15 @@ def _for_arguments(function: Callable[..., Any], compile_for_args: Callable[...,
     except NumbaError:
         got = ", ".join(map(_told, arguments))
         raise DataError(f"{function.__qualname__}: expected {_expected(function)}; got {got}, for which it cannot be compiled") from None
+
+
+def _type_of(of_numba: Callable[[Any], Any], value: Any) -> Any:
+    """Return the type of an argument. Numba finds the same of an array, but imports NumPy's masked arrays to see whether it is one."""
+    if type(value) is np.ndarray:
+        return types.Array(numba.from_dtype(value.dtype), value.ndim, map_layout(value), readonly=not value.flags.writeable)
+    if isinstance(value, tuple):
+        return types.BaseTuple.from_types([_type_of(of_numba, each) for each in value], type(value))
+    return of_numba(value)
 
 
 def _expected(function: Callable[..., Any]) -> str:
@@ -384,8 +406,8 @@ def record(whole: str, real: str = "") -> np.dtype[Any]:
 
 @functools.cache
 def record_type(kind: np.dtype[Any]) -> Any:
-    """Return how compiled code types a record. Found out once: it takes Numba some milliseconds."""
-    return numba.typeof(np.empty(0, kind)).dtype
+    """Return how compiled code types a record."""
+    return numba.from_dtype(kind)
 
 
 def filled(kind: np.dtype[Any], rows: Sequence[Any]) -> np.ndarray:
@@ -418,14 +440,23 @@ def address(block: Any, *signature: Any, interpreted: bool = False) -> int:
     with global_compiler_lock:  # two threads must not give one number to two blocks
         if key not in _ALIVE:
             if JIT and not interpreted:
-                block.compile(signature)
-                compiled = block.overloads[signature]
-                found = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+                found = _address_of(block, signature)
             else:
                 found = len(_BLOCKS) + 1
             _ALIVE[key] = found
             _BLOCKS[found] = block
     return _ALIVE[key]
+
+
+def _address_of(block: Any, signature: tuple[Any, ...]) -> int:
+    """Return the address of a block: in machine code that was kept, of which nothing but the object file is looked at, or of new code."""
+    if signature not in block.overloads:
+        found = block._cache.address(signature)
+        if found is not None:
+            return int(found)
+        block.compile(signature)
+    compiled = block.overloads[signature]
+    return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
 
 
 def block_call(arguments: int, returns: Any = types.void) -> Any:
@@ -577,6 +608,7 @@ _under_way = threading.local()  # .missed: for each compilation in this thread, 
 _waited = 0.0
 _listing: "list[Needed] | None" = None  # what would have been compiled, in a process that only asks
 _listed_kinds: set[Any] = set()
+_in_vain, _most_in_vain = 0, 0  # calls since the last one that asked for something new
 _made_elsewhere: Callable[[Path], bool] | None = None
 
 
@@ -598,13 +630,15 @@ class Needed(NamedTuple):
 
 
 @contextlib.contextmanager
-def listed() -> Iterator[list[Needed]]:
+def listed(most_in_vain: int = 1000) -> Iterator[list[Needed]]:
     """Give a list that gets what is compiled or loaded meanwhile, without that: kernels do nothing, and give 0.
+
+    After so many calls of which none asked for something new, NothingNew is raised: who waits for such a kernel to get on waits for ever.
 
     For a process that has run no kernel, and runs none afterwards: addresses that it has been given are none.
     """
-    global _listing
-    _listing = []
+    global _listing, _in_vain, _most_in_vain
+    _listing, _in_vain, _most_in_vain = [], 0, most_in_vain
     _listed_kinds.clear()
     try:
         yield _listing
@@ -731,6 +765,56 @@ def _tell_missed(name: str) -> None:
         listener(name, None)
 
 
+class Code(NamedTuple):
+    """The machine code of one kernel as it is kept. A wheel leaves out the rest of those that are called by address only."""
+
+    symbol: str  # of the kernel in the object file
+    object_file: bytes
+    rest: bytes  # a pickle: what Numba needs to call it from Python, and to compile it into other kernels
+
+    @classmethod
+    def of(cls, compiled: Any) -> Self:
+        """Return the code of what Numba has compiled."""
+        (name, kind, (object_file, bitcode)), *others, environments = compiled._reduce()
+        # Those of Numba's own functions hold nothing; to load them, Numba would import the files of these functions.
+        environments = [each for each in environments if each.consts or each.globals["__name__"].partition(".")[0] != "numba"]
+        return cls(compiled.fndesc.llvm_func_name, object_file, serialize.dumps((name, kind, bitcode, [*others, environments])))
+
+    @classmethod
+    def unpacked(cls, payload: bytes) -> Self:
+        """Return the code in a file."""
+        head, _, content = payload.partition(b"\n")
+        symbol, size = json.loads(head)
+        return cls(symbol, content[:size], content[size:])
+
+    def packed(self) -> bytes:
+        """Return the content of a file."""
+        return json.dumps([self.symbol, len(self.object_file)]).encode() + b"\n" + self.object_file + self.rest
+
+    def loaded(self) -> int:
+        """Return the address of the kernel, whose code stays in memory."""
+        _start_runtime()
+        engine = cpu_target.target_context.codegen()._engine
+        engine._ee.add_object_file(llvmlite.binding.ObjectFileRef.from_data(self.object_file))
+        engine.finalize_object()
+        found: int = engine.get_function_address(self.symbol)
+        if found == 0:
+            raise ValueError(f"{self.symbol}: expected a function of the object file, found none")
+        return found
+
+    def rebuilt(self, context: Any) -> Any:
+        """Return what Numba made of the kernel once."""
+        name, kind, bitcode, others = pickle.loads(self.rest)  # noqa: S301  what is read is trusted
+        return compiler.CompileResult._rebuild(context, (name, kind, (self.object_file, bitcode)), *others)
+
+
+@functools.cache
+def _start_runtime() -> None:
+    """Tell the linker what compiled code calls of Numba, which would compile some more for it, and load its compiler: half a second."""
+    for name, place in _nrt_python.c_helpers.items():
+        llvmlite.binding.add_symbol(name if name.startswith("_") else f"NRT_{name}", place)
+
+
 class CompiledCode:
     """Where the machine code of one kernel is kept: one file per signature and target; see code_cache.py.
 
@@ -744,7 +828,7 @@ class CompiledCode:
 
     def load_overload(self, signature: Any, context: Any) -> Any:
         """Return the compiled code for a signature: the user's own, or what came with the package; None where there is neither."""
-        rtsys.initialize(context)  # all that compiled code needs of Numba; Numba itself would load its compiler, too: half a second
+        _start_runtime()
         found = self._found(signature, context)
         if found is not None:
             return found
@@ -758,7 +842,9 @@ class CompiledCode:
         faults = []
         for read in (self._kept, self._shipped):
             try:
-                return compiler.CompileResult._rebuild(context, *pickle.loads(read(signature)))  # noqa: S301  what is read is trusted
+                kept = Code.unpacked(read(signature))
+                if kept.rest:
+                    return kept.rebuilt(context)
             except FileNotFoundError:
                 pass
             except Exception as error:
@@ -767,10 +853,17 @@ class CompiledCode:
             _warn_of_cache(fault)
         return None
 
+    def address(self, signature: Any) -> int | None:
+        """Return the address of code that is kept; None where there is none, or something is wrong with it: compiling tells what."""
+        for read in (self._kept, self._shipped):
+            with contextlib.suppress(Exception):
+                return Code.unpacked(read(signature)).loaded()
+        return None
+
     def save_overload(self, signature: Any, compiled: Any) -> None:
         """Keep compiled code for later processes."""
         try:
-            code_cache.write(self.path(signature), serialize.dumps(compiled._reduce()))
+            code_cache.write(self.path(signature), Code.of(compiled).packed())
         except Exception as error:
             _warn_of_cache(error)
 
