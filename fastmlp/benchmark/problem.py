@@ -75,7 +75,7 @@ def make_problem(workload: Workload, data_dir: Path | None = None) -> Problem:
     orders = np.empty((ORDERS, workload.rows), np.int64)
     for number in range(ORDERS):
         orders[number] = np.arange(workload.rows)
-        random.shuffle(orders[number], np.uint64(random.stream_key(SEED, random.SHUFFLE, number)))
+        random.shuffle(orders[number], random.key_of(SEED, random.SHUFFLE, number))
     return Problem(workload, x, y, network.parameters, orders)
 
 

@@ -245,7 +245,7 @@ def take_course(course: Course, problem: Problem, recipe: Recipe, seed: int, epo
     seconds = 0.0
     for number in range(known(settings.epochs) if epochs is None else epochs):
         order = np.arange(n)
-        random.shuffle(order, np.uint64(random.stream_key(seed, random.SHUFFLE, number)))
+        random.shuffle(order, random.key_of(seed, random.SHUFFLE, number))
         rates = schedules.learning_rates(settings, number * steps, steps, steps)
         if changes is not None:
             parts = (np.arange(first, min(first + changes.most_rows, n)) for first in range(0, n, changes.most_rows))

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastmlp import reproducible
+
 KEY = 2
 TRAIN_ROWS = 60_000
 TEST_ROWS = 10_000
@@ -46,6 +48,6 @@ def _normal_pairs(rows: int) -> np.ndarray:
     """Return (rows, 2) float32 normal numbers; the rounding to float32 hides the last bits in which math libraries differ."""
     raw = np.random.Philox(key=KEY).random_raw(2 * rows).reshape(rows, 2)
     uniform = ((raw >> np.uint64(11)) + 0.5) * 2.0**-53  # the upper 53 bits, at the middle of their steps: never 0
-    radius = np.sqrt(-2.0 * np.log(uniform[:, 0]))
+    radius = np.sqrt(-2.0 * reproducible.log(uniform[:, 0]))
     angle = 2.0 * np.pi * uniform[:, 1]
-    return np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1).astype(np.float32)
+    return np.stack((radius * reproducible.cos(angle), radius * reproducible.sin(angle)), axis=1).astype(np.float32)

@@ -15,6 +15,7 @@ from fastmlp.estimators import rows as of_rows
 from fastmlp.estimators.fitting import Given
 from fastmlp.estimators.labels import Labels
 from fastmlp.network import outputs
+from fastmlp.reproducible import log
 
 
 def takes_steps(estimator: Any) -> bool:
@@ -250,9 +251,8 @@ class MLPClassifier(tasks.CallbackSupport, ClassifierMixin, BaseEstimator):
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithms of `predict_proba`."""
-        with np.errstate(divide="ignore"):
-            found: np.ndarray = np.log(self.predict_proba(X))
-        return found
+        found = self.predict_proba(X)
+        return log(found).astype(found.dtype)
 
     def save(self, path: Any) -> None:
         """Write the estimator to a safetensors file, atomically: network, parameters, labels. fastmlp.Network.load reads it, too.

@@ -24,6 +24,7 @@ from fastmlp.kernels.tiled import TiledProgram
 from fastmlp.kernels.updates import UPDATES, Rates
 from fastmlp.network import Network
 from fastmlp.network.arrays import frozen
+from fastmlp.reproducible import power
 from fastmlp.settings import known
 from fastmlp.training import checks, rates, schedules, stopping, update_rules
 from fastmlp.training.history import Epoch, Progress
@@ -266,7 +267,7 @@ class Epochs:
         table = rates.rates(settings, first, learning_rates, self.network.dtype)
         if settings.optimizer == "adam":  # scikit-learn adds epsilon to the root of a mean square that is not corrected yet
             steps = np.arange(first + 1, first + count + 1, dtype=np.float64)
-            table[:, _EPSILON] = known(settings.epsilon) / np.sqrt(1.0 - known(settings.beta2) ** steps)
+            table[:, _EPSILON] = known(settings.epsilon) / np.sqrt(1.0 - power(known(settings.beta2), steps))
         if not self._has_penalty:
             return table
         decays = self._parameters.alpha / self._sums
@@ -310,7 +311,7 @@ class Epochs:
         """Go on, more slowly perhaps, or stop."""
         course, parameters = self.course, self._parameters
         if parameters.solver == "sgd" and parameters.learning_rate == "invscaling":
-            self._set_rate(known(self.settings.learning_rate) / (course.t + 1) ** parameters.power_t)
+            self._set_rate(known(self.settings.learning_rate) / float(power(course.t + 1.0, np.float64(parameters.power_t))))
         self.stopped, rate, message = of_course.decide(course, parameters, self.optimizer.learning_rate)
         self._set_rate(rate)
         if message is not None and parameters.verbose:

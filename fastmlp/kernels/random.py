@@ -13,7 +13,7 @@ from math import sqrt
 
 import numpy as np
 
-from fastmlp.kernels.compiling import kernel
+from fastmlp.kernels.compiling import kernel, pure
 from fastmlp.kernels.elementary import log
 
 # Streams.
@@ -51,6 +51,12 @@ def mix(bits):
 def stream_key(seed, stream, substream):
     """Return the key of a stream: a function of the seed, of the purpose, and of a number within it (epoch, layer)."""
     return mix(mix(mix(U(seed) + GOLDEN) + U(stream)) + U(substream))
+
+
+def key_of(seed, stream, substream):
+    """Return `stream_key` to a caller in Python, for whom it need not be compiled."""
+    with np.errstate(over="ignore"):
+        return pure(stream_key)(seed, stream, substream)
 
 
 @kernel

@@ -14,11 +14,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fastmlp import reproducible
 from fastmlp.errors import ConfigError
 from fastmlp.kernels import orthogonal, random
 from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.compiling import pure
 from fastmlp.settings import KIND_DEFAULTS
 
+BLOCK = 1 << 14  # numbers that are drawn at a time, an even number: what is computed of them stays in the cache
 RELU_GAIN = math.sqrt(2.0)  # makes up for the half that such a unit cuts off, as in He's rule
 
 
@@ -31,7 +34,7 @@ def fill(weight: np.ndarray, initializer: str, cuts_half: bool, seed: int, layer
     K, N = weight.shape
     kind, _, shape = initializer.partition("_")
     with np.errstate(over="ignore"):  # interpreted, the generator's uint64 arithmetic wraps with a warning
-        key = np.uint64(random.stream_key(seed, random.WEIGHTS, layer))
+        key = random.key_of(seed, random.WEIGHTS, layer)
         if initializer == "zeros":
             weight[:] = 0
         elif initializer == "constant":
@@ -40,7 +43,7 @@ def fill(weight: np.ndarray, initializer: str, cuts_half: bool, seed: int, layer
             weight[:] = value
         elif initializer == "course":
             places = np.empty(weight.size)
-            random.fill_uniform(key, 5.0, places)
+            uniform(key, 5.0, places)
             weight[:] = 0.01 * np.floor(places + 5.0).reshape(K, N)
         elif initializer == "orthogonal":
             rows = np.empty((min(K, N), max(K, N)))
@@ -50,9 +53,35 @@ def fill(weight: np.ndarray, initializer: str, cuts_half: bool, seed: int, layer
         else:
             variance = {"glorot": 2.0 / (K + N), "he": 2.0 / K, "lecun": 1.0 / K}[kind]
             if shape == "normal":
-                random.fill_normal(key, variance**0.5, weight.reshape(-1))
+                normal(key, variance**0.5, weight.reshape(-1))
             else:  # the uniform distribution of this variance
-                random.fill_uniform(key, (3.0 * variance) ** 0.5, weight.reshape(-1))
+                uniform(key, (3.0 * variance) ** 0.5, weight.reshape(-1))
+
+
+def normal(key: np.uint64, deviation: float, out: np.ndarray) -> None:
+    """Fill out ~ N(0, deviation^2), the numbers of random.fill_normal. out (n,), overwritten."""
+    if out.dtype != np.float32:  # whose last bits are those of the C library, and stay so
+        random.fill_normal(key, deviation, out)
+        return
+    for first in range(0, out.size, BLOCK):
+        block = out[first : first + BLOCK]
+        of_pairs = _uniform(key, first, block.size + block.size % 2).reshape(-1, 2)
+        radius, angle = deviation * np.sqrt(-2.0 * reproducible.log(of_pairs[:, 0])), 2.0 * math.pi * of_pairs[:, 1]
+        block[::2] = radius * reproducible.cos(angle)
+        block[1::2] = (radius * reproducible.sin(angle))[: block.size // 2]
+
+
+def uniform(key: np.uint64, bound: float, out: np.ndarray) -> None:
+    """Fill out ~ U(-bound, bound), the numbers of random.fill_uniform. out (n,), overwritten."""
+    for first in range(0, out.size, BLOCK):
+        block = out[first : first + BLOCK]
+        block[:] = bound * (2.0 * _uniform(key, first, block.size) - 1.0)
+
+
+def _uniform(key: np.uint64, first: int, count: int) -> np.ndarray:
+    """Return random.uniform for so many counters. By NumPy: nothing has to be compiled for initial weights."""
+    found: np.ndarray = pure(random.uniform)(key, np.arange(first, first + count, dtype=np.uint64))
+    return found
 
 
 def of_kind(kind: str, activations: str | Sequence[str]) -> str | None:

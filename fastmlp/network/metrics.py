@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from fastmlp.network.outputs import probabilities
+from fastmlp.reproducible import exp, log
 
 
 class Judged:
@@ -98,7 +99,7 @@ def f1(rows: Judged) -> float:
 def log_loss(rows: Judged) -> float:
     """Return the mean of -log p of the class that is right, from the outputs: no probability is cut off at the smallest number."""
     z = rows.z - rows.z.max(axis=1, keepdims=True)
-    surprise = np.log(np.exp(z).sum(axis=1)) - np.take_along_axis(z, rows.true[:, None], axis=1)[:, 0]
+    surprise = log(exp(z).sum(axis=1)) - np.take_along_axis(z, rows.true[:, None], axis=1)[:, 0]
     return float(np.average(surprise, weights=rows.weight))
 
 

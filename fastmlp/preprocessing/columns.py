@@ -404,7 +404,7 @@ def clipped(values: np.ndarray, center: float, scale: float) -> np.ndarray:
         return np.zeros_like(values)
     with np.errstate(over="ignore"):
         z = np.clip((values - center) / scale, -FURTHEST, FURTHEST)
-    found: np.ndarray = np.where(np.isnan(z), 0.0, z / np.hypot(1.0, z / CLIP))
+    found: np.ndarray = np.where(np.isnan(z), 0.0, z / np.sqrt(1.0 + np.square(z / CLIP)))
     return found
 
 

@@ -29,7 +29,7 @@ def folds_of(data: Dataset, folds: int, seed: int) -> np.ndarray:
     n = len(data.x_train)
     order = np.arange(n)
     with np.errstate(over="ignore"):  # interpreted, the generator's uint64 arithmetic wraps with a warning
-        random.shuffle(order, np.uint64(random.stream_key(seed, random.FOLDS, 0)))
+        random.shuffle(order, random.key_of(seed, random.FOLDS, 0))
     if data.target_kind == "classes":
         order = order[np.argsort(data.y_train[order], kind="stable")]
     fold_of = np.empty(n, np.int64)
@@ -42,7 +42,7 @@ def _whole_groups(groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
     names, of_rows, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     order = np.arange(names.size)
     with np.errstate(over="ignore"):
-        random.shuffle(order, np.uint64(random.stream_key(seed, random.FOLDS, 0)))
+        random.shuffle(order, random.key_of(seed, random.FOLDS, 0))
     rows, fold_of = np.zeros(folds, np.int64), np.empty(names.size, np.int64)
     for group in order[np.argsort(-sizes[order], kind="stable")]:
         fold_of[group] = rows.argmin()

@@ -82,7 +82,7 @@ def draw(axes: Mapping[str, Sequence[Any] | Range], count: int, seed: int) -> li
     drawn: dict[str, Change] = {}
     counter = 0
     with np.errstate(over="ignore"):  # interpreted, the generator's uint64 arithmetic wraps with a warning
-        key = np.uint64(random.stream_key(seed, random.SETTINGS, 0))
+        key = random.key_of(seed, random.SETTINGS, 0)
         for _ in range(count * DRAWS_PER_SETTING):
             change = {}
             for name, values in axes.items():

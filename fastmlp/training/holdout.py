@@ -79,7 +79,7 @@ def split(
         return Rows(np.arange(n - held_out), np.arange(n - held_out, n))
     order = np.arange(n)
     with np.errstate(over="ignore"):  # interpreted, the generator's uint64 arithmetic wraps with a warning
-        random.shuffle(order, np.uint64(random.stream_key(settings.split_seed, random.HOLDOUT, draw)))
+        random.shuffle(order, random.key_of(settings.split_seed, random.HOLDOUT, draw))
     if how == SHUFFLED:
         drawn = order[:held_out]
     else:
@@ -106,7 +106,7 @@ def _whole_groups(seed: int, groups: np.ndarray, classes: np.ndarray, held_out: 
     for again in range(DRAWS):
         order = np.arange(names.size)
         with np.errstate(over="ignore"):  # as above
-            random.shuffle(order, np.uint64(random.stream_key(seed, random.HOLDOUT, draw + again * FURTHER)))
+            random.shuffle(order, random.key_of(seed, random.HOLDOUT, draw + again * FURTHER))
         ends = np.cumsum(sizes[order])[:-1]  # one group is left to train on
         drawn = order[: 1 + int(np.abs(ends - held_out).argmin())]
         is_held_out = np.isin(of_rows, drawn)

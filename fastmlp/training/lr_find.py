@@ -13,6 +13,7 @@ import numpy as np
 from fastmlp.errors import ConfigError, TrainingError
 from fastmlp.kernels.textbook_step import LOSS_SUM, TOTALS, WEIGHT_SUM
 from fastmlp.network import Network
+from fastmlp.reproducible import power
 from fastmlp.settings import FIELDS, check_value, having
 from fastmlp.training import optimizers
 from fastmlp.training.callbacks.hooks import Callbacks
@@ -78,7 +79,9 @@ def learning_rates(lowest: float, highest: float, steps: int) -> np.ndarray:
     steps = _checked("steps", "epochs", steps)
     if not 2 <= steps <= MOST_ASKED_FOR:
         raise ConfigError(f"steps: expected 2 to {MOST_ASKED_FOR:,}, got {steps}")
-    return np.geomspace(lowest, highest, steps)
+    rates = lowest * power(highest / lowest, np.linspace(0.0, 1.0, steps))
+    rates[-1] = highest
+    return rates
 
 
 def _checked(name: str, like: str, value: Any) -> Any:

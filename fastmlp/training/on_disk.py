@@ -143,7 +143,7 @@ def _spread(n: int, count: int, seed: int, substream: int) -> np.ndarray:
     ends = np.arange(count + 1) * n // max(count, 1)
     drawn = np.empty(count)
     with np.errstate(over="ignore"):  # interpreted, the generator's uint64 arithmetic wraps with a warning
-        random.fill_uniform(np.uint64(random.stream_key(seed, random.HOLDOUT, substream)), 0.5, drawn)
+        random.fill_uniform(random.key_of(seed, random.HOLDOUT, substream), 0.5, drawn)
     return ends[:-1] + np.floor((drawn + 0.5) * np.diff(ends)).astype(np.int64)
 
 
@@ -261,4 +261,4 @@ class Reader:
 
 def _shuffle(values: np.ndarray, seed: int, substream: int) -> None:
     with np.errstate(over="ignore"):  # interpreted, the generator's uint64 arithmetic wraps with a warning
-        random.shuffle(values, np.uint64(random.stream_key(seed, random.SHUFFLE, substream)))
+        random.shuffle(values, random.key_of(seed, random.SHUFFLE, substream))

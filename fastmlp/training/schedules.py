@@ -17,6 +17,7 @@ import math
 
 import numpy as np
 
+from fastmlp.reproducible import cos, power
 from fastmlp.settings import TrainingSettings, known
 from fastmlp.training.state import Plateau
 
@@ -49,9 +50,9 @@ def _factor(settings: TrainingSettings, after: np.ndarray, epoch_steps: int, war
     done = np.minimum(after / max(known(settings.epochs) * epoch_steps - warmup, 1), 1.0)
     match settings.schedule:
         case "step":
-            return known(settings.gamma) ** np.floor(after / epoch_steps / known(settings.step_size))
+            return power(known(settings.gamma), np.floor(after / epoch_steps / known(settings.step_size)))
         case "exponential":
-            return known(settings.gamma) ** (after / epoch_steps / known(settings.step_size))
+            return power(known(settings.gamma), after / epoch_steps / known(settings.step_size))
         case "inverse":
             return 1.0 / (1.0 + known(settings.gamma) * (after / epoch_steps / known(settings.step_size)))
         case "linear":
@@ -70,7 +71,7 @@ def _factor(settings: TrainingSettings, after: np.ndarray, epoch_steps: int, war
 
 
 def _half_cosine(begin: float, end: float, share: np.ndarray) -> np.ndarray:
-    return end + (begin - end) * (1.0 + np.cos(np.pi * share)) / 2.0
+    return end + (begin - end) * (1.0 + cos(np.pi * share)) / 2.0
 
 
 def after_epoch(plateau: Plateau, loss: float, settings: TrainingSettings) -> Plateau:

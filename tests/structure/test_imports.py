@@ -24,6 +24,7 @@ FLOOR_PLAN = (
     "fastmlp.settings.sources",
     "fastmlp.settings",
     "fastmlp.quantities",
+    "fastmlp.reproducible",
     "fastmlp.prebuilt",
     "fastmlp.kernels.elementary",
     "fastmlp.kernels.code_cache",
