@@ -31,21 +31,23 @@ def check(
     """
     from fastmlp.inspect import gradient_check
     from fastmlp.network import Network
+    from fastmlp.training import ahead
 
     if model is not None and layer:
         raise typer.BadParameter("expected a model or --layer, got both", param_hint="--layer")
     if quick and (model is not None or layer):
         raise typer.BadParameter("expected it alone: a model, or --layer, is quick as it is", param_hint="--quick")
     checks: list[Check | Combination] = []
-    with compile_notes(output):
-        if model is None and not layer:
+    with ahead.Ahead() as helping, compile_notes(output):
+        file = None if model is None else str(model_file(model))
+        asked = {"model": file, "layer": layer, "quick": quick}
+        helping.expect({"module": gradient_check.__name__, "function": "rehearse", "arguments": asked})
+        if file is None and not layer:
             combinations = list(gradient_check.check_all(quick))
             checks += combinations
             text = tables.combinations(combinations)
         else:
-            gradients = list(
-                gradient_check.check_kernels() if model is None else gradient_check.check_gradient(Network.load(model_file(model))).checks
-            )
+            gradients = list(gradient_check.check_kernels() if file is None else gradient_check.check_gradient(Network.load(file)).checks)
             checks += gradients
             text = tables.gradient_checks(gradients)
     worst = max(checks, key=lambda check: math.inf if math.isnan(check.error) else check.error)

@@ -55,8 +55,9 @@ def train(
     from fastmlp.kernels.compiling import compile_seconds
     from fastmlp.network import network_for, settings_for
     from fastmlp.search.ensemble import Kept, trained_together
-    from fastmlp.search.in_process import prepare, resolved
+    from fastmlp.search.in_process import prepare, resolved, sketches
     from fastmlp.search.repeat import repeat_tasks
+    from fastmlp.training import ahead
 
     started = time.perf_counter()
     if earlier is not None and earlier.run.manifest.get("outcome") == "done":
@@ -75,8 +76,11 @@ def train(
     settings = {"network": settings_for(data, network).to_dict(), "train": in_effect.to_dict()}
     threads = training.threads or machine.usable_cores()
     with contextlib.ExitStack() as held:
+        helping = held.enter_context(ahead.Ahead())
+        helping.expect({"several": sketches(tasks[:1], data)})
         display = held.enter_context(compile_notes(output))
         prepare(tasks[:1], data)  # what does not fit is found before there is a folder
+        helping.finish()
         display.clear()
         sizes = "-".join(map(str, network_for(data, network, training.seed).sizes))
         at_once = min(threads, data.n_networks)

@@ -284,13 +284,16 @@ def _begun(output: Output, kind: Kind, plan: Plan, data: "Sequence[Dataset]", op
     Before there is a folder, all that can be wrong with the tasks is found, and what they need is compiled.
     """
     from fastmlp import machine
-    from fastmlp.search.in_process import prepare
+    from fastmlp.search.in_process import prepare, sketches
     from fastmlp.storage.runs import RunFolder, create_run
+    from fastmlp.training import ahead
 
     tasks = kind.tasks(plan, data)
     if tasks:
-        with compile_notes(output):
+        with ahead.Ahead() as helping, compile_notes(output):
+            helping.expect({"several": sketches(tasks, data[0])})
             prepare(tasks, data[0])
+            helping.finish()
     name = plan.kind if len(data) > 1 else f"{plan.kind}-{plan.dataset}"
     with create_run(RUNS, name) if options.run_folder is None else RunFolder.at(options.run_folder) as run:
         run.start(

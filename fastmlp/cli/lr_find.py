@@ -71,7 +71,7 @@ def lr_find(
     network_settings, training_settings = settings_in_effect(given, data.network_defaults, data.training_defaults)
 
     from fastmlp.network import network_for, settings_for
-    from fastmlp.training import lr_find
+    from fastmlp.training import ahead, lr_find
     from fastmlp.training.history import Progress
     from fastmlp.training.plan import make_plan
     from fastmlp.training.rate_curve import summarise
@@ -79,10 +79,13 @@ def lr_find(
 
     lr_find.check_optimizer(training_settings.optimizer)
     network = network_for(data, network_settings, training_settings.seed)
-    with compile_notes(output) as display:
-        neutral = training_settings.replace(**lr_find.NEUTRAL)
+    neutral = training_settings.replace(**lr_find.NEUTRAL)
+    with ahead.Ahead() as helping, compile_notes(output) as display:
+        helping.expect(ahead.sketch_of(data, network, neutral, evaluates=False))
         plan = make_plan(network, data.x_train, data.y_train, neutral, sample_weight=data.sample_weight, groups=data.groups)
         trainer = Trainer(plan)
+        trainer.prepare(validates=False)
+        helping.finish()
         rates = lr_find.learning_rates(lowest, highest, lr_find.steps_of(trainer) if steps is None else steps)
         display.clear()
         output.note(f"{describe(data, trainer)}; {len(rates):,} steps with rates from {lowest:g} to {highest:g}")

@@ -176,7 +176,7 @@ def train(
         if begun is not None:
             network_settings = begin_with(str(start_from), begun, data, given, network_settings)
         network = known if known is not None else network_for(data, network_settings, training_settings.seed)
-        helping.expect(ahead.sketch_of(data, network, training_settings))
+        helping.expect(ahead.sketch_of(data, network, training_settings, predicts=True))
         check_has_accuracy(require_accuracy, are_numbers=network.output == "identity")
         loaded = time.perf_counter()
 

@@ -139,6 +139,16 @@ def check_all(quick: bool = False) -> Iterator[Combination]:
             yield Combination(activation, network.output, network.loss, worst.error, worst.what, normalization)
 
 
+def rehearse(model: str | None, layer: bool, quick: bool) -> None:
+    """Compile what `fastmlp check` does, where kernels are listed and not run (compiling.listed)."""
+    if model is not None:
+        check_gradient(Network.load(model))
+    elif layer:
+        list(check_kernels())
+    else:
+        list(check_all(quick))
+
+
 def check_kernels() -> Iterator[Check]:
     """Check each derivative and each backward kernel by itself, so that a wrong one is named."""
     for name, activation in ACTIVATIONS.items():

@@ -27,7 +27,7 @@ from fastmlp.preprocessing.inputs import InputScaling, exact_scaling
 from fastmlp.search.folds import folds_of
 from fastmlp.search.task import DIVERGED, DONE, BankProgress, Folds, Task, Trained
 from fastmlp.settings import FIELDS, NEVER, ON, TrainingSettings, as_text, judges_epochs, kind_of, known, metrics_of
-from fastmlp.training import holdout
+from fastmlp.training import ahead, holdout
 from fastmlp.training.history import Epoch, History, Progress
 from fastmlp.training.plan import make_plan
 from fastmlp.training.trainer import Trainer
@@ -85,6 +85,12 @@ def prepare(tasks: Sequence[Task], data: Dataset) -> None:
     _compile([resolved(task, data) for task in tasks], data, SharedRows(data))
 
 
+def sketches(tasks: Sequence[Task], data: Dataset) -> list[ahead.Sketch]:
+    """Return what decides which kernels tasks need, of each kind of task once, for processes that help to compile."""
+    found = {_code(task): task for task in (resolved(task, data) for task in tasks)}.values()
+    return [ahead.sketch_of(data, _network(task, data), task.training.replace(threads=1)) for task in found]
+
+
 def resolved(task: Task, data: Dataset) -> Task:
     """Return a task with the defaults filled in that a data set decides."""
     network = settings_for(data, task.network)
@@ -101,7 +107,8 @@ def _compile(tasks: Sequence[Task], data: Dataset, rows: "SharedRows") -> None:
         # some rows do, and one of those trained on to validate on
         sample = holdout.Rows(np.arange(some), np.arange(min(held_out.size, 1)))
         weight = None if data.sample_weight is None else data.sample_weight[:some]
-        Trainer(make_plan(network, x[:some], y[:some], task.training.replace(threads=1), sample, sample_weight=weight))
+        trainer = Trainer(make_plan(network, x[:some], y[:some], task.training.replace(threads=1), sample, sample_weight=weight))
+        trainer.prepare(validates=False)
         few = 1 if task.training.kernels == "python" else VALIDATION_ROWS
         target = network.checked_target(y[:few], len(y[:few]))
         network.evaluate_checked(network.rows_for_kernels(x[:few]), target, kernels=task.training.kernels, threads=1)

@@ -6,6 +6,7 @@ what another has claimed is waited for. Whatever goes wrong with the processes c
 """
 
 import contextlib
+import importlib
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -37,6 +38,7 @@ POLL_SECONDS = 0.01
 PARENT_SECONDS = 0.25  # from one look for the process that started this one to the next
 END_SECONDS = 1.0  # that a process gets to end by itself, from inside of the compiler
 TELL_SECONDS = 0.2
+MOST_IN_VAIN = 50_000  # calls of a check of gradients, which asks for little that is new
 TOTAL = "total"  # the file that says how many kernels are missing
 SAMPLE_ROWS = 200
 LOOKED_AT = 1000  # rows, for the share of inputs that are not zero
@@ -45,15 +47,18 @@ PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from fastmlp.training import 
 Sketch = dict[str, Any]  # of a training, in values that JSON has: see sketch_of
 
 
-def sketch_of(data: "Dataset", network: "Network", settings: TrainingSettings) -> Sketch:
-    """Return what decides which kernels a training on a data set needs."""
+def sketch_of(
+    data: "Dataset", network: "Network", settings: TrainingSettings, *, evaluates: bool = True, predicts: bool = False
+) -> Sketch:  # fmt: skip
+    """Return what decides which kernels a training on a data set needs, and what is done with the network besides."""
     x = data.x_train
     live = float((x[:LOOKED_AT] != 0).mean()) if x.dtype.kind in "biuf" and x.size else 1.0
     return {
         "sizes": list(network.sizes), "activation": list(network.hidden_activations), "output": network.output,
         "normalization": network.normalization, "dtype": network.dtype.name, "initializer": None, "train": settings.to_dict(),
         "x": x.dtype.str, "row": list(x.shape[1:]), "live": live, "rows": len(x),
-        "target_kind": data.target_kind, "target": list(data.y_train.shape[1:]),
+        "target_kind": data.target_kind, "target": list(data.y_train.shape[1:]), "evaluates": evaluates,
+        "predicts": predicts,
     }  # fmt: skip
 
 
@@ -62,7 +67,8 @@ def sketch_of_pictures(network: NetworkSettings, settings: TrainingSettings) -> 
     return {
         "sizes": [784, *network.hidden, 10], "activation": network.activation, "output": network.output or "softmax",
         "normalization": network.normalization, "dtype": network.dtype, "initializer": network.initializer, "train": settings.to_dict(),
-        "x": "|u1", "row": [28, 28], "live": 0.2, "rows": 60_000, "target_kind": "classes", "target": [],
+        "x": "|u1", "row": [28, 28], "live": 0.2, "rows": 60_000, "target_kind": "classes", "target": [], "evaluates": True,
+        "predicts": True,
     }  # fmt: skip
 
 
@@ -222,19 +228,29 @@ def needed_for(sketch: Sketch) -> "list[Needed]":
     from fastmlp.kernels import compiling
     from fastmlp.training.warmup import warm_up
 
+    if "several" in sketch:
+        return _each_once(needed for one in sketch["several"] for needed in needed_for(one))
     if "everything" in sketch:
         with compiling.listed() as needed:
             for _ in warm_up(sketch["everything"]):
                 pass
-        return list({each.path: each for each in needed}.values())
+        return _each_once(needed)
+    if "module" in sketch:
+        with compiling.listed(MOST_IN_VAIN) as needed, contextlib.suppress(Exception):
+            getattr(importlib.import_module(sketch["module"]), sketch["function"])(**sketch["arguments"])
+        return _each_once(needed)[::-1]
     with compiling.listed() as training, contextlib.suppress(Exception):  # what is wrong with the settings is told where they are used
         network, x = _rehearse(sketch)
     with compiling.listed() as predicting, contextlib.suppress(Exception):
-        network.predict(x[:1])
-        network.predict(x[:2])
-        network.predict(x)
-    of_training = {needed.path: needed for needed in training}
-    return [*{each.path: each for each in predicting if each.path not in of_training}.values(), *reversed(of_training.values())]
+        for rows in (1, 2, len(x)) if sketch["predicts"] else ():
+            network.predict(x[:rows])
+    of_training = _each_once(training)
+    known = {needed.path for needed in of_training}
+    return [*(needed for needed in _each_once(predicting) if needed.path not in known), *reversed(of_training)]
+
+
+def _each_once(needed: "Iterable[Needed]") -> "list[Needed]":
+    return list({each.path: each for each in needed}.values())
 
 
 def _rehearse(sketch: Sketch) -> "tuple[Network, np.ndarray]":
@@ -259,7 +275,8 @@ def _rehearse(sketch: Sketch) -> "tuple[Network, np.ndarray]":
     )  # fmt: skip
     held_out = 0.1 if settings.validation else 0  # of so few rows
     trainer = Trainer(make_plan(network, x, y, settings.replace(validation=held_out), n_rows=sketch["rows"]))
-    trainer.prepare()
-    network.evaluate(x, y)
+    trainer.prepare(validates=sketch["evaluates"])
+    if sketch["evaluates"]:
+        network.evaluate(x, y)
     trainer.step()
     return network, x

@@ -183,7 +183,7 @@ class Trainer:
         if self._ordered_for != self.epoch and self._reader is None:
             self._order[:] = self._plan.trained_on
             with np.errstate(over="ignore"):  # interpreted, the generator's uint64 arithmetic wraps with a warning
-                random.shuffle(self._order, np.uint64(random.stream_key(self.settings.seed, random.SHUFFLE, self.epoch)))
+                random.shuffle(self._order, random.key_of(self.settings.seed, random.SHUFFLE, self.epoch))
             self._ordered_for = self.epoch
         first = self.row
         started = time.perf_counter()
@@ -295,10 +295,11 @@ class Trainer:
             return self.program.length
         return float(schedules.learning_rates(self.settings, self.steps - 1, 1, self.epoch_steps, self._plateau.factor)[0])
 
-    def prepare(self) -> None:
+    def prepare(self, validates: bool = True) -> None:
         """Compile what epochs need beside steps, or load it from the cache: to shuffle rows, and to evaluate those held out."""
-        random.shuffle(np.arange(1), np.uint64(random.stream_key(0, random.SHUFFLE, 0)))
-        self._validated(most=FORWARD_ROWS)
+        random.shuffle(np.arange(1), random.key_of(0, random.SHUFFLE, 0))
+        if validates:
+            self._validated(most=FORWARD_ROWS)
 
     def _validated(self, most: int | None = None) -> dict[str, float | None] | None:
         """Return what the network gives on the rows held out, the first `most` of them; None where there are none."""
