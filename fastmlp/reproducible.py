@@ -118,7 +118,8 @@ def _sine(x: Array, low: Array) -> Array:
     p = z * p - 1.98412698298579493134e-04
     p = z * p + 8.33333333332248946124e-03
     cube = z * x
-    return x - ((z * (0.5 * low - cube * p) - low) + cube * 1.66666666666666324348e-01)
+    found: Array = x - ((z * (0.5 * low - cube * p) - low) + cube * 1.66666666666666324348e-01)
+    return found
 
 
 def _cosine(x: Array, low: Array) -> Array:
@@ -131,10 +132,11 @@ def _cosine(x: Array, low: Array) -> Array:
     p = z * p + 4.16666666666666019037e-02
     half = 0.5 * z
     rounded = 1.0 - half
-    return rounded + (((1.0 - rounded) - half) + (z * (z * p) - x * low))
+    found: Array = rounded + (((1.0 - rounded) - half) + (z * (z * p) - x * low))
+    return found
 
 
-def power(base: float, exponents: Array) -> Array:
+def power(base: float, exponents: Array | float) -> Array:
     """Return base^exponents of a base of at least 0, and of finite exponents: 0^0 is 1."""
     exponents = np.asarray(exponents, np.float64)
     if base == 0.0:
@@ -142,7 +144,7 @@ def power(base: float, exponents: Array) -> Array:
     high, low = _log_in_parts(base)
     product = exponents * high
     # what that product has lost (Dekker 1971): 0 where it is too large to matter
-    (a, b), (c, d) = _halves(exponents), _halves(np.float64(high))
+    (a, b), (c, d) = _halves(exponents), _halves(np.asarray(high))
     with np.errstate(invalid="ignore"):
         lost = ((a * c - product) + a * d + b * c) + b * d
         rest = np.where(np.abs(product) < -EXP_LOWEST, lost + exponents * low, 0.0)

@@ -28,7 +28,9 @@ COMMANDS = {
     "predict": Entry("Print the class of each row of a file, or of a picture.", "predict", "predict"),
     "check": Entry("Compare gradients with central differences in float64.", "check", "check"),
     "report": Entry("Write one HTML page about a run, with its figures beside it.", "report", "report"),
-    "repeat": Entry("Train with many seeds: mean, spread and extremes, epoch by epoch.", "repeat", "repeat", settings=True, table="IN_MEMORY"),
+    "repeat": Entry(
+        "Train with many seeds: mean, spread and extremes, epoch by epoch.", "repeat", "repeat", settings=True, table="IN_MEMORY"
+    ),
     "sweep": Entry(
         "Compare settings by grid or random search: --learning-rate 0.01,0.1.",
         "sweep", "sweep", settings=True, several=True, table="IN_MEMORY",

@@ -311,7 +311,7 @@ class Epochs:
         """Go on, more slowly perhaps, or stop."""
         course, parameters = self.course, self._parameters
         if parameters.solver == "sgd" and parameters.learning_rate == "invscaling":
-            self._set_rate(known(self.settings.learning_rate) / float(power(course.t + 1.0, np.float64(parameters.power_t))))
+            self._set_rate(known(self.settings.learning_rate) / float(power(course.t + 1.0, parameters.power_t)))
         self.stopped, rate, message = of_course.decide(course, parameters, self.optimizer.learning_rate)
         self._set_rate(rate)
         if message is not None and parameters.verbose:

@@ -242,8 +242,8 @@ def needed_for(sketch: Sketch) -> "list[Needed]":
     with compiling.listed() as training, contextlib.suppress(Exception):  # what is wrong with the settings is told where they are used
         network, x = _rehearse(sketch)
     with compiling.listed() as predicting, contextlib.suppress(Exception):
-        for rows in (1, 2, len(x)) if sketch["predicts"] else ():
-            network.predict(x[:rows])
+        if sketch["predicts"]:
+            network.predict(x)
     of_training = _each_once(training)
     known = {needed.path for needed in of_training}
     return [*(needed for needed in _each_once(predicting) if needed.path not in known), *reversed(of_training)]

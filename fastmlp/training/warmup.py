@@ -35,6 +35,7 @@ def _rules() -> dict[str, dict[str, Any]]:
 
 RULES = _rules()
 LIMITED = {"clip_norm": 1.0, "average": "ema"}  # a gradient that is stored before the rule gets it
+FULL_BATCH = {"optimizer": "lbfgs", "learning_rate": None}  # its line search takes gradients of all rows
 REGULARISED: dict[str, dict[str, Any]] = {
     "dropout, max-norm": {"dropout": 0.5, "max_norm": 3.0},
     "dropout, noise on inputs": {"input_dropout": 0.2, "input_noise": 0.1},
@@ -76,6 +77,9 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
         yield f"standardized inputs, {units} units"
         _train(dtype, floats, units, default, "softmax", {}, outputs=2)
         yield f"two outputs, {units} units"
+        for x in (sparse, dense):
+            _train(dtype, x, units, default, "softmax", FULL_BATCH)
+        yield f"lbfgs, {units} units"
     ways = ((2 * N_INPUTS, 50), (3, 3), (3, 1), (20, 1))  # units and rows that take tiles, the textbook loops, and go row by row
     for activation in ACTIVATIONS:
         for units, batch_size in ways:
@@ -100,6 +104,11 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
         yield f"labels smoothed, {kind}"
         _train(dtype, x[:, :FEW_INPUTS], 3, default, "identity", one_row, outputs=2)  # of targets that are standardised
         yield f"numbers to predict from few inputs, {kind}"
+        for settings in ({**FULL_BATCH}, {"zero_skipping": "off", "batch_size": 3}):
+            _train(dtype, x, 3, default, "softmax", settings)
+        for skipping in ("on", "off"):
+            _train(dtype, x, 2 * N_INPUTS, default, "softmax", {"kernels": "scalar", "zero_skipping": skipping, "validation": 0.2})
+        yield f"full batches, zeros not skipped, scalar kernels, {kind}"
         _train(dtype, x, 3, default, "softmax", {"augment_shift": 1.0})
         yield f"augmentation, {kind}"
         for name, settings in REGULARISED.items():
@@ -110,6 +119,12 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
             for units, batch_size in ((2 * N_INPUTS, 50), (3, 3)):
                 _train(dtype, sparse, units, default, "softmax", {"batch_size": batch_size, **settings}, norm=norm)
             yield f"{name}, sums normalised: {norm}"
+        for x, kind in ((sparse, "bytes"), (floats, "floats")):
+            for units in (2 * N_INPUTS, 3):
+                _train(dtype, x, units, default, "softmax", {**LIMITED, "batch_size": 50}, norm=norm)
+                if norm == "layer":  # lbfgs takes no other
+                    _train(dtype, x, units, default, "softmax", FULL_BATCH, norm=norm)
+            yield f"sums normalised: {norm}, clipped, full batches, {kind}"
 
 
 def _units_per_tile(dtype: str, panels: int) -> dict[PanelTiles, int]:

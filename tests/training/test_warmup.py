@@ -92,6 +92,23 @@ def test_every_rule_is_trained_in_every_tile_with_zeros_skipped_and_without(trai
         assert trainings[f"two outputs, {units}"] == [("floats", 100, width, "relu", "softmax", {}, 2, "none")]
 
 
+def test_full_batches_are_trained_by_every_tile_by_the_textbook_and_with_normalised_sums(trainings):
+    full = {"optimizer": "lbfgs", "learning_rate": None}
+    tiles = {name.removeprefix("clipped, ") for name in trainings if name.startswith("clipped, ")}
+    for units in tiles:
+        width = int(units.split()[0])
+        assert trainings[f"lbfgs, {units}"] == [(x, 100, width, "relu", "softmax", full, 10, "none") for x in ("sparse", "dense")]
+    for kind, rows in (("bytes", "sparse"), ("floats", "floats")):
+        found = trainings[f"full batches, zeros not skipped, scalar kernels, {kind}"]
+        assert {each[0] for each in found} == {rows}
+        assert [each[5].get("zero_skipping") for each in found] == [None, "off", "on", "off"]
+        assert [each[5].get("kernels") for each in found] == [None, None, "scalar", "scalar"]
+        for norm in ("batch", "layer"):
+            found = trainings[f"sums normalised: {norm}, clipped, full batches, {kind}"]
+            assert {(each[0], each[7]) for each in found} == {(rows, norm)}
+            assert [each[2] for each in found] == ([200, 3] if norm == "batch" else [200, 200, 3, 3])
+
+
 def test_normalised_sums_are_trained_with_every_rule_by_tiles_and_by_the_textbook(trainings):
     for norm in ("batch", "layer"):
         for name, rule in RULES.items():
