@@ -395,7 +395,10 @@ def kind_defaults() -> str:
 
 
 def scores(found: Sequence[Record]) -> str:
-    """Return what each method reached on each table, mean over the seeds, and the median of its seconds to fit; the best stands out."""
+    """Return what each method reached on each table, mean over the seeds, and the median of its seconds to fit; the best stands out.
+
+    Seconds are those of the processor where they were recorded, of all cores together: other work does not change them.
+    """
     methods = list(dict.fromkeys(one["method"] for one in found))
     tables = dict.fromkeys(one["table"] for one in sorted(found, key=lambda one: one["rows"]))
     rows = []
@@ -410,7 +413,7 @@ def scores(found: Sequence[Record]) -> str:
                 cells.append(MISSING)
                 continue
             score = f"{means[method]:.3f}" if runs[0]["is_regression"] else f"{100 * means[method]:.2f}"
-            seconds = statistics.median(one["fit"] for one in runs)
+            seconds = statistics.median(one.get("cpu", one["fit"]) for one in runs)
             cells.append(f"{f'**{score}**' if round(means[method], 4) == best else score}<br>{seconds:.{1 if seconds < 10 else 0}f} s")
         what = "R²" if of_table[0]["is_regression"] else "%"
         rows.append([f"{name}, {of_table[0]['rows']:,} × {of_table[0]['columns']}, {what}", *cells])

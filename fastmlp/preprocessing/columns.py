@@ -4,11 +4,17 @@ A number is (v - median) / (q75 - q25), smoothly clipped to -3…3, and 0 where 
 in training. A category is one number of -1 and 1 where there are two of them, else as many zeros and a 1. A date is several numbers. After
 RealMLP (Holzmüller, Grinsztajn and Steinwart 2024, "Better by default", section 3).
 
+Categories besides the MOST_CATEGORIES most frequent ones share inputs: each has a few of them, told by a hash of its text. The weights that
+a first layer learns of these, added up, are its embedding (Serrà and Karatzoglou 2017, "Getting deep recommenders fit: Bloom embeddings
+for sparse binary input/output networks", section 3).
+
 Where bins are asked for, a number has one more input for each of them: how far v has come through the bin, from 0 at its lower end to 1 at
 its upper one (piecewise linear encoding: Gorishniy, Rubachev and Babenko 2022, "On embeddings for numerical features", section 3.2). A
 first layer is then any function of v that is linear within bins, which trees find and a network of two layers only with many epochs.
 """
 
+import functools
+import hashlib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -24,7 +30,11 @@ from fastmlp.preprocessing.inputs import check_numbers, told
 from fastmlp.preprocessing.kinds import CATEGORY, DATE, INPUTS, NUMBER, ORDINAL
 from fastmlp.settings import record_refuses_unknown
 
-MOST_CATEGORIES = 100  # of a column; of more, the most frequent ones are told apart, and all others are one
+MOST_CATEGORIES = 100  # of a column that have an input each: the most frequent ones
+MOST_OTHERS = 10_000  # further ones that are told apart, by inputs that they share
+FEWEST_ROWS = 4  # trained on of one of these; rarer ones are all one, and what an unknown one counts as
+CODES, OF_EACH = 256, 4  # inputs that they share, at most, and how many of these are 1 for each of them
+FEWEST_CODES = 32  # of a column; where there is room for less, it has none
 CLIP = 3.0  # what scaled numbers stay below
 FURTHEST = 1e30  # from the median, in widths: clipped to 3 all the same, and its square is a number
 LARGEST = 1e300  # of numbers, so that their differences are some, too
@@ -71,6 +81,8 @@ class Column(NamedTuple):
     parts: tuple[str, ...] = ()  # of a date, those that became inputs
     format: str = ""  # of a date that is a text; "": as ISO writes it
     edges: tuple[float, ...] = ()  # of the bins of a number, ascending; (): it has none
+    others: tuple[str, ...] = ()  # of a category, those besides that share inputs
+    codes: int = 0  # how many inputs these share
 
     @property
     def scaled(self) -> int:
@@ -89,6 +101,7 @@ class Column(NamedTuple):
             return (f"{self.name}={self.categories[1]}",)
         if self.kind == CATEGORY:
             own = [f"{self.name}={each}" for each in self.categories] + [f"{self.name} is another"] * self.other
+            own += [f"{self.name} code {number}" for number in range(1, self.codes + 1)]
         else:
             own = [f"{self.name} {part}" for part in self.parts] if self.kind == DATE else [self.name]
             own += [f"{self.name} {low:.9g}…{high:.9g}" for low, high in itertools.pairwise(self.edges)]
@@ -214,6 +227,10 @@ def fit(
     room = min(of_columns, of_table, numbered.size // ROWS_OF_A_BIN)
     for place, values in of_numbers.items() if bins and room >= FEWEST_BINS else ():
         found[place] = found[place]._replace(edges=_edges(values, bins, room))
+    shared = [place for place, column in enumerate(found) if column.others]
+    codes = min(CODES, *(most // max(len(shared), 1) for most in (MOST_BINS, MOST_NUMBERS // max(n_rows or len(table), 1))))
+    for place in shared:
+        found[place] = found[place]._replace(**({"codes": codes} if codes >= FEWEST_CODES else {"others": ()}))
     center, scale = np.array(scaling, np.float64).reshape(-1, 2).T
     learned = targets if len(targets) > 1 else targets[0] if targets else None
     return Fitted(Columns(tuple(found), center.copy(), scale.copy(), learned, choices.keep), left_out)
@@ -256,10 +273,15 @@ def checked(columns: Any, n_inputs: int) -> Columns:
     scaled = 0
     names = [column.name for column in columns.columns]
     for column in columns.columns:
-        texts = (column.name, column.kind, column.format, *column.categories, *column.parts)
+        texts = (column.name, column.kind, column.format, *column.categories, *column.parts, *column.others)
         if not all(isinstance(text, str) for text in texts) or column.kind not in INPUTS:
             raise ConfigError(f"columns: expected columns of the kinds {', '.join(INPUTS)}, got {column!r:.80}")
-        if len(set(column.categories)) < len(column.categories) or not set(column.parts) <= set(PARTS):
+        if isinstance(column.codes, bool) or not isinstance(column.codes, int) or not 0 <= column.codes <= CODES:
+            raise ConfigError(f"columns: expected codes to be a number from 0 to {CODES}, got {column.codes!r:.60}")
+        if (column.codes > 0) != (len(column.others) > 0) or column.others and column.kind != CATEGORY:
+            raise ConfigError(f"columns: expected codes, and others, of a column of categories alone, got {column!r:.80}")
+        known = (*column.categories, *column.others)
+        if len(set(known)) < len(known) or not set(column.parts) <= set(PARTS):
             raise ConfigError(f"columns: expected different categories, and parts of dates, got {column!r:.80}")
         if not (isinstance(column.missing, bool) and isinstance(column.other, bool)):
             raise ConfigError(f"columns: expected missing and other to be true or false, got {column!r:.80}")
@@ -343,7 +365,9 @@ def _fit(
     categories, other = counts["text"].to_list(), len(counts) > MOST_CATEGORIES
     if len(categories) + missing < 2:
         return None, []
-    return Column(name, CATEGORY, tuple(sorted(categories[:MOST_CATEGORIES])), missing, other), []
+    others = counts[MOST_CATEGORIES : MOST_CATEGORIES + MOST_OTHERS].filter(polars().col("count") >= FEWEST_ROWS)["text"].to_list()
+    found = Column(name, CATEGORY, tuple(sorted(categories[:MOST_CATEGORIES])), missing, other, others=tuple(sorted(others)))
+    return found, []
 
 
 def _encode(column: Column, series: Any, out: np.ndarray, center: np.ndarray, scale: np.ndarray, rows: np.ndarray) -> None:
@@ -353,14 +377,18 @@ def _encode(column: Column, series: Any, out: np.ndarray, center: np.ndarray, sc
     if column.kind == CATEGORY:
         pl = polars()
         texts = frames.as_texts(series)
-        codes = texts.cast(pl.Enum(column.categories), strict=False).to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
+        known, n = (*column.categories, *column.others), len(column.categories)
+        codes = texts.cast(pl.Enum(known), strict=False).to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
         if column.is_pair:
             out[:, 0] = np.where(codes < 0, 0.0, 2.0 * codes - 1.0)
             return
-        known = np.flatnonzero(codes >= 0)
-        out[known, codes[known]] = 1.0
+        rows = np.flatnonzero((codes >= 0) & (codes < n))
+        out[rows, codes[rows]] = 1.0
         if column.other:
-            out[:, len(column.categories)] = (codes < 0) & texts.is_not_null().to_numpy()
+            out[:, n] = (codes < 0) & texts.is_not_null().to_numpy()
+        if column.codes:
+            rows = np.flatnonzero(codes >= n)
+            out[rows[:, None], n + column.other + _codes(column.others, column.codes)[codes[rows] - n]] = 1.0
         return
     if column.kind == NUMBER:
         numbers = [frames.as_numbers(series, rows)]
@@ -373,6 +401,14 @@ def _encode(column: Column, series: Any, out: np.ndarray, center: np.ndarray, sc
         out[:, place] = clipped(values, center[place], scale[place])
     if column.edges:
         out[:, 1 : len(column.edges)] = through_bins(np.where(np.isnan(numbers[0]), center[0], numbers[0]), np.array(column.edges))
+
+
+@functools.lru_cache(maxsize=64)
+def _codes(others: tuple[str, ...], codes: int) -> np.ndarray:
+    """Return which of the inputs that categories share are 1 for each of them (n, OF_EACH); some may be the same."""
+    digests = b"".join(hashlib.sha256(each.encode()).digest()[: 4 * OF_EACH] for each in others)
+    found: np.ndarray = np.frombuffer(digests, "<u4").reshape(-1, OF_EACH).astype(np.int64) % codes
+    return found
 
 
 def through_bins(values: np.ndarray, edges: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Columns of a table -> inputs: formulas written out in NumPy, and what a cell means that was not seen in training."""
 
 import datetime
+import hashlib
 
 import numpy as np
 import polars as pl
@@ -223,3 +224,27 @@ def test_columns_that_do_not_fit_are_refused_and_change_nothing(trained):
         with pytest.raises(ConfigError, match="columns: expected"):
             network.columns = wrong
     assert network.columns is kept
+
+
+def test_categories_beyond_the_most_frequent_share_inputs_told_by_a_hash_of_their_text(tmp_path):
+    """Known, rare and unknown ones differ; a network learns what each of 400 says, by its file too."""
+    rng = np.random.default_rng(0)
+    names, effect = np.array([f"name {number}" for number in range(400)]), rng.standard_normal(400)
+    drawn = rng.integers(0, 400, 12_000)
+    frame = pl.DataFrame({"name": [*names[drawn], "rare"], "y": [*(effect[drawn] + 0.1 * rng.standard_normal(12_000)), 0.0]})
+    found = columns.fit(frame, target="y").columns
+    (column,) = found.columns
+    assert (len(column.categories), len(column.others), column.codes, column.other) == (100, 300, 256, True)
+    rows = found.encode(pl.DataFrame({"name": [column.others[7], "rare", "never seen", column.categories[3], None]}))
+    digest = hashlib.sha256(column.others[7].encode()).digest()
+    expected = {101 + int.from_bytes(digest[at : at + 4], "little") % 256 for at in (0, 4, 8, 12)}
+    assert [set(np.flatnonzero(row).tolist()) for row in rows] == [expected, {100}, {100}, {3}, set()]
+    assert found.features[101] == "name code 1"
+    data = fastmlp.load_table(frame, "y", preset="fast")
+    network = fastmlp.train_ensemble(data, 1, {"epochs": 30})
+    assert network.evaluate(data.x_test, data.y_test)["r2"] > 0.8
+    network.save(tmp_path / "m.safetensors")
+    assert fastmlp.Network.load(tmp_path / "m.safetensors").columns.same_as(data.columns)
+    for change, message in (({"codes": 300}, "codes to be a number from 0 to 256"), ({"others": ()}, "expected codes, and others")):
+        with pytest.raises(ConfigError, match=message):
+            columns.checked(found._replace(columns=(column._replace(**change),)), found.n_inputs)

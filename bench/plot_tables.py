@@ -1,0 +1,110 @@
+"""Draw what bench/tables.py measured.
+
+    python bench/plot_tables.py [FILE.jsonl [FILE.svg]]
+
+Each method is a point: its mean place among all methods, over the tables (1: the best on each of them), against the geometric mean of its
+seconds to fit, those of the processor where they were recorded. Only tables that all methods have count. One file without fonts or scripts
+of its own, for docs/tables.md.
+"""
+
+import html
+import json
+import math
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+WIDTH, HEIGHT = 520, 400
+LEFT, RIGHT, TOP, BOTTOM = 52, 16, 16, 48
+OURS, OTHERS = "#b5179e", "#3f5873"
+GAP, LINE = 12, 16  # from a point to its name, and between two lines of text
+
+
+class Point(NamedTuple):
+    """A method in the plane."""
+
+    method: str
+    seconds: float
+    place: float
+
+
+def points(lines: Sequence[Mapping[str, object]]) -> list[Point]:
+    """Return the methods of some lines of the file."""
+    found: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
+    for line in lines:
+        found[str(line["table"])][str(line["method"])].append((float(str(line["score"])), float(str(line.get("cpu", line["fit"])))))
+    methods = {method for table in found.values() for method in table}
+    complete = [table for table in found.values() if set(table) == methods]
+    places: dict[str, list[float]] = defaultdict(list)
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for table in complete:
+        means = {method: round(statistics.mean(score for score, _ in runs), 4) for method, runs in table.items()}
+        for method, runs in table.items():
+            better, equal = (sum(compare(other, means[method]) for other in means.values()) for compare in (float.__gt__, float.__eq__))
+            places[method].append(better + (equal + 1) / 2)  # equal ones share their places
+            seconds[method].append(max(statistics.median(fit for _, fit in runs), 0.01))
+    return [Point(method, statistics.geometric_mean(seconds[method]), statistics.mean(places[method])) for method in sorted(methods)]
+
+
+def drawn(found: Sequence[Point]) -> str:
+    """Return a picture of methods as SVG."""
+    low, high = math.floor(math.log10(min(each.seconds for each in found))), math.ceil(math.log10(max(each.seconds for each in found)))
+    lowest, highest = 1, len(found)
+
+    def across(seconds: float) -> float:
+        return LEFT + (math.log10(seconds) - low) / (high - low) * (WIDTH - LEFT - RIGHT)
+
+    def down(place: float) -> float:
+        return TOP + (place - lowest) / (highest - lowest) * (HEIGHT - TOP - BOTTOM)
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" '
+        'font-family="sans-serif" font-size="13" fill="#1b2733">',
+        "<title>Mean place of each method on the development tables against its seconds to fit</title>",
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
+    ]
+    for power in range(low, high + 1):
+        x = across(10.0**power)
+        parts.append(f'<path d="M{x:.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="#d8dee6"/>')
+        end = "middle" if power < high else "end"
+        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + LINE + 2}" text-anchor="{end}">{10.0**power:g} s</text>')
+    for place in range(lowest, highest + 1):
+        y = down(place)
+        parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#eef1f5"/>')
+        parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{place}</text>')
+    middle = (TOP + HEIGHT - BOTTOM) / 2
+    parts.append(f'<text transform="translate(14 {middle}) rotate(-90)" text-anchor="middle">mean place (1: the best)</text>')
+    parts.append(
+        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">seconds to fit, geometric mean of the tables</text>'
+    )
+    taken: list[tuple[float, float, float]] = []  # the ends of names, and their lines
+    for each in sorted(found, key=lambda one: one.place):
+        x, y = across(each.seconds), down(each.place)
+        color = OURS if each.method.startswith("fastmlp") else OTHERS
+        length = 7.2 * len(each.method)
+        begin = x + GAP if x + GAP + length < WIDTH - RIGHT else x - GAP - length
+        line = y + 4
+        while any(begin < last and first < begin + length and abs(line - other) < LINE for first, last, other in taken):
+            line += 2
+        taken.append((begin, begin + length, line))
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="{color}"/>')
+        weight = ' font-weight="bold"' if color == OURS else ""
+        anchor, at = ("start", begin) if begin > x else ("end", x - GAP)
+        parts.append(f'<text x="{at:.1f}" y="{line:.1f}" text-anchor="{anchor}" fill="{color}"{weight}>{html.escape(each.method)}</text>')
+    return "\n".join([*parts, "</svg>\n"])
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Draw a file of lines into another."""
+    source, to = (*map(Path, arguments), *(ROOT / "bench/results/tables.jsonl", ROOT / "docs/tables.svg")[len(arguments) :])
+    lines = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
+    to.write_text(drawn(points(lines)), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
