@@ -97,7 +97,8 @@ def flags_beside(own: Iterable[str], names: Collection[str] = NAMES) -> list[ins
         return [flag for flag in FLAGS if flag.name in names]
     kind, option = get_args(_TEST_PART.annotation)
     both = typer.Option("--test-part", "--test", metavar=option.metavar, help=option.help, rich_help_panel=GROUP)
-    return [flag.replace(annotation=Annotated[kind, both]) if flag is _TEST_PART else flag for flag in FLAGS]
+    found = [flag for flag in FLAGS if flag.name in names]
+    return [flag.replace(annotation=Annotated[kind, both]) if flag is _TEST_PART else flag for flag in found]
 
 
 def is_table(dataset: str | None) -> bool:

@@ -104,7 +104,7 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
         yield f"labels smoothed, {kind}"
         _train(dtype, x[:, :FEW_INPUTS], 3, default, "identity", one_row, outputs=2)  # of targets that are standardised
         yield f"numbers to predict from few inputs, {kind}"
-        for settings in ({**FULL_BATCH}, {"zero_skipping": "off", "batch_size": 3}):
+        for settings in (FULL_BATCH, {**FULL_BATCH, "kernels": "scalar"}, {"zero_skipping": "off", "batch_size": 3}):
             _train(dtype, x, 3, default, "softmax", settings)
         for skipping in ("on", "off"):
             _train(dtype, x, 2 * N_INPUTS, default, "softmax", {"kernels": "scalar", "zero_skipping": skipping, "validation": 0.2})
