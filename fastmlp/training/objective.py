@@ -1,11 +1,15 @@
 """Which loss a training minimises, and whether it goes with the network, the settings and the targets. Reads, and changes nothing."""
 
+import warnings
+
 import numpy as np
 
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.kernels.losses import SMOOTHING, loss_for, loss_names, losses_for, outputs_for
 from fastmlp.network import Network
 from fastmlp.settings import TrainingSettings, known_name, nearest
+
+FARTHEST = 200.0  # times 1 that counts may be on average
 
 
 def checked_loss(name: str | None, network: Network) -> str:
@@ -37,6 +41,23 @@ def loss_parameter(loss: str, output: str, settings: TrainingSettings, dtype: np
     if not np.isfinite(held) or (held == 0) != (parameter == 0):
         raise ConfigError(f"{name}: expected a number that {dtype} can hold, got {parameter:g}")
     return held
+
+
+def warn_of_counts(loss: str, network: Network, target: np.ndarray) -> None:
+    """Warn where a loss of counts begins so far from their mean that a training will hardly get there; target (n, T).
+
+    Outputs are logarithms of rates. The warning is for whoever called the caller of make_plan.
+    """
+    if loss_for(loss, network.output).link != "log" or network.input_scaling is not None or network.biases[-1].any():
+        return
+    mean = float(target.mean(dtype=np.float64))
+    if mean and not 1 / FARTHEST <= mean <= FARTHEST:
+        warnings.warn(
+            f"y: counts are {mean:.2g} on average, where the outputs of a network with the loss {loss} begin at rates of about 1; begin at "
+            "their mean: network.biases[-1][:] = np.log(y.mean(axis=0)), or divide y by it",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def check_counts(loss: str, output: str, target: np.ndarray, name: str) -> None:

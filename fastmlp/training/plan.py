@@ -73,6 +73,8 @@ def make_plan(
 
     classes, output = in_classes(target, y, network.output, network.n_outputs)
     split = chosen if chosen is not None else holdout.split(settings, classes, output, network.n_outputs, groups=groups)
+    if not more_to_come:
+        objective.warn_of_counts(loss, network, target[split.train])
     input_scaling = scaling.input_scaling(network, settings, x, rows, split.train, of_images)
     rows = scaling.moved(network, x, rows, input_scaling)
     scaling.warn_of_rounding(network, y, kind)

@@ -120,6 +120,17 @@ def test_poisson_learns_the_rate_that_counts_come_from():
     assert net.predict(np.array([[-0.5], [0.5]])).tolist() == pytest.approx([np.exp(0.5), np.exp(1.5)], rel=0.1)
 
 
+def test_counts_far_from_where_poisson_begins_are_told_with_a_cure():
+    x = GENERATOR.normal(size=(400, 2))
+    counts = GENERATOR.poisson(1e4 * np.exp(0.5 * x[:, 0]))
+    told, cured = (Network([2, 20, 1], seed=1) for _ in range(2))
+    with pytest.warns(UserWarning, match=r"^y: counts are 1\.\de\+04 on average, .* network\.biases\[-1\]\[:\] = np\.log"):
+        fastmlp.train(told, x, counts, loss="poisson", epochs=1)
+    cured.biases[-1][:] = np.log(counts.mean(axis=0))
+    fastmlp.train(cured, x, counts, loss="poisson")
+    assert cured.evaluate(x, counts)["r2"] > 0.95
+
+
 def test_quantile_learns_the_number_below_which_that_share_lies():
     y = GENERATOR.uniform(0, 1, 4000)
     net = Network([1, 1], output="identity")
