@@ -306,16 +306,16 @@ def test_step_whose_loss_is_not_finite_changes_nothing(rule, subtests):
 
 
 def test_steps_are_those_of_a_training_on_real_digits(mnist):
-    x, y = mnist.x_train[:2000].reshape(2000, 784), mnist.y_train[:2000]
-    ours, theirs = (fastmlp.Network([784, 30, 10], seed=1) for _ in range(2))
+    x, y = mnist.x_train[:2000].reshape(2000, 784) / 255.0, mnist.y_train[:2000]
+    ours, theirs = (fastmlp.Network([784, 30, 10], dtype="float64", seed=1) for _ in range(2))
     fastmlp.train(theirs, x, y, epochs=1, batch_size=20, learning_rate=0.1, seed=5, kernels="scalar")
     order = np.arange(2000)
     shuffle(order, stream_key(5, SHUFFLE, 0))
     state, functions, scratch = compiled_network(ours)
     for rows in np.split(order, 100):
-        functions.train_step(state, scratch, x[rows], y[rows], 0.1)
-    np.testing.assert_allclose(ours.parameters, theirs.parameters, rtol=0, atol=1e-5)
-    assert ours.evaluate(mnist.x_test, mnist.y_test)["accuracy"] > 0.8
+        functions.train_step(state, scratch, x[rows], y[rows, None].astype(float), 0.1)
+    np.testing.assert_allclose(ours.parameters, theirs.parameters, rtol=0, atol=1e-12)
+    assert ours.evaluate(mnist.x_test / 255.0, mnist.y_test)["accuracy"] > 0.8
 
 
 # --- states --------------------------------------------------------------------------------------------------------------

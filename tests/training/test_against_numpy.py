@@ -58,7 +58,7 @@ def test_every_activation_trains_as_in_numpy(activation, kernels):
 
 @pytest.mark.parametrize("kernels", ["auto", "scalar"])
 def test_float32_training_follows_float64_to_float32_rounding(kernels):
-    net = Network([4, 50, 3], "sigmoid", seed=3)
+    net = Network([4, 16, 3], "sigmoid", seed=3)
     _, expected = both(net, X, TARGETS["softmax"], epochs=4, batch_size=BATCH, learning_rate=0.1, kernels=kernels)
     assert_allclose(net.parameters, expected.parameters, rtol=1e-5, atol=2e-6)
 
@@ -80,11 +80,11 @@ def test_bytes_that_are_mostly_zero_train_as_in_numpy(kernels, normalize, zero_s
     y, flat = GENERATOR.integers(0, 5, 57), x.reshape(57, 81).astype(float)
     scaled = flat / 255
     given = {"none": flat, "scale": scaled, "standardize": (scaled - scaled.mean()) / scaled.std()}[normalize]
-    net = Network([81, 37, 5], "tanh", dtype="float64")
+    net = Network([81, 37, 5], "tanh")  # float32, as bytes are trained on: in float64 all of it would be compiled for this test alone
     _, expected = both(
         net, x, y, given, epochs=2, batch_size=11, learning_rate=0.05, normalize=normalize, zero_skipping=zero_skipping, kernels=kernels
     )
-    assert_allclose(net.parameters, expected.parameters, rtol=1e-9, atol=1e-9)
+    assert_allclose(net.parameters, expected.parameters, rtol=1e-5, atol=2e-6)
 
 
 @pytest.mark.parametrize("output", TARGETS)
