@@ -54,7 +54,7 @@ write(array, numpy.uint64({place}))
 
 
 # Nearly each case is compiled anew, for seconds: a few have every program, thirty have all pairs, named kernels and the functions for C.
-@pytest.mark.parametrize("cases", [[3, 7, 18, 30, 45], pytest.param(range(count(30, 3000)), marks=pytest.mark.long)], ids=len)
+@pytest.mark.parametrize("cases", [[3, 7, 18, 45, 210], pytest.param(range(count(30, 3000)), marks=pytest.mark.long)], ids=len)
 def test_no_kernel_reads_or_writes_outside_of_its_arrays(cases):
     """Training, predictions, gradients, single steps, the functions for compiled code and for C, and the named kernels."""
     ran = {}
