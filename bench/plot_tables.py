@@ -21,7 +21,9 @@ ROOT = Path(__file__).parents[1]
 WIDTH, HEIGHT = 520, 400
 LEFT, RIGHT, TOP, BOTTOM = 52, 16, 16, 48
 OURS, OTHERS = "#b5179e", "#3f5873"
-GAP, LINE = 12, 16  # from a point to its name, and between two lines of text
+GAP, LINE, LETTER, RADIUS = 10, 15, 7.4, 6  # from a point to its name; height of a line and width of a letter; of a point
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 class Point(NamedTuple):
@@ -53,7 +55,7 @@ def points(lines: Sequence[Mapping[str, object]]) -> list[Point]:
 def drawn(found: Sequence[Point]) -> str:
     """Return a picture of methods as SVG."""
     low, high = math.floor(math.log10(min(each.seconds for each in found))), math.ceil(math.log10(max(each.seconds for each in found)))
-    lowest, highest = 1, len(found)
+    lowest, highest = 1, math.ceil(max(each.place for each in found))
 
     def across(seconds: float) -> float:
         return LEFT + (math.log10(seconds) - low) / (high - low) * (WIDTH - LEFT - RIGHT)
@@ -81,21 +83,36 @@ def drawn(found: Sequence[Point]) -> str:
     parts.append(
         f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">seconds to fit, geometric mean of the tables</text>'
     )
-    taken: list[tuple[float, float, float]] = []  # the ends of names, and their lines
-    for each in sorted(found, key=lambda one: one.place):
-        x, y = across(each.seconds), down(each.place)
+    places = [(across(each.seconds), down(each.place)) for each in found]
+    taken = [(x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS) for x, y in places]
+    for each, (x, y) in sorted(zip(found, places, strict=True), key=lambda one: one[0].place):
         color = OURS if each.method.startswith("fastmlp") else OTHERS
-        length = 7.2 * len(each.method)
-        begin = x + GAP if x + GAP + length < WIDTH - RIGHT else x - GAP - length
-        line = y + 4
-        while any(begin < last and first < begin + length and abs(line - other) < LINE for first, last, other in taken):
-            line += 2
-        taken.append((begin, begin + length, line))
-        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="{color}"/>')
+        left, top = free(x, y, LETTER * len(each.method), taken)
+        taken.append((left, top, left + LETTER * len(each.method), top + LINE))
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{RADIUS}" fill="{color}"/>')
         weight = ' font-weight="bold"' if color == OURS else ""
-        anchor, at = ("start", begin) if begin > x else ("end", x - GAP)
-        parts.append(f'<text x="{at:.1f}" y="{line:.1f}" text-anchor="{anchor}" fill="{color}"{weight}>{html.escape(each.method)}</text>')
+        parts.append(f'<text x="{left:.1f}" y="{top + LINE - 4:.1f}" fill="{color}"{weight}>{html.escape(each.method)}</text>')
     return "\n".join([*parts, "</svg>\n"])
+
+
+def meets(one: Box, other: Box) -> bool:
+    """Return whether two boxes lie over each other."""
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def free(x: float, y: float, length: float, taken: Sequence[Box]) -> tuple[float, float]:
+    """Return left and top of a name beside a point, where nothing else is: at its right, its left, below, above, then further off."""
+    for far in range(0, 5 * LINE, 4):
+        for left, top in (
+            (x + GAP, y - LINE / 2 + far),
+            (x - GAP - length, y - LINE / 2 + far),
+            (x - RADIUS, y + RADIUS + far),
+            (x - RADIUS, y - RADIUS - LINE - far),
+        ):
+            inside = LEFT <= left and left + length <= WIDTH - RIGHT and TOP <= top and top + LINE <= HEIGHT - BOTTOM
+            if inside and not any(meets((left, top, left + length, top + LINE), other) for other in taken):
+                return left, top
+    return x + GAP, y - LINE / 2
 
 
 def main(arguments: Sequence[str]) -> int:
