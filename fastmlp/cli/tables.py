@@ -128,6 +128,8 @@ def table_of(dataset: str | None, flags: Mapping[str, Any]) -> "Table | None":
     test_file = os.path.abspath(given["test_file"]) if "test_file" in given else None
     others = {name: given.get(name) for name in ("sample_weight", "group", "header", "delimiter", "decimal", "memory")}
     path = path if path == STDIN else os.path.abspath(path)
+    if test_file is not None and os.path.realpath(test_file) == os.path.realpath(path):
+        raise typer.BadParameter("expected other rows than those to train on, got the same file; leave it out", param_hint="--test-file")
     targets = tuple(given["target"])
     target = targets if len(targets) > 1 else targets[0]
     return Table(path, target, _part(part), test_file, choices=choices, preset=_preset(given.get("preset", DEFAULT)), **others)
@@ -172,7 +174,10 @@ def choices_of(given: Mapping[str, Any]) -> "Choices":
     from fastmlp.preprocessing.columns import Choices
 
     lists = {name: tuple(given.get(name) or ()) for name in ("drop", "keep", "categorical", "numeric", "date")}
-    return Choices(**lists, ordinal=dict(_ordinal(text) for text in given.get("ordinal") or ()), day_first=given.get("day_first"))
+    orders = [_ordinal(text) for text in given.get("ordinal") or ()]
+    if twice := {name for name, order in orders if dict(orders)[name] != order}:
+        raise typer.BadParameter(f"expected one order of column {min(twice)!r}, got two", param_hint="--ordinal")
+    return Choices(**lists, ordinal=dict(orders), day_first=given.get("day_first"))
 
 
 def asked_kinds(given: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:

@@ -60,10 +60,16 @@ class Choices(NamedTuple):
 
     def named(self) -> dict[str, str]:
         """Return the kind that is asked for, by the name of the column."""
-        found = {name: "drop" for name in self.drop} | {name: "keep" for name in self.keep}
-        for kind, names in ((CATEGORY, self.categorical), (NUMBER, self.numeric), (ORDINAL, self.ordinal), (DATE, self.date)):
+        found = dict.fromkeys(self.drop, "drop")
+        for kind, names in (
+            ("keep", self.keep),
+            (CATEGORY, self.categorical),
+            (NUMBER, self.numeric),
+            (ORDINAL, self.ordinal),
+            (DATE, self.date),
+        ):
             for name in names:
-                if name in found:
+                if found.get(name, kind) != kind:
                     raise ConfigError(f"column {name!r}: expected one kind, got {found[name]} and {kind}")
                 found[name] = kind
         return found
