@@ -46,9 +46,8 @@ quality: $(VENV)/installed-test ## try to break it, as often as the quality list
 	$(BIN)/python -m pytest tests/quality tests/combinations $(PRODUCTS); status=$$?; \
 	    $(BIN)/python bench/quality.py .cache/quality.jsonl docs/quality.md && exit $$status
 
-# A few minutes: it does what people do first, once for each level of x86-64 that the machine has.
+# Some minutes of each core: it compiles what people need, for each level of x86-64.
 wheel: $(VENV)/installed-test ## build a wheel that brings machine code, so that nobody waits for the compiler: for this Python, x86-64 Linux
-	$(fetch_fashion_mnist)
 	FASTMLP_PREBUILD=1 $(BIN)/python -m build --wheel --no-isolation --outdir dist
 
 clean: ## remove the environment, caches and builds

@@ -74,7 +74,7 @@ def compile_for(level: str, folder: Path) -> None:
 
 def listed_of(use: Callable[[], object]) -> list[Needed]:
     """Return the kernels that something calls, which gets 0 from all of them, and may fail of that."""
-    with compiling.listed(MOST_IN_VAIN) as needed, contextlib.suppress(Exception):
+    with compiling.listed(MOST_IN_VAIN) as needed, contextlib.suppress(Exception), np.errstate(all="ignore"):
         use()
     return needed
 
