@@ -332,7 +332,8 @@ def panel_block(
 @functools.cache
 def step_run_block(rule: str, dtype: np.dtype) -> int:
     """Return the address of step_run by the formula of a rule."""
-    block = compiling.specialise(panels.step_run, rule, FORMULA=compiling.formula(RULES[rule].formula), STATES=RULES[rule].states)
+    formula = compiling.formula(RULES[rule].formula or descend)
+    block = compiling.specialise(panels.step_run, rule, FORMULA=formula, STATES=RULES[rule].states)
     number, whole = numba.from_dtype(dtype), types.int64
     return compiling.address(block, number[::1], whole, whole, whole, whole, number[::1])
 

@@ -372,8 +372,7 @@ def _fit(
     if len(categories) + missing < 2:
         return None, []
     others = counts[MOST_CATEGORIES : MOST_CATEGORIES + MOST_OTHERS].filter(polars().col("count") >= FEWEST_ROWS)["text"].to_list()
-    found = Column(name, CATEGORY, tuple(sorted(categories[:MOST_CATEGORIES])), missing, other, others=tuple(sorted(others)))
-    return found, []
+    return Column(name, CATEGORY, tuple(sorted(categories[:MOST_CATEGORIES])), missing, other, others=tuple(sorted(others))), []
 
 
 def _encode(column: Column, series: Any, out: np.ndarray, center: np.ndarray, scale: np.ndarray, rows: np.ndarray) -> None:
