@@ -394,8 +394,9 @@ def rows_of(network: "Network", frame: Any, target: list[str] | None, notify: Ca
     if asked is None:
         raise ConfigError(f"target: expected the column to predict, got none{listed(frame.columns)}; say --target COLUMN")
     names = tables.named_targets(asked, frame.columns)
-    x = network.encoded(frame) if known is not None else numbers_of(network, lines.note(frame.drop(names), lines.of(frame)), "x")
-    targets = frame.select(names)
+    others = [name for name in frame.columns if name not in names]
+    x = network.encoded(frame) if known is not None else numbers_of(network, lines.note(frame[others], lines.of(frame)), "x")
+    targets = frame[list(names)]
     there = tables.with_target(targets, notify)
     return x[there], tables.target_for(network, targets, there, lines.of(frame))
 

@@ -39,7 +39,8 @@ def as_polars(frame: Any, wanted: Container[str]) -> Any:
     if hasattr(frame, "loc"):  # pandas
         frame = frame.loc[:, [str(name) in wanted for name in frame.columns]]
     else:
-        frame = frame.select([name for name in names_of(frame) if name in wanted])
+        names = [name for name in names_of(frame) if name in wanted]
+        frame = frame.select(names) if hasattr(frame, "column_names") else frame[names]  # polars' select takes * for all columns
     return read_table(frame)
 
 

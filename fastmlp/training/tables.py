@@ -227,8 +227,8 @@ def load(
     network_defaults = {"hidden": preset.hidden, "initializer": None}  # by the activation, for inputs that are 0 and 1, mostly
     network, settings = settings_in_effect(given, network_defaults, TRAINING_DEFAULTS) if recorded is None else recorded
     target_kind = kind_of_targets([frame[name] for name in targets], network.output)
-    there = with_target(frame.select(targets), notify)
-    y = target_of(frame.select(targets), target_kind, there, numbers=lines.of(frame))
+    there = with_target(frame[list(targets)], notify)
+    y = target_of(frame[list(targets)], target_kind, there, numbers=lines.of(frame))
     groups = None if table.group is None else _groups(frame, table.group)[there]
     if table.test_file is None:
         drawn = _split(
@@ -238,13 +238,14 @@ def load(
     else:
         drawn, of_test = holdout.Rows(np.arange(len(y)), np.empty(0, np.int64)), table.read(table.test_file, notify, of_test=True)
         of_columns.check_names(targets, of_test.columns, "target")
-        test_rows = with_target(of_test.select(targets), notify)
-        y_test = target_of(of_test.select(targets), target_kind, test_rows, numbers=lines.of(of_test))
+        test_rows = with_target(of_test[list(targets)], notify)
+        y_test = target_of(of_test[list(targets)], target_kind, test_rows, numbers=lines.of(of_test))
     train_rows, y_train = there[drawn.train], y[drawn.train]
     weight = None if table.sample_weight is None else _weight(frame, table.sample_weight)[train_rows]
     groups = None if groups is None else groups[drawn.train]
     kept = _split(settings, y_train, target_kind, targets, "validation", 0, groups)
-    inputs = lines.note(frame.drop({table.sample_weight, table.group} - {None}), lines.of(frame))
+    no_inputs = (table.sample_weight, table.group)
+    inputs = lines.note(frame[[name for name in frame.columns if name not in no_inputs]], lines.of(frame))
     names = targets if len(targets) > 1 else tuple(np.unique(y_train).tolist()) if y_train.dtype.kind == "U" else None
     digests, openings = hashes_of(table) if hashes is None else hashes, list[str]()
     defaults = {**training_defaults(len(y_train), target_kind, table.preset), **{name: given[name] for name in HELD_OUT if name in given}}

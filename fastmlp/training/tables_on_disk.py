@@ -167,7 +167,7 @@ def fitted(table: StoredTable, choices: Choices, rows: np.ndarray, bins: int) ->
     kept = [name for name in table.feature_names if name not in left_out]
     if not kept:
         raise DataError(f"expected a column to learn from, found none: {of_columns.shown_left_out(left_out)}")
-    columns, others = of_columns.fit(lines.note(frame.select(kept), numbers), asked, bins=bins, n_rows=table.n_rows)
+    columns, others = of_columns.fit(lines.note(frame[kept], numbers), asked, bins=bins, n_rows=table.n_rows)
     for column in columns.columns:
         if column.name in table.texts:
             texts = table.texts[column.name]

@@ -232,3 +232,16 @@ def test_without_polars_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "polars", None)
     with pytest.raises(fastmlp.MissingExtra, match=r"fastmlp\[tables\]"):
         read_table("t.csv")
+
+
+def test_names_that_polars_takes_for_patterns_are_names_or_refused(tmp_path):
+    frame = pl.DataFrame({"*": [0.5, 1.5, 2.0, 3.0] * 10, "text": ["a", " b", "?", "a"] * 10, "x1": [1.0, 2.0, 3.0, 5.0] * 10})
+    frame.write_csv(tmp_path / "t.csv")
+    assert read_table(tmp_path / "t.csv")["text"].to_list() == ["a", "b", None, "a"] * 10
+    data = fastmlp.load_table(tmp_path / "t.csv", "*", drop=["x1"])
+    assert (data.columns.target, [column.name for column in data.columns.columns]) == ("*", ["text"])
+    assert [column.name for column in fastmlp.load_table(frame, "x1", group="*").columns.columns] == ["text"]
+    with pytest.raises(
+        fastmlp.DataError, match=re.escape("column 1: expected a name that does not begin with ^ and end with $, found '^x.*$'")
+    ):
+        read_table(pl.DataFrame({"^x.*$": [1, 2]}))

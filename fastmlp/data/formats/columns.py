@@ -47,9 +47,14 @@ def _passed_over(column: Any) -> Any:
 
 
 def check_names(names: list[str], shown: str) -> None:
-    """Raise DataError where there is no column, or two have the same name."""
+    """Raise DataError where there is no column, two have the same name, or one has a name that polars takes for a pattern of names."""
     if not names:
         raise DataError(f"{shown}: expected at least one column, found none")
+    for place, name in enumerate(names):
+        if name.startswith("^") and name.endswith("$"):
+            raise DataError(
+                f"{shown}: row 1, column {place + 1}: expected a name that does not begin with ^ and end with $, found {name!r:.60}"
+            )
     name, count = collections.Counter(names).most_common(1)[0]
     if count > 1:
         first = names.index(name)
@@ -81,8 +86,8 @@ def listed(there: Sequence[str], most: int = 12) -> str:
 def without_missing(frame: Any) -> Any:
     """Return a frame whose String columns have no spaces around their texts, and null for what means a missing value."""
     pl = polars()
-    stripped = {name: pl.col(name).str.strip_chars() for name, dtype in frame.schema.items() if dtype == pl.String}
-    return frame.with_columns(**{name: pl.when(~text.is_in(MISSING)).then(text) for name, text in stripped.items()}) if stripped else frame
+    stripped = [column.str.strip_chars() if column.dtype == pl.String else column for column in frame.get_columns()]
+    return pl.DataFrame([column.set(column.is_in(MISSING), None) if column.dtype == pl.String else column for column in stripped])
 
 
 def check_finite(column: Any, shown: str, place: int | None, numbers: Sequence[int] | np.ndarray) -> Any:
