@@ -76,6 +76,7 @@ READ = {
     b'a,b\n"l\nm","1, ""2"""\nx,y\nx,y\n': {"a": ["l\nm", "x", "x"], "b": ['1, "2"', "y", "y"]},
     b'size,n\n5" disk,1\n8" disk,2\n': {"size": ['5" disk', '8" disk'], "n": [1, 2]},
     b"sep=;\na;b\n1;2\n": {"a": [1], "b": [2]},
+    b"sep=;\n\na;b\n1;2\n": {"a": [1], "b": [2]},  # with a blank line
     b"0.5  1.2\n 0.6   3\n": {"x1": [0.5, 0.6], "x2": [1.2, 3.0]},
     b"city\n1\nNew York\nOld York\n": {"city": ["1", "New York", "Old York"]},
     b"a\n1\n\n3\n": {"a": [1, None, 3]},

@@ -197,15 +197,20 @@ def as_utf8(content: bytes, shown: str, first_row: int) -> tuple[bytes, int, str
             ) from None
     if b"\r" in content and b"\n" not in content:
         content = content.replace(b"\r", b"\n")
-    begin = re.match(rb"(?:[ \t]*\r?\n)*", content)
-    first_row += content.count(b"\n", 0, begin.end() if begin else 0)
-    content = content[begin.end() if begin else 0 :].rstrip(b"\r\n")
+    content, first_row = _without_blank_begin(content.rstrip(b"\r\n"), first_row)
     stated = re.match(rb"(?i)sep=(.)\r?\n", content)
     if stated:
-        content, first_row = content[stated.end() :], first_row + 1
+        content, first_row = _without_blank_begin(content[stated.end() :], first_row + 1)
     if not content.strip():
         raise DataError(f"{shown}: expected a table, found blank lines only")
     return content, first_row, stated[1].decode() if stated else None
+
+
+def _without_blank_begin(content: bytes, first_row: int) -> tuple[bytes, int]:
+    """Return a text from its first line that is not blank, and the number of that, where its first has the number first_row."""
+    begin = re.match(rb"(?:[ \t]*\r?\n)*", content)
+    end = begin.end() if begin else 0
+    return content[end:], first_row + content.count(b"\n", 0, end)
 
 
 def place_of(content: bytes, at: int, shown: str, first_row: int) -> str:
