@@ -10,6 +10,7 @@ and from what is written below: kernels and the types of their arguments, the sa
 import contextlib
 import hashlib
 import os
+import pickle
 import pprint
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from numba.core import serialize
 
 import fastmlp
 from fastmlp.inspect import gradient_check
@@ -28,6 +30,7 @@ from fastmlp.training.warmup import warm_up
 ROWS = 400  # two batches of MLPClassifier's 200
 PREDICTED = (1, 3, ROWS)  # one row, a few, and many are predicted in ways of their own
 TYPES = ("float32", "float64")
+ANNOTATIONS = 5  # the place of a text for people among what Numba keeps: the source with its types
 MOST_IN_VAIN = 50_000  # calls of a check of gradients, which asks for little that is new
 HEADER = '''"""Machine code that came with the package: what it was made for, and the SHA-256 digest of each file. By bench/prebuild.py."""
 
@@ -66,6 +69,10 @@ def compile_for(level: str, folder: Path) -> None:
         code = compiling.Code.unpacked(code_cache.read(needed.path))
         if isinstance(needed.kernel, compiling.Inner):  # called by address
             code = code._replace(rest=b"")
+        else:
+            name, kind, bitcode, others = pickle.loads(code.rest)  # noqa: S301  it was written above
+            others[ANNOTATIONS] = ""
+            code = code._replace(rest=serialize.dumps((name, kind, bitcode, others)))
         payload = code.packed()
         (folder / name).write_bytes(payload)
         size += len(payload)
