@@ -297,6 +297,23 @@ def _on_scale_of_bytes(rows: np.ndarray, name: str) -> np.ndarray:
     )
 
 
+def warn_of_bytes(rows: np.ndarray, name: str) -> None:
+    """Warn where rows (n, K) for a network trained on floats from 0 to 1 are whole numbers up to 255: pixels that were not divided.
+
+    The warning is for whoever called a method of the network.
+    """
+    highest = BYTES_AS_FLOATS[1]
+    if rows.dtype == np.uint8 or rows.size == 0 or not highest < rows.max() <= 255:
+        return
+    if rows.min() >= 0 and (rows == np.floor(rows)).all():
+        warnings.warn(
+            f"{name}: the network was trained on floats from 0 to 1; these whole numbers up to {rows.max():g} are taken as they are; "
+            "divide pixels by 255, or give uint8",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
 def _floats(array: np.ndarray, dtype: np.dtype, name: str, offset: np.ndarray | None = None) -> np.ndarray:
     """Convert block by block, and refuse what is not finite or does not fit into the type."""
     as_it_is = offset is None and array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned

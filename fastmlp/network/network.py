@@ -26,6 +26,7 @@ from fastmlp.network.arrays import (
     frozen,
     is_single,
     names_classes,
+    warn_of_bytes,
     weight_in,
 )
 from fastmlp.network.attributes import Views, assign, checked, first_not_finite, fixed
@@ -46,7 +47,7 @@ from fastmlp.network.summary import summary_of
 from fastmlp.preprocessing import columns as of_columns
 from fastmlp.preprocessing import frames, targets
 from fastmlp.preprocessing.columns import Columns
-from fastmlp.preprocessing.inputs import BLOCK_ROWS, InputScaling, checked_scaling
+from fastmlp.preprocessing.inputs import BLOCK_ROWS, FRACTIONS, InputScaling, checked_scaling
 from fastmlp.preprocessing.targets import TargetScaling
 from fastmlp.settings import (
     FIELDS,
@@ -512,6 +513,11 @@ class Network:
         return self._input_scaling is not None and self._input_scaling.scales_bytes
 
     @property
+    def is_of_fractions(self) -> bool:
+        """Whether the network was trained on floats from 0 to 1."""
+        return self._input_scaling is not None and self._input_scaling.trained_on == FRACTIONS
+
+    @property
     def input_limits(self) -> tuple[float, float]:
         """The smallest and the largest float that an input may be."""
         return BYTES_AS_FLOATS if self.is_of_bytes else (-math.inf, math.inf)
@@ -530,7 +536,10 @@ class Network:
     def rows_for_kernels(self, x: Any, name: str = "x") -> np.ndarray:
         """Return x as kernels take it: checked rows (n, K), bytes or the parameters' type, moved where that type cannot hold them."""
         offset = None if self.input_scaling is None else self.input_scaling.offset(self.n_inputs, self.dtype)
-        return as_rows(self.encoded(x, name), self.n_inputs, self.dtype, name, offset, self.is_of_bytes)
+        rows = as_rows(self.encoded(x, name), self.n_inputs, self.dtype, name, offset, self.is_of_bytes)
+        if self.is_of_fractions:
+            warn_of_bytes(rows, name)
+        return rows
 
     def __getstate__(self) -> dict[str, Any]:
         return codec.to_state(self)

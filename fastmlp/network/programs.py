@@ -9,6 +9,7 @@ from fastmlp.kernels import engine
 from fastmlp.kernels.engine import FORWARD_ROWS, Program, TiledProgram, tiles_pay
 from fastmlp.kernels.losses import loss_for
 from fastmlp.kernels.program import RowProgram
+from fastmlp.network.arrays import BYTES_AS_FLOATS
 from fastmlp.preprocessing import targets
 from fastmlp.preprocessing.inputs import InputScaling
 from fastmlp.settings import TrainingSettings
@@ -99,7 +100,9 @@ def _row_of(network: Any) -> _Row:
     scaling = network.input_scaling
     program = RowProgram(network.sizes, network.hidden_activations, network.dtype, _norm_of_inference(network))
     largest = np.finfo(network.dtype).max  # what is not finite lies beyond it
-    limits = np.clip(np.array(network.input_limits), -largest, largest).astype(network.dtype)
+    lowest, highest = network.input_limits
+    highest = BYTES_AS_FLOATS[1] if network.is_of_fractions else highest  # beyond, rows are looked at as a whole
+    limits = np.clip(np.array([lowest, highest]), -largest, largest).astype(network.dtype)
     is_moved = scaling is not None and scaling.offset(network.n_inputs, network.dtype) is not None
     of_floats = None if is_moved else (limits, *network.scale_and_shift_of_rows(False))
     of_bytes = (np.array([0, 255], network.dtype), *network.scale_and_shift_of_rows(True))

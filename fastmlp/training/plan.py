@@ -6,7 +6,17 @@ import numpy as np
 
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.network import Network
-from fastmlp.network.arrays import as_groups, as_numbers, as_rows, as_sample_weight, as_target, in_classes, is_image, names_classes
+from fastmlp.network.arrays import (
+    as_groups,
+    as_numbers,
+    as_rows,
+    as_sample_weight,
+    as_target,
+    in_classes,
+    is_image,
+    names_classes,
+    warn_of_bytes,
+)
 from fastmlp.preprocessing import targets
 from fastmlp.settings import TrainingSettings, kind_of, whole_number
 from fastmlp.training import checks, full_batch, holdout, objective, resuming, scaling, update_rules, validation_rows
@@ -51,6 +61,8 @@ def make_plan(
     x = as_numbers(network.encoded(x), "x")
     groups = None if groups is None else as_groups(groups, x.shape[0])
     rows = as_rows(x, network.n_inputs, network.dtype, is_of_bytes=network.is_of_bytes)
+    if network.is_of_fractions:
+        warn_of_bytes(rows, "x")
     of_images = is_image(rows, np.ndim(x))
     loss = objective.checked_loss(settings.loss, network)
     rate_is_given = settings.learning_rate is not None
@@ -74,6 +86,7 @@ def make_plan(
     classes, output = in_classes(target, y, network.output, network.n_outputs)
     split = chosen if chosen is not None else holdout.split(settings, classes, output, network.n_outputs, groups=groups)
     if not more_to_come:
+        scaling.warn_of_scale(network, settings, rows, split.train)
         objective.warn_of_counts(loss, network, target[split.train])
     input_scaling = scaling.input_scaling(network, settings, x, rows, split.train, of_images)
     rows = scaling.moved(network, x, rows, input_scaling)

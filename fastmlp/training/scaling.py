@@ -13,6 +13,9 @@ from fastmlp.preprocessing import InputScaling, TargetScaling, inputs, targets
 from fastmlp.settings import TrainingSettings
 from fastmlp.training import holdout
 
+FAR, NEAR = 50.0, 1e-3  # roots of mean squares
+MOST_SEEN = 200  # rows
+
 
 def input_scaling(
     network: Network, settings: TrainingSettings, x: Any, rows: np.ndarray, train: np.ndarray, of_images: bool
@@ -32,6 +35,27 @@ def input_scaling(
     if settings.per_feature not in (None, fitted.per_feature) and fitted.kind == "standardize":
         raise ConfigError("per_feature: this network was trained with the other choice and keeps it; use a new Network")
     return fitted
+
+
+def warn_of_scale(network: Network, settings: TrainingSettings, rows: np.ndarray, train: np.ndarray) -> None:
+    """Warn where numbers (n, K) that nobody said how to scale are so large, or all so small, that a network learns little from them.
+
+    Told from some of the rows trained on, with the numbers (m,). The warning is for whoever called the caller of make_plan.
+    """
+    if network.input_scaling is not None or settings.normalize is not None or rows.dtype == np.uint8:
+        return
+    seen = rows[train[np.linspace(0, train.size - 1, min(train.size, MOST_SEEN)).astype(np.int64)]].astype(np.float64)
+    with np.errstate(over="ignore"):
+        sizes = np.sqrt(np.square(seen).mean(axis=0))
+    column = int(sizes.argmax())
+    if sizes[column] > FAR or 0 < sizes[column] < NEAR:
+        which = f"column {column} has" if sizes[column] > FAR else "columns have"
+        warnings.warn(
+            f"x: {which} a root mean square of {sizes[column]:.2g}{'' if sizes[column] > FAR else ' and less'}, and floats are taken as "
+            "they are: a network learns little from such inputs; give normalize='standardize', or 'scale' if this is meant",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def moved(network: Network, x: np.ndarray, rows: np.ndarray, scaling: InputScaling) -> np.ndarray:

@@ -57,6 +57,26 @@ def test_bytes_are_numbers_to_a_network_of_numbers_and_pixels_to_one_of_fraction
     assert_allclose(fractions.logits(PIXELS), fractions.logits(PIXELS / 255), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", [np.int64, np.float32])
+def test_a_network_of_fractions_says_that_pixels_were_not_divided(kind):
+    net, pixels = trained((PIXELS / 255).astype(np.float32)), PIXELS.astype(kind)
+    learn = (lambda: fastmlp.train(net, pixels, CLASSES, epochs=1), lambda: net.gradient(pixels, CLASSES))
+    for call in (lambda: net.predict(pixels), lambda: net.predict_proba(pixels[3]), *learn):
+        with pytest.warns(UserWarning, match="divide pixels by 255"):
+            call()
+    net.predict(pixels / 255)
+    net.predict(pixels / 255 * 1.5)
+
+
+@pytest.mark.parametrize(("column", "told"), [(30_000.0, "column 1 has"), (1e-4, "columns have")])
+def test_numbers_of_a_bad_scale_are_told_where_nobody_said_how_to_scale_them(column, told):
+    x = GENERATOR.random((60, 3)) * (1.0 if column > 1 else column) * [1.0, column if column > 1 else 1.0, 1.0]
+    with pytest.warns(UserWarning, match=f"{told} a root mean square of .*normalize='standardize'"):
+        fastmlp.train(Network([3, 4, 3], seed=0), x, CLASSES, epochs=1, learning_rate=1e-5)
+    for scaled in ("standardize", "scale", "none"):
+        fastmlp.train(Network([3, 4, 3], seed=0), x, CLASSES, epochs=1, learning_rate=1e-5, normalize=scaled)
+
+
 def test_compiled_functions_read_whole_numbers_as_bytes_and_give_nan_for_other_scales():
     net = trained()
     state, functions = net.compiled()

@@ -9,6 +9,7 @@ from fastmlp.training import divergence
 from tests.pairs import each_pair
 from tests.training import reference
 
+pytestmark = pytest.mark.filterwarnings("ignore:x. .* a root mean square of")  # here, that is what is tried
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.standard_normal((40, 4)).astype(np.float32)
 Y = GENERATOR.integers(0, 3, 40)
