@@ -42,7 +42,7 @@ COMMANDS = {
     ),
     "reproduce": Entry("Run the experiments of the original report and compare each claim.", "reproduce", "reproduce"),
     "warmup": Entry("Compile every kernel that training can use, on all cores.", "warmup", "warmup"),
-    "runs": Entry("List the run folders: outcome, epochs and accuracy of each.", "runs", "runs"),
+    "runs": Entry("List the run folders: outcome, epochs and score of each.", "runs", "runs"),
     "data": Entry("List the data sets, get their files, show where they are."),
     "bench": Entry("Measure how fast fastmlp is on this machine.", "bench", "bench"),
     "speedrun": Entry("Time a fixed recipe from bytes in memory to a trained network.", "speedrun", "speedrun"),

@@ -174,6 +174,8 @@ from numba.core.runtime import rtsys
 from fastmlp.kernels import gradient, input_gradient, loss, predict, predict_batch, train_step
 from tests.embedding.networks import problem
 
+rtsys.initialize(numba.core.registry.cpu_target.target_context)  # counting begins here, not with the first function that is compiled
+
 @numba.njit
 def work(state, scratch, x, target, weight, out, slope, dx, turns):
     for _ in range(turns):
