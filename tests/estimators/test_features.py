@@ -237,6 +237,7 @@ def test_a_search_over_a_pipeline_works():
         ({"schedule": "cosine", "solver": "sgd", "learning_rate": "adaptive"}, "schedule: expected none with learning_rate='adaptive'"),
         ({"restore_best": True}, "restore_best: expected rows to judge by, got none"),
         ({"hidden_layer_sizes": (20, 0)}, "hidden_layer_sizes: expected a whole number of at least 1, got 0"),
+        ({"activation": np.array("relu")}, "activation: expected a name, or one per hidden layer, got array"),
         ({"loss": "hubert"}, "loss: expected one of log_loss, squared_error, got 'hubert'"),
         ({"dropout": 0.2, "solver": "lbfgs"}, "dropout: expected none with lbfgs"),
         ({"callbacks": [lambda network, epoch: True], "solver": "lbfgs"}, "callbacks: expected none with lbfgs"),
