@@ -9,7 +9,7 @@ import numpy as np
 
 from fastmlp.errors import ConfigError
 from fastmlp.settings import STEPPING, TrainingSettings, known_name, nearest, used_by
-from fastmlp.settings.values import MOST_WHOLE
+from fastmlp.settings.values import MOST_WHOLE, is_several
 
 SOLVERS = (*STEPPING, "lbfgs")
 DECOUPLED = ("adamw", "lion")  # whose decay is no part of the gradient
@@ -113,7 +113,7 @@ def _settings(of: dict[str, Any], checked: Parameters) -> TrainingSettings:
     if of["schedule"] is None:
         _refuse(of, _OF_SCHEDULE, "no schedule")
     given |= {name: of[name] for name in ("schedule", *_OF_SCHEDULE) if of[name] is not None and is_constant}
-    given["dropout"] = tuple(of["dropout"]) if _is_several(of["dropout"]) else of["dropout"]
+    given["dropout"] = tuple(of["dropout"]) if is_several(of["dropout"]) else of["dropout"]
     return TrainingSettings.from_mapping(given).resolved(TABLE)
 
 
@@ -123,19 +123,14 @@ def _refuse(of: dict[str, Any], names: tuple[str, ...], what: str) -> None:
             raise ConfigError(f"{name}: expected none with {what}, got {of[name]!r:.60}")
 
 
-def _is_several(given: Any) -> bool:
-    """Return whether a parameter is one for each layer: neither a text nor an array without an axis, which no loop goes through."""
-    return isinstance(given, Iterable) and not isinstance(given, str) and getattr(given, "ndim", 1) > 0
-
-
 def _hidden(sizes: Any) -> tuple[int, ...]:
-    each = tuple(sizes) if _is_several(sizes) else (sizes,)
+    each = tuple(sizes) if is_several(sizes) else (sizes,)
     return tuple(_whole("hidden_layer_sizes", size) for size in each)
 
 
 def _activations(given: Any, n_hidden: int) -> tuple[tuple[str, ...], tuple[bool, ...]]:
     """Return the names of fastmlp's activations, one per hidden layer, and which layers begin as scikit-learn's logistic ones."""
-    names = tuple(given) if _is_several(given) else (given,)
+    names = tuple(given) if is_several(given) else (given,)
     if not all(isinstance(name, str) for name in names):
         raise ConfigError(f"activation: expected a name, or one per hidden layer, got {given!r:.60}")
     if len(names) not in (1, n_hidden):

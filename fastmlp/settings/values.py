@@ -6,7 +6,7 @@ import math
 import os
 import types
 import typing
-from collections.abc import Hashable, Mapping, Set
+from collections.abc import Hashable, Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,11 @@ def as_path(name: str, value: Any) -> Path:
     if not isinstance(value, (str, os.PathLike)):
         raise ConfigError(f"{name}: expected a path, got {value!r:.60}")
     return Path(value)
+
+
+def is_several(given: Any) -> bool:
+    """Return whether there are several things to go through: neither a text nor an array without an axis."""
+    return isinstance(given, Iterable) and not isinstance(given, str) and getattr(given, "ndim", 1) > 0
 
 
 def check_value(field: dataclasses.Field[Any], value: Any) -> Any:

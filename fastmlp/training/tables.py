@@ -6,7 +6,7 @@ Which rows are held out to validate on follows from the settings, and is decided
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from fastmlp.preprocessing import columns as of_columns
 from fastmlp.preprocessing import frames
 from fastmlp.preprocessing.columns import Choices, Columns
 from fastmlp.settings import HELD_OUT, NetworkSettings, TrainingSettings, nearest, settings_in_effect
+from fastmlp.settings.values import is_several
 from fastmlp.training import holdout
 
 TEST_PART = 0.2  # of the rows, where nobody says which are for testing
@@ -179,8 +180,8 @@ def _names(what: str, values: Any) -> tuple[str, ...]:
     if values is None:
         return ()
     if isinstance(values, (str, int)):
-        raise ConfigError(f"{what}: expected a list of columns, got {values!r}; write [{values!r}]")
-    if not isinstance(values, Iterable):
+        raise ConfigError(f"{what}: expected a list of columns, got {values!r:.60}; write [{values!r:.60}]")
+    if not is_several(values):
         raise ConfigError(f"{what}: expected a list of columns, got {values!r:.60}")
     return tuple(of_columns.name_of(what, value) for value in values)
 
@@ -191,7 +192,7 @@ def _orders(ordinal: Any) -> dict[str, tuple[str, ...]]:
         raise ConfigError(f"ordinal: expected {{column: categories in their order}}, got {ordinal!r:.60}")
     found = {}
     for name, order in (ordinal or {}).items():
-        if isinstance(order, str) or not isinstance(order, Iterable) or not all(isinstance(each, str) for each in order):
+        if not is_several(order) or not all(isinstance(each, str) for each in order):
             raise ConfigError(f"ordinal: expected a list of texts for column {name!r:.60}, got {order!r:.60}")
         found[of_columns.name_of("ordinal", name)] = tuple(order)
     return found
