@@ -129,7 +129,7 @@ for dtype in ("float32", "float64"):
     network = fastmlp.Network([20, 30, 1], "tanh", "identity", dtype=dtype)
     fastmlp.train(network, x, y, epochs=3, learning_rate=0.01, schedule="cosine", warmup_epochs=1, normalize="standardize", validation=0.2)
     found[dtype] = digest(network.parameters, network.predict(x))
-classes = (y > 0) + (y > 2)
+classes = (y > 0).astype(int) + (y > 2)
 for optimizer in ("adam", "nadam"):
     network = fastmlp.Network([20, 30, 3])
     fastmlp.train(network, x, classes, epochs=3, optimizer=optimizer, schedule="exponential", validation=0.2)
