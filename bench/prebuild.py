@@ -70,9 +70,9 @@ def compile_for(level: str, folder: Path) -> None:
         if isinstance(needed.kernel, compiling.Inner):  # called by address
             code = code._replace(rest=b"")
         else:
-            name, kind, bitcode, others = pickle.loads(code.rest)  # noqa: S301  it was written above
+            library, kind, bitcode, others = pickle.loads(code.rest)  # noqa: S301  it was written above
             others[ANNOTATIONS] = ""
-            code = code._replace(rest=serialize.dumps((name, kind, bitcode, others)))
+            code = code._replace(rest=serialize.dumps((library, kind, bitcode, others)))
         payload = code.packed()
         (folder / name).write_bytes(payload)
         size += len(payload)
