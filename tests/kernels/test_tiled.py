@@ -404,7 +404,10 @@ def test_training_names_the_batch_that_diverged():
     net = fastmlp.Network([20, 30, 1], "identity", "identity")
     trainer = fastmlp.Trainer(
         fastmlp.make_plan(
-            net, x, np.ones(60), fastmlp.TrainingSettings(batch_size=10, learning_rate=1e-3, epochs=1, normalize_target="none")
+            net,
+            x,
+            np.ones(60),
+            fastmlp.TrainingSettings(batch_size=10, learning_rate=1e-3, epochs=1, normalize="scale", normalize_target="none"),
         )
     )
     assert isinstance(trainer.program, TiledProgram)
