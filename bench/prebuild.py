@@ -25,13 +25,13 @@ import fastmlp
 from fastmlp.inspect import gradient_check
 from fastmlp.kernels import code_cache, compiling, levels
 from fastmlp.kernels.compiling import Needed
+from fastmlp.training.ahead import MOST_IN_VAIN
 from fastmlp.training.warmup import warm_up
 
 ROWS = 400  # two batches of MLPClassifier's 200
 PREDICTED = (1, 3, ROWS)  # one row, a few, and many are predicted in ways of their own
 TYPES = ("float32", "float64")
 ANNOTATIONS = 5  # the place of a text for people among what Numba keeps: the source with its types
-MOST_IN_VAIN = 50_000  # calls of a check of gradients, which asks for little that is new
 HEADER = '''"""Machine code that came with the package: what it was made for, and the SHA-256 digest of each file. By bench/prebuild.py."""
 
 '''

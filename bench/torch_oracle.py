@@ -298,7 +298,7 @@ class _Theirs:
         found = []
         for epoch in range(EPOCHS):
             order = np.arange(len(x))
-            random.shuffle(order, np.uint64(random.stream_key(settings["seed"], random.SHUFFLE, epoch)))
+            random.shuffle(order, random.key_of(settings["seed"], random.SHUFFLE, epoch))
             summed = 0.0
             for first in range(0, len(x), BATCH):
                 batch = torch.tensor(order[first : first + BATCH])

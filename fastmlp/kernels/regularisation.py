@@ -64,5 +64,4 @@ def dropped(seed: int, layer: int, share: float) -> Draw:
 
 
 def _key(seed: int, stream: int, layer: int) -> int:
-    with np.errstate(over="ignore"):  # interpreted, the generator's uint64 arithmetic wraps with a warning
-        return int(np.uint64(random.stream_key(seed, stream, layer)).view(np.int64))
+    return int(random.key_of(seed, stream, layer).view(np.int64))

@@ -50,8 +50,7 @@ class Augmentation:
 
     def pictures(self, numbers: np.ndarray, epoch: int) -> np.ndarray:
         """Return the pictures of the rows `numbers` (m,) in an epoch, (m, K), read-only; good until the next call. m <= most_rows."""
-        with np.errstate(over="ignore"):  # interpreted, the generator's uint64 arithmetic wraps with a warning
-            key = random.key_of(self._seed, random.AUGMENT, epoch)
+        key = random.key_of(self._seed, random.AUGMENT, epoch)
         pictures = self._buffer[: len(numbers)]
         self._team.run(lambda thread: self._fill(numbers, key, pictures, thread), new_shared())
         view = pictures.view()

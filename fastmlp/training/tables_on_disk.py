@@ -14,7 +14,7 @@ from fastmlp.data.stored import DEFAULT_MEMORY, MOST_TEXTS, Notify, StoredTable,
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.preprocessing import columns as of_columns
 from fastmlp.preprocessing.columns import Choices, Columns
-from fastmlp.settings import TrainingSettings, refuses_unknown, settings_in_effect
+from fastmlp.settings import HELD_OUT, TrainingSettings, refuses_unknown, settings_in_effect
 from fastmlp.training import holdout, on_disk
 from fastmlp.training.tables import (
     PRESETS,
@@ -116,7 +116,7 @@ def load(
     network_defaults = {"hidden": preset.hidden, "initializer": None}
     network, settings = settings_in_effect(given, network_defaults, TRAINING_DEFAULTS) if recorded is None else recorded
     some = on_disk.sample(stored, np.empty(0, np.int64), settings.split_seed, with_classes=True)
-    target_kind = kind_of_targets([*_targets(stored, some)], network.output)
+    target_kind = kind_of_targets([*_targets(stored, some)[0]], network.output)
     stored.columns = fitted(stored, table.choices, some, preset.bins).columns if columns is None else columns  # how many inputs there are
     if table.test_file is None:
         n_test = holdout.count(test_part, stored.n_rows, test_part_named)
@@ -145,7 +145,7 @@ def load(
     stored.columns = of_test.columns = columns
     classes = tuple(np.unique(y_train).tolist()) if y_train.dtype.kind == "U" else None
     names = stored.target_names if len(stored.target_names) > 1 else classes
-    held = {name: given[name] for name in ("validation", "holdout", "split_seed") if name in given}
+    held = {name: given[name] for name in HELD_OUT if name in given}
     data = Dataset(
         table.name, stored.rows(rows)[0], y_train, _x(of_test, test_rows), _y(of_test, test_rows, target_kind), kind="table",
         target_kind=target_kind, class_names=names, feature_names=columns.features,
@@ -220,19 +220,19 @@ def _stored(table: Table, path: str, notify: Notify | None, of_test: bool = Fals
     )  # fmt: skip
 
 
-def _targets(table: StoredTable, rows: np.ndarray) -> Any:
-    """Return the targets of rows as a polars DataFrame."""
+def _targets(table: StoredTable, rows: np.ndarray) -> tuple[Any, np.ndarray]:
+    """Return the targets of rows as a polars DataFrame, and the numbers that these rows have in messages."""
     pl = polars()
-    _, y, _ = table.stored(rows)
+    _, y, numbers = table.stored(rows)
     if table.labels is not None:
-        return pl.DataFrame({table.target_names[0]: table.labels[y[:, 0].astype(np.int64)]})
-    return pl.DataFrame({name: np.ascontiguousarray(values) for name, values in zip(table.target_names, y.T, strict=True)})
+        return pl.DataFrame({table.target_names[0]: table.labels[y[:, 0].astype(np.int64)]}), numbers
+    return pl.DataFrame({name: np.ascontiguousarray(values) for name, values in zip(table.target_names, y.T, strict=True)}), numbers
 
 
 def _y(table: StoredTable, rows: np.ndarray, target_kind: str) -> np.ndarray:
     """Return what is to be predicted of rows; see tables.target_of."""
-    found = _targets(table, rows)
-    return target_of(found, target_kind, np.arange(rows.size), numbers=table.stored(rows)[2])
+    found, numbers = _targets(table, rows)
+    return target_of(found, target_kind, np.arange(rows.size), numbers=numbers)
 
 
 def _x(table: StoredTable, rows: np.ndarray) -> np.ndarray:
