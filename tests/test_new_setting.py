@@ -19,7 +19,7 @@ from fastmlp.cli import configuration, options, report, resume, sweep
 from fastmlp.search import in_process
 from fastmlp.search.task import Task
 from fastmlp.settings import NetworkSettings
-from fastmlp.rendering import reports
+from fastmlp.rendering.reports import methods
 from fastmlp.training import keywords, lr_find
 
 pathlib.Path("run.toml").write_text("[train]\\ndummy = 0.25\\n")
@@ -41,7 +41,7 @@ print(json.dumps({
         TrainingSettings().to_dict(), TrainingSettings(dummy=0.25).to_dict(), resume.may_change(TrainingSettings(schedule="step"))
     ),
     "command of a run": report.setting_flags(now.to_dict(), "train")[-1],
-    "in the methods": "dummy" not in reports.SAID,
+    "in the methods": "dummy" not in methods.SAID,
     "prepared by itself": codes[0] != codes[1],
     "left to a search for a rate": "dummy" not in lr_find.NEUTRAL,
     "typed keywords": keywords.untold(),

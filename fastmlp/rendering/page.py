@@ -1,6 +1,6 @@
 """A page: records -> one HTML file that needs nothing else. No script, nothing fetched, every text escaped; light, dark, phone, paper.
 
-What a page says about a run is decided in reports.py; how it looks, in templates/. Needs jinja2, the extra `plots`.
+What a page says about a run is decided in reports/; how it looks, in templates/. Needs jinja2, the extra `plots`.
 """
 
 import base64

@@ -16,6 +16,8 @@ from PIL import Image
 from fastmlp.errors import MissingExtra, OutputError
 from fastmlp.rendering import plots, reports
 from fastmlp.rendering.page import Fact, Mark, Page, Section, Table, render, write_page
+from fastmlp.rendering.reports.tables import measured_text, model_table
+from fastmlp.rendering.reports.words import values_text
 from fastmlp.settings import NetworkSettings, TrainingSettings
 from fastmlp.storage.reading import Model, read_run
 from tests.rendering.made_runs import history, model, summary, write_reproduction, write_run
@@ -295,7 +297,7 @@ def test_reproduction_has_every_figure_with_what_the_report_says(pages):
     [([0.5, 0.01, 0.1], "0.01, 0.1 and 0.5"), ([0, 1, 2], "0 to 2"), ([1, 2.0, 3], "1, 2 and 3"), ([None, 1], "by default and 1")],
 )
 def test_values_of_a_setting_that_was_varied_are_told_in_short(values, text):
-    assert reports._values_text(values) == text
+    assert values_text(values) == text
 
 
 def test_settings_at_their_defaults_wait_behind_a_line(tmp_path):
@@ -437,11 +439,11 @@ def test_nothing_is_wider_than_a_phone(pages, tmp_path, kind):
 
 
 def test_summary_of_a_single_run_has_no_deviation():
-    assert reports._measured({"measured": summary(0.5, None, 1), "quantity": "test accuracy"}) == "50.00 %, test accuracy"
+    assert measured_text({"measured": summary(0.5, None, 1), "quantity": "test accuracy"}) == "50.00 %, test accuracy"
 
 
 def test_models_stand_in_the_order_of_folds_and_seeds_whichever_ended_first():
     ended = [
         Model("", {}, seed, fold, {}, {"accuracy": 0.9, "loss": 0.1}, None, 1.0, "done") for fold, seed in ((1, 0), (0, 1), (2, 0), (0, 0))
     ]
-    assert [row[:2] for row in reports._model_table(ended).rows] == [("0", "0"), ("0", "1"), ("1", "0"), ("2", "0")]
+    assert [row[:2] for row in model_table(ended).rows] == [("0", "0"), ("0", "1"), ("1", "0"), ("2", "0")]
