@@ -22,9 +22,9 @@ import numpy as np
 from numba.core import serialize
 
 import fastmlp
+from fastmlp.compilation import code_cache, compiling, levels
+from fastmlp.compilation.compiling import Needed
 from fastmlp.inspect import gradient_check
-from fastmlp.kernels import code_cache, compiling, levels
-from fastmlp.kernels.compiling import Needed
 from fastmlp.training.ahead import MOST_IN_VAIN
 from fastmlp.training.warmup import warm_up
 

@@ -17,8 +17,9 @@ import numba
 import numpy as np
 from numba import types
 
+from fastmlp.compilation import compiling
 from fastmlp.errors import ConfigError, DataError
-from fastmlp.kernels import compiling, embedded, foreign
+from fastmlp.kernels import embedded, foreign
 from fastmlp.kernels.embedded import State
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.program import (

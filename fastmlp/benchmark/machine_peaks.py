@@ -70,8 +70,8 @@ def measure_launches(threads: int) -> Launches:
     import numba
 
     from fastmlp.benchmark import loops
+    from fastmlp.compilation.compiling import JIT, parallel
     from fastmlp.kernels import textbook
-    from fastmlp.kernels.compiling import JIT, parallel
     from fastmlp.kernels.team import Team, new_shared
 
     team, shared, count = Team(threads), new_shared(), 2000

@@ -31,7 +31,8 @@ def build(problem: Problem, variant: str, threads: int) -> Repeated:
 def _textbook(problem: Problem, operation: str, threads: int, interpreted: bool) -> Repeated:
     import numba
 
-    from fastmlp.kernels import compiling, textbook
+    from fastmlp.compilation import compiling
+    from fastmlp.kernels import textbook
 
     def form(kernel: Any) -> Any:
         dense = compiling.with_constant(kernel, "SKIP_ZEROS", False)

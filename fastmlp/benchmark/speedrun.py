@@ -22,10 +22,10 @@ from fastmlp.benchmark.problem import Problem
 from fastmlp.benchmark.processes import Process
 from fastmlp.benchmark.runner import Course
 from fastmlp.benchmark.workloads import COURSE, Workload
+from fastmlp.compilation.compiling import compile_seconds
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import ConfigError
 from fastmlp.kernels import random
-from fastmlp.kernels.compiling import compile_seconds
 from fastmlp.network import Network, network_for
 from fastmlp.network.arrays import frozen
 from fastmlp.quantities import percent

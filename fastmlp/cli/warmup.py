@@ -29,7 +29,7 @@ def warmup(
     Each kernel is compiled when it is first needed and kept in the cache folder, so the first training with a setting waits for some
     of them. After a warm-up none has to wait, until fastmlp, Numba, NumPy or the processor changes.
     """
-    from fastmlp.kernels import compiling
+    from fastmlp.compilation import compiling
     from fastmlp.training.ahead import compile_everything
 
     started = time.perf_counter()

@@ -16,22 +16,12 @@ at its end runs over threads, where the kernel has a loop that can. `fastmlp.ker
 import importlib
 from typing import Any
 
-from fastmlp import machine
-from fastmlp.errors import NotEnoughMemory
+import fastmlp.compilation  # noqa: F401  it looks whether there is room for a compiler, before a file of this folder loads one
 from fastmlp.kernels.names import HOMES
 
 __all__ = ["pure", *HOMES]  # noqa: PLE0604
 
 PARALLEL = "_parallel"
-
-# What Numba, LLVM and the first kernels take. Where it is missing, LLVM ends the process without a word to Python.
-ADDRESS_SPACE = 384 << 20
-
-if (_left := machine.address_space_left()) is not None and _left < ADDRESS_SPACE:
-    raise NotEnoughMemory(
-        f"the compiler needs {ADDRESS_SPACE >> 20} MiB of address space, this process may use {_left >> 20} MiB more; "
-        "raise the limit (ulimit -v)"
-    )
 
 
 def __getattr__(name: str) -> Any:
@@ -41,7 +31,7 @@ def __getattr__(name: str) -> Any:
     serial_name = name.removesuffix(PARALLEL)
     if serial_name not in HOMES:
         raise AttributeError(f"module 'fastmlp.kernels' has no attribute {name!r}")
-    from fastmlp.kernels import compiling
+    from fastmlp.compilation import compiling
 
     serial = getattr(importlib.import_module(f"fastmlp.kernels.{HOMES[serial_name]}"), serial_name)
     found = compiling.parallel(serial) if name.endswith(PARALLEL) else serial

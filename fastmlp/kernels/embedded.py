@@ -15,8 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from fastmlp.kernels import updates
-from fastmlp.kernels.compiling import (
+from fastmlp.compilation.compiling import (
     address,
     block_call,
     borrow,
@@ -29,6 +28,7 @@ from fastmlp.kernels.compiling import (
     specialise,
     with_constant,
 )
+from fastmlp.kernels import updates
 from fastmlp.kernels.elementary import exp
 from fastmlp.kernels.rows import forward_normalised_row, forward_row
 from fastmlp.kernels.textbook import EXPONENTIAL, SIGMOID, SOFTMAX, dense_backward_input, sgd_update

@@ -7,7 +7,7 @@ nothing: null pointers, numbers of rows that cannot be, class numbers out of ran
 import numpy as np
 from numba import carray
 
-from fastmlp.kernels.compiling import kernel, pointer, record
+from fastmlp.compilation.compiling import kernel, pointer, record
 from fastmlp.kernels.embedded import (
     INPUT_ROWS,
     NETWORK,

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numba import carray
 
+from fastmlp.compilation.compiling import block_call, kernel, pointer, record
 from fastmlp.kernels import tiles
-from fastmlp.kernels.compiling import block_call, kernel, pointer, record
 from fastmlp.kernels.pointwise import apply, gather_row
 from fastmlp.kernels.rows import loss_of_row
 from fastmlp.kernels.textbook_step import CORRECT, LOSS_SUM, ROWS, WEIGHT_SUM

@@ -17,7 +17,7 @@ are longer than what they hold.
 import numpy as np
 from numba import prange
 
-from fastmlp.kernels.compiling import kernel
+from fastmlp.compilation.compiling import kernel
 
 __all__ = [
     "batch_moments",

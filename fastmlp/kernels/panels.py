@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.kernels.compiling import block_call, kernel
+from fastmlp.compilation.compiling import block_call, kernel
 from fastmlp.kernels.normalised import DBETA, DGAMMA
 from fastmlp.kernels.pointwise import (
     add_noise_to_row,

@@ -14,8 +14,9 @@ import numpy as np
 from numba import types
 
 from fastmlp import machine
+from fastmlp.compilation import compiling
 from fastmlp.errors import ConfigError
-from fastmlp.kernels import compiling, narrow, random, textbook, textbook_step
+from fastmlp.kernels import narrow, random, textbook, textbook_step
 from fastmlp.kernels import rows as one_row
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES, loss_for

@@ -5,7 +5,8 @@ Numba's own `.py_func` would still call compiled helpers.
 
 from typing import Any
 
-from fastmlp.kernels import compiling, embedded, named, normalisation, random, textbook
+from fastmlp.compilation import compiling
+from fastmlp.kernels import embedded, named, normalisation, random, textbook
 from fastmlp.kernels.names import HOMES
 
 __all__ = list(HOMES)  # noqa: PLE0605

@@ -13,7 +13,7 @@ from math import sqrt
 
 import numpy as np
 
-from fastmlp.kernels.compiling import kernel, pure
+from fastmlp.compilation.compiling import kernel, pure
 from fastmlp.kernels.elementary import log
 
 # Streams.

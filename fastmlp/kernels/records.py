@@ -15,7 +15,8 @@ import numpy as np
 from numba import types
 
 from fastmlp import machine
-from fastmlp.kernels import compiling, panels, random, tiles, zeros
+from fastmlp.compilation import compiling
+from fastmlp.kernels import panels, random, tiles, zeros
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.layout import STEPPED_ROWS, LayerLayout, Layout
 from fastmlp.kernels.normalised import NORMS

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from fastmlp.kernels.compiling import LIKE_FIRST, block_call, kernel, specialise
+from fastmlp.compilation.compiling import LIKE_FIRST, block_call, kernel, specialise
 from fastmlp.kernels.elementary import exp
 from fastmlp.kernels.pointwise import gather_row
 from fastmlp.kernels.textbook import ONE_HOT, SIGMOID, SOFTMAX

@@ -16,7 +16,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from fastmlp.kernels.compiling import JIT, kernel
+from fastmlp.compilation.compiling import JIT, kernel
 from fastmlp.kernels.vectors import Emitter, emitted, is_x86
 
 # Places in the shared array, a cache line apart: who has arrived, whether to stop, what thread 0 decided about that.

@@ -7,7 +7,7 @@ anything anew. Activations and losses are called by the addresses in the records
 import numpy as np
 from numba import types
 
-from fastmlp.kernels.compiling import block_call, kernel, record
+from fastmlp.compilation.compiling import block_call, kernel, record
 from fastmlp.kernels.normalised import DBETA, DGAMMA, MEAN
 from fastmlp.kernels.textbook import (
     ADDS,

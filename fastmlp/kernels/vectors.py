@@ -16,8 +16,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastmlp.kernels import levels
-from fastmlp.kernels.compiling import JIT, with_arity
+from fastmlp.compilation import levels
+from fastmlp.compilation.compiling import JIT, with_arity
 
 INDEX = ir.IntType(64)
 BYTES_AVX512, BYTES_AVX, BYTES_SSE_NEON = 64, 32, 16

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from fastmlp import reproducible
+from fastmlp.compilation.compiling import pure
 from fastmlp.errors import ConfigError
 from fastmlp.kernels import orthogonal, random
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.compiling import pure
 from fastmlp.settings import KIND_DEFAULTS
 
 BLOCK = 1 << 14  # numbers that are drawn at a time, an even number: what is computed of them stays in the cache

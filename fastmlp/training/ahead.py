@@ -28,8 +28,8 @@ from fastmlp.settings import NetworkSettings, TrainingSettings
 if TYPE_CHECKING:
     import numpy as np
 
+    from fastmlp.compilation.compiling import Needed
     from fastmlp.data.dataset import Dataset
-    from fastmlp.kernels.compiling import Needed
     from fastmlp.network import Network
 
 MOST_PROCESSES = 7  # beside this one: the longest kernel takes a tenth of all
@@ -93,7 +93,7 @@ class Ahead:
 
     def expect(self, sketch: Sketch) -> None:
         """Note what will be trained, for the processes that start with the first kernel that is missing."""
-        from fastmlp.kernels import compiling
+        from fastmlp.compilation import compiling
 
         self._sketch = sketch
         compiling.ask_elsewhere(self._has_made)
@@ -133,7 +133,7 @@ class Ahead:
 
     def _has_made(self, path: Path) -> bool:
         """Return whether another process has made the code of a kernel, if need be after waiting for it. False: this one has to."""
-        from fastmlp.kernels import code_cache
+        from fastmlp.compilation import code_cache
 
         if self._claims is None and self._sketch is not None and code_cache.can_keep(path.parent):
             self.start(self._sketch)
@@ -151,7 +151,7 @@ class Ahead:
     def close(self) -> None:
         """End the processes, whatever they do."""
         if self._sketch is not None:
-            from fastmlp.kernels import compiling
+            from fastmlp.compilation import compiling
 
             compiling.ask_elsewhere(None)
         for process in self._running:
@@ -184,7 +184,7 @@ def compile_everything(dtype: str, tell: Callable[[int, int], None]) -> int:
 
     tell(done, of) is called several times a second. Raises WriteError where code cannot be kept, TrainingError where a process is lost.
     """
-    from fastmlp.kernels import code_cache, compiling
+    from fastmlp.compilation import code_cache, compiling
 
     if not code_cache.can_keep(compiling.code_folder()):
         raise WriteError(f"{compiling.code_folder()}: expected a folder that nobody else can write to; set FASTMLP_CACHE_DIR to one")
@@ -225,7 +225,7 @@ def needed_for(sketch: Sketch) -> "list[Needed]":
 
     Those of predicting come first, as the process that trains does not begin with them.
     """
-    from fastmlp.kernels import compiling
+    from fastmlp.compilation import compiling
     from fastmlp.training.warmup import warm_up
 
     if "several" in sketch:

@@ -8,7 +8,7 @@ import pytest
 from numba import types
 
 from fastmlp.benchmark import loops
-from fastmlp.kernels import compiling
+from fastmlp.compilation import compiling
 from fastmlp.kernels.team import Team, new_shared
 from fastmlp.kernels.vectors import vector_bytes
 from fastmlp.kernels.zeros import WORD

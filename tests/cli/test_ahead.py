@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fastmlp import machine
-from fastmlp.kernels import compiling
+from fastmlp.compilation import compiling
 from fastmlp.training import ahead
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +20,7 @@ TWO_CORES = pytest.mark.skipif(machine.usable_cores() < 2, reason="with one core
 COMPILED = """
 import json, sys
 from fastmlp import cli
-from fastmlp.kernels import compiling
+from fastmlp.compilation import compiling
 
 compiled = []
 with compiling.watch(lambda name, seconds: compiled.append(name)):

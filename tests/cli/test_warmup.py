@@ -12,7 +12,7 @@ TRAININGS = """
 import json, sys
 import numpy as np
 import fastmlp
-from fastmlp.kernels import compiling
+from fastmlp.compilation import compiling
 
 generator = np.random.default_rng(5)
 pictures = np.where(generator.random((310, 784)) < 0.2, generator.integers(1, 256, (310, 784)), 0).astype(np.uint8)

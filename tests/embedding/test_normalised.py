@@ -7,8 +7,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastmlp
+from fastmlp.compilation import compiling
 from fastmlp.embedding import c_functions, c_handle
-from fastmlp.kernels import compiling, embedded
+from fastmlp.kernels import embedded
 from tests.oracle import mlp
 
 LOSSES = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy", "identity": "mse"}

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmlp.kernels import compiling, textbook
+from fastmlp.compilation import compiling
+from fastmlp.kernels import textbook
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 

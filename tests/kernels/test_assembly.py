@@ -9,7 +9,8 @@ import numba
 import pytest
 from numba import types
 
-from fastmlp.kernels import compiling, textbook
+from fastmlp.compilation import compiling
+from fastmlp.kernels import textbook
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.updates import UPDATES
 from tests.kernels.comparison import activation, activation_backward

@@ -8,7 +8,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import ndimage
 from scipy.interpolate import BSpline
 
-from fastmlp.kernels import augment, compiling
+from fastmlp.compilation import compiling
+from fastmlp.kernels import augment
 from tests.oracle.randomness import random_64 as bits
 
 KEY = 987654321

@@ -6,8 +6,8 @@ import stat
 
 import pytest
 
-from fastmlp.kernels import code_cache
-from fastmlp.kernels.code_cache import Damaged, Distrusted, read, trusted, write
+from fastmlp.compilation import code_cache
+from fastmlp.compilation.code_cache import Damaged, Distrusted, read, trusted, write
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="rights of another kind")
 as_root = pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() != 0, reason="only root can give a file away")

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from fastmlp import kernels, machine, prebuilt
+from fastmlp.compilation import code_cache, compiling, levels, shipped, supported
 from fastmlp.errors import DataError, NotEnoughMemory
-from fastmlp.kernels import code_cache, compiling, levels, shipped, supported, textbook, textbook_step
+from fastmlp.kernels import textbook, textbook_step
 from tests.kernels.processes import ROOT, result_of
 
 CONSTANT = 1
@@ -344,7 +345,7 @@ FIRST_PROCESS = f"""
 import json, sys, tempfile
 import numpy as np
 import fastmlp
-from fastmlp.kernels import compiling
+from fastmlp.compilation import compiling
 {KINDS_OF_X}
 
 def train(sizes, x=None, activation="sigmoid", batch_size=50, kernels="scalar"):
@@ -450,14 +451,14 @@ def test_code_of_an_edited_source_never_runs(tmp_path):
     where = {"cwd": tmp_path, "FASTMLP_CACHE_DIR": str(tmp_path / "cache")}
 
     def edit(file, old, new):
-        path = tmp_path / "fastmlp" / "kernels" / file
+        path = tmp_path / "fastmlp" / file
         text = path.read_text()
         assert text.count(old) == 1
         path.write_text(text.replace(old, new))
 
     edits = [
-        ("textbook.py", "            out[m, n] = bias[n]\n", "            out[m, n] = -bias[n]\n"),  # a callee of a callee
-        ("elementary.py", "EXP_LOWEST, EXP_HIGHEST = F(-88)", "EXP_LOWEST, EXP_HIGHEST = F(-1)"),  # a constant of another file
+        ("kernels/textbook.py", "            out[m, n] = bias[n]\n", "            out[m, n] = -bias[n]\n"),  # a callee of a callee
+        ("kernels/elementary.py", "EXP_LOWEST, EXP_HIGHEST = F(-88)", "EXP_LOWEST, EXP_HIGHEST = F(-1)"),  # a constant of another file
     ]
     file, output, probability = result_of(OUTPUTS_AND_SOFTMAX, **where)
     assert file == str(tmp_path / "fastmlp" / "__init__.py")
@@ -471,6 +472,9 @@ def test_code_of_an_edited_source_never_runs(tmp_path):
     for name, old, new in edits:
         edit(name, new, old)
     assert result_of(OUTPUTS_AND_SOFTMAX, **where)[1:] == [output, probability]
+
+    edit("compilation/compiling.py", "return lambda x: polynomial(x)\n", "return lambda x: polynomial(x * 0)\n")  # how exp is compiled
+    assert result_of(OUTPUTS_AND_SOFTMAX, **where)[1:] == [output, 0.5]
 
 
 @pytest.mark.parametrize(

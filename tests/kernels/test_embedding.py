@@ -9,7 +9,8 @@ import pytest
 from numba.core.dispatcher import Dispatcher
 
 from fastmlp import kernels
-from fastmlp.kernels import compiling, dense_forward, softmax, softmax_cross_entropy, textbook_step
+from fastmlp.compilation import compiling
+from fastmlp.kernels import dense_forward, softmax, softmax_cross_entropy, textbook_step
 from tests.kernels.comparison import normals
 from tests.kernels.processes import result_of
 from tests.oracle import mlp

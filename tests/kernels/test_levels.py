@@ -6,7 +6,7 @@ import platform
 
 import pytest
 
-from fastmlp.kernels import levels
+from fastmlp.compilation import levels
 from tests.kernels.processes import result_of, run_python
 
 pytestmark = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="levels are those of x86-64")
@@ -22,7 +22,7 @@ TARGETS = """if True:
         if child == 0:
             os.environ.update(variables)
             numba.core.config.reload_config()
-            from fastmlp.kernels import levels
+            from fastmlp.compilation import levels
             try:
                 found = levels.target().key
             except ValueError as error:
@@ -36,7 +36,7 @@ MACHINE_CODE = """if True:
     import json
     import numpy as np
     from numba import types
-    from fastmlp.kernels import compiling
+    from fastmlp.compilation import compiling
 
     @compiling.entry
     def twice(x):

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from numba import config
 
 from fastmlp import machine
-from fastmlp.kernels import compiling, textbook, tiled
+from fastmlp.compilation import compiling
+from fastmlp.kernels import textbook, tiled
 from fastmlp.kernels.updates import UPDATES, Rates, clipped, descend, penalised
 from tests.kernels.test_textbook_step import Job
 from tests.kernels.test_tiled import SHARED, assert_same_bits

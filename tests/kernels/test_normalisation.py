@@ -6,7 +6,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastmlp import kernels
-from fastmlp.kernels import compiling, normalisation
+from fastmlp.compilation import compiling
+from fastmlp.kernels import normalisation
 from tests.kernels.comparison import FORMS, Case, check, normals, run
 
 EPSILON = 1e-5

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmlp.kernels import compiling, random
-from fastmlp.kernels.compiling import formula, kernel, specialise
+from fastmlp.compilation import compiling
+from fastmlp.compilation.compiling import formula, kernel, specialise
+from fastmlp.kernels import random
 from fastmlp.kernels.random import from_end, from_median, hash_32, high_half, low_half, row_key, signed_32
 from tests.kernels.comparison import FORMS
 from tests.kernels.regularised_training import documented

@@ -9,7 +9,8 @@ import pytest
 from numba import config
 
 from fastmlp import machine
-from fastmlp.kernels import compiling, panels, program, records, textbook, tiled
+from fastmlp.compilation import compiling
+from fastmlp.kernels import panels, program, records, textbook, tiled
 from fastmlp.kernels.random import threshold_of
 from fastmlp.kernels.regularisation import NOTHING, Regularisation
 from tests.kernels import regularised_training

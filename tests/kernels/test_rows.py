@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from fastmlp.kernels import compiling, narrow
+from fastmlp.compilation import compiling
+from fastmlp.kernels import narrow
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.program import Program, Wanted
 from fastmlp.kernels.vectors import vector_bytes

@@ -15,7 +15,8 @@ import pytest
 
 import fastmlp
 from fastmlp import machine
-from fastmlp.kernels import compiling, tiled
+from fastmlp.compilation import compiling
+from fastmlp.kernels import tiled
 from fastmlp.kernels.team import STOP, Block, Team, ThreadChoice, give_way, look, new_shared, wait_for_all
 from fastmlp.kernels.textbook_step import ROWS
 from fastmlp.kernels.updates import Rates

@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from fastmlp.kernels import compiling, textbook
+from fastmlp.compilation import compiling
+from fastmlp.kernels import textbook
 from tests.kernels.comparison import FORMS, Case, check, integers, normals, run
 from tests.kernels.dense import DENSE
 from tests.oracle import mlp

@@ -32,7 +32,8 @@ def test_parallel_kernels_give_the_same_bits_on_1_2_3_and_7_threads():
     code = """
 import hashlib, json
 import numba, numpy as np
-from fastmlp.kernels import compiling, textbook
+from fastmlp.compilation import compiling
+from fastmlp.kernels import textbook
 from tests.kernels.comparison import normals, run
 from tests.kernels.dense import DENSE
 digests = {}

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import fastmlp
 from fastmlp import machine
-from fastmlp.kernels import compiling, records, tiled, tiles
+from fastmlp.compilation import compiling
+from fastmlp.kernels import records, tiled, tiles
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.engine import choose
 from fastmlp.kernels.losses import LOSSES

@@ -15,7 +15,8 @@ import pytest
 from llvmlite import binding, ir
 from numba import types
 
-from fastmlp.kernels import compiling, tiles, vectors, zeros
+from fastmlp.compilation import compiling
+from fastmlp.kernels import tiles, vectors, zeros
 from fastmlp.kernels.panels import BLOCK
 from fastmlp.kernels.tiles import Shape
 from fastmlp.kernels.vectors import vector_bytes

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastmlp.kernels import compiling, vectors
+from fastmlp.compilation import compiling
+from fastmlp.kernels import vectors
 from tests.kernels.processes import result_of
 
 compiled_only = pytest.mark.skipif(not compiling.JIT, reason="there are no vectors where compilation is off")

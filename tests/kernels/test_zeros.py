@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fastmlp.kernels import compiling, records, zeros
+from fastmlp.compilation import compiling
+from fastmlp.kernels import records, zeros
 from fastmlp.kernels.records import LAYER, RUN, Step
 from fastmlp.kernels.step import call_block
 from fastmlp.kernels.zeros import GROUP, GROUPS_PER_WORD, LISTED_BLOCK, PLANE_BITS, PLANES, WORD

@@ -13,7 +13,8 @@ from numpy.testing import assert_allclose
 
 import fastmlp
 from fastmlp import ConfigError, ModelFileError, Network
-from fastmlp.kernels import compiling, program
+from fastmlp.compilation import compiling
+from fastmlp.kernels import program
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.network import formulas
@@ -208,7 +209,7 @@ PROGRAM = """
 import json, math
 import numpy as np
 import fastmlp
-from fastmlp.kernels import compiling
+from fastmlp.compilation import compiling
 from mine import *
 
 x = np.linspace(-1, 1, 40).reshape(20, 2)

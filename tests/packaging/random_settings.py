@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import fastmlp
-from fastmlp.kernels import compiling
+from fastmlp.compilation import compiling
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import losses_for
 from fastmlp.settings import INITIALIZERS, OPTIMIZERS, SCHEDULES, TrainingSettings, decider_against, having, metrics_of

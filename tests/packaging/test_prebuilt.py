@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp.kernels import levels
+from fastmlp.compilation import levels
 
 ROOT = Path(__file__).parents[2]
 RANDOM = Path(__file__).with_name("random_settings.py")
@@ -29,14 +29,14 @@ pytestmark = [
 COMMANDS = """
 import json, sys
 from fastmlp import cli
-from fastmlp.kernels import compiling
+from fastmlp.compilation import compiling
 
 compiled = []
 with compiling.watch(lambda name, seconds: compiled.append(name)):
     codes = [cli.run(command) for command in json.loads(sys.argv[1])]
 print(json.dumps([codes, compiled]))
 """
-WHY_NOT = "from fastmlp.kernels import compiling; print(compiling.why_not_shipped())"
+WHY_NOT = "from fastmlp.compilation import compiling; print(compiling.why_not_shipped())"
 
 
 def python(site, folder, *arguments, **environment):

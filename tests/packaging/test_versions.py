@@ -11,7 +11,7 @@ import pytest
 import safetensors.numpy
 from numpy.testing import assert_allclose
 
-from fastmlp.kernels.supported import NUMBA
+from fastmlp.compilation.supported import NUMBA
 from tests.training.recorded_runs import HASHES, SAMPLES
 
 ROOT = Path(__file__).parents[2]

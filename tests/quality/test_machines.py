@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from fastmlp import Network, machine
-from fastmlp.kernels import compiling
+from fastmlp.compilation import compiling
 from tests.kernels.processes import ROOT, result_of
 from tests.kernels.test_compiling import code_files, fresh_kernel, names_compiled, use_cache, warnings_of
 from tests.kernels.test_threads import AFTER_FORK, FORKING
@@ -81,7 +81,8 @@ WHILE_COMPILING = """
 import json, os, signal, sys, threading
 import numpy as np
 import fastmlp
-from fastmlp.kernels import compiling, softmax
+from fastmlp.compilation import compiling
+from fastmlp.kernels import softmax
 
 @compiling.kernel
 def slow_to_compile(x):
@@ -173,7 +174,8 @@ def test_t02_eight_python_threads_predict_and_train(layer):
 NUMBERS_OF_BLOCKS = """
 import json, sys, threading
 from numba import types
-from fastmlp.kernels import compiling, textbook
+from fastmlp.compilation import compiling
+from fastmlp.kernels import textbook
 
 sys.setswitchinterval(1e-6)
 blocks = [compiling.specialise(textbook.activate, str(number), ACTIVATION=abs) for number in range(160)]

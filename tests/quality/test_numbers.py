@@ -12,7 +12,8 @@ import pytest
 
 import fastmlp
 from fastmlp import DataError, Network, TrainingError
-from fastmlp.kernels import compiling, textbook
+from fastmlp.compilation import compiling
+from fastmlp.kernels import textbook
 from fastmlp.kernels.activations import ACTIVATIONS
 from tests.kernels.comparison import normals, run
 from tests.kernels.dense import DENSE

@@ -24,7 +24,7 @@ import numpy as np
 import safetensors.numpy
 
 import fastmlp
-from fastmlp.kernels import levels
+from fastmlp.compilation import levels
 
 HERE = Path(__file__).parent
 SAMPLES, HASHES = HERE / "recorded_runs.safetensors", HERE / "recorded_runs.json"

@@ -1,6 +1,6 @@
 """How kernels are compiled, kept and found again. The only place that names Numba's options, its passes and its cache.
 
-    source      a plain Python function in this folder: explicit loops, readable and runnable as it stands
+    source      a plain Python function of kernels/: explicit loops, readable and runnable as it stands
     kernel      the source compiled by Numba: `dense_forward`
     parallel    the same source with `prange` over threads: `parallel(dense_forward)`
     pure        the same source as pure Python, its callees included: `pure(dense_forward)`
@@ -36,8 +36,9 @@ import numpy as np
 from numba import njit, types
 
 from fastmlp import machine
+from fastmlp.compilation import code_cache, shipped, supported
 from fastmlp.errors import DataError, NotEnoughMemory
-from fastmlp.kernels import code_cache, elementary, shipped, supported
+from fastmlp.kernels import elementary
 
 try:
     from numba.core import cgutils, compiler, config, ir, serialize
@@ -52,7 +53,7 @@ try:
     from numba.extending import intrinsic, overload
     from numba.np.numpy_support import map_layout
 
-    from fastmlp.kernels import levels
+    from fastmlp.compilation import levels
 except ImportError as error:
     if "cannot import name" in str(error) or isinstance(error, ModuleNotFoundError):
         raise supported.unsupported(error) from error
@@ -84,7 +85,7 @@ def kernel(
     function: Callable[..., Any] | None = None, *, reassociate: bool = False, inlined: bool = False, inner: bool = False,
     counted: bool = False, spliced: bool = False,
 ) -> Any:  # fmt: skip
-    """Compile a function of this folder as a serial kernel, on its first call; `prange` in it runs as `range`.
+    """Compile a function of kernels/ as a serial kernel, on its first call; `prange` in it runs as `range`.
 
     `reassociate` allows sums to be added up in any order, which a dot product needs to be vectorised.
     `inlined` puts its code into each function that calls it. What is `inner` has no entry for Python, which takes a fifth of the time to
@@ -679,6 +680,9 @@ def compile_seconds() -> float:
     return _waited
 
 
+ROOMS = (Path(__file__).parent, Path(__file__).parents[1] / "kernels")  # whose sources shape the code of every kernel
+
+
 @functools.cache
 def code_folder() -> Path:
     """Return the folder of compiled kernels. Its name changes with every source, version and option that shapes the code.
@@ -709,24 +713,25 @@ def why_not_shipped() -> str | None:
 
 
 def source_stamp() -> int:
-    """Return a number that changes with every source of this folder, for code that is kept where nobody looks after it."""
+    """Return a number that changes with every source of these folders, for code that is kept where nobody looks after it."""
     return int.from_bytes(_digest_of_sources()[:7])
 
 
 @functools.cache
 def _digest_of_sources() -> bytes:
     digest = hashlib.sha256()
-    for part in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(part.name.encode())
-        digest.update(part.read_bytes())
+    for room in ROOMS:
+        for part in sorted(room.glob("*.py")):
+            digest.update(f"{room.name}/{part.name}".encode())
+            digest.update(part.read_bytes())
     return digest.digest()
 
 
 @functools.cache
 def _digest_of_room(file: str, module: str) -> bytes:
-    """Return what changes with a source of fastmlp outside of this folder, whose kernels are kept beside those of this one."""
+    """Return what changes with a source of fastmlp outside of these folders, whose kernels are kept beside those of kernels/."""
     source = Path(file)
-    is_ours = module.startswith("fastmlp.") and source.parent != Path(__file__).parent and source.is_file()
+    is_ours = module.startswith("fastmlp.") and source.parent not in ROOMS and source.is_file()
     return hashlib.sha256(source.read_bytes()).digest() if is_ours else b""
 
 
