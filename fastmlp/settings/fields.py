@@ -85,6 +85,7 @@ SCHEDULES = tuple(SCHEDULE_DEFAULTS)
 AVERAGE_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"none": {}, "ema": {"average_decay": 0.999}, "swa": {"average_start": 0.75}}
 LOSS_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"huber": {"huber_delta": 1.0}, "quantile": {"quantile": 0.5}}
 INITIALIZER_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"constant": {"initial_value": 0.01}}
+NORMALIZE_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"none": {}, "scale": {}, "standardize": {"per_feature": None}}  # None: by the data
 # The settings that decide which others are used.
 CHOICES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "optimizer": OPTIMIZER_DEFAULTS,
@@ -92,6 +93,7 @@ CHOICES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "average": AVERAGE_DEFAULTS,
     "loss": LOSS_DEFAULTS,
     "initializer": INITIALIZER_DEFAULTS,
+    "normalize": NORMALIZE_DEFAULTS,
 }
 OF_A_CHOICE = {
     name: value for made, table in CHOICES.items() if made != "optimizer" for own in table.values() for name, value in own.items()
@@ -343,7 +345,7 @@ class TrainingFields:
     normalize: str | None = setting(
         None,
         "inputs: none as they are, scale bytes to [0, 1], or standardize; default: what the network has, else scale",
-        STEP, choices=("none", "scale", "standardize"), shown=(HELP, CLAIM), in_text=True,
+        STEP, choices=tuple(NORMALIZE_DEFAULTS), shown=(HELP, CLAIM), in_text=True,
     )
     normalize_target: str | None = setting(
         None,
@@ -351,7 +353,7 @@ class TrainingFields:
         STEP, choices=("none", "standardize"), in_text=True,
     )
     per_feature: bool | None = setting(
-        None, "standardize each feature by itself; default: only for tables of floats", STEP
+        None, "with normalize standardize: each feature by itself; default: only for tables of floats", STEP
     )
     validation: int | float | None = setting(
         None, "hold out training rows: a number of them, or a part: 5000, 0.2, 20%; 0 trains on all", ROWS, minimum=0, part=True,

@@ -207,7 +207,8 @@ def _check_used(settings: Settings, choices: Mapping[str, Any], why: Mapping[str
     for decider, names in against.items():
         got = ", ".join(as_text(getattr(settings, name)) for name in names)
         users = "; ".join(f"{name} goes with {', '.join(used_with(name)[decider])}" for name in names)
-        choice = choices[decider] if decider == "optimizer" else f"the {decider} {choices[decider]}"
+        noun = {"optimizer": "", "normalize": "normalize "}.get(decider, f"the {decider} ")
+        choice = f"{noun}{choices[decider]}"
         raise ConfigError(
             f"{', '.join(names)}: expected none with {choice}{why.get(decider, '')}, which uses no such setting, got {got}; {users}"
         )

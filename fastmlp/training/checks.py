@@ -14,7 +14,7 @@ from fastmlp.kernels.updates import UPDATES
 from fastmlp.network import Network
 from fastmlp.preprocessing import targets
 from fastmlp.settings import COURSE, FIELDS, ROWS, TrainingSettings, check_value, having, is_on, known
-from fastmlp.training import augmentation, full_batch, lbfgs, optimizers, update_rules
+from fastmlp.training import augmentation, full_batch, lbfgs, optimizers, scaling, update_rules
 
 OF_EPOCHS = having("applies", ROWS, COURSE)  # what means something only where all rows are there, or an end is in sight
 
@@ -43,6 +43,7 @@ def for_single_steps(network: Network, settings: Mapping[str, Any]) -> tuple[Tra
     fitted = network.input_scaling
     if checked.normalize == "standardize" and (fitted is None or fitted.kind != "standardize"):
         raise ConfigError("normalize: expected none or scale where rows come bit by bit, got 'standardize'; standardize them yourself")
+    scaling.check_per_feature(network, checked)
     if checked.normalize_target == "standardize" and targets.active(network.target_scaling) is None:
         raise ConfigError(
             "normalize_target: expected none where rows come bit by bit, got 'standardize'; standardize them yourself, "
@@ -122,9 +123,14 @@ def batches(settings: TrainingSettings, network: Network, n_rows: int, *, more_t
     return settings, size, size
 
 
+OF_HIDDEN_LAYERS = ("dropout", "max_norm")
+
+
 def regularisation(settings: TrainingSettings, network: Network) -> Regularisation:
     """Return dropout, noise and max-norm for a network; raise ConfigError for numbers that do not fit it."""
     n_hidden = len(network.hidden_activations)
+    if not n_hidden and (given := [name for name in OF_HIDDEN_LAYERS if is_on(FIELDS[name], getattr(settings, name))]):
+        raise ConfigError(f"{', '.join(given)}: expected none for a network without hidden layers, got one; leave it out")
     shares = settings.dropout if isinstance(settings.dropout, tuple) else (settings.dropout,) * n_hidden
     if len(shares) not in (1, n_hidden):
         raise ConfigError(f"dropout: expected one number, or one for each hidden layer ({n_hidden}), got {len(shares)}")

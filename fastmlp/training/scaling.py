@@ -22,6 +22,7 @@ def input_scaling(
 ) -> InputScaling:  # fmt: skip
     """Return the network's normalisation: fitted on the rows trained on, where no training did so before."""
     kind, fitted = settings.normalize, network.input_scaling
+    check_per_feature(network, settings)
     if fitted is None:
         per_feature = not of_images if settings.per_feature is None else settings.per_feature
         if kind == "standardize" and rows.dtype != np.uint8:  # what the parameters' type cannot hold is fitted as it came
@@ -35,6 +36,12 @@ def input_scaling(
     if settings.per_feature not in (None, fitted.per_feature) and fitted.kind == "standardize":
         raise ConfigError("per_feature: this network was trained with the other choice and keeps it; use a new Network")
     return fitted
+
+
+def check_per_feature(network: Network, settings: TrainingSettings) -> None:
+    """Raise ConfigError where inputs are not standardised, and something is said of how."""
+    fitted = network.input_scaling
+    settings.check_choice("normalize", fitted.kind if fitted is not None else settings.normalize or "scale")
 
 
 def warn_of_scale(network: Network, settings: TrainingSettings, rows: np.ndarray, train: np.ndarray) -> None:

@@ -275,6 +275,8 @@ def _draw(g: np.random.Generator, number: int) -> Case:
         "quantile": between(0.1, 0.9),
     }
     settings["nesterov"] = settings["momentum"] > 0 and optimizer == "sgd" and some(0.5)
+    if not n_hidden:
+        settings["max_norm"] = None
     if n_hidden and some(0.3):
         settings["dropout"] = tuple(one_of(0.0, 0.2, 0.5) for _ in range(n_hidden)) if some(0.5) else between(0.05, 0.6)
     return Case(

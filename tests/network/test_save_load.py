@@ -51,9 +51,9 @@ def test_a_network_comes_back_to_the_bit(path, output, dtype):
     assert_comes_back(trained(output=output, dtype=dtype), path)
 
 
-@each_pair(x=[X, BYTES], normalize=["none", "scale", "standardize"], per_feature=[True, False])
-def test_the_normalisation_comes_back_to_the_bit(path, x, normalize, per_feature):
-    net = trained(x, normalize=normalize, per_feature=per_feature)
+@each_pair(x=[X, BYTES], scaling=[("none", None), ("scale", None), ("standardize", True), ("standardize", False)])
+def test_the_normalisation_comes_back_to_the_bit(path, x, scaling):
+    net = trained(x, normalize=scaling[0], per_feature=scaling[1])
     loaded = assert_comes_back(net, path, x)
     assert loaded.input_scaling.kind == net.input_scaling.kind
     assert loaded.input_scaling.mean.tobytes() == net.input_scaling.mean.tobytes()

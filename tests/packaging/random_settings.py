@@ -134,6 +134,10 @@ def _draw(g: np.random.Generator) -> Drawn:
     if training["optimizer"] is None and {"learning_rate", "momentum", "nesterov"} & training.keys():
         training["optimizer"] = "sgd"
     left_out = {name for name in training if decider_against(name, training) is not None}
+    if not hidden:
+        left_out |= {"dropout", "max_norm"}
+    if training.get("normalize") is None:  # which scales
+        left_out.add("per_feature")
     if training["optimizer"] == "lbfgs":
         left_out |= set(having("full_batch", False))
     if not is_picture:

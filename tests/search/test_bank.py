@@ -85,9 +85,9 @@ OTHERS = {
     "step_size": (2.0, {"schedule": "exponential"}), "end_factor": (0.5, {"schedule": "linear"}), "weight_decay": (0.01, {}),
     "l1": (0.01, {}), "max_norm": (0.1, {}), "dropout": (0.5, {}), "input_dropout": (0.5, {}), "input_noise": (0.5, {}),
     "label_smoothing": (0.1, {}), "loss": ("cross_entropy", {}), "class_weight": ("balanced", {}), "reduction": ("sum", {}),
-    "normalize": ("none", {}), "per_feature": (True, {}), "validation": (0.4, {}), "holdout": ("last", {}), "split_seed": (1, {}),
-    "zero_skipping": ("on", {}), "kernels": ("scalar", {}), "metric": ("accuracy", {"restore_best": True}), "patience": (1, {}),
-    "restore_best": (True, {}), "target_accuracy": (0.1, {}), "time_budget": (100.0, {}), "augment_shift": (1.0, {}),
+    "normalize": ("none", {}), "per_feature": (True, {"normalize": "standardize"}), "validation": (0.4, {}), "holdout": ("last", {}),
+    "split_seed": (1, {}), "zero_skipping": ("on", {}), "kernels": ("scalar", {}), "metric": ("accuracy", {"restore_best": True}),
+    "patience": (1, {}), "restore_best": (True, {}), "target_accuracy": (0.1, {}), "time_budget": (100.0, {}), "augment_shift": (1.0, {}),
     "augment_rotation": (10.0, {}), "augment_scale": (0.1, {}), "augment_shear": (5.0, {}), "augment_elastic": (1.0, {}),
     "augment_elastic_sigma": (2.0, {"augment_elastic": 1.0}), "augment_flip": (True, {}),
 }  # fmt: skip

@@ -78,13 +78,6 @@ def test_numbers_out_of_range_are_refused(settings, message):
         trained(**settings)
 
 
-def test_a_network_without_hidden_layers_has_no_units_to_leave_out():
-    nets = [Network([12, 3]) for _ in range(2)]
-    fastmlp.train(nets[0], X, Y, epochs=1, dropout=0.5, max_norm=0.01)
-    fastmlp.train(nets[1], X, Y, epochs=1)
-    assert bits(nets[0]) == bits(nets[1])
-
-
 @pytest.mark.parametrize("kernels", KERNELS)
 def test_each_kind_of_kernels_takes_all_of_it(kernels):
     trainer = Trainer(make_plan(network(), X, Y, TrainingSettings(batch_size=BATCH, kernels=kernels, **ALL)))

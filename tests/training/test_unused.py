@@ -31,6 +31,8 @@ UNUSED = [
     ({"average": "ema", "average_start": 0.5}, "average_start: expected none with the average ema"),
     ({"huber_delta": 2.0}, "huber_delta: expected none with the loss cross_entropy, the default, .* goes with huber$"),
     ({"loss": "CrossEntropy", "quantile": 0.9}, "quantile: expected none with the loss CrossEntropy"),
+    ({"per_feature": False}, "per_feature: expected none with normalize scale, which is in effect, .* goes with standardize$"),
+    ({"normalize": "Scale", "per_feature": True}, "per_feature: expected none with normalize scale, which uses"),
     ({"augment_elastic_sigma": 2.0}, "augment_elastic_sigma: expected none without augment_elastic, got 2.0; set augment_elastic, or"),
     ({"holdout": "shuffled"}, "holdout: expected none without validation, got shuffled; set validation, or leave holdout out$"),
     ({"split_seed": 3, "validation": (X, CLASSES)}, "split_seed: expected none without validation"),
@@ -59,6 +61,8 @@ def test_regressions_and_initial_weights_have_no_use_for_some_either():
     ):
         with pytest.raises(ConfigError, match=f"^{message}"):
             fastmlp.train(fastmlp.Network([16, 1]), X, VALUES, epochs=1, **given)
+    with pytest.raises(ConfigError, match="^dropout, max_norm: expected none for a network without hidden layers"):
+        fastmlp.train(fastmlp.Network([16, 2]), X, CLASSES, epochs=1, dropout=0.5, max_norm=1.0)
     for initializer in (None, "zeros"):
         with pytest.raises(ConfigError, match=r"^initial_value: .* got 0.02; initial_value goes with constant$"):
             fastmlp.Network([4, 2], initializer=initializer, initial_value=0.02)
