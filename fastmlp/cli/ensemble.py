@@ -30,13 +30,6 @@ class Place(NamedTuple):
     no_run_folder: bool
 
 
-def is_asked_for(table: "Table") -> bool:
-    """Return whether the preset of a table stands for several networks."""
-    from fastmlp.training.tables import trains_several
-
-    return trains_several(table.preset)
-
-
 def train(
     output: Output,
     table: "Table",

@@ -139,7 +139,7 @@ def check_single(table: "Table | None") -> None:
     """Raise typer.BadParameter for a preset that trains several networks, where a command trains one for each of its models."""
     from fastmlp.training.tables import PRESETS, trains_several
 
-    if table is not None and trains_several(table.preset):
+    if table is not None and table.trains_several:
         single = [name for name in PRESETS if not trains_several(name)]
         raise typer.BadParameter(
             f"expected {' or '.join(single)} here, got {table.preset}, of which a model is several networks: see fastmlp train",

@@ -142,7 +142,7 @@ def train(
     if plot:
         terminal.check_installed()
     place = ensemble.Place(out, run_folder, no_run_folder)
-    if own is not None and ensemble.is_asked_for(own):
+    if own is not None and own.trains_several:
         of_tables.refuse_beside_table({"--data-dir": data_dir})
         for name, value in (("--from", start_from), ("--checkpoint-seconds", checkpoint_seconds)):
             if value is not None:
@@ -153,7 +153,7 @@ def train(
         if earlier is not None:
             held.enter_context(earlier.run)
             own = of_tables.of_manifest(earlier.facts)
-            if own is not None and ensemble.is_asked_for(own):
+            if own is not None and own.trains_several:
                 return ensemble.train(output, own, given, place, plot=plot, require_accuracy=require_accuracy, earlier=earlier)
         name = earlier.dataset if earlier is not None else str(dataset) if own is None else own.name
         helping = held.enter_context(ahead.Ahead())

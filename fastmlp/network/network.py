@@ -524,6 +524,7 @@ class Network:
 
     # --- inference -------------------------------------------------------------------------------------------------------
 
+    @refuses_unknown
     def logits(self, x: Any, kernels: str = TrainingSettings.kernels, threads: int | None = None) -> np.ndarray:
         """Return z of the output layer, before its activation, for rows x (n, K): (n, N); of standardised targets in standard deviations.
 
@@ -608,6 +609,7 @@ class Network:
             return scaling.values(z)
         return outputs.rates(z) if loss_for(self.loss, self.output).link == "log" else z
 
+    @refuses_unknown
     def evaluate(self, x: Any, y: Any, sample_weight: Any = None, *, metrics: Iterable[str] | str = ()) -> dict[str, float | None]:
         """Return the mean loss over rows x and targets y, by the loss trained with, and the accuracy; for numbers rmse, mae and r2.
 
@@ -619,7 +621,7 @@ class Network:
         if isinstance(metrics, str):
             metrics = metrics_of(self.output) if metrics == "all" else [metrics]
         else:
-            metrics = items_of("metrics", [*metrics] if isinstance(metrics, (set, frozenset)) else metrics, "names of metrics, or 'all'")
+            metrics = items_of("metrics", metrics, "names of metrics, or 'all'", in_order=False)
         names = [self.checked_metric(name, "metrics") for name in metrics]
         rows = self.rows_for_kernels(x)
         if rows.shape[0] == 0:
@@ -723,6 +725,7 @@ class Network:
         """The key of the loss in kernels.losses.LOSSES."""
         return loss_for(self.loss, self.output).form
 
+    @refuses_unknown
     def compiled(self, optimizer: Any = PLAIN) -> tuple["State", "Functions"]:
         """Return (state, functions): this network as arrays, and what compiled code of your own can do with them.
 
@@ -773,6 +776,7 @@ class Network:
 
     # --- files -----------------------------------------------------------------------------------------------------------
 
+    @refuses_unknown
     def save(self, path: str | Path, settings: TrainingSettings | None = None) -> None:
         """Write the network to a safetensors file, atomically. `settings` of its training are kept as a record."""
         if first_not_finite(self._parameters) is not None or first_not_finite(self._running_stats) is not None:
@@ -795,6 +799,7 @@ class Network:
         return network
 
     @classmethod
+    @refuses_unknown
     def load(cls, path: str | Path) -> Self:
         """Read a network from a file. Raises ModelFileError where the file is damaged or does not describe a network."""
         with model_file.open_tensors(as_path("path", path)) as file:

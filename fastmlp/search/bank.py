@@ -13,9 +13,10 @@ from fastmlp.search.in_process import SharedRows, amount_of_work, prepare, resol
 from fastmlp.search.sources import source_of
 from fastmlp.search.task import BankProgress, Event, Lost, Task
 from fastmlp.search.worker import Finished, Job, program, work
-from fastmlp.settings import items_of, whole_number
+from fastmlp.settings import items_of, refuses_unknown, whole_number
 
 
+@refuses_unknown
 def train_bank(
     tasks: Sequence[Task],
     data: Dataset,

@@ -9,7 +9,7 @@ from fastmlp.search.ledger import Record
 from fastmlp.search.repeat import summarise_scores
 from fastmlp.search.statistics import Summary
 from fastmlp.search.task import DIVERGED, Folds, Task
-from fastmlp.settings import NetworkSettings, TrainingSettings, whole_number
+from fastmlp.settings import NetworkSettings, TrainingSettings, refuses_unknown, whole_number
 
 
 class CvResult(NamedTuple):
@@ -29,6 +29,7 @@ class CvResult(NamedTuple):
     pinball: Summary | None = None
 
 
+@refuses_unknown
 def cv_tasks(network: NetworkSettings, training: TrainingSettings, data: Dataset, folds: int, runs: int = 1) -> list[Task]:
     """Return a task for each fold, `runs` times with seeds that follow the one in the settings; the folds follow the first seed.
 

@@ -9,13 +9,14 @@ from fastmlp.data.dataset import Dataset
 from fastmlp.search.bank import train_bank
 from fastmlp.search.executors import Executor
 from fastmlp.search.task import BankProgress, Event, Task, Trained
-from fastmlp.settings import current_names
+from fastmlp.settings import current_names, record_refuses_unknown, refuses_unknown
 from fastmlp.storage.reading import read_models
 from fastmlp.storage.records import append_record, drop_torn_line
 
 Record = dict[str, Any]  # a line of the file; its fields are those of storage.reading.Model
 
 
+@record_refuses_unknown
 class Ledger:
     """The finished models of an experiment, by key; kept in a file, or in memory where there is none."""
 
@@ -60,6 +61,7 @@ def record_of(trained: Trained) -> Record:
     }
 
 
+@refuses_unknown
 def complete(
     tasks: Sequence[Task], data: Dataset, ledger: Ledger, cores: int | None = None, executor: str | Executor | None = None
 ) -> Generator[Event, None, None]:

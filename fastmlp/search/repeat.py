@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from fastmlp.search.ledger import Record
 from fastmlp.search.statistics import Summary, summarise
 from fastmlp.search.task import DONE, Task
-from fastmlp.settings import METRICS, NetworkSettings, TrainingSettings, as_text, whole_number
+from fastmlp.settings import METRICS, NetworkSettings, TrainingSettings, as_text, refuses_unknown, whole_number
 
 SCORES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "validation_metric")
 
@@ -22,6 +22,7 @@ class EpochSummary(NamedTuple):
     validation_metric: Summary | None = None  # the one in the setting `metric`
 
 
+@refuses_unknown
 def repeat_tasks(
     network: NetworkSettings, training: TrainingSettings, runs: int, changed: dict[str, Any] | None = None, opens_test: bool = False
 ) -> list[Task]:

@@ -16,7 +16,7 @@ from fastmlp.search.ledger import Ledger, Record, complete
 from fastmlp.search.repeat import repeat_tasks, summarise_scores, task_key
 from fastmlp.search.statistics import Comparison, Summary, compare, summarise
 from fastmlp.search.task import DIVERGED, DONE, Event, Task
-from fastmlp.settings import FIELDS, METRICS, NetworkSettings, TrainingSettings, items_of, known
+from fastmlp.settings import FIELDS, METRICS, NetworkSettings, TrainingSettings, items_of, known, refuses_unknown
 from fastmlp.training.checks import needs_held_out
 
 DIGITS = 3  # of a number drawn from a range: more make no difference
@@ -71,12 +71,14 @@ class SweepResult(NamedTuple):
     score: str  # what decided: "validation_" and the setting `metric`; where that is the loss, and there are classes, accuracy
 
 
+@refuses_unknown
 def grid(axes: Mapping[str, Sequence[Any]]) -> list[Change]:
     """Return every combination of values, the last axis changing fastest. ConfigError for an axis that is no list."""
     lists = [items_of(name, values, "a list of values") for name, values in axes.items()]
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*lists)]
 
 
+@refuses_unknown
 def draw(axes: Mapping[str, Sequence[Any] | Range], count: int, seed: int) -> list[Change]:
     """Return up to `count` different combinations, drawn from lists and ranges; fewer where there are no more."""
     drawn: dict[str, Change] = {}
@@ -104,6 +106,7 @@ def rungs(epochs: int, settings: int) -> list[Rung]:
     return [Rung(max(1, epochs >> (rounds - number)), -(-settings // 2**number)) for number in range(rounds + 1)]
 
 
+@refuses_unknown
 def sweep_tasks(
     network: NetworkSettings, training: TrainingSettings, changes: Sequence[Change], runs: int, epochs: int | None = None
 ) -> list[Task]:
@@ -147,6 +150,7 @@ def check_axes(axes: Mapping[str, Sequence[Any] | Range]) -> None:
             raise ConfigError(f"{name}: expected one value in a sweep, got several; {why}")
 
 
+@refuses_unknown
 def run_sweep(
     network: NetworkSettings,
     training: TrainingSettings,

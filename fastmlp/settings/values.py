@@ -104,9 +104,11 @@ def _check_scalar(field: dataclasses.Field[Any], rules: Mapping[str, Any], kind:
     return number
 
 
-def items_of(name: str, given: Any, expected: str, error: type[Exception] = ConfigError) -> tuple[Any, ...]:
-    """Return what a list, a tuple, an array or an iterator holds; `error` for one value, a text, and for sets, which have no order."""
-    if not isinstance(given, (str, bytes, Set, Mapping)):
+def items_of(
+    name: str, given: Any, expected: str, error: type[Exception] = ConfigError, *, in_order: bool = True
+) -> tuple[Any, ...]:  # fmt: skip
+    """Return what a list, a tuple, an array or an iterator holds; `error` for one value, a text, and, unless not `in_order`, for sets."""
+    if not isinstance(given, (str, bytes, Mapping)) and not (in_order and isinstance(given, Set)):
         try:
             return tuple(given)
         except TypeError:  # one value; an array without axes has an iterator that raises this, too

@@ -18,7 +18,7 @@ from fastmlp.network.arrays import (
     warn_of_bytes,
 )
 from fastmlp.preprocessing import targets
-from fastmlp.settings import TrainingSettings, kind_of, whole_number
+from fastmlp.settings import TrainingSettings, kind_of, refuses_unknown, whole_number
 from fastmlp.training import checks, full_batch, holdout, objective, resuming, scaling, update_rules, validation_rows
 from fastmlp.training.records import Plan
 from fastmlp.training.state import TrainingState
@@ -26,6 +26,7 @@ from fastmlp.training.validation_rows import Validation
 from fastmlp.training.weights import ClassWeight, warn_of_size, weights_of_rows
 
 
+@refuses_unknown
 def make_plan(
     network: Network,
     x: Any,

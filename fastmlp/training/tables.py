@@ -115,6 +115,11 @@ class Table(NamedTuple):
             raise DataError(f"expected a preset in the manifest of a run, found {table.preset!r:.60}; train anew")
         return table
 
+    @property
+    def trains_several(self) -> bool:
+        """Whether its preset stands for several networks, whose mean answers."""
+        return trains_several(self.preset)
+
     def targets(self, names: Sequence[str]) -> tuple[str, ...]:
         """Return the columns to predict, of a table with columns of these names; ConfigError where there is no such column."""
         return named_targets(self.target, names)

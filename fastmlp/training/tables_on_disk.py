@@ -30,7 +30,6 @@ from fastmlp.training.tables import (
     named_targets,
     target_of,
     training_defaults,
-    trains_several,
 )
 
 MOST_TESTED, MOST_VALIDATED = 100_000, 20_000  # rows held out where nobody says how many: of more, a score is hardly any surer
@@ -207,7 +206,7 @@ def _check(table: Table) -> None:
     for what, value in (("sample_weight", table.sample_weight), ("group", table.group)):
         if value is not None:
             raise ConfigError(f"{what}: expected none with memory, got {value!r:.60}; {out}")
-    if trains_several(table.preset):
+    if table.trains_several:
         raise ConfigError(f"preset: expected fast or default with memory, got {table.preset}, whose networks share rows in memory")
 
 

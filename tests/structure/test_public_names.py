@@ -8,6 +8,8 @@ import pytest
 
 import fastmlp
 from fastmlp import callbacks, errors, preprocessing
+from fastmlp.data.formats import read_table
+from fastmlp.search import bank, cross_validation, ledger, repeat, sweep
 from tests.structure.sources import ROOT
 
 ERRORS = {name for name, value in vars(errors).items() if isinstance(value, type)}
@@ -73,10 +75,15 @@ def test_public_names_can_be_used():
 
 
 def test_a_keyword_that_there_is_not_is_refused_by_name():
-    others = {"History", "Trainer", "make_plan", "train", "train_epochs", "find_learning_rate", "OnlineTrainer", *OF_SCIKIT_LEARN}
+    others = {"History", "Trainer", "train", "train_epochs", "find_learning_rate", "OnlineTrainer", *OF_SCIKIT_LEARN}
     public = [getattr(fastmlp, name) for name in sorted(PUBLIC - ERRORS - others)]
     records = [getattr(preprocessing, name) for name in preprocessing.__all__]
-    for make in (*filter(callable, public), *records, *(getattr(callbacks, name) for name in callbacks.__all__)):
+    records += [getattr(callbacks, name) for name in callbacks.__all__]
+    searches = [bank.train_bank, cross_validation.cv_tasks, ledger.Ledger, ledger.complete, repeat.repeat_tasks]
+    searches += [sweep.draw, sweep.grid, sweep.run_sweep, sweep.sweep_tasks, read_table]
+    net = fastmlp.Network([2, 2])
+    methods = [net.compiled, net.evaluate, net.load, net.logits, net.save]
+    for make in (*filter(callable, public), *records, *searches, *methods):
         with pytest.raises(errors.ConfigError, match="unknown setting 'no_such_thing'"):
             make(no_such_thing=1)
 

@@ -15,7 +15,7 @@ from fastmlp.data.formats import arrays, columns, frames, libsvm, parquet, pictu
 from fastmlp.data.formats.backend import polars
 from fastmlp.data.known_formats import HEAD, described, recognise
 from fastmlp.errors import ConfigError, DataError, NotEnoughMemory
-from fastmlp.settings import items_of
+from fastmlp.settings import items_of, refuses_unknown
 
 STDIN = "-"
 TEXTS = ("CSV", "TSV", "text")
@@ -23,6 +23,7 @@ MISNAMED = ("ARFF", "HTML, a page", "JSON", "LIBSVM")  # what a file named .csv 
 Notify = Callable[[str], None]
 
 
+@refuses_unknown
 def read_table(
     source: Any,
     *,
@@ -61,9 +62,8 @@ def read_table(
         raise ConfigError(f"header: expected True, False or None, got {header!r:.40}")
     if notify is not None and not callable(notify):
         raise ConfigError(f"notify: expected a function of a line of text, got {notify!r:.60}")
-    if isinstance(text_columns, (str, set, frozenset)):
-        text_columns = [text_columns] if isinstance(text_columns, str) else [*text_columns]
-    chosen = items_of("text_columns", text_columns, "names of columns")
+    one = [text_columns] if isinstance(text_columns, str) else text_columns
+    chosen = items_of("text_columns", one, "names of columns", in_order=False)
     of_text = header, delimiter, decimal
     if isinstance(source, np.ndarray):
         refuse_without_text("an array", *of_text)
