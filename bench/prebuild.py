@@ -22,8 +22,8 @@ import numpy as np
 from numba.core import serialize
 
 import fastmlp
-from fastmlp.compilation import code_cache, compiling, levels
-from fastmlp.compilation.compiling import Needed
+from fastmlp.compilation import code_cache, decorators, levels, listing, machine_code, stamps
+from fastmlp.compilation.listing import Needed
 from fastmlp.inspect import gradient_check
 from fastmlp.training.ahead import MOST_IN_VAIN
 from fastmlp.training.warmup import warm_up
@@ -53,7 +53,7 @@ def prebuild(folder: Path) -> None:
     digests = {}
     for file in sorted(folder.rglob("*.code")):
         digests[file.relative_to(folder).as_posix()] = hashlib.sha256(file.read_bytes()).hexdigest()
-    told = {"MADE_FOR": compiling.made_for(), "DIGESTS": digests}
+    told = {"MADE_FOR": stamps.made_for(), "DIGESTS": digests}
     lines = [f"{name}: dict[str, str] = {pprint.pformat(value, width=140)}\n" for name, value in told.items()]
     (folder / "__init__.py").write_text(HEADER + "".join(lines))
 
@@ -66,8 +66,8 @@ def compile_for(level: str, folder: Path) -> None:
     size = 0
     for name, needed in listed.items():
         needed.kernel.compile(needed.signature)
-        code = compiling.Code.unpacked(code_cache.read(needed.path))
-        if isinstance(needed.kernel, compiling.Inner):  # called by address
+        code = machine_code.Code.unpacked(code_cache.read(needed.path))
+        if isinstance(needed.kernel, decorators.Inner):  # called by address
             code = code._replace(rest=b"")
         else:
             library, kind, bitcode, others = pickle.loads(code.rest)  # noqa: S301  it was written above
@@ -81,7 +81,7 @@ def compile_for(level: str, folder: Path) -> None:
 
 def listed_of(use: Callable[[], object]) -> list[Needed]:
     """Return the kernels that something calls, which gets 0 from all of them, and may fail of that."""
-    with compiling.listed(MOST_IN_VAIN) as needed, contextlib.suppress(Exception), np.errstate(all="ignore"):
+    with listing.listed(MOST_IN_VAIN) as needed, contextlib.suppress(Exception), np.errstate(all="ignore"):
         use()
     return needed
 

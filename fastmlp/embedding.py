@@ -17,7 +17,7 @@ import numba
 import numpy as np
 from numba import types
 
-from fastmlp.compilation import compiling
+from fastmlp.compilation import calls, forms, options, record_types
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.kernels import embedded, foreign
 from fastmlp.kernels.embedded import State
@@ -72,8 +72,8 @@ def compiled_state(
         raise ConfigError(f"learning_rate: expected none, as functions.train_step takes it, got {optimizer}")
     settings = TrainingSettings.from_mapping(given, "compiled").resolved(kind_of(False, LOSSES[loss].output))
     update = update_rules.update_rule(settings, dtype)
-    blocks = layer_blocks(activations, dtype, not compiling.JIT, by_row=True)
-    layers, at = layer_table(sizes, blocks, embedded.ROWS, norm=norm, of_norm=norm_blocks(norm, dtype, not compiling.JIT))
+    blocks = layer_blocks(activations, dtype, not options.JIT, by_row=True)
+    layers, at = layer_table(sizes, blocks, embedded.ROWS, norm=norm, of_norm=norm_blocks(norm, dtype, not options.JIT))
 
     count, n_targets = count_parameters(sizes, norm), 1 if LOSSES[loss].output == "softmax" else sizes[-1]
     n_moments = 2 if UPDATES[update].states else 0
@@ -88,8 +88,8 @@ def compiled_state(
         "stamp": embedded.STAMP, "n_inputs": sizes[0], "n_outputs": sizes[-1], "n_layers": len(layers), "n_parameters": count,
         "n_targets": n_targets, "n_moments": n_moments, "output": output_code(loss), "item_size": dtype.itemsize,
         "whole_as_bytes": whole_as_bytes, **places, "places_at": at, "scratch_size": at + per_place * max(sizes),
-        **embedded.block_addresses(numba.from_dtype(dtype), norm != "none"), "loss": numbered_loss_block(loss, dtype, not compiling.JIT),
-        "update": update_block(update, dtype, not compiling.JIT),
+        **embedded.block_addresses(numba.from_dtype(dtype), norm != "none"), "loss": numbered_loss_block(loss, dtype, not options.JIT),
+        "update": update_block(update, dtype, not options.JIT),
     }  # fmt: skip
     largest = np.finfo(dtype).max  # what is not finite lies beyond it
     bounds = [np.full(sizes[0], min(max(limit, -largest), largest), dtype) for limit in limits]
@@ -97,7 +97,7 @@ def compiled_state(
     moments, steps = np.zeros((n_moments, count), dtype), np.zeros(1, np.int64)
     moments[:1] = settings.initial_accumulator_value or 0.0  # of adagrad
     numbers = rates.rates(settings, 0, np.zeros(1), np.dtype(np.float64))[0]  # the learning rate is that of each step
-    loss_numbers, record = np.array([loss_parameter]), compiling.filled(embedded.NETWORK, [network])
+    loss_numbers, record = np.array([loss_parameter]), record_types.filled(embedded.NETWORK, [network])
     return State(parameters, layers, np.stack([*inputs, *bounds]), offsets, moments, numbers, steps, loss_numbers, record)
 
 
@@ -168,7 +168,7 @@ def c_handle(state: State) -> CHandle:
         raise DataError(f"parameters: expected a contiguous vector of {size} numbers, {dtype}, got {found}")
     scratch = np.empty(state.network[0].scratch_size, dtype)
     addresses = dict(zip(foreign.HANDLE.names or (), (array.ctypes.data for array in (*state, scratch)), strict=True))
-    return CHandle(state, scratch, compiling.filled(foreign.HANDLE, [addresses]))
+    return CHandle(state, scratch, record_types.filled(foreign.HANDLE, [addresses]))
 
 
 def c_functions(state: State) -> CFunctions:
@@ -176,7 +176,7 @@ def c_functions(state: State) -> CFunctions:
 
     They serve every network of that type. Raises ConfigError where the compiler is switched off.
     """
-    if not compiling.JIT:
+    if not options.JIT:
         raise ConfigError("C functions: expected a compiler, got NUMBA_DISABLE_JIT=1; unset it")
     return _c_functions(state.inputs.dtype)
 
@@ -201,8 +201,8 @@ def _c_function(name: str, dtype: np.dtype) -> CFunction:
         "const real *": (types.CPointer(number), ctypes.POINTER(c_number)),
     }
     compiled_types, c_types = zip(*(kinds[_type_of(argument)] for argument in arguments), strict=True)
-    kernel = compiling.with_constant(getattr(foreign, f"c_{name}"), "NUMBER", dtype)
-    address = compiling.c_address(kernel, *compiled_types)
+    kernel = forms.with_constant(getattr(foreign, f"c_{name}"), "NUMBER", dtype)
+    address = calls.c_address(kernel, *compiled_types)
     declaration = f"typedef {returns} (*fastmlp_{name})({', '.join(arguments)});".replace("real", real)
     return CFunction(address, declaration, ctypes.CFUNCTYPE(kinds[returns][1], *c_types)(address))
 

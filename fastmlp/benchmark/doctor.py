@@ -90,7 +90,7 @@ class Report(NamedTuple):
 
 def examine(sizes: Sequence[int], batch_size: int, rows: int = ROWS_OF_AN_EPOCH, seconds: float = 0.1) -> Report:
     """Look at this machine, measure it, and try a network of these sizes on it: a few seconds. Raises ConfigError without compiler."""
-    from fastmlp.compilation.compiling import JIT
+    from fastmlp.compilation.options import JIT
 
     if not JIT:
         raise ConfigError(
@@ -141,7 +141,7 @@ def describe_cpu() -> Cpu:
 def describe_cache() -> Cache:
     """Return the state of the folders of compiled code."""
     from fastmlp.compilation import levels, shipped
-    from fastmlp.compilation.compiling import code_folder, why_not_shipped
+    from fastmlp.compilation.stamps import code_folder, why_not_shipped
 
     why_not, files = why_not_shipped(), shipped.files(levels.target().name)
     folder = code_folder()

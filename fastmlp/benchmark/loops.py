@@ -5,7 +5,7 @@ Nothing in a training calls them. What they reach is the roof under which the ke
 
 from typing import Any
 
-from fastmlp.compilation.compiling import kernel
+from fastmlp.compilation.decorators import kernel
 from fastmlp.kernels.records import Step
 from fastmlp.kernels.step import alone, forward, on_shares, update
 from fastmlp.kernels.team import look, wait_for_all

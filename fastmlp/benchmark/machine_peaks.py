@@ -70,7 +70,8 @@ def measure_launches(threads: int) -> Launches:
     import numba
 
     from fastmlp.benchmark import loops
-    from fastmlp.compilation.compiling import JIT, parallel
+    from fastmlp.compilation.forms import parallel
+    from fastmlp.compilation.options import JIT
     from fastmlp.kernels import textbook
     from fastmlp.kernels.team import Team, new_shared
 

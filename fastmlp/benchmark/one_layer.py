@@ -31,14 +31,14 @@ def build(problem: Problem, variant: str, threads: int) -> Repeated:
 def _textbook(problem: Problem, operation: str, threads: int, interpreted: bool) -> Repeated:
     import numba
 
-    from fastmlp.compilation import compiling
+    from fastmlp.compilation import forms
     from fastmlp.kernels import textbook
 
     def form(kernel: Any) -> Any:
-        dense = compiling.with_constant(kernel, "SKIP_ZEROS", False)
+        dense = forms.with_constant(kernel, "SKIP_ZEROS", False)
         if interpreted:
-            return compiling.pure(dense)
-        return compiling.parallel(dense) if threads > 1 else dense
+            return forms.pure(dense)
+        return forms.parallel(dense) if threads > 1 else dense
 
     if threads > 1:
         numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))

@@ -22,7 +22,7 @@ from fastmlp.benchmark.problem import Problem
 from fastmlp.benchmark.processes import Process
 from fastmlp.benchmark.runner import Course
 from fastmlp.benchmark.workloads import COURSE, Workload
-from fastmlp.compilation.compiling import compile_seconds
+from fastmlp.compilation.waiting import compile_seconds
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import ConfigError
 from fastmlp.kernels import random

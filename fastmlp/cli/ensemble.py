@@ -45,7 +45,7 @@ def train(
     earlier: a run of them to go on with, of which those that are done are kept.
     """
     from fastmlp import machine
-    from fastmlp.compilation.compiling import compile_seconds
+    from fastmlp.compilation.waiting import compile_seconds
     from fastmlp.network import network_for, settings_for
     from fastmlp.search.ensemble import Kept, trained_together
     from fastmlp.search.in_process import prepare, resolved, sketches

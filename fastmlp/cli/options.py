@@ -264,7 +264,7 @@ def made(
 @contextlib.contextmanager
 def compile_notes(output: Output) -> Iterator[Display]:
     """Tell of kernels that are compiled meanwhile. Nothing else may be printed before the block ends, or its Display is cleared."""
-    from fastmlp.compilation.compiling import watch
+    from fastmlp.compilation.waiting import watch
 
     with Display(output) as display, watch(display.compiling):
         yield display

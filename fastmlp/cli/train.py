@@ -180,7 +180,7 @@ def train(
         check_has_accuracy(require_accuracy, are_numbers=network.output == "identity")
         loaded = time.perf_counter()
 
-        from fastmlp.compilation.compiling import compile_seconds
+        from fastmlp.compilation.waiting import compile_seconds
         from fastmlp.training.train import plan_of
         from fastmlp.training.trainer import Trainer
 

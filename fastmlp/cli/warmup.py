@@ -29,7 +29,7 @@ def warmup(
     Each kernel is compiled when it is first needed and kept in the cache folder, so the first training with a setting waits for some
     of them. After a warm-up none has to wait, until fastmlp, Numba, NumPy or the processor changes.
     """
-    from fastmlp.compilation import compiling
+    from fastmlp.compilation import stamps
     from fastmlp.training.ahead import compile_everything
 
     started = time.perf_counter()
@@ -40,5 +40,5 @@ def warmup(
             dtype, lambda done, of: note(f"compiling (once) … {done} of {of or '?'} kernels") if output.shows_progress else None
         )
     seconds = time.perf_counter() - started
-    output.result(f"{counted(compiled, 'kernel')} compiled, {seconds:.0f} s; kept in {compiling.code_folder()}")
-    return {"dtype": dtype, "compiled": compiled, "seconds": seconds, "folder": compiling.code_folder()}
+    output.result(f"{counted(compiled, 'kernel')} compiled, {seconds:.0f} s; kept in {stamps.code_folder()}")
+    return {"dtype": dtype, "compiled": compiled, "seconds": seconds, "folder": stamps.code_folder()}

@@ -4,18 +4,23 @@ A level is a set of instructions that the psABI of x86-64 names, and so does LLV
 code on each processor that has these instructions: it can be kept on a disk that different machines share, or come with the package, and
 gives the same bits.
 
-Only this file knows what a level is; compiling.py makes code for it.
+Only this file knows what a level is.
 """
 
 import functools
 import os
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from numba.core import config
-from numba.core.registry import cpu_target
+import llvmlite.binding
 
+from fastmlp.compilation import supported
 from fastmlp.errors import ConfigError
+
+with supported.parts():
+    from numba.core import compiler, config
+    from numba.core.codegen import JITCodeLibrary
+    from numba.core.registry import cpu_target
 
 VARIABLE = "FASTMLP_LEVEL"
 NATIVE = "native"
@@ -73,3 +78,27 @@ def target() -> Target:
         known = f"a level that this processor has{hidden} ({', '.join(choices)})"
         raise ConfigError(f"{VARIABLE}: expected {known}, got {wanted!r}; unset it, or choose one")
     return choices[wanted]
+
+
+class _Library(JITCodeLibrary):
+    """Functions that are compiled for the level of `target`, those of Numba's that they call included."""
+
+    _final_module: Any
+
+    def _optimize_final_module(self) -> None:
+        module = llvmlite.binding.parse_assembly(target().applied(str(self._final_module)))
+        module.name = self._final_module.name
+        self._final_module = module
+        super()._optimize_final_module()
+
+
+class LevelCompiler(compiler.Compiler):
+    """Numba's usual pipeline for a level of the processor, where it has one."""
+
+    def define_pipelines(self) -> list[Any]:
+        """Exchange the library that the code goes to."""
+        if target().is_level:
+            self.state.library = _Library(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
+            self.state.library.enable_object_caching()
+        pipelines: list[Any] = super().define_pipelines()
+        return pipelines

@@ -1,6 +1,9 @@
 """Which Numba the kernels are made for: they use parts of it that it may rename with each version."""
 
+import contextlib
 import re
+import warnings
+from collections.abc import Iterator
 
 import numba
 
@@ -14,6 +17,17 @@ def unsupported(error: Exception) -> MissingExtra:
     return MissingExtra(
         f"numba {numba.__version__} lacks what fastmlp uses of it ({_short(error)}); supported is {NUMBA}: pip install '{NUMBA}'"
     )
+
+
+@contextlib.contextmanager
+def parts() -> Iterator[None]:
+    """Import parts of Numba that it may rename; raise MissingExtra where it has."""
+    try:
+        yield
+    except ImportError as error:
+        if "cannot import name" in str(error) or isinstance(error, ModuleNotFoundError):
+            raise unsupported(error) from error
+        raise  # a library that cannot be loaded
 
 
 def doubt() -> str | None:
@@ -30,3 +44,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _short(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0][:120]
+
+
+if (_doubt := doubt()) is not None:
+    warnings.warn(_doubt, RuntimeWarning, stacklevel=2)

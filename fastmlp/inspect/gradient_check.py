@@ -140,7 +140,7 @@ def check_all(quick: bool = False) -> Iterator[Combination]:
 
 
 def rehearse(model: str | None, layer: bool, quick: bool) -> None:
-    """Compile what `fastmlp check` does, where kernels are listed and not run (compiling.listed)."""
+    """Compile what `fastmlp check` does, where kernels are listed and not run (listing.listed)."""
     if model is not None:
         check_gradient(Network.load(model))
     elif layer:

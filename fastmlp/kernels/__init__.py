@@ -31,11 +31,11 @@ def __getattr__(name: str) -> Any:
     serial_name = name.removesuffix(PARALLEL)
     if serial_name not in HOMES:
         raise AttributeError(f"module 'fastmlp.kernels' has no attribute {name!r}")
-    from fastmlp.compilation import compiling
+    from fastmlp.compilation import forms, options
 
     serial = getattr(importlib.import_module(f"fastmlp.kernels.{HOMES[serial_name]}"), serial_name)
-    found = compiling.parallel(serial) if name.endswith(PARALLEL) else serial
-    if name.endswith(PARALLEL) and found is serial and compiling.JIT:
+    found = forms.parallel(serial) if name.endswith(PARALLEL) else serial
+    if name.endswith(PARALLEL) and found is serial and options.JIT:
         raise AttributeError(f"module 'fastmlp.kernels' has no attribute {name!r}: {serial_name} has no loop that runs over threads")
     return found
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmlp.compilation.compiling import kernel
+from fastmlp.compilation.decorators import kernel
 from fastmlp.kernels.random import random_bits, uniform
 
 # What `strength` holds: how far each change may go. Lengths in pixels, angles in radians, SCALE a share, FLIP 0 or 1; SPACING is the one of

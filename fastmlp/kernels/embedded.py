@@ -15,19 +15,12 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from fastmlp.compilation.compiling import (
-    address,
-    block_call,
-    borrow,
-    entry,
-    formula,
-    kernel,
-    record,
-    record_type,
-    source_stamp,
-    specialise,
-    with_constant,
-)
+from fastmlp.compilation.calls import address, block_call
+from fastmlp.compilation.decorators import entry, formula, kernel
+from fastmlp.compilation.forms import specialise, with_constant
+from fastmlp.compilation.intrinsics import borrow
+from fastmlp.compilation.record_types import record, record_type
+from fastmlp.compilation.stamps import source_stamp
 from fastmlp.kernels import updates
 from fastmlp.kernels.elementary import exp
 from fastmlp.kernels.rows import forward_normalised_row, forward_row

@@ -7,7 +7,9 @@ nothing: null pointers, numbers of rows that cannot be, class numbers out of ran
 import numpy as np
 from numba import carray
 
-from fastmlp.compilation.compiling import kernel, pointer, record
+from fastmlp.compilation.decorators import kernel
+from fastmlp.compilation.intrinsics import pointer
+from fastmlp.compilation.record_types import record
 from fastmlp.kernels.embedded import (
     INPUT_ROWS,
     NETWORK,
@@ -26,7 +28,7 @@ from fastmlp.kernels.textbook_step import LAYER
 # A handle: the addresses of the arrays of a State, and of a scratch.
 HANDLE = record(" ".join((*State._fields, "scratch")))
 
-NUMBER = np.dtype(np.float32)  # the type of the parameters; compiling.with_constant makes the form for another one
+NUMBER = np.dtype(np.float32)  # the type of the parameters; forms.with_constant makes the form for another one
 
 
 MOST_ROWS = 2**40  # more are no number of rows, but what stood there by chance

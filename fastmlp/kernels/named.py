@@ -11,7 +11,8 @@ What each does in full stands with its source in textbook.py.
 from collections.abc import Iterator
 from typing import Any
 
-from fastmlp.compilation.compiling import formula, specialise
+from fastmlp.compilation.decorators import formula
+from fastmlp.compilation.forms import specialise
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.textbook import activate, activate_backward, separate_loss, update_with_state

@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from fastmlp.compilation.compiling import block_call, kernel, pointer, record
+from fastmlp.compilation.calls import block_call
+from fastmlp.compilation.decorators import kernel
+from fastmlp.compilation.intrinsics import pointer
+from fastmlp.compilation.record_types import record
 from fastmlp.kernels import tiles
 from fastmlp.kernels.pointwise import apply, gather_row
 from fastmlp.kernels.rows import loss_of_row

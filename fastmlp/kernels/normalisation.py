@@ -17,7 +17,7 @@ are longer than what they hold.
 import numpy as np
 from numba import prange
 
-from fastmlp.compilation.compiling import kernel
+from fastmlp.compilation.decorators import kernel
 
 __all__ = [
     "batch_moments",

@@ -4,7 +4,8 @@ Each block gets the vector in which gamma and the biases lie, the record of a la
 shares it works on. Tiles have their parameters in the arena as well; a layer of the textbook loops is one panel, and one share.
 """
 
-from fastmlp.compilation.compiling import kernel, specialise
+from fastmlp.compilation.decorators import kernel
+from fastmlp.compilation.forms import specialise
 from fastmlp.kernels.normalisation import (
     batch_norm_backward_row,
     fixed_norm_backward_row,

@@ -2,7 +2,7 @@
 
 import math
 
-from fastmlp.compilation.compiling import kernel
+from fastmlp.compilation.decorators import kernel
 
 PANEL = 32  # rows whose part in all later rows is taken away together: they stay in the second-level cache meanwhile
 

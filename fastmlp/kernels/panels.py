@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.compilation.compiling import block_call, kernel
+from fastmlp.compilation.calls import block_call
+from fastmlp.compilation.decorators import kernel
 from fastmlp.kernels.normalised import DBETA, DGAMMA
 from fastmlp.kernels.pointwise import (
     add_noise_to_row,

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from fastmlp.compilation.compiling import formula, kernel
+from fastmlp.compilation.decorators import formula, kernel
 from fastmlp.kernels import updates
 from fastmlp.kernels.elementary import exp
 from fastmlp.kernels.random import from_end, from_median, hash_32, high_half, low_half, row_key, signed_32

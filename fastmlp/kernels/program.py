@@ -14,7 +14,7 @@ import numpy as np
 from numba import types
 
 from fastmlp import machine
-from fastmlp.compilation import compiling
+from fastmlp.compilation import calls, concurrency, decorators, forms, options, record_types
 from fastmlp.errors import ConfigError
 from fastmlp.kernels import narrow, random, textbook, textbook_step
 from fastmlp.kernels import rows as one_row
@@ -157,11 +157,11 @@ class Program:
             run |= {"noise": noise, "noise_key": rule.of_noise().key, "deviation": rule.input_noise}
         if rule.input_dropout > 0:
             run |= self._drop(rule.of_inputs())
-        self.runs = compiling.filled(textbook_step.RUN, [run])
+        self.runs = record_types.filled(textbook_step.RUN, [run])
         self.scratch = np.empty(size, self.dtype)
         self.places = np.empty(max(w.sizes), np.uint64) if self.by_row else None
         fits = max(w.sizes[1:]) <= lanes_of(self.dtype) and w.sizes[0] <= narrow.MOST_INPUTS
-        in_vectors = self.by_row and fits and w.kernels == "auto" and compiling.JIT
+        in_vectors = self.by_row and fits and w.kernels == "auto" and options.JIT
         self.narrow = _narrow_table(w.sizes, w.activations, self.dtype) if in_vectors else None
         self.arena = aligned_zeros(self.narrow[1], self.dtype) if self.narrow else None
 
@@ -201,7 +201,7 @@ class Program:
 
     def _wrapping(self) -> dict[str, Any]:
         """Return what silences NumPy's warning of hashes that wrap, where they are computed interpreted."""
-        return {"over": "ignore"} if self.is_random and (self.interpreted or not compiling.JIT) else {}
+        return {"over": "ignore"} if self.is_random and (self.interpreted or not options.JIT) else {}
 
     def outputs(
         self, parameters: np.ndarray, x: np.ndarray, first: int, last: int, scale: np.ndarray, shift: np.ndarray, out: np.ndarray,
@@ -238,18 +238,18 @@ class Program:
 
     def _entry(self, serial: Any) -> Any:
         if not self.skip_zeros:
-            serial = compiling.with_constant(serial, "SKIP_ZEROS", False)
+            serial = forms.with_constant(serial, "SKIP_ZEROS", False)
         if self.interpreted:
-            return compiling.pure(serial)
-        return compiling.parallel(serial) if self.threads > 1 else serial
+            return forms.pure(serial)
+        return forms.parallel(serial) if self.threads > 1 else serial
 
     @contextmanager
     def _threads(self) -> Iterator[None]:
         """Let parallel kernels use this program's threads, and give the caller's number back."""
-        if self.threads == 1 or compiling.forked_after_parallel():
+        if self.threads == 1 or concurrency.forked_after_parallel():
             yield
             return
-        with compiling.one_region_at_a_time():
+        with concurrency.one_region_at_a_time():
             try:
                 before = numba.get_num_threads()
             except ValueError as error:  # the layer that NUMBA_THREADING_LAYER asks for is not there
@@ -279,7 +279,7 @@ def loss_of_outputs(
     weight = EMPTY[z.dtype] if sample_weight is None else sample_weight
     summed, correct = textbook_step.loss_of_outputs, textbook.count_correct
     if kernels == "python":
-        summed, correct = compiling.pure(summed), compiling.pure(correct)
+        summed, correct = forms.pure(summed), forms.pure(correct)
     address = numbered_loss_block(loss, z.dtype, kernels == "python", numbers.size > 1)
     total = summed(address, z, target, weight, z.dtype.type(0), numbers, np.empty_like(z))
     return float(total), float(correct(z, target, weight, output_code(loss, one_hot)))
@@ -364,7 +364,7 @@ def layer_table(
     if norm != "none":
         for layer, n in zip(layers, sizes[1:-1], strict=False):
             layer["running"] = take(rows if norm == "layer" else 2 * n)
-    return compiling.filled(textbook_step.LAYER, layers), scratch
+    return record_types.filled(textbook_step.LAYER, layers), scratch
 
 
 def _narrow_table(sizes: Sequence[int], activations: Sequence[str], dtype: np.dtype) -> tuple[np.ndarray, int]:
@@ -380,7 +380,7 @@ def _narrow_table(sizes: Sequence[int], activations: Sequence[str], dtype: np.dt
         vectors = {"z": z, "a": z + lanes, "slope": z + 2 * lanes, "delta": z + 3 * lanes}
         layers.append({"n_in": k, "n_out": n, **places, **vectors, "activate": block})
         parameter, arena = parameter + k * n + n, z + 4 * lanes
-    return compiling.filled(narrow.LAYER, layers), arena
+    return record_types.filled(narrow.LAYER, layers), arena
 
 
 def layer_blocks(
@@ -399,23 +399,23 @@ def _activation_blocks(name: str, dtype: np.dtype, interpreted: bool, by_row: bo
     activation = ACTIVATIONS[name]
     number = numba.from_dtype(dtype)
     flat = types.Array(number, 1, "C")
-    f, slope = compiling.formula(activation.formula), compiling.formula(activation.derivative)
-    forward = compiling.specialise(textbook.activate, activation.key, ACTIVATION=f)
-    backward = compiling.specialise(textbook.activate_backward, activation.key, ACTIVATION_DERIVATIVE=slope)
+    f, slope = decorators.formula(activation.formula), decorators.formula(activation.derivative)
+    forward = forms.specialise(textbook.activate, activation.key, ACTIVATION=f)
+    backward = forms.specialise(textbook.activate_backward, activation.key, ACTIVATION_DERIVATIVE=slope)
     return (
-        compiling.address(forward, flat, flat, interpreted=interpreted),
-        compiling.address(backward, flat, flat, flat, interpreted=interpreted) if back else 0,
-        compiling.address(f, number, interpreted=interpreted) if by_row else 0,
-        compiling.address(slope, number, number, interpreted=interpreted) if by_row and back else 0,
+        calls.address(forward, flat, flat, interpreted=interpreted),
+        calls.address(backward, flat, flat, flat, interpreted=interpreted) if back else 0,
+        calls.address(f, number, interpreted=interpreted) if by_row else 0,
+        calls.address(slope, number, number, interpreted=interpreted) if by_row and back else 0,
     )
 
 
 @functools.cache
 def norm_blocks(norm: str, dtype: np.dtype, interpreted: bool = False) -> dict[str, int]:
     """Return the addresses of what normalises sums, by field of a record."""
-    flat, layer, whole = types.Array(numba.from_dtype(dtype), 1, "C"), compiling.record_type(textbook_step.LAYER), types.int64
+    flat, layer, whole = types.Array(numba.from_dtype(dtype), 1, "C"), record_types.record_type(textbook_step.LAYER), types.int64
     of_norm = NORMS[norm].items()
-    return {name: compiling.address(block, flat, layer, whole, flat, whole, whole, interpreted=interpreted) for name, block in of_norm}
+    return {name: calls.address(block, flat, layer, whole, flat, whole, whole, interpreted=interpreted) for name, block in of_norm}
 
 
 @functools.cache
@@ -423,7 +423,7 @@ def _loss_formulas(name: str, dtype: np.dtype, interpreted: bool) -> tuple[int, 
     """Return the addresses of the formulas of a loss by output and of its derivative; zeros for softmax."""
     number = numba.from_dtype(dtype)
     formulas = (LOSSES[name].formula, LOSSES[name].derivative)
-    first, second = (compiling.address(compiling.formula(f), *(number,) * 3, interpreted=interpreted) if f else 0 for f in formulas)
+    first, second = (calls.address(decorators.formula(f), *(number,) * 3, interpreted=interpreted) if f else 0 for f in formulas)
     return first, second
 
 
@@ -432,13 +432,13 @@ def _of_form(kernel: Any, form: str) -> Any:
     """Return train_rows or train_narrow with a loss of a form: "smoothed" or "squared" of softmax, "scaled" targets, "" for all else."""
     if not form:
         return kernel
-    loss_of_row = compiling.specialise(one_row.loss_of_row, form, **{form.upper(): True})
-    return compiling.specialise(kernel, form, loss_of_row=loss_of_row)
+    loss_of_row = forms.specialise(one_row.loss_of_row, form, **{form.upper(): True})
+    return forms.specialise(kernel, form, loss_of_row=loss_of_row)
 
 
 @functools.cache
 def _outputs_of_normalised_row() -> Any:
-    return compiling.specialise(one_row.outputs_of_row, "normalised", forward_row=one_row.forward_normalised_row)
+    return forms.specialise(one_row.outputs_of_row, "normalised", forward_row=one_row.forward_normalised_row)
 
 
 def _vectors_of(dtype: np.dtype) -> dict[str, Any]:
@@ -449,18 +449,18 @@ def _vectors_of(dtype: np.dtype) -> dict[str, Any]:
 def _vector_block(name: str, dtype: np.dtype) -> int:
     """Return the address of an activation over vectors at addresses."""
     activation = ACTIVATIONS[name]
-    f, slope = compiling.formula(activation.formula), compiling.formula(activation.derivative)
-    block = compiling.specialise(
+    f, slope = decorators.formula(activation.formula), decorators.formula(activation.derivative)
+    block = forms.specialise(
         narrow.activate_vector, f"{activation.key}_{dtype.name}", ACTIVATION=f, ACTIVATION_DERIVATIVE=slope, **_vectors_of(dtype)
     )
-    return compiling.address(block, *(types.int64,) * 4)
+    return calls.address(block, *(types.int64,) * 4)
 
 
 @functools.cache
 def _train_narrow(dtype: np.dtype) -> Any:
     lanes = _vectors_of(dtype)
-    pack, unpack = (compiling.specialise(copy, dtype.name, **lanes) for copy in (narrow.pack, narrow.unpack))
-    return compiling.specialise(narrow.train_narrow, dtype.name, pack=pack, unpack=unpack, **lanes)
+    pack, unpack = (forms.specialise(copy, dtype.name, **lanes) for copy in (narrow.pack, narrow.unpack))
+    return forms.specialise(narrow.train_narrow, dtype.name, pack=pack, unpack=unpack, **lanes)
 
 
 @functools.cache
@@ -468,22 +468,22 @@ def numbered_loss_block(name: str, dtype: np.dtype, interpreted: bool = False, s
     """Return the address of a loss as a step calls it, with its numbers in an array; scaled: of standardised targets."""
     loss = LOSSES[name]
     if scaled and loss.formula is not None and loss.derivative is not None:
-        formula, derivative = compiling.formula(loss.formula), compiling.formula(loss.derivative)
-        kernel = compiling.specialise(textbook.loss_in_units_of_y, loss.key, LOSS=formula, LOSS_DERIVATIVE=derivative)
+        formula, derivative = decorators.formula(loss.formula), decorators.formula(loss.derivative)
+        kernel = forms.specialise(textbook.loss_in_units_of_y, loss.key, LOSS=formula, LOSS_DERIVATIVE=derivative)
     else:
-        kernel = compiling.specialise(textbook.loss_as_it_is, loss.key, LOSS_KERNEL=_loss_kernel(name))
+        kernel = forms.specialise(textbook.loss_as_it_is, loss.key, LOSS_KERNEL=_loss_kernel(name))
     number = numba.from_dtype(dtype)
     flat, table, numbers = types.Array(number, 1, "C"), types.Array(number, 2, "C"), types.Array(types.float64, 1, "C")
-    return compiling.address(kernel, table, table, flat, number, numbers, table, interpreted=interpreted)
+    return calls.address(kernel, table, table, flat, number, numbers, table, interpreted=interpreted)
 
 
 def _loss_kernel(name: str) -> Any:
     loss = LOSSES[name]
     if loss.formula is None or loss.derivative is None:
         kernel = textbook.softmax_squared_error if name == SQUARED_SOFTMAX else textbook.softmax_cross_entropy
-        return compiling.specialise(kernel, "together", powers_of_e=textbook.powers_of_e_together)
-    formula, derivative = compiling.formula(loss.formula), compiling.formula(loss.derivative)
-    return compiling.specialise(textbook.separate_loss, loss.key, LOSS=formula, LOSS_DERIVATIVE=derivative)
+        return forms.specialise(kernel, "together", powers_of_e=textbook.powers_of_e_together)
+    formula, derivative = decorators.formula(loss.formula), decorators.formula(loss.derivative)
+    return forms.specialise(textbook.separate_loss, loss.key, LOSS=formula, LOSS_DERIVATIVE=derivative)
 
 
 @functools.cache
@@ -494,8 +494,8 @@ def update_block(name: str, dtype: np.dtype, interpreted: bool = False, limited:
         return 0
     flat = types.Array(numba.from_dtype(dtype), 1, "C")
     source = textbook.limited_update if limited else textbook.update_with_state
-    kernel = compiling.specialise(source, name, UPDATE=compiling.formula(formula or descend))
-    return compiling.address(kernel, flat, flat, flat, flat, flat, interpreted=interpreted)
+    kernel = forms.specialise(source, name, UPDATE=decorators.formula(formula or descend))
+    return calls.address(kernel, flat, flat, flat, flat, flat, interpreted=interpreted)
 
 
 @functools.cache
@@ -503,13 +503,13 @@ def draw_block(name: str, dtype: np.dtype, interpreted: bool = False) -> int:
     """Return the address of textbook.drop or textbook.add_noise."""
     kernel = getattr(textbook, name)
     if kernel is textbook.add_noise:
-        kernel = compiling.specialise(kernel, dtype.name, HALF_NORMAL=compiling.formula(random.HALF_NORMAL[dtype.name]))
+        kernel = forms.specialise(kernel, dtype.name, HALF_NORMAL=decorators.formula(random.HALF_NORMAL[dtype.name]))
     table = numba.from_dtype(dtype)[:, ::1]
-    return compiling.address(kernel, table, *(types.int64,) * 3, types.float64, table, interpreted=interpreted)
+    return calls.address(kernel, table, *(types.int64,) * 3, types.float64, table, interpreted=interpreted)
 
 
 @functools.cache
 def limit_block(dtype: np.dtype, interpreted: bool = False) -> int:
     """Return the address of textbook.limit_columns."""
     number = numba.from_dtype(dtype)
-    return compiling.address(textbook.limit_columns, number[:, ::1], number, number[::1], interpreted=interpreted)
+    return calls.address(textbook.limit_columns, number[:, ::1], number, number[::1], interpreted=interpreted)

@@ -5,7 +5,7 @@ Numba's own `.py_func` would still call compiled helpers.
 
 from typing import Any
 
-from fastmlp.compilation import compiling
+from fastmlp.compilation import forms
 from fastmlp.kernels import embedded, named, normalisation, random, textbook
 from fastmlp.kernels.names import HOMES
 
@@ -17,7 +17,7 @@ _FILES = {"textbook": textbook, "named": named, "normalisation": normalisation, 
 def __getattr__(name: str) -> Any:
     if name not in HOMES:
         raise AttributeError(f"module 'fastmlp.kernels.pure' has no attribute {name!r}")
-    return compiling.pure(getattr(_FILES[HOMES[name]], name))
+    return forms.pure(getattr(_FILES[HOMES[name]], name))
 
 
 def __dir__() -> list[str]:

@@ -13,7 +13,8 @@ from math import sqrt
 
 import numpy as np
 
-from fastmlp.compilation.compiling import kernel, pure
+from fastmlp.compilation.decorators import kernel
+from fastmlp.compilation.forms import pure
 from fastmlp.kernels.elementary import log
 
 # Streams.

@@ -15,7 +15,7 @@ import numpy as np
 from numba import types
 
 from fastmlp import machine
-from fastmlp.compilation import compiling
+from fastmlp.compilation import calls, decorators, forms, record_types
 from fastmlp.kernels import panels, random, tiles, zeros
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.layout import STEPPED_ROWS, LayerLayout, Layout
@@ -46,14 +46,14 @@ _PLACES = """n_in n_out panels width vectors w w_panel read_together updated_tog
 _BLOCKS = """shift forward normalise activate drop by_rows track
              to_below activate_backward drop_backward scale_backward normalise_backward
              sum_deltas update update_bias limit measure take_step average"""
-LAYER = compiling.record(_PLACES + " " + _BLOCKS, real="factor")
+LAYER = record_types.record(_PLACES + " " + _BLOCKS, real="factor")
 
 # A run, as one of its threads knows it. Offsets into the arena: scratch for unfinished sums and for gradients, and how much of it a share
 # has; a 1, the input of all biases; zeros in the place of a bias; lengths of the gradient, one for each panel. Distances from a weight to
 # the state that its rule keeps of it, to its gradient, to its average, to what an update takes for the state. Offsets into the arrays of
 # zeros.py, for the batch of this thread; `extra`: the row behind all batches that holds the shift of the inputs, 0 for none. Blocks: see
 # step.py.
-RUN = compiling.record(
+RUN = record_types.record(
     """shares scratch scratch_share one no_bias gradient gradient_row to_state to_gradient to_average to_m lengths n_lengths loss_rows
        lists list_length folded row_masks group_masks counts extra noise_key
        limited fused output loss add_noise list_zeros mask_zeros take_loss step_run""",
@@ -109,8 +109,8 @@ class Records:
         self.shifted = listed and wanted.shifted and not wanted.regularisation.changes_inputs
         self._update = STORE if wanted.limited else self._rule  # what happens to a gradient as soon as it is there
         threads = range(len(layout.batches))
-        self.layers = compiling.filled(LAYER, [self._layers(thread) for thread in threads])
-        self.runs = compiling.filled(RUN, [self._run(thread) for thread in threads])
+        self.layers = record_types.filled(LAYER, [self._layers(thread) for thread in threads])
+        self.runs = record_types.filled(RUN, [self._run(thread) for thread in threads])
         self.memory = Memory(layout.arena, layout.sparse.lists, layout.sparse.masks, layout.sparse.counts)
 
     # --- the run -----------------------------------------------------------------------------------------------------------
@@ -281,7 +281,7 @@ _COUNTS = types.int64[::1]
 
 @functools.cache
 def _step_type(dtype: np.dtype) -> Any:
-    number, run = numba.from_dtype(dtype), compiling.record_type(RUN)
+    number, run = numba.from_dtype(dtype), record_types.record_type(RUN)
     arrays = (number[::1], types.uint16[::1], types.uint64[::1], _COUNTS, number[::1])
     return types.NamedTuple((*arrays, run, types.int64, types.int64), Step)
 
@@ -307,13 +307,13 @@ def panel_block(
         suffix += f"_{kind}" + "".join(f"_{int(number)}" for argument in arguments for number in np.ravel(argument))
     if formula is not None:
         activation, part = formula
-        bound["FORMULA"] = compiling.formula(getattr(ACTIVATIONS[activation], part))
+        bound["FORMULA"] = decorators.formula(getattr(ACTIVATIONS[activation], part))
         suffix += f"_{ACTIVATIONS[activation].key}"
     if stepped:
         bound["STEPPED"] = True
         suffix += "_stepped"
     if rule is not None:
-        bound |= {"FORMULA": compiling.formula(UPDATES[rule].formula or descend), "STATES": UPDATES[rule].states}
+        bound |= {"FORMULA": decorators.formula(UPDATES[rule].formula or descend), "STATES": UPDATES[rule].states}
         suffix += f"_{rule}"
     if norm is not None:
         bound["NORMALISE"] = NORMS[norm[0]][norm[1]]
@@ -324,27 +324,27 @@ def panel_block(
     if name == "delta_from_transposed":
         bound |= {"TRANSPOSE": tiles.transpose(), "LANES": lanes_of(dtype)}
     if name == "add_noise_to_rows":
-        bound["HALF_NORMAL"] = compiling.formula(random.HALF_NORMAL[dtype.name])
-    block = compiling.specialise(getattr(panels, name), suffix, **bound)
-    layer = compiling.record_type(LAYER)
-    return compiling.address(block, _step_type(dtype), layer, layer, types.int64, types.int64)
+        bound["HALF_NORMAL"] = decorators.formula(random.HALF_NORMAL[dtype.name])
+    block = forms.specialise(getattr(panels, name), suffix, **bound)
+    layer = record_types.record_type(LAYER)
+    return calls.address(block, _step_type(dtype), layer, layer, types.int64, types.int64)
 
 
 @functools.cache
 def step_run_block(rule: str, dtype: np.dtype) -> int:
     """Return the address of step_run by the formula of a rule."""
-    formula = compiling.formula(RULES[rule].formula or descend)
-    block = compiling.specialise(panels.step_run, rule, FORMULA=formula, STATES=RULES[rule].states)
+    formula = decorators.formula(RULES[rule].formula or descend)
+    block = forms.specialise(panels.step_run, rule, FORMULA=formula, STATES=RULES[rule].states)
     number, whole = numba.from_dtype(dtype), types.int64
-    return compiling.address(block, number[::1], whole, whole, whole, whole, number[::1])
+    return calls.address(block, number[::1], whole, whole, whole, whole, number[::1])
 
 
 @functools.cache
 def gather_block(dtype: np.dtype, x_dtype: np.dtype) -> int:
     """Return the address of gather_rows for bytes or floats."""
     number, read_only = numba.from_dtype(dtype), types.Array(numba.from_dtype(x_dtype), 2, "C", readonly=True)
-    return compiling.address(
-        panels.gather_rows, read_only, _COUNTS, _COUNTS, number[::1], number[::1], number[::1], compiling.record_type(LAYER)
+    return calls.address(
+        panels.gather_rows, read_only, _COUNTS, _COUNTS, number[::1], number[::1], number[::1], record_types.record_type(LAYER)
     )  # fmt: skip
 
 
@@ -354,7 +354,7 @@ def loss_rows_block(dtype: np.dtype) -> int:
     number = numba.from_dtype(dtype)
     targets, table = types.Array(number, 2, "C", readonly=True), number[:, ::1]
     batch = types.NamedTuple((table, number[::1], table, table, types.float64[:, ::1]), Batch)
-    return compiling.address(
-        panels.loss_of_rows, _step_type(dtype), compiling.record_type(LAYER), targets, number[::1], _COUNTS, number, types.float64[::1],
+    return calls.address(
+        panels.loss_of_rows, _step_type(dtype), record_types.record_type(LAYER), targets, number[::1], _COUNTS, number, types.float64[::1],
         batch, types.int64, types.int64,
     )  # fmt: skip

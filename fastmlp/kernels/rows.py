@@ -7,7 +7,9 @@ import math
 
 import numpy as np
 
-from fastmlp.compilation.compiling import LIKE_FIRST, block_call, kernel, specialise
+from fastmlp.compilation.calls import LIKE_FIRST, block_call
+from fastmlp.compilation.decorators import kernel
+from fastmlp.compilation.forms import specialise
 from fastmlp.kernels.elementary import exp
 from fastmlp.kernels.pointwise import gather_row
 from fastmlp.kernels.textbook import ONE_HOT, SIGMOID, SOFTMAX

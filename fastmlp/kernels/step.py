@@ -11,7 +11,9 @@ Every thread brings in the whole batch for itself. The delta of a layer is taken
 
 import numpy as np
 
-from fastmlp.compilation.compiling import block_call, borrow, kernel
+from fastmlp.compilation.calls import block_call
+from fastmlp.compilation.decorators import kernel
+from fastmlp.compilation.intrinsics import borrow
 from fastmlp.kernels.records import Batch, Step
 from fastmlp.kernels.team import DECISION, STOP, look, wait_for_all
 from fastmlp.kernels.textbook_step import CORRECT, LOSS_SUM, ROWS, SQUARES, TOTALS, WEIGHT_SUM

@@ -16,7 +16,8 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from fastmlp.compilation.compiling import JIT, kernel
+from fastmlp.compilation.decorators import kernel
+from fastmlp.compilation.options import JIT
 from fastmlp.kernels.vectors import Emitter, emitted, is_x86
 
 # Places in the shared array, a cache line apart: who has arrived, whether to stop, what thread 0 decided about that.

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from fastmlp.compilation.compiling import kernel
+from fastmlp.compilation.decorators import kernel
 from fastmlp.kernels.elementary import exp
 from fastmlp.kernels.pointwise import (
     U,

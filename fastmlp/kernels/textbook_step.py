@@ -7,7 +7,9 @@ anything anew. Activations and losses are called by the addresses in the records
 import numpy as np
 from numba import types
 
-from fastmlp.compilation.compiling import block_call, kernel, record
+from fastmlp.compilation.calls import block_call
+from fastmlp.compilation.decorators import kernel
+from fastmlp.compilation.record_types import record
 from fastmlp.kernels.normalised import DBETA, DGAMMA, MEAN
 from fastmlp.kernels.textbook import (
     ADDS,

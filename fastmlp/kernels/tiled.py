@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fastmlp import machine
-from fastmlp.compilation.compiling import JIT
+from fastmlp.compilation.options import JIT
 from fastmlp.kernels.layout import Layout
 from fastmlp.kernels.panels import LOSS_ROWS, LOSS_ROWS_ALONE
 from fastmlp.kernels.program import (

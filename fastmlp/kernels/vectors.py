@@ -17,7 +17,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastmlp.compilation import levels
-from fastmlp.compilation.compiling import JIT, with_arity
+from fastmlp.compilation.intrinsics import with_arity
+from fastmlp.compilation.options import JIT
 
 INDEX = ir.IntType(64)
 BYTES_AVX512, BYTES_AVX, BYTES_SSE_NEON = 64, 32, 16

@@ -14,7 +14,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from fastmlp.compilation.compiling import kernel
+from fastmlp.compilation.decorators import kernel
 from fastmlp.kernels.vectors import Emitter, emitted, has_feature
 
 WORD = 64  # inputs per word of a row mask

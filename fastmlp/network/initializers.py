@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fastmlp import reproducible
-from fastmlp.compilation.compiling import pure
+from fastmlp.compilation.forms import pure
 from fastmlp.errors import ConfigError
 from fastmlp.kernels import orthogonal, random
 from fastmlp.kernels.activations import ACTIVATIONS

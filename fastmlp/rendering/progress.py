@@ -83,7 +83,7 @@ class Display:
         self._bar.refresh()
 
     def compiling(self, name: str, seconds: float | None) -> None:
-        """Tell of a kernel that starts to compile (None) or is done: a listener for fastmlp.compilation.compiling.watch."""
+        """Tell of a kernel that starts to compile (None) or is done: a listener for fastmlp.compilation.waiting.watch."""
         if seconds is not None:
             self._compiling -= 1
             self._compiled += seconds if self._compiling == 0 else 0.0

@@ -1,6 +1,6 @@
 """Compile on all cores what a training will need: processes fill the cache of machine code while this one gets its data.
 
-Each process lists what the training asks for (compiling.listed), and takes the kernels from the end of the list; the process that trains
+Each process lists what the training asks for (listing.listed), and takes the kernels from the end of the list; the process that trains
 takes them as it comes to them. Who begins with a kernel claims it, by a file in a folder that they share, so that none is compiled twice;
 what another has claimed is waited for. Whatever goes wrong with the processes costs time only: what they do not make is compiled as ever.
 """
@@ -28,7 +28,7 @@ from fastmlp.settings import NetworkSettings, TrainingSettings
 if TYPE_CHECKING:
     import numpy as np
 
-    from fastmlp.compilation.compiling import Needed
+    from fastmlp.compilation.listing import Needed
     from fastmlp.data.dataset import Dataset
     from fastmlp.network import Network
 
@@ -93,10 +93,10 @@ class Ahead:
 
     def expect(self, sketch: Sketch) -> None:
         """Note what will be trained, for the processes that start with the first kernel that is missing."""
-        from fastmlp.compilation import compiling
+        from fastmlp.compilation import waiting
 
         self._sketch = sketch
-        compiling.ask_elsewhere(self._has_made)
+        waiting.ask_elsewhere(self._has_made)
 
     def start(self, sketch: Sketch) -> None:
         """Start a process for each core but one, where there is memory for them."""
@@ -151,9 +151,9 @@ class Ahead:
     def close(self) -> None:
         """End the processes, whatever they do."""
         if self._sketch is not None:
-            from fastmlp.compilation import compiling
+            from fastmlp.compilation import waiting
 
-            compiling.ask_elsewhere(None)
+            waiting.ask_elsewhere(None)
         for process in self._running:
             process.terminate()
         for process in self._running:
@@ -184,10 +184,10 @@ def compile_everything(dtype: str, tell: Callable[[int, int], None]) -> int:
 
     tell(done, of) is called several times a second. Raises WriteError where code cannot be kept, TrainingError where a process is lost.
     """
-    from fastmlp.compilation import code_cache, compiling
+    from fastmlp.compilation import code_cache, stamps
 
-    if not code_cache.can_keep(compiling.code_folder()):
-        raise WriteError(f"{compiling.code_folder()}: expected a folder that nobody else can write to; set FASTMLP_CACHE_DIR to one")
+    if not code_cache.can_keep(stamps.code_folder()):
+        raise WriteError(f"{stamps.code_folder()}: expected a folder that nobody else can write to; set FASTMLP_CACHE_DIR to one")
     with Ahead() as ahead:
         codes = ahead.do_all({"everything": dtype}, tell)
         if any(codes):
@@ -225,23 +225,23 @@ def needed_for(sketch: Sketch) -> "list[Needed]":
 
     Those of predicting come first, as the process that trains does not begin with them.
     """
-    from fastmlp.compilation import compiling
+    from fastmlp.compilation import listing
     from fastmlp.training.warmup import warm_up
 
     if "several" in sketch:
         return _each_once(needed for one in sketch["several"] for needed in needed_for(one))
     if "everything" in sketch:
-        with compiling.listed() as needed:
+        with listing.listed() as needed:
             for _ in warm_up(sketch["everything"]):
                 pass
         return _each_once(needed)
     if "module" in sketch:
-        with compiling.listed(MOST_IN_VAIN) as needed, contextlib.suppress(Exception):
+        with listing.listed(MOST_IN_VAIN) as needed, contextlib.suppress(Exception):
             getattr(importlib.import_module(sketch["module"]), sketch["function"])(**sketch["arguments"])
         return _each_once(needed)[::-1]
-    with compiling.listed() as training, contextlib.suppress(Exception):  # what is wrong with the settings is told where they are used
+    with listing.listed() as training, contextlib.suppress(Exception):  # what is wrong with the settings is told where they are used
         network, x = _rehearse(sketch)
-    with compiling.listed() as predicting, contextlib.suppress(Exception):
+    with listing.listed() as predicting, contextlib.suppress(Exception):
         if sketch["predicts"]:
             network.predict(x)
     of_training = _each_once(training)

@@ -8,7 +8,7 @@ import pytest
 from fastmlp.benchmark import doctor
 from fastmlp.benchmark.doctor import Cache, Cpu, Plan, Report, advise
 from fastmlp.benchmark.machine_peaks import Launches, Peaks
-from fastmlp.compilation.compiling import code_folder
+from fastmlp.compilation.stamps import code_folder
 from fastmlp.errors import ConfigError
 
 CPU = Cpu("a processor", "x86_64", 8, 8, None, 8, 0.1, "avx512f", "icelake-server", 64, {1: 48 * 2**10, 2: 2 * 2**20, 3: 2**25}, 16 * 2**30)
@@ -88,7 +88,7 @@ def test_networks_that_run_the_textbook_loops_are_tried_too(sizes, batch, flops,
 
 
 def test_interpreted_kernels_are_not_examined(monkeypatch):
-    monkeypatch.setattr("fastmlp.compilation.compiling.JIT", False)
+    monkeypatch.setattr("fastmlp.compilation.options.JIT", False)
     with pytest.raises(ConfigError, match="NUMBA_DISABLE_JIT"):
         doctor.examine((784, 300, 10), 50)
 
@@ -99,7 +99,7 @@ def test_one_size_is_no_network():
 
 
 def test_code_of_other_versions_is_found(tmp_path, monkeypatch):
-    monkeypatch.setattr("fastmlp.compilation.compiling.code_folder", lambda: tmp_path / "now")
+    monkeypatch.setattr("fastmlp.compilation.stamps.code_folder", lambda: tmp_path / "now")
     for folder, size in (("now", 10), ("old", 300)):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "a.code").write_bytes(b"x" * size)
@@ -108,6 +108,6 @@ def test_code_of_other_versions_is_found(tmp_path, monkeypatch):
 
 
 def test_cache_that_is_not_there_yet_is_empty(tmp_path, monkeypatch):
-    monkeypatch.setattr("fastmlp.compilation.compiling.code_folder", lambda: tmp_path / "none" / "now")
+    monkeypatch.setattr("fastmlp.compilation.stamps.code_folder", lambda: tmp_path / "none" / "now")
     found = doctor.describe_cache()
     assert (found.kernels, found.writable) == (0, True)

@@ -8,7 +8,7 @@ import pytest
 from numba import types
 
 from fastmlp.benchmark import loops
-from fastmlp.compilation import compiling
+from fastmlp.compilation import forms, stamps
 from fastmlp.kernels.team import Team, new_shared
 from fastmlp.kernels.vectors import vector_bytes
 from fastmlp.kernels.zeros import WORD
@@ -42,11 +42,11 @@ def test_every_sum_is_multiplied_and_added_to_so_often(form, count):
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads x86-64 assembly")
 def test_sums_stay_in_registers(tmp_path, monkeypatch):
     monkeypatch.setenv("FASTMLP_CACHE_DIR", str(tmp_path))  # kept code cannot be read
-    compiling.code_folder.cache_clear()
-    fresh = compiling.specialise(loops.multiply_adds, "assembly")
+    stamps.code_folder.cache_clear()
+    fresh = forms.specialise(loops.multiply_adds, "assembly")
     signature = (types.float32[::1], types.int64)
     fresh.compile(signature)
-    compiling.code_folder.cache_clear()
+    stamps.code_folder.cache_clear()
     counted = re.findall(r"^\s*v(?:fmadd|mul)\w*ps\b.*$", fresh.inspect_asm(signature), re.MULTILINE)
     assert len(counted) >= loops.chains()
     assert not [line for line in counted if "rsp" in line]  # a sum that was spilled would be read from the stack

@@ -90,7 +90,7 @@ def test_target_is_reached_if_the_mean_is_at_least_that(few, monkeypatch, target
 
 
 def test_preparing_leaves_nothing_to_compile(few, monkeypatch):
-    from fastmlp.compilation.compiling import compile_seconds
+    from fastmlp.compilation.waiting import compile_seconds
 
     monkeypatch.setitem(speedrun.RECIPES, 98, MOVED)
     assert speedrun.prepare(few, 98) >= 0

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fastmlp import machine
-from fastmlp.compilation import compiling
+from fastmlp.compilation import options
 from fastmlp.training import ahead
 
 ROOT = Path(__file__).parents[2]
@@ -20,10 +20,10 @@ TWO_CORES = pytest.mark.skipif(machine.usable_cores() < 2, reason="with one core
 COMPILED = """
 import json, sys
 from fastmlp import cli
-from fastmlp.compilation import compiling
+from fastmlp.compilation import waiting
 
 compiled = []
-with compiling.watch(lambda name, seconds: compiled.append(name)):
+with waiting.watch(lambda name, seconds: compiled.append(name)):
     code = cli.run(sys.argv[1:])
 print(json.dumps([code, compiled]))
 """
@@ -34,7 +34,7 @@ def test_of_two_that_want_to_compile_a_kernel_one_does(tmp_path):
 
 
 @TWO_CORES
-@pytest.mark.skipif(not compiling.JIT, reason="nothing is compiled with the JIT off")
+@pytest.mark.skipif(not options.JIT, reason="nothing is compiled with the JIT off")
 def test_what_another_process_has_claimed_is_waited_for_until_that_has_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(ahead, "PROGRAM", "import sys, time; sys.stdin.read(); time.sleep(1)")
     with ahead.Ahead() as helping:

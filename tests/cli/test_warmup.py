@@ -12,14 +12,14 @@ TRAININGS = """
 import json, sys
 import numpy as np
 import fastmlp
-from fastmlp.compilation import compiling
+from fastmlp.compilation import waiting
 
 generator = np.random.default_rng(5)
 pictures = np.where(generator.random((310, 784)) < 0.2, generator.integers(1, 256, (310, 784)), 0).astype(np.uint8)
 table = generator.standard_normal((310, 7))
 classes, values = generator.integers(0, 4, 310), generator.standard_normal((310, 2))
 compiled = []
-with compiling.watch(lambda name, seconds: compiled.append(name) if seconds is None else None):
+with waiting.watch(lambda name, seconds: compiled.append(name) if seconds is None else None):
     for sizes, activation, options in [
         ([300], "relu", {}),
         ([130, 33], "tanh", {"normalize": "standardize"}),

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastmlp
-from fastmlp.compilation import compiling
+from fastmlp.compilation import forms
 from fastmlp.embedding import c_functions, c_handle
 from fastmlp.kernels import embedded
 from tests.oracle import mlp
@@ -100,9 +100,9 @@ def test_steps_of_an_optimiser_are_those_of_a_training():
 def test_pure_functions_compute_the_same():
     p = Problem(rows=3)
     out, slope = np.full((3, 3), np.nan), np.full_like(p.network.parameters, np.nan)
-    compiling.pure(embedded.predict_batch)(p.state, p.scratch, p.x, out)
+    forms.pure(embedded.predict_batch)(p.state, p.scratch, p.x, out)
     assert_allclose(out, p.outputs(), rtol=1e-10, atol=1e-12)
-    compiling.pure(embedded.gradient)(p.state, p.scratch, p.x, p.target, slope)
+    forms.pure(embedded.gradient)(p.state, p.scratch, p.x, p.target, slope)
     assert_allclose(slope, p.gradient(), rtol=1e-8, atol=1e-11)
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmlp.compilation import compiling
+from fastmlp.compilation import decorators, forms
 from fastmlp.kernels import textbook
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
@@ -16,7 +16,7 @@ Kernel = Callable[..., Any]
 
 # Activations and losses share no code: (activation, loss), each of them once.
 EACH_ONCE = [*((name, "cross_entropy") for name in ACTIVATIONS), *(("sigmoid", name) for name in LOSSES if name != "cross_entropy")]
-FORMS: dict[str, Callable[[Kernel], Kernel]] = {"pure": compiling.pure, "serial": lambda kernel: kernel, "parallel": compiling.parallel}
+FORMS: dict[str, Callable[[Kernel], Kernel]] = {"pure": forms.pure, "serial": lambda kernel: kernel, "parallel": forms.parallel}
 
 
 class Case(NamedTuple):
@@ -67,13 +67,13 @@ def _of_type(value: Any, dtype: Any) -> Any:
 @functools.cache
 def activation(name: str) -> Kernel:
     """Return the kernel out = f(z) of an activation."""
-    return compiling.specialise(textbook.activate, name, ACTIVATION=compiling.formula(ACTIVATIONS[name].formula))
+    return forms.specialise(textbook.activate, name, ACTIVATION=decorators.formula(ACTIVATIONS[name].formula))
 
 
 @functools.cache
 def activation_backward(name: str) -> Kernel:
     """Return the kernel delta *= f'(z) of an activation."""
-    return compiling.specialise(textbook.activate_backward, name, ACTIVATION_DERIVATIVE=compiling.formula(ACTIVATIONS[name].derivative))
+    return forms.specialise(textbook.activate_backward, name, ACTIVATION_DERIVATIVE=decorators.formula(ACTIVATIONS[name].derivative))
 
 
 @functools.cache
@@ -82,6 +82,4 @@ def loss(name: str) -> Kernel:
     formula, derivative = LOSSES[name].formula, LOSSES[name].derivative
     if formula is None or derivative is None:
         return {"cross_entropy": textbook.softmax_cross_entropy, "mse_of_softmax": textbook.softmax_squared_error}[name]
-    return compiling.specialise(
-        textbook.separate_loss, name, LOSS=compiling.formula(formula), LOSS_DERIVATIVE=compiling.formula(derivative)
-    )
+    return forms.specialise(textbook.separate_loss, name, LOSS=decorators.formula(formula), LOSS_DERIVATIVE=decorators.formula(derivative))

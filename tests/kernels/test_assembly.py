@@ -9,7 +9,7 @@ import numba
 import pytest
 from numba import types
 
-from fastmlp.compilation import compiling
+from fastmlp.compilation import decorators, forms, stamps
 from fastmlp.kernels import textbook
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.updates import UPDATES
@@ -34,7 +34,7 @@ KERNELS |= {f"activate_{name}": (activation(name), (flat, flat)) for name in ACT
 KERNELS |= {f"activate_backward_{name}": (activation_backward(name), (flat, flat, flat)) for name in ACTIVATIONS}
 RULES = {f"update_{name}": rule.formula for name, rule in UPDATES.items() if rule.formula is not None}
 for each in RULES:
-    KERNELS[each] = (compiling.specialise(textbook.update_with_state, each, UPDATE=compiling.formula(RULES[each])), (flat,) * 5)
+    KERNELS[each] = (forms.specialise(textbook.update_with_state, each, UPDATE=decorators.formula(RULES[each])), (flat,) * 5)
 KERNELS["average_weights"] = (textbook.average_weights, (flat, flat, flat))
 
 TO_DOUBLE = r"\bv?cvt(?:ss2sd|ps2pd)\b"
@@ -56,15 +56,15 @@ def assembly(tmp_path_factory):
     @functools.cache
     def compiled(name):
         kernel, signature = KERNELS[name]
-        fresh = compiling.specialise(kernel, "assembly")
+        fresh = forms.specialise(kernel, "assembly")
         fresh.compile(signature)
         return fresh.inspect_asm(signature)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FASTMLP_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        compiling.code_folder.cache_clear()
+        stamps.code_folder.cache_clear()
         yield compiled
-    compiling.code_folder.cache_clear()
+    stamps.code_folder.cache_clear()
 
 
 READ = [*MULTIPLY_ADD, *POLYNOMIALS, *DERIVATIVES, *RULES, "average_weights"]  # what is read for its instructions, too

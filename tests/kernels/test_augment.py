@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import ndimage
 from scipy.interpolate import BSpline
 
-from fastmlp.compilation import compiling
+from fastmlp.compilation import forms
 from fastmlp.kernels import augment
 from tests.oracle.randomness import random_64 as bits
 
@@ -151,7 +151,7 @@ def test_without_strength_every_bit_stays(images):
 
 @pytest.mark.parametrize("images", [BYTES[:2], FLOATS[:2]], ids=["bytes", "floats"])
 def test_pure_and_compiled_form_agree(images):
-    found = augmented(images, kernel=compiling.pure(augment.augment_images), **STRENGTH)
+    found = augmented(images, kernel=forms.pure(augment.augment_images), **STRENGTH)
     assert_allclose(found, augmented(images, **STRENGTH), rtol=0, atol=1 if images.dtype == np.uint8 else 1e-10)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fastmlp import kernels, machine, prebuilt
-from fastmlp.compilation import code_cache, compiling, levels, shipped, supported
+from fastmlp.compilation import code_cache, decorators, forms, levels, machine_code, options, shipped, stamps, supported, waiting
 from fastmlp.errors import DataError, NotEnoughMemory
 from fastmlp.kernels import textbook, textbook_step
 from tests.kernels.processes import ROOT, result_of
@@ -18,12 +18,12 @@ from tests.kernels.processes import ROOT, result_of
 CONSTANT = 1
 
 
-@compiling.kernel
+@decorators.kernel
 def constant():
     return CONSTANT
 
 
-@compiling.kernel
+@decorators.kernel
 def calls_constant():
     return constant() + 1
 
@@ -34,23 +34,23 @@ def cache(tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     use_cache(folder, monkeypatch)
     yield folder
-    compiling.code_folder.cache_clear()
+    stamps.code_folder.cache_clear()
 
 
 def use_cache(folder, monkeypatch):
     monkeypatch.setenv("FASTMLP_CACHE_DIR", str(folder))
-    monkeypatch.setattr(compiling, "_warned", [])
-    compiling.code_folder.cache_clear()
+    monkeypatch.setattr(machine_code, "_warned", [])
+    stamps.code_folder.cache_clear()
 
 
 def fresh_kernel():
     """Return a kernel with one callee that this process has not compiled or loaded yet."""
 
-    @compiling.kernel
+    @decorators.kernel
     def multiplied(value):
         return 2 * value
 
-    @compiling.kernel
+    @decorators.kernel
     def plus_one(value):
         return multiplied(value) + 1
 
@@ -60,7 +60,7 @@ def fresh_kernel():
 def names_compiled(action):
     """Return the names of the kernels that an action waits for the compiler to finish."""
     names = []
-    with compiling.watch(lambda name, seconds: names.append(name.rpartition(".")[2]) if seconds is not None else None):
+    with waiting.watch(lambda name, seconds: names.append(name.rpartition(".")[2]) if seconds is not None else None):
         action()
     return names
 
@@ -78,7 +78,7 @@ def warnings_of(action):
 
 def test_watch_tells_when_a_kernel_starts_to_compile_and_when_it_is_done(cache):
     events = []
-    with compiling.watch(lambda name, seconds: events.append((name.rpartition(".")[2], seconds))):
+    with waiting.watch(lambda name, seconds: events.append((name.rpartition(".")[2], seconds))):
         fresh_kernel()(3)
     assert [(name, seconds is None) for name, seconds in events] == [
         ("plus_one", True),
@@ -91,7 +91,7 @@ def test_watch_tells_when_a_kernel_starts_to_compile_and_when_it_is_done(cache):
 
 def test_watch_ends_with_its_block(cache):
     events = []
-    with compiling.watch(lambda name, seconds: events.append(name)):
+    with waiting.watch(lambda name, seconds: events.append(name)):
         pass
     fresh_kernel()(3)
     assert events == []
@@ -99,52 +99,52 @@ def test_watch_ends_with_its_block(cache):
 
 def test_time_of_a_kernel_inside_another_counts_once(cache):
     events = {}
-    before = compiling.compile_seconds()
-    with compiling.watch(lambda name, seconds: events.update({name.rpartition(".")[2]: seconds})):
+    before = waiting.compile_seconds()
+    with waiting.watch(lambda name, seconds: events.update({name.rpartition(".")[2]: seconds})):
         fresh_kernel()(3)
-    assert compiling.compile_seconds() - before == pytest.approx(events["plus_one"])
+    assert waiting.compile_seconds() - before == pytest.approx(events["plus_one"])
     assert events["plus_one"] > events["multiplied"]
 
 
 def test_time_counts_on_after_a_kernel_that_could_not_be_compiled(cache):
     with pytest.raises(DataError):
         fresh_kernel()("text")
-    before = compiling.compile_seconds()
+    before = waiting.compile_seconds()
     fresh_kernel()(3)
-    assert compiling.compile_seconds() > before
+    assert waiting.compile_seconds() > before
 
 
 # --- forms ---------------------------------------------------------------------------------------------------------------
 
 
 def test_kernel_without_a_loop_over_threads_is_its_own_parallel_form():
-    assert compiling.parallel(textbook.count_correct) is textbook.count_correct
+    assert forms.parallel(textbook.count_correct) is textbook.count_correct
 
 
 def test_parallel_form_is_made_once():
-    assert compiling.parallel(textbook.dense_forward) is compiling.parallel(textbook.dense_forward)
+    assert forms.parallel(textbook.dense_forward) is forms.parallel(textbook.dense_forward)
 
 
 def test_parallel_form_reaches_the_kernels_that_a_kernel_calls():
-    called = compiling.parallel(textbook_step.outputs_of_rows).py_func.__globals__
-    assert called["gather"] is compiling.parallel(textbook.gather)
-    assert called["forward"] is compiling.parallel(textbook_step.forward)
+    called = forms.parallel(textbook_step.outputs_of_rows).py_func.__globals__
+    assert called["gather"] is forms.parallel(textbook.gather)
+    assert called["forward"] is forms.parallel(textbook_step.forward)
 
 
 def test_constant_is_replaced_in_the_kernels_that_a_kernel_calls(cache):
-    changed = compiling.with_constant(calls_constant, "CONSTANT", 5)
-    assert [calls_constant(), changed(), compiling.pure(changed)()] == [2, 6, 6]
+    changed = forms.with_constant(calls_constant, "CONSTANT", 5)
+    assert [calls_constant(), changed(), forms.pure(changed)()] == [2, 6, 6]
 
 
 def test_constant_that_a_kernel_does_not_name_changes_nothing():
-    assert compiling.with_constant(textbook.softmax, "SKIP_ZEROS", False) is textbook.softmax
+    assert forms.with_constant(textbook.softmax, "SKIP_ZEROS", False) is textbook.softmax
 
 
 def test_literal_of_a_formula_takes_the_type_of_its_argument(cache):
     def third(z):
         return z / 3 + 0.1
 
-    formula = compiling.formula(third)
+    formula = decorators.formula(third)
     formula.compile((numba.float32,))
     formula.compile((numba.float64,))
     assert [formula.overloads[key].signature.return_type for key in formula.overloads] == [numba.float32, numba.float64]
@@ -154,7 +154,7 @@ def test_formula_and_its_plain_function_agree(cache):
     def cubic(z):
         return 1 - 2 * z * z * z
 
-    calls_it = compiling.specialise(compiling.kernel(_calls_second), "cubic", _second_kernel=compiling.formula(cubic))
+    calls_it = forms.specialise(decorators.kernel(_calls_second), "cubic", _second_kernel=decorators.formula(cubic))
     assert calls_it(0.3) == pytest.approx(cubic(0.3), rel=1e-15)
 
 
@@ -180,11 +180,11 @@ def test_nothing_is_left_in_the_cache_but_code(cache):
 
 @pytest.mark.parametrize("flag", ["OPT", "BOUNDSCHECK", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX"])
 def test_code_made_with_another_option_is_kept_in_another_folder(flag, cache, monkeypatch):
-    before = compiling.code_folder()
+    before = stamps.code_folder()
     monkeypatch.setattr(numba.config, flag, "other")
-    compiling.code_folder.cache_clear()
-    assert compiling.code_folder() != before
-    assert compiling.code_folder().parent == before.parent
+    stamps.code_folder.cache_clear()
+    assert stamps.code_folder() != before
+    assert stamps.code_folder().parent == before.parent
 
 
 # --- what a bad cache costs ----------------------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ def test_folder_that_cannot_be_written_costs_one_warning_that_says_what_to_do(tm
     try:
         result, messages = warnings_of(lambda: fresh_kernel()(3))
     finally:
-        compiling.code_folder.cache_clear()
+        stamps.code_folder.cache_clear()
     assert result == 7
     assert len(messages) == 1
     assert "FASTMLP_CACHE_DIR" in messages[0]
@@ -250,7 +250,7 @@ def test_folder_that_cannot_be_written_costs_one_warning_that_says_what_to_do(tm
 
 def test_folder_that_others_may_write_to_costs_one_warning_that_says_what_to_do(cache):
     fresh_kernel()(3)
-    compiling.code_folder().chmod(0o777)
+    stamps.code_folder().chmod(0o777)
     result, messages = warnings_of(lambda: fresh_kernel()(3))
     assert result == 7
     assert len(messages) == 1
@@ -345,7 +345,7 @@ FIRST_PROCESS = f"""
 import json, sys, tempfile
 import numpy as np
 import fastmlp
-from fastmlp.compilation import compiling
+from fastmlp.compilation import waiting
 {KINDS_OF_X}
 
 def train(sizes, x=None, activation="sigmoid", batch_size=50, kernels="scalar"):
@@ -360,7 +360,7 @@ report = {{}}
 
 def compiled(what, *actions):
     names = []
-    with compiling.watch(lambda name, seconds: names.append(name) if seconds is not None else None):
+    with waiting.watch(lambda name, seconds: names.append(name) if seconds is not None else None):
         for action in actions:
             action()
     report[what] = names
@@ -473,7 +473,7 @@ def test_code_of_an_edited_source_never_runs(tmp_path):
         edit(name, new, old)
     assert result_of(OUTPUTS_AND_SOFTMAX, **where)[1:] == [output, probability]
 
-    edit("compilation/compiling.py", "return lambda x: polynomial(x)\n", "return lambda x: polynomial(x * 0)\n")  # how exp is compiled
+    edit("compilation/formulas.py", "return lambda x: polynomial(x)\n", "return lambda x: polynomial(x * 0)\n")  # how exp is compiled
     assert result_of(OUTPUTS_AND_SOFTMAX, **where)[1:] == [output, 0.5]
 
 
@@ -501,20 +501,20 @@ def test_memory_that_ends_while_a_kernel_is_compiled_is_told(monkeypatch):
         raise MemoryError
 
     with pytest.raises(NotEnoughMemory, match=r"^compiling some_kernel: the system gave no more memory; "):
-        compiling._timed("some_kernel", full, None)
+        waiting.timed("some_kernel", full, None)
     monkeypatch.setattr(machine, "address_space_left", lambda: 30 << 20)
     with pytest.raises(NotEnoughMemory, match=r"^compiling some_kernel: this process may use 30 MiB more of address space; raise"):
-        compiling._timed("some_kernel", lambda signature: None, None)
+        waiting.timed("some_kernel", lambda signature: None, None)
 
 
-@pytest.mark.skipif(not compiling.JIT, reason="nothing is compiled with the JIT off")
+@pytest.mark.skipif(not options.JIT, reason="nothing is compiled with the JIT off")
 def test_a_kernel_for_compiled_code_alone_refuses_to_be_called_from_python():
-    inner = compiling.kernel(_second_kernel, inner=True)
-    calls_it = compiling.specialise(compiling.kernel(_calls_second), "inner", _second_kernel=inner)
+    inner = decorators.kernel(_second_kernel, inner=True)
+    calls_it = forms.specialise(decorators.kernel(_calls_second), "inner", _second_kernel=inner)
     assert calls_it(2.0) == 4.0
-    with pytest.raises(TypeError, match=r"compiled code alone; compiling\.pure"):
+    with pytest.raises(TypeError, match=r"compiled code alone; forms\.pure"):
         inner(2.0)
-    assert compiling.pure(inner)(2.0) == 4.0
+    assert forms.pure(inner)(2.0) == 4.0
 
 
 def _second_kernel(x):
@@ -541,10 +541,10 @@ def package(cache, tmp_path, monkeypatch):
         path.unlink()
     monkeypatch.setattr(shipped, "FOLDER", folder)
     monkeypatch.setattr(prebuilt, "DIGESTS", digests)
-    monkeypatch.setattr(prebuilt, "MADE_FOR", compiling.made_for())
-    compiling.why_not_shipped.cache_clear()
+    monkeypatch.setattr(prebuilt, "MADE_FOR", stamps.made_for())
+    stamps.why_not_shipped.cache_clear()
     yield folder / level
-    compiling.why_not_shipped.cache_clear()
+    stamps.why_not_shipped.cache_clear()
 
 
 def test_code_that_came_with_the_package_is_run_where_the_user_has_none(package, cache):
@@ -553,7 +553,7 @@ def test_code_that_came_with_the_package_is_run_where_the_user_has_none(package,
 
 
 def test_folder_that_cannot_be_used_is_no_matter_where_the_package_brings_the_code(package, cache):
-    compiling.code_folder().chmod(0o777)
+    stamps.code_folder().chmod(0o777)
     result, messages = warnings_of(lambda: fresh_kernel()(3))
     assert (result, messages) == (7, [])
 
@@ -562,7 +562,7 @@ def test_folder_that_cannot_be_used_is_no_matter_where_the_package_brings_the_co
 def test_code_made_for_something_else_is_not_run(what, package, monkeypatch):
     monkeypatch.setitem(prebuilt.MADE_FOR, what, "another")
     assert names_compiled(lambda: fresh_kernel()(3)) == ["multiplied", "plus_one"]
-    assert compiling.why_not_shipped() == f"it was made for {what} another, here is {compiling.made_for()[what]}"
+    assert stamps.why_not_shipped() == f"it was made for {what} another, here is {stamps.made_for()[what]}"
 
 
 def test_exchanged_code_of_the_package_is_not_run_and_costs_one_warning(package):

@@ -9,7 +9,7 @@ import pytest
 from numba.core.dispatcher import Dispatcher
 
 from fastmlp import kernels
-from fastmlp.compilation import compiling
+from fastmlp.compilation import forms, sources
 from fastmlp.kernels import dense_forward, softmax, softmax_cross_entropy, textbook_step
 from tests.kernels.comparison import normals
 from tests.kernels.processes import result_of
@@ -69,7 +69,7 @@ def test_public_kernels_are_compiled():
 def test_public_kernel_with_a_loop_has_a_parallel_form(name):
     parallel = getattr(kernels, f"{name}_parallel")
     assert parallel is not getattr(kernels, name)
-    assert parallel is compiling.parallel(getattr(kernels, name))
+    assert parallel is forms.parallel(getattr(kernels, name))
 
 
 @pytest.mark.parametrize("name", ["no_such_kernel", "no_such_kernel_parallel", "count_correct_parallel", "pure_parallel", "_parallel"])
@@ -101,7 +101,7 @@ def compiled_callees(function):
         reached.add(current)
         for name in {each.argval for each in dis.get_instructions(current) if each.opname == "LOAD_GLOBAL"}:
             value = current.__globals__.get(name)
-            if isinstance(value, Dispatcher) or value is numba.prange or compiling._is_block_call(value):
+            if isinstance(value, Dispatcher) or value is numba.prange or sources.twin_of(value) is not None:
                 yield f"{current.__qualname__}: {name}"
             waiting.append(value)
 
@@ -117,7 +117,7 @@ def test_pure_kernels_reach_no_compiled_code():
 
 def test_pure_training_reaches_no_compiled_code():
     runs = [textbook_step.train_steps, textbook_step.gradient_of_rows, textbook_step.outputs_of_rows, textbook_step.loss_of_outputs]
-    assert [callee for run in runs for callee in compiled_callees(compiling.pure(run))] == []
+    assert [callee for run in runs for callee in compiled_callees(forms.pure(run))] == []
 
 
 def test_pure_kernels_run_where_nothing_can_be_compiled():

@@ -36,9 +36,9 @@ MACHINE_CODE = """if True:
     import json
     import numpy as np
     from numba import types
-    from fastmlp.compilation import compiling
+    from fastmlp.compilation import decorators
 
-    @compiling.entry
+    @decorators.entry
     def twice(x):
         out = np.zeros(x.size, x.dtype)
         for i in range(x.size):

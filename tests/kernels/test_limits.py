@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numba import config
 
 from fastmlp import machine
-from fastmlp.compilation import compiling
+from fastmlp.compilation import decorators, forms
 from fastmlp.kernels import textbook, tiled
 from fastmlp.kernels.updates import UPDATES, Rates, clipped, descend, penalised
 from tests.kernels.test_textbook_step import Job
@@ -183,7 +183,7 @@ def test_what_is_not_a_number_stays_so():
     assert np.isnan(penalised(1.0, np.nan, NUMBERS))
 
 
-LIMITED_DESCENT = compiling.specialise(textbook.limited_update, "descend", UPDATE=compiling.formula(descend))
+LIMITED_DESCENT = forms.specialise(textbook.limited_update, "descend", UPDATE=decorators.formula(descend))
 
 
 def one_step(gradient, limits):

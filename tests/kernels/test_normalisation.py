@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastmlp import kernels
-from fastmlp.compilation import compiling
+from fastmlp.compilation import forms
 from fastmlp.kernels import normalisation
 from tests.kernels.comparison import FORMS, Case, check, normals, run
 
@@ -109,7 +109,7 @@ def test_serial_and_parallel_form_give_the_same_bits(name):
     kernel = getattr(normalisation, name)
     for shape in [(1, 1), (50, 300), (33, 65)]:
         case = CASES[name](*shape)
-        for serial, parallel in zip(run(kernel, case, np.float32), run(compiling.parallel(kernel), case, np.float32), strict=True):
+        for serial, parallel in zip(run(kernel, case, np.float32), run(forms.parallel(kernel), case, np.float32), strict=True):
             assert_array_equal(serial, parallel)
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastmlp.compilation import compiling
-from fastmlp.compilation.compiling import formula, kernel, specialise
+from fastmlp.compilation import forms
+from fastmlp.compilation.decorators import formula, kernel
+from fastmlp.compilation.forms import specialise
 from fastmlp.kernels import random
 from fastmlp.kernels.random import from_end, from_median, hash_32, high_half, low_half, row_key, signed_32
 from tests.kernels.comparison import FORMS
@@ -57,7 +58,7 @@ def test_bits_are_those_published_for_splitmix64(form):
 
 def test_pure_and_compiled_form_give_the_same_bits():
     counters = [0, 1, 2**31, 2**40, 2**62]
-    pure_bits, pure_key = compiling.pure(random.random_bits), compiling.pure(random.stream_key)
+    pure_bits, pure_key = forms.pure(random.random_bits), forms.pure(random.stream_key)
     for seed in (0, 1, 2**31, 2**63 - 1):
         found = np.uint64(random.stream_key(seed, 3, 7))
         assert found == pure_key(seed, 3, 7)
@@ -70,7 +71,7 @@ def test_fill_gives_the_same_numbers_pure_and_compiled(name, dtype):
     for n in (1, 2, 7, 64):
         compiled, pure = np.full(n, np.nan, dtype), np.full(n, np.nan, dtype)
         getattr(random, name)(key(5), 0.3, compiled)
-        compiling.pure(getattr(random, name))(key(5), 0.3, pure)
+        forms.pure(getattr(random, name))(key(5), 0.3, pure)
         np.testing.assert_allclose(compiled, pure, rtol=4 * np.finfo(dtype).eps)
 
 
@@ -125,7 +126,7 @@ def test_shuffle_is_a_permutation(form):
 def test_shuffle_gives_the_same_order_pure_and_compiled():
     compiled, pure = np.arange(101), np.arange(101)
     random.shuffle(compiled, key(6))
-    compiling.pure(random.shuffle)(pure, key(6))
+    forms.pure(random.shuffle)(pure, key(6))
     np.testing.assert_array_equal(compiled, pure)
 
 
@@ -211,7 +212,7 @@ def test_hashes_are_those_of_the_document(seed):
 def test_pure_and_compiled_hashes_are_the_same():
     compiled, pure = np.zeros((2, 3, 17), np.uint32)
     fill_hashes(key(1), 2, 0, compiled)
-    compiling.pure(fill_hashes)(key(1), 2, 0, pure)
+    forms.pure(fill_hashes)(key(1), 2, 0, pure)
     np.testing.assert_array_equal(compiled, pure)
 
 

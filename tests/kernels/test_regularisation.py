@@ -9,12 +9,12 @@ import pytest
 from numba import config
 
 from fastmlp import machine
-from fastmlp.compilation import compiling
+from fastmlp.compilation import calls, forms, options, stamps, waiting
 from fastmlp.kernels import panels, program, records, textbook, tiled
 from fastmlp.kernels.random import threshold_of
 from fastmlp.kernels.regularisation import NOTHING, Regularisation
 from tests.kernels import regularised_training
-from tests.kernels.comparison import Case, check, integers, normals
+from tests.kernels.comparison import FORMS, Case, check, integers, normals
 from tests.kernels.processes import result_of
 from tests.kernels.regularised_training import documented, limited
 from tests.kernels.test_textbook_step import Job
@@ -168,12 +168,11 @@ def test_tiles_and_textbook_loops_take_the_same_step_on_integers():
 @pytest.mark.parametrize("form", ["pure", "serial", "parallel"])
 @pytest.mark.parametrize(("M", "N"), [(1, 1), (3, 17), (20, 64)])
 def test_drop_multiplies_what_it_keeps(M, N, form):
-    forms = {"pure": compiling.pure, "serial": lambda kernel: kernel, "parallel": compiling.parallel}
     how, x = Regularisation(SEED, dropout=(0.5,)).of_units(0), integers(M, N)
     is_dropped = documented()["is_dropped"](0.5, SEED, 1, 9, M, N)
     out = np.full((M, N), np.nan, np.float32)
     with np.errstate(over="ignore"):
-        forms[form](textbook.drop)(x.astype(np.float32), np.int64(how.key), 9, how.threshold, how.factor, out)
+        FORMS[form](textbook.drop)(x.astype(np.float32), np.int64(how.key), 9, how.threshold, how.factor, out)
     np.testing.assert_array_equal(out, np.where(is_dropped, 0, 2 * x))
 
 
@@ -275,7 +274,7 @@ def columns(K, N):
 def test_columns_are_cut_to_the_limit_and_shorter_ones_left_alone(form, dtype):
     weight = columns(5, 4)
     expected = columns(5, 4) * [1, 1, 0.75, 0.5]  # lengths 0, 3, 6, 9: at most 4.5
-    kernel = compiling.pure(textbook.limit_columns) if form == "pure" else textbook.limit_columns
+    kernel = forms.pure(textbook.limit_columns) if form == "pure" else textbook.limit_columns
     # some processors have an approximate reciprocal root, made exact but for the last digit
     check(kernel, Case([weight], [4.5], [expected, np.array([1, 1, 0.75, 0.5])]), dtype, tolerance=2 * np.finfo(dtype).eps)
 
@@ -340,7 +339,7 @@ def test_padding_stays_zero(update, listed):
 # --- what is compiled ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not compiling.JIT, reason="nothing is compiled with the JIT off")
+@pytest.mark.skipif(not options.JIT, reason="nothing is compiled with the JIT off")
 def test_other_sizes_depths_and_shares_of_the_same_tiles_compile_nothing():
     one, two = units_per_tile("float32")[-2:]
 
@@ -353,22 +352,22 @@ def test_other_sizes_depths_and_shares_of_the_same_tiles_compile_nothing():
     train([10, two, 3])
     train([10, one, two, 3])
     names = []
-    with compiling.watch(lambda name, seconds: names.append(name)):
+    with waiting.watch(lambda name, seconds: names.append(name)):
         for sizes in ([300, one, one, 7], [129, two, two, one, 50], [33, two, 4]):
             train(sizes)
     assert names == []
 
 
-@pytest.mark.skipif(not compiling.JIT, reason="nothing is compiled with the JIT off")
+@pytest.mark.skipif(not options.JIT, reason="nothing is compiled with the JIT off")
 def test_a_training_without_any_of_it_compiles_none_of_it(monkeypatch):
     asked_for = []
-    original = compiling.address
+    original = calls.address
 
     def address(block, *signature, interpreted=False):
         asked_for.append(block.__name__)
         return original(block, *signature, interpreted=interpreted)
 
-    monkeypatch.setattr(compiling, "address", address)
+    monkeypatch.setattr(calls, "address", address)
     for cached in (records.panel_block, program.draw_block, program.limit_block):
         cached.cache_clear()
     tiled_with(NOTHING), textbook_with(NOTHING)
@@ -383,22 +382,22 @@ def test_a_training_without_any_of_it_compiles_none_of_it(monkeypatch):
 X86 = platform.machine() in ("x86_64", "AMD64")
 
 
-@pytest.mark.skipif(not X86 or not compiling.JIT or bool(config.BOUNDSCHECK), reason="reads x86-64 assembly of loops without checks")
+@pytest.mark.skipif(not X86 or not options.JIT or bool(config.BOUNDSCHECK), reason="reads x86-64 assembly of loops without checks")
 @pytest.mark.parametrize(
     ("name", "keeps"), [("drop_rows", False), ("drop_rows", True), ("add_noise_to_rows", False), ("limit_weights", False)]
 )
 def test_loops_become_vectors_and_stay_in_float32(name, keeps, tmp_path, monkeypatch):
     monkeypatch.setenv("FASTMLP_CACHE_DIR", str(tmp_path))
-    compiling.code_folder.cache_clear()
+    stamps.code_folder.cache_clear()
     try:
         records.panel_block.cache_clear()
-        before = set(compiling._ALIVE)
-        monkeypatch.setattr(compiling, "_ALIVE", {})
+        before = set(calls._ALIVE)
+        monkeypatch.setattr(calls, "_ALIVE", {})
         records.panel_block(name, keeps=keeps, dtype=np.dtype(np.float32))
-        ((block, signature, _),) = set(compiling._ALIVE) - before
+        ((block, signature, _),) = set(calls._ALIVE) - before
         text = block.inspect_asm(signature)
     finally:
-        compiling.code_folder.cache_clear()
+        stamps.code_folder.cache_clear()
         records.panel_block.cache_clear()
     assert re.findall(r"\bv?mulps\b|\bvfm\w+ps\b", text)
     assert re.findall(r"\bv?cvt(?:ss2sd|ps2pd)\b", text) == []

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from fastmlp.compilation import compiling
+from fastmlp.compilation import options
 from fastmlp.kernels import narrow
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.program import Program, Wanted
@@ -66,7 +66,7 @@ def test_networks_of_up_to_a_vector_a_layer_are_taken_in_vectors(dtype):
         for inputs in (1, narrow.MOST_INPUTS, narrow.MOST_INPUTS + 1)
         for units in (1, lanes, lanes + 1)
     }
-    fit = compiling.JIT
+    fit = options.JIT
     assert found == {(inputs, units): fit and inputs <= narrow.MOST_INPUTS and units <= lanes for inputs, units in found}
 
 

@@ -15,7 +15,7 @@ import pytest
 
 import fastmlp
 from fastmlp import machine
-from fastmlp.compilation import compiling
+from fastmlp.compilation import options
 from fastmlp.kernels import tiled
 from fastmlp.kernels.team import STOP, Block, Team, ThreadChoice, give_way, look, new_shared, wait_for_all
 from fastmlp.kernels.textbook_step import ROWS
@@ -25,7 +25,7 @@ from tests.kernels.test_textbook_step import Job
 from tests.kernels.tiled_training import run, steps_of, tiled_program
 
 pytestmark = [
-    pytest.mark.skipif(not compiling.JIT, reason="interpreted, one thread does all shares"),
+    pytest.mark.skipif(not options.JIT, reason="interpreted, one thread does all shares"),
     pytest.mark.timeout(600),  # a team that hangs is the failure looked for
 ]
 

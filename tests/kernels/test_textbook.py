@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from fastmlp.compilation import compiling
+from fastmlp.compilation import forms
 from fastmlp.kernels import textbook
 from tests.kernels.comparison import FORMS, Case, check, integers, normals, run
 from tests.kernels.dense import DENSE
@@ -42,19 +42,19 @@ def test_serial_and_parallel_form_give_the_same_bits(name):
     kernel = getattr(textbook, name)
     for sizes in [(1, 1, 1), (7, 13, 37), (50, 101, 30), (33, 30, 10)]:
         case = DENSE[name](normals, *sizes)
-        for serial, parallel in zip(run(kernel, case, np.float32), run(compiling.parallel(kernel), case, np.float32), strict=True):
+        for serial, parallel in zip(run(kernel, case, np.float32), run(forms.parallel(kernel), case, np.float32), strict=True):
             np.testing.assert_array_equal(serial, parallel)
 
 
 @pytest.mark.parametrize("name", ["dense_forward", "dense_backward_parameters", "dense_sgd_update"])
 def test_without_zero_skipping_nothing_changes_on_finite_numbers(name, form):
-    kernel = form(compiling.with_constant(getattr(textbook, name), "SKIP_ZEROS", False))
+    kernel = form(forms.with_constant(getattr(textbook, name), "SKIP_ZEROS", False))
     check(kernel, DENSE[name](integers, 7, 13, 17))
 
 
 @pytest.mark.parametrize("form", ["pure", "serial"])
 def test_without_zero_skipping_zeros_are_multiplied(form):
-    kernel = FORMS[form](compiling.with_constant(textbook.dense_forward, "SKIP_ZEROS", False))
+    kernel = FORMS[form](forms.with_constant(textbook.dense_forward, "SKIP_ZEROS", False))
     out = np.zeros((1, 1), np.float32)
     with np.errstate(invalid="ignore"):
         kernel(np.zeros((1, 1), np.float32), np.full((1, 1), np.inf, np.float32), np.zeros(1, np.float32), out)
@@ -134,7 +134,7 @@ def test_softmax_gives_the_same_bits_serial_and_parallel():
     z = normals(50, 11).astype(np.float32)
     serial, parallel = np.empty_like(z), np.empty_like(z)
     textbook.softmax(z, serial)
-    compiling.parallel(textbook.softmax)(z, parallel)
+    forms.parallel(textbook.softmax)(z, parallel)
     np.testing.assert_array_equal(serial, parallel)
 
 

@@ -32,7 +32,7 @@ def test_parallel_kernels_give_the_same_bits_on_1_2_3_and_7_threads():
     code = """
 import hashlib, json
 import numba, numpy as np
-from fastmlp.compilation import compiling
+from fastmlp.compilation import forms
 from fastmlp.kernels import textbook
 from tests.kernels.comparison import normals, run
 from tests.kernels.dense import DENSE
@@ -41,7 +41,7 @@ for name, case in DENSE.items():
     digests[name] = set()
     for threads in (1, 2, 3, 7):
         numba.set_num_threads(threads)
-        arrays = run(compiling.parallel(getattr(textbook, name)), case(normals, 33, 41, 19), np.float32)
+        arrays = run(forms.parallel(getattr(textbook, name)), case(normals, 33, 41, 19), np.float32)
         digests[name].add(hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest())
 print(json.dumps({name: len(found) for name, found in digests.items()}))
 """

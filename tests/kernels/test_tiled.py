@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import fastmlp
 from fastmlp import machine
-from fastmlp.compilation import compiling
+from fastmlp.compilation import calls, options, stamps, waiting
 from fastmlp.kernels import records, tiled, tiles
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.engine import choose
@@ -445,10 +445,10 @@ def fresh_cache(tmp_path, monkeypatch):
 
     def begin():
         monkeypatch.setenv("FASTMLP_CACHE_DIR", str(tmp_path))
-        compiling.code_folder.cache_clear()
+        stamps.code_folder.cache_clear()
 
     yield begin
-    compiling.code_folder.cache_clear()
+    stamps.code_folder.cache_clear()
 
 
 def default_training():
@@ -458,7 +458,7 @@ def default_training():
     return net.parameters
 
 
-@pytest.mark.skipif(not compiling.JIT, reason="breaks what compiled code is made of")
+@pytest.mark.skipif(not options.JIT, reason="breaks what compiled code is made of")
 @pytest.mark.parametrize("kind", ["product", "dot", "update"])
 def test_default_training_runs_the_tile(kind, monkeypatch, fresh_cache):
     expected = default_training()
@@ -556,7 +556,7 @@ class Report(NamedTuple):
 
 
 def registers_of_compiled_code():
-    code = [block.inspect_asm(signature) for block, signature, _ in compiling._ALIVE]
+    code = [block.inspect_asm(signature) for block, signature, _ in calls._ALIVE]
     return [kind for kind in ("xmm", "ymm", "zmm") if any("%" + kind in text for text in code)]
 
 
@@ -564,7 +564,7 @@ def names_compiled_for_other_networks():
     """Return what the compiler is needed for by other sizes and depths, of tiles that were used before."""
     one, two = units_per_tile("float32")[-2:]
     names = []
-    with compiling.watch(lambda name, seconds: names.append(name)):
+    with waiting.watch(lambda name, seconds: names.append(name)):
         for sizes in ([10, one, one, 3], [300, one, one, one, one, 7], [129, two, two, 50], [33, two, two, two, 4]):
             for update, rule in STEPS.items():
                 job = Job(sizes, ["relu", "tanh", "relu", "tanh"][: len(sizes) - 2], "cross_entropy", rows=30, batch_size=9)

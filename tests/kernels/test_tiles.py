@@ -15,7 +15,7 @@ import pytest
 from llvmlite import binding, ir
 from numba import types
 
-from fastmlp.compilation import compiling
+from fastmlp.compilation import options
 from fastmlp.kernels import tiles, vectors, zeros
 from fastmlp.kernels.panels import BLOCK
 from fastmlp.kernels.tiles import Shape
@@ -28,7 +28,7 @@ COUNTS = [0, 1, 2, BLOCK - 1, BLOCK, BLOCK + 1]  # inputs of one call
 INSTRUCTIONS = tiles.instruction_set()
 SHAPES = [each.shape for each in INSTRUCTIONS.panels]
 DOTS = sorted({*INSTRUCTIONS.dots, INSTRUCTIONS.outputs, INSTRUCTIONS.single_output})  # rows and columns
-FORMS = ["compiled", "twin"] if compiling.JIT else ["twin"]
+FORMS = ["compiled", "twin"] if options.JIT else ["twin"]
 MASKS = {
     "no row": 0,
     "first row": 1,

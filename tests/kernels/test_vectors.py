@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastmlp.compilation import compiling
+from fastmlp.compilation import options
 from fastmlp.kernels import vectors
 from tests.kernels.processes import result_of
 
-compiled_only = pytest.mark.skipif(not compiling.JIT, reason="there are no vectors where compilation is off")
+compiled_only = pytest.mark.skipif(not options.JIT, reason="there are no vectors where compilation is off")
 DTYPES = ["float32", "float64"]
 PLACE = 64  # in numbers: a multiple of every vector
 
@@ -187,7 +187,7 @@ def _emit_bits(v, bits, out):
     v.builder.store(v.builder.sitofp(v.builder.load(count), v.scalar), v.builder.gep(out, [v.index(0)]))
 
 
-bits_visited = compiled(_emit_bits) if compiling.JIT else None
+bits_visited = compiled(_emit_bits) if options.JIT else None
 
 
 @compiled_only

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fastmlp.compilation import compiling
+from fastmlp.compilation import decorators, forms, record_types
 from fastmlp.kernels import records, zeros
 from fastmlp.kernels.records import LAYER, RUN, Step
 from fastmlp.kernels.step import call_block
@@ -42,9 +42,9 @@ def compiled(emitted):
 NONZERO_BITS = {"serial": compiled(zeros.nonzero_bits), "pure": zeros._nonzero_bits_twin}
 APPEND_SET_BITS = {
     "serial": zeros.append_set_bits,
-    "table": compiling.specialise(zeros.append_set_bits, "table", COMPRESSES=False),
-    "pure": compiling.pure(
-        compiling.specialise(
+    "table": forms.specialise(zeros.append_set_bits, "table", COMPRESSES=False),
+    "pure": forms.pure(
+        forms.specialise(
             zeros.append_set_bits, "twin", COMPRESSES=False, write_places=zeros._places_twin, count_bits=zeros._count_bits_twin
         )
     ),
@@ -149,7 +149,7 @@ DENSITIES = [0.0, 0.02, 0.2, 1.0]
 TILE_ROWS = 5
 
 
-@compiling.kernel
+@decorators.kernel
 def call(block, step, layer, below, share, shares):
     call_block(block, step, layer, below, share, shares)
 
@@ -173,9 +173,9 @@ def listed(x, shares, extra=0):
     lists = np.full(3 + n_tiles * length + folded, 65535, np.uint16)  # what is not written has all bits set
     bits = np.full(M * words + segments * words * GROUPS_PER_WORD, 77, np.uint64)
     counts = np.full(2 + n_tiles * (blocks + 1), -1)
-    inputs = compiling.filled(LAYER, [{"n_out": K, "out": 16, "row": row}])[0]
+    inputs = record_types.filled(LAYER, [{"n_out": K, "out": 16, "row": row}])[0]
     places = {"lists": 3, "list_length": length, "folded": 3 + n_tiles * length, "counts": 2, "extra": extra, "group_masks": M * words}
-    step = Step(arena, lists, bits, counts, arena, compiling.filled(RUN, [places])[0], 0, M)
+    step = Step(arena, lists, bits, counts, arena, record_types.filled(RUN, [places])[0], 0, M)
     for name, rows in (("list_live", TILE_ROWS), ("mask_groups", 0)):
         block = records.panel_block(name, MR=rows, dtype=x.dtype)
         for share in range(shares):

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 
 import fastmlp
 from fastmlp import ConfigError, ModelFileError, Network
-from fastmlp.compilation import compiling
+from fastmlp.compilation import decorators, forms, stamps, waiting
 from fastmlp.kernels import program
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
@@ -162,7 +162,7 @@ def test_a_bank_of_models_trains_with_formulas_of_mine():
 
 def names_compiled(action):
     names = []
-    with compiling.watch(lambda name, seconds: names.append(name.rpartition(".")[2]) if seconds is None else None):
+    with waiting.watch(lambda name, seconds: names.append(name.rpartition(".")[2]) if seconds is None else None):
         action()
     return names
 
@@ -175,9 +175,9 @@ def test_a_formula_of_mine_compiles_its_own_blocks_only(tmp_path, monkeypatch):
         return z * math.exp(-z * z)
 
     monkeypatch.setenv("FASTMLP_CACHE_DIR", str(tmp_path))
-    compiling.code_folder.cache_clear()
+    stamps.code_folder.cache_clear()
     names = names_compiled(lambda: trained("only_mine", "mse", "float32"))
-    compiling.code_folder.cache_clear()
+    stamps.code_folder.cache_clear()
     assert names
     helpers = {"own", "runs_of", "whole_panels", "wipe_padding"}  # part of every block of panels; the empty cache has none of them
     assert [name for name in names if ACTIVATIONS["only_mine"].key not in name and name not in helpers] == []
@@ -187,19 +187,19 @@ def test_a_formula_of_mine_compiles_its_own_blocks_only(tmp_path, monkeypatch):
 @pytest.mark.parametrize("part", ["activate", "activate_backward"])
 def test_a_formula_of_mine_becomes_vector_instructions_in_float32(part, tmp_path, monkeypatch):
     monkeypatch.setenv("FASTMLP_CACHE_DIR", str(tmp_path))
-    compiling.code_folder.cache_clear()
+    stamps.code_folder.cache_clear()
     record, flat = ACTIVATIONS["my_swish"], numba.float32[::1]
     if part == "activate":
-        kernel = compiling.specialise(program.textbook.activate, "vectors", ACTIVATION=compiling.formula(record.formula))
+        kernel = forms.specialise(program.textbook.activate, "vectors", ACTIVATION=decorators.formula(record.formula))
         signature = (flat, flat)
     else:
-        kernel = compiling.specialise(
-            program.textbook.activate_backward, "vectors", ACTIVATION_DERIVATIVE=compiling.formula(record.derivative)
+        kernel = forms.specialise(
+            program.textbook.activate_backward, "vectors", ACTIVATION_DERIVATIVE=decorators.formula(record.derivative)
         )
         signature = (flat, flat, flat)
     kernel.compile(signature)
     text = kernel.inspect_asm(signature)
-    compiling.code_folder.cache_clear()
+    stamps.code_folder.cache_clear()
     assert re.findall(PACKED_FMA, text)
     assert re.findall(TO_DOUBLE, text) == []
     assert re.findall(r"call.*exp", text) == []
@@ -209,7 +209,7 @@ PROGRAM = """
 import json, math
 import numpy as np
 import fastmlp
-from fastmlp.compilation import compiling
+from fastmlp.compilation import waiting
 from mine import *
 
 x = np.linspace(-1, 1, 40).reshape(20, 2)
@@ -219,7 +219,7 @@ def trained(kernels):
     fastmlp.train(net, x, x[:, 0], loss="my_loss", kernels=kernels, **given)
     return net.parameters.tolist()
 names = []
-with compiling.watch(lambda name, seconds: names.append(name) if seconds is None else None):
+with waiting.watch(lambda name, seconds: names.append(name) if seconds is None else None):
     compiled = trained("auto")
 print(json.dumps([compiled, names, trained("python")]))
 """

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import fastmlp
-from fastmlp.compilation import compiling
+from fastmlp.compilation import waiting
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import losses_for
 from fastmlp.settings import INITIALIZERS, OPTIMIZERS, SCHEDULES, TrainingSettings, decider_against, having, metrics_of
@@ -176,7 +176,7 @@ def main() -> None:
     found: dict[int, list[str]] = {}
     for number in range(*map(int, sys.argv[1:])):
         compiled: list[str] = []
-        with compiling.watch(lambda name, seconds, compiled=compiled: compiled.append(name) if seconds is None else None):
+        with waiting.watch(lambda name, seconds, compiled=compiled: compiled.append(name) if seconds is None else None):
             train_and_use(number)
         found[number] = compiled
     print(json.dumps(found))

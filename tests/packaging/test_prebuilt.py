@@ -29,14 +29,14 @@ pytestmark = [
 COMMANDS = """
 import json, sys
 from fastmlp import cli
-from fastmlp.compilation import compiling
+from fastmlp.compilation import waiting
 
 compiled = []
-with compiling.watch(lambda name, seconds: compiled.append(name)):
+with waiting.watch(lambda name, seconds: compiled.append(name)):
     codes = [cli.run(command) for command in json.loads(sys.argv[1])]
 print(json.dumps([codes, compiled]))
 """
-WHY_NOT = "from fastmlp.compilation import compiling; print(compiling.why_not_shipped())"
+WHY_NOT = "from fastmlp.compilation import stamps; print(stamps.why_not_shipped())"
 
 
 def python(site, folder, *arguments, **environment):

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from fastmlp import Network, machine
-from fastmlp.compilation import compiling
+from fastmlp.compilation import stamps
 from tests.kernels.processes import ROOT, result_of
 from tests.kernels.test_compiling import code_files, fresh_kernel, names_compiled, use_cache, warnings_of
 from tests.kernels.test_threads import AFTER_FORK, FORKING
@@ -81,10 +81,10 @@ WHILE_COMPILING = """
 import json, os, signal, sys, threading
 import numpy as np
 import fastmlp
-from fastmlp.compilation import compiling
+from fastmlp.compilation import decorators, waiting
 from fastmlp.kernels import softmax
 
-@compiling.kernel
+@decorators.kernel
 def slow_to_compile(x):
     total = 0.0
     for i in range(x.size):
@@ -92,7 +92,7 @@ def slow_to_compile(x):
     return total
 
 started, codes = threading.Event(), []
-with compiling.watch(lambda name, seconds: started.set()):
+with waiting.watch(lambda name, seconds: started.set()):
     other = threading.Thread(target=slow_to_compile, args=(np.ones(3),))
     other.start()
     started.wait()
@@ -174,16 +174,16 @@ def test_t02_eight_python_threads_predict_and_train(layer):
 NUMBERS_OF_BLOCKS = """
 import json, sys, threading
 from numba import types
-from fastmlp.compilation import compiling
+from fastmlp.compilation import calls, forms
 from fastmlp.kernels import textbook
 
 sys.setswitchinterval(1e-6)
-blocks = [compiling.specialise(textbook.activate, str(number), ACTIVATION=abs) for number in range(160)]
+blocks = [forms.specialise(textbook.activate, str(number), ACTIVATION=abs) for number in range(160)]
 together, numbers = threading.Barrier(8), []
 
 def ask(first):
     together.wait()
-    numbers.extend(compiling.address(block, types.float32[::1], types.float32[::1], interpreted=True) for block in blocks[first::8])
+    numbers.extend(calls.address(block, types.float32[::1], types.float32[::1], interpreted=True) for block in blocks[first::8])
 
 callers = [threading.Thread(target=ask, args=(first,)) for first in range(8)]
 for caller in callers:
@@ -292,7 +292,7 @@ DAMAGES = {
 def forgotten_folder():
     """Let the next test ask anew where compiled code is kept."""
     yield
-    compiling.code_folder.cache_clear()
+    stamps.code_folder.cache_clear()
 
 
 @pytest.mark.usefixtures("forgotten_folder")
@@ -323,7 +323,7 @@ def test_t05_command_with_a_damaged_cache(tmp_path, small_model, monkeypatch):
     wrong, damages = [], list(DAMAGES)[: count(1, len(DAMAGES) if os.geteuid() == 0 else len(DAMAGES) - 1)]
     for damage in damages:
         folder = tmp_path / damage.replace("'", "")
-        kept = compiling.code_folder()
+        kept = stamps.code_folder()
         shutil.copytree(kept, folder / "compiled" / kept.name)
         for path in code_files(folder):
             DAMAGES[damage](path, monkeypatch)

@@ -12,7 +12,7 @@ import pytest
 
 import fastmlp
 from fastmlp import DataError, Network, TrainingError
-from fastmlp.compilation import compiling
+from fastmlp.compilation import forms
 from fastmlp.kernels import textbook
 from fastmlp.kernels.activations import ACTIVATIONS
 from tests.kernels.comparison import normals, run
@@ -168,7 +168,7 @@ def test_n06_parallel_kernels_give_the_bits_of_serial_ones():
         name = list(DENSE)[turn % len(DENSE)]
         sizes = draw.integers(1, 70, 3).tolist()
         case, kernel = DENSE[name](normals, *sizes), getattr(textbook, name)
-        serial, parallel = run(kernel, case, np.float32), run(compiling.parallel(kernel), case, np.float32)
+        serial, parallel = run(kernel, case, np.float32), run(forms.parallel(kernel), case, np.float32)
         if not all(np.array_equal(one, other) for one, other in zip(serial, parallel, strict=True)):  # the sign of a zero is free: nsz
             wrong.append(f"{name} {sizes}")
     record("N6", number, len(wrong))

@@ -321,7 +321,7 @@ import fastmlp
 from fastmlp.search.task import Trained
 from fastmlp.search.in_process import prepare
 from fastmlp.search.bank import train_bank
-from fastmlp.compilation.compiling import compile_seconds
+from fastmlp.compilation.waiting import compile_seconds
 from tests.search.test_bank import MIXED
 data = fastmlp.load_dataset("mnist").first_rows(2000, 300)
 prepare(MIXED, data)

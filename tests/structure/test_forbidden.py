@@ -17,7 +17,7 @@ ALLOWED = {
     ("fastmlp/cli/commands.py", "import_module"),  # the same
     ("fastmlp/training/ahead.py", "import_module"),  # what the process that started this one says
     ("fastmlp/data/fetch.py", "pickletools"),  # reads the instructions of a pickle without running them
-    ("fastmlp/compilation/compiling.py", "pickle"),  # the form in which Numba keeps machine code
+    ("fastmlp/compilation/machine_code.py", "pickle"),  # the form in which Numba keeps machine code
 }
 
 # Products of arrays that a library would compute: a kernel spells out the loops.

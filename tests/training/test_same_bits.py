@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 
 import fastmlp
 from fastmlp import machine
-from fastmlp.compilation import compiling
+from fastmlp.compilation import options
 from fastmlp.kernels import textbook_step, tiled
 
 GENERATOR = np.random.default_rng(0)
@@ -164,7 +164,7 @@ def test_training_does_not_change_its_input(dtype):
     assert (x.tobytes(), y.tobytes(), x.flags.writeable) == before
 
 
-@pytest.mark.skipif(not compiling.JIT, reason="nothing is compiled with the JIT off")
+@pytest.mark.skipif(not options.JIT, reason="nothing is compiled with the JIT off")
 @pytest.mark.parametrize(("kernels", "entry"), [("scalar", textbook_step.train_steps), ("auto", tiled.train_tiled)])
 def test_twelve_kinds_of_input_compile_one_kernel_each_for_bytes_and_for_numbers(kernels, entry):
     before = set(entry.signatures)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp.compilation.compiling import JIT
+from fastmlp.compilation.options import JIT
 from fastmlp.settings import TrainingSettings
 
 TINY = np.finfo(np.float32).tiny

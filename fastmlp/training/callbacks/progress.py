@@ -45,7 +45,7 @@ class Progress:
         self._watch = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        from fastmlp.compilation.compiling import watch
+        from fastmlp.compilation.waiting import watch
 
         self._watch.enter_context(self._display)
         self._watch.enter_context(watch(self._display.compiling))
