@@ -1,4 +1,7 @@
-"""Put machine code into a wheel where FASTMLP_PREBUILD=1 asks for it (`make wheel`); any other build is left as it is."""
+"""Put machine code into a wheel where FASTMLP_PREBUILD=1 asks for it (`make wheel`); any other build is left as it is.
+
+With the names of levels and commas between them instead of 1, the wheel has code for these alone.
+"""
 
 import os
 import subprocess
@@ -18,7 +21,8 @@ class PrebuildHook(BuildHookInterface[Any]):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Make the code; `version` is "editable" for an installation in place."""
-        if self.target_name != "wheel" or version == "editable" or os.environ.get("FASTMLP_PREBUILD") != "1":
+        asked = os.environ.get("FASTMLP_PREBUILD", "")
+        if self.target_name != "wheel" or version == "editable" or asked in ("", "0"):
             return
         if not sys.platform.startswith("linux"):
             sys.exit("FASTMLP_PREBUILD: expected Linux, whose wheels the code is for; unset it")
@@ -27,7 +31,8 @@ class PrebuildHook(BuildHookInterface[Any]):
         self.folder = tempfile.TemporaryDirectory()
         made = Path(self.folder.name, "prebuilt")
         here = os.environ | {"PYTHONPATH": self.root}  # the package as it will be in the wheel
-        subprocess.run([sys.executable, Path(self.root, "bench", "prebuild.py"), made], check=True, env=here)
+        levels = [] if asked == "1" else asked.split(",")
+        subprocess.run([sys.executable, Path(self.root, "bench", "prebuild.py"), made, *levels], check=True, env=here)
         for path in made.rglob("*"):
             if path.is_file():
                 build_data["force_include"][str(path)] = f"fastmlp/prebuilt/{path.relative_to(made)}"

@@ -1,10 +1,11 @@
 """Machine code for a wheel: list the kernels that people need, and compile them for each level of x86-64. No kernel runs.
 
-    python bench/prebuild.py FOLDER
+    python bench/prebuild.py FOLDER [LEVEL...]
 
-FOLDER becomes the package fastmlp.prebuilt: the code in a folder for each level, and __init__.py, which says for what it was made and has
-the digest of each file. `make wheel` calls this by way of hatch_build.py. What is listed follows from the trainings of `fastmlp warmup`
-and from what is written below: kernels and the types of their arguments, the same for a level that this processor has and for any other.
+LEVEL: for these levels alone. FOLDER becomes the package fastmlp.prebuilt: the code in a folder for each level, and __init__.py, which
+says for what it was made and has the digest of each file. `make wheel` calls this by way of hatch_build.py. What is listed follows from
+the trainings of `fastmlp warmup` and from what is written below: kernels and the types of their arguments, the same for a level that this
+processor has and for any other.
 """
 
 import contextlib
@@ -37,16 +38,18 @@ HEADER = '''"""Machine code that came with the package: what it was made for, an
 '''
 
 
-def prebuild(folder: Path) -> None:
-    """Write the package of machine code for each level."""
+def prebuild(folder: Path, wanted: list[str]) -> None:
+    """Write the package of machine code for each of the levels."""
+    if unknown := set(wanted).difference(levels.LEVELS):
+        sys.exit(f"expected levels out of {', '.join(levels.LEVELS)}, got {', '.join(sorted(unknown))}")
     if not levels.native().triple.startswith("x86_64"):
         sys.exit(f"expected a processor of x86-64, got {levels.native().triple}")
     with tempfile.TemporaryDirectory() as caches:
         running = {}
-        for level in levels.LEVELS:
+        for level in wanted:
             (folder / level).mkdir(parents=True)
             environment = os.environ | {"FASTMLP_LEVEL": level, "FASTMLP_CACHE_DIR": str(Path(caches, level))}
-            running[level] = subprocess.Popen([sys.executable, __file__, level, folder / level], env=environment)
+            running[level] = subprocess.Popen([sys.executable, __file__, "--one", level, folder / level], env=environment)
         for level, process in running.items():
             if process.wait() != 0:
                 sys.exit(f"{level}: exit code {process.returncode}")
@@ -123,7 +126,7 @@ def of_estimators(dtype: str) -> Iterator[Callable[[], object]]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
-        compile_for(sys.argv[1], Path(sys.argv[2]))
+    if sys.argv[1] == "--one":  # how it calls itself
+        compile_for(sys.argv[2], Path(sys.argv[3]))
     else:
-        prebuild(Path(sys.argv[1]))
+        prebuild(Path(sys.argv[1]), sys.argv[2:] or list(levels.LEVELS))
