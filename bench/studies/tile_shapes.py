@@ -52,10 +52,10 @@ DOTS_32 = [(8, 1), (12, 1), (8, 2), (4, 4), (5, 4), (6, 4), (5, 5), (6, 2), (4, 
 
 
 def avx2_environment() -> dict[str, str]:
-    """Return what tells Numba to do without AVX-512."""
-    from fastmlp.benchmark.processes import INSTRUCTION_SETS
+    """Return what hides AVX-512 from a process."""
+    from fastmlp.benchmark.processes import instructions
 
-    return INSTRUCTION_SETS["avx2"]
+    return instructions("avx2")
 
 
 def best_seconds(calls: list[Callable[[int], Any]]) -> list[float]:
@@ -154,7 +154,7 @@ def main() -> None:
     parser.add_argument("--avx2", action="store_true", help="do without AVX-512")
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
     options = parser.parse_args()
-    if options.avx2 and "NUMBA_CPU_FEATURES" not in os.environ:  # read when Numba is imported: a new process
+    if options.avx2 and "LD_PRELOAD" not in os.environ:  # read when Numba is imported: a new process
         raise SystemExit(subprocess.call([sys.executable, *sys.argv], env=os.environ | avx2_environment()))
     found = measured()
     if options.json:

@@ -1,47 +1,60 @@
 """Worker processes as the process that measures sees them, and the environments that they run in."""
 
 import contextlib
+import functools
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from fastmlp.errors import ConfigError
 
-# What tells Numba, C, oneDNN, OpenBLAS, MKL, PyTorch and XLA to do without AVX-512. Numba would keep the machine's features if it were
-# given a name alone.
-HASWELL_FEATURES = (
-    "64bit,aes,avx,avx2,bmi,bmi2,cmov,crc32,cx16,cx8,f16c,fma,fsgsbase,fxsr,invpcid,lzcnt,mmx,movbe,pclmul,popcnt,rdrnd,sahf,"
-    "sse,sse2,sse3,sse4.1,sse4.2,ssse3,x87,xsave,xsaveopt"
-)
-INSTRUCTION_SETS: dict[str, dict[str, str]] = {
-    "native": {},
-    "avx2": {
-        "NUMBA_CPU_NAME": "haswell",
-        "NUMBA_CPU_FEATURES": ",".join(f"+{feature}" for feature in HASWELL_FEATURES.split(",")),
-        "FASTMLP_LEVEL": "x86-64-v3",
-        "FASTMLP_BENCH_MARCH": "haswell",
-        "DNNL_MAX_CPU_ISA": "AVX2",
-        "OPENBLAS_CORETYPE": "Haswell",
-        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
-        "ATEN_CPU_CAPABILITY": "avx2",
-        "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
-    },
-}
-# How many threads BLAS, OpenMP and XLA take; PyTorch and fastmlp are told by their own settings, too.
+INSTRUCTION_SETS = ("native", "avx2")
+SOURCE = Path(__file__).with_name("without_avx512.c")
 EXIT_SECONDS = 5.0  # after which a process that does not end is killed
 HINT = "pip install 'fastmlp[bench]'"
+# How many threads BLAS, OpenMP and XLA take; PyTorch and fastmlp are told by their own settings, too.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
 
 
 def check_instruction_set(name: str) -> None:
     """Raise ConfigError where this machine cannot be told to use an instruction set."""
-    if name != "native" and platform.machine().lower() not in ("x86_64", "amd64"):
-        raise ConfigError(f"--avx2: expected an x86-64 processor, this is {platform.machine()}; leave it out")
+    if name == "native":
+        return
+    if platform.machine().lower() not in ("x86_64", "amd64") or platform.system() != "Linux":
+        raise ConfigError(f"--avx2: expected x86-64 and Linux, this is {platform.machine()}, {platform.system()}; leave it out")
+    ask = "import llvmlite.binding as llvm; print(llvm.get_host_cpu_features().get('avx512f', False))"
+    done = subprocess.run([sys.executable, "-c", ask], env=os.environ | instructions(name), capture_output=True, text=True)
+    if done.stdout.strip() != "False":
+        raise ConfigError("--avx2: this system does not let AVX-512 be hidden (arch_prctl, ARCH_SET_CPUID); leave it out")
+
+
+def instructions(name: str) -> dict[str, str]:
+    """Return the variables under which a process, whatever libraries it uses, finds the processor with an instruction set alone."""
+    if name == "native":
+        return {}
+    others = os.environ.get("LD_PRELOAD")
+    return {"LD_PRELOAD": os.pathsep.join(filter(None, (str(Path(_hiding().name, "without_avx512.so")), others)))}
+
+
+@functools.cache
+def _hiding() -> tempfile.TemporaryDirectory[str]:
+    """Return the folder of the compiled without_avx512.c, which is there until this process ends."""
+    compiler = shutil.which("gcc")
+    if compiler is None:
+        raise ConfigError("--avx2: hiding AVX-512 needs gcc; install it, or leave --avx2 out")
+    folder = tempfile.TemporaryDirectory(prefix="fastmlp-avx2-")
+    line = [compiler, "-O2", "-shared", "-fPIC", str(SOURCE), "-o", str(Path(folder.name, "without_avx512.so")), "-ldl"]
+    done = subprocess.run(line, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise ConfigError(f"--avx2: gcc failed: {(done.stderr.strip().splitlines() or ['no message'])[0]}")
+    return folder
 
 
 def environment(threads: int, instruction_set: str, cache: Path | None = None, source: Path | None = None) -> dict[str, str]:
@@ -53,7 +66,7 @@ def environment(threads: int, instruction_set: str, cache: Path | None = None, s
     root = str(source or Path(__file__).parents[2])
     return {
         **{name: value for name, value in os.environ.items() if name != "NUMBA_DISABLE_JIT"},  # interpreted, it would never end
-        **INSTRUCTION_SETS[instruction_set],
+        **instructions(instruction_set),
         **dict.fromkeys(THREAD_VARIABLES, str(threads)),
         **({} if cache is None else {"FASTMLP_CACHE_DIR": str(cache)}),
         "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),

@@ -2,7 +2,6 @@
 
 import ctypes
 import functools
-import os
 import shutil
 import subprocess
 import tempfile
@@ -21,7 +20,7 @@ PARALLEL_MULTIPLY_ADDS = 500_000
 
 
 def build(problem: Problem, variant: str, threads: int) -> Runner:
-    """Return compiled C at work on a problem. FASTMLP_BENCH_MARCH names another CPU than this machine's."""
+    """Return compiled C at work on a problem."""
     workload = problem.workload
     if workload.task == LAYER:
         return _layer(problem, variant, threads)
@@ -85,13 +84,12 @@ def _compile(flags: tuple[str, ...], input_type: str, threads: int) -> ctypes.CD
     compiler = shutil.which("gcc")
     if compiler is None:
         raise Unavailable("the loops in C need gcc")
-    march = os.environ.get("FASTMLP_BENCH_MARCH", "native")
     openmp = "-fopenmp" if threads > 1 else "-fopenmp-simd"
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "textbook.so"
         part = library.with_suffix(".o")
         # linked without the flags: with -ffast-math, gcc adds code that takes subnormal numbers from the whole process
-        compile_part = [compiler, *flags, f"-march={march}", openmp, f"-DINPUT={input_type}", "-fPIC", "-c", str(SOURCE), "-o", str(part)]
+        compile_part = [compiler, *flags, "-march=native", openmp, f"-DINPUT={input_type}", "-fPIC", "-c", str(SOURCE), "-o", str(part)]
         link = [compiler, openmp, "-shared", str(part), "-o", str(library), "-lm"]
         for line in (compile_part, link):
             done = subprocess.run(line, capture_output=True, text=True)
