@@ -58,7 +58,7 @@ def predict(
     from fastmlp.network import Network
 
     network = Network.load(model_file(model))
-    check_out(output, out)
+    check_out(output, out, file, model)
     how = of_tables.How(header, delimiter, decimal)
     table = None if holds_array(network, file) else of_tables.read(str(file), network, how, output.note)
     for name, value in {"keep": keep or None, **how._asdict()}.items():
@@ -140,8 +140,8 @@ def shown(found: Predicted, most: int | None) -> str:
     return tables.predictions(names, found.chosen[:most], values.max(axis=1))
 
 
-def check_out(output: Output, out: Path | None) -> None:
-    """Raise typer.BadParameter for a file of a kind that is not written, OutputError for one that cannot be."""
+def check_out(output: Output, out: Path | None, *inputs: Path) -> None:
+    """Raise typer.BadParameter for a file of a kind that is not written, OutputError for one that cannot be, or is one of the inputs."""
     if out is None:
         return
     if out == STDOUT:
@@ -152,7 +152,7 @@ def check_out(output: Output, out: Path | None) -> None:
         raise typer.BadParameter(f"expected a name that ends in {', '.join(of_tables.WRITTEN)}, got {str(out)!r}", param_hint="--out")
     from fastmlp.storage.atomic import check_creatable
 
-    check_creatable(out)
+    check_creatable(out, inputs)
 
 
 def kept_of(network: "Network", table: Any, keep: list[str]) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def report(
     check_installed()
     found = read_run(run)
     page_path = run / "report.html" if out is None else out
-    check_creatable(page_path)
+    check_creatable(page_path, [path for path in run.iterdir() if path.suffix.lower() != ".html"])
     figures = page_path.with_name(f"{page_path.stem}-figures")
     page = build_page(output, found, figures, data_dir)
     write_page(page_path, page)

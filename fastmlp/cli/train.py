@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from fastmlp.training.ahead import Ahead
     from fastmlp.training.callbacks.checkpoint import Checkpoint
     from fastmlp.training.history import Epoch
+    from fastmlp.training.tables import Table
     from fastmlp.training.trainer import Trainer
 
 EXAMPLES = (
@@ -138,7 +139,7 @@ def train(
     given = given_settings(flags, os.environ, config, recipe_settings(dataset, recipe))
     own = of_tables.table_of(dataset, table)
     if out is not None:
-        check_creatable(out)
+        check_creatable(out, inputs_of(own, config))
     if plot:
         terminal.check_installed()
     place = ensemble.Place(out, run_folder, no_run_folder)
@@ -153,6 +154,8 @@ def train(
         if earlier is not None:
             held.enter_context(earlier.run)
             own = of_tables.of_manifest(earlier.facts)
+            if out is not None:
+                check_creatable(out, inputs_of(own, config))
             if own is not None and own.trains_several:
                 return ensemble.train(output, own, given, place, plot=plot, require_accuracy=require_accuracy, earlier=earlier)
         name = earlier.dataset if earlier is not None else str(dataset) if own is None else own.name
@@ -234,6 +237,12 @@ def train(
         "total": time.perf_counter() - started,
     }
     return done.record(name, recipe, settings, epochs, resumed=resume is not None, seconds=seconds, threads=trainer.threads)
+
+
+def inputs_of(table: "Table | None", config: Path | None) -> list[str | Path]:
+    """Return the files that a training reads, and that its model must not take the place of."""
+    of_table = (table.path, table.test_file) if table is not None else ()
+    return [path for path in (*of_table, config) if path is not None]
 
 
 def start_for_pictures(helping: "Ahead", dataset: str, given: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ import os
 import secrets
 import stat
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from fastmlp.errors import OutputError, WriteError
@@ -81,10 +82,12 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
                 os.unlink(os.path.join(folder, name))
 
 
-def check_creatable(path: str | os.PathLike[str]) -> None:
-    """Raise OutputError if a file could not be written to `path`: better before hours of work than after them."""
+def check_creatable(path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]] = ()) -> None:
+    """Raise OutputError if a file could not be written to `path`, or would take the place of an input: better before hours of work."""
     target = os.path.realpath(path)
     try:
+        if os.path.exists(target) and any(os.path.exists(read) and os.path.samefile(target, read) for read in inputs):
+            raise OutputError(f"cannot create {os.fspath(path)!r}: it is what is read, and would be lost; choose another path")
         _writable_mode(target)
         with tempfile.TemporaryFile(dir=os.path.dirname(target)):
             pass

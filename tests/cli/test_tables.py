@@ -57,6 +57,24 @@ def test_a_stranger_trains_on_a_table_and_is_told_what_it_was_taken_for(command,
     assert "AUC" in done.out
 
 
+def test_no_output_takes_the_place_of_what_is_read(command, table, model, tmp_path, subtests):
+    own, other = tmp_path / "own.csv", tmp_path / "other.csv"
+    own.write_bytes(table.read_bytes())
+    (tmp_path / "linked.csv").symlink_to(own)
+    other.write_bytes(table.read_bytes())
+    (tmp_path / "run.toml").write_text("[train]\nepochs = 1\n")
+    trained = ("train", own, "--target", "class", "--test-file", other, "--config", "run.toml", "--no-run-folder")
+    for arguments in (
+        ("predict", model, own, "--out", own), ("predict", model, own, "--out", "linked.csv"),
+        ("predict", model, "linked.csv", "--out", own), *((*trained, "--out", path) for path in (own, "linked.csv", other, "run.toml")),
+    ):  # fmt: skip
+        with subtests.test(str(arguments[-1])):
+            done = command(*arguments)
+            assert (done.code, done.err.count("\n")) == (73, 1)
+            assert "it is what is read, and would be lost; choose another path" in done.err
+    assert own.read_bytes() == other.read_bytes() == table.read_bytes()
+
+
 @pytest.mark.parametrize(
     ("names", "output"), [(range(3), "softmax"), (range(5, 8), "softmax"), (["a", "b"], "sigmoid"), (range(3), "identity")]
 )
