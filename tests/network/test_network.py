@@ -121,50 +121,45 @@ def test_float32_weights_are_the_float64_ones_rounded():
 # What cannot be a network
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (([4],), "sizes: expected at least inputs and outputs"),
-        (([],), "sizes: expected at least inputs and outputs"),
-        ((5,), "sizes: expected numbers of units"),
-        (("784",), "sizes: expected numbers of units"),
-        (([4, 0, 3],), "sizes: expected at least 1, got 0"),
-        (([4, -5, 3],), "sizes: expected at least 1, got -5"),
-        (([4, 5.0, 3],), "sizes: expected a whole number, got 5.0"),
-        (([4, 5, 3], "reluu"), "activation: expected one of .*, got 'reluu'; did you mean 'relu'"),
-        (([4, 5, 3], ("relu", "tanh")), "activation: expected one name, or 1 names, one per hidden layer, got 2"),
-        (([4, 5, 5, 3], ("relu", "tanh", "relu")), "activation: expected one name, or 2 names, one per hidden layer, got 3"),
-        (([4, 5, 3], None), "activation: expected a name, got None"),
-        (([4, 5, 3], 3), "activation: expected a name, or one per layer, got 3"),
-        (([4, 3], "reluu"), "activation: expected one of .*, got 'reluu'; did you mean 'relu'"),
-        (([4, 5, 3], "relu", "softmaxx"), "output: expected one of .*, got 'softmaxx'; did you mean 'softmax'"),
-        (([4, 5, 1], "relu", "softmax"), "output: softmax needs at least 2 outputs; use sigmoid"),
-    ],
-)
-def test_what_describes_no_network_is_refused(arguments, message):
-    with pytest.raises(ConfigError, match=f"^{message}"):
-        Network(*arguments)
+NO_NETWORKS = [
+    (([4],), "sizes: expected at least inputs and outputs"),
+    (([],), "sizes: expected at least inputs and outputs"),
+    ((5,), "sizes: expected numbers of units"),
+    (("784",), "sizes: expected numbers of units"),
+    (([4, 0, 3],), "sizes: expected at least 1, got 0"),
+    (([4, -5, 3],), "sizes: expected at least 1, got -5"),
+    (([4, 5.0, 3],), "sizes: expected a whole number, got 5.0"),
+    (([4, 5, 3], "reluu"), "activation: expected one of .*, got 'reluu'; did you mean 'relu'"),
+    (([4, 5, 3], ("relu", "tanh")), "activation: expected one name, or 1 names, one per hidden layer, got 2"),
+    (([4, 5, 5, 3], ("relu", "tanh", "relu")), "activation: expected one name, or 2 names, one per hidden layer, got 3"),
+    (([4, 5, 3], None), "activation: expected a name, got None"),
+    (([4, 5, 3], 3), "activation: expected a name, or one per layer, got 3"),
+    (([4, 3], "reluu"), "activation: expected one of .*, got 'reluu'; did you mean 'relu'"),
+    (([4, 5, 3], "relu", "softmaxx"), "output: expected one of .*, got 'softmaxx'; did you mean 'softmax'"),
+    (([4, 5, 1], "relu", "softmax"), "output: softmax needs at least 2 outputs; use sigmoid"),
+]
+WRONG_KEYWORDS = [
+    ({"dtype": "float16"}, "dtype: expected one of float32, float64, got 'float16'"),
+    ({"dtype": "flaot32"}, "dtype: expected one of float32, float64, got 'flaot32'; did you mean 'float32'"),
+    ({"dtype": None}, "dtype: expected "),
+    ({"dtype": np.float32(1)}, "dtype: expected "),
+    ({"output": ""}, "output: expected one of softmax, sigmoid, identity, got ''"),
+    ({"seed": -1}, "seed: expected at least 0, got -1"),
+    ({"seed": 0.5}, "seed: expected a whole number, got 0.5"),
+    ({"class_names": ("a", "b")}, "class_names: expected 3 names, one per output, got 2"),
+    ({"class_names": (0, 1, 2)}, "class_names: expected "),  # JSON numbers in a file would be refused when it is read
+    ({"class_names": 3}, "class_names: expected "),
+    ({"class_names": ("a", "b", "\ud800")}, "class_names: expected texts that UTF-8 can write"),  # no file could hold it
+]
 
 
-@pytest.mark.parametrize(
-    ("keywords", "message"),
-    [
-        ({"dtype": "float16"}, "dtype: expected one of float32, float64, got 'float16'"),
-        ({"dtype": "flaot32"}, "dtype: expected one of float32, float64, got 'flaot32'; did you mean 'float32'"),
-        ({"dtype": None}, "dtype: expected "),
-        ({"dtype": np.float32(1)}, "dtype: expected "),
-        ({"output": ""}, "output: expected one of softmax, sigmoid, identity, got ''"),
-        ({"seed": -1}, "seed: expected at least 0, got -1"),
-        ({"seed": 0.5}, "seed: expected a whole number, got 0.5"),
-        ({"class_names": ("a", "b")}, "class_names: expected 3 names, one per output, got 2"),
-        ({"class_names": (0, 1, 2)}, "class_names: expected "),  # JSON numbers in a file would be refused when it is read
-        ({"class_names": 3}, "class_names: expected "),
-        ({"class_names": ("a", "b", "\ud800")}, "class_names: expected texts that UTF-8 can write"),  # no file could hold it
-    ],
-)
-def test_wrong_keywords_are_refused(keywords, message):
-    with pytest.raises(ConfigError, match=f"^{message}"):
-        Network([4, 5, 3], **keywords)
+def test_what_describes_no_network_is_refused(subtests):
+    for arguments, message in NO_NETWORKS:
+        with subtests.test(message, arguments=arguments), pytest.raises(ConfigError, match=f"^{message}"):
+            Network(*arguments)
+    for keywords, message in WRONG_KEYWORDS:
+        with subtests.test(message, **keywords), pytest.raises(ConfigError, match=f"^{message}"):
+            Network([4, 5, 3], **keywords)
 
 
 @pytest.mark.parametrize("size", [10**9, 2**63 - 1])

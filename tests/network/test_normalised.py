@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import itertools
 import json
 import pickle
 import re
@@ -149,15 +150,14 @@ def test_a_network_says_how_it_is_normalised(norm):
     assert f"softmax, {norm} normalisation, float64" in repr(network(norm))
 
 
-@pytest.mark.parametrize("twin", [Network.copy, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])  # noqa: S301
 @pytest.mark.parametrize("norm", NORMS)
-def test_a_copy_shares_nothing(norm, twin):
+def test_a_copy_shares_nothing(norm):
     net = network(norm)
     before = net.logits(X)
-    other = twin(net)
-    assert_array_equal(other.logits(X), before)
-    other.parameters[:], other.running_stats[:] = 0.0, 2.0
-    assert_array_equal(net.logits(X), before)
+    for other in (net.copy(), copy.deepcopy(net), pickle.loads(pickle.dumps(net))):  # noqa: S301
+        assert_array_equal(other.logits(X), before)
+        other.parameters[:], other.running_stats[:] = 0.0, 2.0
+        assert_array_equal(net.logits(X), before)
 
 
 # Outputs
@@ -193,33 +193,33 @@ def test_how_many_rows_are_asked_for_at_once_changes_no_bit(norm, dtype):
     assert_array_equal([net.predict_proba(row) for row in x[:20]], net.predict_proba(x[:20]))
 
 
-@pytest.mark.parametrize("threads", [2, 3])
 @pytest.mark.parametrize("norm", NORMS)
-def test_the_number_of_threads_changes_no_bit_of_the_outputs(norm, threads):
+def test_the_number_of_threads_changes_no_bit_of_the_outputs(norm):
     net = network(norm, dtype="float32", sizes=(120, 130, 33, 3))
     x = GENERATOR.standard_normal((700, 120))
-    assert_array_equal(net.logits(x, threads=threads), net.logits(x, threads=1))
+    expected = net.logits(x, threads=1)
+    for threads in (2, 3):
+        assert_array_equal(net.logits(x, threads=threads), expected)
 
 
-@pytest.mark.parametrize("kind", [np.float64, np.uint8])
 @pytest.mark.parametrize("norm", NORMS)
-def test_one_row_alone_is_predicted_as_by_numpy(norm, kind):
+def test_one_row_alone_is_predicted_as_by_numpy(norm):
     net = network(norm, sizes=(4, 20, 5, 3))
-    row = (X[0] * 50 + 100).astype(kind)
-    z = z_by_numpy(net, row[None] / 255 if kind == np.uint8 else row[None])
-    assert_allclose(net.predict_proba(row), mlp.softmax(z)[0], rtol=1e-6)
+    for kind, unit in ((np.float64, 1), (np.uint8, 255)):
+        row = (X[0] * 50 + 100).astype(kind)
+        assert_allclose(net.predict_proba(row), mlp.softmax(z_by_numpy(net, row[None] / unit))[0], rtol=1e-6)
 
 
-@pytest.mark.parametrize("rows", [1, 30])
 @pytest.mark.parametrize("norm", NORMS)
-def test_what_is_written_into_the_network_counts_at_once(norm, rows):
-    net = network(norm)
-    x = X[:rows]
-    net.logits(x)
-    net.predict(X[0])
-    for part in (*net.gammas, *net.running_means, *net.running_variances, *net.weights):
-        part *= 1.25
-    assert_allclose(net.logits(x), z_by_numpy(net, x), rtol=1e-11, atol=1e-12)
+def test_what_is_written_into_the_network_counts_at_once(norm):
+    for rows in (1, 30):
+        net = network(norm)
+        x = X[:rows]
+        net.logits(x)
+        net.predict(X[0])
+        for part in (*net.gammas, *net.running_means, *net.running_variances, *net.weights):
+            part *= 1.25
+        assert_allclose(net.logits(x), z_by_numpy(net, x), rtol=1e-11, atol=1e-12)
     assert_allclose(net.predict_proba(X[0]), mlp.softmax(z_by_numpy(net, X[:1]))[0], rtol=1e-6)
 
 
@@ -384,40 +384,38 @@ def spoilt(path, norm, tensors=(), without=(), **config):
     return str(raised.value)
 
 
-@pytest.mark.parametrize("name", ["gamma", "running_mean", "running_variance"])
-@pytest.mark.parametrize("layer", [0, 1])
-def test_a_tensor_that_is_missing_is_named(path, layer, name):
-    assert f"expected a tensor layers.{layer}.{name}, found none" in spoilt(path, "batch", without=[f"layers.{layer}.{name}"])
+TENSORS = ("gamma", "running_mean", "running_variance")
 
 
-@pytest.mark.parametrize("name", ["gamma", "running_mean", "running_variance"])
-@pytest.mark.parametrize("tensor", [np.ones(7, np.float32), np.ones((6, 1), np.float32), np.ones(6), np.ones((), np.float32)])
-def test_a_tensor_of_another_shape_or_type_is_named(path, name, tensor):
-    assert f"tensor layers.0.{name}: expected float32 (6,), found" in spoilt(path, "batch", {f"layers.0.{name}": tensor})
+def test_a_tensor_that_is_missing_or_belongs_to_no_layer_is_named(path, subtests):
+    for layer, name in itertools.product((0, 1), TENSORS):
+        with subtests.test("missing", layer=layer, name=name):
+            assert f"expected a tensor layers.{layer}.{name}, found none" in spoilt(path, "batch", without=[f"layers.{layer}.{name}"])
+    for norm, name in (("layer", "layers.0.running_mean"), ("batch", "layers.2.gamma"), ("batch", "layers.0.beta")):
+        with subtests.test(norm, name=name):
+            assert f"tensor '{name}' belongs to no layer" in spoilt(path, norm, {name: np.ones(6, np.float32)})
 
 
-@pytest.mark.parametrize(("norm", "name"), [("layer", "layers.0.running_mean"), ("batch", "layers.2.gamma"), ("batch", "layers.0.beta")])
-def test_a_tensor_that_belongs_to_no_layer_is_named(path, norm, name):
-    assert f"tensor '{name}' belongs to no layer" in spoilt(path, norm, {name: np.ones(6, np.float32)})
+def test_a_tensor_of_another_shape_or_type_is_named(path, subtests):
+    wrong = np.ones(7, np.float32), np.ones((6, 1), np.float32), np.ones(6), np.ones((), np.float32)
+    for name, tensor in itertools.product(TENSORS, wrong):
+        with subtests.test(name, shape=tensor.shape, dtype=tensor.dtype):
+            assert f"tensor layers.0.{name}: expected float32 (6,), found" in spoilt(path, "batch", {f"layers.0.{name}": tensor})
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_scales_that_are_not_finite_are_refused(path, value):
-    assert "expected finite weights" in spoilt(path, "layer", {"layers.0.gamma": np.full(6, value, np.float32)})
+def test_scales_that_are_not_finite_and_running_statistics_that_cannot_be_are_refused(path, subtests):
+    statistics = "expected finite running means, and finite running variances of at least 0"
+    for norm, name, value, message in (
+        *(("layer", "gamma", value, "expected finite weights") for value in (np.nan, np.inf, -np.inf)),
+        ("batch", "running_mean", np.nan, statistics), ("batch", "running_mean", np.inf, statistics),
+        ("batch", "running_variance", np.nan, statistics), ("batch", "running_variance", -1.0, statistics),
+    ):  # fmt: skip
+        with subtests.test(name, value=value):
+            assert message in spoilt(path, norm, {f"layers.1.{name}": np.full(5, value, np.float32)})
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("running_mean", np.nan), ("running_mean", np.inf), ("running_variance", np.nan), ("running_variance", -1.0)]
-)
-def test_running_statistics_that_cannot_be_are_refused(path, name, value):
-    message = spoilt(path, "batch", {f"layers.1.{name}": np.full(5, value, np.float32)})
-    assert "expected finite running means, and finite running variances of at least 0" in message
-
-
-@pytest.mark.parametrize("value", ["bach", None, 3, ["batch"], {"batch": 1}, True])
-def test_an_unknown_normalisation_in_a_file_is_refused(path, value):
-    spoilt(path, "batch", normalization=value)
-
-
-def test_a_normalisation_that_the_tensors_do_not_fit_is_refused(path):
+def test_a_normalisation_in_a_file_that_is_unknown_or_not_that_of_the_tensors_is_refused(path, subtests):
+    for value in ("bach", None, 3, ["batch"], {"batch": 1}, True):
+        with subtests.test(value=value):
+            spoilt(path, "batch", normalization=value)
     assert "belongs to no layer" in spoilt(path, "batch", normalization="layer")

@@ -1,6 +1,7 @@
 """A network in a file comes back to the bit; a sound file that describes no network is refused."""
 
 import copy
+import itertools
 import json
 
 import numpy as np
@@ -179,16 +180,17 @@ def assert_refused(parts, message=None) -> None:
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("name", ["layers.0.weight", "layers.2.bias", "normalisation.mean", "normalisation.deviation"])
-def test_a_tensor_that_is_missing_is_named(parts, name):
-    del parts.tensors[name]
-    assert_refused(parts, name)
-
-
-@pytest.mark.parametrize("name", ["layers.3.weight", "layers.3.bias", "layers.0.gamma", "optimizer.momentum", ""])
-def test_a_tensor_that_belongs_to_no_layer_is_named(parts, name):
-    parts.tensors[name] = np.zeros(3, np.float32)
-    assert_refused(parts, f"{name!r} belongs to no layer")
+def test_a_tensor_that_is_missing_or_belongs_to_no_layer_is_named(parts, subtests):
+    for name in ("layers.0.weight", "layers.2.bias", "normalisation.mean", "normalisation.deviation"):
+        with subtests.test("missing", name=name):
+            spoilt = copy.deepcopy(parts)
+            del spoilt.tensors[name]
+            assert_refused(spoilt, name)
+    for name in ("layers.3.weight", "layers.3.bias", "layers.0.gamma", "optimizer.momentum", ""):
+        with subtests.test("of no layer", name=name):
+            spoilt = copy.deepcopy(parts)
+            spoilt.tensors[name] = np.zeros(3, np.float32)
+            assert_refused(spoilt, f"{name!r} belongs to no layer")
 
 
 WRONG_TENSORS = [
@@ -212,11 +214,12 @@ def test_a_tensor_of_another_shape_or_type_is_named(parts, subtests):
             assert_refused(spoilt, f"tensor {name}: expected float32")
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("name", ["layers.0.weight", "layers.2.bias"])
-def test_weights_that_are_not_finite_are_refused(parts, name, value):
-    parts.tensors[name].reshape(-1)[-1] = value
-    assert_refused(parts, "expected finite weights")
+def test_weights_that_are_not_finite_are_refused(parts, subtests):
+    for name, value in (("layers.0.weight", np.nan), ("layers.0.weight", np.inf), ("layers.2.bias", -np.inf), ("layers.2.bias", np.nan)):
+        with subtests.test(name, value=value):
+            spoilt = copy.deepcopy(parts)
+            spoilt.tensors[name].reshape(-1)[-1] = value
+            assert_refused(spoilt, "expected finite weights")
 
 
 NO_SCALINGS = [
@@ -285,10 +288,12 @@ def test_a_configuration_of_no_network_is_refused(parts, subtests):
             assert_refused(spoilt)
 
 
-@pytest.mark.parametrize("key", ["sizes", "activations", "output", "loss", "dtype", "target_is_column"])
-def test_a_key_that_is_missing_is_named(parts, key):
-    del parts.config[key]
-    assert_refused(parts, f"expected '{key}' in the metadata, found none")
+def test_a_key_that_is_missing_is_named(parts, subtests):
+    for key in ("sizes", "activations", "output", "loss", "dtype", "target_is_column"):
+        with subtests.test(key):
+            spoilt = copy.deepcopy(parts)
+            del spoilt.config[key]
+            assert_refused(spoilt, f"expected '{key}' in the metadata, found none")
 
 
 def test_a_key_that_is_unknown_is_ignored(parts):
@@ -297,22 +302,19 @@ def test_a_key_that_is_unknown_is_ignored(parts):
     assert parts.load().sizes == (4, 6, 5, 3)
 
 
-@pytest.mark.parametrize("classes", [["a", "b"], ["a", "b", "c", "d"], [], [0, 1, 2], ["a", "b", None], "abc", {"0": "a"}, 3])
-def test_class_names_that_do_not_fit_are_refused(parts, classes):
-    parts.classes = classes
-    assert_refused(parts)
+def test_class_names_that_do_not_fit_are_refused(parts, subtests):
+    for classes in (["a", "b"], ["a", "b", "c", "d"], [], [0, 1, 2], ["a", "b", None], "abc", {"0": "a"}, 3):
+        with subtests.test(classes=classes):
+            parts.classes = classes
+            assert_refused(parts)
 
 
-@pytest.mark.parametrize("preprocess", [{"normalize": "minmax"}, {"normalize": 3}, {"normalize": ["scale"]}, {}, [], None, "scale"])
-def test_an_unknown_normalisation_is_refused(parts, preprocess):
-    parts.preprocess = preprocess
-    assert_refused(parts)
-
-
-@pytest.mark.parametrize("kind", ["none", "scale"])
-def test_a_mean_that_the_kind_of_normalisation_does_not_have_is_refused(parts, kind):
-    parts.preprocess = {"normalize": kind}
-    assert_refused(parts)
+def test_a_normalisation_that_is_unknown_or_has_no_mean_is_refused(parts, subtests):
+    unknown = ({"normalize": "minmax"}, {"normalize": 3}, {"normalize": ["scale"]}, {}, [], None, "scale")
+    for preprocess in (*unknown, {"normalize": "none"}, {"normalize": "scale"}):
+        with subtests.test(preprocess=preprocess):
+            parts.preprocess = preprocess
+            assert_refused(parts)
 
 
 UNSOUND_JSON = [
@@ -337,20 +339,17 @@ def test_metadata_that_hold_no_sound_json_are_refused(parts, subtests):
                     Network.load(parts.path)
 
 
-@pytest.mark.parametrize("text", ["null", "[]"])
-@pytest.mark.parametrize("key", ["config", "preprocess"])
-def test_metadata_that_hold_no_json_object_are_refused(parts, key, text):
-    parts.write(parts.metadata | {key: text})
-    with pytest.raises(ModelFileError, match="expected JSON objects"):
-        Network.load(parts.path)
-
-
-@pytest.mark.parametrize("key", ["config", "classes", "preprocess"])
-def test_metadata_that_are_missing_are_named(parts, key):
-    del parts.metadata[key]
-    parts.write(parts.metadata)
-    with pytest.raises(ModelFileError, match=key):
-        Network.load(parts.path)
+def test_metadata_that_hold_no_json_object_are_refused_and_missing_ones_are_named(parts, subtests):
+    for key, text in itertools.product(("config", "preprocess"), ("null", "[]")):
+        with subtests.test(key, text=text):
+            parts.write(parts.metadata | {key: text})
+            with pytest.raises(ModelFileError, match="expected JSON objects"):
+                Network.load(parts.path)
+    for key in ("config", "classes", "preprocess"):
+        with subtests.test("missing", key=key):
+            parts.write({name: text for name, text in parts.metadata.items() if name != key})
+            with pytest.raises(ModelFileError, match=key):
+                Network.load(parts.path)
 
 
 @pytest.mark.parametrize("found", ["0", "2", "999", "x", "1x", ""])
