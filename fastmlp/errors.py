@@ -1,4 +1,4 @@
-"""The errors that fastmlp raises on purpose, each with the exit code that the command line gives it.
+"""The errors that fastmlp raises on purpose, each with the exit code that the command line gives it; and its warnings.
 
     FastmlpError                  70   a bug in fastmlp, when raised bare
     ├── TrainingError              1   training diverged
@@ -19,6 +19,11 @@ Every message is one line: what was expected, what came, what to do next. That o
 """
 
 import re
+import sys
+import warnings
+
+# Packages that call fastmlp for a user, or lie between two of its functions.
+BETWEEN = ("fastmlp", "sklearn", "contextlib")
 
 
 class FastmlpError(Exception):
@@ -114,3 +119,11 @@ class ConfigError(FastmlpError, ValueError):
     """A setting is unknown, out of range, or contradicts another."""
 
     exit_code = 78
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn whoever called fastmlp, by whatever way: the warning points at the nearest line that is not fastmlp's own."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in BETWEEN:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)

@@ -8,10 +8,11 @@ import os
 import platform
 import re
 import sys
-import warnings
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
+
+from fastmlp.errors import warn
 
 CGROUP = Path("/sys/fs/cgroup")
 MODEST_CACHE = 512 * 1024
@@ -56,7 +57,7 @@ def threads(wanted: int | None) -> int:
     cores = usable_cores()
     if wanted is None or wanted <= max(cores, MOST_THREADS):
         return wanted or cores
-    warnings.warn(f"threads: this process may use {cores} processors, got {wanted:,} threads; {cores} are used", stacklevel=3)
+    warn(f"threads: this process may use {cores} processors, got {wanted:,} threads; {cores} are used")
     return cores
 
 

@@ -2,14 +2,13 @@
 
 import concurrent.futures
 import threading
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
 
-from fastmlp.errors import ConfigError
+from fastmlp.errors import ConfigError, warn
 from fastmlp.estimators import workers
 from fastmlp.estimators.parameters import Parameters
 from fastmlp.network import Network
@@ -117,7 +116,7 @@ def _train_at_once(members: Sequence[Any], stops: Sequence[Stop], threads: int, 
         try:
             concurrent.futures.wait(trainings, return_when=concurrent.futures.FIRST_EXCEPTION)
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", UserWarning, stacklevel=6)
+            warn("Training interrupted by user.")
         stop.told.set()
     for training in trainings:
         training.result()

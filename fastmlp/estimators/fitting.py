@@ -1,7 +1,6 @@
 """fit and partial_fit of both estimators: from checked rows to a trained network, and what is known of it afterwards."""
 
 import contextlib
-import warnings
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
-from fastmlp.errors import ConfigError, DataError
+from fastmlp.errors import ConfigError, DataError, warn
 from fastmlp.estimators import columns as of_columns
 from fastmlp.estimators import course as of_course
 from fastmlp.estimators import rows as of_rows
@@ -27,6 +26,7 @@ from fastmlp.preprocessing import InputScaling, targets
 from fastmlp.training import stopping
 from fastmlp.training.callbacks import hooks
 from fastmlp.training.fit import fit as run
+from fastmlp.training.validation_rows import warn_of_scale
 
 FEWEST_HELD_OUT = 2
 
@@ -159,10 +159,9 @@ def _by_steps(
 ) -> None:  # fmt: skip
     n_rows = rows.x.shape[0]
     if parameters.batch_size is not None and parameters.batch_size > n_rows:
-        warnings.warn(
+        warn(
             f"Got `batch_size` less than 1 or larger than sample size. It is going to be clipped: {parameters.batch_size} to {n_rows}",
-            UserWarning, stacklevel=5,
-        )  # fmt: skip
+        )
     dropout = parameters.settings.dropout
     seed = int(random_state.randint(np.iinfo(np.int32).max)) if np.any(dropout) else 0
     of_course.begin(course, parameters, held_out is not None, network.parameters)
@@ -175,7 +174,7 @@ def _by_steps(
             for _ in events:
                 pass
     except KeyboardInterrupt:
-        warnings.warn("Training interrupted by user.", UserWarning, stacklevel=5)
+        warn("Training interrupted by user.")
     if epochs.stopped == DIVERGED:
         _warn(f"Stochastic Optimizer: the loss was not finite in epoch {course.n_iter}; the best weights before are kept.")
     elif epochs.stopped == stopping.EPOCHS and not is_single:
@@ -215,6 +214,10 @@ def _split(
     """Return the rows to train on and those to judge by, None where there are none."""
     x, target, weight = given.x, given.target, given.weight
     if given.held_out is not None:
+        if not (of_rows.is_sparse(x) or of_rows.is_sparse(given.held_out[0])):
+            warn_of_scale("X_val", given.held_out[0], x)
+        if problem.output == "identity":
+            warn_of_scale("y_val", given.held_out[1], target)
         return _rows(x, target, weight, dtype), _rows(*given.held_out, dtype)
     if not parameters.early_stopping or parameters.solver == "lbfgs":
         return _rows(x, target, weight, dtype), None
@@ -270,7 +273,7 @@ def _set_attributes(estimator: Any, course: Course, is_stochastic: bool) -> None
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, ConvergenceWarning, stacklevel=5)
+    warn(message, ConvergenceWarning)
 
 
 # --- weights as attributes -----------------------------------------------------------------------------------------------

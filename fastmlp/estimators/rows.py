@@ -1,6 +1,5 @@
 """The rows of a user, checked by scikit-learn's rules, in a form that kernels take: dense, or CSR that becomes dense block by block."""
 
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import check_array, check_X_y, validate_data
 
-from fastmlp.errors import DataError
+from fastmlp.errors import DataError, warn
 from fastmlp.estimators import columns as of_columns
 from fastmlp.network import Network
 from fastmlp.network.arrays import frozen, refuse_masked
@@ -48,11 +47,10 @@ def _warn_of_rounding(name: str, values: Any, dtype: np.dtype | None) -> None:
     found = steps_too_coarse(values if values.ndim == 2 else values[:, None], dtype)
     if found is not None:
         column, mean, std, step = found
-        warnings.warn(
+        warn(
             f"{name}: column {column} varies by {std:.3g} around {mean:.6g}, where {dtype} has steps of {step:.2g}; standardise it first, "
             "or use dtype='float64'",
-            UserWarning, stacklevel=5,
-        )  # fmt: skip
+        )
 
 
 def checked_rows(estimator: Any, x: Any, dtype: np.dtype | None) -> Any:

@@ -6,7 +6,6 @@ remains scikit-learn's own code: for the time of its fit the search is given a c
 
 import contextlib
 import itertools
-import warnings
 from collections.abc import Generator, Mapping
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from sklearn.compose import TransformedTargetRegressor
 from sklearn.pipeline import Pipeline
 
 from fastmlp import machine
+from fastmlp.errors import warn
 from fastmlp.estimators import MLPClassifier, MLPRegressor, workers
 from fastmlp.estimators.ensemble import Stop
 from fastmlp.model_selection.once import Once
@@ -80,7 +80,7 @@ def as_bank(search: Any, axes: Any) -> Generator[None, None, None]:
     path = path_of(search.estimator)
     reason = obstacle(path, axes)
     if reason is not None:
-        warnings.warn(f"{type(search).__name__} trains as scikit-learn's does, not as a bank: {reason}", UserWarning, stacklevel=4)
+        warn(f"{type(search).__name__} trains as scikit-learn's does, not as a bank: {reason}")
     backend, _ = joblib.parallel.get_active_backend(prefer="threads")
     if reason is not None or not getattr(backend, "supports_sharedmem", False):
         yield

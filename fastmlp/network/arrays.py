@@ -8,12 +8,11 @@ import datetime
 import decimal
 import fractions
 import math
-import warnings
 from typing import Any
 
 import numpy as np
 
-from fastmlp.errors import DataError
+from fastmlp.errors import DataError, warn
 from fastmlp.preprocessing.inputs import BLOCK_ROWS
 
 # Floats that stand for bytes lie in 0…1; noise and interpolation lead them a little out of there, another scale further.
@@ -280,11 +279,9 @@ def _on_scale_of_bytes(rows: np.ndarray, name: str) -> np.ndarray:
         return rows
     if all(((block >= 0) & (block <= 255) & (block == np.floor(block))).all() for block in blocks):
         if not is_whole:
-            warnings.warn(
+            warn(
                 f"{name}: the network was trained on bytes and divides them by 255; these whole numbers up to 255 are taken as bytes, give "
                 "uint8, or floats from 0 to 1",
-                UserWarning,
-                stacklevel=5,
             )
         return rows.astype(np.uint8)
     if not all(np.isfinite(block).all() for block in blocks):
@@ -298,19 +295,14 @@ def _on_scale_of_bytes(rows: np.ndarray, name: str) -> np.ndarray:
 
 
 def warn_of_bytes(rows: np.ndarray, name: str) -> None:
-    """Warn where rows (n, K) for a network trained on floats from 0 to 1 are whole numbers up to 255: pixels that were not divided.
-
-    The warning is for whoever called a method of the network.
-    """
+    """Warn where rows (n, K) for a network trained on floats from 0 to 1 are whole numbers up to 255: pixels that were not divided."""
     highest = BYTES_AS_FLOATS[1]
     if rows.dtype == np.uint8 or rows.size == 0 or not highest < rows.max() <= 255:
         return
     if rows.min() >= 0 and (rows == np.floor(rows)).all():
-        warnings.warn(
+        warn(
             f"{name}: the network was trained on floats from 0 to 1; these whole numbers up to {rows.max():g} are taken as they are; "
             "divide pixels by 255, or give uint8",
-            UserWarning,
-            stacklevel=5,
         )
 
 

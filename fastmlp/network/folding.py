@@ -1,11 +1,10 @@
 """What stands before or behind a layer, folded into its weights and biases: the same outputs, but for rounding, from a plain network."""
 
-import warnings
 from typing import Any
 
 import numpy as np
 
-from fastmlp.errors import DataError
+from fastmlp.errors import DataError, warn
 from fastmlp.kernels.normalisation import EPSILON
 from fastmlp.preprocessing import targets
 from fastmlp.preprocessing.inputs import FEWEST_STEPS
@@ -39,10 +38,8 @@ def fold_target_scaling(network: Any, what: str) -> None:
         raise DataError(f"{what}: expected outputs that {network.dtype} can hold, got a mean or standard deviation of y that is too large")
     if (coarse := np.flatnonzero(step * FEWEST_STEPS > scaling.std)).size:
         n = int(coarse[0])
-        warnings.warn(
+        warn(
             f"{what}: {network.dtype} holds numbers around {scaling.mean[n]:.6g} in steps of {step[n]:.2g}, and y varies by "
             f"{scaling.std[n]:.2g}: outputs will be rounded; subtract a constant from y, or use dtype='float64'",
-            UserWarning,
-            stacklevel=3,
         )
     network.target_scaling = targets.none(network.n_outputs)

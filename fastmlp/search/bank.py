@@ -1,12 +1,11 @@
 """Independent models trained on one data set: in the threads of this process, or by the workers of an executor. Never prints."""
 
 import time
-import warnings
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from fastmlp.data.dataset import Dataset
-from fastmlp.errors import ConfigError, FastmlpError
+from fastmlp.errors import ConfigError, FastmlpError, warn
 from fastmlp.kernels.vectors import vector_bytes
 from fastmlp.search.executors import Executor, Loss, Workers, opened, run
 from fastmlp.search.in_process import SharedRows, amount_of_work, prepare, resolved, train_here
@@ -65,10 +64,9 @@ def _train_there(tasks: Sequence[Task], data: Dataset, workers: Workers, cores: 
             raise result
         if result.vector_bytes != vector_bytes() and not warned:
             warned = True
-            warnings.warn(
+            warn(
                 f"a worker on {result.host} has vectors of {8 * result.vector_bytes} bits, this machine of {8 * vector_bytes()}: "
                 "the last bits of models depend on where they are trained; FASTMLP_LEVEL=x86-64-v3 on both gives them one code",
-                stacklevel=2,
             )
         for model in result.models:
             if model.test is not None:  # the worker looked at test rows, once

@@ -1,13 +1,12 @@
 """Several networks trained on the same rows, from other seeds, and the one that answers the mean of what they answer."""
 
 import time
-import warnings
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fastmlp.data.dataset import Dataset
-from fastmlp.errors import ConfigError, FastmlpError, TrainingError
+from fastmlp.errors import ConfigError, FastmlpError, TrainingError, warn
 from fastmlp.network import Network
 from fastmlp.network.joined import joined
 from fastmlp.search.bank import train_bank
@@ -115,7 +114,7 @@ def trained_together(
     if not done:
         raise TrainingError(f"the loss of all {count} networks is no longer finite; choose a smaller learning rate")
     if len(done) < count:
-        warnings.warn(f"{count - len(done)} of {count} networks diverged and are left out", UserWarning, stacklevel=2)
+        warn(f"{count - len(done)} of {count} networks diverged and are left out")
     return Ensemble(joined([model.network for model in done]), done)
 
 

@@ -1,11 +1,10 @@
 """What settings and their values are called: here, in earlier versions, and in other libraries."""
 
 import difflib
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fastmlp.errors import ConfigError
+from fastmlp.errors import ConfigError, warn
 
 # Settings, and values of settings, of version 0.1.0 that have another name now. Accepted with a warning for one version; what was recorded
 # under them is read as it was meant, without one.
@@ -125,14 +124,14 @@ def current_names(values: Mapping[str, Any], warn: bool = True) -> dict[str, Any
     return current
 
 
-def warn_renamed(before: str, now: str, stacklevel: int = 3) -> None:
-    """Warn the caller of the caller that a name has changed."""
-    warnings.warn(f"{before} is called {now} now; the next version will not know the old name", FutureWarning, stacklevel=stacklevel)
+def warn_renamed(before: str, now: str) -> None:
+    """Warn that a name has changed."""
+    warn(f"{before} is called {now} now; the next version will not know the old name", FutureWarning)
 
 
 def current_value(name: str, value: Any, warn: bool) -> Any:
     """Return a value of a setting under the name that it has now, with a FutureWarning, if wanted, for an earlier one."""
     now = RENAMED_VALUES.get((name, value)) if isinstance(value, str) else None
     if now is not None and warn:
-        warn_renamed(f"{name} {value!r}", repr(now), stacklevel=5)
+        warn_renamed(f"{name} {value!r}", repr(now))
     return value if now is None else now

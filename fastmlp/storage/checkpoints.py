@@ -8,14 +8,13 @@ business; more of them, or of the metadata, is no other format.
 
 import os
 import re
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy.typing as npt
 
-from fastmlp.errors import FastmlpError, InputNotFound, ModelFileError
+from fastmlp.errors import FastmlpError, InputNotFound, ModelFileError, warn
 from fastmlp.storage import model_file
 from fastmlp.storage.atomic import make_folder, output_error, remove_leftovers
 
@@ -75,7 +74,7 @@ class Checkpoints:
                 refused = error
                 continue
             if refused is not None:
-                warnings.warn(f"{refused}; going back to the checkpoint before it, {file.path.name}", UserWarning, stacklevel=2)
+                warn(f"{refused}; going back to the checkpoint before it, {file.path.name}")
             return content
         if refused is not None:
             raise ModelFileError(f"expected a sound checkpoint in {str(self.folder)!r}, found none of {len(files)}: {refused}")

@@ -1,10 +1,8 @@
 """Which loss a training minimises, and whether it goes with the network, the settings and the targets. Reads, and changes nothing."""
 
-import warnings
-
 import numpy as np
 
-from fastmlp.errors import ConfigError, DataError
+from fastmlp.errors import ConfigError, DataError, warn
 from fastmlp.kernels.losses import SMOOTHING, loss_for, loss_names, losses_for, outputs_for
 from fastmlp.network import Network
 from fastmlp.settings import TrainingSettings, known_name, nearest
@@ -46,17 +44,15 @@ def loss_parameter(loss: str, output: str, settings: TrainingSettings, dtype: np
 def warn_of_counts(loss: str, network: Network, target: np.ndarray) -> None:
     """Warn where a loss of counts begins so far from their mean that a training will hardly get there; target (n, T).
 
-    Outputs are logarithms of rates. The warning is for whoever called the caller of make_plan.
+    Outputs are logarithms of rates.
     """
     if loss_for(loss, network.output).link != "log" or network.input_scaling is not None or network.biases[-1].any():
         return
     mean = float(target.mean(dtype=np.float64))
     if mean and not 1 / FARTHEST <= mean <= FARTHEST:
-        warnings.warn(
+        warn(
             f"y: counts are {mean:.2g} on average, where the outputs of a network with the loss {loss} begin at rates of about 1; begin at "
             "their mean: network.biases[-1][:] = np.log(y.mean(axis=0)), or divide y by it",
-            UserWarning,
-            stacklevel=5,
         )
 
 

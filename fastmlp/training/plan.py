@@ -95,7 +95,7 @@ def make_plan(
     if pair is None:
         held_out = validation_rows.held_out(network, rows, target, weight, split.held_out)
     else:
-        held_out = validation_rows.given(network, *pair, labels, of_target, input_scaling, loss)
+        held_out = validation_rows.given(network, *pair, labels, input_scaling, loss, rows, target)
     checks.check_stopping(settings, held_out is not None, network)
     if chosen is None:
         settings.check_needs()

@@ -1,11 +1,10 @@
 """How a training scales inputs and targets: as its network does already, else as fitted to the rows trained on."""
 
-import warnings
 from typing import Any
 
 import numpy as np
 
-from fastmlp.errors import ConfigError
+from fastmlp.errors import ConfigError, warn
 from fastmlp.kernels.losses import loss_for
 from fastmlp.network import Network
 from fastmlp.network.arrays import as_numbers, as_rows
@@ -28,9 +27,12 @@ def input_scaling(
         if kind == "standardize" and rows.dtype != np.uint8:  # what the parameters' type cannot hold is fitted as it came
             raw, of_raw = holdout.cut(x.reshape(rows.shape), train)
             if (exact := inputs.exact_scaling(raw, network.dtype, per_feature, of_raw)) is not None:
+                _warn_of_few("x", x.reshape(rows.shape), train, exact.mean, exact.std)
                 return exact._replace(trained_on=inputs.NUMBERS)
         cut, numbers = holdout.cut(rows, train)
-        return inputs.fit(kind or "scale", cut, per_feature, numbers)._replace(trained_on=inputs.kind_of_rows(rows))
+        fit = inputs.fit(kind or "scale", cut, per_feature, numbers)._replace(trained_on=inputs.kind_of_rows(rows))
+        _warn_of_few("x", rows, train, fit.mean, fit.std)
+        return fit
     if kind is not None and kind != fitted.kind:
         raise ConfigError(f"normalize: this network was trained with {fitted.kind!r} and keeps it, got {kind!r}; use a new Network")
     if settings.per_feature not in (None, fitted.per_feature) and fitted.kind == "standardize":
@@ -44,10 +46,23 @@ def check_per_feature(network: Network, settings: TrainingSettings) -> None:
     settings.check_choice("normalize", fitted.kind if fitted is not None else settings.normalize or "scale")
 
 
+def _warn_of_few(name: str, values: np.ndarray, train: np.ndarray, mean: np.ndarray, std: np.ndarray) -> None:
+    """Warn where a few of the rows trained on make the standard deviation of a column of values (n, K): the others hardly differ then.
+
+    mean, std: (K,) those of the columns; () for one of all of them, where nothing is said.
+    """
+    if mean.ndim == 1 and (found := inputs.squeezed(values, train, mean, std)) is not None:
+        warn(
+            f"{name}: column {found.column} varies by {found.std:.3g} because of few rows, row {found.row} with {found.value:.6g} above "
+            f"all, and the others by {found.of_others:.2g}: standardized, they hardly differ; correct or leave out these rows, clip the "
+            "column, or take its logarithm"
+        )
+
+
 def warn_of_scale(network: Network, settings: TrainingSettings, rows: np.ndarray, train: np.ndarray) -> None:
     """Warn where numbers (n, K) that nobody said how to scale are so large, or all so small, that a network learns little from them.
 
-    Told from some of the rows trained on, with the numbers (m,). The warning is for whoever called the caller of make_plan.
+    Told from some of the rows trained on, with the numbers (m,).
     """
     if network.input_scaling is not None or settings.normalize is not None or rows.dtype == np.uint8:
         return
@@ -57,19 +72,14 @@ def warn_of_scale(network: Network, settings: TrainingSettings, rows: np.ndarray
     column = int(sizes.argmax())
     if sizes[column] > FAR or 0 < sizes[column] < NEAR:
         which = f"column {column} has" if sizes[column] > FAR else "columns have"
-        warnings.warn(
+        warn(
             f"x: {which} a root mean square of {sizes[column]:.2g}{'' if sizes[column] > FAR else ' and less'}, and floats are taken as "
             "they are: a network learns little from such inputs; give normalize='standardize', or 'scale' if this is meant",
-            UserWarning,
-            stacklevel=5,
         )
 
 
 def moved(network: Network, x: np.ndarray, rows: np.ndarray, scaling: InputScaling) -> np.ndarray:
-    """Return rows (n, K) of x less the means that the type of the parameters has no room for; warn where it has none for the rest.
-
-    The warning is for whoever called the caller of make_plan.
-    """
+    """Return rows (n, K) of x less the means that the type of the parameters has no room for; warn where it has none for the rest."""
     if rows.dtype == np.uint8:
         return rows
     offset = scaling.offset(network.n_inputs, network.dtype)
@@ -100,7 +110,7 @@ def _warn_of_rounding(name: str, values: np.ndarray, dtype: np.dtype, is_moved: 
     elif name == "y" and held != came:
         cure = f"leave out normalize_target='none', {cure}"
     about = f"varies by {std:.3g} around {mean:.6g}, where {held} has steps of {step:.2g}"
-    warnings.warn(f"{name}: column {column} {about}; {cure}", UserWarning, stacklevel=6)
+    warn(f"{name}: column {column} {about}; {cure}")
 
 
 def kind_of_targets(network: Network, settings: TrainingSettings, loss: str) -> str:
@@ -127,9 +137,11 @@ def target_scaling(
     """Return the network's scaling of targets (n, T): fitted on the rows trained on, where no training did so before."""
     if network.target_scaling is not None or network.output != "identity":
         return network.target_scaling
-    return (
-        targets.fit(target[train], None if weight is None else weight[train]) if kind == "standardize" else targets.none(network.n_outputs)
-    )
+    if kind != "standardize":
+        return targets.none(network.n_outputs)
+    scaling = targets.fit(target[train], None if weight is None else weight[train])
+    _warn_of_few("y", target, train, scaling.mean, scaling.std)
+    return scaling
 
 
 def in_effect(settings: TrainingSettings, loss: str, of_inputs: InputScaling, of_targets: TargetScaling | None) -> TrainingSettings:

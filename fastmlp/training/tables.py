@@ -5,7 +5,6 @@ Which rows are held out to validate on follows from the settings, and is decided
 
 import hashlib
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ import numpy as np
 from fastmlp.data.dataset import DATASETS, Dataset
 from fastmlp.data.formats import lines, read_table
 from fastmlp.data.formats.backend import polars
-from fastmlp.errors import ConfigError, DataError, InputNotFound
+from fastmlp.errors import ConfigError, DataError, InputNotFound, warn
 from fastmlp.preprocessing import columns as of_columns
 from fastmlp.preprocessing import frames
 from fastmlp.preprocessing.columns import Choices, Columns
@@ -311,7 +310,7 @@ def with_target(targets: Any, notify: Notify | None = None) -> np.ndarray:
         if notify is not None:
             notify(f"{shown}: {left_out}")
         else:
-            warnings.warn(f"{shown}: {left_out}", UserWarning, stacklevel=4)
+            warn(f"{shown}: {left_out}")
     return there
 
 

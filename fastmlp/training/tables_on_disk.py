@@ -1,7 +1,6 @@
 """A table that is larger than memory -> what a training reads bit by bit: test rows held out, columns fitted to some of the others."""
 
 import os
-import warnings
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from fastmlp.data.dataset import Dataset
 from fastmlp.data.formats import lines
 from fastmlp.data.formats.backend import polars
 from fastmlp.data.stored import DEFAULT_MEMORY, MOST_TEXTS, Notify, StoredTable, memory_of, store
-from fastmlp.errors import ConfigError, DataError
+from fastmlp.errors import ConfigError, DataError, warn
 from fastmlp.preprocessing import columns as of_columns
 from fastmlp.preprocessing.columns import Choices, Columns
 from fastmlp.settings import HELD_OUT, TrainingSettings, refuses_unknown, settings_in_effect
@@ -191,7 +190,7 @@ def tell_left_out(table: StoredTable, notify: Notify | None) -> None:
     rows = f"{table.n_without_target:,} row{'s' if table.n_without_target > 1 else ''} without a target"
     told = f"{shown}: {rows} {'are' if table.n_without_target > 1 else 'is'} left out"
     if notify is None:
-        warnings.warn(told, UserWarning, stacklevel=4)
+        warn(told)
     else:
         notify(told)
 

@@ -1,12 +1,11 @@
 """The rows that a training is judged by: some of its own, held out, or a user's."""
 
-import warnings
 from typing import Any
 
 import numpy as np
 
 from fastmlp.data.dataset import is_test_split
-from fastmlp.errors import ConfigError, DataError
+from fastmlp.errors import ConfigError, DataError, warn
 from fastmlp.network import Network
 from fastmlp.network.arrays import as_rows, as_target, frozen, in_classes, weight_in
 from fastmlp.preprocessing import InputScaling
@@ -15,6 +14,8 @@ from fastmlp.training import holdout, objective
 from fastmlp.training.records import HeldOut
 
 MOST_NAMED = 5  # classes in a warning
+ANOTHER_SCALE = 50.0  # times as large, or as small: pixels that were not divided by 255, numbers that were not standardised
+MOST_SEEN = 1000  # rows
 Validation = int | float | tuple[Any, Any] | holdout.Rows | None
 
 
@@ -46,19 +47,18 @@ def held_out(network: Network, rows: np.ndarray, target: np.ndarray, weight: np.
 
 
 def given(
-    network: Network, x: Any, y: Any, labels: np.ndarray | None, of_target: np.dtype, scaling: InputScaling, loss: str
+    network: Network, x: Any, y: Any, labels: np.ndarray | None, scaling: InputScaling, loss: str, rows_trained_on: np.ndarray,
+    target_trained_on: np.ndarray,
 ) -> HeldOut:  # fmt: skip
-    """Return a user's own rows to validate on; warn where they are the test rows of a data set.
+    """Return a user's own rows to validate on; warn where they are the test rows of a data set, or on another scale than those trained on.
 
-    labels: of the classes, once the network is trained; of_target: the type that targets have before they are standardised.
+    labels: of the classes, once the network is trained; target_trained_on: before it is standardised.
     """
     y = network.class_numbers(y, "validation y", labels)
     if is_test_split(x):
-        warnings.warn(
+        warn(
             "validation=(x_test, y_test): what is chosen by the test set is not tested by it; hold out training "
             "rows instead: validation=5000",
-            UserWarning,
-            stacklevel=5,
         )
     rows = as_rows(
         network.encoded(x, "validation x"),
@@ -70,9 +70,23 @@ def given(
     )
     if rows.shape[0] == 0:
         raise DataError("validation x: expected at least one row to judge by, got none; leave validation out")
-    target = as_target(y, network.output, network.n_outputs, rows.shape[0], of_target, "validation y")
+    target = as_target(y, network.output, network.n_outputs, rows.shape[0], target_trained_on.dtype, "validation y")
     objective.check_counts(loss, network.output, target, "validation y")
+    warn_of_scale("validation x", rows, rows_trained_on, scaling.byte_scale)
+    if network.output == "identity":
+        warn_of_scale("validation y", target, target_trained_on)
     return HeldOut(rows, target, None)
+
+
+def warn_of_scale(name: str, values: np.ndarray, trained_on: np.ndarray, byte_scale: float = 1.0) -> None:
+    """Warn where most columns of values (n, K) are on another scale than in what was trained on (m, K); bytes are divided by byte_scale."""
+    sizes = []
+    for each in (values, trained_on):
+        seen = each[np.linspace(0, len(each) - 1, min(len(each), MOST_SEEN)).astype(np.int64)].astype(np.float64)
+        sizes.append(np.abs(seen).mean(axis=0) / (byte_scale if each.dtype == np.uint8 else 1.0))
+    there = (sizes[0] > 0) & (sizes[1] > 0)
+    if there.any() and not 1 / ANOTHER_SCALE <= (ratio := float(np.median(sizes[0][there] / sizes[1][there]))) <= ANOTHER_SCALE:
+        warn(f"{name}: numbers are {ratio:.2g} times as large as those trained on; give both on the same scale, prepared in the same way")
 
 
 def warn_of_unseen(
@@ -80,8 +94,7 @@ def warn_of_unseen(
 ) -> None:
     """Warn where each row has one class, and some class of the rows held out is none of the `classes` (n, 1) trained on.
 
-    y: as it was given to train on; labels (C,): of the classes, None: their numbers; how: rows are held out. The warning is for whoever
-    called the caller of make_plan.
+    y: as it was given to train on; labels (C,): of the classes, None: their numbers; how: rows are held out.
     """
     if held_out is None:
         return
@@ -94,8 +107,6 @@ def warn_of_unseen(
     names = ", ".join(map(str, (unseen if labels is None else labels[unseen])[:MOST_NAMED])) + (" …" if unseen.size > MOST_NAMED else "")
     is_blind = how in (holdout.LAST, holdout.SHUFFLED)
     advice = "train on rows of it, too" if is_given else "draw them with holdout='stratified'" if is_blind else "hold out fewer rows"
-    warnings.warn(
+    warn(
         f"validation: rows of class{'es' if unseen.size > 1 else ''} {names} are held out, and none is left to train on; {advice}",
-        UserWarning,
-        stacklevel=5,
     )

@@ -1,12 +1,11 @@
 """How much each row counts: the weights of rows that a user gives, times those of their classes."""
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from fastmlp.errors import ConfigError
+from fastmlp.errors import ConfigError, warn
 from fastmlp.network import Network
 from fastmlp.network.arrays import weight_in
 from fastmlp.network.labels import is_plain, number_of, shown
@@ -81,17 +80,12 @@ def weights_of_rows(
 
 
 def warn_of_size(weight: np.ndarray, update: str) -> None:
-    """Warn where the weights (n,) of the rows trained on are so far from 1 that default rates make steps that are far too short or long.
-
-    The warning is for whoever called the caller of make_plan.
-    """
+    """Warn where the weights (n,) of the rows trained on are so far from 1 that default rates make steps that are far too short or long."""
     mean, most = float(weight.mean(dtype=np.float64)), FARTHEST.get(update, FARTHEST_ADAPTIVE)
     if not 1 / most <= mean <= most:
-        warnings.warn(
+        warn(
             f"sample_weight: rows count {mean:.3g} on average, and so do their gradients, where optimizers are made for 1; divide the "
             "weights by their mean, or give a learning_rate",
-            UserWarning,
-            stacklevel=5,
         )
 
 

@@ -258,6 +258,9 @@ def test_rows_to_judge_by_come_with_their_targets_and_not_with_lbfgs(digits):
                 model.fit(x, y, **given)
     with pytest.raises(ConfigError, match="^X_val: expected none with lbfgs"):
         MLPClassifier((8,), solver="lbfgs").fit(x, y, X_val=x, y_val=y)
+    with pytest.warns(UserWarning, match="^X_val: numbers are 1e\\+03 times as large") as caught:
+        MLPClassifier((8,), max_iter=1).fit(x, y, X_val=1000 * x, y_val=y)
+    assert {warning.filename for warning in caught} == {__file__}
 
 
 def test_what_lies_under_a_mask_is_no_data(digits):

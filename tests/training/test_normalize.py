@@ -1,5 +1,7 @@
 """InputScaling: fitted on the rows trained on, kept by the network, applied to whatever comes later."""
 
+import warnings
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -188,3 +190,25 @@ def test_columns_whose_squares_are_too_small_for_float64_are_standardised_all_th
     plain, tiny = (trained(FLOATS * unit, normalize="standardize", per_feature=per_feature) for unit in (1.0, 1e-200))
     assert_allclose(tiny.input_scaling.std, plain.input_scaling.std * 1e-200, rtol=1e-12)
     assert_allclose(tiny.parameters, plain.parameters, rtol=1e-9)
+
+
+def test_columns_whose_deviation_a_few_rows_make_are_named_with_the_row(subtests):
+    g = np.random.default_rng(3)
+    usual, rare = g.standard_normal((400, 3)), (np.arange(400) == 7) * 1.0  # most values of which are alike
+    x = np.column_stack([usual, np.exp(2.0 * usual[:, 0]), g.standard_t(3, 400), rare])
+    labels, numbers = usual[:, 0] > 0, usual[:, 1]
+    alone, several, small = x.copy(), x.copy(), x[:30].copy()
+    alone[5, 1] = small[5, 1] = 1e6
+    several[[3, 5, 9], 1] = 9e5, -1e6, 8e5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fastmlp.train(Network([6, 3, 2]), x, labels, normalize="standardize", epochs=1)
+        fastmlp.train(Network([6, 3, 1]), x, numbers, normalize="standardize", epochs=1, loss="mae")
+        fastmlp.train(Network([6, 3, 2]), alone, labels, normalize="standardize", per_feature=False, epochs=1)
+    for name, rows, dtype in (("one", alone, "float32"), ("three", several, "float64"), ("few rows", small, "float32")):
+        with subtests.test(name), pytest.warns(UserWarning, match=r"^x: column 1 varies by .* row 5 with -?1e\+06 above all") as caught:
+            fastmlp.train(Network([6, 3, 2], dtype=dtype), rows, labels[: len(rows)], normalize="standardize", epochs=1)
+        assert [warning.filename for warning in caught] == [__file__]
+    numbers[17] = -1e9
+    with pytest.warns(UserWarning, match=r"^y: column 0 varies by .* row 17 with -1e\+09 above all"):
+        fastmlp.train(Network([6, 3, 1]), x, numbers, epochs=1)

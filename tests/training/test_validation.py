@@ -352,6 +352,31 @@ def test_validating_on_the_test_rows_of_a_data_set_warns_and_names_the_honest_wa
     assert [warning.filename for warning in caught] == [__file__]  # it points at the line that did it
 
 
+def test_rows_to_validate_on_are_on_the_scale_of_those_trained_on(subtests):
+    images = GENERATOR.integers(0, 256, (60, 4), dtype=np.uint8)
+    fractions, numbers, values = images / 255, images.astype(float), 1e5 * (images[:, 0] - 100.0)
+    standardized = (numbers - numbers.mean(axis=0)) / numbers.std(axis=0)
+
+    def train(rows, held_out, y, held_out_y, **settings):
+        network = Network([4, 5, 1] if y is values else [4, 5, 2])
+        fastmlp.train(network, rows, y, validation=(held_out, held_out_y), epochs=1, **settings)
+
+    labels = images[:, 0] > 99
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for rows, held_out in ((images, fractions), (fractions, images), (fractions, fractions / 7), (images, images), (numbers, images)):
+            train(rows, held_out, labels, labels, normalize="standardize")
+        train(fractions, fractions, values, values)
+    for name, rows, held_out, y, held_out_y, settings in (
+        ("x", fractions, numbers, labels, labels, {}), ("x", numbers, fractions, labels, labels, {"normalize": "standardize"}),
+        ("x", images, fractions, labels, labels, {"normalize": "none"}), ("x", standardized, numbers, labels, labels, {}),
+        ("y", fractions, fractions, values, values / values.std(), {}),
+    ):  # fmt: skip
+        with subtests.test(name), pytest.warns(UserWarning, match=f"^validation {name}: numbers are .* times as large") as caught:
+            train(rows, held_out, y, held_out_y, **settings)
+        assert [warning.filename for warning in caught] == [__file__]
+
+
 def test_train_epochs_warns_as_train_does(synthetic):
     with pytest.warns(UserWarning, match="hold out training rows") as caught:
         fastmlp.train_epochs(

@@ -6,7 +6,6 @@ wrong place, bytes that are no text, numbers that are written otherwise.
 
 import codecs
 import re
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from fastmlp.data.formats import columns, lines
 from fastmlp.data.formats.backend import polars
-from fastmlp.errors import DataError
+from fastmlp.errors import DataError, warn
 
 SAMPLE_BYTES = 1 << 16
 SAMPLE_ROWS = 1000
@@ -106,7 +105,7 @@ def read_parts(
         taken = (
             "as names of columns; if they are data, say header=False" if names.in_file else "as data; if they are names, say header=True"
         )
-        warnings.warn(f"{shown}: the first line is taken {taken}", UserWarning, stacklevel=4)
+        warn(f"{shown}: the first line is taken {taken}")
     n_rows = layout.n_rows - names.in_file - len(layout.blank)
     if n_rows == 0:
         raise DataError(f"{shown}: expected rows below the names of {layout.n_columns:,} columns in the first line, found none")
@@ -406,11 +405,9 @@ def typed(column: Any, shown: str, place: int, numbers_of_rows: np.ndarray, is_t
             f"--categorical {column.name!r:.60} or --drop {column.name!r:.60} (in Python text_columns of read_table)"
         )
     if n_numbers > others.len():
-        warnings.warn(
+        warn(
             f"{at}: found {found} among {n_numbers:,} numbers; the column is read as text (say so with --categorical, in Python "
             "text_columns, or mend it)",
-            UserWarning,
-            stacklevel=5,
         )
     return cells
 
