@@ -25,7 +25,7 @@ def test_record_has_every_run_and_what_follows_from_them(record):
     assert [run["seed"] for run in ours["runs"]] == [0, 1]
     accuracies = [run["accuracy"] for run in ours["runs"]]
     assert ours["accuracy"]["mean"] == pytest.approx(sum(accuracies) / 2)
-    assert ours["lower_bound"] < min(accuracies)
+    assert ours["lower_bound"] <= min(accuracies)  # both may be the same
     assert min(run["seconds"] for run in ours["runs"]) <= ours["median_seconds"] <= max(run["seconds"] for run in ours["runs"])
     assert record["reached"] is (ours["accuracy"]["mean"] >= 0.98)
 
