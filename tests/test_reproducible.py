@@ -1,4 +1,7 @@
-"""exp, log, sin, cos and powers by IEEE operations alone: how near they are, and that nothing on the way of a training goes past them."""
+"""exp, log, sin, cos and powers by IEEE operations alone: how near they are, and that nothing on the way of a training goes past them.
+
+That compiled code calls nothing else either: tests/kernels/test_symbols.py.
+"""
 
 import ast
 import math
@@ -42,20 +45,66 @@ def test_ends_of_what_can_be_told():
 
 BY_PROCESSOR = {
     "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "logaddexp", "sin", "cos", "tan", "tanh", "sinh", "cosh", "arctan", "arcsin",
-    "arccos", "cbrt", "hypot", "geomspace", "logspace", "dot", "vdot", "inner", "matmul", "einsum", "linalg",
+    "arccos", "cbrt", "hypot", "geomspace", "logspace", "dot", "vdot", "inner", "matmul", "einsum", "linalg", "power", "float_power", "pow",
+    "erf", "erfc", "gamma", "lgamma", "asin", "acos", "atan", "atan2", "arctan2", "sinc", "fsum", "convolve", "correlate", "polyfit",
 }  # fmt: skip
-ROOMS = ("data", "preprocessing", "network", "training")
-KNOWN = {("fastmlp/network/duals.py", "power"), ("fastmlp/training/rates.py", "power")}  # formulas of users, run as Python; see there
+ROOMS = ("data", "preprocessing", "network", "training", "kernels")
+KNOWN = {
+    ("fastmlp/network/duals.py", "np.power"), ("fastmlp/network/duals.py", "math.pow"),  # names that a user's formula may have
+    # what interpreted formulas call, in processes that compile nothing
+    *(("fastmlp/kernels/elementary.py", f"math.{name}") for name in "exp tanh log expm1 log1p erf erfc sin cos pow".split()),
+}  # fmt: skip
 
 
-def test_no_function_of_numpys_whose_bits_depend_on_the_processor_is_on_the_way_of_a_training():
-    found = set()
-    for module in modules():
-        if module.path.split("/")[1] in ROOMS:
-            for node in ast.walk(module.tree):
-                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "np":
-                    if node.attr in BY_PROCESSOR | {"power"}:
-                        found.add((module.path, node.attr))
-                elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
-                    found.add((module.path, "@"))
+def by_processor(tree):
+    """Yield the names of functions of NumPy and of the C library whose last bits depend on the processor or on a version."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ("np", "numpy", "math", "scipy"):
+            if node.attr in BY_PROCESSOR:
+                yield f"{node.value.id}.{node.attr}"
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in ("numpy", "math", "scipy"):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names if alias.name in BY_PROCESSOR)
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
+            yield "@"
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow) and isinstance(node.right, ast.Constant):
+            if isinstance(node.right.value, float) and not isinstance(node.left, ast.Constant):
+                yield f"**{node.right.value}"
+
+
+def test_no_function_whose_bits_depend_on_the_processor_is_on_the_way_of_a_training():
+    assert {"np.exp", "math.log", "numpy.linalg", "@", "**0.5"} == {
+        *by_processor(ast.parse("np.exp(x)\nmath.log(x)\nfrom numpy import linalg\na @ b\nx ** 0.5\n2.0 ** 0.5"))
+    }
+    found = {(each.path, name) for each in modules() if each.path.split("/")[1] in ROOMS for name in by_processor(each.tree)}
     assert found == KNOWN
+
+
+def added_in_pairs(x):
+    """Return the sum of x (n, ...) as NumPy says that it adds: in eight sums up to 128 numbers, and beyond by halves."""
+    n = len(x)
+    if n < 8:
+        total = x[0]
+        for each in x[1:]:
+            total = total + each
+        return total
+    if n <= 128:
+        eight = x[:8]
+        for first in range(8, n - n % 8, 8):
+            eight = eight + x[first : first + 8]
+        total = ((eight[0] + eight[1]) + (eight[2] + eight[3])) + ((eight[4] + eight[5]) + (eight[6] + eight[7]))
+        for each in x[n - n % 8 :]:
+            total = total + each
+        return total
+    half = n // 2 - n // 2 % 8
+    return added_in_pairs(x[:half]) + added_in_pairs(x[half:])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sums_of_numpy_are_added_in_an_order_that_depends_on_the_shape_alone(dtype):
+    # moments of columns, scores and losses of a training are sums of NumPy's
+    x = np.random.default_rng(1).standard_normal((1000, 7)).astype(dtype)
+    assert [n for n in range(1, 1001) if x[:n, 0].copy().sum() != added_in_pairs(x[:n, 0])] == []
+    row_by_row = x[0].copy()
+    for row in x[1:]:
+        row_by_row += row
+    np.testing.assert_array_equal(x.sum(axis=0), row_by_row)

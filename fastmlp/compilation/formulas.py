@@ -1,7 +1,7 @@
 """Formulas: their literals and elementary functions have the type of the argument."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from fastmlp.compilation import supported
 from fastmlp.compilation.levels import LevelCompiler
 from fastmlp.compilation.options import FASTMATH
 from fastmlp.compilation.sources import copied
-from fastmlp.kernels import elementary
+from fastmlp.kernels import elementary, elementary_64
 
 with supported.parts():
     from numba.core import ir
@@ -60,36 +60,38 @@ class FormulaCompiler(LevelCompiler):
         return [passes]
 
 
-_POLYNOMIALS: dict[str, Any] = {}
+# Each is put into what calls it: nobody needs an entry, for Python or for C.
+_INLINED: dict[str, Any] = {
+    "fastmath": set(FASTMATH), "error_model": "numpy", "forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True,
+    "_nrt": False, "pipeline_class": LevelCompiler,
+}  # fmt: skip
 
 
-def _register_elementary(name: str) -> None:
-    """Tell Numba how to compile one function of elementary.py: by polynomial in float32, by the C library in float64."""
-    polynomial = _polynomial(elementary.POLYNOMIALS[name])
-    library = getattr(math, name, None) or _polynomial(elementary.LIBRARY[name])
+def _register_elementary(name: str, narrow: Callable[..., Any], wide: Callable[..., Any]) -> None:
+    """Tell Numba how to compile one function of elementary.py, for float32 and for float64."""
 
-    @overload(getattr(elementary, name), jit_options={"fastmath": set(FASTMATH), "forceinline": True}, inline="never")
+    @overload(getattr(elementary, name), jit_options=_INLINED, inline="never")
     def _(x):
-        if x == types.float32:
-            return lambda x: polynomial(x)
-        return lambda x: library(x)
+        return narrow if x == types.float32 else wide
 
 
-def _polynomial(function: Callable[..., Any]) -> Any:
-    """Return a function of elementary.py compiled, for itself and for those after it that use it."""
-    source = copied(function, _POLYNOMIALS, function.__name__)
-    options = {"fastmath": set(FASTMATH), "error_model": "numpy", "forceinline": True, "pipeline_class": LevelCompiler}
-    _POLYNOMIALS[function.__name__] = compiled = njit(**options)(source)
-    return compiled
+def _linked(functions: Sequence[Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
+    """Return functions, by name, each of which calls the compiled forms of those before it."""
+    found: dict[str, Callable[..., Any]] = {}
+    compiled: dict[str, Any] = {}
+    for function in functions:
+        name = function.__name__
+        found[name] = copied(function, compiled, name)
+        compiled[name] = njit(**_INLINED)(found[name])
+    return found
 
 
-for _helper in elementary.HELPERS:
-    _polynomial(_helper)
-for _name in elementary.POLYNOMIALS:
-    _register_elementary(_name)
+_narrow, _wide = _linked((*elementary.HELPERS, *elementary.POLYNOMIALS.values())), _linked(elementary_64.FUNCTIONS)
+for _name, _polynomial in elementary.POLYNOMIALS.items():
+    _register_elementary(_name, _narrow[_polynomial.__name__], _wide[_name])
 
 
-# Instructions of the processor, or calls of the C library in both types.
+# An instruction of the processor; calls of the C library in both types.
 @overload(elementary.sqrt, inline="never")
 def _sqrt(x):
     return lambda x: math.sqrt(x)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp.compilation.decorators import kernel
+from fastmlp.kernels.elementary import cos, sin
 from fastmlp.kernels.random import random_bits, uniform
 
 # What `strength` holds: how far each change may go. Lengths in pixels, angles in radians, SCALE a share, FLIP 0 or 1; SPACING is the one of
@@ -59,8 +60,9 @@ def draw_affine(key, strength, height, width, affine):
     (STRENGTHS,).
     """
     angle = between(key, ROTATED, strength[ROTATION])
-    cosine, sine = math.cos(angle), math.sin(angle)
-    slant = math.tan(between(key, SHEARED, strength[SHEAR]))
+    cosine, sine = cos(angle), sin(angle)
+    angle = between(key, SHEARED, strength[SHEAR])
+    slant = sin(angle) / cos(angle)
     scale_x = 1.0 / (1.0 + between(key, SCALED_X, strength[SCALE]))
     scale_y = 1.0 / (1.0 + between(key, SCALED_Y, strength[SCALE]))
     if strength[FLIP] > 0.0 and uniform(key, FLIPPED) < 0.5:

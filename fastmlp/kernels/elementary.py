@@ -4,7 +4,7 @@
 
 Interpreted formulas call the functions without a suffix, which take Python's precision and give inf where Python raises. Compiled float32
 formulas get the polynomials (the C library's functions are called one number at a time, fifteen times slower: 102 us against 7 us
-for 50 x 300 sigmoids); compiled float64 formulas get the C library.
+for 50 x 300 sigmoids); compiled float64 formulas get those of elementary_64.py. Of compiled code, only a power calls the C library.
 """
 
 import math
@@ -270,12 +270,6 @@ def cos_polynomial(x):
     return result if abs(x) < INFINITY else F(math.nan)
 
 
-def exp_bounded_64(x):
-    """Return e^x, of at most e^700, for a float64 x."""
-    return math.exp(HIGHEST_BOUNDED_64 if x > HIGHEST_BOUNDED_64 else x)
-
-
-LIBRARY = {"exp_bounded": exp_bounded_64}  # float64 forms of what no library has
 HELPERS = (exp_parts, quarter_turns, sine_of_turns)
 POLYNOMIALS = {
     "exp": exp_polynomial,

@@ -15,7 +15,7 @@ import numpy as np
 
 from fastmlp.compilation.decorators import kernel
 from fastmlp.compilation.forms import pure
-from fastmlp.kernels.elementary import log
+from fastmlp.kernels.elementary import cos, log, sin
 
 # Streams.
 WEIGHTS = 1
@@ -84,11 +84,11 @@ def fill_normal(key, deviation, out):
     """out ~ N(0, deviation^2). out (n,), overwritten. Box and Muller 1958, eq. 1; one pair gives two numbers."""
     n = out.shape[0]
     for pair in range((n + 1) // 2):
-        radius = deviation * math.sqrt(-2.0 * math.log(uniform(key, 2 * pair)))
+        radius = deviation * sqrt(-2.0 * log(uniform(key, 2 * pair)))
         angle = 2.0 * math.pi * uniform(key, 2 * pair + 1)
-        out[2 * pair] = radius * math.cos(angle)
+        out[2 * pair] = radius * cos(angle)
         if 2 * pair + 1 < n:
-            out[2 * pair + 1] = radius * math.sin(angle)
+            out[2 * pair + 1] = radius * sin(angle)
 
 
 @kernel

@@ -10,7 +10,7 @@ import numpy as np
 from fastmlp.compilation.calls import LIKE_FIRST, block_call
 from fastmlp.compilation.decorators import kernel
 from fastmlp.compilation.forms import specialise
-from fastmlp.kernels.elementary import exp
+from fastmlp.kernels.elementary import exp, log
 from fastmlp.kernels.pointwise import gather_row
 from fastmlp.kernels.textbook import ONE_HOT, SIGMOID, SOFTMAX
 from fastmlp.kernels.textbook_step import CORRECT, LOSS_SUM, ROWS, WEIGHT_SUM, call_activate, call_activate_backward, normalise
@@ -154,7 +154,7 @@ def loss_of_row(scratch, z, d, N, target, row, weight, output, loss, derivative,
                 e = p - loss_parameter * share - (one - loss_parameter if n == t else zero)
                 scratch[d + n] = weight * (share + share) * p * (e - along)
         else:
-            row_loss = math.log(summed) + (largest - scratch[z + t])
+            row_loss = log(summed) + (largest - scratch[z + t])
             for n in range(N):
                 scratch[d + n] *= weight / summed
             scratch[d + t] -= weight

@@ -19,7 +19,7 @@ import numpy as np
 from numba import prange
 
 from fastmlp.compilation.decorators import kernel
-from fastmlp.kernels.elementary import exp
+from fastmlp.kernels.elementary import exp, log
 from fastmlp.kernels.pointwise import (
     U,
     add_noise_to_row,
@@ -176,7 +176,7 @@ def softmax_cross_entropy(z, target, sample_weight, factor, smoothing, delta):
             total += delta[m, c]
         t = np.intp(target[m, 0])
         w = sample_weight[m] if sample_weight.shape[0] > 0 else one
-        row_loss = math.log(total) + (one - smoothing) * (largest - z[m, t])  # the two large ones first: their difference is exact
+        row_loss = log(total) + (one - smoothing) * (largest - z[m, t])  # the two large ones first: their difference is exact
         for c in range(C):
             delta[m, c] *= factor * w / total
         delta[m, t] -= factor * w * (one - smoothing)

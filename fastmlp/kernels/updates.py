@@ -7,6 +7,8 @@ from collections.abc import Callable
 from math import inf, sqrt
 from typing import NamedTuple
 
+from fastmlp.kernels.elementary import exp
+
 
 class Rates(NamedTuple):
     """The numbers of one step, in the type of the parameters.
@@ -136,7 +138,7 @@ def add_up(weight, gradient, m, v, rates):
 
 def nadam_momentum(step, beta1):
     """Return the momentum of nadam in a step, counted from 1: half of beta1 at first, then more and more of it."""
-    return beta1 * (1.0 - 0.5 * 0.96 ** (0.004 * step))
+    return beta1 * (1.0 - 0.5 * exp(-0.040821994520255166 * (0.004 * step)))  # 0.96^(0.004 step)
 
 
 NADAM_STEPS = 2000  # from here on the product of the momenta of all steps is 0 in float64: each of these is below 0.64

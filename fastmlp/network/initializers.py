@@ -47,22 +47,19 @@ def fill(weight: np.ndarray, initializer: str, cuts_half: bool, seed: int, layer
             weight[:] = 0.01 * np.floor(places + 5.0).reshape(K, N)
         elif initializer == "orthogonal":
             rows = np.empty((min(K, N), max(K, N)))
-            random.fill_normal(key, 1.0, rows.reshape(-1))
+            normal(key, 1.0, rows.reshape(-1))
             orthogonal.orthonormalise(rows)
             weight[:] = (RELU_GAIN if cuts_half else 1.0) * (rows if K <= N else rows.T)
         else:
             variance = {"glorot": 2.0 / (K + N), "he": 2.0 / K, "lecun": 1.0 / K}[kind]
             if shape == "normal":
-                normal(key, variance**0.5, weight.reshape(-1))
+                normal(key, math.sqrt(variance), weight.reshape(-1))
             else:  # the uniform distribution of this variance
-                uniform(key, (3.0 * variance) ** 0.5, weight.reshape(-1))
+                uniform(key, math.sqrt(3.0 * variance), weight.reshape(-1))
 
 
 def normal(key: np.uint64, deviation: float, out: np.ndarray) -> None:
     """Fill out ~ N(0, deviation^2), the numbers of random.fill_normal. out (n,), overwritten."""
-    if out.dtype != np.float32:  # whose last bits are those of the C library, and stay so
-        random.fill_normal(key, deviation, out)
-        return
     for first in range(0, out.size, BLOCK):
         block = out[first : first + BLOCK]
         of_pairs = _uniform(key, first, block.size + block.size % 2).reshape(-1, 2)

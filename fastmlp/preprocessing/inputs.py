@@ -200,7 +200,7 @@ def steps_too_coarse(values: np.ndarray, dtype: np.dtype) -> tuple[int, float, f
         step = np.spacing(np.abs(seen).max(axis=0).astype(dtype)).astype(np.float64)
         # most columns are told without their moments: n numbers with a range r have a std of r / sqrt(2 n) or more
         if seen.dtype.kind == "f":
-            least_std = (seen.max(axis=0) - seen.min(axis=0)) / (2.0 * len(seen)) ** 0.5
+            least_std = (seen.max(axis=0) - seen.min(axis=0)) / np.sqrt(2.0 * len(seen))
             if not ((least_std > 0) & (step * FEWEST_STEPS > least_std)).any():
                 return None
         mean, std = _moments(_Blocks(seen, None), axis=0)

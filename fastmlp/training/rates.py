@@ -1,7 +1,5 @@
 """The numbers of each step of an optimizer, as kernels take them: kernels/updates.Rates."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from fastmlp.kernels.updates import NADAM_STEPS, Rates
@@ -42,12 +40,10 @@ def rates(settings: TrainingSettings, first: int, learning_rates: np.ndarray, dt
         table[:, _LEARNING_RATE] = learning_rates
     if has_corrections:
         step = np.arange(first + 1, first + len(table) + 1, dtype=np.float64)
-        # NumPy's own powers differ by processor in the last of 53 bits: those of float64 trainings, some of which were recorded with them
-        raised = power if dtype == np.float32 else np.power
-        table[:, _CORRECTION1] = 1.0 / (1.0 - raised(beta1, step))
-        table[:, _CORRECTION2] = 1.0 / (1.0 - raised(beta2, step))
+        table[:, _CORRECTION1] = 1.0 / (1.0 - power(beta1, step))
+        table[:, _CORRECTION2] = 1.0 / (1.0 - power(beta2, step))
         if settings.optimizer == "nadam":
-            table[:, _CORRECTION1], table[:, _CORRECTION3] = _corrections_of_nadam(beta1, step, raised)
+            table[:, _CORRECTION1], table[:, _CORRECTION3] = _corrections_of_nadam(beta1, step)
     return table
 
 
@@ -70,19 +66,19 @@ class StepRates:
         return self._table if len(self._table) == 1 else self._table[first - self._first :][:count]
 
 
-def _corrections_of_nadam(beta1: float, step: np.ndarray, raised: Callable[..., np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _corrections_of_nadam(beta1: float, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the factors of the mean gradient and of the gradient in steps (count,), counted from 1."""
-    products = np.cumprod(_nadam_momentum(np.arange(1.0, NADAM_STEPS), beta1, raised))
+    products = np.cumprod(_nadam_momentum(np.arange(1.0, NADAM_STEPS), beta1))
     product = np.zeros_like(step)
     early = step < NADAM_STEPS
     product[early] = products[step[early].astype(np.int64) - 1]
-    momentum, following = _nadam_momentum(step, beta1, raised), _nadam_momentum(step + 1.0, beta1, raised)
+    momentum, following = _nadam_momentum(step, beta1), _nadam_momentum(step + 1.0, beta1)
     return following / (1.0 - product * following), (1.0 - momentum) / (1.0 - product)
 
 
-def _nadam_momentum(step: np.ndarray, beta1: float, raised: Callable[..., np.ndarray]) -> np.ndarray:
+def _nadam_momentum(step: np.ndarray, beta1: float) -> np.ndarray:
     """Return updates.nadam_momentum of steps (count,), counted from 1."""
-    return beta1 * (1.0 - 0.5 * raised(0.96, 0.004 * step))
+    return beta1 * (1.0 - 0.5 * power(0.96, 0.004 * step))
 
 
 _LEARNING_RATE, _CORRECTION1, _CORRECTION2, _CORRECTION3 = (

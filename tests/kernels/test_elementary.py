@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy import special
 
+import fastmlp.compilation.formulas  # noqa: F401  which tells Numba of the functions
 from fastmlp.kernels import elementary
 from fastmlp.kernels.elementary import exp, log, tanh
 

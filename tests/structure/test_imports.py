@@ -27,6 +27,7 @@ FLOOR_PLAN = (
     "fastmlp.reproducible",
     "fastmlp.prebuilt",
     "fastmlp.kernels.elementary",  # plain Python: what formulas are compiled with
+    "fastmlp.kernels.elementary_64",
     "fastmlp.compilation.supported",
     "fastmlp.compilation.options",
     "fastmlp.compilation.levels",
@@ -112,7 +113,7 @@ DRAWING = {
 
 COMPILATION_MAY_IMPORT = {"numpy", "numba", "llvmlite", "fastmlp.compilation", "fastmlp.machine", "fastmlp.errors"}
 MAY_IMPORT = {
-    "fastmlp.compilation": COMPILATION_MAY_IMPORT | {"fastmlp.kernels.elementary", "fastmlp.prebuilt"},
+    "fastmlp.compilation": COMPILATION_MAY_IMPORT | {"fastmlp.kernels.elementary", "fastmlp.kernels.elementary_64", "fastmlp.prebuilt"},
     "fastmlp.kernels": COMPILATION_MAY_IMPORT | {"fastmlp.kernels"},
 }
 
