@@ -11,7 +11,6 @@ processor has and for any other.
 import contextlib
 import hashlib
 import os
-import pickle
 import pprint
 import subprocess
 import sys
@@ -20,10 +19,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from numba.core import serialize
 
 import fastmlp
-from fastmlp.compilation import code_cache, decorators, levels, listing, machine_code, stamps
+from fastmlp.compilation import code_cache, decorators, levels, listing, machine_code, shipped, stamps
 from fastmlp.compilation.listing import Needed
 from fastmlp.inspect import gradient_check
 from fastmlp.training.ahead import MOST_IN_VAIN
@@ -32,7 +30,6 @@ from fastmlp.training.warmup import warm_up
 ROWS = 400  # two batches of MLPClassifier's 200
 PREDICTED = (1, 3, ROWS)  # one row, a few, and many are predicted in ways of their own
 TYPES = ("float32", "float64")
-ANNOTATIONS = 5  # the place of a text for people among what Numba keeps: the source with its types
 HEADER = '''"""Machine code that came with the package: what it was made for, and the SHA-256 digest of each file. By bench/prebuild.py."""
 
 '''
@@ -54,7 +51,7 @@ def prebuild(folder: Path, wanted: list[str]) -> None:
             if process.wait() != 0:
                 sys.exit(f"{level}: exit code {process.returncode}")
     digests = {}
-    for file in sorted(folder.rglob("*.code")):
+    for file in sorted(folder.glob("*/*")):
         digests[file.relative_to(folder).as_posix()] = hashlib.sha256(file.read_bytes()).hexdigest()
     told = {"MADE_FOR": stamps.made_for(), "DIGESTS": digests}
     lines = [f"{name}: dict[str, str] = {pprint.pformat(value, width=140)}\n" for name, value in told.items()]
@@ -66,19 +63,18 @@ def compile_for(level: str, folder: Path) -> None:
     here = levels.native().triple
     levels.possible = lambda: {level: levels.Target(here, level, frozenset(levels.LEVELS[level]), is_level=True)}
     listed = {each.path.name: each for needed in (listed_of(use) for use in uses()) for each in needed}
-    size = 0
+    size, bitcode = 0, {}
     for name, needed in listed.items():
         needed.kernel.compile(needed.signature)
         code = machine_code.Code.unpacked(code_cache.read(needed.path))
         if isinstance(needed.kernel, decorators.Inner):  # called by address
             code = code._replace(rest=b"")
         else:
-            library, kind, bitcode, others = pickle.loads(code.rest)  # noqa: S301  it was written above
-            others[ANNOTATIONS] = ""
-            code = code._replace(rest=serialize.dumps((library, kind, bitcode, others)))
-        payload = code.packed()
+            bitcode[name] = code.bitcode
+        payload = code._replace(bitcode=b"").packed()
         (folder / name).write_bytes(payload)
         size += len(payload)
+    (folder / shipped.BITCODE).write_bytes(shipped.packed_bitcode(bitcode))
     print(f"{level}: {len(listed)} kernels, {size / 1e6:.1f} MB", flush=True)
 
 

@@ -17,6 +17,7 @@ from fastmlp.compilation.stamps import code_folder, digest_of_room, why_not_ship
 
 with supported.parts():
     from numba.core import compiler, serialize
+    from numba.core.codegen import JITCodeLibrary
     from numba.core.registry import cpu_target
     from numba.core.runtime import _nrt_python
 
@@ -24,30 +25,39 @@ _warned: list[str] = []
 
 
 class Code(NamedTuple):
-    """The machine code of one kernel as it is kept. A wheel leaves out the rest of those that are called by address only."""
+    """The machine code of one kernel as it is kept.
+
+    A wheel leaves out the rest of those that are called by address only, and has the bitcode of all others in one file.
+    """
 
     symbol: str  # of the kernel in the object file
     object_file: bytes
-    rest: bytes  # a pickle: what Numba needs to call it from Python, and to compile it into other kernels
+    bitcode: bytes  # what LLVM puts into other kernels that call this one
+    rest: bytes  # a pickle: what Numba needs to call it from Python, and to compile calls of it
 
     @classmethod
     def of(cls, compiled: Any) -> Self:
         """Return the code of what Numba has compiled."""
-        (name, kind, (object_file, bitcode)), *others, environments = compiled._reduce()
+        (name, _, (object_file, bitcode)), described, environment, signature, *_, reload_init, environments = compiled._reduce()
         # Those of Numba's own functions hold nothing; to load them, Numba would import the files of these functions.
         environments = [each for each in environments if each.consts or each.globals["__name__"].partition(".")[0] != "numba"]
-        return cls(compiled.fndesc.llvm_func_name, object_file, serialize.dumps((name, kind, bitcode, [*others, environments])))
+        names = (described.llvm_func_name, described.llvm_cpython_wrapper_name, described.llvm_cfunc_wrapper_name)
+        entries = [each for each in names if compiled.library.codegen._engine.is_symbol_defined(each)]
+        rest = serialize.dumps((name, entries, described, environment, signature, reload_init, environments))
+        return cls(described.llvm_func_name, object_file, bitcode, rest)
 
     @classmethod
     def unpacked(cls, payload: bytes) -> Self:
         """Return the code in a file."""
         head, _, content = payload.partition(b"\n")
-        symbol, size = json.loads(head)
-        return cls(symbol, content[:size], content[size:])
+        symbol, *sizes = json.loads(head)
+        parts = [content[sum(sizes[:place]) :][:size] for place, size in enumerate(sizes)]
+        return cls(symbol, *parts)
 
     def packed(self) -> bytes:
         """Return the content of a file."""
-        return json.dumps([self.symbol, len(self.object_file)]).encode() + b"\n" + self.object_file + self.rest
+        _, *parts = self
+        return json.dumps([self.symbol, *map(len, parts)]).encode() + b"\n" + b"".join(parts)
 
     def loaded(self) -> int:
         """Return the address of the kernel, whose code stays in memory."""
@@ -60,10 +70,42 @@ class Code(NamedTuple):
             raise ValueError(f"{self.symbol}: expected a function of the object file, found none")
         return found
 
-    def rebuilt(self, context: Any) -> Any:
-        """Return what Numba made of the kernel once."""
-        name, kind, bitcode, others = pickle.loads(self.rest)  # noqa: S301  what is read is trusted
-        return compiler.CompileResult._rebuild(context, (name, kind, (self.object_file, bitcode)), *others)
+    def rebuilt(self, context: Any, bitcode: Callable[[], bytes]) -> Any:
+        """Return what Numba made of the kernel once; `bitcode` gives that of the kernel, should another be compiled that calls it."""
+        unpickled = pickle.loads(self.rest)  # noqa: S301  what is read is trusted
+        name, entries, described, environment, signature, reload_init, environments = unpickled
+        for start in reload_init:
+            start()
+        library = KeptLibrary(context.codegen(), name)
+        library.take(self.object_file, entries, bitcode)
+        entry_point = context.get_executable(library, described, environment)
+        for each in environments:
+            library.codegen.set_env(each.env_name, each)
+        return compiler.compile_result(
+            target_context=context, typing_context=context.typing_context, library=library, environment=environment,
+            entry_point=entry_point, fndesc=described, type_annotation="", signature=signature, objectmode=False, lifted=(),
+            reload_init=reload_init, referenced_envs=environments,
+        )  # fmt: skip
+
+
+class KeptLibrary(JITCodeLibrary):
+    """Machine code from a file. Its bitcode is read where it is put into other code, which is seldom: a third of the time to load it."""
+
+    _bitcode: Callable[[], bytes]
+    _shared_module: Any
+
+    def take(self, object_file: bytes, entries: list[str], bitcode: Callable[[], bytes]) -> None:
+        """Load an object file; `entries`: the names in it that are asked for."""
+        self.enable_object_caching()
+        self._set_compiled_object(object_file)
+        self._finalize_final_module()
+        self.codegen._engine._defined_symbols.update(entries)
+        self._bitcode = bitcode
+
+    def _get_module_for_linking(self) -> Any:
+        if self._shared_module is None:
+            self._shared_module = llvmlite.binding.parse_bitcode(self._bitcode())
+        return self._shared_module
 
 
 @functools.cache
@@ -99,7 +141,7 @@ class CompiledCode:
             try:
                 kept = Code.unpacked(read(signature))
                 if kept.rest:
-                    return kept.rebuilt(context)
+                    return kept.rebuilt(context, self._bitcode(kept, signature))
             except FileNotFoundError:
                 pass
             except Exception as error:
@@ -107,6 +149,11 @@ class CompiledCode:
         for fault in faults:  # a folder that cannot be used is worth a word where that costs a compilation
             _warn_of_cache(fault)
         return None
+
+    def _bitcode(self, kept: Code, signature: Any) -> Callable[[], bytes]:
+        """Return what gives the bitcode of code that is kept: its own, or that of the package."""
+        bitcode = kept.bitcode
+        return (lambda: bitcode) if bitcode else functools.partial(shipped.bitcode, levels.target().name, self._file(signature))
 
     def address(self, signature: Any) -> int | None:
         """Return the address of code that is kept; None where there is none, or something is wrong with it: compiling tells what."""

@@ -14,10 +14,12 @@ import pytest
 
 import fastmlp
 from fastmlp.compilation import levels
+from fastmlp.compilation.machine_code import Code
+from tests.kernels.test_symbols import computing
 
 ROOT = Path(__file__).parents[2]
 RANDOM = Path(__file__).with_name("random_settings.py")
-LARGEST_WHEEL = 25 << 20  # bytes, of all levels
+LARGEST_WHEEL = 20 << 20  # bytes, of all levels
 BUILT = list(dict.fromkeys([*list(levels.possible())[:1], *list(levels.possible())[-1:]]))  # the highest here, the lowest: minutes each
 DATA = os.environ.get("FASTMLP_DATA_DIR") or str(Path(os.environ["FASTMLP_CACHE_DIR"]) / "data")
 PATIENCE = 3  # a busy machine, and one that is slower than ours
@@ -75,6 +77,14 @@ def test_wheel_is_for_this_python_and_platform_and_not_too_large(wheel):
     assert wheel.stat().st_size <= LARGEST_WHEEL * len(BUILT) / len(levels.LEVELS)
     found = {name.split("/")[2] for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".code")}
     assert found == set(BUILT)
+
+
+def test_no_code_of_the_wheel_asks_the_c_library_for_a_function_that_computes(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        payloads = {name: archive.read(name) for name in archive.namelist() if name.endswith(".code")}
+    found = {name: computing(Code.unpacked(payload).object_file) for name, payload in payloads.items()}
+    assert len(found) > 500 * len(BUILT)
+    assert {name: asked for name, asked in found.items() if asked} == {}
 
 
 @pytest.mark.parametrize("level", BUILT)
