@@ -23,13 +23,13 @@ from fastmlp.compilation.calls import block_call
 from fastmlp.compilation.decorators import kernel
 from fastmlp.kernels.normalised import DBETA, DGAMMA
 from fastmlp.kernels.pointwise import (
+    U,
     add_noise_to_row,
     apply,
     apply_before_padding,
     apply_slope,
     average_numbers,
     drop_of_row,
-    gather_row,
     limit_units,
     squares_of_clipped,
     take_limited_step,
@@ -62,6 +62,7 @@ BLOCK = 128  # inputs of one pass over all rows: their part of a panel, 40 KiB, 
 LOSS_ROWS, LOSS_ROWS_ALONE = 8, 64
 MASKED_NUMBERS = 8192  # deltas that stay in the first-level cache, 32 KiB, while groups of inputs go by
 GRADIENT_NUMBERS = 2048  # of a gradient that waits in the first-level cache for its step
+LINE = CACHE_LINE  # numbers of x in a cache line: bound when gather_rows is specialised
 
 # Bound when a block is specialised: a tile, its rows, its numbers per panel row, a formula.
 TILE: Any = None
@@ -84,18 +85,19 @@ call_step_run = block_call(6)
 
 @kernel(inner=True)
 def gather_rows(x, rows, upcoming, scale, shift, arena, inputs):
-    """batch[m, k] = x[rows[m], k] * scale[k] + shift[k]. The rows of the next batch, `upcoming`, are asked for meanwhile.
+    """batch[m, k] = x[rows[m] K + k] * scale[k] + shift[k]. The rows of the next batch, `upcoming`, are asked for meanwhile.
 
-    Rows lie anywhere in memory: each would be waited for. A step later they are in the second-level cache.
+    Rows lie anywhere in memory: each would be waited for. A step later they are in the second-level cache. x (rows K,): row by row.
     """
     full_width()
-    M, K = rows.shape[0], x.shape[1]
-    first, length = inputs.out, inputs.row
+    M, K = rows.shape[0], inputs.n_out
     for m in range(M):
         if m < upcoming.shape[0]:
-            for k in range(0, K, CACHE_LINE // x.itemsize):
+            for k in range(0, K, LINE):
                 prefetch(x, upcoming[m] * K + k)
-        gather_row(x, rows[m], scale, shift, arena, np.uint64(first + m * length))
+        first, at = U(inputs.out + m * inputs.row), U(rows[m] * K)
+        for k in range(U(K)):
+            arena[first + k] = scale.dtype.type(x[at + k]) * scale[k] + shift[k]
 
 
 @kernel(inner=True)

@@ -22,7 +22,7 @@ from fastmlp.kernels.layout import STEPPED_ROWS, LayerLayout, Layout
 from fastmlp.kernels.normalised import NORMS
 from fastmlp.kernels.program import Wanted, numbered_loss_block, output_code
 from fastmlp.kernels.updates import GRADIENT, RULES, STORE, UPDATES, descend
-from fastmlp.kernels.vectors import lanes_of
+from fastmlp.kernels.vectors import CACHE_LINE, lanes_of
 
 MOST_READ_TOGETHER = 160  # rows of weights for the delta of the layer before: more would gain nothing
 NARROW_OUTPUT = 2  # up to so many outputs, a dot tile takes them one at a time
@@ -342,9 +342,10 @@ def step_run_block(rule: str, dtype: np.dtype) -> int:
 @functools.cache
 def gather_block(dtype: np.dtype, x_dtype: np.dtype) -> int:
     """Return the address of gather_rows for bytes or floats."""
-    number, read_only = numba.from_dtype(dtype), types.Array(numba.from_dtype(x_dtype), 2, "C", readonly=True)
+    number, read_only = numba.from_dtype(dtype), types.Array(numba.from_dtype(x_dtype), 1, "C", readonly=True)
+    block = forms.specialise(panels.gather_rows, x_dtype.name, LINE=CACHE_LINE // x_dtype.itemsize)
     return calls.address(
-        panels.gather_rows, read_only, _COUNTS, _COUNTS, number[::1], number[::1], number[::1], record_types.record_type(LAYER)
+        block, read_only, _COUNTS, _COUNTS, number[::1], number[::1], number[::1], record_types.record_type(LAYER)
     )  # fmt: skip
 
 

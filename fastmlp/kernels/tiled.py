@@ -163,6 +163,7 @@ class TiledProgram:
             self._layout.place_shift(steps.shift)
             steps = steps._replace(shift=np.zeros_like(steps.shift))
         gather, batch = gather_block(self.dtype, steps.x.dtype), self._batch(steps)
+        steps = steps._replace(x=_untyped(steps.x))
         layers, runs, memory = self._records.layers, self._records.runs, self._records.memory
 
         def take(thread: int) -> int:
@@ -191,7 +192,7 @@ class TiledProgram:
     ) -> None:  # fmt: skip
         """out = z of the output layer for rows first to last of x; running_stats (S,): running means and variances. See forward_tiled."""
         layout, shared = self._layout, new_shared()
-        rows = Rows(x, np.arange(x.shape[0]), first, last, self.rows, scale, shift)
+        rows = Rows(_untyped(x), np.arange(x.shape[0]), first, last, self.rows, scale, shift)
         gather, no_rates = gather_block(self.dtype, x.dtype), np.zeros((1, len(Rates._fields)), self.dtype)
         layout.pack(parameters)
         if running_stats is not None:
@@ -206,3 +207,13 @@ class TiledProgram:
             work(0)  # no thread has to start, or to wake
         else:
             self._team.run(work, shared)
+
+
+def _untyped(x: np.ndarray) -> np.ndarray:
+    """Return the numbers of x (rows, K), row by row, as bytes: gather_rows alone knows their type, the rest is compiled once for all."""
+    numbers = x.reshape(-1)
+    if not JIT:
+        return numbers
+    found = numbers.view(np.uint8)
+    found.flags.writeable = False
+    return found
