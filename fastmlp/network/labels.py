@@ -187,7 +187,8 @@ def _one_hot(y: Any, output: str, n_outputs: int, name: str) -> np.ndarray | Non
     if wrong.any():
         row = int(wrong.argmax())
         found = " ".join(f"{value:g}" for value in rows[row, :MOST_NAMED].tolist()) + (" …" if n_outputs > MOST_NAMED else "")
-        raise DataError(f"{name}: expected one-hot rows, a single 1 among zeros, got {found} in row {row}; give labels (n,)")
+        cure = "for numbers use output='identity'" if (rows < 0).any() or (rows > 1).any() else "give labels (n,)"
+        raise DataError(f"{name}: expected one-hot rows, a single 1 among zeros, got {found} in row {row}; {cure}")
     numbers: np.ndarray = rows.argmax(axis=1)
     return numbers
 

@@ -29,7 +29,7 @@ def checked(state: Any, network: Network) -> TrainingState:
         found["validation_accuracy"] = _number("validation_accuracy", state.validation_accuracy, at_least=0.0, at_most=1.0)
     found["total"] = _total(state.total, found["row"])
     found["plateau"] = _plateau(state.plateau)
-    if not (state.optimizer is None or state.optimizer in OPTIMIZERS):
+    if not (state.optimizer is None or isinstance(state.optimizer, str) and state.optimizer in OPTIMIZERS):
         raise _wrong("optimizer", f"one of {', '.join(OPTIMIZERS)}", state.optimizer)
     if not isinstance(state.converged, (bool, np.bool_)):
         raise _wrong("converged", "true or false", state.converged)

@@ -135,6 +135,7 @@ REFUSED = {
     ),
     "too few": (np.array(["a", "b"])[NUMBERS % 2], "expected 3 classes, .*, got 2: 'a' and 'b'"),
     "one that is no class number": (changed(5, 3, NUMBERS.tolist()), "expected 3 classes, .*, got 4: 0, 1, 2 and 3"),
+    "numbers in columns": (np.eye(3)[NUMBERS] * 2.5, "one-hot rows, .* got .* in row 0; for numbers use output='identity'"),
     "two in a row": (np.eye(3)[NUMBERS] + np.eye(3)[0], "one-hot rows, a single 1 among zeros, got .* in row 0"),
     "shares of one": (np.full((60, 3), 1 / 3), "one-hot rows"),
     "another number of columns": (np.eye(2)[NUMBERS % 2], r"one-hot rows \(n, 3\), got shape \(60, 2\)"),

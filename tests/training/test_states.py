@@ -75,7 +75,7 @@ HOSTILE = {
     "pairs": [np.ones((2, 3, 4)), np.ones((2, 0, SIZE)), np.ones((2, 11, SIZE)), np.ones((2, 3, SIZE), np.float32),
               np.full((2, 3, SIZE), np.nan), "a", np.zeros((2, 3, SIZE))],
     "converged": [None, 1, "yes"],
-    "optimizer": ["adamm", 3, "sgd", "lbfgs", ["adam"]],  # the training is one of adam
+    "optimizer": ["adamm", 3, "sgd", "lbfgs", ["adam"], np.zeros(3)],  # the training is one of adam
     "running_stats": STATISTICS,
     "best_running_stats": [*STATISTICS, None],
 }  # fmt: skip
