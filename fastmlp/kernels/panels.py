@@ -646,14 +646,18 @@ def limit_weights(step, layer, below, share, shares):
 
 
 @kernel(inner=True)
-def part_of(layer, part):
-    """Return where the weights (part 0), biases (1) or scales (2) of a layer begin, length and number of their panels, place of lengths."""
+def part_of(layer, part, share, shares):
+    """Return where the own panels of the weights (part 0), biases (1) or scales (2) of a layer begin, their length and number, and the
+    place of their lengths.
+    """
     biases = (layer.n_out + layer.width - 1) // layer.width
-    if part == 0:
-        return layer.w, layer.w_panel, layer.panels, layer.lengths
+    at, length, panels, lengths = layer.w, layer.w_panel, layer.panels, layer.lengths
     if part == 1:
-        return layer.bias, layer.width, biases, layer.lengths + layer.panels
-    return layer.gamma, layer.width, layer.panels if layer.gamma != 0 else 0, layer.lengths + layer.panels + biases
+        at, length, panels, lengths = layer.bias, layer.width, biases, lengths + layer.panels
+    elif part == 2:
+        at, length, panels, lengths = layer.gamma, layer.width, layer.panels if layer.gamma != 0 else 0, lengths + layer.panels + biases
+    first, last = own(panels, share, shares)
+    return at + first * length, length, last - first, lengths + first
 
 
 @kernel(reassociate=True, inner=True)
@@ -668,9 +672,8 @@ def gradient_lengths(step, layer, below, share, shares):
     r = rates_of(step.rates)
     if r.clip_norm < np.inf:
         for part in range(PARTS):
-            begin, length, panels, lengths = part_of(layer, part)
-            first, last = own(panels, share, shares)
-            for p in range(first, last):
+            begin, length, panels, lengths = part_of(layer, part, share, shares)
+            for p in range(panels):
                 at = begin + to_gradient + p * length
                 g = arena[at : at + length]
                 arena[lengths + p] = np.sqrt(squares_of_clipped(g, r))
@@ -692,14 +695,12 @@ def step_limited(step, layer, below, share, shares):
         if length > r.clip_norm:
             factor = arena.dtype.type(r.clip_norm / length)
     for part in range(PARTS):
-        begin, count, panels, _ = part_of(layer, part)
-        first, last = own(panels, share, shares)
-        for p in range(first, last):
-            at = begin + p * count
-            w, g = arena[at : at + count], arena[at + to_gradient : at + to_gradient + count]
-            m = arena[at + to_state : at + to_state + count] if STATES > 0 else g
-            v = arena[at + 2 * to_state : at + 2 * to_state + count] if STATES > 1 else m
-            take_limited_step(FORMULA, STATES, w, g, m, v, r, factor)
+        at, length, panels, _ = part_of(layer, part, share, shares)
+        count = panels * length
+        w, g = arena[at : at + count], arena[at + to_gradient : at + to_gradient + count]
+        m = arena[at + to_state : at + to_state + count] if STATES > 0 else g
+        v = arena[at + 2 * to_state : at + 2 * to_state + count] if STATES > 1 else m
+        take_limited_step(FORMULA, STATES, w, g, m, v, r, factor)
 
 
 @kernel(inner=True)
@@ -709,11 +710,9 @@ def average_panels(step, layer, below, share, shares):
     arena, to_average = step.arena, step.run.to_average
     r = rates_of(step.rates)
     for part in range(PARTS):
-        begin, length, panels, _ = part_of(layer, part)
-        first, last = own(panels, share, shares)
-        for p in range(first, last):
-            at = begin + p * length
-            average_numbers(arena[at + to_average : at + to_average + length], arena[at : at + length], r)
+        at, length, panels, _ = part_of(layer, part, share, shares)
+        count = panels * length
+        average_numbers(arena[at + to_average : at + to_average + count], arena[at : at + count], r)
 
 
 # --- sums of a layer, normalised ------------------------------------------------------------------------------------------
