@@ -72,7 +72,7 @@ def compiled_state(
         raise ConfigError(f"learning_rate: expected none, as functions.train_step takes it, got {optimizer}")
     settings = TrainingSettings.from_mapping(given, "compiled").resolved(kind_of(False, LOSSES[loss].output))
     update = update_rules.update_rule(settings, dtype)
-    blocks = layer_blocks(activations, dtype, not options.JIT, by_row=True)
+    blocks = layer_blocks(activations, dtype, not options.JIT)
     layers, at = layer_table(sizes, blocks, embedded.ROWS, norm=norm, of_norm=norm_blocks(norm, dtype, not options.JIT))
 
     count, n_targets = count_parameters(sizes, norm), 1 if LOSSES[loss].output == "softmax" else sizes[-1]

@@ -139,7 +139,7 @@ class Program:
         has_more = w.limited or w.averages or rule.is_random or rule.max_norm is not None or w.norm != "none"
         is_plain = w.update == "sgd" and not has_more
         self.by_row = w.rows == 1 and is_plain and w.loss is not None and not over_threads
-        blocks = layer_blocks(w.activations, self.dtype, self.interpreted, self.by_row, back=w.loss is not None)
+        blocks = layer_blocks(w.activations, self.dtype, self.interpreted, back=w.loss is not None)
         drops = [self._drop(rule.of_units(i)) if rule.drops_units(i) else {} for i in range(len(w.activations))]
         self.layers, size = layer_table(w.sizes, blocks, w.rows, drops, w.norm, norm_blocks(w.norm, self.dtype, self.interpreted))
         self.is_random, self.is_squared, self.averages = rule.is_random, w.loss == SQUARED_SOFTMAX, w.averages
@@ -297,7 +297,7 @@ class RowProgram:
     """The same layers for the outputs of one row at a time, from Python: everything but the arithmetic is as little as it can be."""
 
     def __init__(self, sizes: Sequence[int], activations: Sequence[str], dtype: np.dtype, norm: str = "none") -> None:
-        blocks = layer_blocks(activations, dtype, interpreted=False, by_row=True, back=False)
+        blocks = layer_blocks(activations, dtype, interpreted=False, back=False)
         self._layers, self._size = layer_table(sizes, blocks, 1, norm=norm, of_norm=norm_blocks(norm, dtype))
         self._n_outputs, self._most_inputs = sizes[-1], max(sizes[:-1])
         self._kernel = _outputs_of_normalised_row() if norm != "none" else one_row.outputs_of_row
@@ -355,7 +355,7 @@ def layer_table(
         drop = drops[index] if index < len(drops) else {}
         out = take(rows * n) if drop else a
         layer = {"n_in": k, "n_out": n, "weight": parameter, "bias": parameter + k * n, "z": z, "a": a, "delta": delta, "out": out}
-        layers.append(layer | {**drop} | dict(zip(("activate", "activate_backward", "formula", "derivative"), addresses, strict=True)))
+        layers.append(layer | {**drop} | dict(zip(("activate", "activate_backward"), addresses, strict=True)))
         parameter += k * n + n
         if norm != "none" and index + 2 < len(sizes):
             panel = {"panels": 1, "width": n, "row": n, "column": n}
@@ -383,30 +383,24 @@ def _narrow_table(sizes: Sequence[int], activations: Sequence[str], dtype: np.dt
     return record_types.filled(narrow.LAYER, layers), arena
 
 
-def layer_blocks(
-    activations: Sequence[str], dtype: np.dtype, interpreted: bool, by_row: bool, back: bool = True
-) -> list[tuple[int, int, int, int]]:
+def layer_blocks(activations: Sequence[str], dtype: np.dtype, interpreted: bool, back: bool = True) -> list[tuple[int, int]]:
     """Return the addresses for the activation of each layer, as layer_table takes them: zeros for the outputs, which have none.
 
-    by_row: whether a step takes one row; back: whether there is a way back.
+    back: whether there is a way back.
     """
-    return [_activation_blocks(name, dtype, interpreted, by_row, back) for name in activations] + [(0, 0, 0, 0)]
+    return [_activation_blocks(name, dtype, interpreted, back) for name in activations] + [(0, 0)]
 
 
 @functools.cache
-def _activation_blocks(name: str, dtype: np.dtype, interpreted: bool, by_row: bool, back: bool) -> tuple[int, int, int, int]:
-    """Return the addresses of f and f' over arrays, and, where a step takes one row, as formulas; 0 for those that are not needed."""
-    activation = ACTIVATIONS[name]
-    number = numba.from_dtype(dtype)
-    flat = types.Array(number, 1, "C")
+def _activation_blocks(name: str, dtype: np.dtype, interpreted: bool, back: bool) -> tuple[int, int]:
+    """Return the addresses of f and f' over arrays; 0 for what is not needed."""
+    activation, flat = ACTIVATIONS[name], types.Array(numba.from_dtype(dtype), 1, "C")
     f, slope = decorators.formula(activation.formula), decorators.formula(activation.derivative)
-    forward = forms.specialise(textbook.activate, activation.key, ACTIVATION=f)
-    backward = forms.specialise(textbook.activate_backward, activation.key, ACTIVATION_DERIVATIVE=slope)
+    forward = forms.specialise(textbook_step.activate_numbers, activation.key, ACTIVATION=f)
+    backward = forms.specialise(textbook_step.activate_numbers_backward, activation.key, ACTIVATION_DERIVATIVE=slope)
     return (
-        calls.address(forward, flat, flat, interpreted=interpreted),
-        calls.address(backward, flat, flat, flat, interpreted=interpreted) if back else 0,
-        calls.address(f, number, interpreted=interpreted) if by_row else 0,
-        calls.address(slope, number, number, interpreted=interpreted) if by_row and back else 0,
+        calls.address(forward, flat, *(types.int64,) * 3, interpreted=interpreted),
+        calls.address(backward, flat, *(types.int64,) * 4, interpreted=interpreted) if back else 0,
     )
 
 

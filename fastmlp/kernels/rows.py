@@ -19,11 +19,10 @@ U = np.uint64  # unsigned places: a signed one might be negative, and each acces
 # Bound when a kernel is specialised: whether there may be layers whose sums are normalised; of the loss, whether labels are smoothed, the
 # squared error is that of a softmax, targets are standardised.
 NORMALISED, SMOOTHED, SQUARED, SCALED = False, False, False, False
-MANY = 8  # from so many units on, one call for all of them, through views, is cheaper than a call for each
+MANY = 8  # from so many units on, a list of the inputs that are not zero pays
 
 
-# f(z), f'(z, a) and l(z, t, p) by address
-call_formula, call_formula_of_two, call_formula_of_three = (block_call(count, returns=LIKE_FIRST) for count in (1, 2, 3))
+call_formula = block_call(3, returns=LIKE_FIRST)  # l(z, t, p)
 
 
 @kernel(inner=True, counted=True)
@@ -67,8 +66,7 @@ def forward_row(parameters, layers, scratch, places):
     below = U(0)
     for index in range(layers.shape[0]):
         K, N = U(layers[index].n_in), U(layers[index].n_out)
-        w, b, z, a = U(layers[index].weight), U(layers[index].bias), U(layers[index].z), U(layers[index].a)
-        sums = z
+        w, b, sums = U(layers[index].weight), U(layers[index].bias), U(layers[index].z)
         if NORMALISED and layers[index].normalise != 0:  # sums without a bias, which comes after the normalisation
             sums = U(layers[index].hat)
             for n in range(N):
@@ -88,12 +86,8 @@ def forward_row(parameters, layers, scratch, places):
         if NORMALISED and layers[index].normalise != 0:
             normalise(layers[index].normalise, parameters, layers[index], 1, scratch)
         if index + 1 < layers.shape[0]:
-            if N < MANY:
-                for n in range(N):
-                    scratch[a + n] = call_formula(layers[index].formula, scratch[z + n])
-            else:
-                call_activate(layers[index].activate, scratch[z : z + N], scratch[a : a + N])
-            below = a
+            call_activate(layers[index].activate, scratch, layers[index].z, layers[index].a, layers[index].n_out)
+            below = U(layers[index].a)
 
 
 forward_normalised_row = specialise(forward_row, "normalised", NORMALISED=True)
@@ -171,13 +165,13 @@ def loss_of_row(scratch, z, d, N, target, row, weight, output, loss, derivative,
             s, mean = loss_numbers[U(1) + n], loss_numbers[U(1) + N + n]
             k, r = loss_numbers[U(1) + U(2) * N + n], loss_numbers[U(1) + U(3) * N + n]
             y, t = s * scratch[z + n] + mean, s * target[row, n] + mean
-            row_loss += of_one * r * call_formula_of_three(loss, y, t, p)
-            scratch[d + n] = weight * of_one * k * call_formula_of_three(derivative, y, t, p)
+            row_loss += of_one * r * call_formula(loss, y, t, p)
+            scratch[d + n] = weight * of_one * k * call_formula(derivative, y, t, p)
     else:
         share = one / scratch.dtype.type(N)
         for n in range(N):
-            row_loss += share * call_formula_of_three(loss, scratch[z + n], target[row, n], loss_parameter)
-            scratch[d + n] = weight * share * call_formula_of_three(derivative, scratch[z + n], target[row, n], loss_parameter)
+            row_loss += share * call_formula(loss, scratch[z + n], target[row, n], loss_parameter)
+            scratch[d + n] = weight * share * call_formula(derivative, scratch[z + n], target[row, n], loss_parameter)
             if output == SIGMOID and (scratch[z + n] > 0) == (target[row, n] > 0):
                 correct += share
         if output == ONE_HOT:
@@ -231,15 +225,8 @@ def train_rows(steps, layers, runs, scratch, places):
                     for n in range(N):
                         summed += scratch[d + n] * parameters[w + k * N + n]
                     scratch[before + k] = summed
-                z = U(layers[index - 1].z)
-                if K < MANY:
-                    for k in range(K):
-                        slope = call_formula_of_two(layers[index - 1].derivative, scratch[z + k], scratch[below + k])
-                        scratch[before + k] *= slope
-                else:
-                    call_activate_backward(
-                        layers[index - 1].activate_backward, scratch[before : before + K], scratch[z : z + K], scratch[below : below + K]
-                    )
+                hidden = layers[index - 1]
+                call_activate_backward(hidden.activate_backward, scratch, hidden.delta, hidden.z, hidden.a, hidden.n_out)
             for k in range(K):
                 value = scratch[below + k]
                 if value != 0:
