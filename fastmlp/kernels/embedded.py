@@ -223,24 +223,11 @@ def loss_of_block(state, scratch, x, target, sample_weight, first, M, factor):
 
 
 @kernel(inner=True, counted=True)
-def mean_loss(state, scratch, x, target, sample_weight):
-    """Return 1/M times the sum over m of w[m] l[m].
+def mean_loss(state, scratch, x, target, sample_weight, out):
+    """Return 1/M times the sum over m of w[m] l[m]; out = its derivative with respect to the parameters, (0,) where nobody wants it.
 
-    x (M, K), target (M, T) or (M,), sample_weight (M,) or (0,) for ones; scratch is overwritten.
-    """
-    M = x.shape[0]
-    total = 0.0
-    for first in range(0, M, ROWS):
-        total += loss_of_block(state, scratch, x, target, sample_weight, first, min(ROWS, M - first), scratch.dtype.type(0))
-    return total / M
-
-
-@kernel(inner=True, counted=True)
-def mean_gradient(state, scratch, x, target, sample_weight, out):
-    """Return 1/M times the sum over m of w[m] l[m]; out = its derivative with respect to the parameters.
-
-    x (M, K), target (M, T) or (M,), sample_weight (M,) or (0,) for ones -> out (P,), laid out like the parameters, and scratch, both
-    overwritten.
+    x (M, K), target (M, T) or (M,), sample_weight (M,) or (0,) for ones -> out (P,) or (0,), laid out like the parameters, and scratch,
+    both overwritten.
     """
     M = x.shape[0]
     factor = scratch.dtype.type(1) / scratch.dtype.type(M)
@@ -250,7 +237,8 @@ def mean_gradient(state, scratch, x, target, sample_weight, out):
     for first in range(0, M, ROWS):
         rows = min(ROWS, M - first)
         total += loss_of_block(state, scratch, x, target, sample_weight, first, rows, factor)
-        call_add_gradients(state.network[0].add_gradients, state.parameters, state.layers, 0, np.int64(rows), scratch, out)
+        if out.shape[0] > 0:
+            call_add_gradients(state.network[0].add_gradients, state.parameters, state.layers, 0, np.int64(rows), scratch, out)
     return total / M
 
 
@@ -312,7 +300,7 @@ def train_on(state, scratch, x, target, sample_weight, learning_rate):
         return mean
     gradient_at, rates_at = network.gradient_at, network.rates_at
     direction = scratch[gradient_at : gradient_at + network.n_parameters]
-    mean = mean_gradient(state, scratch, x, target, sample_weight, direction)
+    mean = mean_loss(state, scratch, x, target, sample_weight, direction)
     if np.isfinite(mean):
         state.steps[0] += 1
         if network.update == 0:
@@ -501,7 +489,7 @@ def loss(state, scratch, x, target, sample_weight=None):
     """
     state, scratch, x, target = borrowed(state), borrow(scratch), borrow(x), borrow(target)
     weight = checked_weight(state, scratch, x, target, sample_weight)
-    return mean_loss(state, scratch, x, target, weight)
+    return mean_loss(state, scratch, x, target, weight, scratch[:0])
 
 
 @entry
@@ -515,7 +503,7 @@ def gradient(state, scratch, x, target, out, sample_weight=None):
     weight = checked_weight(state, scratch, x, target, sample_weight)
     if not is_vector(out, state.network[0]):
         refuse(WRONG_VECTOR)
-    return mean_gradient(state, scratch, x, target, weight, out)
+    return mean_loss(state, scratch, x, target, weight, out)
 
 
 @entry

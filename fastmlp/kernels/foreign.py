@@ -17,7 +17,6 @@ from fastmlp.kernels.embedded import (
     State,
     check_rows,
     gradient_of_inputs,
-    mean_gradient,
     mean_loss,
     outputs_of,
     outputs_of_each,
@@ -118,7 +117,7 @@ def c_loss(handle, x, target, rows):
         return np.nan
     inputs, targets = rows_at(handle, x, target, rows)
     scratch = scratch_at(handle)
-    return mean_loss(state_at(handle), scratch, inputs, targets, scratch[:0])
+    return mean_loss(state_at(handle), scratch, inputs, targets, scratch[:0], scratch[:0])
 
 
 @kernel
@@ -128,7 +127,7 @@ def c_gradient(handle, x, target, rows, out):
         return np.nan
     inputs, targets = rows_at(handle, x, target, rows)
     scratch = scratch_at(handle)
-    return mean_gradient(state_at(handle), scratch, inputs, targets, scratch[:0], carray(out, network_at(handle).n_parameters))
+    return mean_loss(state_at(handle), scratch, inputs, targets, scratch[:0], carray(out, network_at(handle).n_parameters))
 
 
 @kernel
