@@ -22,7 +22,7 @@ from fastmlp.errors import ConfigError, DataError
 from fastmlp.kernels import embedded, foreign
 from fastmlp.kernels.embedded import State
 from fastmlp.kernels.losses import LOSSES
-from fastmlp.kernels.program import (
+from fastmlp.engines.program import (
     count_parameters,
     layer_blocks,
     layer_table,

@@ -20,8 +20,9 @@ import atheris
 import numpy as np
 
 # Not the kernels: a compiler reads their bytecode.
-KERNELS = Path(__file__).parents[2] / "fastmlp" / "kernels"
-KEPT = ["fastmlp.kernels", *(f"fastmlp.kernels.{path.stem}" for path in KERNELS.glob("[a-z]*.py"))]
+PACKAGE = Path(__file__).parents[2] / "fastmlp"
+ROOMS = ("compilation", "kernels")
+KEPT = [f"fastmlp.{name}" for room in ROOMS for name in (room, *(f"{room}.{path.stem}" for path in (PACKAGE / room).glob("[a-z]*.py")))]
 with atheris.instrument_imports(include=["fastmlp"], exclude=KEPT):
     from fastmlp import machine
     from fastmlp.cli import configuration

@@ -6,7 +6,8 @@ Printed for each workload, instruction set and number of threads: how many share
 """
 
 from fastmlp.benchmark.workloads import WORKLOADS
-from fastmlp.kernels import layout, tiles
+from fastmlp.engines import layout
+from fastmlp.kernels import tiles
 
 LANES = {"AVX-512": 16, "AVX2": 8}
 THREADS = (2, 4, 8, 16, 32)

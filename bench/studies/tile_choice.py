@@ -36,10 +36,11 @@ def measured(count: int) -> dict[str, Any]:
     import numpy as np
 
     from fastmlp import machine
-    from fastmlp.kernels import layout, tiles
-    from fastmlp.kernels.program import Steps, Wanted, count_parameters
+    from fastmlp.engines import layout
+    from fastmlp.kernels import tiles
+    from fastmlp.engines.program import Steps, Wanted, count_parameters
     from fastmlp.kernels.textbook_step import TOTALS
-    from fastmlp.kernels.tiled import TiledProgram
+    from fastmlp.engines.tiled import TiledProgram
     from fastmlp.kernels.updates import Rates
     from fastmlp.kernels.vectors import lanes_of, vector_bytes
 

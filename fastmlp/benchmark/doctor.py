@@ -16,8 +16,8 @@ from fastmlp.benchmark.machine_peaks import measure as measure_peaks
 from fastmlp.errors import ConfigError
 
 if TYPE_CHECKING:
-    from fastmlp.kernels.program import Program
-    from fastmlp.kernels.tiled import TiledProgram
+    from fastmlp.engines.program import Program
+    from fastmlp.engines.tiled import TiledProgram
     from fastmlp.training.full_batch import FullBatch
 
 ROWS_OF_AN_EPOCH = 60_000  # of MNIST
@@ -164,7 +164,7 @@ def _sizes(folder: Path) -> list[int]:
 def try_network(sizes: Sequence[int], batch_size: int, rows: int, peaks: Peaks) -> Plan:
     """Train a network of these sizes for a moment, on dense bytes and on bytes most of which are zero. Raises ConfigError."""
     from fastmlp.benchmark.workloads import WORKLOADS
-    from fastmlp.kernels.tiled import TiledProgram
+    from fastmlp.engines.tiled import TiledProgram
 
     if len(sizes) < 2:
         raise ConfigError(f"--shape: expected at least two sizes, like 784,300,10, got {','.join(map(str, sizes))}")

@@ -17,7 +17,7 @@ from fastmlp.benchmark.problem import Problem, delta_of, layers_of
 from fastmlp.benchmark.runner import Repeated, Unavailable, called_often
 
 if TYPE_CHECKING:
-    from fastmlp.kernels.layout import LayerLayout
+    from fastmlp.engines.layout import LayerLayout
 
 
 def build(problem: Problem, variant: str, threads: int) -> Repeated:
@@ -62,10 +62,11 @@ def _textbook(problem: Problem, operation: str, threads: int, interpreted: bool)
 
 def _tiles(problem: Problem, operation: str, threads: int, listed: bool) -> Repeated:
     from fastmlp.benchmark import loops
-    from fastmlp.kernels.layout import Layout
-    from fastmlp.kernels.program import Wanted
-    from fastmlp.kernels.records import Records
-    from fastmlp.kernels.team import Team, new_shared
+    from fastmlp.engines.layout import Layout
+    from fastmlp.engines.program import Wanted
+    from fastmlp.engines.records import Records
+    from fastmlp.engines.threads import Team
+    from fastmlp.kernels.team import new_shared
     from fastmlp.kernels.updates import Rates
 
     if listed and operation == "backward":

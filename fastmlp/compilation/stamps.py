@@ -15,7 +15,8 @@ from fastmlp.compilation import levels, shipped, supported
 with supported.parts():
     from numba.core import config
 
-ROOMS = (Path(__file__).parent, Path(__file__).parents[1] / "kernels")  # whose sources shape the code of every kernel
+# The rooms whose sources shape the code of every kernel: engines/ binds constants and formulas.
+ROOMS = tuple(Path(__file__).parents[1] / room for room in ("compilation", "kernels", "engines"))
 
 
 @functools.cache
@@ -64,7 +65,7 @@ def _digest_of_sources() -> bytes:
 
 @functools.cache
 def digest_of_room(file: str, module: str) -> bytes:
-    """Return what changes with a source of fastmlp outside of these folders, whose kernels are kept beside those of kernels/."""
+    """Return what changes with a source of fastmlp outside of these folders, whose kernels are kept beside theirs."""
     source = Path(file)
     is_ours = module.startswith("fastmlp.") and source.parent not in ROOMS and source.is_file()
     return hashlib.sha256(source.read_bytes()).digest() if is_ours else b""

@@ -10,10 +10,10 @@ from fastmlp.estimators import rows as of_rows
 from fastmlp.estimators.parameters import Parameters
 from fastmlp.estimators.problems import Problem
 from fastmlp.estimators.stochastic import NOT_FINITE, Rows
-from fastmlp.kernels import engine
-from fastmlp.kernels.program import Steps
+from fastmlp.engines import choice
+from fastmlp.engines.program import Steps
 from fastmlp.kernels.textbook_step import LOSS_SUM, TOTALS
-from fastmlp.kernels.tiled import FORWARD_ROWS
+from fastmlp.engines.tiled import FORWARD_ROWS
 from fastmlp.kernels.updates import GRADIENT, RATES
 from fastmlp.network import Network
 
@@ -48,9 +48,9 @@ class _Loss:
             first += weight.size + bias.size
         self._block = max(1, min(n, FORWARD_ROWS))
         self._one, self._zero = np.ones(network.n_inputs), np.zeros(network.n_inputs)
-        some = next(of_rows.blocks(x[: engine.SAMPLE_ROWS], EXACT))[0]
-        self._program = engine.choose(
-            engine.Wanted(
+        some = next(of_rows.blocks(x[: choice.SAMPLE_ROWS], EXACT))[0]
+        self._program = choice.choose(
+            choice.Wanted(
                 network.sizes, network.hidden_activations, EXACT, self._block, threads, loss=problem.form, update=GRADIENT.name, x=some,
                 trained_on=np.arange(some.shape[0]),
             )

@@ -17,10 +17,10 @@ from fastmlp.estimators.course import Course
 from fastmlp.estimators.parameters import DECOUPLED, Parameters
 from fastmlp.estimators.problems import Problem
 from fastmlp.estimators.scores import score
-from fastmlp.kernels import engine
-from fastmlp.kernels.program import Steps
+from fastmlp.engines import choice
+from fastmlp.engines.program import Steps
 from fastmlp.kernels.textbook_step import CORRECT, LOSS_SUM, ROWS, SQUARES, TOTALS, WEIGHT_SUM
-from fastmlp.kernels.tiled import TiledProgram
+from fastmlp.engines.tiled import TiledProgram
 from fastmlp.kernels.updates import UPDATES, Rates
 from fastmlp.network import Network
 from fastmlp.network.arrays import frozen
@@ -107,10 +107,10 @@ class Epochs:
         """Return what takes the steps, compiled."""
         network, problem, settings, x = self.network, self._problem, self.settings, self._rows.x
         if of_rows.is_sparse(x):
-            some = np.linspace(0, self.n_rows - 1, min(self.n_rows, engine.SAMPLE_ROWS)).astype(np.int64)
+            some = np.linspace(0, self.n_rows - 1, min(self.n_rows, choice.SAMPLE_ROWS)).astype(np.int64)
             x = of_rows.dense(x[some], network.dtype)
-        program = engine.choose(
-            engine.Wanted(
+        program = choice.choose(
+            choice.Wanted(
                 network.sizes, network.hidden_activations, network.dtype, self.batch_size, self._threads, loss=problem.form,
                 update=update_rules.update_rule(settings, network.dtype), x=x, trained_on=np.arange(x.shape[0]),
                 regularisation=checks.regularisation(settings.filled_in(seed=seed), network),

@@ -15,7 +15,7 @@ from fastmlp.kernels import normalisation, textbook
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES, loss_for
 from fastmlp.kernels.normalisation import EPSILON
-from fastmlp.kernels.program import Program, Wanted, delta_of_outputs, loss_of_outputs
+from fastmlp.engines.program import Program, Wanted, delta_of_outputs, loss_of_outputs
 from fastmlp.network import Network
 from fastmlp.preprocessing.targets import active, loss_numbers, output_weights
 from fastmlp.settings import refuses_unknown, whole_number

@@ -2,7 +2,7 @@
 
 All numbers of a training run lie in one array, the arena: batch, packed weights, activations, deltas. A block gets `step`, with the arena
 and all that is the same for a whole step, the record of a layer, which says where its numbers lie, and that of the layer below it, whose
-first one is the inputs; see records.py. `share` of `shares` says which panels are its own:
+first one is the inputs; see engines/records.py. `share` of `shares` says which panels are its own:
 
     panels of share s      P s / shares  to  P (s + 1) / shares
     rows in the arena      row m of panel p at offset + m * row length + p * panel distance; vectors begin at multiples of their size

@@ -1,20 +1,21 @@
 """A step of a network by tiles, written out: what each thread of a team does, layer by layer, barrier by barrier.
 
 It is what textbook.py does in plain loops, whose lines stand beside those here. Every line that calls a block calls it for each share of
-the thread; what a layer has not, such as dropout, has the address 0. records.py says what the names of a record are, panels.py what the
-blocks do.
+the thread; what a layer has not, such as dropout, has the address 0. engines/records.py says what the names of a record are, panels.py
+what the blocks do.
 
 A thread waits for the others wherever a share needs what another one has made: the activations and the deltas of all units. One
 hidden layer takes two barriers a step; a second one takes three more, as the next step then begins with one, and each further one two more.
 Every thread brings in the whole batch for itself. The delta of a layer is taken before the weights that it reads change.
 """
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from fastmlp.compilation.calls import block_call
 from fastmlp.compilation.decorators import kernel
 from fastmlp.compilation.intrinsics import borrow
-from fastmlp.kernels.records import Batch, Step
 from fastmlp.kernels.team import DECISION, STOP, look, wait_for_all
 from fastmlp.kernels.textbook_step import CORRECT, LOSS_SUM, ROWS, SQUARES, TOTALS, WEIGHT_SUM
 from fastmlp.kernels.vectors import flush_subnormals, restore_float_mode
@@ -22,6 +23,38 @@ from fastmlp.kernels.vectors import flush_subnormals, restore_float_mode
 call_gather = block_call(7)
 call_block = block_call(5)
 call_loss_rows = block_call(10)
+
+
+class Step(NamedTuple):
+    """What all blocks get in a step."""
+
+    arena: np.ndarray
+    lists: np.ndarray  # of zeros.py, as the next two
+    masks: np.ndarray
+    counts: np.ndarray
+    rates: np.ndarray  # (RATES,): updates.Rates
+    run: Any  # engines.records.RUN
+    number: int  # of the step in the whole training: random numbers depend on it
+    M: int
+
+
+class Memory(NamedTuple):
+    """The arrays that a program works in, part by part for its threads; nothing is allocated for a step."""
+
+    arena: np.ndarray
+    lists: np.ndarray  # of zeros.py, as the next two
+    masks: np.ndarray
+    counts: np.ndarray
+
+
+class Batch(NamedTuple):
+    """What belongs to the outputs of a batch of up to B rows, for its loss."""
+
+    target: np.ndarray  # (B, T)
+    weight: np.ndarray  # (B,) or (0,)
+    z: np.ndarray  # (B, C)
+    delta: np.ndarray  # (B, C)
+    sums: np.ndarray  # (2, chunks of rows): losses, correct rows
 
 
 @kernel(inlined=True, inner=True)
@@ -122,8 +155,8 @@ def squares_of_weights(arena, layers):
 def train_tiled(steps, places, gather, layers_of_threads, runs, memory, batch, shared, thread, threads):
     """Take one step per batch as one thread of a team; return the row reached, or -(1 + row) at a loss that is not finite.
 
-    steps: program.Steps for kernels, whose total thread 0 adds to; places (P,): where the parameters lie in the arena, into which and out
-    of which they are copied; (0,) where somebody else does that, before and afterwards. gather: an address; layers_of_threads
+    steps: engines.program.Steps for kernels, whose total thread 0 adds to; places (P,): where the parameters lie in the arena, into
+    which and out of which they are copied; (0,) where somebody else does that, before and afterwards. gather: an address; layers_of_threads
     (threads, 2 + H), runs (threads,), memory, batch: see records.py; the last two are scratch.
     """
     # borrowed: otherwise each view of them is counted, by an atomic instruction on a number that all threads change
@@ -236,8 +269,8 @@ def train_tiled(steps, places, gather, layers_of_threads, runs, memory, batch, s
 def forward_tiled(rows, gather, layers_of_threads, runs, memory, rates, out, shared, thread, threads):
     """out[m, c] = z of the output layer for the rows rows.order[rows.first + m], as one thread of a team; return rows.last.
 
-    rows: program.Rows; gather: address; layers_of_threads (threads, 1 + L), runs (threads,), memory: see records.py, scratch; the output
-    layer is like a hidden one; rates (1, RATES): nobody's -> out (last - first, C), overwritten.
+    rows: engines.program.Rows; gather: address; layers_of_threads (threads, 1 + L), runs (threads,), memory: see records.py, scratch; the
+    output layer is like a hidden one; rates (1, RATES): nobody's -> out (last - first, C), overwritten.
     """
     arrived, arena, order, first, last = 0, memory.arena, rows.order, rows.first, rows.last
     layers, run = layers_of_threads[thread], runs[thread]

@@ -14,7 +14,7 @@ from fastmlp.data.gzipped import display_name
 from fastmlp.errors import ConfigError, DataError, NotEnoughMemory
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import DEFAULT_LOSS, OUTPUTS, SMOOTHING, loss_for, losses_for
-from fastmlp.kernels.program import count_parameters, count_running_stats, loss_of_outputs
+from fastmlp.engines.program import count_parameters, count_running_stats, loss_of_outputs
 from fastmlp.network import codec, folding, initializers, labels, outputs
 from fastmlp.network.arrays import (
     BYTES_AS_FLOATS,

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmlp import machine
-from fastmlp.kernels import engine
-from fastmlp.kernels.engine import FORWARD_ROWS, Program, TiledProgram, tiles_pay
+from fastmlp.engines import choice
+from fastmlp.engines.choice import FORWARD_ROWS, Program, TiledProgram, tiles_pay
 from fastmlp.kernels.losses import loss_for
-from fastmlp.kernels.program import RowProgram
+from fastmlp.engines.program import RowProgram
 from fastmlp.network.arrays import BYTES_AS_FLOATS
 from fastmlp.preprocessing import targets
 from fastmlp.preprocessing.inputs import InputScaling
@@ -66,7 +66,7 @@ class Programs:
             program: Program | TiledProgram = kept[1]
         else:
             activations = network.hidden_activations
-            program = engine.choose(engine.Wanted(network.sizes, activations, network.dtype, block, threads, kernels, norm))
+            program = choice.choose(choice.Wanted(network.sizes, activations, network.dtype, block, threads, kernels, norm))
         at_once = n if isinstance(program, TiledProgram) else block  # tiles go through blocks themselves, once the weights are packed
         for first in range(0, n, at_once):
             last = min(first + at_once, n)
@@ -112,7 +112,7 @@ def _row_of(network: Any) -> _Row:
 def _gradient_program(network: Any, rows: int, scaled: bool) -> Program | TiledProgram:
     form = loss_for(network.loss, network.output).form
     layers = (network.sizes, network.hidden_activations, network.dtype, rows, machine.usable_cores())
-    return engine.choose_for_gradient(engine.Wanted(*layers, norm=network.normalization, loss=form, scaled=scaled))
+    return choice.choose_for_gradient(choice.Wanted(*layers, norm=network.normalization, loss=form, scaled=scaled))
 
 
 def _norm_of_inference(network: Any) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.kernels.losses import LOSSES
-from fastmlp.kernels.program import NO_NUMBERS
+from fastmlp.engines.program import NO_NUMBERS
 from fastmlp.preprocessing.inputs import BLOCK_ROWS, check_numbers
 from fastmlp.settings import record_refuses_unknown
 

@@ -19,7 +19,7 @@ import numpy as np
 from fastmlp import machine
 from fastmlp.data.dataset import Dataset
 from fastmlp.errors import TrainingError
-from fastmlp.kernels.program import count_parameters
+from fastmlp.engines.program import count_parameters
 from fastmlp.network import Network, network_for, settings_for
 from fastmlp.network.arrays import as_rows, as_target, in_classes, is_image, weight_in
 from fastmlp.preprocessing import targets

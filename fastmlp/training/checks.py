@@ -9,7 +9,7 @@ import numpy as np
 from fastmlp import machine
 from fastmlp.errors import ConfigError, NotEnoughMemory
 from fastmlp.kernels.regularisation import Regularisation
-from fastmlp.kernels.tiled import FORWARD_ROWS
+from fastmlp.engines.tiled import FORWARD_ROWS
 from fastmlp.kernels.updates import UPDATES
 from fastmlp.network import Network
 from fastmlp.preprocessing import targets

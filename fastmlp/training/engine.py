@@ -1,10 +1,10 @@
 """What takes the steps of a plan: an engine of the kernels, or L-BFGS on top of one."""
 
 from fastmlp import machine
-from fastmlp.kernels import engine
+from fastmlp.engines import choice
 from fastmlp.kernels.losses import loss_for
-from fastmlp.kernels.program import Program
-from fastmlp.kernels.tiled import TiledProgram
+from fastmlp.engines.program import Program
+from fastmlp.engines.tiled import TiledProgram
 from fastmlp.kernels.updates import GRADIENT
 from fastmlp.preprocessing import targets
 from fastmlp.settings import known
@@ -15,8 +15,8 @@ from fastmlp.training.records import Plan
 def choose(plan: Plan) -> Program | TiledProgram | FullBatch:
     """Return what takes the steps of a plan."""
     network, settings = plan.network, plan.settings
-    program = engine.choose(
-        engine.Wanted(
+    program = choice.choose(
+        choice.Wanted(
             sizes=network.sizes,
             activations=network.hidden_activations,
             dtype=network.dtype,

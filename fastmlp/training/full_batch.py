@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmlp.kernels.program import NO_NUMBERS, Program, Steps
+from fastmlp.engines.program import NO_NUMBERS, Program, Steps
 from fastmlp.kernels.textbook_step import LOSS_SUM, TOTALS
-from fastmlp.kernels.tiled import TiledProgram
+from fastmlp.engines.tiled import TiledProgram
 from fastmlp.kernels.updates import Rates
 from fastmlp.training import lbfgs
 from fastmlp.training.lbfgs import Pair, Point

@@ -10,9 +10,9 @@ from fastmlp import machine
 from fastmlp.errors import ConfigError, TrainingError
 from fastmlp.kernels import random
 from fastmlp.kernels.losses import SMOOTHING, loss_for
-from fastmlp.kernels.program import Steps
+from fastmlp.engines.program import Steps
 from fastmlp.kernels.textbook_step import LOSS_SUM, ROWS, TOTALS, WEIGHT_SUM
-from fastmlp.kernels.tiled import FORWARD_ROWS
+from fastmlp.engines.tiled import FORWARD_ROWS
 from fastmlp.kernels.updates import UPDATES
 from fastmlp.network import Network
 from fastmlp.network.arrays import frozen

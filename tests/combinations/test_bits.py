@@ -6,7 +6,7 @@ import pytest
 
 import fastmlp
 from fastmlp import machine
-from fastmlp.kernels import tiled
+from fastmlp.engines import tiled
 from fastmlp.training import saving
 from fastmlp.training.plan import make_plan
 from fastmlp.training.trainer import Trainer

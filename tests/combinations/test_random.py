@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from fastmlp.kernels.engine import tiles_pay
+from fastmlp.engines.choice import tiles_pay
 from fastmlp.settings import SCHEDULES
 from tests.combinations import cases
 from tests.combinations.agreement import assert_equal_to_the_oracle

@@ -11,7 +11,7 @@ from fastmlp.inspect.gradient_check import check_all, check_gradient, check_kern
 from fastmlp.kernels import normalisation
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
-from fastmlp.kernels.program import Program
+from fastmlp.engines.program import Program
 
 GENERATOR = np.random.default_rng(0)
 RIGHT = Network.gradient

@@ -101,7 +101,7 @@ def with_guarded_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def spread_arenas() -> None:
     """Let each part of an arena, weights, rows of a batch, sums, lie beside a guarded page of its own."""
-    from fastmlp.kernels.layout import Layout
+    from fastmlp.engines.layout import Layout
 
     made = Layout.__init__
 
@@ -132,7 +132,8 @@ def spread_arenas() -> None:
 def guard_everything() -> Counter[str]:
     """Let all that compiled code of a network gets be guarded; return what will count the programs that run."""
     from fastmlp import embedding
-    from fastmlp.kernels import layout, program, team, tiled
+    from fastmlp.engines import layout, program, tiled
+    from fastmlp.kernels import team
     from fastmlp.network import arrays, network
     from fastmlp.training import augmentation, full_batch
 
@@ -205,7 +206,7 @@ def cases() -> Iterator[Case]:
 def try_case(number: int, case: Case) -> None:
     """Train, predict, evaluate and differentiate by a network of sizes that the number decides."""
     import fastmlp
-    from fastmlp.kernels import program, tiled
+    from fastmlp.engines import program, tiled
 
     global side
     side = case.side
@@ -337,10 +338,10 @@ def main(numbers: set[int]) -> None:
     warnings.simplefilter("ignore")
     import fastmlp  # noqa: F401
     from fastmlp import machine
-    from fastmlp.kernels import engine
+    from fastmlp.engines import choice
 
     machine.usable_cores = lambda: max(VALUES.threads)
-    engine.fewest_shares = lambda sizes, lanes, most: most  # a team of as many as were asked for, whether or not it pays
+    choice.fewest_shares = lambda sizes, lanes, most: most  # a team of as many as were asked for, whether or not it pays
     ran = guard_everything()
     for number, case in zip(range(max(numbers) + 1), cases()):  # noqa: B905  cases never end
         if number in numbers:

@@ -157,7 +157,8 @@ def settings():
 before, environment = settings(), dict(os.environ)
 import fastmlp.embedding
 import fastmlp.kernels
-from fastmlp.kernels import dense_forward, dense_forward_parallel, program, pure
+from fastmlp.engines import program
+from fastmlp.kernels import dense_forward, dense_forward_parallel, pure
 pure.dense_forward
 [getattr(fastmlp.kernels, name) for name in fastmlp.kernels.__all__]
 state, functions = fastmlp.Network([2, 3, 2]).compiled()

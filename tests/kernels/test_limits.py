@@ -8,7 +8,8 @@ from numba import config
 
 from fastmlp import machine
 from fastmlp.compilation import decorators, forms
-from fastmlp.kernels import textbook, tiled
+from fastmlp.engines import tiled
+from fastmlp.kernels import textbook
 from fastmlp.kernels.updates import UPDATES, Rates, clipped, descend, penalised
 from tests.kernels.test_textbook_step import Job
 from tests.kernels.test_tiled import SHARED, assert_same_bits

@@ -10,7 +10,8 @@ from numba import config
 
 from fastmlp import machine
 from fastmlp.compilation import calls, forms, options, stamps, waiting
-from fastmlp.kernels import panels, program, records, textbook, tiled
+from fastmlp.engines import records, program, tiled
+from fastmlp.kernels import panels, textbook
 from fastmlp.kernels.random import threshold_of
 from fastmlp.kernels.regularisation import NOTHING, Regularisation
 from tests.kernels import regularised_training

@@ -16,8 +16,9 @@ import pytest
 import fastmlp
 from fastmlp import machine
 from fastmlp.compilation import options
-from fastmlp.kernels import tiled
-from fastmlp.kernels.team import STOP, Block, Team, ThreadChoice, give_way, look, new_shared, wait_for_all
+from fastmlp.engines import tiled
+from fastmlp.engines.threads import Block, Team, ThreadChoice
+from fastmlp.kernels.team import STOP, give_way, look, new_shared, wait_for_all
 from fastmlp.kernels.textbook_step import ROWS
 from fastmlp.kernels.updates import Rates
 from tests.kernels.processes import result_of

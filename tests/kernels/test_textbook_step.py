@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
-from fastmlp.kernels.program import Program, Steps, Wanted
+from fastmlp.engines.program import Program, Steps, Wanted
 from fastmlp.kernels.textbook_step import TOTALS
 from fastmlp.kernels.updates import Rates
 from tests.kernels.comparison import integers, normals

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 import fastmlp
 from fastmlp import machine
 from fastmlp.compilation import calls, options, stamps, waiting
-from fastmlp.kernels import records, tiled, tiles
+from fastmlp.engines import records, tiled
+from fastmlp.kernels import tiles
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.engine import choose
+from fastmlp.engines.choice import choose
 from fastmlp.kernels.losses import LOSSES
-from fastmlp.kernels.program import Program, Wanted
-from fastmlp.kernels.tiled import FORWARD_ROWS, TiledProgram
+from fastmlp.engines.program import Program, Wanted
+from fastmlp.engines.tiled import FORWARD_ROWS, TiledProgram
 from fastmlp.kernels.vectors import emitted
 from tests.kernels.comparison import EACH_ONCE, integers
 from tests.kernels.processes import result_of
@@ -626,7 +627,7 @@ def train_jobs():
 
 INTERPRETED = """
 import json
-from fastmlp.kernels import tiled
+from fastmlp.engines import tiled
 from tests.kernels.test_tiled import train_jobs
 from tests.kernels.tiled_training import errors_of_one_step_per_tile
 

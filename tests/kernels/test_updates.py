@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import fastmlp
 from fastmlp import machine
-from fastmlp.kernels import tiled
+from fastmlp.engines import tiled
 from fastmlp.kernels.updates import UPDATES, Rates
 from tests.kernels.comparison import integers
 from tests.kernels.test_textbook_step import Job

@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose
 import fastmlp
 from fastmlp import ConfigError, ModelFileError, Network
 from fastmlp.compilation import decorators, forms, stamps, waiting
-from fastmlp.kernels import program
+from fastmlp.engines import program
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.network import formulas

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastmlp
-from fastmlp.kernels.tiled import FORWARD_ROWS
+from fastmlp.engines.tiled import FORWARD_ROWS
 from fastmlp.network import programs
 from tests.oracle import mlp
 from tests.pairs import each_pair

@@ -67,16 +67,18 @@ FLOOR_PLAN = (
     "fastmlp.kernels.embedded",
     "fastmlp.kernels.foreign",
     "fastmlp.kernels.pure",
-    "fastmlp.kernels.program",
     "fastmlp.kernels.zeros",
     "fastmlp.kernels.panels",
-    "fastmlp.kernels.layout",
-    "fastmlp.kernels.records",
     "fastmlp.kernels.step",
-    "fastmlp.kernels.tiled",
-    "fastmlp.kernels.engine",
     "fastmlp.kernels.augment",
     "fastmlp.kernels",
+    "fastmlp.engines.program",
+    "fastmlp.engines.layout",
+    "fastmlp.engines.records",
+    "fastmlp.engines.threads",
+    "fastmlp.engines.tiled",
+    "fastmlp.engines.choice",
+    "fastmlp.engines",
     "fastmlp.data",
     "fastmlp.preprocessing",
     "fastmlp.storage",
@@ -112,9 +114,11 @@ DRAWING = {
 }
 
 COMPILATION_MAY_IMPORT = {"numpy", "numba", "llvmlite", "fastmlp.compilation", "fastmlp.machine", "fastmlp.errors"}
+KERNELS_MAY_IMPORT = {"numpy", "numba", "llvmlite", "fastmlp.compilation", "fastmlp.kernels"}
 MAY_IMPORT = {
     "fastmlp.compilation": COMPILATION_MAY_IMPORT | {"fastmlp.kernels.elementary", "fastmlp.kernels.elementary_64", "fastmlp.prebuilt"},
-    "fastmlp.kernels": COMPILATION_MAY_IMPORT | {"fastmlp.kernels"},
+    "fastmlp.kernels": KERNELS_MAY_IMPORT,
+    "fastmlp.engines": KERNELS_MAY_IMPORT | {"fastmlp.engines", "fastmlp.machine", "fastmlp.errors"},
 }
 
 # Packages whose import name differs, and the one that Numba pins.

@@ -10,8 +10,8 @@ from scipy import optimize
 
 import fastmlp
 from fastmlp import ConfigError, ModelFileError, Network, TrainingSettings, machine
-from fastmlp.kernels import tiled
-from fastmlp.kernels.program import Program
+from fastmlp.engines import tiled
+from fastmlp.engines.program import Program
 from fastmlp.rendering.tables import ending
 from fastmlp.settings import settings_in_effect
 from fastmlp.training import saving

@@ -7,7 +7,7 @@ import pytest
 
 import fastmlp
 from fastmlp import ConfigError, DataError, Network, NotEnoughMemory, machine
-from fastmlp.kernels.program import Program
+from fastmlp.engines.program import Program
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.standard_normal((20, 4))

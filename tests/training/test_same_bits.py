@@ -12,7 +12,8 @@ from numpy.testing import assert_array_equal
 import fastmlp
 from fastmlp import machine
 from fastmlp.compilation import options
-from fastmlp.kernels import textbook_step, tiled
+from fastmlp.engines import tiled
+from fastmlp.kernels import textbook_step
 
 GENERATOR = np.random.default_rng(0)
 IMAGES = GENERATOR.integers(1, 256, (230, 28, 28), dtype=np.uint8) * (GENERATOR.random((230, 28, 28)) < 0.2)

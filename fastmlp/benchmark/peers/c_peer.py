@@ -15,7 +15,7 @@ from fastmlp.benchmark.workloads import LAYER
 
 SOURCE = Path(__file__).with_name("textbook.c")
 FLAGS = {"O3": ("-O3",), "fast-math": ("-O3", "-ffast-math"), "dense": ("-O3", "-DSKIP_ZEROS=0")}
-# The textbook kernels of fastmlp use threads from this many multiply-adds a step on (kernels/program.py), so the loops here do too.
+# The textbook kernels of fastmlp use threads from this many multiply-adds a step on (engines/program.py), so the loops here do too.
 PARALLEL_MULTIPLY_ADDS = 500_000
 
 

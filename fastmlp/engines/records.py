@@ -8,7 +8,7 @@ import functools
 import math
 import sys
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba
 import numpy as np
@@ -18,9 +18,10 @@ from fastmlp import machine
 from fastmlp.compilation import calls, decorators, forms, record_types
 from fastmlp.kernels import panels, random, tiles, zeros
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.layout import STEPPED_ROWS, LayerLayout, Layout
+from fastmlp.engines.layout import STEPPED_ROWS, LayerLayout, Layout
 from fastmlp.kernels.normalised import NORMS
-from fastmlp.kernels.program import Wanted, numbered_loss_block, output_code
+from fastmlp.kernels.step import Batch, Memory, Step
+from fastmlp.engines.program import Wanted, numbered_loss_block, output_code
 from fastmlp.kernels.updates import GRADIENT, RULES, STORE, UPDATES, descend
 from fastmlp.kernels.vectors import CACHE_LINE, lanes_of
 
@@ -59,38 +60,6 @@ RUN = record_types.record(
        limited fused output loss add_noise list_zeros mask_zeros take_loss step_run""",
     real="noise longest",
 )
-
-
-class Step(NamedTuple):
-    """What all blocks get in a step."""
-
-    arena: np.ndarray
-    lists: np.ndarray  # of zeros.py, as the next two
-    masks: np.ndarray
-    counts: np.ndarray
-    rates: np.ndarray  # (RATES,): updates.Rates
-    run: Any  # RUN
-    number: int  # of the step in the whole training: random numbers depend on it
-    M: int
-
-
-class Memory(NamedTuple):
-    """The arrays that a program works in, part by part for its threads; nothing is allocated for a step."""
-
-    arena: np.ndarray
-    lists: np.ndarray  # of zeros.py, as the next two
-    masks: np.ndarray
-    counts: np.ndarray
-
-
-class Batch(NamedTuple):
-    """What belongs to the outputs of a batch of up to B rows, for its loss."""
-
-    target: np.ndarray  # (B, T)
-    weight: np.ndarray  # (B,) or (0,)
-    z: np.ndarray  # (B, C)
-    delta: np.ndarray  # (B, C)
-    sums: np.ndarray  # (2, chunks of rows): losses, correct rows
 
 
 class Records:

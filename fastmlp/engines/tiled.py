@@ -8,9 +8,9 @@ import numpy as np
 
 from fastmlp import machine
 from fastmlp.compilation.options import JIT
-from fastmlp.kernels.layout import Layout
+from fastmlp.engines.layout import Layout
 from fastmlp.kernels.panels import LOSS_ROWS, LOSS_ROWS_ALONE
-from fastmlp.kernels.program import (
+from fastmlp.engines.program import (
     EMPTY,
     NO_NUMBERS,
     Rows,
@@ -19,9 +19,11 @@ from fastmlp.kernels.program import (
     multiply_adds,
     no_steps,
 )
-from fastmlp.kernels.records import Batch, Records, gather_block
+from fastmlp.engines.records import Records, gather_block
+from fastmlp.kernels.step import Batch
 from fastmlp.kernels.step import forward_tiled, train_tiled
-from fastmlp.kernels.team import Block, Team, ThreadChoice, new_shared
+from fastmlp.engines.threads import Block, Team, ThreadChoice
+from fastmlp.kernels.team import new_shared
 from fastmlp.kernels.textbook_step import LOSS_SUM, ROWS, TOTALS
 from fastmlp.kernels.tiles import Shape
 from fastmlp.kernels.updates import RULES, Rates
