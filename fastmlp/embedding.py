@@ -18,19 +18,13 @@ import numpy as np
 from numba import types
 
 from fastmlp.compilation import calls, forms, options, record_types
+from fastmlp.engines.addresses import layer_blocks, norm_blocks, numbered_loss_block, update_block
+from fastmlp.engines.program import layer_table, output_code
+from fastmlp.engines.wanted import count_parameters
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.kernels import embedded, foreign
 from fastmlp.kernels.embedded import State
 from fastmlp.kernels.losses import LOSSES
-from fastmlp.engines.program import (
-    count_parameters,
-    layer_blocks,
-    layer_table,
-    norm_blocks,
-    numbered_loss_block,
-    output_code,
-    update_block,
-)
 from fastmlp.kernels.updates import UPDATES
 from fastmlp.settings import TrainingSettings, kind_of
 from fastmlp.training import optimizers, rates, update_rules

@@ -37,10 +37,10 @@ def measured(count: int) -> dict[str, Any]:
 
     from fastmlp import machine
     from fastmlp.engines import layout
-    from fastmlp.kernels import tiles
-    from fastmlp.engines.program import Steps, Wanted, count_parameters
-    from fastmlp.kernels.textbook_step import TOTALS
     from fastmlp.engines.tiled import TiledProgram
+    from fastmlp.engines.wanted import Steps, Wanted, count_parameters
+    from fastmlp.kernels import tiles
+    from fastmlp.kernels.textbook_step import TOTALS
     from fastmlp.kernels.updates import Rates
     from fastmlp.kernels.vectors import lanes_of, vector_bytes
 

@@ -6,8 +6,7 @@ Nothing in a training calls them. What they reach is the roof under which the ke
 from typing import Any
 
 from fastmlp.compilation.decorators import kernel
-from fastmlp.kernels.step import Step
-from fastmlp.kernels.step import alone, forward, on_shares, update
+from fastmlp.kernels.step import Step, alone, forward, on_shares, update
 from fastmlp.kernels.team import look, wait_for_all
 from fastmlp.kernels.vectors import BYTES_AVX512, Emitter, emitted, full_width, vector_bytes
 

@@ -72,8 +72,8 @@ def measure_launches(threads: int) -> Launches:
     from fastmlp.benchmark import loops
     from fastmlp.compilation.forms import parallel
     from fastmlp.compilation.options import JIT
-    from fastmlp.kernels import textbook
     from fastmlp.engines.threads import Team
+    from fastmlp.kernels import textbook
     from fastmlp.kernels.team import new_shared
 
     team, shared, count = Team(threads), new_shared(), 2000

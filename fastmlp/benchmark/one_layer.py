@@ -63,9 +63,9 @@ def _textbook(problem: Problem, operation: str, threads: int, interpreted: bool)
 def _tiles(problem: Problem, operation: str, threads: int, listed: bool) -> Repeated:
     from fastmlp.benchmark import loops
     from fastmlp.engines.layout import Layout
-    from fastmlp.engines.program import Wanted
     from fastmlp.engines.records import Records
     from fastmlp.engines.threads import Team
+    from fastmlp.engines.wanted import Wanted
     from fastmlp.kernels.team import new_shared
     from fastmlp.kernels.updates import Rates
 

@@ -76,7 +76,8 @@ def _bytes(row: np.ndarray) -> np.ndarray:
 def _compiled_prediction(network: Network) -> Prediction:
     from numba import njit
 
-    from fastmlp.engines.program import Program, Wanted
+    from fastmlp.engines.program import Program
+    from fastmlp.engines.wanted import Wanted
     from fastmlp.kernels.textbook_step import outputs_of_rows
 
     program = Program(Wanted(network.sizes, network.hidden_activations, network.dtype, 1))

@@ -1,7 +1,8 @@
 """What runs a network: which loops, where its numbers lie, on how many threads.
 
     choice      which engine: tiles, or the textbook loops
-    program     the textbook loops made ready: what is wanted of an engine, a run of steps, the addresses of blocks
+    wanted      what is asked of it: a network, a run of steps, rows
+    program     the textbook loops made ready; the addresses of their blocks are in `addresses`
     tiled       tiles made ready: packing, threads, passes
     layout      where the numbers of a network by tiles lie in one array
     records     where compiled code finds them, and which blocks it calls

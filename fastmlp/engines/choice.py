@@ -5,9 +5,10 @@ import functools
 import numpy as np
 
 from fastmlp.engines.layout import fewest_shares
-from fastmlp.engines.program import Program, Wanted, multiply_adds
-from fastmlp.kernels.regularisation import Regularisation
+from fastmlp.engines.program import Program
 from fastmlp.engines.tiled import FORWARD_ROWS, TiledProgram
+from fastmlp.engines.wanted import Wanted, multiply_adds
+from fastmlp.kernels.regularisation import Regularisation
 from fastmlp.kernels.updates import GRADIENT
 from fastmlp.kernels.vectors import lanes_of
 from fastmlp.kernels.zeros import MOST_LISTED_INPUTS

@@ -16,12 +16,14 @@ from numba import types
 
 from fastmlp import machine
 from fastmlp.compilation import calls, decorators, forms, record_types
+from fastmlp.engines.addresses import numbered_loss_block
+from fastmlp.engines.layout import STEPPED_ROWS, LayerLayout, Layout
+from fastmlp.engines.program import output_code
+from fastmlp.engines.wanted import Wanted
 from fastmlp.kernels import panels, random, tiles, zeros
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.engines.layout import STEPPED_ROWS, LayerLayout, Layout
 from fastmlp.kernels.normalised import NORMS
 from fastmlp.kernels.step import Batch, Memory, Step
-from fastmlp.engines.program import Wanted, numbered_loss_block, output_code
 from fastmlp.kernels.updates import GRADIENT, RULES, STORE, UPDATES, descend
 from fastmlp.kernels.vectors import CACHE_LINE, lanes_of
 

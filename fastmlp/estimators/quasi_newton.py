@@ -5,15 +5,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.optimize
 
+from fastmlp.engines import choice
+from fastmlp.engines.tiled import FORWARD_ROWS
+from fastmlp.engines.wanted import Steps
 from fastmlp.errors import DataError
 from fastmlp.estimators import rows as of_rows
 from fastmlp.estimators.parameters import Parameters
 from fastmlp.estimators.problems import Problem
 from fastmlp.estimators.stochastic import NOT_FINITE, Rows
-from fastmlp.engines import choice
-from fastmlp.engines.program import Steps
 from fastmlp.kernels.textbook_step import LOSS_SUM, TOTALS
-from fastmlp.engines.tiled import FORWARD_ROWS
 from fastmlp.kernels.updates import GRADIENT, RATES
 from fastmlp.network import Network
 

@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastmlp.engines import choice
+from fastmlp.engines.tiled import TiledProgram
+from fastmlp.engines.wanted import Steps
 from fastmlp.errors import DataError
 from fastmlp.estimators import course as of_course
 from fastmlp.estimators import rows as of_rows
@@ -17,10 +20,7 @@ from fastmlp.estimators.course import Course
 from fastmlp.estimators.parameters import DECOUPLED, Parameters
 from fastmlp.estimators.problems import Problem
 from fastmlp.estimators.scores import score
-from fastmlp.engines import choice
-from fastmlp.engines.program import Steps
 from fastmlp.kernels.textbook_step import CORRECT, LOSS_SUM, ROWS, SQUARES, TOTALS, WEIGHT_SUM
-from fastmlp.engines.tiled import TiledProgram
 from fastmlp.kernels.updates import UPDATES, Rates
 from fastmlp.network import Network
 from fastmlp.network.arrays import frozen
@@ -174,7 +174,7 @@ class Epochs:
         return Progress(self.epoch + 1, self._parameters.max_iter, self.row, self.n_rows, self._epoch_seconds, mean_loss)
 
     def _take_down(self, log: np.ndarray, first: int, seconds: float) -> None:
-        """Take down how far the steps from row `first` on have come; log (epochs, TOTALS + 1): see program.Steps; seconds of an epoch."""
+        """Take down how far the steps from row `first` on have come; log (epochs, TOTALS + 1): see wanted.Steps; seconds of an epoch."""
         ended, row = int(np.count_nonzero(log[:, ROWS])), int(self._total[ROWS])
         self.optimizer.steps += ended * self.epoch_steps - row // -self.batch_size - first // self.batch_size
         for self._ended in log[: min(ended, len(log) - 1)]:  # nobody is told of these
@@ -244,7 +244,7 @@ class Epochs:
         return 0.5 * self._parameters.alpha * mean * self._shares / self.n_rows
 
     def _rates(self) -> np.ndarray:
-        """Return the numbers of the epochs' steps as program.Steps has them; those of several epochs are computed at a time."""
+        """Return the numbers of the epochs' steps as engines.wanted.Steps has them; those of several epochs are computed at a time."""
         count, rate = self.epoch_steps * self._ahead, self.optimizer.learning_rate
         first = self.optimizer.steps - self.row // self.batch_size
         if self._table is not None:

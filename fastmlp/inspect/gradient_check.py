@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastmlp.engines.program import Program, delta_of_outputs, loss_of_outputs
+from fastmlp.engines.wanted import Wanted
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.kernels import normalisation, textbook
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES, loss_for
 from fastmlp.kernels.normalisation import EPSILON
-from fastmlp.engines.program import Program, Wanted, delta_of_outputs, loss_of_outputs
 from fastmlp.network import Network
 from fastmlp.preprocessing.targets import active, loss_numbers, output_weights
 from fastmlp.settings import refuses_unknown, whole_number

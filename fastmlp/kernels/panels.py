@@ -647,9 +647,7 @@ def limit_weights(step, layer, below, share, shares):
 
 @kernel(inner=True)
 def part_of(layer, part, share, shares):
-    """Return where the own panels of the weights (part 0), biases (1) or scales (2) of a layer begin, their length and number, and the
-    place of their lengths.
-    """
+    """Return where own panels of weights (part 0), biases (1) or scales (2) begin, their length, their number, where their lengths go."""
     biases = (layer.n_out + layer.width - 1) // layer.width
     at, length, panels, lengths = layer.w, layer.w_panel, layer.panels, layer.lengths
     if part == 1:

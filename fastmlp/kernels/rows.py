@@ -186,7 +186,7 @@ def loss_of_row(scratch, z, d, N, target, row, weight, output, loss, derivative,
 def train_rows(steps, layers, runs, scratch, places):
     """Take one SGD step per row; return the row reached, or -(1 + row) at a row whose loss is not finite.
 
-    steps: engines.program.Steps for kernels; layers (L,), for batches of one row, runs (1,): the records of textbook_step.py. The formulas
+    steps: engines.wanted.Steps for kernels; layers (L,), for batches of one row, runs (1,): the records of textbook_step.py. The formulas
     of the loss are of float64 where targets are standardised, and not read where outputs are SOFTMAX. scratch and places (largest K,) are
     overwritten.
     """

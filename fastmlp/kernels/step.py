@@ -155,7 +155,7 @@ def squares_of_weights(arena, layers):
 def train_tiled(steps, places, gather, layers_of_threads, runs, memory, batch, shared, thread, threads):
     """Take one step per batch as one thread of a team; return the row reached, or -(1 + row) at a loss that is not finite.
 
-    steps: engines.program.Steps for kernels, whose total thread 0 adds to; places (P,): where the parameters lie in the arena, into
+    steps: engines.wanted.Steps for kernels, whose total thread 0 adds to; places (P,): where the parameters lie in the arena, into
     which and out of which they are copied; (0,) where somebody else does that, before and afterwards. gather: an address; layers_of_threads
     (threads, 2 + H), runs (threads,), memory, batch: see records.py; the last two are scratch.
     """
@@ -269,7 +269,7 @@ def train_tiled(steps, places, gather, layers_of_threads, runs, memory, batch, s
 def forward_tiled(rows, gather, layers_of_threads, runs, memory, rates, out, shared, thread, threads):
     """out[m, c] = z of the output layer for the rows rows.order[rows.first + m], as one thread of a team; return rows.last.
 
-    rows: engines.program.Rows; gather: address; layers_of_threads (threads, 1 + L), runs (threads,), memory: see records.py, scratch; the
+    rows: engines.wanted.Rows; gather: address; layers_of_threads (threads, 1 + L), runs (threads,), memory: see records.py, scratch; the
     output layer is like a hidden one; rates (1, RATES): nobody's -> out (last - first, C), overwritten.
     """
     arrived, arena, order, first, last = 0, memory.arena, rows.order, rows.first, rows.last

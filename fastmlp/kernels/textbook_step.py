@@ -46,7 +46,7 @@ RUN = record("output loss loss_formula loss_derivative update limit noise noise_
 # What a run of steps adds up: weighted loss, rows classified correctly, weight of all rows, rows.
 LOSS_SUM, CORRECT, WEIGHT_SUM, ROWS = range(4)
 TOTALS = 4
-SQUARES = TOTALS  # of all weights, behind the totals of an epoch in a log: see engines.program.Steps
+SQUARES = TOTALS  # of all weights, behind the totals of an epoch in a log: see engines.wanted.Steps
 
 # Formulas, bound when a block is specialised.
 ACTIVATION: Any = None
@@ -225,7 +225,7 @@ def descend(parameters, layers, number, M, scratch, learning_rate):
 def train_steps(steps, layers, runs, scratch, gradient, batch_target, batch_weight):
     """Take one step per batch; return the row reached, or -(1 + first row of the batch) where a loss is not finite.
 
-    steps: engines.program.Steps for kernels; layers (L,), runs (1,): the records above. Overwritten: scratch, gradient (P,)
+    steps: engines.wanted.Steps for kernels; layers (L,), runs (1,): the records above. Overwritten: scratch, gradient (P,)
     or (0,), batch_target (B, T), batch_weight (B,) or (0,). The running statistics of a layer normalised over the batch lie in the scratch,
     and are updated there. A batch whose loss is not finite changes nothing.
     """

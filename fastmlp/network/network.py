@@ -11,10 +11,11 @@ import numpy as np
 
 from fastmlp import machine
 from fastmlp.data.gzipped import display_name
+from fastmlp.engines.program import loss_of_outputs
+from fastmlp.engines.wanted import count_parameters, count_running_stats
 from fastmlp.errors import ConfigError, DataError, NotEnoughMemory
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import DEFAULT_LOSS, OUTPUTS, SMOOTHING, loss_for, losses_for
-from fastmlp.engines.program import count_parameters, count_running_stats, loss_of_outputs
 from fastmlp.network import codec, folding, initializers, labels, outputs
 from fastmlp.network.arrays import (
     BYTES_AS_FLOATS,

@@ -7,8 +7,8 @@ import numpy as np
 from fastmlp import machine
 from fastmlp.engines import choice
 from fastmlp.engines.choice import FORWARD_ROWS, Program, TiledProgram, tiles_pay
-from fastmlp.kernels.losses import loss_for
 from fastmlp.engines.program import RowProgram
+from fastmlp.kernels.losses import loss_for
 from fastmlp.network.arrays import BYTES_AS_FLOATS
 from fastmlp.preprocessing import targets
 from fastmlp.preprocessing.inputs import InputScaling

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from fastmlp.engines.program import count_running_stats
+from fastmlp.engines.wanted import count_running_stats
 from fastmlp.network.labels import listed, shown
 from fastmlp.network.layers import parameters_of
 

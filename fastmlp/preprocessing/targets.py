@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastmlp.engines.wanted import NO_NUMBERS
 from fastmlp.errors import ConfigError, DataError
 from fastmlp.kernels.losses import LOSSES
-from fastmlp.engines.program import NO_NUMBERS
 from fastmlp.preprocessing.inputs import BLOCK_ROWS, check_numbers
 from fastmlp.settings import record_refuses_unknown
 

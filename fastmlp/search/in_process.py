@@ -18,8 +18,8 @@ import numpy as np
 
 from fastmlp import machine
 from fastmlp.data.dataset import Dataset
+from fastmlp.engines.wanted import count_parameters
 from fastmlp.errors import TrainingError
-from fastmlp.engines.program import count_parameters
 from fastmlp.network import Network, network_for, settings_for
 from fastmlp.network.arrays import as_rows, as_target, in_classes, is_image, weight_in
 from fastmlp.preprocessing import targets

@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from fastmlp import machine
-from fastmlp.kernels import augment, random
 from fastmlp.engines.threads import Team
+from fastmlp.kernels import augment, random
 from fastmlp.kernels.team import new_shared
 from fastmlp.settings import FIELDS, TrainingSettings, having
 

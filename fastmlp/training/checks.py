@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from fastmlp import machine
+from fastmlp.engines.tiled import FORWARD_ROWS
 from fastmlp.errors import ConfigError, NotEnoughMemory
 from fastmlp.kernels.regularisation import Regularisation
-from fastmlp.engines.tiled import FORWARD_ROWS
 from fastmlp.kernels.updates import UPDATES
 from fastmlp.network import Network
 from fastmlp.preprocessing import targets

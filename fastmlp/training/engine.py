@@ -2,9 +2,9 @@
 
 from fastmlp import machine
 from fastmlp.engines import choice
-from fastmlp.kernels.losses import loss_for
 from fastmlp.engines.program import Program
 from fastmlp.engines.tiled import TiledProgram
+from fastmlp.kernels.losses import loss_for
 from fastmlp.kernels.updates import GRADIENT
 from fastmlp.preprocessing import targets
 from fastmlp.settings import known

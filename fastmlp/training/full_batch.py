@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmlp.engines.program import NO_NUMBERS, Program, Steps
-from fastmlp.kernels.textbook_step import LOSS_SUM, TOTALS
+from fastmlp.engines.program import Program
 from fastmlp.engines.tiled import TiledProgram
+from fastmlp.engines.wanted import NO_NUMBERS, Steps
+from fastmlp.kernels.textbook_step import LOSS_SUM, TOTALS
 from fastmlp.kernels.updates import Rates
 from fastmlp.training import lbfgs
 from fastmlp.training.lbfgs import Pair, Point

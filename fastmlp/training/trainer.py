@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from fastmlp import machine
+from fastmlp.engines.tiled import FORWARD_ROWS
+from fastmlp.engines.wanted import Steps
 from fastmlp.errors import ConfigError, TrainingError
 from fastmlp.kernels import random
 from fastmlp.kernels.losses import SMOOTHING, loss_for
-from fastmlp.engines.program import Steps
 from fastmlp.kernels.textbook_step import LOSS_SUM, ROWS, TOTALS, WEIGHT_SUM
-from fastmlp.engines.tiled import FORWARD_ROWS
 from fastmlp.kernels.updates import UPDATES
 from fastmlp.network import Network
 from fastmlp.network.arrays import frozen

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.engines.layout import panels_at_a_time, tiles_for
+from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.tiles import PanelTiles
 from fastmlp.kernels.vectors import lanes_of

@@ -7,11 +7,11 @@ import pytest
 
 import fastmlp
 from fastmlp import ConfigError, DataError, Network
+from fastmlp.engines.program import Program
 from fastmlp.inspect.gradient_check import check_all, check_gradient, check_kernels, relative_error
 from fastmlp.kernels import normalisation
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
-from fastmlp.engines.program import Program
 
 GENERATOR = np.random.default_rng(0)
 RIGHT = Network.gradient

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from fastmlp.benchmark.workloads import WORKLOADS
 from fastmlp.engines import layout as layout_module
+from fastmlp.engines.layout import CACHE_LINE, Layout, fewest_shares, longest_and_mean_work
+from fastmlp.engines.wanted import count_parameters
 from fastmlp.kernels import tiles
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.engines.layout import CACHE_LINE, Layout, fewest_shares, longest_and_mean_work
-from fastmlp.engines.program import count_parameters
 from fastmlp.kernels.vectors import vector_bytes
 
 SAME_SETS = 512  # numbers: rows that far apart fall into the same few sets of a first-level cache

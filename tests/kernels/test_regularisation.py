@@ -10,7 +10,7 @@ from numba import config
 
 from fastmlp import machine
 from fastmlp.compilation import calls, forms, options, stamps, waiting
-from fastmlp.engines import records, program, tiled
+from fastmlp.engines import addresses, records, tiled
 from fastmlp.kernels import panels, textbook
 from fastmlp.kernels.random import threshold_of
 from fastmlp.kernels.regularisation import NOTHING, Regularisation
@@ -369,7 +369,7 @@ def test_a_training_without_any_of_it_compiles_none_of_it(monkeypatch):
         return original(block, *signature, interpreted=interpreted)
 
     monkeypatch.setattr(calls, "address", address)
-    for cached in (records.panel_block, program.draw_block, program.limit_block):
+    for cached in (records.panel_block, addresses.draw_block, addresses.limit_block):
         cached.cache_clear()
     tiled_with(NOTHING), textbook_with(NOTHING)
     plain = set(asked_for)

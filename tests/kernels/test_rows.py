@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from fastmlp.compilation import options
+from fastmlp.engines.program import Program
+from fastmlp.engines.wanted import Wanted
 from fastmlp.kernels import narrow
 from fastmlp.kernels.losses import LOSSES
-from fastmlp.engines.program import Program, Wanted
 from fastmlp.kernels.vectors import vector_bytes
 from tests.kernels.comparison import EACH_ONCE, integers
 from tests.kernels.test_textbook_step import Job, assert_equal_to_the_oracle, program_of, trained

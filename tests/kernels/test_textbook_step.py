@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastmlp.engines.program import Program
+from fastmlp.engines.wanted import Steps, Wanted
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
-from fastmlp.engines.program import Program, Steps, Wanted
 from fastmlp.kernels.textbook_step import TOTALS
 from fastmlp.kernels.updates import Rates
 from tests.kernels.comparison import integers, normals

@@ -16,12 +16,13 @@ import fastmlp
 from fastmlp import machine
 from fastmlp.compilation import calls, options, stamps, waiting
 from fastmlp.engines import records, tiled
+from fastmlp.engines.choice import choose
+from fastmlp.engines.program import Program
+from fastmlp.engines.tiled import FORWARD_ROWS, TiledProgram
+from fastmlp.engines.wanted import Wanted
 from fastmlp.kernels import tiles
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.engines.choice import choose
 from fastmlp.kernels.losses import LOSSES
-from fastmlp.engines.program import Program, Wanted
-from fastmlp.engines.tiled import FORWARD_ROWS, TiledProgram
 from fastmlp.kernels.vectors import emitted
 from tests.kernels.comparison import EACH_ONCE, integers
 from tests.kernels.processes import result_of

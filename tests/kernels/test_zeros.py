@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 
 from fastmlp.compilation import decorators, forms, record_types
 from fastmlp.engines import records
-from fastmlp.kernels import zeros
 from fastmlp.engines.records import LAYER, RUN
-from fastmlp.kernels.step import Step
-from fastmlp.kernels.step import call_block
+from fastmlp.kernels import zeros
+from fastmlp.kernels.step import Step, call_block
 from fastmlp.kernels.zeros import GROUP, GROUPS_PER_WORD, LISTED_BLOCK, PLANE_BITS, PLANES, WORD
 from tests.kernels.comparison import FORMS
 from tests.pairs import all_pairs

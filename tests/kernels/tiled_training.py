@@ -5,11 +5,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmlp.kernels import tiles
 from fastmlp.engines.layout import Layout
-from fastmlp.engines.program import Program, Steps, Wanted, count_parameters
-from fastmlp.kernels.textbook_step import TOTALS
+from fastmlp.engines.program import Program
 from fastmlp.engines.tiled import TiledProgram
+from fastmlp.engines.wanted import Steps, Wanted, count_parameters
+from fastmlp.kernels import tiles
+from fastmlp.kernels.textbook_step import TOTALS
 from fastmlp.kernels.updates import UPDATES, Rates
 from fastmlp.kernels.vectors import vector_bytes
 from tests.kernels.comparison import Array, integers, normals

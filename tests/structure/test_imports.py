@@ -72,6 +72,8 @@ FLOOR_PLAN = (
     "fastmlp.kernels.step",
     "fastmlp.kernels.augment",
     "fastmlp.kernels",
+    "fastmlp.engines.wanted",
+    "fastmlp.engines.addresses",
     "fastmlp.engines.program",
     "fastmlp.engines.layout",
     "fastmlp.engines.records",

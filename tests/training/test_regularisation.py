@@ -10,8 +10,8 @@ import fastmlp
 from fastmlp import ConfigError, Network, Trainer, TrainingSettings, make_plan
 from fastmlp.engines.choice import zeros_pay
 from fastmlp.engines.program import Program
-from fastmlp.kernels.regularisation import Regularisation
 from fastmlp.engines.tiled import TiledProgram
+from fastmlp.kernels.regularisation import Regularisation
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "regularisation.md").read_text()
 GENERATOR = np.random.default_rng(0)
