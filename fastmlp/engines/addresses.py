@@ -36,11 +36,11 @@ def _activation_blocks(name: str, dtype: np.dtype, interpreted: bool, back: bool
     """Return the addresses of f and f' over arrays; 0 for what is not needed."""
     activation, flat = ACTIVATIONS[name], types.Array(numba.from_dtype(dtype), 1, "C")
     f, slope = decorators.formula(activation.formula), decorators.formula(activation.derivative)
-    forward = forms.specialise(textbook_step.activate_numbers, activation.key, ACTIVATION=f)
-    backward = forms.specialise(textbook_step.activate_numbers_backward, activation.key, ACTIVATION_DERIVATIVE=slope)
+    forward = forms.specialise(textbook.activate, activation.key, ACTIVATION=f)
+    backward = forms.specialise(textbook.activate_backward, activation.key, ACTIVATION_DERIVATIVE=slope)
     return (
-        calls.address(forward, flat, *(types.int64,) * 3, interpreted=interpreted),
-        calls.address(backward, flat, *(types.int64,) * 4, interpreted=interpreted) if back else 0,
+        calls.address(forward, flat, flat, interpreted=interpreted),
+        calls.address(backward, flat, flat, flat, interpreted=interpreted) if back else 0,
     )
 
 

@@ -86,8 +86,9 @@ def forward_row(parameters, layers, scratch, places):
         if NORMALISED and layers[index].normalise != 0:
             normalise(layers[index].normalise, parameters, layers[index], 1, scratch)
         if index + 1 < layers.shape[0]:
-            call_activate(layers[index].activate, scratch, layers[index].z, layers[index].a, layers[index].n_out)
-            below = U(layers[index].a)
+            z, a = U(layers[index].z), U(layers[index].a)
+            call_activate(layers[index].activate, scratch[z : z + N], scratch[a : a + N])
+            below = a
 
 
 forward_normalised_row = specialise(forward_row, "normalised", NORMALISED=True)
@@ -225,8 +226,10 @@ def train_rows(steps, layers, runs, scratch, places):
                     for n in range(N):
                         summed += scratch[d + n] * parameters[w + k * N + n]
                     scratch[before + k] = summed
-                hidden = layers[index - 1]
-                call_activate_backward(hidden.activate_backward, scratch, hidden.delta, hidden.z, hidden.a, hidden.n_out)
+                z = U(layers[index - 1].z)
+                call_activate_backward(
+                    layers[index - 1].activate_backward, scratch[before : before + K], scratch[z : z + K], scratch[below : below + K]
+                )
             for k in range(K):
                 value = scratch[below + k]
                 if value != 0:

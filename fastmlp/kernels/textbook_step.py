@@ -4,8 +4,6 @@ A network reaches compiled code as one flat vector of parameters and one record 
 anything anew. Activations and losses are called by the addresses in the records.
 """
 
-from typing import Any
-
 import numpy as np
 from numba import types
 
@@ -13,7 +11,6 @@ from fastmlp.compilation.calls import block_call
 from fastmlp.compilation.decorators import kernel
 from fastmlp.compilation.record_types import record
 from fastmlp.kernels.normalised import DBETA, DGAMMA, MEAN
-from fastmlp.kernels.pointwise import apply, apply_slope
 from fastmlp.kernels.textbook import (
     ADDS,
     average_weights,
@@ -48,29 +45,13 @@ LOSS_SUM, CORRECT, WEIGHT_SUM, ROWS = range(4)
 TOTALS = 4
 SQUARES = TOTALS  # of all weights, behind the totals of an epoch in a log: see engines.wanted.Steps
 
-# Formulas, bound when a block is specialised.
-ACTIVATION: Any = None
-ACTIVATION_DERIVATIVE: Any = None
-
-call_activate = block_call(4)
-call_activate_backward = block_call(5)
+call_activate = block_call(2)
+call_activate_backward = block_call(3)
 call_loss = block_call(6, returns=types.float64)
 call_update = block_call(5)
 call_draw = block_call(6)
 call_limit = block_call(3)
 call_norm = block_call(6)
-
-
-@kernel(inner=True)
-def activate_numbers(numbers, z, a, count):
-    """numbers[a + i] = f(numbers[z + i]) for i < count. Places and no views: a view takes as long as a small layer."""
-    apply(ACTIVATION, numbers[z : z + count], numbers[a : a + count])
-
-
-@kernel(inner=True)
-def activate_numbers_backward(numbers, delta, z, a, count):
-    """numbers[delta + i] *= f'(numbers[z + i], numbers[a + i]) for i < count."""
-    apply_slope(ACTIVATION_DERIVATIVE, numbers[delta : delta + count], numbers[z : z + count], numbers[a : a + count])
 
 
 @kernel(inner=True, counted=True)
@@ -132,7 +113,7 @@ def forward_layer(parameters, layers, index, number, x, scratch):
     if index + 1 == layers.shape[0]:
         return z
     a = rows_of(scratch, layer.a, layer, M)
-    call_activate(layer.activate, scratch, layer.z, layer.a, z.size)
+    call_activate(layer.activate, z.reshape(z.size), a.reshape(a.size))
     if layer.drop == 0:
         return a
     dropped = rows_of(scratch, layer.out, layer, M)
@@ -156,9 +137,9 @@ def backward_to(parameters, layers, index, number, M, scratch):
     are normalised, dgamma and dbeta, too.
     """
     layer = layers[index]
-    delta = rows_of(scratch, layer.delta, layer, M)
+    z, a, delta = rows_of(scratch, layer.z, layer, M), rows_of(scratch, layer.a, layer, M), rows_of(scratch, layer.delta, layer, M)
     dense_backward_input(rows_of(scratch, layers[index + 1].delta, layers[index + 1], M), weight_of(parameters, layers[index + 1]), delta)
-    call_activate_backward(layer.activate_backward, scratch, layer.delta, layer.z, layer.a, delta.size)
+    call_activate_backward(layer.activate_backward, delta.reshape(delta.size), z.reshape(z.size), a.reshape(a.size))
     if layer.drop != 0:
         call_draw(layer.drop, delta, layer.key, number, layer.threshold, layer.factor, delta)
     if layer.normalise != 0:
