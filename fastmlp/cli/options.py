@@ -103,8 +103,13 @@ def model_file(named: Path) -> Path:
 
 def run_of(named: Path) -> "RunRecord":
     """Return the training in the folder that was named, which knows its data; raise typer.BadParameter for a model file."""
+    from fastmlp.errors import InputNotFound
     from fastmlp.storage.reading import read_run
 
+    if not os.path.lexists(named):
+        raise InputNotFound(
+            f"expected a model file or the folder of a run at {str(named)!r}, found nothing; see which there are: fastmlp runs"
+        )
     if not os.path.isdir(named):
         raise typer.BadParameter(
             "expected a data set, or a table, beside a model file, got none; only the folder of a training knows its own",

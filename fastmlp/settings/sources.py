@@ -6,7 +6,7 @@ What comes later wins: default, the data set's own, recipe, configuration file, 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fastmlp.errors import ConfigError
+from fastmlp.errors import ConfigError, warn
 from fastmlp.settings.fields import (
     CHOICES,
     EVERYWHERE,
@@ -74,13 +74,20 @@ def settings_in_effect(
     )
 
 
+PREFIX = "FASTMLP_"
+OTHER_VARIABLES = ("CACHE_DIR", "DATA_DIR", "LEVEL", "OFFLINE", "QUALITY")  # that are no settings of a training
+
+
 def from_environment(environment: Mapping[str, str], checked: Checked) -> dict[str, Any]:
     """Return the settings that FASTMLP_* variables give, `checked`; several values in one variable are separated by commas.
 
-    Raises ConfigError, which names the variable, for a wrong one.
+    Raises ConfigError, which names the variable, for a wrong one; warns of one that is nearly called as a setting is.
     """
     given = {}
-    variables = {name: f"FASTMLP_{name.upper()}" for name in (*FIELDS, *RENAMED)}
+    variables = {name: f"{PREFIX}{name.upper()}" for name in (*FIELDS, *RENAMED)}
+    for variable in sorted(environment.keys() - {*variables.values(), *(PREFIX + name for name in OTHER_VARIABLES)}):
+        if variable.startswith(PREFIX) and (hint := nearest(variable.removeprefix(PREFIX).lower(), FIELDS)):
+            warn(f"{variable}: expected the name of a setting, with {PREFIX} before it, got one that nothing reads{hint}")
     texts = {name: environment.get(variable, "").strip() for name, variable in variables.items()}
     for name, text in current_names({name: text for name, text in texts.items() if text}).items():
         field, variable = FIELDS[name], variables[name]
@@ -104,7 +111,8 @@ def from_tables(tables: Mapping[str, Any], source: str, checked: Checked) -> dic
             raise ConfigError(f"{source}: expected {table} to be a table, [{table}], got {values!r:.60}")
         for name, value in current_names(values).items():
             if name not in TABLES[table].names():
-                raise ConfigError(f"{source}: [{table}] unknown setting {name!r}{unknown(name, TABLES[table].names())}")
+                elsewhere = _unknown_table(name) if name in FIELDS else f"unknown setting {name!r}{unknown(name, TABLES[table].names())}"
+                raise ConfigError(f"{source}: [{table}] {elsewhere}")
             try:
                 given[name] = checked(name, value)
             except ConfigError as error:

@@ -1,6 +1,7 @@
 """Where settings come from: who wins, and what is said of wrong ones."""
 
 import dataclasses
+import warnings
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,14 @@ def test_misspelled_name_gets_a_suggestion(text, meant):
         given_settings({"activation": [text]}, {}, None)
 
 
+def test_a_variable_that_is_nearly_a_setting_is_warned_of():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert given_settings({}, {"FASTMLP_DATA_DIR": "x", "FASTMLP_CACHE_DIR": "x", "FASTMLP_ZZZ": "1", "EPOCH": "3"}, None) == {}
+    with pytest.warns(UserWarning, match=r"^FASTMLP_EPOCH: .* one that nothing reads; did you mean 'epochs'\?$"):
+        assert given_settings({}, {"FASTMLP_EPOCH": "3", "FASTMLP_SEED": "1"}, None) == {"seed": 1}
+
+
 def test_wrong_variable_is_named():
     with pytest.raises(ConfigError, match=r"^FASTMLP_EPOCHS: expected a whole number, got 'many'$"):
         given_settings({}, {"FASTMLP_EPOCHS": "many"}, None)
@@ -132,7 +141,7 @@ def test_wrong_variable_is_named():
 BROKEN_FILES = {
     "unknown setting": ("[train]\nepoch = 3", "did you mean 'epochs'"),
     "unknown setting, nothing near": ("[train]\nzzz = 3", "all by fastmlp train --help-all"),
-    "setting in the wrong table": ("[network]\nepochs = 3", "unknown setting 'epochs'"),
+    "setting in the wrong table": ("[network]\nepochs = 3", r"\[network\] 'epochs' belongs into the table \[train\]"),
     "unknown table": ("[training]\nepochs = 3", "did you mean 'train'"),
     "setting outside of a table": ("epochs = 3", r"belongs into the table \[train\]"),
     "table is a number": ("train = 3", "expected train to be a table"),

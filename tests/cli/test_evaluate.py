@@ -61,3 +61,5 @@ def test_a_model_file_alone_asks_for_a_data_set(command, digits):
     result = command("evaluate", digits)
     assert result.code == 2
     assert "DATASET: expected a data set, or a table, beside a model file, got none" in result.err
+    missing = command("evaluate", "nowhere")
+    assert (missing.code, "a model file or the folder of a run at 'nowhere', found nothing" in missing.err) == (66, True)
