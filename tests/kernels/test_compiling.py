@@ -473,7 +473,7 @@ def test_code_of_an_edited_source_never_runs(tmp_path):
         edit(name, new, old)
     assert result_of(OUTPUTS_AND_SOFTMAX, **where)[1:] == [output, probability]
 
-    edit("compilation/formulas.py", "return lambda x: polynomial(x)\n", "return lambda x: polynomial(x * 0)\n")  # how exp is compiled
+    edit("compilation/formulas.py", "return narrow if x == types.float32 else wide\n", "return lambda x: x * 0 + 1\n")  # that of exp
     assert result_of(OUTPUTS_AND_SOFTMAX, **where)[1:] == [output, 0.5]
 
 
