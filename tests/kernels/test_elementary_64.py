@@ -5,12 +5,11 @@ import math
 from decimal import Decimal
 
 import numpy as np
-import pytest
 
 from fastmlp.kernels import elementary_64
 from tests.kernels.test_elementary import applied, over_arrays
 
-COUNT = 300  # arguments of each interval
+COUNT = 150  # arguments of each interval
 PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459230781640628620899")
 G = np.random.default_rng(3)
 
@@ -88,10 +87,10 @@ def errors(name):
         yield max(float(abs(Decimal(y) - right) / Decimal(math.ulp(right))) for y, right in zip(found, expected, strict=True))
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_error_is_the_one_that_is_stated(name):
+def test_no_error_is_larger_than_stated():
     with decimal.localcontext(prec=60):
-        assert max(errors(name)) < CASES[name][2]
+        found = {name: max(errors(name)) for name in CASES}
+    assert {name: error for name, error in found.items() if error >= CASES[name][2]} == {}
 
 
 def test_functions_rise_where_their_formulas_meet():
