@@ -20,7 +20,7 @@ USAGE = {
     "option of another command": (["predict", "m", "f", "--epochs", "3"], "--epochs"),
     "single dash": (["train", "mnist", "-epochs", "3"], "-e"),
     "argument missing": (["train"], "DATASET"),
-    "second argument missing": (["evaluate", "m"], "DATASET"),
+    "second argument missing": (["predict", "m"], "FILE"),
     "argument too many": (["train", "mnist", "fashion-mnist"], "fashion-mnist"),
     "value missing": (["train", "mnist", "--epochs"], "--epochs"),
     "value for a switch": (["train", "mnist", "--json=1"], "--json"),
