@@ -278,18 +278,24 @@ def correct(rates, fixed, step):
         rates[CORRECTION3] = (1.0 - momentum) / (1.0 - product)
 
 
+@kernel(inlined=True, inner=True, counted=True)
+def is_rate(rate):
+    """Return whether a number may be a learning rate."""
+    return np.isfinite(rate) and rate >= 0
+
+
 @kernel(inner=True, counted=True)
 def train_on(state, scratch, x, target, sample_weight, learning_rate):
     """Take one step of the state's optimiser on the rows; return the mean of w[m] l[m] before it.
 
-    A loss or a rate that is not finite changes nothing.
+    A loss that is not finite, a rate that is not or is below 0, change nothing.
 
     In place: the parameters, moments and steps of the state. x (M, K), target (M, T) or (M,), sample_weight (M,) or (0,) for ones,
     learning_rate: a number; scratch is overwritten.
     """
     M, network = x.shape[0], state.network[0]
     rate = scratch.dtype.type(learning_rate)
-    if not np.isfinite(rate):
+    if not is_rate(rate):
         return np.nan
     if network.update == 0 and M <= ROWS:
         factor = scratch.dtype.type(1) / scratch.dtype.type(M)
@@ -365,7 +371,8 @@ def check_rows(state, scratch, x, target, sample_weight):
         return WRONG_TARGET
     if network.output == SOFTMAX:  # a class number is a place in memory
         for m in range(M):
-            if not (target_of(target, m, 0) >= 0 and target_of(target, m, 0) < N):
+            c = target_of(target, m, 0)
+            if not (c >= 0 and c < N and c == np.floor(c)):
                 return WRONG_CLASS
     if sample_weight.shape[0] > 0 and sample_weight.shape[0] != M:
         return WRONG_WEIGHT
@@ -401,13 +408,13 @@ def refuse(wrong):
     if wrong == WRONG_TARGET:
         raise ValueError("target: expected (M, T) for M rows of x; one class number (M,) for softmax, else one number per output")
     if wrong == WRONG_CLASS:
-        raise ValueError("target: expected class numbers from 0 to one below the number of outputs")
+        raise ValueError("target: expected whole class numbers from 0 to one below the number of outputs")
     if wrong == WRONG_WEIGHT:
         raise ValueError("sample_weight: expected one number per row of x")
     if wrong == WRONG_VECTOR:
         raise ValueError("out: expected a contiguous vector laid out like the parameters, of their size and type")
     if wrong == WRONG_RATE:
-        raise ValueError("learning_rate: expected a finite number that the parameters' type can hold")
+        raise ValueError("learning_rate: expected a number from 0 on, finite in the parameters' type")
 
 
 @entry
@@ -511,11 +518,11 @@ def train_step(state, scratch, x, target, learning_rate, sample_weight=None):
     """Take one step on the rows with the optimiser that the state was made for; return the loss before it, as `loss` does.
 
     Changes state.parameters, which are the network's own, in place; where the loss is not finite nothing changes.
-    x, target, sample_weight: as for `loss`. Raises ValueError for other shapes, and for a learning rate that is not finite.
+    x, target, sample_weight: as for `loss`. Raises ValueError for other shapes, and for a learning rate that is not finite or below 0.
     """
     state, scratch, x, target = borrowed(state), borrow(scratch), borrow(x), borrow(target)
     weight = checked_weight(state, scratch, x, target, sample_weight)
-    if not np.isfinite(scratch.dtype.type(learning_rate)):
+    if not is_rate(scratch.dtype.type(learning_rate)):
         refuse(WRONG_RATE)
     return train_on(state, scratch, x, target, weight, learning_rate)
 

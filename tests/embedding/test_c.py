@@ -126,13 +126,13 @@ def test_two_handles_of_one_network_share_its_parameters_and_not_their_scratch()
     assert first.address != second.address
 
 
-@pytest.mark.parametrize("wrong", [{"target": [3.0]}, {"target": [-1.0]}, {"rows": 0}], ids=str)
+@pytest.mark.parametrize("wrong", [{"target": [3.0]}, {"target": [-1.0]}, {"target": [0.5]}, {"rows": 0}, {"rate": -0.1}], ids=str)
 def test_rows_that_do_not_fit_give_nan_and_change_nothing(wrong):
     p = problem([4, 9, 3], rows=1)
     state, _ = p.network.compiled()
     before, c, handle = state.parameters.copy(), c_functions(state), c_handle(state)
     target = np.array(wrong.get("target", [0.0]))
-    assert np.isnan(c.train_step.ctypes(handle.ctypes, pointer(p.x), pointer(target), wrong.get("rows", 1), 0.1))
+    assert np.isnan(c.train_step.ctypes(handle.ctypes, pointer(p.x), pointer(target), wrong.get("rows", 1), wrong.get("rate", 0.1)))
     np.testing.assert_array_equal(state.parameters, before)
 
 
