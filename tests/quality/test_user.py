@@ -143,7 +143,7 @@ def test_u02_wrong_command_option_and_value(typed):
 BROKEN = {
     "unknown setting": ("[train]\nepoch = 3", "[train] unknown setting 'epoch'; did you mean 'epochs'"),
     "unknown table": ("[trian]\nepochs = 3", "'trian'"),
-    "setting of the other table": ("[network]\nepochs = 3", "[network] unknown setting 'epochs'"),
+    "setting of the other table": ("[network]\nepochs = 3", "[network] 'epochs' belongs into the table [train]"),
     "setting outside of a table": ("epochs = 3", "belongs into the table [train]"),
     "table that is none": ("train = 3", "[train]"),
     "text for a number": ('[train]\nepochs = "3"', "[train] epochs"),
