@@ -38,7 +38,7 @@ POLL_SECONDS = 0.01
 PARENT_SECONDS = 0.25  # from one look for the process that started this one to the next
 END_SECONDS = 1.0  # that a process gets to end by itself, from inside of the compiler
 TELL_SECONDS = 0.2
-MOST_IN_VAIN = 50_000  # calls of a check of gradients, which asks for little that is new
+MOST_IN_VAIN = 50_000  # calls of a check of gradients, or of one training after another, which ask for little that is new
 TOTAL = "total"  # the file that says how many kernels are missing
 SAMPLE_ROWS = 200
 LOOKED_AT = 1000  # rows, for the share of inputs that are not zero
@@ -231,7 +231,7 @@ def needed_for(sketch: Sketch) -> "list[Needed]":
     if "several" in sketch:
         return _each_once(needed for one in sketch["several"] for needed in needed_for(one))
     if "everything" in sketch:
-        with listing.listed() as needed:
+        with listing.listed(MOST_IN_VAIN) as needed:
             for _ in warm_up(sketch["everything"]):
                 pass
         return _each_once(needed)
