@@ -8,14 +8,11 @@ many turns counts. Printed: the time of the chosen tile over that of the fastest
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from tile_shapes import avx2_environment
+from tile_shapes import start_without_avx512
 
 INPUTS, OUTPUTS, BATCH = 64, 10, 64
 MOST_UNITS = 1100
@@ -94,8 +91,8 @@ def main() -> None:
     parser.add_argument("--widths", type=int, default=40)
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
     options = parser.parse_args()
-    if options.avx2 and "LD_PRELOAD" not in os.environ:  # read when Numba is imported: a new process
-        raise SystemExit(subprocess.call([sys.executable, *sys.argv], env=os.environ | avx2_environment()))
+    if options.avx2:
+        start_without_avx512()
     found = measured(options.widths)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))

@@ -48,14 +48,19 @@ UPDATES_32 = (
     + [(2, 10)]
 )
 DOTS_16 = [(4, 1), (8, 1), (4, 2), (5, 2), (6, 2), (3, 3), (4, 3), (3, 4), (2, 5), (2, 4), (5, 5), (6, 4)]
+WITHOUT_AVX512 = "TILE_STUDY_WITHOUT_AVX512"  # set for the process that measures
 DOTS_32 = [(8, 1), (12, 1), (8, 2), (4, 4), (5, 4), (6, 4), (5, 5), (6, 2), (4, 5), (8, 3), (3, 5)]
 
 
-def avx2_environment() -> dict[str, str]:
-    """Return what hides AVX-512 from a process."""
-    from fastmlp.benchmark.processes import instructions
+def start_without_avx512() -> None:
+    """Start this program anew in a process from which AVX-512 is hidden, and end with its exit code; return in that process."""
+    if WITHOUT_AVX512 in os.environ:
+        return
+    from fastmlp.benchmark.processes import check_instruction_set, instructions
 
-    return instructions("avx2")
+    check_instruction_set("avx2")
+    environment = os.environ | instructions("avx2") | {WITHOUT_AVX512: "1"}
+    raise SystemExit(subprocess.call([sys.executable, *sys.argv], env=environment))
 
 
 def best_seconds(calls: list[Callable[[int], Any]]) -> list[float]:
@@ -154,8 +159,8 @@ def main() -> None:
     parser.add_argument("--avx2", action="store_true", help="do without AVX-512")
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
     options = parser.parse_args()
-    if options.avx2 and "LD_PRELOAD" not in os.environ:  # read when Numba is imported: a new process
-        raise SystemExit(subprocess.call([sys.executable, *sys.argv], env=os.environ | avx2_environment()))
+    if options.avx2:
+        start_without_avx512()
     found = measured()
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))

@@ -15,7 +15,6 @@ from typing import Any, Self
 
 from fastmlp.errors import ConfigError
 
-INSTRUCTION_SETS = ("native", "avx2")
 SOURCE = Path(__file__).with_name("without_avx512.c")
 EXIT_SECONDS = 5.0  # after which a process that does not end is killed
 HINT = "pip install 'fastmlp[bench]'"
@@ -40,7 +39,8 @@ def instructions(name: str) -> dict[str, str]:
     if name == "native":
         return {}
     others = os.environ.get("LD_PRELOAD")
-    return {"LD_PRELOAD": os.pathsep.join(filter(None, (str(Path(_hiding().name, "without_avx512.so")), others)))}
+    hiding = str(Path(_hiding().name, "without_avx512.so"))
+    return {"LD_PRELOAD": os.pathsep.join(filter(None, (hiding, others))), "FASTMLP_LEVEL": "x86-64-v3"}
 
 
 @functools.cache
