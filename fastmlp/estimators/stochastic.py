@@ -24,6 +24,7 @@ from fastmlp.kernels.textbook_step import CORRECT, LOSS_SUM, ROWS, SQUARES, TOTA
 from fastmlp.kernels.updates import UPDATES, Rates
 from fastmlp.network import Network
 from fastmlp.network.arrays import frozen
+from fastmlp.preprocessing.inputs import spread
 from fastmlp.reproducible import power
 from fastmlp.settings import known
 from fastmlp.training import checks, rates, schedules, stopping, update_rules
@@ -107,7 +108,7 @@ class Epochs:
         """Return what takes the steps, compiled."""
         network, problem, settings, x = self.network, self._problem, self.settings, self._rows.x
         if of_rows.is_sparse(x):
-            some = np.linspace(0, self.n_rows - 1, min(self.n_rows, choice.SAMPLE_ROWS)).astype(np.int64)
+            some = spread(self.n_rows, choice.SAMPLE_ROWS)
             x = of_rows.dense(x[some], network.dtype)
         program = choice.choose(
             choice.Wanted(

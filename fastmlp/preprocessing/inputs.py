@@ -188,12 +188,17 @@ def _moments(blocks: _Blocks, axis: int | None) -> tuple[np.ndarray, np.ndarray]
         return np.asarray(pivot + mean), np.sqrt(np.asarray(square) / count)
 
 
+def spread(count: int, most: int) -> np.ndarray:
+    """Return the numbers of up to `most` of `count` rows, at even distances from the first to the last."""
+    return np.linspace(0, count - 1, min(count, most)).astype(np.int64)
+
+
 def steps_too_coarse(values: np.ndarray, dtype: np.dtype) -> tuple[int, float, float, float] | None:
     """Return the first column of values (n, K) that a type of numbers cannot hold: its number, mean, std and the step of the type there.
 
     Told from up to MOST_SEEN rows; None where there is none. One that has only one value is none: whether it had more cannot be told.
     """
-    seen = values if len(values) <= MOST_SEEN else values[np.linspace(0, len(values) - 1, MOST_SEEN).astype(np.int64)]
+    seen = values if len(values) <= MOST_SEEN else values[spread(len(values), MOST_SEEN)]
     if seen.dtype == np.uint8 or seen.size == 0:
         return None
     with np.errstate(over="ignore", invalid="ignore"):
@@ -229,7 +234,7 @@ def squeezed(values: np.ndarray, numbers: np.ndarray, mean: np.ndarray, std: np.
     """
     if numbers.size < 4 or values.dtype.kind not in "iuf":
         return None
-    seen = values[numbers[np.linspace(0, numbers.size - 1, min(numbers.size, MOST_SEEN)).astype(np.int64)]]
+    seen = values[numbers[spread(numbers.size, MOST_SEEN)]]
     with np.errstate(over="ignore", invalid="ignore"):
         suspects = np.flatnonzero((np.abs(seen - mean).mean(axis=0) < SPREAD * std) | (len(seen) < 1 / FEW))
     for column in suspects.tolist():

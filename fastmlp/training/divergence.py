@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastmlp.preprocessing.inputs import spread
 from fastmlp.settings import TrainingSettings
 
 SAMPLE_ROWS = 1000
@@ -22,7 +23,7 @@ class Circumstances(NamedTuple):
 
 def are_large(x: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> bool:
     """Return whether some input (K,) of rows x (n, K), as the first layer gets it, is usually far from 0: a step then is far too long."""
-    sample = x[np.linspace(0, x.shape[0] - 1, min(x.shape[0], SAMPLE_ROWS)).astype(np.int64)]
+    sample = x[spread(x.shape[0], SAMPLE_ROWS)]
     with np.errstate(over="ignore"):
         return bool((np.square(sample.astype(np.float64) * scale + shift).mean(axis=0) > LARGE_INPUTS**2).any())
 

@@ -66,7 +66,7 @@ def warn_of_scale(network: Network, settings: TrainingSettings, rows: np.ndarray
     """
     if network.input_scaling is not None or settings.normalize is not None or rows.dtype == np.uint8:
         return
-    seen = rows[train[np.linspace(0, train.size - 1, min(train.size, MOST_SEEN)).astype(np.int64)]].astype(np.float64)
+    seen = rows[train[inputs.spread(train.size, MOST_SEEN)]].astype(np.float64)
     with np.errstate(over="ignore"):
         sizes = np.sqrt(np.square(seen).mean(axis=0))
     column = int(sizes.argmax())

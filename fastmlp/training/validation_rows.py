@@ -9,6 +9,7 @@ from fastmlp.errors import ConfigError, DataError, warn
 from fastmlp.network import Network
 from fastmlp.network.arrays import as_rows, as_target, frozen, in_classes, weight_in
 from fastmlp.preprocessing import InputScaling
+from fastmlp.preprocessing.inputs import spread
 from fastmlp.settings import TrainingSettings
 from fastmlp.training import holdout, objective
 from fastmlp.training.records import HeldOut
@@ -82,7 +83,7 @@ def warn_of_scale(name: str, values: np.ndarray, trained_on: np.ndarray, byte_sc
     """Warn where most columns of values (n, K) are on another scale than in what was trained on (m, K); bytes are divided by byte_scale."""
     sizes = []
     for each in (values, trained_on):
-        seen = each[np.linspace(0, len(each) - 1, min(len(each), MOST_SEEN)).astype(np.int64)].astype(np.float64)
+        seen = each[spread(len(each), MOST_SEEN)].astype(np.float64)
         sizes.append(np.abs(seen).mean(axis=0) / (byte_scale if each.dtype == np.uint8 else 1.0))
     there = (sizes[0] > 0) & (sizes[1] > 0)
     if there.any() and not 1 / ANOTHER_SCALE <= (ratio := float(np.median(sizes[0][there] / sizes[1][there]))) <= ANOTHER_SCALE:
