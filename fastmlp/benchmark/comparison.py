@@ -5,39 +5,41 @@ from typing import NamedTuple
 
 from fastmlp.benchmark.measure import Measured
 from fastmlp.benchmark.protocol import Measurement
-from fastmlp.benchmark.workloads import DEFAULT, Choice, Target
+from fastmlp.benchmark.workloads import DEFAULT, PEAK, Choice, Target
 
 
 class Comparison(NamedTuple):
     """One target and what was measured for it. Ratios are their time over ours; None where one of the two is missing."""
 
     target: Target
+    aim: float | None  # the ratio to reach with the instructions measured
     ours: Measurement | None  # the fastest that counts, by the median
     theirs: Measurement | None
     ratio: float | None  # of the medians
     best_ratio: float | None  # of the best times
     unskipped_ratio: float | None  # of the medians, ours without skipping zeros; None where that was not measured
+    peak_ratio: float | None  # of the medians, in our place the peak of as many threads, nothing skipped; None where not measured
     fault: str | None  # why there is no ratio
 
     @property
     def missed_by(self) -> float | None:
         """The share of the target that is missing, 0.0 where it is reached, None where there is no target or no ratio."""
-        if self.target.at_least is None or self.ratio is None:
+        if self.aim is None or self.ratio is None:
             return None
-        return max(0.0, 1.0 - self.ratio / self.target.at_least)
+        return max(0.0, 1.0 - self.ratio / self.aim)
 
 
 class OurLimit(NamedTuple):
     """Our own time beside the best that we aim for, both in seconds per epoch or per call."""
 
     text: str
-    allowed: float | None
+    allowed: float
     seconds: float | None
 
     @property
     def missed_by(self) -> float | None:
-        """The share by which the time is too long, 0.0 where it is not, None where something was not measured."""
-        if self.allowed is None or self.seconds is None:
+        """The share by which the time is too long, 0.0 where it is not, None where it was not measured."""
+        if self.seconds is None:
             return None
         return max(0.0, self.seconds / self.allowed - 1.0)
 
@@ -53,11 +55,7 @@ def our_limit(measured: Measured) -> OurLimit | None:
     if limit is None:
         return None
     ours = fastest(chosen(measured, DEFAULT))
-    allowed: float | None = limit.seconds
-    if limit.above is not None:
-        below = fastest(chosen(measured, limit.above))
-        allowed = None if below is None or below.median is None else limit.seconds + below.median
-    return OurLimit(limit.text, allowed, None if ours is None else ours.median)
+    return OurLimit(limit.text, limit.seconds, None if ours is None else ours.median)
 
 
 def chosen(measured: Measured, choice: Choice) -> list[Measurement]:
@@ -80,20 +78,23 @@ def fastest(measurements: Iterable[Measurement]) -> Measurement | None:
 
 def _comparison(measured: Measured, target: Target) -> Comparison:
     our_choice, their_choice = chosen(measured, target.ours), chosen(measured, target.theirs)
-    ours, theirs = fastest(our_choice), fastest(their_choice)
+    ours, theirs, aim = fastest(our_choice), fastest(their_choice), target.aim(measured.has_avx512)
     if ours is None or theirs is None:
         faults = [each.fault for each in (our_choice if ours is None else their_choice) if each.fault]
-        return Comparison(target, ours, theirs, None, None, None, faults[0] if faults else "not measured")
-    against_peer = target.ours == DEFAULT and target.theirs.peer != "fastmlp"
+        return Comparison(target, aim, ours, theirs, None, None, None, None, faults[0] if faults else "not measured")
+    against_peer = target.ours == DEFAULT and target.theirs.peer not in ("fastmlp", PEAK)
     unskipped = fastest(chosen(measured, DEFAULT._replace(variants=("off",)))) if against_peer else None
+    peak = fastest(chosen(measured, Choice(PEAK, threads="all"))) if against_peer else None
     counting = [each for each in their_choice if each.fault is None]
     return Comparison(
         target,
+        aim,
         ours,
         theirs,
         ratio=_ratio(theirs.median, ours.median),
         best_ratio=_ratio(min((each.best for each in counting if each.best is not None), default=None), ours.best),
         unskipped_ratio=None if unskipped is None else _ratio(theirs.median, unskipped.median),
+        peak_ratio=None if peak is None else _ratio(theirs.median, peak.median),
         fault=None,
     )
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from fastmlp.benchmark.problem import Problem
 from fastmlp.benchmark.protocol import Configuration
 from fastmlp.benchmark.runner import Course, Runner, Unavailable
-from fastmlp.benchmark.workloads import COURSE, GRADIENT, PREDICT, TRAIN
+from fastmlp.benchmark.workloads import COURSE, GRADIENT, MULTIPLY_ADDS, PEAK, PREDICT, TRAIN
 
 
 class Implementation(NamedTuple):
@@ -53,6 +53,7 @@ IMPLEMENTATIONS = {
     "onnxruntime": Implementation("ONNX Runtime", {"onnxruntime": "onnxruntime", "onnx": "onnx"}, {PREDICT: ("session",)}),
     "c": Implementation("C", {}, {TRAIN: ("O3", "fast-math")}),
     "python": Implementation("pure Python", {}, {TRAIN: ("lists",)}, uses_threads=False),
+    PEAK: Implementation("peak", {}, {TRAIN: (MULTIPLY_ADDS,)}),  # not an implementation: see measure.py
 }
 
 

@@ -65,6 +65,11 @@ def measure(threads: int, seconds: float = 0.1) -> Peaks:
     return Peaks(threads, vector_bytes(), **pairs)
 
 
+def multiply_adds(threads: int, seconds: float = 0.1) -> float:
+    """Return the float32 operations a second of so many threads, as `measure` does."""
+    return _rate(_multiply_adds, threads, seconds)
+
+
 def measure_launches(threads: int) -> Launches:
     """Measure what starting and meeting threads costs: the median of a few hundred starts."""
     import numba

@@ -1,5 +1,10 @@
-"""One workload measured: who takes part, the first epochs and the losses that they reach, then the rounds of timing."""
+"""One workload measured: who takes part, the first epochs and the losses that they reach, then the rounds of timing.
 
+In each round of a training, the peak of the processor has its turn, too: how long an epoch would take if it were nothing but multiply-adds
+in registers, none skipped. It is a measurement like others, of the peer `peak`, and bounds what any of them could reach.
+"""
+
+import math
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -14,7 +19,7 @@ from fastmlp.benchmark.implementations import IMPLEMENTATIONS, describe
 from fastmlp.benchmark.problem import Problem, judge, make_problem
 from fastmlp.benchmark.processes import Process
 from fastmlp.benchmark.protocol import Configuration, Measurement, in_rounds
-from fastmlp.benchmark.workloads import GRADIENT, TRAIN, Workload
+from fastmlp.benchmark.workloads import GRADIENT, MULTIPLY_ADDS, PEAK, TRAIN, Workload
 
 PATIENCE = 30.0  # seconds of turns, after which a slow configuration is measured no more
 LOSS_TOLERANCE = 1e-3
@@ -25,6 +30,7 @@ class Measured(NamedTuple):
 
     workload: Workload
     instruction_set: str
+    has_avx512: bool
     cores: int  # threads of the configurations on all threads
     measurements: tuple[Measurement, ...]
     versions: Mapping[str, str]
@@ -74,13 +80,27 @@ def measure(
                 faults.setdefault(each, answer["fault"])
             return list(answer.get("seconds", ()))
 
+        def peak_turn(threads: int) -> list[float]:
+            rate = processes["fastmlp", threads].ask("peak").get("flops", math.nan)
+            return [] if math.isnan(rate) else [workload.flops * workload.rows / rate]
+
         running = {each.configuration: partial(turn, each.configuration) for each in judged if each.first_seconds is not None}
+        if workload.task == TRAIN:
+            peaks = [Configuration(PEAK, MULTIPLY_ADDS, threads) for peer, threads in present if peer == "fastmlp"]
+            judged += [Measurement(each) for each in peaks]
+            running |= {each: partial(peak_turn, each.threads) for each in peaks}
         times = in_rounds(running, repeats, PATIENCE, lambda text: notify(f"{workload.name}: {text}, {len(running)} configurations"))
         versions = {name: version for process in processes.values() for name, version in process.versions.items()}
     finished = tuple(
         each._replace(seconds=tuple(times.get(each.configuration, ())), fault=faults.get(each.configuration, each.fault)) for each in judged
     )
-    return Measured(workload, instruction_set, cores, finished, versions)
+    return Measured(workload, instruction_set, _has_avx512(instruction_set), cores, finished, versions)
+
+
+def _has_avx512(instruction_set: str) -> bool:
+    from fastmlp.kernels.vectors import BYTES_AVX512, vector_bytes
+
+    return instruction_set == "native" and vector_bytes() == BYTES_AVX512
 
 
 def first_measurement(configuration: Configuration, answer: Mapping[str, Any], problem: Problem, folder: Path) -> Measurement:

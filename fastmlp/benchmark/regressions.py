@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fastmlp.benchmark.workloads import PEAK
 from fastmlp.data.gzipped import open_regular
 from fastmlp.errors import DataError, InputNotFound
 
@@ -97,7 +98,7 @@ def _rows(record: Mapping[str, Any]) -> Iterator[tuple[str, Timing]]:
                     yield " ".join(filter(None, words)), _timing(row)
         for workload in record.get("workloads") or ():
             for row in workload["times"]:
-                if row["median"] and not row["fault"]:
+                if row["median"] and not row["fault"] and row["peer"] != PEAK:  # the machine's own
                     words = (workload["name"], workload["instruction_set"], row["peer"], row["variant"])
                     yield f"{' '.join(words)} on {row['threads']}, {workload['rows']} rows", _timing(row)
     except (KeyError, TypeError, AttributeError) as error:

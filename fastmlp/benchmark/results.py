@@ -164,7 +164,8 @@ def _workload(measured: Measured) -> dict[str, Any]:
                 "ratio": each.ratio,
                 "ratio_of_bests": each.best_ratio,
                 "ratio_without_zero_skipping": each.unskipped_ratio,
-                "target": each.target.at_least,
+                "ratio_at_peak": each.peak_ratio,
+                "target": each.aim,
                 "missed_by": each.missed_by,
                 "fault": each.fault,
             }

@@ -12,6 +12,7 @@ It says what is installed, then reads requests and writes answers, each one line
     ->  {"do": "forget"}                        give the memory of a problem back
     <-  {}
     ->  {"do": "peaks", "seconds": 0.1}         what this machine can do, as compiled code sees it
+    ->  {"do": "peak", "seconds": 0.1}          multiply-adds alone, on all threads of the worker
     <-  {"threads": 2, "instruction_set": ...}
 
 "problem": "short" names the problem in a folder of that name below FOLDER; "seconds" says how long a turn is. An answer
@@ -101,6 +102,12 @@ class Worker:
 
         return machine_peaks.measure(self.threads, seconds)._asdict()
 
+    def peak(self, seconds: float = TURN_SECONDS) -> dict[str, Any]:
+        """Return the float32 operations a second of the worker's threads, NaN where other programs disturbed it."""
+        from fastmlp.benchmark import machine_peaks
+
+        return {"flops": machine_peaks.multiply_adds(self.threads, seconds)}
+
     def forget(self, problem: str) -> dict[str, Any]:
         """Drop all that was made for a problem."""
         self._problems.pop(problem, None)
@@ -164,6 +171,8 @@ def answer(worker: Worker, request: dict[str, Any]) -> dict[str, Any]:
         match request["do"]:
             case "peaks":
                 return worker.peaks(seconds)
+            case "peak":
+                return worker.peak(seconds)
             case "forget":
                 return worker.forget(task.problem)
             case "first":

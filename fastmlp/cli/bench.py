@@ -225,7 +225,8 @@ def _peers(
     chosen = chosen.beside(only) if only else chosen
     with waiting(output) as notify:
         found = [measure(chosen, repeats, instruction_set, data_dir, notify) for instruction_set in instruction_sets]
-    output.result(("" if is_first else "\n") + benchmark.ratios(found))
+    for number, each in enumerate(found):
+        output.result(("" if is_first and number == 0 else "\n") + benchmark.ratios(each))
     for each in found:
         output.detail("\n" + benchmark.times(each))
     return found

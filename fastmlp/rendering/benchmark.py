@@ -1,6 +1,5 @@
 """Measurements -> tables: our ratios beside their targets, and the times behind them."""
 
-from collections.abc import Sequence
 from itertools import groupby
 
 from fastmlp.benchmark.comparison import Comparison, OurLimit, compare, our_limit
@@ -13,17 +12,16 @@ from fastmlp.rendering.tables import table
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
 
-def ratios(measured: Sequence[Measured]) -> str:
-    """Return the ratios of one workload beside their targets. `measured`: with the machine's instructions, then with fewer."""
-    native, *others = measured
-    workload = native.workload
-    compared = [compare(each) for each in measured]
-    skips = any(row.unskipped_ratio is not None for row in compared[0])
+def ratios(measured: Measured) -> str:
+    """Return the ratios of one workload beside their targets."""
+    workload, compared = measured.workload, compare(measured)
+    skips, has_peak = (any(getattr(row, name) is not None for row in compared) for name in ("unskipped_ratio", "peak_ratio"))
     headings = ["ours", "on", "time", "theirs", "on", "time", "ratio", "best"]
-    headings += ["unskipped"] * skips + [each.instruction_set for each in others] + ["target", ""]
-    rows = [_row(row, skips, others) for row, *others in zip(*compared, strict=True)]
-    text = f"{workload.name}  {workload.title}: time per {workload.unit}\n\n{table(headings, rows, left=(0, 3, len(headings) - 1))}"
-    limit = our_limit(native)
+    headings += ["unskipped"] * skips + ["at peak"] * has_peak + ["target", ""]
+    shown = table(headings, [_row(row, skips, has_peak) for row in compared], left=(0, 3, len(headings) - 1))
+    without = "" if measured.instruction_set == "native" else ", without AVX-512"
+    text = f"{workload.name}  {workload.title}: time per {workload.unit}{without}\n\n{shown}"
+    limit = our_limit(measured)
     return text if limit is None else f"{text}\n\n{_limit(limit)}"
 
 
@@ -54,7 +52,7 @@ def _times(each: Measurement) -> list[str]:
     return [_name(each), str(each.configuration.threads), *durations, loss(each.loss), each.fault or ""]
 
 
-def _row(found: Comparison, skips: bool, others: Sequence[Comparison]) -> list[str]:
+def _row(found: Comparison, skips: bool, has_peak: bool) -> list[str]:
     target = found.target
     return [
         *_side(found.ours, target.ours.peer),
@@ -62,8 +60,8 @@ def _row(found: Comparison, skips: bool, others: Sequence[Comparison]) -> list[s
         _ratio(found.ratio),
         _ratio(found.best_ratio),
         *([_ratio(found.unskipped_ratio)] if skips else []),
-        *(_ratio(other.ratio) for other in others),
-        _ratio(target.at_least),
+        *([_ratio(found.peak_ratio)] if has_peak else []),
+        _ratio(found.aim),
         found.fault or _verdict(found.missed_by),
     ]
 

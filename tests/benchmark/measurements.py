@@ -15,7 +15,7 @@ def measurement(peer: str, variant: str, threads: int, *seconds: float, loss: fl
 def measured(*measurements: Measurement, targets: tuple[Target, ...] = (), limit: Limit | None = None, name: str = "A") -> Measured:
     """Return the measurements of a workload with other targets, on a machine of two cores."""
     workload: Workload = WORKLOADS[name]._replace(targets=targets, limit=limit)
-    return Measured(workload, "native", 2, measurements, {})
+    return Measured(workload, "native", True, 2, measurements, {})
 
 
 def marks_of(peer: str) -> list[pytest.MarkDecorator]:

@@ -5,7 +5,7 @@ import pytest
 from fastmlp.benchmark.comparison import compare, our_limit
 from fastmlp.benchmark.measure import compared_losses
 from fastmlp.benchmark.protocol import Configuration
-from fastmlp.benchmark.workloads import TEXTBOOK_ONE, Choice, Limit, against, more_threads
+from fastmlp.benchmark.workloads import MULTIPLY_ADDS, PEAK, TEXTBOOK_ONE, Limit, against, more_threads, share_of_peak
 from tests.benchmark.measurements import measured, measurement
 
 OURS = measurement("fastmlp", "auto", 2, 0.4, 0.1, 0.2)
@@ -108,11 +108,21 @@ def test_limit_is_set_against_our_default():
     assert reached.missed_by == pytest.approx(1.0)
 
 
-def test_limit_above_another_choice_adds_its_time():
-    compiled = measurement("fastmlp", "njit", 1, 0.15)
-    reached = our_limit(measured(OURS, compiled, limit=Limit("0.1 s above", 0.10, above=Choice("fastmlp", ("njit",)))))
-    assert reached.allowed == pytest.approx(0.25)
-    assert reached.missed_by == 0.0
+def test_peak_of_all_threads_in_our_place_bounds_a_ratio():
+    peaks = measurement(PEAK, MULTIPLY_ADDS, 1, 0.2), measurement(PEAK, MULTIPLY_ADDS, 2, 0.1)
+    comparison = only(OURS, measurement("jax", "unroll 1", 1, 0.8), *peaks, target=against("jax", 5.0))
+    assert (comparison.ratio, comparison.peak_ratio) == (pytest.approx(4.0), pytest.approx(8.0))
+
+
+def test_share_of_the_peak_is_that_of_one_thread():
+    peaks = measurement(PEAK, MULTIPLY_ADDS, 1, 0.3), measurement(PEAK, MULTIPLY_ADDS, 2, 0.1)
+    assert only(measurement("fastmlp", "auto", 1, 0.4), OURS, *peaks, target=share_of_peak(0.9, "auto")).ratio == pytest.approx(0.75)
+
+
+def test_aim_without_avx512_is_another_one():
+    rows, target = (OURS, measurement("jax", "unroll 1", 1, 0.8)), against("jax", 5.0, without_avx512=2.0)
+    (comparison,) = compare(measured(*rows, targets=(target,))._replace(has_avx512=False))
+    assert (comparison.aim, comparison.missed_by) == (2.0, 0.0)
 
 
 def test_limit_without_a_time_is_not_missed():

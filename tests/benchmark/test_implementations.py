@@ -9,7 +9,7 @@ from fastmlp.benchmark.implementations import IMPLEMENTATIONS, build
 from fastmlp.benchmark.measure import LOSS_TOLERANCE, reached_loss
 from fastmlp.benchmark.problem import Problem, judge, layers_of, make_problem
 from fastmlp.benchmark.runner import Gradient, Training, Unavailable
-from fastmlp.benchmark.workloads import WORKLOADS
+from fastmlp.benchmark.workloads import PEAK, WORKLOADS
 from tests.benchmark.measurements import marks_of
 from tests.oracle import mlp
 
@@ -73,7 +73,7 @@ def test_peer_reaches_the_losses_of_numpy(problems, peer, variant, name):
 
 
 def test_every_peer_is_looked_at():
-    assert set(WORKLOADS_OF) | {"numpy", "fastmlp"} == set(IMPLEMENTATIONS)
+    assert set(WORKLOADS_OF) | {"numpy", "fastmlp", PEAK} == set(IMPLEMENTATIONS)
 
 
 @pytest.mark.parametrize(("variant", "name"), [("off", "A"), ("scalar", "A"), ("textbook", "A"), ("njit", "H")])

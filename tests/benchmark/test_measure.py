@@ -6,7 +6,7 @@ import pytest
 from fastmlp.benchmark import measure
 from fastmlp.benchmark.comparison import compare
 from fastmlp.benchmark.protocol import Configuration
-from fastmlp.benchmark.workloads import WORKLOADS, against
+from fastmlp.benchmark.workloads import PEAK, WORKLOADS, against
 
 WORKLOAD = WORKLOADS["G"].with_rows(50)._replace(targets=(against("numpy", 2.0), against("jax", 1.5), against("python", None)))
 
@@ -16,6 +16,7 @@ class Pretending:
 
     versions = {"some": "1.0"}
     seconds = {"fastmlp": 0.1, "numpy": 0.4, "python": 3.0}
+    flops = 1e9
     broken = ()
     wrong = ()
 
@@ -31,9 +32,11 @@ class Pretending:
     def fault(self):
         return "not installed: jax" if self.peer == "jax" else None
 
-    def ask(self, do, variant):
+    def ask(self, do, variant=""):
         if self.fault():
             return {"fault": self.fault()}
+        if do == "peak":
+            return {"flops": self.flops}
         if do == "turn":
             return {"fault": "it broke"} if self.peer in self.broken else {"seconds": [self.seconds[self.peer]]}
         parameters = np.load(self.folder / "parameters.npy")
@@ -87,6 +90,18 @@ def test_peer_that_computes_something_else_is_timed_but_not_compared(pretending)
 def test_peer_that_breaks_while_it_is_timed_does_not_count(pretending):
     pretending.setattr(Pretending, "broken", ("numpy",))
     assert ratios(measure.measure(WORKLOAD, 2))[0] == ("numpy", None, "it broke")
+
+
+def test_peak_is_how_long_an_epoch_of_nothing_but_multiply_adds_would_take(pretending):
+    peaks = [each for each in measure.measure(WORKLOAD, 2).measurements if each.configuration.peer == PEAK]
+    assert [each.configuration.threads for each in peaks] == [1, 2]
+    forward, update, delta = 2 * (2 * 3 + 3 * 2), 2 * (2 * 3 + 3 * 2), 2 * 3 * 2  # of 2-3-2, for each of 50 rows
+    assert all(each.seconds == (pytest.approx(50 * (forward + update + delta) / 1e9),) * 2 for each in peaks)
+
+
+def test_peak_that_others_disturb_is_not_told(pretending):
+    pretending.setattr(Pretending, "flops", float("nan"))
+    assert not any(each.seconds for each in measure.measure(WORKLOAD, 2).measurements if each.configuration.peer == PEAK)
 
 
 def test_only_those_that_can_run_are_announced(pretending):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastmlp.benchmark.workloads import Limit, against
+from fastmlp.benchmark.workloads import MULTIPLY_ADDS, PEAK, Limit, against
 from fastmlp.rendering import benchmark
 from tests.benchmark.measurements import measured, measurement
 
@@ -17,34 +17,39 @@ def cells(line):
 
 
 def test_ratio_stands_beside_its_target_and_the_amount_missed():
-    title, _, heading, row = benchmark.ratios([measured(OURS, JAX, targets=(against("jax", 5.0),))]).splitlines()
+    title, _, heading, row = benchmark.ratios(measured(OURS, JAX, targets=(against("jax", 5.0),))).splitlines()
     assert title == "A  MNIST 784-300-10 sigmoid, batch 50, SGD: time per epoch"
     assert cells(heading) == ["ours", "on", "time", "theirs", "on", "time", "ratio", "best", "target"]
     assert cells(row) == ["fastmlp auto", "2", "200 ms", "JAX unroll 4", "2", "800 ms", "4.00", "4.00", "5.00", "missed by 20 %"]
 
 
 def test_ratio_without_zero_skipping_has_a_column():
-    *_, heading, row = benchmark.ratios([measured(OURS, UNSKIPPED, JAX, targets=(against("jax", 4.0),))]).splitlines()
+    *_, heading, row = benchmark.ratios(measured(OURS, UNSKIPPED, JAX, targets=(against("jax", 4.0),))).splitlines()
     assert cells(heading)[8:] == ["unskipped", "target"]
     assert cells(row)[8:] == ["2.00", "4.00", "reached"]
 
 
-def test_other_instructions_have_a_column():
-    native = measured(OURS, JAX, targets=(against("jax", None),))
-    fewer = measured(OURS, measurement("jax", "unroll 4", 2, 1.0), targets=(against("jax", None),))._replace(instruction_set="avx2")
-    *_, heading, row = benchmark.ratios([native, fewer]).splitlines()
-    assert cells(heading)[8] == "avx2"
-    assert cells(row)[8] == "5.00"
+def test_ratio_at_the_peak_has_a_column():
+    *_, heading, row = benchmark.ratios(
+        measured(OURS, JAX, measurement(PEAK, MULTIPLY_ADDS, 2, 0.1), targets=(against("jax", 4.0),))
+    ).splitlines()
+    assert cells(heading)[8:] == ["at peak", "target"]
+    assert cells(row)[8:] == ["8.00", "4.00", "reached"]
+
+
+def test_other_instructions_are_told_in_the_title():
+    title, *_ = benchmark.ratios(measured(OURS, JAX, targets=(against("jax", None),))._replace(instruction_set="avx2")).splitlines()
+    assert title.endswith(": time per epoch, without AVX-512")
 
 
 def test_missing_peer_is_a_row_that_says_so():
-    *_, row = benchmark.ratios([measured(OURS, MISSING, targets=(against("torch", 8.0, "eager"),))]).splitlines()
+    *_, row = benchmark.ratios(measured(OURS, MISSING, targets=(against("torch", 8.0, "eager"),))).splitlines()
     assert cells(row) == ["fastmlp auto", "2", "200 ms", "PyTorch eager", "–", "–", "–", "8.00", "not installed: torch"]
 
 
 @pytest.mark.parametrize(("seconds", "verdict"), [(0.1, "missed by 100 %"), (0.4, "reached")])
 def test_our_own_aim_is_the_last_line(seconds, verdict):
-    text = benchmark.ratios([measured(OURS, JAX, targets=(against("jax", 1.0),), limit=Limit("a second", seconds))])
+    text = benchmark.ratios(measured(OURS, JAX, targets=(against("jax", 1.0),), limit=Limit("a second", seconds)))
     assert text.splitlines()[-1] == f"our aim a second: 200 ms of {benchmark.duration(seconds)}, {verdict}"
 
 
