@@ -24,7 +24,6 @@ import fastmlp
 from fastmlp.compilation import code_cache, decorators, levels, listing, machine_code, shipped, stamps
 from fastmlp.compilation.listing import Needed
 from fastmlp.inspect import gradient_check
-from fastmlp.training.ahead import MOST_IN_VAIN
 from fastmlp.training.warmup import warm_up
 
 ROWS = 400  # two batches of MLPClassifier's 200
@@ -80,7 +79,7 @@ def compile_for(level: str, folder: Path) -> None:
 
 def listed_of(use: Callable[[], object]) -> list[Needed]:
     """Return the kernels that something calls, which gets 0 from all of them, and may fail of that."""
-    with listing.listed(MOST_IN_VAIN) as needed, contextlib.suppress(Exception), np.errstate(all="ignore"):
+    with listing.listed() as needed, contextlib.suppress(Exception), np.errstate(all="ignore"):
         use()
     return needed
 

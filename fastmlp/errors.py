@@ -23,7 +23,7 @@ import sys
 import warnings
 
 # Packages that call fastmlp for a user, or lie between two of its functions.
-BETWEEN = ("fastmlp", "sklearn", "contextlib")
+BETWEEN = ("fastmlp", "numba", "sklearn", "contextlib")
 
 
 class FastmlpError(Exception):

@@ -138,7 +138,7 @@ def train(
         )
     given = given_settings(flags, os.environ, config, recipe_settings(dataset, recipe))
     own = of_tables.table_of(dataset, table)
-    if out is not None:
+    if out is not None and resume is None:
         check_creatable(out, inputs_of(own, config))
     if plot:
         terminal.check_installed()

@@ -12,7 +12,8 @@ from fastmlp.compilation.stamps import why_not_shipped
 
 _listing: "list[Needed] | None" = None
 _listed_kinds: set[Any] = set()
-_in_vain, _most_in_vain = 0, 0  # calls since the last one that asked for something new
+_in_vain = 0  # calls since the last one that asked for something new
+MOST_IN_VAIN = 50_000  # such calls of a check of gradients, or of one training after another, which ask for little that is new
 
 
 class NothingNew(Exception):
@@ -37,15 +38,15 @@ class Needed(NamedTuple):
 
 
 @contextlib.contextmanager
-def listed(most_in_vain: int = 1000) -> Iterator[list[Needed]]:
+def listed() -> Iterator[list[Needed]]:
     """Give a list that gets what is compiled or loaded meanwhile, without that: kernels do nothing, and give 0.
 
-    After so many calls of which none asked for something new, NothingNew is raised: who waits for such a kernel to get on waits for ever.
+    After MOST_IN_VAIN calls of which none asked for something new, NothingNew is raised: who waits for such a kernel waits for ever.
 
     For a process that has run no kernel, and runs none afterwards: addresses that it has been given are none.
     """
-    global _listing, _in_vain, _most_in_vain
-    _listing, _in_vain, _most_in_vain = [], 0, most_in_vain
+    global _listing, _in_vain
+    _listing, _in_vain = [], 0
     _listed_kinds.clear()
     try:
         yield _listing
@@ -70,7 +71,7 @@ def add_call(dispatcher: Any, arguments: tuple[Any, ...]) -> Any:
     key = (dispatcher, *map(_kind, arguments))
     if key in _listed_kinds:
         _in_vain += 1
-        if _in_vain > _most_in_vain:
+        if _in_vain > MOST_IN_VAIN:
             raise NothingNew
     else:
         _in_vain = 0

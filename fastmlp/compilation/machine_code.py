@@ -5,7 +5,6 @@ import functools
 import hashlib
 import json
 import pickle  # Numba keeps machine code as a pickle; only this file reads one, and only as code_cache.py allows
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -14,6 +13,7 @@ import llvmlite.binding
 
 from fastmlp.compilation import code_cache, levels, shipped, supported, waiting
 from fastmlp.compilation.stamps import code_folder, digest_of_room, why_not_shipped
+from fastmlp.errors import warn
 
 with supported.parts():
     from numba.core import compiler, serialize
@@ -199,7 +199,7 @@ def _warn_of_cache(error: Exception) -> None:
     """Warn of what is wrong with the cache, once: one fault meets every kernel."""
     if not _warned:
         _warned.append(_fault(error))
-        warnings.warn(_warned[0], RuntimeWarning, stacklevel=2)
+        warn(_warned[0], RuntimeWarning)
 
 
 def _fault(error: Exception) -> str:

@@ -2,12 +2,11 @@
 
 import contextlib
 import re
-import warnings
 from collections.abc import Iterator
 
 import numba
 
-from fastmlp.errors import MissingExtra
+from fastmlp.errors import MissingExtra, warn
 
 NUMBA = "numba>=0.66,<0.69"  # as in pyproject.toml
 
@@ -47,4 +46,4 @@ def _short(error: Exception) -> str:
 
 
 if (_doubt := doubt()) is not None:
-    warnings.warn(_doubt, RuntimeWarning, stacklevel=2)
+    warn(_doubt, RuntimeWarning)

@@ -56,7 +56,7 @@ SCALE, SHIFT, BYTE_SCALE, BYTE_SHIFT, LOWEST, HIGHEST = range(6)
 INPUT_ROWS = 6
 BYTE = np.dtype(np.uint8)
 
-nadam_momentum = formula(updates.nadam_momentum)
+nadam_momentum, nadam_decay = formula(updates.nadam_momentum), formula(updates.nadam_decay)
 
 LEARNING_RATE, BETA1, BETA2 = (Rates._fields.index(name) for name in ("learning_rate", "beta1", "beta2"))
 CORRECTION1, CORRECTION2, CORRECTION3 = (Rates._fields.index(f"correction{number}") for number in (1, 2, 3))
@@ -272,8 +272,9 @@ def correct(rates, fixed, step):
         if step < NADAM_STEPS:
             product = 1.0
             for earlier in range(1, step + 1):
-                product *= nadam_momentum(np.float64(earlier), fixed[BETA1])
-        momentum, following = nadam_momentum(np.float64(step), fixed[BETA1]), nadam_momentum(np.float64(step + 1), fixed[BETA1])
+                product *= nadam_momentum(nadam_decay(np.float64(earlier)), fixed[BETA1])
+        momentum = nadam_momentum(nadam_decay(np.float64(step)), fixed[BETA1])
+        following = nadam_momentum(nadam_decay(np.float64(step + 1)), fixed[BETA1])
         rates[CORRECTION1] = following / (1.0 - product * following)
         rates[CORRECTION3] = (1.0 - momentum) / (1.0 - product)
 

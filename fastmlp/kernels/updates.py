@@ -136,11 +136,17 @@ def add_up(weight, gradient, m, v, rates):
     return weight, m + gradient, v
 
 
-def nadam_momentum(step, beta1):
-    """Return the momentum of nadam in a step, counted from 1: half of beta1 at first, then more and more of it."""
-    return beta1 * (1.0 - 0.5 * exp(-0.040821994520255166 * (0.004 * step)))  # 0.96^(0.004 step)
+def nadam_momentum(decay, beta1):
+    """Return the momentum of nadam where 0.96^(0.004 step) is `decay`: half of beta1 at first, then more and more of it."""
+    return beta1 * (1.0 - 0.5 * decay)
 
 
+def nadam_decay(step):
+    """Return 0.96^(0.004 step) of a step, counted from 1."""
+    return exp(-0.040821994520255166 * (NADAM_PACE * step))  # ln 0.96
+
+
+NADAM_BASE, NADAM_PACE = 0.96, 0.004
 NADAM_STEPS = 2000  # from here on the product of the momenta of all steps is 0 in float64: each of these is below 0.64
 
 UPDATES = {

@@ -137,8 +137,11 @@ def from_tensors(cls: Any, path: str, file: Tensors, others: Mapping[str, np.nda
     of_data = (*SCALING_TENSORS, *TARGET_TENSORS, *COLUMN_TENSORS)
     scaling = {name: np.empty(shape, dtype) for name, (dtype, shape) in file.shapes.items() if name in of_data}
     file.read_into({**arrays, **scaling, **others})
-    if first_not_finite(net.running_stats) is not None or any((variance < 0).any() for variance in net.running_variances):
-        raise ModelFileError(f"{path}: expected finite running means, and finite running variances of at least 0, found others")
+    if first_not_finite(net.running_stats) is not None:
+        raise ModelFileError(f"{path}: expected finite running means and variances, found NaN or inf")
+    for index, variance in enumerate(net.running_variances):
+        if variance.min() < 0:
+            raise ModelFileError(f"{path}: expected running variances of at least 0, found {variance.min():g} in layers.{index}")
     if first_not_finite(net.parameters) is not None:
         raise ModelFileError(f"{path}: expected finite weights, found NaN or inf")
     # version 0.1.0 left targets as they are, and said nothing about them

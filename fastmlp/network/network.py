@@ -597,12 +597,20 @@ class Network:
         undecided = ~np.isfinite(z.max(axis=1)) if self.predicts_classes else np.isnan(z).any(axis=1)
         if undecided.any():
             row = int(undecided.argmax())
-            if first_not_finite(self._parameters) is not None or first_not_finite(self._running_stats) is not None:
-                raise DataError("parameters: expected finite numbers to predict with, got NaN or inf; train a new Network, or load one")
+            self._check_numbers("to predict with", "train a new Network, or load one")
             raise DataError(
                 f"x: expected rows whose outputs are numbers, got {z[row].max():g} from row {row}: sums of the network overflow in "
                 f"{self.dtype}; scale the inputs, or train a new Network"
             )
+
+    def _check_numbers(self, use: str, advice: str) -> None:
+        """Raise DataError for parameters and running statistics that cannot be: what is written into a view is not checked there."""
+        for name, numbers in (("parameters", self._parameters), ("running_stats", self._running_stats)):
+            if first_not_finite(numbers) is not None:
+                raise DataError(f"{name}: expected finite numbers {use}, got NaN or inf; {advice}")
+        for index, variance in enumerate(self.running_variances):
+            if (lowest := variance.min()) < 0.0:
+                raise DataError(f"running_variances[{index}]: expected numbers of at least 0 {use}, got {lowest:g}; {advice}")
 
     def _values(self, z: np.ndarray) -> np.ndarray:
         """Return what outputs z (n, N) of a regression mean, in the units of y."""
@@ -758,10 +766,11 @@ class Network:
 
         The outputs are the same but for rounding: z = (x @ weight - mean) s + bias with s = gamma / sqrt(variance + epsilon) is
         x @ (weight s) + (bias - mean s). It trains, is saved and compiled like any other network. Raises ConfigError for layer
-        normalisation, whose statistics are those of each row.
+        normalisation, whose statistics are those of each row, DataError for numbers that are not finite, or variances below 0.
         """
         if self.normalization == "layer":
             raise ConfigError("folded: expected a network with batch normalisation, got one with layer normalisation; keep it as it is")
+        self._check_numbers("to fold", "train a new Network, or load one")
         names = self.hidden_activations or NetworkSettings.activation
         plain = Network(self.sizes, names, self.output, dtype=self.dtype.name, class_names=self._class_names)
         plain.adopt(
@@ -780,8 +789,7 @@ class Network:
     @refuses_unknown
     def save(self, path: str | Path, settings: TrainingSettings | None = None) -> None:
         """Write the network to a safetensors file, atomically. `settings` of its training are kept as a record."""
-        if first_not_finite(self._parameters) is not None or first_not_finite(self._running_stats) is not None:
-            raise DataError("parameters: expected finite numbers to save, got NaN or inf; train again, with a smaller learning_rate")
+        self._check_numbers("to save", "train again, with a smaller learning_rate")
         model_file.write_tensors(as_path("path", path), *self.to_tensors(settings))
 
     def to_tensors(self, settings: TrainingSettings | None = None) -> model_file.TensorFile:

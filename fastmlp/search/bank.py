@@ -13,6 +13,7 @@ from fastmlp.search.sources import source_of
 from fastmlp.search.task import BankProgress, Event, Lost, Task
 from fastmlp.search.worker import Finished, Job, program, work
 from fastmlp.settings import items_of, refuses_unknown, whole_number
+from fastmlp.training.holdout import warn_of_unused_seed
 
 
 @refuses_unknown
@@ -40,6 +41,8 @@ def train_bank(
         raise ConfigError(f"data: expected rows in memory, of which many models are trained, {data.name} is on the disk; use fastmlp.train")
     cores = None if cores is None else whole_number("cores", cores, at_least=1)
     tasks = [resolved(task, data) for task in items_of("tasks", tasks, "a list of tasks")]
+    if tasks and tasks[0].folds is None:
+        warn_of_unused_seed(tasks[0].training)
     if executor is None:
         yield from train_here(tasks, data, SharedRows(data), cores)
     elif tasks:

@@ -18,6 +18,7 @@ from fastmlp.search.statistics import Comparison, Summary, compare, summarise
 from fastmlp.search.task import DIVERGED, DONE, Event, Task
 from fastmlp.settings import FIELDS, METRICS, NetworkSettings, TrainingSettings, items_of, known, refuses_unknown
 from fastmlp.training.checks import needs_held_out
+from fastmlp.training.holdout import LAST
 
 DIGITS = 3  # of a number drawn from a range: more make no difference
 DRAWS_PER_SETTING = 100  # until a draw is new; then the settings are taken to be exhausted
@@ -123,10 +124,15 @@ def sweep_tasks(
 
 
 def changed_settings(network: NetworkSettings, training: TrainingSettings, change: Change) -> tuple[NetworkSettings, TrainingSettings]:
-    """Return settings with some of them changed."""
+    """Return settings with some of them changed. ConfigError for draws of held-out rows where none are drawn."""
     of_network = {name: value for name, value in change.items() if name in NetworkSettings.names()}
     of_training = {name: value for name, value in change.items() if name not in of_network}
-    return network.replace(**of_network), training.replace(**of_training)
+    changed = training.replace(**of_training)
+    if "split_seed" in change and changed.holdout == LAST:
+        raise ConfigError(
+            "split_seed: expected one value where the last rows are held out, got several; choose holdout shuffled to draw them"
+        )
+    return network.replace(**of_network), changed
 
 
 def final_tasks(network: NetworkSettings, training: TrainingSettings, change: Change, runs: int, held_out: int | float = 0) -> list[Task]:

@@ -38,7 +38,6 @@ POLL_SECONDS = 0.01
 PARENT_SECONDS = 0.25  # from one look for the process that started this one to the next
 END_SECONDS = 1.0  # that a process gets to end by itself, from inside of the compiler
 TELL_SECONDS = 0.2
-MOST_IN_VAIN = 50_000  # calls of a check of gradients, or of one training after another, which ask for little that is new
 TOTAL = "total"  # the file that says how many kernels are missing
 SAMPLE_ROWS = 200
 LOOKED_AT = 1000  # rows, for the share of inputs that are not zero
@@ -231,12 +230,12 @@ def needed_for(sketch: Sketch) -> "list[Needed]":
     if "several" in sketch:
         return _each_once(needed for one in sketch["several"] for needed in needed_for(one))
     if "everything" in sketch:
-        with listing.listed(MOST_IN_VAIN) as needed:
+        with listing.listed() as needed:
             for _ in warm_up(sketch["everything"]):
                 pass
         return _each_once(needed)
     if "module" in sketch:
-        with listing.listed(MOST_IN_VAIN) as needed, contextlib.suppress(Exception):
+        with listing.listed() as needed, contextlib.suppress(Exception):
             getattr(importlib.import_module(sketch["module"]), sketch["function"])(**sketch["arguments"])
         return _each_once(needed)[::-1]
     with listing.listed() as training, contextlib.suppress(Exception):  # what is wrong with the settings is told where they are used

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmlp.errors import ConfigError
+from fastmlp.errors import ConfigError, warn
 from fastmlp.kernels import random
 from fastmlp.settings import TrainingSettings, known
 
@@ -90,6 +90,12 @@ def split(
     kept = np.ones(n, bool)
     kept[drawn] = False
     return Rows(np.flatnonzero(kept), np.flatnonzero(~kept))
+
+
+def warn_of_unused_seed(settings: TrainingSettings) -> None:
+    """Warn of a split_seed that changes no held-out row, as the last ones are held out; of a data set it may draw rows for testing."""
+    if settings.validation and settings.holdout == LAST and settings.split_seed != TrainingSettings.split_seed:
+        warn(f"split_seed: the last rows are held out, which {settings.split_seed} does not change; choose holdout shuffled to draw them")
 
 
 def _whole_groups(seed: int, groups: np.ndarray, classes: np.ndarray, held_out: int, draw: int, what: str) -> Rows:

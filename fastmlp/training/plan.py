@@ -99,6 +99,7 @@ def make_plan(
     checks.check_stopping(settings, held_out is not None, network)
     if chosen is None:
         settings.check_needs()
+        holdout.warn_of_unused_seed(settings)
 
     settings, batch_size, block = checks.batches(settings, network, n_rows or split.train.size, more_to_come=more_to_come)
     start = resuming.start(resume, network, settings, n_rows or split.train.size, batch_size, update)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastmlp.kernels.updates import NADAM_STEPS, Rates
+from fastmlp.kernels.updates import NADAM_BASE, NADAM_PACE, NADAM_STEPS, Rates, nadam_momentum
 from fastmlp.reproducible import power
 from fastmlp.settings import TrainingSettings, known, used_by
 from fastmlp.training import schedules
@@ -68,17 +68,18 @@ class StepRates:
 
 def _corrections_of_nadam(beta1: float, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the factors of the mean gradient and of the gradient in steps (count,), counted from 1."""
-    products = np.cumprod(_nadam_momentum(np.arange(1.0, NADAM_STEPS), beta1))
+    products = np.cumprod(_momenta_of_nadam(np.arange(1.0, NADAM_STEPS), beta1))
     product = np.zeros_like(step)
     early = step < NADAM_STEPS
     product[early] = products[step[early].astype(np.int64) - 1]
-    momentum, following = _nadam_momentum(step, beta1), _nadam_momentum(step + 1.0, beta1)
+    momentum, following = _momenta_of_nadam(step, beta1), _momenta_of_nadam(step + 1.0, beta1)
     return following / (1.0 - product * following), (1.0 - momentum) / (1.0 - product)
 
 
-def _nadam_momentum(step: np.ndarray, beta1: float) -> np.ndarray:
-    """Return updates.nadam_momentum of steps (count,), counted from 1."""
-    return beta1 * (1.0 - 0.5 * power(0.96, 0.004 * step))
+def _momenta_of_nadam(step: np.ndarray, beta1: float) -> np.ndarray:
+    """Return the momenta (count,) of nadam in steps (count,), counted from 1."""
+    momenta: np.ndarray = nadam_momentum(power(NADAM_BASE, NADAM_PACE * step), beta1)
+    return momenta
 
 
 _LEARNING_RATE, _CORRECTION1, _CORRECTION2, _CORRECTION3 = (

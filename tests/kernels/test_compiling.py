@@ -66,10 +66,11 @@ def names_compiled(action):
 
 
 def warnings_of(action):
-    """Return what an action gives, and the warnings that it makes."""
+    """Return what an action gives, and the warnings that it makes, all of this file."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = action()
+    assert {warning.filename for warning in caught} <= {__file__}
     return result, [str(warning.message) for warning in caught]
 
 

@@ -13,7 +13,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastmlp
-from fastmlp import ConfigError, ModelFileError, Network
+from fastmlp import ConfigError, DataError, ModelFileError, Network
 from fastmlp.storage import model_file
 from tests.oracle import mlp, normalisation
 from tests.pairs import each_pair
@@ -404,14 +404,24 @@ def test_a_tensor_of_another_shape_or_type_is_named(path, subtests):
 
 
 def test_scales_that_are_not_finite_and_running_statistics_that_cannot_be_are_refused(path, subtests):
-    statistics = "expected finite running means, and finite running variances of at least 0"
+    statistics = "expected finite running means and variances"
     for norm, name, value, message in (
         *(("layer", "gamma", value, "expected finite weights") for value in (np.nan, np.inf, -np.inf)),
         ("batch", "running_mean", np.nan, statistics), ("batch", "running_mean", np.inf, statistics),
-        ("batch", "running_variance", np.nan, statistics), ("batch", "running_variance", -1.0, statistics),
+        ("batch", "running_variance", np.nan, statistics),
+        ("batch", "running_variance", -1.0, "expected running variances of at least 0, found -1 in layers.1"),
     ):  # fmt: skip
         with subtests.test(name, value=value):
             assert message in spoilt(path, norm, {f"layers.1.{name}": np.full(5, value, np.float32)})
+
+
+def test_variances_below_0_are_named_wherever_they_would_be_used(tmp_path):
+    net = Network([3, 4, 4, 2], normalization="batch", seed=0)
+    net.running_variances[1][2] = -2.0  # a view, which nothing checks
+    for use in (lambda: net.predict(np.ones((5, 3))), net.folded, lambda: net.save(tmp_path / "net.safetensors")):
+        with pytest.raises(DataError, match=r"^running_variances\[1\]: expected numbers of at least 0 .*, got -2;"):
+            use()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_normalisation_in_a_file_that_is_unknown_or_not_that_of_the_tensors_is_refused(path, subtests):

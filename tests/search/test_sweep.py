@@ -113,10 +113,11 @@ def test_what_cannot_be_compared_is_refused(axes, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [({"learning_rate": -1.0}, "learning_rate: expected"), ({"loss": "mae"}, "loss: 'mae' goes with identity"),
-     ({"hidden": (0,)}, "hidden"), ({"validation": 2000}, "validation: expected fewer than the 2000 rows")],
+     ({"hidden": (0,)}, "hidden"), ({"validation": 2000}, "validation: expected fewer than the 2000 rows"),
+     ({"split_seed": 1, "holdout": "last"}, "split_seed: expected one value where the last rows are held out")],
 )  # fmt: skip
 def test_one_wrong_value_is_refused_before_any_setting_is_trained(points, change, message):
-    ledger, (name,) = Ledger(), change
+    ledger, (name, *_) = Ledger(), change
     changes = [{"learning_rate": 0.1} if name == "learning_rate" else {}, change]
     with pytest.raises(ConfigError, match=message):
         list(run_sweep(NETWORK, TRAINING, changes, 1, False, points, ledger))

@@ -88,6 +88,16 @@ def test_which_rows_are_held_out_follows_from_the_split_seed_not_from_the_seed()
     assert held_out_of(**settings).tolist() != held_out_of(**settings, split_seed=1).tolist()
 
 
+def test_a_split_seed_that_draws_nothing_is_told_to_do_nothing(recwarn):
+    data = fastmlp.load_dataset("synthetic")  # of which the last rows are held out
+    for settings in ({"split_seed": 1}, {"split_seed": 1, "holdout": "shuffled"}, {"split_seed": 0}):
+        fastmlp.train(Network([2, 3, 2]), data, epochs=1, validation=100, **settings)
+    assert [str(each.message) for each in recwarn] == [
+        "split_seed: the last rows are held out, which 1 does not change; choose holdout shuffled to draw them"
+    ]
+    assert recwarn[0].filename == __file__
+
+
 @pytest.mark.parametrize("split_seed", [0, 2**40])
 def test_rows_drawn_are_the_first_ones_of_a_documented_shuffle(split_seed):
     order = randomness.shuffled(split_seed, 0, 40, randomness.HOLDOUT)
