@@ -8,7 +8,7 @@ import typer
 
 from fastmlp.cli import tables as of_tables
 from fastmlp.cli.options import ModelFile, compile_notes, model_file
-from fastmlp.errors import ConfigError, DataError
+from fastmlp.errors import ConfigError, DataError, warn
 from fastmlp.quantities import percent
 from fastmlp.rendering import tables
 from fastmlp.rendering.output import Output
@@ -30,6 +30,7 @@ MOST_SHOWN = 20  # rows of a table; all of them go into a file
 # evaluation have compiled gives the same bits.
 FEW = 16
 STDOUT = Path("-")
+DOUBTFUL = 0.6  # a probability of the best class below which a picture is warned of
 HALF = 0.5  # the probability above which a label is 1
 IDX = b"\0\0"
 
@@ -37,13 +38,14 @@ IDX = b"\0\0"
 def predict(
     output: Output,
     model: ModelFile,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="a table, rows as NPY or IDX, or the picture of one digit as PNG")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="a table, rows as NPY or IDX, or the picture of one digit as PNG or JPEG")],
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="write all predictions: .csv, .jsonl or .parquet, or - for CSV on standard output")
     ] = None,
     keep: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN", help="a column of the table to show beside predictions; repeat for more")
     ] = None,
+    show: Annotated[bool, typer.Option("--show", help="print a picture as the network gets it, too")] = False,
     header: of_tables.Header = None,
     delimiter: of_tables.Delimiter = None,
     decimal: of_tables.Decimal = None,
@@ -53,7 +55,8 @@ def predict(
     Of a table, columns are found by their names; categories that were not seen in training, and missing values, are no error. With --out
     a file gets a row for each row, in their order: what is kept, the prediction, the probability of each class.
 
-    A picture may have any size, dark on bright or bright on dark; it is preprocessed like those of MNIST. Needs the extra images.
+    A picture may have any size, dark on bright or bright on dark; it is preprocessed like those of MNIST: a frame, dust and a shadow on the
+    paper are no ink. Needs the extra images.
     """
     from fastmlp.network import Network
 
@@ -72,8 +75,16 @@ def predict(
         if network.columns is not None
         else of_tables.numbers_of(network, table, str(file))
     )
+    is_picture = table is None and is_of_picture(file)
+    if show and not is_picture:
+        raise typer.BadParameter("expected none, as the file is no picture, got one", param_hint="--show")
     with compile_notes(output):
         found = predicted(network, x)
+    if is_picture and found.chosen is not None and (best := float(found.values.max())) < DOUBTFUL:
+        of_class = f"{percent(best)} for {found.names[found.chosen[0]]}"
+        warn(f"{file}: expected a picture in which one class stands out, got {of_class} as the best; see what the network gets with --show")
+    if show:
+        output.result(tables.picture(x) + "\n")
     if out is None:
         output.result(shown(found, MOST_SHOWN if table is not None else None))
         if table is not None and len(found.predictions) > MOST_SHOWN:
@@ -177,10 +188,19 @@ def holds_array(network: "Network", path: Path) -> bool:
     return start.startswith((NPY, PNG, IDX)) or found is None or found.name not in of_tables.READ
 
 
+def is_of_picture(path: Path) -> bool:
+    """Return whether a file holds a picture that `read_input` reads."""
+    from fastmlp.data.gzipped import open_regular
+    from fastmlp.data.known_formats import JPEG, PNG
+
+    with open_regular(path) as file:
+        return bytes(file.read(len(PNG))).startswith((PNG, JPEG))
+
+
 def read_input(path: Path) -> "npt.NDArray[Any]":
-    """Return the array in a file; its first bytes tell whether it is NPY, PNG or IDX, plain or gzip-compressed."""
+    """Return the array in a file; its first bytes tell whether it is NPY, PNG, JPEG or IDX, plain or gzip-compressed."""
     from fastmlp.data.gzipped import display_name, open_regular
-    from fastmlp.data.known_formats import GZIP, HEAD, NPY, PNG, described
+    from fastmlp.data.known_formats import GZIP, HEAD, JPEG, NPY, PNG, described
 
     with open_regular(path) as file:
         try:
@@ -191,7 +211,7 @@ def read_input(path: Path) -> "npt.NDArray[Any]":
         from fastmlp.data.npy import read_npy
 
         return read_npy(path)
-    if start.startswith(PNG):
+    if start.startswith((PNG, JPEG)):
         from fastmlp.data.pictures import read_picture
 
         return read_picture(path)
@@ -199,4 +219,5 @@ def read_input(path: Path) -> "npt.NDArray[Any]":
         from fastmlp.data.idx import read_idx
 
         return read_idx(path)
-    raise DataError(f"{display_name(path)}: expected a table, rows as NPY or IDX, or a picture as PNG; {described(str(path), start)}")
+    known = described(str(path), start)
+    raise DataError(f"{display_name(path)}: expected a table, rows as NPY or IDX, or a picture as PNG or JPEG; {known}")

@@ -4,7 +4,7 @@ import re
 from pathlib import PurePath
 from typing import NamedTuple
 
-NPY, PNG, PARQUET, GZIP = b"\x93NUMPY", b"\x89PNG", b"PAR1", b"\x1f\x8b"  # the first bytes of files that are read
+NPY, PNG, JPEG, PARQUET, GZIP = b"\x93NUMPY", b"\x89PNG", b"\xff\xd8\xff", b"PAR1", b"\x1f\x8b"  # the first bytes of files that are read
 HEAD = 512  # bytes at the start of a file that `recognise` needs
 
 
@@ -28,7 +28,7 @@ HTML = Format("HTML, a page", "download the file that it shows: its raw form")
 
 # (offset, first bytes, format); the first that fits is it.
 _MAGIC: tuple[tuple[int, bytes, Format], ...] = (
-    (0, b"\xff\xd8\xff", Format("JPEG", _TO_PNG)),
+    (0, JPEG, Format("JPEG", _TO_PNG)),
     (0, b"GIF8", Format("GIF", _TO_PNG)),
     (8, b"WEBP", Format("WebP", _TO_PNG)),
     (4, b"ftyp", Format("HEIC, AVIF or MP4", _TO_PNG)),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fastmlp.training.trainer import Trainer
 
 IN_EVERY_ROW = ("loss", "accuracy")  # of epochs; another metric, and only that, has a column of its own
+SHADES = " .:-=+*#%@"  # of a picture, from dark to bright
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int] = (0,)) -> str:
@@ -109,6 +110,11 @@ def ranking(names: Sequence[str], probabilities: Sequence[float], most: int = 3)
     """Return the most probable classes of one sample."""
     order = sorted(range(len(names)), key=lambda number: -probabilities[number])[:most]
     return table(["class", "probability"], ([names[number], percent(probabilities[number])] for number in order))
+
+
+def picture(levels: "npt.NDArray[Any]") -> str:
+    """Return a picture (height, width) of bytes as text, two characters for each pixel: the brighter, the denser."""
+    return "\n".join("".join(2 * SHADES[int(level) * len(SHADES) // 256] for level in row).rstrip() for row in levels)
 
 
 def numbered_rows(headings: Sequence[str], values: Iterable[Sequence[float]], show: Callable[[float], str]) -> str:

@@ -279,7 +279,7 @@ def test_inputs_that_never_end_are_refused(command, tmp_path, name):
         assert "a device or a pipe" in result.err.splitlines()[-1]
 
 
-@pytest.mark.parametrize(("content", "word"), [(b"\xff\xd8\xff\xe0", "JPEG"), (b"", "empty")])
+@pytest.mark.parametrize(("content", "word"), [(b"GIF89a", "GIF"), (b"\xff\xd8\xff\xe0", "JPEG"), (b"", "empty")])
 def test_format_that_is_not_read_is_named(command, tmp_path, content, word):
     import fastmlp
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 import fastmlp
 from fastmlp.data.idx import write_idx
+from fastmlp.data.pictures import read_picture
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,7 @@ def test_one_row_shows_its_three_most_probable_classes(command, digits, network,
     assert [line.split()[0] for line in lines] == ["class", *map(str, order)]
 
 
+@pytest.mark.filterwarnings("ignore:.*one class stands out")
 def test_digits_drawn_large_on_white_paper_are_recognised(command, digits, network, mnist, tmp_path):
     known = np.flatnonzero(network.predict_proba(mnist.x_test[:200]).max(axis=1) > 0.95)[:40]
     right = 0
@@ -68,6 +70,24 @@ def test_digits_drawn_large_on_white_paper_are_recognised(command, digits, netwo
         Image.fromarray(255 - mnist.x_test[row]).resize((300, 280), Image.Resampling.BICUBIC).save(tmp_path / "digit.png")
         right += command("predict", digits, "digit.png", "--json").json["predictions"][0]["class"] == network.predict(mnist.x_test[row])
     assert right >= 38
+
+
+@pytest.mark.parametrize("bias", [0.0, 50.0])
+def test_a_picture_in_which_no_class_stands_out_is_doubted_and_shown_as_the_network_gets_it(command, tmp_path, recwarn, bias):
+    net = fastmlp.Network([784, 10], seed=0)
+    net.biases[0][3] = bias
+    net.save(tmp_path / "net.safetensors")
+    square = np.full((90, 90), 255, np.uint8)
+    square[10:80, 30:60] = 0
+    Image.fromarray(square).save(tmp_path / "square.png")
+    result = command("predict", "net.safetensors", "square.png", "--show")
+    best = net.predict_proba(read_picture(tmp_path / "square.png")).max()
+    assert ["one class stands out" in str(each.message) for each in recwarn] == ([True] if best < 0.6 else [])
+    assert (best < 0.6) == (bias == 0.0)
+    levels = [[" .:-=+*#%@".index(each) for each in row.ljust(56)[::2]] for row in result.out.split("\n")[:28]]
+    np.testing.assert_array_equal(levels, read_picture(tmp_path / "square.png").astype(int) * 10 // 256)
+    np.save(tmp_path / "rows.npy", np.zeros((1, 784), np.uint8))
+    assert command("predict", "net.safetensors", "rows.npy", "--show").code == 2
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ def test_without_pillow_the_message_names_the_extra(monkeypatch, tmp_path):
 @pytest.mark.parametrize(("faint", "same"), [(20, True), (60, False)])
 def test_what_is_fainter_than_a_tenth_of_the_ink_does_not_count_as_part_of_the_digit(save, seven, faint, same):
     clean = bounds(read_picture(save(seven)))
-    seven[150:155, 190:195] = 255 - faint
+    seven[150:165, 180:195] = 255 - faint
     assert (bounds(read_picture(save(seven)) > 25) == clean) is same
 
 
@@ -210,3 +210,59 @@ def test_a_digit_that_fills_the_picture_stays(save, seven):
     filled[90:93, 5:8] = 0
     changed = np.abs(read_picture(save(filled)).astype(int) - read_picture(save(seven)))
     assert np.count_nonzero(changed > 60) < 5
+
+
+def shaded(paper, lowest):
+    """Under light that falls off towards the left."""
+    return np.rint(paper * np.linspace(lowest, 1.0, paper.shape[1])).astype(np.uint8)
+
+
+def test_neither_dust_nor_a_shadow_over_the_paper_is_ink(save, seven, subtests):
+    clean = read_picture(save(seven)).astype(int)
+    dusty = seven.copy()
+    for row, column in ((3, 150), (30, 4), (150, 190), (151, 20)):
+        dusty[row : row + 3, column : column + 2] = 60
+    for name, picture in (
+        ("dust", dusty),
+        ("shadow", shaded(seven, 0.5)),
+        ("both", shaded(dusty, 0.6)),
+        ("dark", 255 - shaded(seven, 0.7)),
+    ):
+        with subtests.test(name):
+            assert np.abs(read_picture(save(picture)) - clean).mean() < 1.0  # of 255
+
+
+def test_a_dotted_digit_is_no_dust(save):
+    dots = np.full((160, 160), 255, np.uint8)
+    dots[30:130:4, 78:81] = 0
+    dots[20:40, 70:90] = 0  # the largest shape, beside which each dot is tiny
+    height, width = bounds(read_picture(save(dots)))
+    assert (height, width) == (20, pytest.approx(20 * 20 / 109, abs=1))
+
+
+def test_a_frame_that_the_digit_touches_is_no_part_of_it(save, seven):
+    touching = seven[:124].copy()  # the digit ends in row 120
+    clean = read_picture(save(touching)).astype(int)
+    found = read_picture(save(with_lines(touching, 30, np.s_[:6], np.s_[-6:], np.s_[:, :6], np.s_[:, -6:])))
+    assert np.abs(found - clean).mean() < 3.0  # of 255: two rows of the digit lie under the frame
+
+
+@pytest.mark.parametrize("join", [np.hstack, np.vstack])
+def test_several_digits_in_a_picture_are_warned_of(save, seven, join, recwarn):
+    read_picture(save(join([seven, seven, seven])))
+    assert [str(each.message).split(": ", 1)[1] for each in recwarn] == [
+        "expected one digit, found 3 shapes beside each other; cut the picture into one for each digit"
+    ]
+
+
+def test_pictures_of_mnist_and_a_digit_of_two_strokes_are_one_digit(save, seven, mnist, recwarn):
+    for image in mnist.x_train[:200]:
+        read_picture(save(255 - image))
+    seven[64:68] = 255  # a gap
+    read_picture(save(seven))
+    assert len(recwarn) <= 2  # where two strokes stand beside each other
+
+
+def test_jpeg_is_read_like_png(save, seven, tmp_path):
+    Image.fromarray(seven).save(tmp_path / "seven.jpg", quality=90)
+    assert np.abs(read_picture(tmp_path / "seven.jpg").astype(int) - read_picture(save(seven))).mean() < 1.0  # of 255
