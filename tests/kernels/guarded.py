@@ -1,12 +1,14 @@
 """Trainings, predictions and gradients whose arrays lie between pages that no one may touch: one step outside ends the process.
 
 python -m tests.kernels.guarded NUMBER…: tries these cases, and prints each before it runs, what ran at the end.
+python -m tests.kernels.guarded sizes N…: tries these sizes in each dimension.
 """
 
 import ctypes
 import faulthandler
 import functools
 import inspect
+import itertools
 import json
 import mmap
 import os
@@ -15,7 +17,7 @@ import sys
 import types
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -204,13 +206,12 @@ def cases() -> Iterator[Case]:
 
 
 def try_case(number: int, case: Case) -> None:
-    """Train, predict, evaluate and differentiate by a network of sizes that the number decides."""
-    import fastmlp
+    """Try a network of sizes that the number decides."""
     from fastmlp.engines import program, tiled
 
     global side
     side = case.side
-    draw, numbers = random.Random(number), np.random.default_rng(number)
+    draw = random.Random(number)
     is_single, norm = case.engine in ("row", "narrow"), case.normalization
     if is_single:  # what takes the rows one by one is plain
         case, norm = case._replace(optimizer="sgd", more=case.more if case.more == "sample_weight" else ""), "none"
@@ -229,7 +230,14 @@ def try_case(number: int, case: Case) -> None:
     program.PARALLEL_MULTIPLY_ADDS = 0 if in_regions else 500_000
     tiled.TEAM_MULTIPLY_ADDS = draw.choice([0, 1_000_000])
     print(json.dumps([number, case, sizes, norm, batch, rows, program.PARALLEL_MULTIPLY_ADDS, tiled.TEAM_MULTIPLY_ADDS]), flush=True)
+    try_network(number, case._replace(normalization=norm), sizes, batch, rows)
 
+
+def try_network(number: int, case: Case, sizes: list[int], batch: int, rows: int) -> None:
+    """Train, predict, evaluate and differentiate by a network of these sizes; the number decides about weights and data."""
+    import fastmlp
+
+    numbers, norm = np.random.default_rng(number), case.normalization
     net = fastmlp.Network(sizes, output=case.output, normalization=norm, dtype=case.dtype, seed=number)
     net._parameters, net._running_stats = guard(net._parameters), guard(net._running_stats)
     x = numbers.random((rows, sizes[0])) * (numbers.random((rows, sizes[0])) < (0.2 if case.x == "sparse" else 1))
@@ -259,6 +267,38 @@ def try_case(number: int, case: Case) -> None:
         assert np.isfinite(net.predict_proba(guard(x[0]))).all()
     if case.engine == "embedded" and norm != "batch":
         embed(net, case.optimizer, x, y)
+
+
+VARIED = ("inputs", "hidden", "outputs", "rows", "batch")
+
+
+def try_sizes(chosen: Iterable[int]) -> None:
+    """Let each dimension in turn have each of the chosen sizes, in each engine, with 1, 2, 3, 7 threads, on both sides of its arrays.
+
+    The other dimensions are drawn. What compiles anew, types, optimizers, outputs, is a short list: thousands of trainings take minutes.
+    """
+    from fastmlp.engines import program, tiled
+
+    global side
+    tiled.TEAM_MULTIPLY_ADDS, in_engine = 0, program.PARALLEL_MULTIPLY_ADDS
+    tries = itertools.product(chosen, VARIED, ("scalar", "tiles", "row", "narrow"), VALUES.threads, VALUES.side)
+    for number, (n, varied, engine, threads, side) in enumerate(tries):  # noqa: B007  the side is that of `guarded`
+        most = {"narrow": 2}.get(engine, MOST_UNITS)
+        if (engine in ("row", "narrow") and (varied == "batch" or threads > 1)) or (varied in ("hidden", "outputs") and n > most):
+            continue
+        draw = random.Random(number)
+        of = {name: draw.randint(1, most if name in ("hidden", "outputs") else MOST_UNITS) for name in VARIED}
+        if engine == "tiles":  # what is smaller is left to the textbook loops
+            of |= {"inputs": draw.randint(24, 64), "hidden": draw.randint(12, 64), "batch": draw.randint(4, 64)}
+        of |= {"batch": 1} if engine in ("row", "narrow") else {}
+        of[varied] = n
+        program.PARALLEL_MULTIPLY_ADDS = 0 if engine == "scalar" and threads > 1 else in_engine
+        output = "softmax" if engine == "tiles" and of["outputs"] > 1 else "identity"
+        dtype = "float32" if program.PARALLEL_MULTIPLY_ADDS == 0 else draw.choice(VALUES.dtype)
+        x = "dense" if engine == "scalar" else draw.choice(VALUES.x)
+        case = Case(side, engine, "sgd", dtype, x, output, "none", threads, "", draw.choice(VALUES.zero_skipping), "none")
+        print(json.dumps([number, case, of]), flush=True)
+        try_network(number, case, [of["inputs"], of["hidden"], of["outputs"]], of["batch"], of["rows"])
 
 
 def embed(net: Any, optimizer: str, x: np.ndarray, y: np.ndarray) -> None:
@@ -332,8 +372,8 @@ def try_named_kernels(number: int) -> int:
     return tried
 
 
-def main(numbers: set[int]) -> None:
-    """Try cases by their numbers, and the named kernels once for every hundred of them; print what ran."""
+def main(numbers: set[int], sizes: Iterable[int] = ()) -> None:
+    """Try cases by their numbers, and the named kernels once for every hundred of them, or the chosen sizes; print what ran."""
     faulthandler.enable()
     warnings.simplefilter("ignore")
     import fastmlp  # noqa: F401
@@ -343,7 +383,8 @@ def main(numbers: set[int]) -> None:
     machine.usable_cores = lambda: max(VALUES.threads)
     choice.fewest_shares = lambda sizes, lanes, most: most  # a team of as many as were asked for, whether or not it pays
     ran = guard_everything()
-    for number, case in zip(range(max(numbers) + 1), cases()):  # noqa: B905  cases never end
+    try_sizes(sizes)
+    for number, case in zip(range(max(numbers, default=-1) + 1), cases()):  # noqa: B905  cases never end
         if number in numbers:
             try_case(number, case)
     ran["named kernels"] = sum(try_named_kernels(number) for number in sorted(numbers) if number % 100 == 0)
@@ -351,4 +392,4 @@ def main(numbers: set[int]) -> None:
 
 
 if __name__ == "__main__":
-    main(set(map(int, sys.argv[1:])))
+    main(set(), map(int, sys.argv[2:])) if sys.argv[1] == "sizes" else main(set(map(int, sys.argv[1:])))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.quality.counts import count, record
+from tests.quality.counts import FULL, count, record
 
 ROOT = Path(__file__).parents[2]
 BATCH = 100  # cases in one process
@@ -67,3 +67,13 @@ def test_no_kernel_reads_or_writes_outside_of_its_arrays(cases):
             ran[name] = ran.get(name, 0) + times
     programs = ("scalar", "narrow", "row by row", "tiles", "tiles, 7 threads", *(("regions",) if len(cases) > 100 else ()))
     assert all(ran.get(f"train: {program}") for program in programs), ran
+
+
+@pytest.mark.long
+def test_no_size_of_a_dimension_leads_outside_of_the_arrays():
+    """Inputs, units, outputs, rows and batches of 1 to 70, by each engine, with 1, 2, 3 and 7 threads: all in a full run, else each third."""
+    done = run("-m", "tests.kernels.guarded", "sizes", *map(str, range(1, 71, 1 if FULL else 3)))
+    record("N11", len(done.stdout.splitlines()), int(done.returncode != 0))
+    assert done.returncode == 0, f"exit code {done.returncode} in {last_case(done)}\n{done.stderr[-3000:]}"
+    ran = json.loads(last_case(done))
+    assert all(ran.get(f"train: {name}") for name in ("scalar", "regions", "narrow", "row by row", "tiles", "tiles, 7 threads")), ran
