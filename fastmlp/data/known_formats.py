@@ -1,5 +1,6 @@
 """Formats that people have and fastmlp does not read: told by their first bytes or their names, each with a way out."""
 
+import codecs
 import re
 from pathlib import PurePath
 from typing import NamedTuple
@@ -17,6 +18,7 @@ class Format(NamedTuple):
 
 _TO_PNG = "save it as PNG, or read it with Pillow"
 _TO_ARRAY = "read it with pandas and write it as CSV: frame.to_csv('table.csv', index=False), or np.save its numbers"
+_IDX = Format("IDX", "let --data-dir name a folder whose mnist/ holds the four files, or read them in Python and np.savez x and y")
 CSV = Format("CSV", "read it with np.loadtxt(file, delimiter=',') or pandas, and np.save the rows without their labels as rows.npy")
 NPZ = Format("NPZ", "take one array out: np.save('rows.npy', np.load(file)['x_test'])")
 PICKLE = Format("pickle", "it may run any code when it is opened; where you trust it, open it and np.save the array in it")
@@ -42,6 +44,9 @@ _MAGIC: tuple[tuple[int, bytes, Format], ...] = (
     (0, b"\x89HDF\r\n\x1a\n", HDF5),
     (0, b"MATLAB 5.0", Format("MATLAB", "read it with scipy.io.loadmat, and np.save the array in it")),
     (0, b"\xd0\xcf\x11\xe0", Format("Excel", _TO_ARRAY)),
+    (4, b'\0\0\0\0{"', Format("safetensors", "take its arrays by safetensors.numpy.load_file, and np.savez them as x and y")),
+    (0, b"\0\0\x08\x01", _IDX),
+    (0, b"\0\0\x08\x03", _IDX),
     (0, b"SQLite format 3", Format("SQLite", _TO_ARRAY)),
     (0, b"\x80\x02", PICKLE),
     (0, b"\x80\x03", PICKLE),
@@ -80,6 +85,7 @@ _BY_NAME: dict[str, Format] = {
     ".svm": Format("LIBSVM", "read it with sklearn.datasets.load_svmlight_file, and np.save x.toarray() as rows.npy"),
     ".json": Format("JSON", _TO_ARRAY),
     ".jsonl": Format("JSON", _TO_ARRAY),
+    ".ndjson": Format("JSON", _TO_ARRAY),
     ".svg": Format("SVG", _TO_PNG),
     ".txt": Format("text", "read it with np.loadtxt, and np.save the rows as rows.npy"),
 }
@@ -111,7 +117,7 @@ def described(name: str, head: bytes) -> str:
 def _of_text(head: bytes) -> Format | None:
     """Return what kind of table a text is, None for bytes that are no text."""
     try:
-        text = head.decode("ascii")
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head)  # the last letter may be cut
     except UnicodeDecodeError:
         return None
     if not all(letter.isprintable() or letter in "\t\r\n" for letter in text):

@@ -7,6 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from fastmlp.data.known_formats import HEAD, described, recognise
 
@@ -43,6 +44,11 @@ BY_BYTES = [
     (b"% a comment\n@RELATION mnist\n", "ARFF"),
     (b"@relation mnist\n@attribute p1 real\n", "ARFF"),
     (json.dumps({"x": [1, 2]}).encode(), "JSON"),
+    ('{"größe": 1}\n'.encode(), "JSON"),
+    ("größe;preis\n1;2\n".encode(), "CSV"),
+    (b"a," + "ü".encode() * HEAD, "CSV"),  # a letter is cut at the end of the bytes that are looked at
+    (safetensors.numpy.save({"x": np.zeros(3)}), "safetensors"),
+    (bytes([0, 0, 8, 3]) + bytes(12), "IDX"),
     (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
     (b"0.1 0.2\n0.3 0.4\n", "text"),
 ]
