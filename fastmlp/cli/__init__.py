@@ -33,7 +33,7 @@ EXAMPLES = """Train multi-layer perceptrons on CPUs.
 \b
 Examples:
   fastmlp train mnist
-  fastmlp train fashion-mnist --hidden 300 --hidden 100 --out fashion.safetensors
+  fastmlp train fashion-mnist --hidden 300 --out fashion.safetensors
   fastmlp evaluate fashion.safetensors fashion-mnist
   fastmlp predict fashion.safetensors picture.png
   fastmlp train table.csv --target price

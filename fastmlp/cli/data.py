@@ -13,7 +13,7 @@ from fastmlp.rendering.output import Output
 LIST_EXAMPLES = ("fastmlp data list",)
 FETCH_EXAMPLES = ("fastmlp data fetch mnist", "fastmlp data fetch fashion-mnist --source apt")
 PATH_EXAMPLES = ("fastmlp data path mnist",)
-DESCRIBE_EXAMPLES = ("fastmlp data describe table.csv", "fastmlp data describe table.csv --target price --categorical code --decimal ,")
+DESCRIBE_EXAMPLES = ("fastmlp data describe table.csv", "fastmlp data describe table.csv --categorical code --decimal ,")
 
 
 def list_datasets(output: Output, data_dir: DataDir = None) -> dict[str, Any]:

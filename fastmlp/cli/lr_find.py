@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "fastmlp lr-find mnist",
     "fastmlp lr-find mnist --optimizer adam --hidden 300 --hidden 100 --plot -",
-    "fastmlp lr-find fashion-mnist --batch-size 200 --lowest 1e-4 --plot rates.png --json",
+    "fastmlp lr-find fashion-mnist --batch-size 200 --plot rates.png --json",
 )
 LOWEST, HIGHEST = 1e-6, 10.0  # a test compares them with those of training/lr_find.py, which takes numba to load
 ROWS = 12  # of the table

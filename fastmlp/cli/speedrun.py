@@ -14,7 +14,7 @@ from fastmlp.settings import nearest
 EXAMPLES = (
     "fastmlp speedrun mnist --target 98",
     "fastmlp speedrun mnist --target 99 --seeds 10",
-    "fastmlp speedrun mnist --target 98 --peer jax --peer torch --peer-seeds 5 --json",
+    "fastmlp speedrun mnist --target 98 --peer jax --peer-seeds 5 --json",
 )
 SEEDS, PEER_SEEDS = 50, 5
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "fastmlp sweep mnist --learning-rate 0.01,0.1,0.5 --runs 5 --epochs 5",
     "fastmlp sweep mnist --hidden 100,300,300-100 --activation relu,tanh",
-    "fastmlp sweep mnist --learning-rate 0.01..1 --batch-size 10..200 --random 20 --halving",
+    "fastmlp sweep mnist --learning-rate 0.01..1 --random 20 --halving",
     "fastmlp sweep --resume runs/20260102T030405Z-sweep-mnist-1a2b3c",
 )
 RUNS = 5
