@@ -29,6 +29,7 @@ from fastmlp.kernels.vectors import CACHE_LINE, lanes_of
 
 MOST_READ_TOGETHER = 160  # rows of weights for the delta of the layer before: more would gain nothing
 NARROW_OUTPUT = 2  # up to so many outputs, a dot tile takes them one at a time
+ROWS_ASKING_AHEAD = 128  # of a batch: multiply-adds with fewer are over before the weights asked for have come from memory
 TRANSPOSED_ROWS = 64  # from so many rows of a batch on, a transposed copy of several panels of w pays for the delta of the layer before
 
 
@@ -37,10 +38,11 @@ TRANSPOSED_ROWS = 64  # from so many rows of a batch on, a transposed copy of se
 # and `start`, what these sums begin with; z, a = f(z), `out`, what the next layer reads: a, after dropout; delta. From row to row of
 # these it is `row` numbers, from a row's part in one panel to that in the next `column`. Rows of w that
 # are `read_together` for the delta of the layer below, or `updated_together`, as what they need then stays in the second-level cache.
+# How many weights of the next block each tile asks for `ahead`, 0 where all weights stay near.
 # Normalised sums lie at `hat`; `moments` and `running`: see normalised.py. Update: w[k, :] += sum over m of x[m, k] d[m, :] for
 # k < rows. Lengths of the gradient, one for each panel. Dropout: key and threshold of regularisation.Draw, factor. The first record is
 # that of the inputs: `n_out` units, each a panel by itself, and `out`; they are dropped where they lie, at `delta`.
-_PLACES = """n_in n_out panels width vectors w w_panel read_together updated_together bias gamma sums start z a out delta row column
+_PLACES = """n_in n_out panels width vectors w w_panel read_together updated_together ahead bias gamma sums start z a out delta row column
              hat moments running rows x x_row d d_row d_column lengths key threshold"""
 # Addresses of blocks. The way forward: shift, forward, normalise, activate, drop; normalising rows takes the units of all shares (by_rows).
 # The way back: to_below, the delta of the layer below; what turns that into the delta of sums; the update of weights and biases, and what
@@ -224,8 +226,17 @@ class Records:
 
     def _places(self, layer: LayerLayout) -> dict[str, int]:
         places = {name: value for name, value in layer._asdict().items() if name in (LAYER.names or ())}
-        together = self._rows_in_cache(self._layout.rows)
-        return {**places, "vectors": layer.width // lanes_of(self._layout.dtype), "updated_together": together}
+        together, ahead = self._rows_in_cache(self._layout.rows), self._asked_ahead(layer)
+        return {**places, "vectors": layer.width // lanes_of(self._layout.dtype), "updated_together": together, "ahead": ahead}
+
+    def _asked_ahead(self, layer: LayerLayout) -> int:
+        """Return of how many weights each tile asks for its part of the next block: none where they are near, or gone too soon."""
+        layout = self._layout
+        fits = layout.arena.nbytes <= layout.shares * machine.second_level_cache()
+        if fits or layout.rows < ROWS_ASKING_AHEAD:
+            return 0
+        tiles_of_batch = -(-layout.rows // layer.tiles.MR)
+        return -(-panels.BLOCK * layer.width // tiles_of_batch)
 
     def _rows_in_cache(self, numbers: int, most: int = sys.maxsize) -> int:
         """Return how many rows of so many numbers half of a second-level cache holds, in whole tiles of `dot` of every kind."""

@@ -167,6 +167,16 @@ def mask_groups(step, inputs, below, share, shares):
                     masks[place + group] &= present
 
 
+# --- weights ahead: where a step needs more than the second-level caches hold ----------------------------------------------
+
+
+@kernel(inlined=True, inner=True)
+def ask_for(arena, first, count):
+    """Ask for the cache lines of so many numbers from arena[first] on, without waiting: by the time they are needed, they are near."""
+    for i in range(0, count, CACHE_LINE // arena.itemsize):
+        prefetch(arena, first + i)
+
+
 # --- forward: z = x @ w + bias, a = f(z) -----------------------------------------------------------------------------------
 
 
@@ -179,7 +189,7 @@ def forward_dense(step, layer, below, share, shares):
     """
     arena, K = step.arena, layer.n_in
     x, x_row, out_row = below.out, below.row, layer.row
-    scratch = step.run.scratch + share * step.run.scratch_share
+    scratch, ahead = step.run.scratch + share * step.run.scratch_share, layer.ahead
     first, last = own(layer.panels, share, shares)
     for p in range(first, last):
         w, bias, sums = layer.w + p * layer.w_panel, layer.start + p * NR, layer.sums + p * layer.column
@@ -187,6 +197,7 @@ def forward_dense(step, layer, below, share, shares):
             count = min(BLOCK, K - k)
             is_last = k + count == K
             for m in range(0, step.M, MR):
+                ask_for(arena, w + (k + BLOCK) * NR + m // MR * ahead, ahead)
                 start = (bias, 0, 0) if k == 0 else (scratch + m * NR, NR, 0)
                 out = (sums + m * out_row, out_row, 0) if is_last else (scratch + m * NR, NR, 0)
                 TILE(arena, (w + k * NR, 0), arena, (x + m * x_row + k, x_row, 1), step.lists, (0, count), arena, start, out)
@@ -423,7 +434,7 @@ def delta_from_transposed(step, layer, below, share, shares):
     """
     arena, N, width, row, out_row = step.arena, layer.n_out, layer.width, layer.row, below.row
     copy = step.run.scratch + share * step.run.scratch_share
-    sums = copy + NR * width
+    sums, ahead = copy + NR * width, layer.ahead
     first, last = own(below.panels, share, shares)
     for p in range(first, last):
         dx = below.delta + p * below.column
@@ -434,7 +445,9 @@ def delta_from_transposed(step, layer, below, share, shares):
                     TRANSPOSE(arena, w + k * width + n, width, arena, copy + n * NR + k, NR)
             is_last = q + 1 == layer.panels
             count = min(width, N - q * width)
+            upcoming = layer.w + (p + 1) * NR * width if is_last else w + layer.w_panel
             for m in range(0, step.M, MR):
+                ask_for(arena, upcoming + m // MR * ahead, ahead)
                 start = (step.run.no_bias, 0, 0) if q == 0 else (sums + m * NR, NR, 0)
                 out = (dx + m * out_row, out_row, 0) if is_last else (sums + m * NR, NR, 0)
                 TILE(arena, (copy, 0), arena, (delta + m * row, row, 1), step.lists, (0, count), arena, start, out)
@@ -512,7 +525,7 @@ def update_dense(step, layer, below, share, shares):
     arena, rows, x, x_row, d_row, to_m = step.arena, layer.rows, layer.x, layer.x_row, layer.d_row, step.run.to_m
     gradient, rule = step.run.gradient + share * step.run.gradient_row, step.run.step_run
     at_a_time = max(MR, GRADIENT_NUMBERS // NR // MR * MR) if STEPPED else MR
-    together = max(1, layer.updated_together // at_a_time) * at_a_time
+    together, ahead = max(1, layer.updated_together // at_a_time) * at_a_time, 0 if STEPPED or layer.ahead == 0 else MR * NR
     first, last = own(layer.panels, share, shares)
     for block in range(0, rows, together):
         for p in range(first, last):
@@ -521,6 +534,7 @@ def update_dense(step, layer, below, share, shares):
                 tiles = (min(at_a_time, rows - k) + MR - 1) // MR
                 sums = clear(arena, gradient, tiles * MR * NR) if STEPPED else w + k * NR
                 for tile in range(tiles):
+                    ask_for(arena, w + (k + at_a_time) * NR + tile * MR * NR, ahead)
                     TILE(arena, (sums + tile * MR * NR, 0), arena, (x + k + tile * MR, x_row, 1), arena, (d, d_row, 0), step.M)
                 if STEPPED:
                     call_step_run(rule, arena, gradient, tiles * MR * NR, w + k * NR, to_m, step.rates)

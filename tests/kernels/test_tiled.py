@@ -359,8 +359,9 @@ def test_bits_do_not_depend_on_where_a_run_is_cut_between_batches():
     assert_same_bits(cut, whole)
 
 
-def test_the_size_of_a_cache_changes_no_bit(monkeypatch):
-    job, found = Job([33, 200, 130, 90, 3], ["relu", "silu", "tanh"], "mse", rows=60, batch_size=13), []
+@pytest.mark.parametrize(("rows", "batch_size"), [(60, 13), (300, 130)], ids=["few rows", "as many as ask for weights ahead"])
+def test_the_size_of_a_cache_changes_no_bit(rows, batch_size, monkeypatch):
+    job, found = Job([33, 200, 130, 90, 3], ["relu", "silu", "tanh"], "mse", rows=rows, batch_size=batch_size), []
     for size in (1, 2**13, 2**16, 2**21):  # few rows of weights at a time, more, all
         monkeypatch.setattr(machine, "second_level_cache", lambda size=size: size)
         found.append(run(tiled_program(job, "float32"), steps_of(job, "float32")))
