@@ -71,7 +71,7 @@ def test_no_kernel_reads_or_writes_outside_of_its_arrays(cases):
 
 @pytest.mark.long
 def test_no_size_of_a_dimension_leads_outside_of_the_arrays():
-    """Inputs, units, outputs, rows and batches of 1 to 70, by each engine, with 1, 2, 3 and 7 threads: all in a full run, else each third."""
+    """Inputs, units, outputs, rows, batches of 1 to 70, by each engine, with 1, 2, 3, 7 threads: a full run has all, others each third."""
     done = run("-m", "tests.kernels.guarded", "sizes", *map(str, range(1, 71, 1 if FULL else 3)))
     record("N11", len(done.stdout.splitlines()), int(done.returncode != 0))
     assert done.returncode == 0, f"exit code {done.returncode} in {last_case(done)}\n{done.stderr[-3000:]}"
