@@ -128,6 +128,9 @@ def table_of(dataset: str | None, flags: Mapping[str, Any]) -> "Table | None":
     test_file = os.path.abspath(given["test_file"]) if "test_file" in given else None
     others = {name: given.get(name) for name in ("sample_weight", "group", "header", "delimiter", "decimal", "memory")}
     path = path if path == STDIN else os.path.abspath(path)
+    for each in (path, test_file or ""):
+        if not each.isascii() and any("\udc80" <= letter <= "\udcff" for letter in each):  # what Python makes of other bytes
+            raise DataError(f"{each!r}: expected a path in UTF-8, which the record of the run can hold; rename it, or set LC_ALL=C.UTF-8")
     if test_file is not None and os.path.realpath(test_file) == os.path.realpath(path):
         raise typer.BadParameter("expected other rows than those to train on, got the same file; leave it out", param_hint="--test-file")
     targets = tuple(given["target"])

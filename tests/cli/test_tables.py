@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -334,6 +336,15 @@ def test_the_columns_of_a_fold_are_fitted_without_it(command, tmp_path):
     assert done.json["settings"]["train"]["validation"] == 0.1  # of the other folds: restore_best judges epochs by them
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are any bytes")
+def test_a_path_that_no_record_can_hold_is_refused_before_training(command, tmp_path):
+    name = os.fsdecode(b"gr\xf6.csv")
+    write(tmp_path / name, [[str(x), str(2 * x)] for x in range(80)], ("x", "y"))
+    refused = command("train", name, "--target", "y", "--run-folder", "run")
+    assert (refused.code, (tmp_path / "run").exists()) == (65, False)
+    assert "expected a path in UTF-8" in refused.err
+
+
 def test_page_of_a_regression_speaks_of_columns_and_numbers(command, tmp_path):
     random = np.random.default_rng(0)
     write(tmp_path / "t.csv", [[f"{x:.3f}", f"{2 * x:.3f}"] for x in random.normal(size=80)], ("x", "y"))
@@ -342,7 +353,7 @@ def test_page_of_a_regression_speaks_of_columns_and_numbers(command, tmp_path):
     page = (tmp_path / "run" / "report.html").read_text()
     assert "interquartile range" in page
     assert "its test rows: R²" in page
-    assert not [wrong for wrong in ("Inputs that are bytes", "one of its classes", "accuracy –") if wrong in page]
+    assert not [wrong for wrong in ("Inputs that are bytes", "one of its classes", "accuracy –", "could not be used") if wrong in page]
 
 
 @pytest.mark.parametrize(

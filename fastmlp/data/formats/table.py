@@ -117,7 +117,10 @@ def _read_bytes(
         return columns.plain(libsvm.read(content, shown), shown, chosen, unread=unread)
     if kind in TEXTS or (kind is None and text.may_be_text(head)):
         return text.read(content, shown, header=header, delimiter=delimiter, chosen=chosen, notify=notify, decimal=decimal, unread=unread)
-    raise DataError(f"{shown}: expected a table as CSV, Parquet, NPY, NPZ or LIBSVM; {described('' if kind in MISNAMED else name, head)}")
+    expected = f"{shown}: expected a table as CSV, Parquet, NPY, NPZ or LIBSVM"
+    if kind in pictures.READ:
+        raise DataError(f"{expected}; found {kind}; name a folder with a folder of pictures for each class, also where there is only one")
+    raise DataError(f"{expected}; {described('' if kind in MISNAMED else name, head)}")
 
 
 def _all_of(stream: gzipped.Stream) -> bytes:
