@@ -107,6 +107,14 @@ def test_two_values_of_a_width_and_an_activation_are_a_grid_of_four(command):
     assert found == [((2,), "relu"), ((2,), "tanh"), ((3, 2), "relu"), ((3, 2), "tanh")]
 
 
+def test_a_rate_of_the_data_set_that_all_optimizers_of_a_sweep_get_is_told(recwarn):
+    data = fastmlp.load_dataset("synthetic")
+    new_plan("sweep", data, {}, {}, axes=["optimizer"])
+    new_plan("sweep", data, {"learning_rate": 0.1}, {}, axes=["optimizer"])
+    new_plan("sweep", data, {}, {}, axes=["optimizer", "learning_rate"])
+    assert ["learning rate 0.01 of synthetic" in str(each.message) for each in recwarn] == [True]
+
+
 def test_each_width_of_a_sweep_has_its_own_default_rate():
     data = fastmlp.load_dataset("synthetic")
     plan = new_plan("sweep", data, {"optimizer": "adam"}, {}, axes=["hidden"])
