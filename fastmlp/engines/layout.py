@@ -244,9 +244,10 @@ class Layout:
             weight = parameters[first : first + k * n].reshape(k, n)
             columns = weight.T if layer is self.output else weight  # panels cut the output layer by its inputs
             packed = arena[layer.w : layer.w + layer.panels * layer.w_panel].reshape(layer.panels, -1, layer.width)
-            for p in range(layer.panels):
-                part = columns[:, p * layer.width : (p + 1) * layer.width]
-                parts.append((part, packed[p, : part.shape[0], : part.shape[1]]))
+            (rows, units), width = columns.shape, layer.width
+            whole, rest = divmod(units, width)  # all whole panels at once: one by one, their rows would come from memory twice
+            parts.append((columns[:, : whole * width].reshape(rows, whole, width).swapaxes(0, 1), packed[:whole, :rows]))
+            parts.append((columns[:, whole * width :], packed[-1, :rows, :rest]))
             first += k * n
             for vector in (layer.bias, layer.gamma) if layer.gamma else (layer.bias,):
                 parts.append((parameters[first : first + n], arena[vector : vector + n]))
