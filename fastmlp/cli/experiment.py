@@ -12,7 +12,7 @@ from fastmlp.cli.configuration import flag
 from fastmlp.cli.options import compile_notes
 from fastmlp.cli.outcome import RUNS, follow
 from fastmlp.cli.train import split_rows
-from fastmlp.errors import ConfigError, DataError, warn
+from fastmlp.errors import ConfigError, DataError
 from fastmlp.rendering import experiments
 from fastmlp.rendering.output import Output, plain
 from fastmlp.settings import (
@@ -104,11 +104,6 @@ def new_plan(
     if not {"output", "activation"} & set(axes):
         decided, left_out = _without(network, axes)
         network = settings_for(data, decided).replace(**left_out)
-    rate = data.training_defaults.get("learning_rate")
-    if "optimizer" in axes and rate is not None and "learning_rate" not in {*given, *axes}:
-        warn(
-            f"optimizer: all are trained with the learning rate {rate:g} of {data.name}, not with their own; add values of --learning-rate"
-        )
     is_table = not is_image(data.x_train, data.x_train.ndim)
     if is_table and "learning_rate" in axes and training.batch_size is None:  # as for a training whose rate is given: see small_table_batch
         training = training.replace(batch_size=KIND_DEFAULTS["table"]["batch_size"])

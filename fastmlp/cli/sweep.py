@@ -14,7 +14,7 @@ from fastmlp.errors import ConfigError
 from fastmlp.rendering import experiments
 from fastmlp.rendering.output import Output
 from fastmlp.rendering.tables import counted
-from fastmlp.settings import FIELDS, current_names
+from fastmlp.settings import FIELDS, TrainingSettings, current_names, over_defaults
 
 if TYPE_CHECKING:
     from fastmlp.data.dataset import Dataset
@@ -71,8 +71,10 @@ def sweep(
         given = {**given_settings({}, os.environ, config), **fixed}
         data, own = experiment.new_data(output, dataset, table, given, data_dir)
         changes = grid(axes) if random is None else draw(axes, random, given.get("seed", 0))
+        if "optimizer" in axes:
+            changes = as_alone(changes, given, data)
         arguments = {"changes": changes, "runs": runs or RUNS, "halving": halving, "test": test}
-        plan = experiment.new_plan("sweep", data, given, arguments, axes=list(axes), table=own)
+        plan = experiment.new_plan("sweep", data, given, arguments, axes=list(changes[0]), table=own)
         if not plan.training.validation and "validation" not in axes:
             raise ConfigError("validation: expected rows to compare settings on, got 0; for example --validation 5000")
         return plan, [data]
@@ -104,6 +106,15 @@ def read_axes(flags: Mapping[str, str | None], ranges: bool) -> tuple[dict[str, 
         else:
             fixed[name] = values[0]
     return fixed, axes
+
+
+def as_alone(changes: list[dict[str, Any]], given: Mapping[str, Any], data: "Dataset") -> list[dict[str, Any]]:
+    """Return changes of the optimizer with what the data set prefers for each: what it does for its own is not meant for another."""
+    shared = {name: value for name, value in given.items() if name in TrainingSettings.names()}
+    alone = [over_defaults({**shared, "optimizer": change["optimizer"]}, data.training_defaults) for change in changes]
+    open_to_it = [name for name in data.training_defaults if name not in {**given, **changes[0]}]
+    own = [name for name in open_to_it if 0 < sum(name in each for each in alone) < len(alone)]
+    return [{**change, **{name: each.get(name, FIELDS[name].default) for name in own}} for change, each in zip(changes, alone, strict=True)]
 
 
 def _value(name: str, text: str) -> Any:

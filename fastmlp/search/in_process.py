@@ -103,7 +103,7 @@ def _compile(tasks: Sequence[Task], data: Dataset, rows: "SharedRows") -> None:
         network = _network(task, data)
         x, y = rows.of(network)
         held_out = rows.split(task, network).held_out
-        some = min(max(SAMPLE_ROWS, known(task.training.batch_size)), len(y))
+        some = min(max(SAMPLE_ROWS, task.training.batch_size or 0), len(y))  # lbfgs has no batches
         # some rows do, and one of those trained on to validate on
         sample = holdout.Rows(np.arange(some), np.arange(min(held_out.size, 1)))
         weight = None if data.sample_weight is None else data.sample_weight[:some]

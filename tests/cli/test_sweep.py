@@ -1,5 +1,6 @@
 """`fastmlp sweep`: axes from flags, a ranking, closed test rows, going on."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,11 +11,13 @@ import typer
 import fastmlp
 from fastmlp.cli import repeat, sweep
 from fastmlp.cli.experiment import new_plan
-from fastmlp.cli.sweep import read_axes
+from fastmlp.cli.sweep import as_alone, read_axes
 from fastmlp.search.in_process import resolved
 from fastmlp.search.statistics import FEWEST_PAIRS
 from fastmlp.search.sweep import Range, sweep_tasks
-from fastmlp.settings import TrainingSettings
+from fastmlp.search.task import Task
+from fastmlp.settings import TrainingSettings, settings_in_effect
+from fastmlp.training.tables import training_defaults
 
 QUICK = ("sweep", "synthetic", "--learning-rate", "0.000001,0.5", "--runs", "5", "--epochs", "2", "--batch-size", "100")
 
@@ -107,12 +110,26 @@ def test_two_values_of_a_width_and_an_activation_are_a_grid_of_four(command):
     assert found == [((2,), "relu"), ((2,), "tanh"), ((3, 2), "relu"), ((3, 2), "tanh")]
 
 
-def test_a_rate_of_the_data_set_that_all_optimizers_of_a_sweep_get_is_told(recwarn):
+@pytest.mark.parametrize("given", [{}, {"learning_rate": 0.05}, {"epochs": 3}])
+@pytest.mark.parametrize("of_table", [False, True])
+def test_each_optimizer_of_a_sweep_has_the_settings_that_it_has_alone(given, of_table):
     data = fastmlp.load_dataset("synthetic")
-    new_plan("sweep", data, {}, {}, axes=["optimizer"])
-    new_plan("sweep", data, {"learning_rate": 0.1}, {}, axes=["optimizer"])
-    new_plan("sweep", data, {}, {}, axes=["optimizer", "learning_rate"])
-    assert ["learning rate 0.01 of synthetic" in str(each.message) for each in recwarn] == [True]
+    if of_table:
+        data = dataclasses.replace(data, training_defaults=training_defaults(len(data.x_train), "classes"))
+    optimizers = ["sgd", "adam", "adamw", *([] if "learning_rate" in given else ["lbfgs"])]
+    changes = as_alone([{"optimizer": each} for each in optimizers], given, data)
+    plan = new_plan("sweep", data, given, {}, axes=list(changes[0]))
+    held_out = {name: getattr(plan.training, name) for name in ("validation", "holdout", "seed", "normalize")}
+    for optimizer, task in zip(optimizers, sweep_tasks(plan.network, plan.training, changes, 1), strict=True):
+        network, alone = settings_in_effect({**given, "optimizer": optimizer}, data.network_defaults, data.training_defaults)
+        expected = resolved(Task("", network, alone.replace(**held_out)), data)
+        assert resolved(task, data).training == expected.training
+
+
+def test_lbfgs_beside_sgd(command):
+    record = command("sweep", "synthetic", "--optimizer", "sgd,lbfgs", "--runs", "1", "--epochs", "2", "--json").json
+    found = {each["changed"]["optimizer"]: (each["changed"]["learning_rate"], each["diverged"]) for each in record["ranked"]}
+    assert found == {"sgd": (0.01, 0), "lbfgs": (None, 0)}
 
 
 def test_each_width_of_a_sweep_has_its_own_default_rate():
