@@ -51,6 +51,8 @@ BY_PROCESSOR = {
 ROOMS = ("data", "preprocessing", "network", "training", "kernels")
 KNOWN = {
     ("fastmlp/network/duals.py", "np.power"), ("fastmlp/network/duals.py", "math.pow"),  # names that a user's formula may have
+    # the light on a photograph that is predicted: no training sees one, and its grey levels are rounded to bytes
+    ("fastmlp/data/pictures.py", "np.linalg"), ("fastmlp/data/pictures.py", "@"),
     # what interpreted formulas call, in processes that compile nothing
     *(("fastmlp/kernels/elementary.py", f"math.{name}") for name in "exp tanh log expm1 log1p erf erfc sin cos pow".split()),
 }  # fmt: skip

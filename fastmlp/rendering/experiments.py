@@ -83,7 +83,7 @@ def sweep(result: "SweepResult") -> str:
         train = ranked.train_accuracy
         rows.append(
             [
-                *(as_text(ranked.changed[name]) for name in names),
+                *(_setting(ranked.changed[name]) for name in names),
                 *([str(ranked.epochs)] if halved else []),
                 *([] if first is None else [_of_metric(_value_of(ranked, first), first)]),
                 _said(ranked.validation_loss, NUMBER),
@@ -222,6 +222,11 @@ def _below_heading(summary: "Summary | None", unit: str) -> str:
     return MISSING if summary is None else bare_amount(summary.mean, summary.std, unit)
 
 
+def _setting(value: Any) -> str:
+    """Return a value that models differ in, where others may have one of their own and this one has its default."""
+    return "default" if value is None else as_text(value)
+
+
 def name_of(ranked: "Ranked") -> str:
     """Return the name of a setting: learning_rate=0.01."""
-    return " ".join(f"{name}={as_text(value)}" for name, value in ranked.changed.items())
+    return " ".join(f"{name}={_setting(value)}" for name, value in ranked.changed.items())

@@ -518,9 +518,7 @@ def is_default(field: dataclasses.Field[Any], value: Any, training: Mapping[str,
 
 
 def as_text(value: Any) -> str:
-    """Return a setting as it is written on the command line: 300-100 for the widths of two layers; "default" where nobody says so."""
-    if value is None:
-        return "default"
+    """Return a setting as it is written on the command line: 300-100 for the widths of two layers."""
     if isinstance(value, (tuple, list)):
         return "-".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
