@@ -112,8 +112,9 @@ def as_alone(changes: list[dict[str, Any]], given: Mapping[str, Any], data: "Dat
     """Return changes of the optimizer with what the data set prefers for each: what it does for its own is not meant for another."""
     shared = {name: value for name, value in given.items() if name in TrainingSettings.names()}
     alone = [over_defaults({**shared, "optimizer": change["optimizer"]}, data.training_defaults) for change in changes]
+    of_all = over_defaults(shared, data.training_defaults)  # what they get where a change does not say otherwise
     open_to_it = [name for name in data.training_defaults if name not in {**given, **changes[0]}]
-    own = [name for name in open_to_it if 0 < sum(name in each for each in alone) < len(alone)]
+    own = [name for name in open_to_it if len({name in each for each in (of_all, *alone)}) > 1]
     return [{**change, **{name: each.get(name, FIELDS[name].default) for name in own}} for change, each in zip(changes, alone, strict=True)]
 
 

@@ -110,13 +110,14 @@ def test_two_values_of_a_width_and_an_activation_are_a_grid_of_four(command):
     assert found == [((2,), "relu"), ((2,), "tanh"), ((3, 2), "relu"), ((3, 2), "tanh")]
 
 
-@pytest.mark.parametrize("given", [{}, {"learning_rate": 0.05}, {"epochs": 3}])
+@pytest.mark.parametrize("given", [{}, {"learning_rate": 0.05}, {"epochs": 3}, {"optimizer": "adam"}])
+@pytest.mark.parametrize("swept", [("sgd", "adam", "adamw", "lbfgs"), ("adam", "rmsprop")])  # the data set prefers sgd
 @pytest.mark.parametrize("of_table", [False, True])
-def test_each_optimizer_of_a_sweep_has_the_settings_that_it_has_alone(given, of_table):
+def test_each_optimizer_of_a_sweep_has_the_settings_that_it_has_alone(given, swept, of_table):
     data = fastmlp.load_dataset("synthetic")
     if of_table:
         data = dataclasses.replace(data, training_defaults=training_defaults(len(data.x_train), "classes"))
-    optimizers = ["sgd", "adam", "adamw", *([] if "learning_rate" in given else ["lbfgs"])]
+    optimizers = [each for each in swept if each != "lbfgs" or "learning_rate" not in given]
     changes = as_alone([{"optimizer": each} for each in optimizers], given, data)
     plan = new_plan("sweep", data, given, {}, axes=list(changes[0]))
     held_out = {name: getattr(plan.training, name) for name in ("validation", "holdout", "seed", "normalize")}
@@ -124,6 +125,15 @@ def test_each_optimizer_of_a_sweep_has_the_settings_that_it_has_alone(given, of_
         network, alone = settings_in_effect({**given, "optimizer": optimizer}, data.network_defaults, data.training_defaults)
         expected = resolved(Task("", network, alone.replace(**held_out)), data)
         assert resolved(task, data).training == expected.training
+
+
+@pytest.mark.parametrize("optimizers", ["sgd,adam,lbfgs", "adam,rmsprop"])
+def test_each_optimizer_of_a_sweep_has_the_validation_loss_that_it_has_alone(command, optimizers):
+    told = ("synthetic", "--validation", "5000", "--epochs", "1", "--json")
+    found = command("sweep", *told, "--optimizer", optimizers, "--runs", "1").json["ranked"]
+    losses = {each["changed"]["optimizer"]: each["validation_loss"]["mean"] for each in found}
+    alone = {each: command("train", *told, "--optimizer", each).json["epochs"][-1]["validation_loss"] for each in optimizers.split(",")}
+    assert losses == alone
 
 
 def test_lbfgs_beside_sgd(command):
