@@ -38,7 +38,7 @@ TRANSPOSED_ROWS = 64  # from so many rows of a batch on, a transposed copy of se
 # and `start`, what these sums begin with; z, a = f(z), `out`, what the next layer reads: a, after dropout; delta. From row to row of
 # these it is `row` numbers, from a row's part in one panel to that in the next `column`. Rows of w that
 # are `read_together` for the delta of the layer below, or `updated_together`, as what they need then stays in the second-level cache.
-# How many weights of the next block each tile asks for `ahead`, 0 where all weights stay near.
+# How many of the weights needed next a tile of a dense product asks for `ahead`, before it begins; 0: it asks for none.
 # Normalised sums lie at `hat`; `moments` and `running`: see normalised.py. Update: w[k, :] += sum over m of x[m, k] d[m, :] for
 # k < rows. Lengths of the gradient, one for each panel. Dropout: key and threshold of regularisation.Draw, factor. The first record is
 # that of the inputs: `n_out` units, each a panel by itself, and `out`; they are dropped where they lie, at `delta`.
@@ -230,7 +230,7 @@ class Records:
         return {**places, "vectors": layer.width // lanes_of(self._layout.dtype), "updated_together": together, "ahead": ahead}
 
     def _asked_ahead(self, layer: LayerLayout) -> int:
-        """Return of how many weights each tile asks for its part of the next block: none where they are near, or gone too soon."""
+        """Return how many of the weights needed next each tile asks for: 0 where all are near, or would come too late to help."""
         layout = self._layout
         fits = layout.arena.nbytes <= layout.shares * machine.second_level_cache()
         if fits or layout.rows < ROWS_ASKING_AHEAD:

@@ -5,7 +5,7 @@ the thread; what a layer has not, such as dropout, has the address 0. engines/re
 what the blocks do.
 
 A thread waits for the others wherever a share needs what another one has made: the activations and the deltas of all units. One
-hidden layer takes two barriers a step; a second one takes three more, as the next step then begins with one, and each further one two more.
+hidden layer takes two barriers a step; a second one takes four more, as the next step then begins with one, and each further one two more.
 Every thread brings in the whole batch for itself. The delta of a layer is taken before the weights that it reads change.
 """
 
