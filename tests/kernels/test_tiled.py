@@ -578,10 +578,11 @@ def names_compiled_for_other_networks():
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory):
     """Return a report for each target; the processes run side by side."""
+    folders = {name: tmp_path_factory.mktemp(name.replace(" ", "-")) for name in TARGETS}  # not for threads to make
 
     def report(name):
         environment, updates = TARGETS[name]
-        cache = {"FASTMLP_CACHE_DIR": str(tmp_path_factory.mktemp(name.replace(" ", "-"))), "NUMBA_DISABLE_JIT": "0"}
+        cache = {"FASTMLP_CACHE_DIR": str(folders[name]), "NUMBA_DISABLE_JIT": "0"}
         return Report(*result_of(f"UPDATES, READS_CODE = {updates}, {name in REGISTERS}\n{ELSEWHERE}", **environment, **cache))
 
     with ThreadPoolExecutor(2) as processes:
