@@ -6,9 +6,8 @@ Nothing in a training calls them. What they reach is the roof under which the ke
 from typing import Any
 
 from fastmlp.compilation.decorators import kernel
-from fastmlp.kernels.step import Step, alone, forward, on_shares, update
-from fastmlp.kernels.team import look, wait_for_all
-from fastmlp.kernels.vectors import BYTES_AVX512, Emitter, emitted, full_width, vector_bytes
+from fastmlp.kernels.step import Step, alone, forward, on_shares, update, wait_for_all
+from fastmlp.kernels.vectors import BYTES_AVX512, Emitter, emitted, full_width, look, vector_bytes
 
 # Sums that do not wait for each other: two units times five cycles need ten. Two more registers hold the factor and the addend.
 CHAINS_OF_32_REGISTERS, CHAINS_OF_16_REGISTERS = 24, 12
@@ -67,7 +66,7 @@ def add_scaled(a, b, scale, repeats):
 
 @kernel
 def barriers(shared, count, threads):
-    """Wait `count` times for all threads of a team; see team.py."""
+    """Wait `count` times for all threads of a team; see step.py."""
     for i in range(count):
         wait_for_all(shared, (i + 1) * threads)
     return look(shared, 0)

@@ -77,9 +77,8 @@ def measure_launches(threads: int) -> Launches:
     from fastmlp.benchmark import loops
     from fastmlp.compilation.forms import parallel
     from fastmlp.compilation.options import JIT
-    from fastmlp.engines.threads import Team
+    from fastmlp.engines.threads import Team, new_shared
     from fastmlp.kernels import textbook
-    from fastmlp.kernels.team import new_shared
 
     team, shared, count = Team(threads), new_shared(), 2000
     team.run(lambda thread: 0, shared)
@@ -142,8 +141,7 @@ def _stream(size: int) -> Prepared:
 
 
 def _rate(prepare: Callable[[], Prepared], threads: int, seconds: float) -> float:
-    from fastmlp.engines.threads import Team
-    from fastmlp.kernels.team import new_shared
+    from fastmlp.engines.threads import Team, new_shared
 
     team, shared = Team(threads), new_shared()
     prepared: dict[int, Prepared] = {}

@@ -64,9 +64,8 @@ def _tiles(problem: Problem, operation: str, threads: int, listed: bool) -> Repe
     from fastmlp.benchmark import loops
     from fastmlp.engines.layout import Layout
     from fastmlp.engines.records import Records
-    from fastmlp.engines.threads import Team
+    from fastmlp.engines.threads import Team, new_shared
     from fastmlp.engines.wanted import Wanted
-    from fastmlp.kernels.team import new_shared
     from fastmlp.kernels.updates import Rates
 
     if listed and operation == "backward":

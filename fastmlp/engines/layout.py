@@ -17,7 +17,7 @@ import numpy as np
 
 from fastmlp.kernels import zeros
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.normalised import MOMENT_VECTORS
+from fastmlp.kernels.normalisation import MOMENT_VECTORS
 from fastmlp.kernels.panels import GRADIENT_NUMBERS, LOSS_ROWS
 from fastmlp.kernels.tiles import PanelTiles, instruction_set
 from fastmlp.kernels.vectors import CACHE_LINE, aligned_zeros, lanes_of

@@ -32,7 +32,7 @@ from fastmlp.errors import ConfigError
 from fastmlp.kernels import narrow, textbook, textbook_step
 from fastmlp.kernels import rows as one_row
 from fastmlp.kernels.losses import LOSSES
-from fastmlp.kernels.normalised import MOMENT_VECTORS
+from fastmlp.kernels.normalisation import MOMENT_VECTORS
 from fastmlp.kernels.regularisation import Draw
 from fastmlp.kernels.vectors import aligned_zeros, lanes_of
 

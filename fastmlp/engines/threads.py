@@ -1,8 +1,9 @@
 """The threads of one run of steps: how many there are, and who works on which shares.
 
 Our own Python threads run compiled code that has released the lock, so a team needs no threading layer: each member is a thread of the
-operating system that will run, and a barrier between them (kernels/team.py) cannot deadlock. The work is cut into shares; thread t does
-the shares t, t + threads, t + 2 threads, …, so more shares than threads run in turn, and the bits are the same for any number of either.
+operating system that will run, and a barrier between them, `wait_for_all` of kernels/step.py, cannot deadlock. The work is cut into
+shares; thread t does the shares t, t + threads, t + 2 threads, …, so more shares than threads run in turn, and the bits are the same for
+any number of either.
 """
 
 import os
@@ -14,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp.compilation.options import JIT
-from fastmlp.kernels.team import STOP
+from fastmlp.kernels.step import SHARED, STOP
 
 # A share of the processor time that says that nobody else wanted it; blocks too short to tell; seconds from one trial to the next.
 UNDISTURBED, LEAST_SECONDS = 0.9, 0.02
@@ -73,6 +74,11 @@ class ThreadChoice:
         best = min(self._pace, key=self._pace.__getitem__)
         self._pace = {best: self._pace[best]}
         self.threads, self._left, self._wait = best, self._wait, min(2 * self._wait, MOST_WAIT)
+
+
+def new_shared() -> np.ndarray:
+    """Return the array through which the threads of a team see each other."""
+    return np.zeros(SHARED, np.int64)
 
 
 def _nothing() -> None:

@@ -10,11 +10,10 @@ from fastmlp import machine
 from fastmlp.compilation.options import JIT
 from fastmlp.engines.layout import Layout
 from fastmlp.engines.records import Records, gather_block
-from fastmlp.engines.threads import Block, Team, ThreadChoice
+from fastmlp.engines.threads import Block, Team, ThreadChoice, new_shared
 from fastmlp.engines.wanted import EMPTY, NO_NUMBERS, Rows, Steps, Wanted, multiply_adds, no_steps
 from fastmlp.kernels.panels import LOSS_ROWS, LOSS_ROWS_ALONE
 from fastmlp.kernels.step import Batch, forward_tiled, train_tiled
-from fastmlp.kernels.team import new_shared
 from fastmlp.kernels.textbook_step import LOSS_SUM, ROWS, TOTALS
 from fastmlp.kernels.tiles import Shape
 from fastmlp.kernels.updates import RULES, Rates

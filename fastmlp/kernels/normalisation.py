@@ -35,6 +35,11 @@ EPSILON = 1e-5  # added to a variance; PyTorch has the same
 TRACKED = 0.1  # weight of the last batch in the running statistics, as in PyTorch
 UNITS = 64  # of one thread at a time: whole cache lines
 
+# Vectors at `moments` of a layer's record, a number for each unit of all panels. At `running` lie running means, then variances; of sums
+# that are normalised over the units of a layer, the inverse deviation of each row.
+MEAN, VARIANCE, INVERSE, DGAMMA, DBETA = range(5)
+MOMENT_VECTORS = 5
+
 
 @kernel(inner=True, counted=True)
 def moments_of_units(z, first, last, mean, variance):

@@ -7,6 +7,11 @@ shares it works on. Tiles have their parameters in the arena as well; a layer of
 from fastmlp.compilation.decorators import kernel
 from fastmlp.compilation.forms import specialise
 from fastmlp.kernels.normalisation import (
+    DBETA,
+    DGAMMA,
+    INVERSE,
+    MEAN,
+    VARIANCE,
     batch_norm_backward_row,
     fixed_norm_backward_row,
     inverse_deviations,
@@ -17,12 +22,8 @@ from fastmlp.kernels.normalisation import (
     scale_backward_of_units,
     track_moments,
 )
-from fastmlp.kernels.team import own
+from fastmlp.kernels.panels import own
 
-# Vectors at `moments` of a layer, a number for each unit of all panels. At `running` lie running means, then variances; of sums that
-# are normalised over the units of a layer, the inverse deviation of each row.
-MEAN, VARIANCE, INVERSE, DGAMMA, DBETA = range(5)
-MOMENT_VECTORS = 5
 INFERS = False  # bound: whether the running statistics are taken
 
 

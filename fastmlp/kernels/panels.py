@@ -21,7 +21,7 @@ import numpy as np
 
 from fastmlp.compilation.calls import block_call
 from fastmlp.compilation.decorators import kernel
-from fastmlp.kernels.normalised import DBETA, DGAMMA
+from fastmlp.kernels.normalisation import DBETA, DGAMMA
 from fastmlp.kernels.pointwise import (
     U,
     add_noise_to_row,
@@ -36,7 +36,6 @@ from fastmlp.kernels.pointwise import (
     take_step,
 )
 from fastmlp.kernels.random import row_key
-from fastmlp.kernels.team import own
 from fastmlp.kernels.textbook import count_correct, rates_of
 from fastmlp.kernels.textbook_step import call_loss
 from fastmlp.kernels.updates import RATES
@@ -78,6 +77,12 @@ STEPPED = False  # whether an update is a step by the formula of an optimizer, f
 KEEPS = False  # whether what a block reads is kept, not overwritten
 
 call_step_run = block_call(6)
+
+
+@kernel(inner=True)
+def own(count, share, shares):
+    """Return the first of `count` things that a share owns, and the first of the next share."""
+    return count * share // shares, count * (share + 1) // shares
 
 
 # --- the batch: each thread brings it in for itself, as the one share of one -----------------------------------------------

@@ -16,9 +16,13 @@ import numpy as np
 from fastmlp.compilation.calls import block_call
 from fastmlp.compilation.decorators import kernel
 from fastmlp.compilation.intrinsics import borrow
-from fastmlp.kernels.team import DECISION, STOP, look, wait_for_all
 from fastmlp.kernels.textbook_step import CORRECT, LOSS_SUM, ROWS, SQUARES, TOTALS, WEIGHT_SUM
-from fastmlp.kernels.vectors import flush_subnormals, restore_float_mode
+from fastmlp.kernels.vectors import count_up, flush_subnormals, give_way, look, pause, restore_float_mode
+
+# Places in the array through which threads see each other, a cache line apart: who has arrived, whether to stop, what thread 0 decided.
+ARRIVED, STOP, DECISION = 0, 8, 16
+SHARED = 24
+SPINS = 4000  # about 100 us; then the processor is given away, because a thread may be waiting for it
 
 call_gather = block_call(7)
 call_block = block_call(5)
@@ -55,6 +59,19 @@ class Batch(NamedTuple):
     z: np.ndarray  # (B, C)
     delta: np.ndarray  # (B, C)
     sums: np.ndarray  # (2, chunks of rows): losses, correct rows
+
+
+@kernel
+def wait_for_all(shared, arrivals):
+    """Wait until all threads of the team have arrived for the n-th time together: `arrivals` = n times their number; return it."""
+    count_up(shared, ARRIVED)
+    spins = 0
+    while look(shared, ARRIVED) < arrivals:
+        pause()
+        spins += 1
+        if spins > SPINS:
+            give_way()
+    return arrivals
 
 
 @kernel(inlined=True, inner=True)

@@ -10,7 +10,7 @@ from numba import types
 from fastmlp.compilation.calls import block_call
 from fastmlp.compilation.decorators import kernel
 from fastmlp.compilation.record_types import record
-from fastmlp.kernels.normalised import DBETA, DGAMMA, MEAN
+from fastmlp.kernels.normalisation import DBETA, DGAMMA, MEAN
 from fastmlp.kernels.textbook import (
     ADDS,
     average_weights,

@@ -7,6 +7,7 @@ tiles.py has a pure-Python twin that says the same in scalar loops, and runs whe
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -278,3 +279,33 @@ def _emit_prefetch(v: Emitter, data: Any, place: Any) -> None:
 
 # prefetch(x, place): ask for the cache line of the number at that place of an array, counted through its rows, without waiting for it.
 prefetch = emitted(lambda x, place: None, _emit_prefetch)
+
+
+# --- what threads see of each other in a shared array of whole numbers ------------------------------------------------------
+
+
+def _emit_count(v: Emitter, shared: Any, place: Any) -> None:
+    v.builder.atomic_rmw("add", v.builder.gep(shared, [place]), v.index(1), "acq_rel")
+
+
+def _count_twin(shared: np.ndarray, place: int) -> None:  # interpreted, one thread does all shares
+    shared[place] += 1
+
+
+def _emit_look(v: Emitter, shared: Any, place: Any) -> Any:
+    return v.builder.load_atomic(v.builder.gep(shared, [place]), "acquire", 8)
+
+
+def _emit_pause(v: Emitter) -> None:
+    if is_x86():
+        v.call("llvm.x86.sse2.pause", ir.VoidType())
+
+
+def _emit_give_way(v: Emitter) -> None:
+    v.call("SwitchToThread" if sys.platform == "win32" else "sched_yield", ir.IntType(32))
+
+
+count_up = emitted(_count_twin, _emit_count)  # shared[place] += 1, by one thread at a time
+look = emitted(lambda shared, place: int(shared[place]), _emit_look, types.int64)  # shared[place] as it is now
+pause = emitted(lambda: None, _emit_pause)  # tell the processor that this is a waiting loop
+give_way = emitted(lambda: None, _emit_give_way)  # let another thread have the processor

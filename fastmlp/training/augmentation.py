@@ -5,9 +5,8 @@ import math
 import numpy as np
 
 from fastmlp import machine
-from fastmlp.engines.threads import Team
+from fastmlp.engines.threads import Team, new_shared
 from fastmlp.kernels import augment, random
-from fastmlp.kernels.team import new_shared
 from fastmlp.settings import FIELDS, TrainingSettings, having
 
 MOST_ROWS = 8192  # in one buffer, unless a batch has more: 6 MB of MNIST, and some 30 ms to fill on one core

@@ -9,8 +9,7 @@ from numba import types
 
 from fastmlp.benchmark import loops
 from fastmlp.compilation import forms, stamps
-from fastmlp.engines.threads import Team
-from fastmlp.kernels.team import new_shared
+from fastmlp.engines.threads import Team, new_shared
 from fastmlp.kernels.vectors import vector_bytes
 from fastmlp.kernels.zeros import WORD
 

@@ -134,12 +134,11 @@ def spread_arenas() -> None:
 def guard_everything() -> Counter[str]:
     """Let all that compiled code of a network gets be guarded; return what will count the programs that run."""
     from fastmlp import embedding
-    from fastmlp.engines import layout, program, tiled
-    from fastmlp.kernels import team
+    from fastmlp.engines import layout, program, threads, tiled
     from fastmlp.network import arrays, network
     from fastmlp.training import augmentation, full_batch
 
-    for module in (embedding, arrays, network, layout, program, team, tiled, augmentation, full_batch):
+    for module in (embedding, arrays, network, layout, program, threads, tiled, augmentation, full_batch):
         module.np = GuardedNumPy("numpy")
     for module in (layout, program):
         module.aligned_zeros = functools.partial(guarded, align=LINE)

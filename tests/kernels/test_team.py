@@ -17,10 +17,11 @@ import fastmlp
 from fastmlp import machine
 from fastmlp.compilation import options
 from fastmlp.engines import tiled
-from fastmlp.engines.threads import Block, Team, ThreadChoice
-from fastmlp.kernels.team import STOP, give_way, look, new_shared, wait_for_all
+from fastmlp.engines.threads import Block, Team, ThreadChoice, new_shared
+from fastmlp.kernels.step import STOP, wait_for_all
 from fastmlp.kernels.textbook_step import ROWS
 from fastmlp.kernels.updates import Rates
+from fastmlp.kernels.vectors import give_way, look
 from tests.kernels.processes import result_of
 from tests.kernels.test_textbook_step import Job
 from tests.kernels.tiled_training import run, steps_of, tiled_program
