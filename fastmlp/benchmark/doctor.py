@@ -196,7 +196,7 @@ def _seconds_per_row(sizes: Sequence[int], batch_size: int, with_zeros: bool) ->
         x[generator.random(x.shape, np.float32) < ZERO_REST] = 0
     y = x[:, :1].astype(np.float32) if sizes[-1] == 1 else generator.integers(0, sizes[-1], rows)
     trainer = Trainer(make_plan(Network(sizes), x, y, TrainingSettings(epochs=10**9, batch_size=batch_size, learning_rate=1e-4)))
-    events, best, until = trainer.run(), float("inf"), time.perf_counter() + TIMED_SECONDS
+    events, best, until = trainer.run(read_only=True), float("inf"), time.perf_counter() + TIMED_SECONDS
     while time.perf_counter() < until or best == float("inf"):
         started = time.perf_counter()
         next(event for event in events if isinstance(event, Epoch))

@@ -58,7 +58,7 @@ def _training(problem: Problem, network: Network, variant: str, threads: int) ->
         threads=None if threads == machine.usable_cores() else threads,  # all of them is the default, which may choose fewer
         seed=SEED,
     )
-    events = Trainer(make_plan(network, problem.x, problem.y, settings)).run()
+    events = Trainer(make_plan(network, problem.x, problem.y, settings)).run(read_only=True)
 
     def epoch(order: np.ndarray) -> None:
         # fastmlp draws the same order by itself, and so pays for it: the peers are given theirs

@@ -174,7 +174,7 @@ def _run(recipe: Recipe, data: Dataset, seed: int, threads: int | None) -> tuple
     """Train with a seed, and look at the test rows once."""
     started = time.perf_counter()
     network = network_for(data, recipe.network_settings, seed)
-    for _ in Trainer(make_plan(network, data.x_train, data.y_train, recipe.training_settings(seed, threads))).run():
+    for _ in Trainer(make_plan(network, data.x_train, data.y_train, recipe.training_settings(seed, threads))).run(read_only=True):
         pass
     seconds = time.perf_counter() - started
     return Run(seed, seconds, _test_accuracy(network, data)), network

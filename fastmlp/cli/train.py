@@ -359,7 +359,7 @@ def run_epochs(
     try:
         if trainer.stopped is None:
             output.detail(record.heading())
-        for _ in fit(trainer, callbacks, History()):
+        for _ in fit(trainer, callbacks, History(), read_only=True):
             pass
         if stop.received is not None and trainer.stopped is None:
             trainer.network.save(to.model, trainer.settings)

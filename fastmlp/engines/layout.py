@@ -183,13 +183,13 @@ class Layout:
             first = batch + self.extra_row * self.batch_row
             self.arena[first : first + shift.size] = shift
 
-    def pack(self, vector: np.ndarray, copy: int = 0) -> None:
-        """Copy a flat vector (P,), parameters (copy 0) or a state of theirs (1, 2, …), into the panels."""
-        if vector.size <= FEW_PARAMETERS:
+    def pack(self, vector: np.ndarray, copy: int = 0, thread: int = 0, threads: int = 1) -> None:
+        """Copy a flat vector (P,), parameters (copy 0) or a state of theirs (1, 2, …), into the panels: the part of one of some threads."""
+        if vector.size > FEW_PARAMETERS:
+            for dense, packed in self._parts(vector, self._copy(copy), thread, threads):
+                packed[:] = dense
+        elif thread == 0:
             self._copy(copy)[self.places] = vector
-            return
-        for dense, packed in self._parts(vector, self._copy(copy)):
-            packed[:] = dense
 
     def pack_running_stats(self, running_stats: np.ndarray) -> None:
         """Copy running statistics (S,) into the arena: mean and variance, layer by layer."""
@@ -215,13 +215,13 @@ class Layout:
         """Set the states of all weights and biases to 0."""
         self.arena[self.state : self.states_end] = 0
 
-    def unpack(self, vector: np.ndarray, copy: int = 0) -> None:
-        """Copy the panels into a flat vector (P,)."""
-        if vector.size <= FEW_PARAMETERS:
+    def unpack(self, vector: np.ndarray, copy: int = 0, thread: int = 0, threads: int = 1) -> None:
+        """Copy the panels into a flat vector (P,): the part of one of some threads."""
+        if vector.size > FEW_PARAMETERS:
+            for dense, packed in self._parts(vector, self._copy(copy), thread, threads):
+                dense[:] = packed
+        elif thread == 0:
             self._copy(copy).take(self.places, out=vector, mode="clip")
-            return
-        for dense, packed in self._parts(vector, self._copy(copy)):
-            dense[:] = packed
 
     def _copy(self, copy: int) -> np.ndarray:
         """Return the part of the arena in which the places of one copy count from 0."""
@@ -236,8 +236,13 @@ class Layout:
             dense[:] = packed
         return places
 
-    def _parts(self, parameters: np.ndarray, arena: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return pairs of views of the same weights or biases: in the flat vector, in the arena or one of its copies."""
+    def _parts(
+        self, parameters: np.ndarray, arena: np.ndarray, thread: int = 0, threads: int = 1
+    ) -> list[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
+        """Return pairs of views of the same weights or biases: in the flat vector, in the arena or one of its copies.
+
+        Each of some threads has as many whole panels of each layer, and the first one what is left.
+        """
         parts, first = [], 0
         for layer in self.layers:
             k, n = layer.n_in, layer.n_out
@@ -246,12 +251,14 @@ class Layout:
             packed = arena[layer.w : layer.w + layer.panels * layer.w_panel].reshape(layer.panels, -1, layer.width)
             (rows, units), width = columns.shape, layer.width
             whole, rest = divmod(units, width)  # all whole panels at once: one by one, their rows would come from memory twice
-            parts.append((columns[:, : whole * width].reshape(rows, whole, width).swapaxes(0, 1), packed[:whole, :rows]))
-            parts.append((columns[:, whole * width :], packed[-1, :rows, :rest]))
+            own = slice(whole * thread // threads, whole * (thread + 1) // threads)
+            parts.append((columns[:, : whole * width].reshape(rows, whole, width).swapaxes(0, 1)[own], packed[:whole, :rows][own]))
+            left = [(columns[:, whole * width :], packed[-1, :rows, :rest])]
             first += k * n
             for vector in (layer.bias, layer.gamma) if layer.gamma else (layer.bias,):
-                parts.append((parameters[first : first + n], arena[vector : vector + n]))
+                left.append((parameters[first : first + n], arena[vector : vector + n]))
                 first += n
+            parts += left if thread == 0 else []
         return parts
 
 

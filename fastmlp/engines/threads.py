@@ -81,10 +81,6 @@ def new_shared() -> np.ndarray:
     return np.zeros(SHARED, np.int64)
 
 
-def _nothing() -> None:
-    """Do nothing."""
-
-
 class Team:
     """Threads that run compiled shares of the same work. They start with the first run, and end with the team."""
 
@@ -98,25 +94,15 @@ class Team:
         """Whether its threads have been started."""
         return self._pool is not None
 
-    def run(
-        self, work: Callable[[int], int], shared: np.ndarray, prepare: Callable[[], None] = _nothing, finish: Callable[[], None] = _nothing,
-        threads: int | None = None,
-    ) -> int:  # fmt: skip
-        """Run prepare(), then work(thread) on so many threads, None: on all, then finish(); return what work(0) gives.
+    def run(self, work: Callable[[int], int], shared: np.ndarray, threads: int | None = None) -> int:
+        """Run work(thread) on so many threads, None: on all; return what work(0) gives.
 
         The caller only waits, so that no interrupt falls into any of it: one asks for a stop after the step under way, waits until all is
         finished, and goes on from here.
         """
-
-        def job() -> int:
-            prepare()
-            row = self._share(work, threads or self.threads)
-            finish()
-            return row
-
         shared[:] = 0
         try:
-            running = self._threads().submit(job)
+            running = self._threads().submit(self._share, work, threads or self.threads)
         except BaseException:  # no thread could start: the pool counts on it all the same
             self._pool = None
             raise

@@ -31,8 +31,8 @@ class TiledProgram:
     """A network of at least one hidden layer, ready to run by tiles.
 
     listed: whether inputs that are zero are skipped. They are told before `Steps.shift` is added, except where noise or dropout changes
-    the normalised inputs. Weights are packed when `train` begins and unpacked when it ends: between two calls the flat vector of
-    parameters is current.
+    the normalised inputs. Weights are packed when `train` begins, unless it goes on, and unpacked when it ends, by all threads: between two
+    calls the flat vector of parameters is current.
     """
 
     def __init__(self, wanted: Wanted, listed: bool) -> None:
@@ -80,21 +80,24 @@ class TiledProgram:
         if self._average and steps.average is not None:
             vectors[self._average] = steps.average
 
-        def pack() -> None:
-            for copy, vector in vectors.items():
-                layout.pack(vector, copy)
-            if steps.running_stats is not None:
-                layout.pack_running_stats(steps.running_stats)
-
-        def unpack() -> None:
-            for copy, vector in vectors.items():
-                layout.unpack(vector, copy)
-            if steps.running_stats is not None:
-                layout.unpack_running_stats(steps.running_stats)
-
         rows, threads = steps.total[ROWS], self._choice.threads
+        take = self._worker(self._ready(steps), shared, threads)
+
+        def work(thread: int) -> int:
+            if not steps.goes_on:  # else the panels hold them already
+                for copy, vector in vectors.items():
+                    layout.pack(vector, copy, thread, threads)
+                if thread == 0 and steps.running_stats is not None:
+                    layout.pack_running_stats(steps.running_stats)
+            row = take(thread)
+            for copy, vector in vectors.items():
+                layout.unpack(vector, copy, thread, threads)
+            if thread == 0 and steps.running_stats is not None:
+                layout.unpack_running_stats(steps.running_stats)
+            return row
+
         started, used = time.perf_counter(), time.process_time()
-        reached = self._team.run(self._worker(self._ready(steps), shared, threads), shared, pack, unpack, threads)
+        reached = self._team.run(work, shared, threads)
         taken = Block(int(steps.total[ROWS] - rows), time.perf_counter() - started, time.process_time() - used)
         self._choice.note(taken)
         return reached
@@ -133,16 +136,11 @@ class TiledProgram:
             loss_numbers, empty, 0, empty,
         )  # fmt: skip
 
-        def pack() -> None:
-            layout.pack(parameters)
-            layout.clear_states()
-
-        work = self._worker(steps, shared, self.threads)
-        if self.threads == 1:  # handing it to a thread of our own would take longer than a small network
-            pack()
-            reached = work(0)
-        else:
-            reached = self._team.run(work, shared, pack)
+        take = self._worker(steps, shared, self.threads)
+        layout.pack(parameters)
+        layout.clear_states()
+        # handing it to a thread of our own would take longer than a small network
+        reached = take(0) if self.threads == 1 else self._team.run(take, shared)
         layout.unpack(gradient, 1)
         gradient *= self.dtype.type(factor)
         if reached < 0:

@@ -43,6 +43,7 @@ class Steps(NamedTuple):
     # again, and the sum of the squares of the weights. An epoch ends after `epoch_rows` rows of the order, in a batch that may be shorter.
     log: np.ndarray = NO_LOG
     epoch_rows: int = 0
+    goes_on: bool = False  # whether parameters, states and statistics are what the last run of the same program has left there
 
     def for_kernels(self, m_state: np.ndarray, v_state: np.ndarray, averages: bool = False) -> "Steps":
         """Return the same run as compiled code takes it, with these states: what there is none of is (0,). averages: whether they do."""

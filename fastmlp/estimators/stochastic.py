@@ -138,10 +138,10 @@ class Epochs:
         if self._parameters.restore_best and self.course.best_parameters is not None:
             self.network.parameters[:] = self.course.best_parameters
 
-    def advance(self, rows: int) -> Progress:
+    def advance(self, rows: int, goes_on: bool = False) -> Progress:
         """Take the steps of so many rows, whole batches, or of what is left of the epoch; of whole epochs where they may be taken together.
 
-        Of those, all but the last are over then.
+        Of those, all but the last are over then. goes_on: whether nothing was written to the network since the last steps.
         """
         started = time.perf_counter()
         if not self._ahead:
@@ -160,7 +160,7 @@ class Epochs:
             x=x, target=target, sample_weight=weight, order=order, first=first - skipped, last=last - skipped,
             batch_size=self.batch_size, scale=self._one, shift=self._zero, mean=True, loss_numbers=self._numbers,
             rates=table if len(table) == 1 else table[first // self.batch_size :], first_step=self.optimizer.steps,
-            log=log, epoch_rows=self.n_rows - skipped,
+            log=log, epoch_rows=self.n_rows - skipped, goes_on=goes_on,
         )  # fmt: skip
         try:
             reached = self._program.train(steps)

@@ -189,7 +189,8 @@ def train_tiled(steps, places, gather, layers_of_threads, runs, memory, batch, s
     float_mode = flush_subnormals()
     if places.shape[0] > 0:
         copy_parameters(steps, places, run, arena, True)
-    arrived, taken, begin, is_finite, ended = 0, 0, first, True, 0
+    taken, begin, is_finite, ended = 0, first, True, 0
+    arrived = wait_for_all(shared, threads)  # the weights that others have packed are there
     epoch_end = (first // epoch_rows + 1) * epoch_rows if log.shape[0] > 0 else last
     one = arena.dtype.type(1)
     while begin < last:
@@ -276,6 +277,7 @@ def train_tiled(steps, places, gather, layers_of_threads, runs, memory, batch, s
             epoch_end += epoch_rows
         if shared[decision] != 0:
             break
+    wait_for_all(shared, arrived + threads)  # all weights have taken their last step, and may be unpacked
     if places.shape[0] > 0:
         copy_parameters(steps, places, run, arena, False)
     restore_float_mode(float_mode)

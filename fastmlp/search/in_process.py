@@ -216,7 +216,7 @@ def _train(task: Task, data: Dataset, rows: SharedRows, report: Callable[[float]
     history = History()
     outcome = DONE
     try:
-        with contextlib.closing(trainer.run()) as events:
+        with contextlib.closing(trainer.run(read_only=True)) as events:
             for event in events:
                 if stop.is_set():
                     return None

@@ -39,21 +39,22 @@ class Training(Protocol):
     def seconds(self) -> float: ...  # noqa: D102
     @property
     def stopped(self) -> str | None: ...  # noqa: D102
-    def advance(self, rows: int) -> Progress: ...  # noqa: D102
+    def advance(self, rows: int, goes_on: bool = False) -> Progress: ...  # noqa: D102
     def end_epoch(self) -> Epoch: ...  # noqa: D102
     def end(self) -> None: ...  # noqa: D102
     def state(self) -> TrainingState: ...  # noqa: D102
 
 
 def fit(
-    training: Training, callbacks: hooks.Callbacks = NOBODY, history: History | None = None, block: int | None = None
-) -> Generator[Progress | Epoch, None, None]:
+    training: Training, callbacks: hooks.Callbacks = NOBODY, history: History | None = None, block: int | None = None,
+    read_only: bool = False,
+) -> Generator[Progress | Epoch, None, None]:  # fmt: skip
     """Train until there is a reason to stop: yield Progress after each block of steps, at least every 0.2 s, and an Epoch after each.
 
     history: gets the epochs, and at the end why there are no more, and the state. block: rows of a block, by default as many as
-    BLOCK_SECONDS are enough for. May be closed at any time. When it ends, however it ends, the network holds every step taken, or
-    with restore_best the weights of the best epoch; between two events it always holds the last step. Raises TrainingError where the
-    loss is not finite.
+    BLOCK_SECONDS are enough for. read_only: whether nobody writes to the network between two blocks of an epoch, which then need not look
+    for that. May be closed at any time. When it ends, however it ends, the network holds every step taken, or with restore_best the
+    weights of the best epoch; between two events it always holds the last step. Raises TrainingError where the loss is not finite.
     """
     told = History() if history is None else history
     pace = _Pace(training) if block is None else None
@@ -66,8 +67,10 @@ def fit(
             if stop or training.stopped is not None:
                 break
             stop = callbacks.call(hooks.EPOCH_BEGIN, training, epoch)
+            goes_on = False
             while not stop and training.row < training.n_rows and training.stopped is None:
-                progress = pace.advance() if pace is not None else training.advance(block or training.batch_size)
+                progress = training.advance(block or training.batch_size) if pace is None else pace.advance(goes_on)
+                goes_on = read_only
                 stop = callbacks.call(hooks.STEPS_END, training, progress)
                 yield progress
             if stop or training.row < training.n_rows:  # the time was over before the epoch was
@@ -89,10 +92,11 @@ class _Pace:
         self._block = training.batch_size
         self._speed = 0.0  # rows per second of the last steps
 
-    def advance(self) -> Progress:
+    def advance(self, goes_on: bool) -> Progress:
         """Take one block of steps: whole batches, so that the steps are the same wherever the training is cut."""
         training, batch_size, first, started = self._training, self._training.batch_size, self._rows_done(), time.perf_counter()
-        progress = training.advance(min(self._block, self._affordable_rows()))
+        rows = min(self._block, self._affordable_rows())
+        progress = training.advance(rows, goes_on=True) if goes_on else training.advance(rows)
         self._speed = (self._rows_done() - first) / max(time.perf_counter() - started, 1e-6)
         batches = int(self._speed * BLOCK_SECONDS) // batch_size
         self._block = max(1, min(batches, FASTER * self._block // batch_size)) * batch_size

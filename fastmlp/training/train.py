@@ -75,20 +75,20 @@ def train(
     if not (verbose is None or isinstance(verbose, (bool, int)) and verbose in (0, 1)):
         raise ConfigError(f"verbose: expected True, False or None, got {verbose!r:.60}")
     others, given = with_settings_of(hooks.checked_list(callbacks), settings)
-    hooks.Callbacks(others)  # refuses what is none before anything runs
+    read_only = not hooks.Callbacks(others).hears(hooks.STEPS_END)  # refuses what is none before anything runs
     plan = planned(network, x, y, sample_weight, resume, given)
     for callback in others:
         if isinstance(callback, Checkpoint):
             callback.check(plan.start)
     history = History()
     with shown(verbose) as progress:
-        for _ in fit(Trainer(plan), hooks.Callbacks([*progress, *others]), history):
+        for _ in fit(Trainer(plan), hooks.Callbacks([*progress, *others]), history, read_only=read_only):
             pass
     return history
 
 
 def _epochs_of(trainer: Trainer) -> Iterator[Epoch]:
-    with contextlib.closing(fit(trainer)) as events:
+    with contextlib.closing(fit(trainer, read_only=True)) as events:
         yield from (event for event in events if isinstance(event, Epoch))
 
 

@@ -149,9 +149,9 @@ class Trainer:
         """Return whether every parameter is finite: if not, training is about to find that it has diverged."""
         return bool(np.isfinite(self._weights.stepped).all())
 
-    def run(self) -> Generator[Progress | Epoch, None, None]:
+    def run(self, read_only: bool = False) -> Generator[Progress | Epoch, None, None]:
         """Train until there is a reason to stop: yield Progress at least every 0.2 s and an Epoch at the end of each. See fit.fit."""
-        return fit(self)
+        return fit(self, read_only=read_only)
 
     def end(self) -> None:
         """Give the network the weights that training ends with, unless it has them already."""
@@ -171,13 +171,16 @@ class Trainer:
             self.end_epoch()
         self._train_rows(min(self.row + self.batch_size, self.n_rows))
 
-    def advance(self, rows: int) -> Progress:
-        """Take the steps of so many rows of the epoch under way, whole batches, or of what is left of it. ConfigError for anything else."""
-        self._train_rows(min(self.row + whole_number("rows", rows), self.n_rows))
+    def advance(self, rows: int, goes_on: bool = False) -> Progress:
+        """Take the steps of so many rows of the epoch under way, whole batches, or of what is left of it. ConfigError for anything else.
+
+        goes_on: whether nothing was written to the network since the last steps: what wide layers are packed into need not be packed anew.
+        """
+        self._train_rows(min(self.row + whole_number("rows", rows), self.n_rows), goes_on)
         mean_loss = float(self._total[LOSS_SUM] / max(self._total[WEIGHT_SUM], 1e-300))
         return Progress(self.epoch + 1, known(self.settings.epochs), self.row, self.n_rows, self._seconds, mean_loss)
 
-    def _train_rows(self, last: int) -> None:
+    def _train_rows(self, last: int, goes_on: bool = False) -> None:
         """Take the steps of rows self.row to last of this epoch's order."""
         self._go_on()
         if self._ordered_for != self.epoch and self._reader is None:
@@ -199,7 +202,7 @@ class Trainer:
             weight = weight[rows] if weight is not None else None
             order, skipped = np.arange(last - first), first
         try:
-            reached = self._take(x, target, weight, order, first - skipped, last - skipped, self._total)
+            reached = self._take(x, target, weight, order, first - skipped, last - skipped, self._total, goes_on)
         finally:
             self.row = int(self._total[ROWS])
             self._seconds += time.perf_counter() - started
@@ -219,8 +222,9 @@ class Trainer:
         return float(total[LOSS_SUM] / total[WEIGHT_SUM])
 
     def _take(
-        self, x: np.ndarray, target: np.ndarray, weight: np.ndarray | None, order: np.ndarray, first: int, last: int, total: np.ndarray
-    ) -> int:
+        self, x: np.ndarray, target: np.ndarray, weight: np.ndarray | None, order: np.ndarray, first: int, last: int, total: np.ndarray,
+        goes_on: bool = False,
+    ) -> int:  # fmt: skip
         """Take the steps on the rows order[first:last] of x, which add to `total`: every step of every training is taken here.
 
         Whatever ends them, those taken are counted, and the network holds the last. Returns what Program.train does.
@@ -247,6 +251,7 @@ class Trainer:
             average=self._weights.average_of_steps,
             first_step=self.steps,
             running_stats=self.network.running_stats,
+            goes_on=goes_on,
         )
         try:
             return self.program.train(steps)

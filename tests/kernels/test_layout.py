@@ -106,15 +106,16 @@ def test_a_new_arena_is_zero_but_for_the_input_of_biases(arguments):
 
 
 @given(layouts())
-def test_unpacked_parameters_and_states_are_those_that_were_packed(arguments):
+def test_unpacked_parameters_and_states_are_those_that_were_packed_by_any_number_of_threads(arguments):
     layout, P = Layout(*arguments), count_parameters(arguments[0])
     copies = range(1 + arguments[5])
     given_vectors = [np.arange(1, P + 1, dtype=layout.dtype) + copy * P for copy in copies]
-    for copy in copies:
-        layout.pack(given_vectors[copy], copy)
+    for copy, thread in itertools.product(copies, range(3)):
+        layout.pack(given_vectors[copy], copy, thread, 3)
     for copy in copies:
         found = np.zeros_like(given_vectors[copy])
-        layout.unpack(found, copy)
+        for thread in range(2):
+            layout.unpack(found, copy, thread, 2)
         np.testing.assert_array_equal(found, given_vectors[copy])
 
 

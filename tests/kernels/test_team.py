@@ -24,7 +24,7 @@ from fastmlp.kernels.updates import Rates
 from fastmlp.kernels.vectors import give_way, look
 from tests.kernels.processes import result_of
 from tests.kernels.test_textbook_step import Job
-from tests.kernels.tiled_training import run, steps_of, tiled_program
+from tests.kernels.tiled_training import STEPS, run, steps_of, tiled_program
 
 pytestmark = [
     pytest.mark.skipif(not options.JIT, reason="interpreted, one thread does all shares"),
@@ -230,7 +230,9 @@ def test_an_interrupt_while_the_parameters_are_written_back_leaves_them_whole(tw
     expected = run(tiled_program(JOB, "float32"), steps_of(JOB, "float32"))
     unpack, half = program._layout.unpack, steps.parameters.size // 2
 
-    def slow_unpack(vector, copy=0):
+    def slow_unpack(vector, copy, thread, threads):
+        if thread > 0:  # the first one does it all
+            return
         kept = vector[half:].copy()
         unpack(vector, copy)
         written, vector[half:] = vector[half:].copy(), kept
@@ -305,7 +307,7 @@ PREPARED = """
 import json, os, signal, threading, time
 import numpy as np
 from tests.kernels.test_team import JOB, interrupted, long_run, share_every_network
-from tests.kernels.tiled_training import run, steps_of, tiled_program
+from tests.kernels.tiled_training import STEPS, run, steps_of, tiled_program
 
 share_every_network(setattr)
 expected = run(tiled_program(JOB, "float32"), steps_of(JOB, "float32")).parameters
@@ -464,3 +466,32 @@ def test_the_number_of_threads_of_each_block_changes_no_bit(two_threads):
             program.train(steps._replace(first=first, last=first + JOB.batch_size))
         found.append(steps.parameters)
     np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("update", STEPS)
+def test_a_run_that_goes_on_takes_the_steps_that_it_would_take_anew(update, two_threads):
+    found = []
+    for goes_on in (False, True):
+        program, steps = tiled_program(JOB, "float32", update=update), steps_of(JOB, "float32", rule=STEPS[update])
+        for first in range(0, JOB.rows, JOB.batch_size):
+            program.train(steps._replace(first=first, last=first + JOB.batch_size, goes_on=goes_on and first > 0))
+        found.append(np.concatenate([steps.parameters, steps.m_state, steps.v_state]))
+    np.testing.assert_array_equal(*found)
+
+
+def test_weights_that_a_callback_writes_within_an_epoch_are_trained_on(two_threads, monkeypatch):
+    class Clear:
+        blocks = 0
+
+        def on_steps_end(self, network, progress):
+            self.blocks += 1
+            if self.blocks == 1:
+                network.parameters[:] = 0
+
+    monkeypatch.setattr(tiled, "TEAM_STEPS", 0)
+    generator, clear = np.random.default_rng(0), Clear()
+    x, y = generator.standard_normal((1000, 20)), generator.integers(0, 3, 1000)
+    net = fastmlp.Network([20, 200, 3])
+    fastmlp.train(net, x, y, epochs=1, batch_size=100, learning_rate=1e-9, callbacks=[clear])
+    assert clear.blocks > 1
+    assert np.abs(net.parameters).max() < 1e-6
