@@ -32,12 +32,12 @@ def stopped(command, monkeypatch, tmp_path):
     def stopped(chunks, *flags):
         advance, left = Trainer.advance, [chunks]
 
-        def advance_or_end(trainer, rows):
+        def advance_or_end(trainer, rows, **more):
             left[0] -= 1
             if left[0] < 0:
                 raise SystemExit
             third = -(-trainer.n_rows // (3 * trainer.batch_size)) * trainer.batch_size
-            return advance(trainer, min(rows, third))  # as many chunks on a fast machine
+            return advance(trainer, min(rows, third), **more)  # as many chunks on a fast machine
 
         with monkeypatch.context() as patch:
             patch.setattr(Trainer, "advance", advance_or_end)
