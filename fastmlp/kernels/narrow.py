@@ -86,7 +86,7 @@ def train_narrow(steps, layers, runs, arena):
     loss_numbers = steps.loss_numbers
     short_loops()
     address = arena.ctypes.data
-    L, inputs, constant_one = layers.shape[0], 2 * LANES, LANES
+    L, inputs, constant_one, n_inputs, numbers = layers.shape[0], 2 * LANES, LANES, x.shape[1], x.reshape(x.size)
     one = parameters.dtype.type(1)
     arena[constant_one] = one
     reached = last
@@ -94,8 +94,8 @@ def train_narrow(steps, layers, runs, arena):
     for i in range(first, last):
         row = order[i]
         if i + 1 < last:
-            prefetch(x, order[i + 1] * x.shape[1])
-        gather_row(x, row, scale, shift, arena, U(inputs))
+            prefetch(x, order[i + 1] * n_inputs)
+        gather_row(numbers, U(row * n_inputs), n_inputs, scale, shift, arena, U(inputs))
 
         below = inputs
         for index in range(L):

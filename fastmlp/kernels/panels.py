@@ -30,6 +30,7 @@ from fastmlp.kernels.pointwise import (
     apply_slope,
     average_numbers,
     drop_of_row,
+    gather_row,
     limit_units,
     squares_of_clipped,
     take_limited_step,
@@ -100,9 +101,7 @@ def gather_rows(x, rows, upcoming, scale, shift, arena, inputs):
         if m < upcoming.shape[0]:
             for k in range(0, K, LINE):
                 prefetch(x, upcoming[m] * K + k)
-        first, at = U(inputs.out + m * inputs.row), U(rows[m] * K)
-        for k in range(U(K)):
-            arena[first + k] = scale.dtype.type(x[at + k]) * scale[k] + shift[k]
+        gather_row(x, U(rows[m] * K), K, scale, shift, arena, U(inputs.out + m * inputs.row))
 
 
 @kernel(inner=True)

@@ -19,10 +19,10 @@ clipped, penalised, averaged = formula(updates.clipped), formula(updates.penalis
 
 
 @kernel(spliced=True)
-def gather_row(x, row, scale, shift, out, first):
-    """out[first + k] = x[row, k] * scale[k] + shift[k]."""
-    for k in range(U(x.shape[1])):
-        out[first + k] = scale.dtype.type(x[row, k]) * scale[k] + shift[k]
+def gather_row(x, at, K, scale, shift, out, first):
+    """out[first + k] = x[at + k] * scale[k] + shift[k], for k < K: a row of inputs that lies from `at` on."""
+    for k in range(U(K)):
+        out[first + k] = scale.dtype.type(x[at + k]) * scale[k] + shift[k]
 
 
 @kernel(spliced=True)

@@ -195,11 +195,11 @@ def train_rows(steps, layers, runs, scratch, places):
     order, first, last, scale, shift, rates = steps.order, steps.first, steps.last, steps.scale, steps.shift, steps.rates
     output, loss, derivative = runs[0].output, runs[0].loss_formula, runs[0].loss_derivative
     loss_numbers = steps.loss_numbers
-    L = layers.shape[0]
+    L, n_inputs, inputs = layers.shape[0], x.shape[1], x.reshape(x.size)
     zero, one = parameters.dtype.type(0), parameters.dtype.type(1)
     for i in range(first, last):
         row = order[i]
-        gather_row(x, row, scale, shift, scratch, U(0))
+        gather_row(inputs, U(row * n_inputs), n_inputs, scale, shift, scratch, U(0))
         forward_row(parameters, layers, scratch, places)
 
         # loss, and delta = dl/dz of the outputs

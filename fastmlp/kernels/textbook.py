@@ -70,7 +70,7 @@ def gather(x, order, scale, shift, out):
     x (rows, K) bytes or floats, order (M,) row numbers, scale (K,), shift (K,) -> out (M, K), overwritten.
     """
     for m in prange(out.shape[0]):
-        gather_row(x, order[np.intp(m)], scale, shift, out[np.intp(m)], U(0))  # prange counts in unsigned numbers
+        gather_row(x[order[np.intp(m)]], U(0), x.shape[1], scale, shift, out[np.intp(m)], U(0))  # prange counts in unsigned numbers
 
 
 @kernel
