@@ -3,7 +3,7 @@
     python bench/torch_oracle.py docs/agreement.md
 
 Fifty steps each: ten epochs of five batches, the last one shorter, in fastmlp's order of rows and from the same weights. PyTorch
-differentiates by itself; its layers, losses, optimisers, schedules and averages are its own wherever it has them. Exits with 1 where
+differentiates by itself; its layers, losses, optimizers, schedules and averages are its own wherever it has them. Exits with 1 where
 something that should agree differs by more than 1e-9.
 """
 
@@ -135,7 +135,7 @@ def rows(torch: Any) -> Iterator[Row]:
     for name, by, kind, settings, torch_settings in optimizers:
         what = ", ".join([name, *(key if value is True else f"{key} {value}" for key, value in settings.items())])
         yield Row(
-            "optimiser", what, by, {"optimizer": name, "learning_rate": RATES[name], **settings},
+            "optimizer", what, by, {"optimizer": name, "learning_rate": RATES[name], **settings},
             torch={"optimizer": lambda ps, kind=kind, more=torch_settings, lr=RATES[name]: kind(ps, lr=lr, **more)},
         )  # fmt: skip
 

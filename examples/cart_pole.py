@@ -42,7 +42,7 @@ def push(cart, force):
 
 @numba.njit
 def learn(state, rounds, learning_rate, seed):
-    """Play and learn: `rounds` steps of the optimiser, each after EPISODES episodes. Return the mean length of each round's episodes."""
+    """Play and learn: `rounds` steps of the optimizer, each after EPISODES episodes. Return the mean length of each round's episodes."""
     scratch = make_scratch(state)
     room = EPISODES * MOST_STEPS
     seen, action, gain = np.empty((room, 4)), np.empty(room, np.int64), np.empty(room)

@@ -1,6 +1,6 @@
 """Learning from data that arrive in pieces of any size and are seen once, with a process that ends in between.
 
-The pieces are rows of MNIST, from one to 100 at a time. After half of them the network and the state of its optimiser go to a file each,
+The pieces are rows of MNIST, from one to 100 at a time. After half of them the network and the state of its optimizer go to a file each,
 and what is read back goes on as if nothing had happened.
 """
 
@@ -25,20 +25,20 @@ def pieces(x, y, seed):
 
 
 def learn(network, arriving, state=None):
-    """Take a step on each piece; return where the optimiser stands then, and the mean loss of the last ten pieces."""
+    """Take a step on each piece; return where the optimizer stands then, and the mean loss of the last ten pieces."""
     online = fastmlp.OnlineTrainer(network, resume=state, **SETTINGS)
     losses = [online.step(x, y) for x, y in arriving]
     return online.state(), np.mean(losses[-10:])
 
 
 def save(folder, network, state):
-    """Write a network and the state of its optimiser."""
+    """Write a network and the state of its optimizer."""
     network.save(folder / "network.safetensors")
     np.savez(folder / "state.npz", m=state.m, steps=state.steps)
 
 
 def load(folder):
-    """Return a network and the state of its optimiser as they were saved."""
+    """Return a network and the state of its optimizer as they were saved."""
     with np.load(folder / "state.npz") as kept:
         state = fastmlp.TrainingState(m=kept["m"], steps=int(kept["steps"]))
     return fastmlp.Network.load(folder / "network.safetensors"), state

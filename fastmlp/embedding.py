@@ -58,7 +58,7 @@ def compiled_state(
     that it has besides; inputs (4, K): scale and shift of floats, then of bytes; offsets (K,) float64: what is subtracted from floats
     before; optimizer: a name or a record such as SGD(momentum=0.9); norm: "none" or "layer", for the hidden layers. limits:
     floats beyond them give NaN; whole_as_bytes: whether whole numbers of any type are scaled as bytes are. Raises ConfigError for an
-    unknown optimiser.
+    unknown optimizer.
     """
     dtype = parameters.dtype
     given = optimizers.as_settings({"optimizer": optimizer})

@@ -18,7 +18,7 @@ EMPTY = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float6
 class Steps(NamedTuple):
     """A run of steps: what is trained, on which rows, at which rates."""
 
-    parameters: np.ndarray  # (P,), updated in place, as are the two states of the optimiser, (P,) or (0,), and the totals
+    parameters: np.ndarray  # (P,), updated in place, as are the two states of the optimizer, (P,) or (0,), and the totals
     m_state: np.ndarray
     v_state: np.ndarray
     total: np.ndarray  # (TOTALS,), added to

@@ -45,7 +45,7 @@ U = np.uint64  # unsigned places, as in rows.py
 PLACE = np.dtype(np.uint64)
 
 # The record of a network: the stamp; sizes; what the output layer gives; bytes of a number; places in the scratch; whether whole numbers of
-# any type are scaled as bytes are; addresses of blocks, of the loss and of the optimiser (0: plain SGD).
+# any type are scaled as bytes are; addresses of blocks, of the loss and of the optimizer (0: plain SGD).
 NETWORK = record(
     """stamp n_inputs n_outputs n_layers n_parameters n_targets n_moments output item_size
        targets_at weights_at rates_at gradient_at places_at scratch_size whole_as_bytes
@@ -71,7 +71,7 @@ class State(NamedTuple):
     inputs: np.ndarray  # (INPUT_ROWS, K): an input is x * scale + shift; one pair for floats, one for bytes; the range of floats
     offsets: np.ndarray  # (K,) float64, subtracted from floats before they are rounded to the parameters' type
     moments: np.ndarray  # (2, P) optimizer state: m and v; (0, P) for plain SGD
-    rates: np.ndarray  # (RATES,) float64, updates.Rates: the optimiser's numbers
+    rates: np.ndarray  # (RATES,) float64, updates.Rates: the optimizer's numbers
     steps: np.ndarray  # (1,) int64, steps taken, which the corrections of adam, adamw and nadam depend on
     loss_numbers: np.ndarray  # (1,) float64, the number that the loss has besides: losses.Loss.parameter
     network: np.ndarray  # (1,) NETWORK
@@ -264,7 +264,7 @@ def gradient_of_inputs(state, scratch, x, target, out):
 
 @kernel(inner=True, counted=True)
 def correct(rates, fixed, step):
-    """Set the corrections in rates (RATES,) to those of a step, counted from 1; fixed (RATES,): the optimiser's numbers, as in State."""
+    """Set the corrections in rates (RATES,) to those of a step, counted from 1; fixed (RATES,): the optimizer's numbers, as in State."""
     rates[CORRECTION1] = 1.0 / (1.0 - fixed[BETA1] ** step)
     rates[CORRECTION2] = 1.0 / (1.0 - fixed[BETA2] ** step)
     if fixed[CORRECTION3] != 0.0:  # nadam
@@ -287,7 +287,7 @@ def is_rate(rate):
 
 @kernel(inner=True, counted=True)
 def train_on(state, scratch, x, target, sample_weight, learning_rate):
-    """Take one step of the state's optimiser on the rows; return the mean of w[m] l[m] before it.
+    """Take one step of the state's optimizer on the rows; return the mean of w[m] l[m] before it.
 
     A loss that is not finite, a rate that is not or is below 0, change nothing.
 
@@ -439,7 +439,7 @@ def make_scratch(state):
 
 @entry
 def with_parameters(state, parameters):
-    """Return the state with other parameters (P,), for evaluating and differentiating; the optimiser's moments stay shared.
+    """Return the state with other parameters (P,), for evaluating and differentiating; the optimizer's moments stay shared.
 
     Makes no copy. Raises ValueError for another size or type.
     """
@@ -516,7 +516,7 @@ def gradient(state, scratch, x, target, out, sample_weight=None):
 
 @entry
 def train_step(state, scratch, x, target, learning_rate, sample_weight=None):
-    """Take one step on the rows with the optimiser that the state was made for; return the loss before it, as `loss` does.
+    """Take one step on the rows with the optimizer that the state was made for; return the loss before it, as `loss` does.
 
     Changes state.parameters, which are the network's own, in place; where the loss is not finite nothing changes.
     x, target, sample_weight: as for `loss`. Raises ValueError for other shapes, and for a learning rate that is not finite or below 0.

@@ -141,7 +141,7 @@ def c_input_gradient(handle, x, target, rows, out):
 
 @kernel
 def c_train_step(handle, x, target, rows, learning_rate):
-    """Take one step of the state's optimiser on the rows; return the mean loss before it."""
+    """Take one step of the state's optimizer on the rows; return the mean loss before it."""
     if is_refused(handle, x, target, rows):
         return np.nan
     inputs, targets = rows_at(handle, x, target, rows)

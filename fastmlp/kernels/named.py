@@ -3,7 +3,7 @@
     f(z, out)                                              out = f(z)                         (n,)
     f_backward(delta, z, a)                                delta *= f'(z)                     (n,)
     loss(z, target, sample_weight, factor, parameter, delta)   summed loss; delta = its derivative  (M, N); see losses.Loss
-    update(parameters, m, v, gradient, rates)              one step of an optimiser           (P,), rates (RATES,): updates.Rates
+    update(parameters, m, v, gradient, rates)              one step of an optimizer           (P,), rates (RATES,): updates.Rates
 
 What each does in full stands with its source in textbook.py.
 """

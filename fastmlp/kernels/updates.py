@@ -164,7 +164,7 @@ UPDATES = {
         Update("lion", lion, 1, "Chen et al. 2023, algorithm 2"),
     )
 }
-# Besides the optimisers: what leaves the weights as they are, and puts their gradients into m, or adds them up there.
+# Besides the optimizers: what leaves the weights as they are, and puts their gradients into m, or adds them up there.
 STORE = Update("store", keep, 1, "")
 GRADIENT = Update("gradient", add_up, 1, "")
 RULES = UPDATES | {rule.name: rule for rule in (STORE, GRADIENT)}

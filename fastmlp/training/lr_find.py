@@ -66,7 +66,7 @@ def find_learning_rate(
 
 
 def check_optimizer(name: str | None) -> None:
-    """Raise ConfigError for an optimiser that chooses the lengths of its steps itself."""
+    """Raise ConfigError for an optimizer that chooses the lengths of its steps itself."""
     if name == "lbfgs":
         raise ConfigError("optimizer: expected one that has a learning rate, got 'lbfgs', which finds the length of each step by itself")
 

@@ -20,7 +20,7 @@ from fastmlp.training.weights import class_weight_of_rows, product
 
 
 class OnlineTrainer:
-    """Trains a network on rows as they come: each call is one step of the optimiser, whose state is kept in between.
+    """Trains a network on rows as they come: each call is one step of the optimizer, whose state is kept in between.
 
     The settings are those of `train` that need no epochs; batch_size is the largest number of rows of one step. The first call compiles
     and fits nothing to the data but whether zeros are skipped. `learning_rate` may be changed between steps. resume: the `state()` of
@@ -41,7 +41,7 @@ class OnlineTrainer:
         self._class_weight = class_weight
         self._trainer: Trainer | None = None  # made by the first step, which shows what kind of rows there are
         start = checked(TrainingState() if resume is None else resume, network)
-        # what matters is the optimiser's state; where a training stood in its epochs does not
+        # what matters is the optimizer's state; where a training stood in its epochs does not
         self._start = TrainingState(
             steps=start.steps,
             m=start.m,
@@ -110,5 +110,5 @@ class OnlineTrainer:
         return self._trainer.step_on(rows, target, weights)
 
     def state(self) -> TrainingState:
-        """Return where the optimiser stands: with it and the network, another OnlineTrainer goes on bit for bit."""
+        """Return where the optimizer stands: with it and the network, another OnlineTrainer goes on bit for bit."""
         return self._trainer.state() if self._trainer is not None else self._start

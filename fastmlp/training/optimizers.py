@@ -1,4 +1,4 @@
-"""Optimisers as people name them, and the numbers of each of their steps."""
+"""Optimizers as people name them, and the numbers of each of their steps."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple, get_args

@@ -27,7 +27,7 @@ def reason_to_stop(
     """Return why a training ends now, None where it goes on.
 
     epochs: those done; best_epoch: the number of the best of them; accuracy: the held-out rows' after the last of them; seconds: spent
-    on steps; has_converged: whether the optimiser has nothing left to do.
+    on steps; has_converged: whether the optimizer has nothing left to do.
     """
     target, patience, budget = settings.target_accuracy, settings.patience, settings.time_budget
     if target is not None and accuracy is not None and accuracy >= target:

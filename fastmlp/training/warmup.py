@@ -46,7 +46,7 @@ def warm_up(dtype: str = NetworkSettings.dtype) -> Iterator[str]:
     """Run the trainings for parameters of a type, float32 or float64; yield what each is for after it has run.
 
     Covered are bytes and floats as inputs, with zeros skipped and without, batches and single rows, every activation, loss and rule of
-    the optimisers, with gradients clipped and weights averaged, too, dropout, noise and max-norm, normalised sums, and predicting. Depth,
+    the optimizers, with gradients clipped and weights averaged, too, dropout, noise and max-norm, normalised sums, and predicting. Depth,
     sizes and combinations compile nothing more.
     """
     generator = np.random.default_rng(0)

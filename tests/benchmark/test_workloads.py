@@ -5,7 +5,7 @@ import pytest
 from fastmlp.benchmark.implementations import IMPLEMENTATIONS
 from fastmlp.benchmark.workloads import DEFAULT, PEAK, WORKLOADS
 
-# name: data, rows, sizes, activation, loss, optimiser, batch size
+# name: data, rows, sizes, activation, loss, optimizer, batch size
 AGREED = {
     "A": ("mnist", 60_000, (784, 300, 10), "sigmoid", "cross_entropy", "sgd", 50),
     "A'": ("random-bytes", 60_000, (784, 300, 10), "sigmoid", "cross_entropy", "sgd", 50),

@@ -94,7 +94,7 @@ REFUSED = {
     "bounds the wrong way round": (("--lowest", "1", "--highest", "0.1"), 2, "less than --highest 0.1, got 1"),
     "no rate at all": (("--steps", "1"), 2, "expected at least 2, got 1"),
     "an unknown setting": (("--optimizer", "sdg"), 2, "did you mean 'sgd'"),
-    "an optimiser without a rate": (("--optimizer", "lbfgs"), 78, "has a learning rate"),
+    "an optimizer without a rate": (("--optimizer", "lbfgs"), 78, "has a learning rate"),
 }
 
 

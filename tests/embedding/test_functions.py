@@ -358,7 +358,7 @@ def test_state_cannot_leave_the_process_because_its_addresses_would_not_hold(sen
         send(state)
 
 
-def test_unknown_optimiser_is_refused():
+def test_unknown_optimizer_is_refused():
     with pytest.raises(ConfigError, match="optimizer: expected one of sgd, .*, got 'adma'; did you mean 'adam'"):
         problem([4, 5, 3]).network.compiled("adma")
 

@@ -85,7 +85,7 @@ def test_a_step_of_plain_descent_goes_along_the_gradient_of_all_parameters(rows)
     assert_allclose(p.network.parameters, expected, rtol=1e-9, atol=1e-12)
 
 
-def test_steps_of_an_optimiser_are_those_of_a_training():
+def test_steps_of_an_optimizer_are_those_of_a_training():
     p = Problem()
     twin = p.network.copy()
     state, functions = p.network.compiled("adam")

@@ -1,4 +1,4 @@
-"""The optimisers, number by number and within the tiles, against sums over all gradients so far."""
+"""The optimizers, number by number and within the tiles, against sums over all gradients so far."""
 
 import numpy as np
 import pytest

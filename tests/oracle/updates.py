@@ -1,4 +1,4 @@
-"""The optimisers in float64, each step written as a sum over all gradients so far. Imports nothing of fastmlp.
+"""The optimizers in float64, each step written as a sum over all gradients so far. Imports nothing of fastmlp.
 
 The kernels carry these sums on from step to step instead, so that a mistake is not made twice.
 """
@@ -16,7 +16,7 @@ DECOUPLED = ("adamw", "lion")  # rules that shrink the weights themselves, where
 
 
 class Rule(NamedTuple):
-    """An optimiser and its numbers; beta1 is the momentum of momentum, nesterov and rmsprop_momentum."""
+    """An optimizer and its numbers; beta1 is the momentum of momentum, nesterov and rmsprop_momentum."""
 
     name: str
     learning_rate: float
@@ -29,7 +29,7 @@ class Rule(NamedTuple):
 
 class Run(NamedTuple):
     parameters: Array  # after the last step
-    m: Array  # what the optimiser keeps of the gradients, and of their squares
+    m: Array  # what the optimizer keeps of the gradients, and of their squares
     v: Array
     trajectory: Sequence[Array] = ()  # the parameters at the start and after each step
 

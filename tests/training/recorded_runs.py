@@ -35,7 +35,7 @@ AVX2 = {
     "+ssse3,+xsave",
 }
 
-# Optimisers are given as records, which have all of their numbers; the rest of the settings:
+# Optimizers are given as records, which have all of their numbers; the rest of the settings:
 TRAINING: dict[str, Any] = {
     "epochs": 1, "batch_size": 50, "learning_rate": 0.1, "clip_value": None, "clip_norm": None, "average": "none", "average_decay": 0.999,
     "average_start": 0.75, "schedule": "constant", "warmup_epochs": 0.0, "gamma": 0.1, "step_size": 10.0, "end_factor": 0.0, "l1": 0.0,

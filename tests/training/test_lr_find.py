@@ -28,7 +28,7 @@ def test_the_suggestion_for_digits_trains_almost_as_well_as_the_best_of_a_grid(d
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adagrad", "adam", "adamw", "nadam", "lion"])
-def test_every_optimiser_gets_a_suggestion_with_which_it_learns(optimizer, digits):
+def test_every_optimizer_gets_a_suggestion_with_which_it_learns(optimizer, digits):
     x, y = digits[0][:3000], digits[1][:3000]
     network = Network([784, 16, 10])  # of a tile that is compiled for each rule elsewhere, too
     found = find_learning_rate(network, x, y, optimizer=optimizer)
@@ -179,7 +179,7 @@ def test_a_learning_rate_is_refused():
         find_learning_rate(Network([6, 5, 3]), X, Y, learning_rate=0.1)
 
 
-def test_an_optimiser_without_a_learning_rate_is_refused():
+def test_an_optimizer_without_a_learning_rate_is_refused():
     with pytest.raises(fastmlp.ConfigError, match="optimizer: expected one that has a learning rate, got 'lbfgs'"):
         find_learning_rate(Network([6, 5, 3]), X, Y, optimizer="lbfgs")
 

@@ -1,4 +1,4 @@
-"""Training with normalised sums: as in NumPy, with every optimiser, from any stop, in the same bits."""
+"""Training with normalised sums: as in NumPy, with every optimizer, from any stop, in the same bits."""
 
 import numpy as np
 import pytest
@@ -78,7 +78,7 @@ def test_training_interpreted_equals_numpy(norm):
 
 
 @each_pair(norm=NORMS, name=RULES, kernels=["auto", "scalar"])
-def test_every_optimiser_treats_scales_as_it_treats_weights(norm, name, kernels):
+def test_every_optimizer_treats_scales_as_it_treats_weights(norm, name, kernels):
     given, rule = RULES[name]
     net = Network([4, 13, 9, 3], "tanh", normalization=norm, dtype="float64", seed=3)
     _, expected = both(net, rule=rule, kernels=kernels, epochs=3, batch_size=BATCH, learning_rate=0.01, **given)

@@ -155,7 +155,7 @@ def test_class_weights_are_those_of_the_rows_of_a_step():
     assert nets[0].parameters.tobytes() == nets[1].parameters.tobytes()
 
 
-def test_optimiser_records_are_taken():
+def test_optimizer_records_are_taken():
     nets = [Network([6, 3]) for _ in range(2)]
     OnlineTrainer(nets[0], optimizer=fastmlp.SGD(momentum=0.5)).step(X[:9], Y[:9])
     OnlineTrainer(nets[1], momentum=0.5).step(X[:9], Y[:9])

@@ -27,7 +27,7 @@ def test_the_code_runs_and_learns(printed):
     assert in_order is True
 
 
-def test_every_optimiser_is_in_the_table():
+def test_every_optimizer_is_in_the_table():
     table = TEXT[TEXT.index("| `optimizer` |") : TEXT.index("PyTorch's rules")]
     assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) - {"optimizer"} == set(OPTIMIZERS)
 

@@ -1,4 +1,4 @@
-"""A training that was saved goes on bit for bit, whatever the optimiser, the normalisation and the batch."""
+"""A training that was saved goes on bit for bit, whatever the optimizer, the normalisation and the batch."""
 
 import json
 
@@ -74,7 +74,7 @@ def assert_goes_on(stopped, whole, folder, output="softmax"):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_every_optimiser_goes_on_from_any_batch(tmp_path, optimizer, subtests):
+def test_every_optimizer_goes_on_from_any_batch(tmp_path, optimizer, subtests):
     for steps in [0, 1, STEPS - 1, STEPS, STEPS + 1, 2 * STEPS + 4]:
         with subtests.test(steps=steps):
             stopped = trainer(**OPTIMIZERS[optimizer])
@@ -188,7 +188,7 @@ def test_a_file_that_means_nothing_is_a_model_file_error_that_names_it(subtests)
                 unpack("ckpt-1", TensorFile(tensors, metadata))
 
 
-def test_a_state_without_what_the_optimiser_keeps_is_refused():
+def test_a_state_without_what_the_optimizer_keeps_is_refused():
     plain = trainer()
     plain.step()
     with pytest.raises(ConfigError, match="adam"):

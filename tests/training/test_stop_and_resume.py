@@ -68,7 +68,7 @@ def test_a_training_goes_on_after_any_step_bit_for_bit(unbroken, subtests):
     ],
     ids=str,
 )  # fmt: skip
-def test_what_an_optimiser_keeps_is_part_of_the_state(optimizer):
+def test_what_an_optimizer_keeps_is_part_of_the_state(optimizer):
     net, whole = network(), network()
     broken_off = trainer(net, **optimizer)
     for _ in range(STEPS + 3):

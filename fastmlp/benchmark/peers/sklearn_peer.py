@@ -26,7 +26,7 @@ def build(problem: Problem) -> Runner:
         workload.sizes[1:-1], activation=ACTIVATIONS[workload.activation], solver=workload.optimizer, alpha=0.0,
         batch_size=workload.batch_size, learning_rate_init=workload.learning_rate, shuffle=False, momentum=0.0, nesterovs_momentum=False,
     )  # fmt: skip
-    # the first call makes its arrays; they are then filled in place, because its optimiser holds them too
+    # the first call makes its arrays; they are then filled in place, because its optimizer holds them too
     n_outputs = workload.sizes[-1]
     model.partial_fit(x[: workload.batch_size], y[: workload.batch_size], classes=np.arange(max(n_outputs, LEAST_CLASSES)))
     model.coefs_[-1][:], model.intercepts_[-1][:] = 0.0, NEVER

@@ -1,7 +1,7 @@
 """PyTorch: the usual loop, its faster forms, and the same arithmetic without autograd in buffers made once.
 
 eager      a forward pass, backward(), a step of torch.optim
-fused      the same with the optimiser's fused=True
+fused      the same with the optimizer's fused=True
 compile    the fused form, loss and gradient through torch.compile
 in-place   no autograd: every product into a buffer, plain SGD as one addmm_ on the weights
 """
