@@ -192,12 +192,14 @@ def dot(MR: int, NI: int) -> Any:
                     am = v.load(a, v.at(a_first, (a_row, m), j))
                     for i in range(NI):
                         v.builder.store(v.multiply_add(am, bs[i], v.builder.load(acc[m][i])), acc[m][i])
+        sums, count = v.sums_of_lanes([v.builder.load(acc[m][i]) for m in range(MR) for i in range(NI)])
         for m in range(MR):
-            for first, together in _groups(NI):
-                place = v.at(out0, (out_row, m), first)
-                for sums, count in v.sums_of_lanes([v.builder.load(acc[m][first + i]) for i in range(together)]):
-                    v.store_first(sums, count, out, place)
-                    place = v.at(place, count)
+            i = 0
+            while i < NI:  # a row's sums may end in another vector than they begin in
+                register, lane = divmod(m * NI + i, count)
+                together = min(NI - i, count - lane)
+                v.store_part(sums[register], lane, together, out, v.at(out0, (out_row, m), i))
+                i += together
 
     def twin(a, a_at, b, b_at, panels, vectors, out, out_at):
         (a0, a_row, a_panel), (b0, b_row, b_panel), (out0, out_row) = a_at, b_at, out_at
@@ -213,16 +215,6 @@ def dot(MR: int, NI: int) -> Any:
                 out[out0 + m * out_row + i] = sums[0]
 
     return emitted(twin, emit)
-
-
-def _groups(count: int) -> list[tuple[int, int]]:
-    """Return how to cut `count` things into groups of 4, 2 and 1, whose lanes are added up together: [(first, how many), ...]."""
-    groups, first = [], 0
-    while first < count:
-        together = next(size for size in (4, 2, 1) if first + size <= count)
-        groups.append((first, together))
-        first += together
-    return groups
 
 
 # --- update ----------------------------------------------------------------------------------------------------------------

@@ -123,10 +123,10 @@ class Emitter:
         product = self.builder.fmul(a, b, flags=("contract",))
         return self.builder.fadd(product, c, flags=("contract",))
 
-    def sums_of_lanes(self, vectors: list[Any]) -> list[tuple[Any, int]]:
-        """Return the sum of the lanes of each vector, in vectors that begin with several of them: [(vector, how many), ...].
+    def sums_of_lanes(self, vectors: list[Any]) -> tuple[list[Any], int]:
+        """Return the sums of the lanes of each vector, in order, in vectors that begin with so many of them; behind the last is anything.
 
-        Halves first: lane i + lane i + lanes/2, and so on. As long as there is a pair of vectors, their halves share one: half the
+        Halves first: lane i + lane i + lanes/2, and so on. As long as there are several vectors, the halves of two share one: half the
         additions, and sums come to lie side by side.
         """
         registers, width, count = vectors, self.lanes, 1  # each register holds `count` sums of `width` lanes, one after the other
@@ -134,26 +134,28 @@ class Emitter:
             half = width // 2
             lower = [first * width + i for first in range(count) for i in range(half)]
             upper = [place + half for place in lower]
-            packs = 2 * count * half <= self.lanes and len(registers) % 2 == 0
+            packs = len(registers) > 1
             if packs:
                 lower, upper = ([*of, *(self.lanes + place for place in of)] for of in (lower, upper))
-                pairs = list(zip(registers[::2], registers[1::2], strict=True))
+                of_pairs = [*registers, registers[-1]]  # an odd one is its own partner
+                pairs = [(of_pairs[i], of_pairs[i + 1]) for i in range(0, len(registers), 2)]
             else:
                 pairs = [(register, register) for register in registers]
             registers = [self.builder.fadd(self.shuffled(*pair, lower), self.shuffled(*pair, upper)) for pair in pairs]
             width, count = half, count * (2 if packs else 1)
-        return [(register, count) for register in registers]
+        return registers, count
 
     def shuffled(self, first: Any, second: Any, places: list[int]) -> Any:
         """Return a vector of the numbers at these places of two vectors; what is behind them does not count."""
         mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [*places, *[0] * (self.lanes - len(places))])
         return self.builder.shuffle_vector(first, second, mask)
 
-    def store_first(self, vector: Any, count: int, data: Any, place: Any) -> None:
-        """data[place : place + count] = the first numbers of a vector, at any place."""
-        first = self.builder.shuffle_vector(vector, vector, ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(count))))
-        pointer = self.builder.bitcast(self.builder.gep(data, [place]), first.type.as_pointer())
-        self.builder.store(first, pointer).align = self.bytes // self.lanes
+    def store_part(self, vector: Any, first: int, count: int, data: Any, place: Any) -> None:
+        """data[place : place + count] = count numbers of a vector, from its lane `first` on, at any place."""
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(first, first + count)))
+        part = self.builder.shuffle_vector(vector, vector, lanes)
+        pointer = self.builder.bitcast(self.builder.gep(data, [place]), part.type.as_pointer())
+        self.builder.store(part, pointer).align = self.bytes // self.lanes
 
     def variable(self, value: Any) -> Any:
         """Return a place for a value that changes in a loop; the compiler keeps it in a register."""

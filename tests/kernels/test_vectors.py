@@ -133,21 +133,21 @@ def test_multiply_add_is_exact_on_integers(dtype):
 
 @compiled_only
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("count", [1, 2, 4, 5, 25])
 def test_lanes_of_vectors_are_summed_halves_first_and_lie_side_by_side(count, dtype):
     n = lanes(dtype)
     out = np.full(count + 2, -1, dtype)
 
     def emit(v, data, place, out):
-        at = v.index(1)
-        for sums, together in v.sums_of_lanes([v.load(data, v.at(place, i * n)) for i in range(count)]):
-            v.store_first(sums, together, out, at)
-            at = v.at(at, together)
+        sums, together = v.sums_of_lanes([v.load(data, v.at(place, i * n)) for i in range(count)])
+        for number, register in enumerate(sums):
+            first = number * together
+            v.store_part(register, 0, min(together, count - first), out, v.index(1 + first))
 
     call = compiled(emit)
     order_shows = n == 2
     for seed in range(20):
-        data = some_numbers(dtype, 64 + 4 * n, seed)
+        data = some_numbers(dtype, 64 + count * n, seed)
         expected = data[PLACE : PLACE + count * n].reshape(count, n)
         one_by_one = expected.cumsum(axis=1)[:, -1]
         while expected.shape[1] > 1:
