@@ -57,7 +57,7 @@ def fit(
     weights of the best epoch; between two events it always holds the last step. Raises TrainingError where the loss is not finite.
     """
     told = History() if history is None else history
-    pace = _Pace(training) if block is None else None
+    pace = _Pace(training)
     with contextlib.ExitStack() as ends:  # what ends a training is undone from the last: on_fit_end finds all of this in order
         stop = callbacks.begin(training, told, ends)
         if history is not None:
@@ -69,7 +69,7 @@ def fit(
             stop = callbacks.call(hooks.EPOCH_BEGIN, training, epoch)
             goes_on = False
             while not stop and training.row < training.n_rows and training.stopped is None:
-                progress = training.advance(block or training.batch_size) if pace is None else pace.advance(goes_on)
+                progress = pace.advance(goes_on) if block is None else training.advance(block, goes_on=goes_on)
                 goes_on = read_only
                 stop = callbacks.call(hooks.STEPS_END, training, progress)
                 yield progress
@@ -95,8 +95,7 @@ class _Pace:
     def advance(self, goes_on: bool) -> Progress:
         """Take one block of steps: whole batches, so that the steps are the same wherever the training is cut."""
         training, batch_size, first, started = self._training, self._training.batch_size, self._rows_done(), time.perf_counter()
-        rows = min(self._block, self._affordable_rows())
-        progress = training.advance(rows, goes_on=True) if goes_on else training.advance(rows)
+        progress = training.advance(min(self._block, self._affordable_rows()), goes_on=goes_on)
         self._speed = (self._rows_done() - first) / max(time.perf_counter() - started, 1e-6)
         batches = int(self._speed * BLOCK_SECONDS) // batch_size
         self._block = max(1, min(batches, FASTER * self._block // batch_size)) * batch_size

@@ -105,7 +105,7 @@ def sweep(trainer: Trainer, rates: np.ndarray, tell: Callable[[Tried], None] | N
     trainer.validation = None  # the rows that are held out are not trained on, nor looked at
     taken = _Sweep(trainer, rates, tell)
     try:
-        for _ in fit(trainer, Callbacks([taken]), block=trainer.batch_size):
+        for _ in fit(trainer, Callbacks([taken]), block=trainer.batch_size, read_only=True):
             pass
     except TrainingError:
         if not taken.tried:  # the first step fails at any rate
