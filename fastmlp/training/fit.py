@@ -52,9 +52,9 @@ def fit(
     """Train until there is a reason to stop: yield Progress after each block of steps, at least every 0.2 s, and an Epoch after each.
 
     history: gets the epochs, and at the end why there are no more, and the state. block: rows of a block, by default as many as
-    BLOCK_SECONDS are enough for. read_only: whether nobody writes to the network between two blocks of an epoch, which then need not look
-    for that. May be closed at any time. When it ends, however it ends, the network holds every step taken, or with restore_best the
-    weights of the best epoch; between two events it always holds the last step. Raises TrainingError where the loss is not finite.
+    BLOCK_SECONDS are enough for. read_only: whether nobody writes to the network between two blocks of an epoch; what is written there
+    all the same is lost. May be closed at any time. When it ends, however it ends, the network holds every step taken, or with restore_best
+    the weights of the best epoch; between two events it always holds the last step. Raises TrainingError where the loss is not finite.
     """
     told = History() if history is None else history
     pace = _Pace(training)

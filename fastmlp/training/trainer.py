@@ -150,7 +150,10 @@ class Trainer:
         return bool(np.isfinite(self._weights.stepped).all())
 
     def run(self, read_only: bool = False) -> Generator[Progress | Epoch, None, None]:
-        """Train until there is a reason to stop: yield Progress at least every 0.2 s and an Epoch at the end of each. See fit.fit."""
+        """Train until there is a reason to stop: yield Progress at least every 0.2 s and an Epoch at the end of each. See fit.fit.
+
+        read_only: whether the network is only read until the epoch ends; what is written to it before that is then lost.
+        """
         return fit(self, read_only=read_only)
 
     def end(self) -> None:
