@@ -523,7 +523,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 from fastmlp.training.plan import make_plan
 from fastmlp.training.trainer import Trainer
 
-def train_rows(trainer, last):
+def train_rows(trainer, last, goes_on):
     print("begun", file=sys.stderr, flush=True)
     end = time.monotonic() + 30
     while time.monotonic() < end:
